@@ -1,0 +1,79 @@
+/*
+ * Shared by the files of the CPU backend.
+ *
+ * Kernels are written once, in kernels/, against the small vector type of simd.h, and compiled once
+ * for each instruction set (x86/avx2.c, x86/avx512.c, portable.c); each compilation fills one
+ * cpu_kernels table, and device_open picks the best that the processor runs.
+ *
+ * Weights stay in the type of the checkpoint (exact, and half the memory for float16), repacked
+ * into panels of `nr` output columns; kernels widen a block at a time into cache-sized scratch.
+ */
+#ifndef SD_CPU_CPU_H
+#define SD_CPU_CPU_H
+
+#include "backend/backend.h"
+
+typedef struct cpu_kernels cpu_kernels; /* kernels.h */
+
+struct sdb_device {
+    const sdb_host *host;
+    const cpu_kernels *k;
+    int n_threads;
+};
+
+struct sdb_queue {
+    sdb_device *dev;
+    bool planning;
+    size_t noted;    /* largest scratch of one operation seen while planning */
+    uint8_t *scratch;
+    size_t capacity;
+};
+
+/*
+ * Prepared weights. `data` by kind (n outputs, k inputs, nr = dev->k->nr, all of `type`):
+ *   LINEAR     [ceil(n / nr)][k][nr]       panels, columns past n are zero
+ *   GEGLU      the same with n = 2 * out, each panel nr / 2 value columns, then their gates
+ *   CONV3X3    [ceil(n / nr)][k][9][nr]    taps in row order
+ *   VECTOR     [n] float32
+ *   EMBEDDING  [n][k] rows as they were
+ * `bias` is float32, in the panels' column order, padded with zeros to whole panels; NULL: none.
+ */
+struct sdb_weight {
+    sdb_weight_kind kind;
+    sdb_type type;
+    int n, k;
+    void *data;
+    float *bias;
+    size_t size;
+};
+
+/* `size` bytes of the queue's scratch, aligned to 64; one call an operation. While planning it
+ * notes the size and returns NULL: the operation then returns SD_OK. */
+void *cpu_scratch(sdb_queue *q, size_t size);
+
+/* Runs fn for tasks 0 .. n - 1 on the host's threads. */
+static inline void cpu_parallel(sdb_queue *q, int n, void (*fn)(void *, int, int), void *arg) {
+    q->dev->host->parallel_for(q->dev->host->user, n, fn, arg);
+}
+
+/* cpu.c, weights.c */
+sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);
+void cpu_weight_free(sdb_device *dev, sdb_weight *weight);
+
+/* linear.c, attention.c */
+sd_status cpu_linear(sdb_queue *q, const sdb_linear *op);
+sd_status cpu_attention(sdb_queue *q, const sdb_attention *op);
+
+/* conv.c */
+sd_status cpu_conv2d(sdb_queue *q, const sdb_conv2d *op);
+
+/* norm.c, elementwise.c */
+sd_status cpu_group_norm(sdb_queue *q, const sdb_group_norm *op);
+sd_status cpu_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
+sd_status cpu_embed(sdb_queue *q, const sdb_embed *op);
+sd_status cpu_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op);
+sd_status cpu_combine(sdb_queue *q, const sdb_combine *op);
+sd_status cpu_activation(sdb_queue *q, const sdb_activation *op);
+sd_status cpu_posterior(sdb_queue *q, const sdb_posterior *op);
+
+#endif

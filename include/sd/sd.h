@@ -1,0 +1,471 @@
+/*
+ * libsd: Stable Diffusion as a C library.
+ *
+ * This header reads from simple to advanced:
+ *
+ *   1. Versions, status codes, errors
+ *   2. The context: processor, threads, memory, log
+ *   3. Models: loading and asking what was loaded
+ *   4. Pictures in one call: sd_txt2img, sd_img2img
+ *   5. Images: files, pixels, resizing
+ *   6. Tensors: float32 arrays in and out
+ *   7. The stages one by one: tokenize, encode text, VAE
+ *   8. Sampling: whole runs and single steps
+ *   9. Building blocks: noise, schedule, one UNet evaluation, memory estimate
+ *
+ * Rules that hold everywhere:
+ *
+ *   - Every handle is opaque. What a _new, _load or _create call returns, the matching _free
+ *     releases; _free(NULL) does nothing. On failure the output pointer is set to NULL and there
+ *     is nothing to free. A handle keeps what it was made from alive, so the order of _free calls
+ *     does not matter.
+ *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
+ *   - Parameter structs begin with `struct_size`. Fill them with their SD_*_INIT macro, or zero
+ *     them and set struct_size; the library reads as many bytes as you have and takes its defaults
+ *     for the rest, so a program compiled against an older header keeps working.
+ *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
+ *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
+ *     floating-point mode or current directory. It never prints, exits or aborts.
+ *   - Thread-safety is stated with each handle.
+ */
+#ifndef SD_SD_H
+#define SD_SD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(SD_BUILDING_LIBRARY) && defined(__GNUC__)
+#define SD_API __attribute__((visibility("default")))
+#elif defined(_WIN32) && !defined(SD_STATIC)
+#define SD_API __declspec(dllimport)
+#else
+#define SD_API
+#endif
+
+/* ---------------------------------------------------------------- 1. versions, status, errors */
+
+#define SD_VERSION_MAJOR 0
+#define SD_VERSION_MINOR 1
+#define SD_VERSION_PATCH 0
+
+/* The version of the library that is running: major * 10000 + minor * 100 + patch. */
+SD_API uint32_t sd_version(void);
+
+/* "0.1.0" */
+SD_API const char *sd_version_string(void);
+
+/* One line per feature of this build ("openblas: yes\n..."). A static string. */
+SD_API const char *sd_build_info(void);
+
+/* The numbers are part of the ABI and never change. */
+typedef enum sd_status {
+    SD_OK = 0,
+    SD_ERROR_ARGUMENT = 1,    /* an argument is NULL, out of range, or does not fit another */
+    SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
+    SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
+    SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
+    SD_ERROR_MODEL = 5,       /* a tensor is missing, of another shape, or unexpected (strict) */
+    SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
+    SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
+    SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
+    SD_ERROR_CANCELLED = 9,   /* sd_cancel() or a callback ended the run; the handle stays usable */
+    SD_ERROR_INTERNAL = 10    /* a bug in libsd; please report the sentence */
+} sd_status;
+
+/* A short name of a status: "out of memory". Never NULL, also for unknown numbers. */
+SD_API const char *sd_status_string(sd_status status);
+
+typedef struct sd_context sd_context;
+typedef struct sd_model sd_model;
+typedef struct sd_sampler sd_sampler;
+typedef struct sd_tensor sd_tensor;
+typedef struct sd_image sd_image;
+
+/*
+ * The sentence that explains the calling thread's last failure with `ctx`: it names the file,
+ * tensor or argument, what was expected and what was found. Never NULL; "" when nothing failed.
+ * `ctx` NULL gives the last failure that had no context (sd_context_new). The string is valid
+ * until the next failure of this thread. Any thread may call it at any time.
+ */
+SD_API const char *sd_last_error(const sd_context *ctx);
+
+/* ------------------------------------------------------------------------- 2. the context */
+
+typedef enum sd_log_level {
+    SD_LOG_ERROR = 0,
+    SD_LOG_WARN = 1,
+    SD_LOG_INFO = 2,
+    SD_LOG_DEBUG = 3
+} sd_log_level;
+
+/* Called from any thread that works for the context; `message` has no newline at its end. */
+typedef void (*sd_log_fn)(void *user, sd_log_level level, const char *message);
+
+/* Returns `size` bytes at a multiple of `alignment` (a power of two, at most 4096), or NULL. */
+typedef void *(*sd_alloc_fn)(void *user, size_t size, size_t alignment);
+typedef void (*sd_free_fn)(void *user, void *ptr, size_t size);
+
+typedef struct sd_context_params {
+    size_t struct_size;
+    const char *backend;    /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
+    int n_threads;          /* CPU threads, the caller's included; 0: one per core; at most 256 */
+    sd_alloc_fn alloc;      /* both or neither; NULL: the C library. Called from any thread */
+    sd_free_fn free;
+    void *alloc_user;
+    sd_log_fn log;          /* NULL: no log */
+    void *log_user;
+    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_ERROR (0) */
+    const char *module_dir; /* where backend modules are looked for first; NULL: beside libsd */
+} sd_context_params;
+
+#define SD_CONTEXT_PARAMS_INIT {sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, \
+                                SD_LOG_WARN, NULL}
+
+/*
+ * Opens the processor and starts the threads. `params` NULL means all defaults. The pictures do
+ * not depend on n_threads: the same build and inputs give the same bits.
+ *
+ * Thread-safety of sd_context: any thread, at any time. Two threads that compute at once share
+ * the context's worker threads.
+ */
+SD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
+
+/* Gives the context back; it goes once the last handle made from it is freed too. */
+SD_API void sd_context_free(sd_context *ctx);
+
+/* What computes: "cpu (avx512, 2 threads)". Valid as long as the context. */
+SD_API const char *sd_context_device(const sd_context *ctx);
+
+/*
+ * Ends every call that is computing with `ctx` now; each returns SD_ERROR_CANCELLED within one
+ * operation. Calls that begin later are not affected. Any thread, and also a signal handler.
+ */
+SD_API void sd_cancel(sd_context *ctx);
+
+/* --------------------------------------------------------------------------- 3. models */
+
+/* Called while a file loads; return non-zero to cancel. `done` counts tensors up to `total`. */
+typedef int (*sd_load_progress_fn)(void *user, int done, int total);
+
+typedef enum sd_precision {
+    SD_PRECISION_AUTO = 0,    /* what the backend does best within "autocast" tolerances */
+    SD_PRECISION_FULL = 1,    /* float32 throughout */
+    SD_PRECISION_AUTOCAST = 2 /* 16-bit products with float32 sums where that is faster */
+} sd_precision;
+
+typedef struct sd_model_params {
+    size_t struct_size;
+    sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
+    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], a folder with
+                               vocab.json and merges.txt, or NULL: beside the checkpoint, the
+                               folder's tokenizer/, then the one built in */
+    int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
+    sd_load_progress_fn progress;
+    void *progress_user;
+} sd_model_params;
+
+#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL}
+
+/*
+ * Loads a model: a single .safetensors file in the original (CompVis, runwayml) naming, or a
+ * folder as diffusers lays it out (model_index.json, unet/, vae/, text_encoder/, tokenizer/,
+ * scheduler/). Weights may be float32, float16 or bfloat16. The file is mapped, not read; what
+ * the backend repacks is not kept twice. `params` NULL means all defaults.
+ *
+ * A checkpoint without a vocabulary loads; sd_tokenize and sd_encode_text then say where a
+ * vocabulary was looked for.
+ *
+ * Errors: SD_ERROR_IO, _FORMAT (damaged), _MODEL (missing, misshaped tensor by name),
+ * _UNSUPPORTED (a family that libsd does not know), _MEMORY, _CANCELLED.
+ *
+ * Thread-safety of sd_model: immutable after load; any number of threads at once.
+ */
+SD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
+                               sd_model **out);
+SD_API void sd_model_free(sd_model *model);
+
+typedef struct sd_model_info {
+    size_t struct_size;
+    const char *family;        /* "Stable Diffusion 1.x"; valid as long as the model */
+    const char *layout;        /* "original" or "diffusers" */
+    int64_t n_parameters;      /* of all networks */
+    int64_t weight_bytes;      /* memory that the weights take on the device */
+    int latent_channels;       /* 4 */
+    int latent_downscale;      /* pixels per latent: 8 */
+    int default_width;         /* pixels: 512 */
+    int default_height;
+    int text_tokens;           /* 77 */
+    int text_width;            /* 768 */
+    double latent_scale;       /* 0.18215 */
+    int train_timesteps;       /* 1000 */
+    int n_unexpected;          /* tensors of the networks' names that no network uses */
+    int has_vocabulary;
+} sd_model_info;
+
+/* Fills as much of `info` as info->struct_size says. */
+SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
+
+/* Name of the i-th unexpected tensor, or NULL. Valid as long as the model. */
+SD_API const char *sd_model_unexpected(const sd_model *model, int i);
+
+/*
+ * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
+ * its type ("F16"), its shape and its size in bytes. A non-zero return ends the walk with
+ * SD_ERROR_CANCELLED. Works on any safetensors file or diffusers folder.
+ */
+typedef int (*sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
+                                const int64_t *dims, uint64_t n_bytes);
+SD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
+                                    void *user);
+
+/* ---------------------------------------------------------------- 4. pictures in one call */
+
+/* Which of torch's generators the noise is drawn from, so that an old seed gives the old picture. */
+typedef enum sd_rng {
+    SD_RNG_CPU = 0, /* torch's CPU generator: mt19937 and Box-Muller */
+    SD_RNG_CUDA = 1 /* torch's CUDA generator: Philox4x32-10 */
+} sd_rng;
+
+/* State of a run, given to the progress callback. Valid during the call only. */
+typedef struct sd_progress {
+    size_t struct_size;
+    int step;            /* steps finished: 1 .. total */
+    int total;
+    int timestep;        /* of the step just done, 0 .. train_timesteps - 1 */
+    double seconds;      /* wall time of that step */
+    sd_sampler *sampler; /* sd_sampler_latent and sd_sampler_preview may be called on it */
+} sd_progress;
+
+/* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
+typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
+
+typedef enum sd_timestep_spacing {
+    SD_SPACING_UNIFORM = 0, /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
+    SD_SPACING_QUAD = 1     /* make_ddim_timesteps "quad" */
+} sd_timestep_spacing;
+
+typedef struct sd_sampler_params {
+    size_t struct_size;
+    const char *method;          /* "ddim" (default, NULL); sd_sampler_method lists them */
+    int steps;                   /* 1 .. train_timesteps; default 50 */
+    float eta;                   /* DDIM's eta >= 0 (eq. 16); 0 is deterministic */
+    float guidance_scale;        /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
+    int width;                   /* pixels, a multiple of latent_downscale; 0: default or image's */
+    int height;
+    int batch;                   /* pictures at once, >= 1 */
+    float strength;              /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
+    sd_timestep_spacing spacing;
+    float temperature;           /* factor of DDIM's noise; default 1 */
+    sd_rng rng;
+    uint64_t seed;               /* picture i draws from seed + i, unless `seeds` is set */
+    const uint64_t *seeds;       /* `batch` seeds, or NULL. Copied */
+    int one_stream;              /* non-zero: the whole batch draws from `seed`, as
+                                    torch.randn([batch, c, h, w]) in the original scripts */
+    sd_progress_fn progress;
+    void *progress_user;
+} sd_sampler_params;
+
+#define SD_SAMPLER_PARAMS_INIT {sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, \
+                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL}
+
+typedef struct sd_txt2img_params {
+    size_t struct_size;
+    const char *prompt;          /* NULL is "" */
+    const char *negative_prompt; /* NULL is "" */
+    const sd_sampler_params *sampling; /* NULL: all defaults */
+} sd_txt2img_params;
+
+#define SD_TXT2IMG_PARAMS_INIT {sizeof(sd_txt2img_params), NULL, NULL, NULL}
+
+/*
+ * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
+ * caller's array of sampling->batch pointers, all set to NULL on failure; each image is the
+ * caller's to free. Rombach et al. 2022, and scripts/txt2img.py of the original.
+ */
+SD_API sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images);
+
+typedef struct sd_img2img_params {
+    size_t struct_size;
+    const char *prompt;
+    const char *negative_prompt;
+    const sd_image *init; /* resized (Lanczos) to width x height; where these are 0, to its own
+                             size cut down to a multiple of 64 */
+    const sd_sampler_params *sampling;
+} sd_img2img_params;
+
+#define SD_IMG2IMG_PARAMS_INIT {sizeof(sd_img2img_params), NULL, NULL, NULL, NULL}
+
+/* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
+SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
+
+/* --------------------------------------------------------------------------- 5. images */
+
+/*
+ * 8-bit pixels, rows from the top, channels interleaved, no padding.
+ * Thread-safety of sd_image: reads from any number of threads; one thread when it changes.
+ */
+SD_API sd_status sd_image_new(sd_context *ctx, int width, int height, int channels,
+                              const uint8_t *pixels, sd_image **out); /* pixels NULL: black */
+SD_API void sd_image_free(sd_image *image);
+SD_API int sd_image_width(const sd_image *image);
+SD_API int sd_image_height(const sd_image *image);
+SD_API int sd_image_channels(const sd_image *image); /* 1, 3 or 4 */
+SD_API uint8_t *sd_image_pixels(sd_image *image);
+
+/* PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does. */
+SD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out);
+SD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                      sd_image **out);
+
+/* PNG, or JPEG (quality 95) where `path` ends in .jpg or .jpeg. `parameters` (may be NULL) is
+ * kept in a PNG text chunk of that name, as the popular web UIs do, and in a JPEG comment. */
+SD_API sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters);
+
+/* A new image of the given size, resampled as PIL's LANCZOS does. */
+SD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);
+
+/* -------------------------------------------------------------------------- 6. tensors */
+
+#define SD_MAX_DIMS 5
+
+/*
+ * A dense float32 array in the C (row-major) order, at host memory. Latents are
+ * [n, channels, h, w], embeddings [n, tokens, width], pixels [n, 3, h, w] in [-1, 1]: as in
+ * PyTorch. `data` NULL makes zeros; else it is copied.
+ * Thread-safety of sd_tensor: reads from any number of threads; one thread when it changes.
+ */
+SD_API sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, const float *data,
+                               sd_tensor **out);
+SD_API void sd_tensor_free(sd_tensor *tensor);
+SD_API int sd_tensor_n_dims(const sd_tensor *tensor);
+SD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
+SD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
+SD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
+
+/* ----------------------------------------------------------------- 7. the stages one by one */
+
+/*
+ * Token ids of `text` as transformers' CLIPTokenizer gives them: start, at most
+ * text_tokens - 2 tokens, end, then padding up to text_tokens. `ids` has room for `capacity`
+ * entries, at least text_tokens. *n_used (may be NULL) gets the count of start, text and end
+ * before cutting, so that n_used > text_tokens says that the prompt was cut.
+ */
+SD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
+                             int *n_used);
+
+/* The text of one token id ("cat</w>"), or NULL. Valid as long as the model. */
+SD_API const char *sd_token_text(const sd_model *model, int32_t id);
+
+/* Prompts to embeddings: [n_texts, text_tokens, text_width], the last hidden state after the
+ * final LayerNorm (FrozenCLIPEmbedder). */
+SD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
+                                sd_tensor **embeddings);
+
+/* The same from token ids, [n_texts * text_tokens]; works without a vocabulary. */
+SD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
+                                  sd_tensor **embeddings);
+
+/*
+ * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
+ * [n, c, h/8, w/8] times latent_scale. With `noise` (of the latent's shape) the posterior is
+ * sampled, mean + exp(logvar / 2) * noise; without, the latent is its mean.
+ */
+SD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                               sd_tensor **latent);
+
+/* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. */
+SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
+
+/* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
+SD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
+
+/* An RGB image as pixels [1, 3, h, w]: 2 x / 255 - 1. */
+SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
+
+/* ------------------------------------------------------------------------- 8. sampling */
+
+/* Name of the i-th sampling method ("ddim"), or NULL after the last. */
+SD_API const char *sd_sampler_method(int i);
+
+/*
+ * A sampler for pictures of one size; all memory of the run is taken here. It keeps `model`
+ * alive. `params` NULL means all defaults.
+ *
+ * Thread-safety of sd_sampler: one thread at a time. Several samplers of one model may run at
+ * once.
+ */
+SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params,
+                                sd_sampler **out);
+SD_API void sd_sampler_free(sd_sampler *sampler);
+
+/*
+ * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width]; `uncond` may be
+ * NULL where guidance_scale is 1. `init` NULL starts from noise (text to image); else it is a
+ * latent [batch or 1, c, h, w] that is noised to `strength` first (image to image).
+ * `noise` [batch, c, h, w] replaces the seed's first draw, or is NULL.
+ * *latent gets [batch, c, h, w]. A sampler can run any number of times; each run starts the
+ * seeds afresh.
+ */
+SD_API sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
+                           const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+
+/* The same a step at a time: begin, then step until sd_sampler_remaining() is 0. */
+SD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond,
+                                  const sd_tensor *uncond, const sd_tensor *init,
+                                  const sd_tensor *noise);
+SD_API sd_status sd_sampler_step(sd_sampler *sampler);
+SD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
+
+/* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
+SD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
+SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
+
+/* Replaces x_t between two steps, e.g. to mask it. */
+SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
+
+/* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
+SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
+
+/* ------------------------------------------------------------------- 9. building blocks */
+
+/* torch.randn(dims) after manual_seed(seed), on the CPU or CUDA generator. */
+SD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
+                          const int64_t *dims, sd_tensor **out);
+
+/* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. */
+SD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
+
+/* q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4). One t for the batch. */
+SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                              int timestep, sd_tensor **out);
+
+/*
+ * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
+ * fractional), embeddings [n, tokens, width] to its output [n, c, h, w] (epsilon for SD 1.x).
+ */
+SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
+                                 const sd_tensor *embeddings, sd_tensor **out);
+
+typedef struct sd_memory {
+    size_t struct_size;
+    uint64_t weights; /* bytes on the device */
+    uint64_t text;    /* activations of the text encoder */
+    uint64_t unet;    /* activations of a sampler with these parameters */
+    uint64_t decode;  /* of sd_vae_decode for the batch */
+    uint64_t encode;  /* of sd_vae_encode for one image */
+    uint64_t peak;    /* weights + the largest that lives at once in sd_txt2img */
+} sd_memory;
+
+/* What a run with `params` will take, before it takes it. */
+SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
+                                    sd_memory *memory);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

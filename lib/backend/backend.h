@@ -1,0 +1,277 @@
+/*
+ * The backend vtable: what a processor must be able to do to run the networks.
+ *
+ * A backend includes this header and <sd/sd.h> (for sd_status) and nothing else of libsd; memory,
+ * threads, log and errors of the host come in through sdb_host. The backends `reference` and `cpu`
+ * are linked into libsd; others are modules that export sdb_module_entry.
+ *
+ * Conventions
+ *   - Tensors are NHWC. `ld` is the distance in elements from one pixel (or token) to the next, so
+ *     a tensor may be a channel range of a wider one; ld >= c. Images of a batch and rows follow
+ *     each other without gaps: pixel (n, y, x) is at ((n * h + y) * w + x) * ld.
+ *   - Tokens [n, t, c] are tensors with h = t, w = 1.
+ *   - An operation may be called with planning on (see queue_plan): it then only notes the scratch
+ *     memory that it will need and touches no data. Data pointers are not valid at that time.
+ *   - Operations validate nothing that libsd's model code guarantees, except what they cannot
+ *     serve, for which they return SD_ERROR_UNSUPPORTED with a sentence through host->error.
+ *   - Output never overlaps an input, unless the operation says "in place is fine".
+ *   - The result of an operation does not depend on the number of threads, bit for bit.
+ */
+#ifndef SD_BACKEND_BACKEND_H
+#define SD_BACKEND_BACKEND_H
+
+#include <sd/sd.h>
+#include <stdbool.h>
+
+#define SDB_API_VERSION 1
+
+typedef enum sdb_type {
+    SDB_F32 = 0,
+    SDB_F16 = 1,
+    SDB_BF16 = 2,
+    SDB_I32 = 3,
+    SDB_I64 = 4,
+    SDB_F64 = 5,
+    SDB_U8 = 6,
+    SDB_N_TYPES
+} sdb_type;
+
+typedef struct sdb_tensor {
+    void *data;
+    sdb_type type;
+    int n, h, w, c;
+    int64_t ld;
+} sdb_tensor;
+
+/* What the host lends to a backend for the device's lifetime. */
+typedef struct sdb_host {
+    void *user;
+    int n_threads; /* workers that parallel_for may use, the caller's included */
+    void *(*alloc)(void *user, size_t size, size_t alignment); /* NULL when there is none */
+    void (*free)(void *user, void *ptr);
+    /* Records the sentence for sd_last_error and returns `status`. */
+    sd_status (*error)(void *user, sd_status status, const char *format, ...)
+#ifdef __GNUC__
+        __attribute__((format(printf, 3, 4)))
+#endif
+        ;
+    void (*log)(void *user, sd_log_level level, const char *format, ...)
+#ifdef __GNUC__
+        __attribute__((format(printf, 3, 4)))
+#endif
+        ;
+    /* Calls fn(arg, task, worker) for every task in 0 .. n_tasks - 1 on the context's threads and
+     * returns when all are done; 0 <= worker < n_threads, and no two tasks run with one worker
+     * number at the same time. Which worker gets which task is not defined. */
+    void (*parallel_for)(void *user, int n_tasks, void (*fn)(void *arg, int task, int worker),
+                         void *arg);
+} sdb_host;
+
+typedef struct sdb_device sdb_device; /* each backend defines its own */
+typedef struct sdb_queue sdb_queue;   /* an order of operations with its scratch memory */
+typedef struct sdb_weight sdb_weight; /* prepared weights */
+typedef struct sdb_graph sdb_graph;   /* a recorded region */
+
+typedef struct sdb_device_info {
+    char name[128];          /* "cpu (avx512, 2 threads)" */
+    uint64_t memory_total;   /* 0: the host's */
+    sdb_type autocast_type;  /* activations under SD_PRECISION_AUTOCAST and AUTO */
+} sdb_device_info;
+
+/* ------------------------------------------------------------------------------- weights */
+
+typedef enum sdb_weight_kind {
+    SDB_WEIGHT_LINEAR = 0,    /* [out, in], torch.nn.Linear; a 1x1 conv is one too */
+    SDB_WEIGHT_GEGLU = 1,     /* [2 * out, in]: value rows, then gate rows */
+    SDB_WEIGHT_CONV3X3 = 2,   /* [out, in, 3, 3] */
+    SDB_WEIGHT_VECTOR = 3,    /* [n], e.g. gamma; bias is beta, n too */
+    SDB_WEIGHT_EMBEDDING = 4  /* [rows, width], gathered by row */
+} sdb_weight_kind;
+
+#define SDB_MAX_PARTS 64
+
+/* One checkpoint tensor: row-major, contiguous, 16-bit or 32-bit float, at any alignment. */
+typedef struct sdb_weight_part {
+    const void *data;
+    sdb_type type;
+    int rows; /* output features of this part */
+} sdb_weight_part;
+
+/*
+ * Parts are stacked along the output: q, k and v as one GEMM are three parts. `bias` has the same
+ * number of parts or none; a part's bias.data may be NULL, which means zeros. `in` is the input
+ * features (1 for vectors). `compute` is the type of the activations that it will meet.
+ */
+typedef struct sdb_weight_desc {
+    sdb_weight_kind kind;
+    int in;
+    int n_parts;
+    const sdb_weight_part *parts;
+    const sdb_weight_part *bias;
+    sdb_type compute;
+} sdb_weight_desc;
+
+/* ---------------------------------------------------------------------------- operations */
+
+typedef enum sdb_act {
+    SDB_ACT_NONE = 0,
+    SDB_ACT_SILU = 1,
+    SDB_ACT_QUICK_GELU = 2, /* x sigmoid(1.702 x) */
+    SDB_ACT_GELU = 3        /* exact, with erf */
+} sdb_act;
+
+/*
+ * y = scale * act(conv(x) + bias + emb[n, c]) + residual, 3x3 kernel.
+ * Padding is zeros: pad_before rows and columns above and left, the rest that y's size asks for
+ * below and right: y.h = (h + pad_before + pad_after - 3) / stride + 1, h twice x.h when upsample
+ * (nearest) is set. stride is 1 or 2, pad_before 0 or 1; upsample only with stride 1.
+ */
+typedef struct sdb_conv2d {
+    sdb_tensor x, y;
+    const sdb_weight *weight;
+    sdb_tensor emb;      /* [n, 1, 1, c] added before act; data NULL and c 0: none */
+    sdb_tensor residual; /* of y's shape; c 0: none. May be y itself */
+    int stride, pad_before;
+    bool upsample;
+    sdb_act act;
+    float scale;
+} sdb_conv2d;
+
+/* y = scale * act(x W^T + bias) + residual. A GEGLU weight gives value * gelu(gate); act is NONE. */
+typedef struct sdb_linear {
+    sdb_tensor x, y;
+    const sdb_weight *weight;
+    sdb_tensor residual; /* of y's shape; c 0: none. May be y itself */
+    sdb_act act;
+    float scale;
+} sdb_linear;
+
+/* Group normalisation over h, w and c / groups channels (Wu and He 2018), then act. In place is
+ * fine. */
+typedef struct sdb_group_norm {
+    sdb_tensor x, y;
+    const sdb_weight *weight; /* gamma, bias beta */
+    int groups;
+    float eps;
+    sdb_act act; /* NONE or SILU */
+} sdb_group_norm;
+
+/* Layer normalisation over c for each pixel or token. In place is fine. */
+typedef struct sdb_layer_norm {
+    sdb_tensor x, y;
+    const sdb_weight *weight;
+    float eps;
+} sdb_layer_norm;
+
+/*
+ * y = softmax(scale q k^T) v for each image and head. q and y: [n, tq, heads * dim];
+ * k and v: [n, tk, heads * dim]. Head j is channels j * dim .. (j + 1) * dim - 1. causal: token i
+ * sees 0 .. i. dim up to 1024.
+ */
+typedef struct sdb_attention {
+    sdb_tensor q, k, v, y;
+    int heads;
+    bool causal;
+    float scale;
+} sdb_attention;
+
+/* y[i] = token[ids[i]] + position[i mod tokens]; ids [n, t, 1] of SDB_I32, all within range. */
+typedef struct sdb_embed {
+    sdb_tensor ids, y;
+    const sdb_weight *token, *position;
+} sdb_embed;
+
+/* [cos(t f), sin(t f)], f_i = exp(-ln(10000) i / half), i < half = c / 2, last column 0 where c is
+ * odd. t: [n, 1, 1, 1] of SDB_F32. */
+typedef struct sdb_timestep_embedding {
+    sdb_tensor t, y;
+} sdb_timestep_embedding;
+
+#define SDB_MAX_TERMS 8
+
+/*
+ * y = sum_i coef[i] x_i, with types converted. `coef` is a device array of SDB_F32, so that a
+ * recorded region reads each step's numbers. In place is fine. coef.data NULL means all ones. A
+ * term with n = 1 is broadcast over y.n. One term with no coef is a (strided, converting) copy.
+ * The order of sums is that of the terms.
+ */
+typedef struct sdb_combine {
+    int n_terms;
+    sdb_tensor x[SDB_MAX_TERMS];
+    sdb_tensor coef; /* [1, 1, 1, n_terms] */
+    sdb_tensor y;
+} sdb_combine;
+
+/* y = act(x). In place is fine. */
+typedef struct sdb_activation {
+    sdb_tensor x, y;
+    sdb_act act;
+} sdb_activation;
+
+/* AutoencoderKL's posterior: moments [n, h, w, 2c] = (mean, logvar), logvar clamped to [-30, 20];
+ * y = scale * (mean + exp(logvar / 2) * noise); noise c 0: scale * mean. */
+typedef struct sdb_posterior {
+    sdb_tensor moments, noise, y;
+    float scale;
+} sdb_posterior;
+
+/* ---------------------------------------------------------------------------- the vtable */
+
+typedef struct sdb_backend {
+    uint32_t api_version; /* SDB_API_VERSION */
+    uint32_t flags;       /* none yet */
+    const char *name;     /* "cpu" */
+
+    /* `index` is N of "name:N". *out stays valid until device_close. `host` outlives the device. */
+    sd_status (*device_open)(const sdb_host *host, int index, sdb_device **out);
+    void (*device_close)(sdb_device *dev);
+    void (*device_info)(const sdb_device *dev, sdb_device_info *info);
+
+    /* Memory of the device, aligned to 256 bytes. */
+    sd_status (*buffer_alloc)(sdb_device *dev, size_t size, void **out);
+    void (*buffer_free)(sdb_device *dev, void *ptr);
+
+    /* Weights: immutable after preparation, shared by queues. The source may go away. May be called
+     * from several threads at once. */
+    sd_status (*weight_prepare)(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);
+    void (*weight_free)(sdb_device *dev, sdb_weight *weight);
+    size_t (*weight_size)(const sdb_weight *weight); /* bytes on the device */
+
+    /* A queue belongs to one thread at a time. Operations run in order, perhaps after the call
+     * returned; upload copies the source before it returns, download and sync wait. */
+    sd_status (*queue_new)(sdb_device *dev, sdb_queue **out);
+    void (*queue_free)(sdb_queue *q);
+    /* plan(q, true): operations only note their scratch needs; plan(q, false): the scratch is
+     * allocated (growing what is there) and operations run again. */
+    sd_status (*queue_plan)(sdb_queue *q, bool planning);
+    size_t (*queue_scratch)(const sdb_queue *q); /* bytes noted so far */
+    sd_status (*upload)(sdb_queue *q, void *dst, const void *src, size_t size);
+    sd_status (*download)(sdb_queue *q, void *dst, const void *src, size_t size);
+    sd_status (*sync)(sdb_queue *q);
+
+    /* A region that is recorded once and replayed; NULL means that regions are always run anew. */
+    sd_status (*record_begin)(sdb_queue *q);
+    sd_status (*record_end)(sdb_queue *q, sdb_graph **out); /* also ends a failed region; out NULL */
+    sd_status (*graph_replay)(sdb_queue *q, sdb_graph *graph);
+    void (*graph_free)(sdb_queue *q, sdb_graph *graph);
+
+    sd_status (*conv2d)(sdb_queue *q, const sdb_conv2d *op);
+    sd_status (*linear)(sdb_queue *q, const sdb_linear *op);
+    sd_status (*group_norm)(sdb_queue *q, const sdb_group_norm *op);
+    sd_status (*layer_norm)(sdb_queue *q, const sdb_layer_norm *op);
+    sd_status (*attention)(sdb_queue *q, const sdb_attention *op);
+    sd_status (*embed)(sdb_queue *q, const sdb_embed *op);
+    sd_status (*timestep_embedding)(sdb_queue *q, const sdb_timestep_embedding *op);
+    sd_status (*combine)(sdb_queue *q, const sdb_combine *op);
+    sd_status (*activation)(sdb_queue *q, const sdb_activation *op);
+    sd_status (*posterior)(sdb_queue *q, const sdb_posterior *op);
+} sdb_backend;
+
+/* Backends that are linked in. */
+extern const sdb_backend sdb_reference_backend;
+extern const sdb_backend sdb_cpu_backend;
+
+/* A module exports `const sdb_backend *sdb_module_entry(void)`. */
+typedef const sdb_backend *(*sdb_module_entry_fn)(void);
+
+#endif

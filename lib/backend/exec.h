@@ -1,0 +1,99 @@
+/*
+ * An executor: one queue, one arena, one status. Network code calls sd_op_* in a row and needs no
+ * check after each: after the first failure (or cancellation) the rest do nothing, and the
+ * caller looks at exec->status once at the end.
+ *
+ * Memory comes from a stack of known size. A network runs twice: first measured (sd_exec_measure),
+ * when tensors get shapes but no memory and operations only plan their scratch, then for real.
+ * The pattern inside a network:
+ *
+ *     size_t mark = sd_exec_mark(e);
+ *     sdb_tensor h = sd_exec_tensor(e, n, height, width, c);
+ *     sd_op_group_norm(e, h, x, norm, SDB_ACT_SILU);
+ *     ...
+ *     sd_exec_release(e, mark);        // frees everything taken since the mark
+ */
+#ifndef SD_BACKEND_EXEC_H
+#define SD_BACKEND_EXEC_H
+
+#include "backend/device.h"
+
+typedef struct sd_exec {
+    sd_context *ctx;
+    const sdb_backend *api;
+    sdb_device *dev;
+    sdb_queue *queue;
+    sdb_type act;       /* type of activations */
+    sd_status status;   /* sticky */
+    bool measuring;
+    unsigned epoch;     /* of cancellation */
+    uint8_t *arena;     /* device memory; NULL until committed */
+    size_t capacity, top, peak;
+} sd_exec;
+
+sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
+void sd_exec_free(sd_exec *e);
+
+/* Begin measuring; run the network; then commit allocates the arena (growing it where it is too
+ * small) and the queue's scratch, and leaves measuring. Both reset top to 0. */
+void sd_exec_measure(sd_exec *e);
+sd_status sd_exec_commit(sd_exec *e);
+/* Ends measuring and allocates nothing: for estimates. Bytes of arena and scratch. */
+size_t sd_exec_abandon(sd_exec *e);
+
+/* A run begins: status SD_OK, the cancellation epoch is now, the stack empty. */
+void sd_exec_begin(sd_exec *e);
+
+/* Stack of tensors. Rows are packed (ld == c). Data is NULL while measuring. */
+sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c);
+sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
+size_t sd_exec_mark(const sd_exec *e);
+void sd_exec_release(sd_exec *e, size_t mark);
+
+/* Views: a channel range; a range of the batch; the same memory with another n, h, w. */
+sdb_tensor sd_view_channels(sdb_tensor t, int first, int c);
+sdb_tensor sd_view_batch(sdb_tensor t, int first, int n);
+sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w);
+size_t sd_type_size(sdb_type type);
+static inline sdb_tensor sd_no_tensor(void) { return (sdb_tensor){0}; }
+
+/* Host <-> device, float32, packed. Wait until done. No-ops while measuring. */
+void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
+void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src);
+
+/* Records a failure of the caller's own. Keeps the first. */
+void sd_exec_fail(sd_exec *e, sd_status status);
+
+/* Operations; see backend.h for what each computes. */
+typedef struct sd_conv_args {
+    int stride;       /* 0 means 1 */
+    bool pad_end;     /* pad below and right only (AutoencoderKL's Downsample) */
+    bool upsample;
+    sdb_tensor emb, residual;
+    sdb_act act;
+    float scale;      /* 0 means 1 */
+} sd_conv_args;
+
+void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_conv_args args);
+
+typedef struct sd_linear_args {
+    sdb_tensor residual;
+    sdb_act act;
+    float scale; /* 0 means 1 */
+} sd_linear_args;
+
+void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args);
+void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
+                      float eps, sdb_act act);
+void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps);
+void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
+                     bool causal, float scale);
+void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *token,
+                 const sdb_weight *position);
+void sd_op_timestep_embedding(sd_exec *e, sdb_tensor y, sdb_tensor t);
+void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef);
+void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x);
+void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act);
+void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale);
+
+#endif

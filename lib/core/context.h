@@ -1,0 +1,73 @@
+/* The context that every layer carries: memory, errors, log, threads, cancellation. */
+#ifndef SD_CORE_CONTEXT_H
+#define SD_CORE_CONTEXT_H
+
+#include <sd/sd.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct sd_threads;
+struct sd_device_slot; /* lib/backend: the opened processor */
+
+struct sd_context {
+    atomic_int refs;          /* the host's handle and one for each model, tensor and image */
+    uint64_t id;              /* unique in the process; names the thread's error slot */
+    sd_alloc_fn alloc;
+    sd_free_fn free;
+    void *alloc_user;
+    sd_log_fn log;
+    void *log_user;
+    sd_log_level log_level;
+    atomic_uint cancel_epoch; /* grows with each sd_cancel; a run ends when it sees a new value */
+    struct sd_threads *threads;
+    struct sd_device_slot *device;
+};
+
+#ifdef __GNUC__
+#define SD_PRINTF(format, args) __attribute__((format(printf, format, args)))
+#else
+#define SD_PRINTF(format, args)
+#endif
+
+#define SD_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* --- alloc.c: all heap use. Memory is aligned to 64 bytes; NULL when there is none (the error
+ * sentence is recorded then, so that callers can return SD_ERROR_MEMORY as it is). --- */
+void *sd_alloc(const sd_context *ctx, size_t size);                  /* not initialised */
+void *sd_zalloc(const sd_context *ctx, size_t size);                 /* zeros */
+void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size);  /* zeros; checks overflow */
+void *sd_realloc(const sd_context *ctx, void *ptr, size_t size);     /* ptr stays valid on failure */
+void sd_free(const sd_context *ctx, void *ptr);
+char *sd_strdup(const sd_context *ctx, const char *s);
+char *sd_strndup(const sd_context *ctx, const char *s, size_t n);
+char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
+
+/* --- error.c: per thread and per context. --- */
+/* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
+sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
+sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);
+const char *sd_error_get(uint64_t context_id);
+
+/* --- log.c --- */
+void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);
+void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args);
+
+/* --- context.c --- */
+/* The bare context: everything but the device, which lib/backend opens. refs is 1. */
+sd_status sd_context_create(const sd_context_params *params, sd_context **out);
+void sd_context_retain(sd_context *ctx);
+/* The last release runs `close_device` (may be NULL) and frees the context. */
+void sd_context_release(sd_context *ctx);
+void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,
+                         void (*close_device)(struct sd_device_slot *));
+
+/* A run begins: remember the epoch. sd_cancelled is true once sd_cancel came after that. */
+static inline unsigned sd_cancel_epoch(const sd_context *ctx) {
+    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed);
+}
+static inline bool sd_cancelled(const sd_context *ctx, unsigned epoch) {
+    return sd_cancel_epoch(ctx) != epoch;
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* The noise of PyTorch's generators. */
+#ifndef SD_CORE_RNG_H
+#define SD_CORE_RNG_H
+
+#include "core/context.h"
+
+typedef struct sd_generator {
+    sd_rng kind;
+    uint64_t seed;
+    uint64_t offset;       /* Philox: counter of draws as torch.cuda counts them */
+    uint32_t mt[624];      /* mt19937 */
+    int mt_index;
+    bool has_next_normal;  /* the second value of a pair, as at::CPUGeneratorImpl keeps it */
+    double next_normal;
+} sd_generator;
+
+/* torch.manual_seed(seed) */
+void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed);
+
+/* torch.randn(n) into `out`, advancing the generator as torch does: on the CPU the vectorised path
+ * from 16 values upward and the scalar path below; on CUDA the grid-stride order of Philox. */
+void sd_generator_normal(sd_generator *g, float *out, int64_t n);
+
+#endif

@@ -1,0 +1,31 @@
+/* Host tensors and images: the structs behind the public handles. */
+#ifndef SD_CORE_TENSOR_H
+#define SD_CORE_TENSOR_H
+
+#include "core/context.h"
+
+struct sd_tensor {
+    sd_context *ctx; /* retained */
+    int n_dims;
+    int64_t dims[SD_MAX_DIMS];
+    int64_t n_elements;
+    float *data;
+};
+
+struct sd_image {
+    sd_context *ctx; /* retained */
+    int width, height, channels;
+    uint8_t *pixels;
+};
+
+sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out);
+
+/* "[1, 4, 64, 64]" into `text`, which is returned. */
+const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims);
+
+/* [n, c, h, w] <-> [n, h, w, c] */
+void sd_nchw_to_nhwc(float *dst, const float *src, int n, int c, int h, int w);
+void sd_nhwc_to_nchw(float *dst, const float *src, int n, int c, int h, int w);
+
+#endif

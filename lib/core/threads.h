@@ -1,0 +1,18 @@
+/* A pool of worker threads that runs one parallel region at a time. */
+#ifndef SD_CORE_THREADS_H
+#define SD_CORE_THREADS_H
+
+#include "core/context.h"
+
+typedef void (*sd_task_fn)(void *arg, int task, int worker);
+
+/* n_threads counts the caller; 0 means one per core. */
+sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out);
+void sd_threads_free(struct sd_threads *threads);
+int sd_threads_count(const struct sd_threads *threads);
+
+/* Runs fn(arg, 0 .. n_tasks - 1, worker) and returns when all are done. Regions of several callers
+ * take turns; a task must not open a region itself. */
+void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg);
+
+#endif

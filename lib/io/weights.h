@@ -1,0 +1,42 @@
+/* Tensors of checkpoint files, mapped and never copied. */
+#ifndef SD_IO_WEIGHTS_H
+#define SD_IO_WEIGHTS_H
+
+#include "core/context.h"
+#include "core/os.h"
+
+typedef enum sd_dtype { /* safetensors' names, in the order of the name table in weights.c */
+    SD_DTYPE_F64, SD_DTYPE_F32, SD_DTYPE_F16, SD_DTYPE_BF16, SD_DTYPE_I64, SD_DTYPE_I32,
+    SD_DTYPE_I16, SD_DTYPE_I8, SD_DTYPE_U8, SD_DTYPE_BOOL, SD_N_DTYPES
+} sd_dtype;
+
+#define SD_ENTRY_MAX_DIMS 8
+
+typedef struct sd_entry {
+    const char *name;
+    sd_dtype type;
+    int n_dims;
+    int64_t dims[SD_ENTRY_MAX_DIMS];
+    const void *data; /* little-endian, row-major, at any alignment */
+    size_t size;
+    int file;         /* which of the shards */
+} sd_entry;
+
+typedef struct sd_weights sd_weights;
+
+/* One .safetensors file, or the .safetensors.index.json of a sharded one. */
+sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out);
+void sd_weights_close(sd_weights *w);
+
+const sd_entry *sd_weights_find(const sd_weights *w, const char *name); /* NULL: not there */
+size_t sd_weights_count(const sd_weights *w);
+const sd_entry *sd_weights_at(const sd_weights *w, size_t i); /* in the order of the file */
+const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entry NULL: as opened */
+/* The value of a string in safetensors' __metadata__, or NULL. */
+const char *sd_weights_metadata(const sd_weights *w, const char *key);
+/* The entry's pages will not be read again soon. */
+void sd_weights_discard(const sd_weights *w, const sd_entry *entry);
+const char *sd_dtype_name(sd_dtype type); /* "F16" */
+size_t sd_dtype_size(sd_dtype type);
+
+#endif

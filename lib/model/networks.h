@@ -1,0 +1,66 @@
+/*
+ * The networks. Each is built once from a source (weights prepared for the device) and then
+ * immutable; forward functions take an executor and may be used by several at once. Tensors are
+ * NHWC on the device; `e->measuring` runs are allowed everywhere.
+ */
+#ifndef SD_MODEL_NETWORKS_H
+#define SD_MODEL_NETWORKS_H
+
+#include "backend/exec.h"
+#include "io/source.h"
+
+typedef struct sd_text_model sd_text_model;
+typedef struct sd_unet sd_unet;
+typedef struct sd_vae sd_vae;
+
+/*
+ * What building a network needs and leaves behind. Names of consumed tensors are marked in `used`
+ * (one flag for each entry of the component's file), so that unexpected ones can be listed.
+ */
+typedef struct sd_build {
+    sd_context *ctx;
+    const sd_source *source;
+    sdb_type compute;                /* type of the activations */
+    int64_t n_parameters;
+    int64_t weight_bytes;
+    int done, total;                 /* tensors, for progress */
+    sd_load_progress_fn progress;
+    void *progress_user;
+    uint8_t *used[3];                /* flags for source->files[i], made by sd_build_init */
+} sd_build;
+
+sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
+                        const sd_model_params *params);
+void sd_build_finish(sd_build *b); /* frees the flags */
+/* Calls fn for each tensor under a component's prefix that no network consumed and that is not on
+ * the list of harmless extras (position_ids and the like). */
+void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
+
+/* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder. */
+sd_status sd_text_model_new(sd_build *b, sd_text_model **out);
+void sd_text_model_free(sd_text_model *m);
+/* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. */
+void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids);
+
+/* UNetModel of the original (openaimodel.py). */
+sd_status sd_unet_new(sd_build *b, sd_unet **out);
+void sd_unet_free(sd_unet *m);
+/* Cross-attention keys and values of a prompt, for all layers: computed once a run. `context`
+ * [n, tokens, context_dim] of SDB_F32. `kv` is one tensor [n, tokens, 1, sd_unet_kv_width] of e->act
+ * that the caller took from the executor. */
+int sd_unet_kv_width(const sd_unet *m);
+void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context);
+/* x [n, h, w, in_channels] of any type, t [n, 1, 1, 1] of SDB_F32, y [n, h, w, out_channels] of
+ * SDB_F32. h and w must be multiples of 2^(n_levels - 1). */
+void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
+                     sdb_tensor kv);
+
+/* AutoencoderKL. */
+sd_status sd_vae_new(sd_build *b, sd_vae **out);
+void sd_vae_free(sd_vae *m);
+/* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. */
+void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z);
+/* x [n, 8h, 8w, 3] of SDB_F32 to moments [n, h, w, 2 * latent] of SDB_F32. */
+void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x);
+
+#endif

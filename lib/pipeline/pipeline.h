@@ -1,0 +1,78 @@
+/*
+ * The only place that knows the whole order of things. lib/api validates arguments and calls these;
+ * they return statuses with sentences for what only shows at run time.
+ */
+#ifndef SD_PIPELINE_PIPELINE_H
+#define SD_PIPELINE_PIPELINE_H
+
+#include "core/rng.h"
+#include "core/tensor.h"
+#include "model/networks.h"
+#include "sampler/schedule.h"
+#include "text/tokenizer.h"
+
+struct sd_model {
+    sd_context *ctx;         /* retained */
+    atomic_int refs;         /* the host's handle and one for each sampler */
+    sd_precision precision;
+    sdb_type act;            /* type of activations */
+    sd_source *source;       /* sizes and paths; its files are closed after load */
+    sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
+    char *vocab_error;
+    sd_text_model *text;
+    sd_unet *unet;
+    sd_vae *vae;
+    sd_schedule schedule;
+    int64_t n_parameters;
+    int64_t weight_bytes;
+    char **unexpected;       /* names */
+    int n_unexpected;
+    struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
+};
+
+/* model.c */
+sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
+                        sd_model **out);
+void sd_model_retain(sd_model *model);
+void sd_model_release(sd_model *model);
+int sd_model_downscale(const sd_model *model); /* 8 */
+
+/* text.c, vae.c, unet.c: the stages */
+sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out);
+sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n, sd_tensor **out);
+sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                              sd_tensor **latent);
+sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
+sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
+                        const sd_tensor *embeddings, sd_tensor **out);
+
+/* sampling.c: the struct sd_sampler is there. Parameters were validated by lib/api. */
+sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
+void sd_sampling_free(sd_sampler *s);
+sd_model *sd_sampling_model(const sd_sampler *s);
+sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                            const sd_tensor *init, const sd_tensor *noise);
+sd_status sd_sampling_step(sd_sampler *s);
+int sd_sampling_remaining(const sd_sampler *s);
+sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                          const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+sd_status sd_sampling_latent(sd_sampler *s, sd_tensor **latent);
+sd_status sd_sampling_pred_x0(sd_sampler *s, sd_tensor **latent);
+sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);
+sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out);
+const char *sd_sampling_method(int i);
+
+/* memory.c */
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory);
+
+/* txt2img.c, img2img.c */
+sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
+                              const sd_sampler_params *sampling, sd_image **images);
+sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
+                              const sd_sampler_params *sampling, sd_image **images);
+
+/* pixels.c: 8-bit images <-> pixels [n, 3, h, w] in [-1, 1] */
+sd_status sd_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out);
+sd_status sd_image_to_pixels(const sd_image *image, sd_tensor **out);
+
+#endif

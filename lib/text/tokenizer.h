@@ -1,0 +1,38 @@
+/* CLIP's byte-pair encoding, id for id as transformers' CLIPTokenizer. */
+#ifndef SD_TEXT_TOKENIZER_H
+#define SD_TEXT_TOKENIZER_H
+
+#include "core/context.h"
+
+typedef struct sd_tokenizer sd_tokenizer;
+
+/*
+ * `path`: bpe_simple_vocab_16e6.txt or .txt.gz, or a folder with vocab.json and merges.txt (and,
+ * optionally, special_tokens_map.json / tokenizer_config.json), or one of these two files.
+ */
+sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **out);
+
+/*
+ * Looks in this order: `path` where not NULL (then nowhere else); `tokenizer_dir` where not NULL;
+ * the vocabulary files beside the checkpoint in `directory`; the one built in (Meson option
+ * clip_vocab). Nothing found: SD_ERROR_IO with the places looked at.
+ */
+sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *tokenizer_dir,
+                            const char *directory, sd_tokenizer **out);
+void sd_tokenizer_free(sd_tokenizer *t);
+
+/*
+ * Start, ids of `text`, end, padding: `capacity` entries of `ids` are all written (capacity >= 2);
+ * a longer text is cut to capacity - 2 ids. *n_used: start + text + end before cutting. Any bytes
+ * are accepted as text; what is not UTF-8 becomes U+FFFD. Thread-safe.
+ */
+sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t pad, int32_t *ids,
+                              int capacity, int *n_used);
+
+/* "cat</w>", or NULL when out of range. */
+const char *sd_tokenizer_text(const sd_tokenizer *t, int32_t id);
+int sd_tokenizer_size(const sd_tokenizer *t);     /* 49408 */
+int32_t sd_tokenizer_start(const sd_tokenizer *t); /* 49406 */
+int32_t sd_tokenizer_end(const sd_tokenizer *t);   /* 49407 */
+
+#endif
