@@ -22,12 +22,15 @@ struct sd_context {
     atomic_uint cancel_epoch; /* grows with each sd_cancel; a run ends when it sees a new value */
     struct sd_threads *threads;
     struct sd_device_slot *device;
+    void (*close_device)(struct sd_device_slot *device);
 };
 
+#define SD_MAX_THREADS 256
+
 #ifdef __GNUC__
-#define SD_PRINTF(format, args) __attribute__((format(printf, format, args)))
+#define SD_PRINTF(text, args) __attribute__((format(printf, text, args)))
 #else
-#define SD_PRINTF(format, args)
+#define SD_PRINTF(text, args)
 #endif
 
 #define SD_COUNT(array) (sizeof(array) / sizeof((array)[0]))

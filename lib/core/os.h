@@ -60,6 +60,7 @@ void sd_cond_wait(sd_cond *cond, sd_mutex *mutex);
 void sd_cond_broadcast(sd_cond *cond);
 sd_thread *sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg); /* NULL: failed */
 void sd_thread_join(const sd_context *ctx, sd_thread *thread);
-void sd_cpu_relax(void); /* inside a spin loop */
+void sd_cpu_relax(void); /* inside a short spin loop */
+void sd_cpu_yield(void); /* inside a longer one: let another thread run */
 
 #endif

@@ -18,8 +18,13 @@ struct sd_image {
     uint8_t *pixels;
 };
 
+/* Zeros. */
 sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+void sd_tensor_destroy(sd_tensor *t);
+
+#define SD_MAX_IMAGE_SIDE 32768
 sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out);
+void sd_image_destroy(sd_image *image);
 
 /* "[1, 4, 64, 64]" into `text`, which is returned. */
 const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims);

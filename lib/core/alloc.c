@@ -1,0 +1,99 @@
+/* Heap memory through the context's allocator. A block carries its size in a 64-byte header, so
+ * that data stays aligned for SIMD and the host's free gets the size. */
+#include "core/context.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER 64
+
+static void *heap_alloc(void *user, size_t size, size_t alignment) {
+    (void)user;
+    void *p = NULL;
+    return posix_memalign(&p, alignment, size) == 0 ? p : NULL;
+}
+
+static void heap_free(void *user, void *ptr, size_t size) {
+    (void)user;
+    (void)size;
+    free(ptr);
+}
+
+const sd_alloc_fn sd_heap_alloc = heap_alloc;
+const sd_free_fn sd_heap_free = heap_free;
+
+static void *no_memory(const sd_context *ctx, size_t size) {
+    sd_fail(ctx, SD_ERROR_MEMORY, "out of memory: %zu bytes were asked for", size);
+    return NULL;
+}
+
+void *sd_alloc(const sd_context *ctx, size_t size) {
+    if (size > SIZE_MAX - HEADER)
+        return no_memory(ctx, size);
+    uint8_t *block = ctx->alloc(ctx->alloc_user, size + HEADER, HEADER);
+    if (!block)
+        return no_memory(ctx, size);
+    memcpy(block, &size, sizeof size);
+    return block + HEADER;
+}
+
+void *sd_zalloc(const sd_context *ctx, size_t size) {
+    void *p = sd_alloc(ctx, size);
+    return p ? memset(p, 0, size) : NULL;
+}
+
+void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size) {
+    if (size && n > SIZE_MAX / size)
+        return no_memory(ctx, SIZE_MAX);
+    return sd_zalloc(ctx, n * size);
+}
+
+static size_t block_size(const void *ptr) {
+    size_t size;
+    memcpy(&size, (const uint8_t *)ptr - HEADER, sizeof size);
+    return size;
+}
+
+void *sd_realloc(const sd_context *ctx, void *ptr, size_t size) {
+    void *grown = sd_alloc(ctx, size);
+    if (grown && ptr) {
+        size_t old = block_size(ptr);
+        memcpy(grown, ptr, old < size ? old : size);
+        sd_free(ctx, ptr);
+    }
+    return grown;
+}
+
+void sd_free(const sd_context *ctx, void *ptr) {
+    if (!ptr)
+        return;
+    ctx->free(ctx->alloc_user, (uint8_t *)ptr - HEADER, block_size(ptr) + HEADER);
+}
+
+char *sd_strndup(const sd_context *ctx, const char *s, size_t n) {
+    char *copy = sd_alloc(ctx, n + 1);
+    if (copy) {
+        memcpy(copy, s, n);
+        copy[n] = '\0';
+    }
+    return copy;
+}
+
+char *sd_strdup(const sd_context *ctx, const char *s) {
+    return sd_strndup(ctx, s, strlen(s));
+}
+
+char *sd_format(const sd_context *ctx, const char *format, ...) {
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = n < 0 ? NULL : sd_alloc(ctx, (size_t)n + 1);
+    if (text)
+        vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    return text;
+}

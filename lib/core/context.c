@@ -1,0 +1,65 @@
+#include "core/alloc.h"
+#include "core/threads.h"
+
+static atomic_uint_fast64_t last_context_id; /* names error slots; 0 is no context */
+
+static sd_status check_params(const sd_context_params *p) {
+    if (!p->alloc != !p->free)
+        return sd_fail(NULL, SD_ERROR_ARGUMENT,
+                       "sd_context_params: alloc and free must both be set, or neither");
+    if (p->n_threads < 0 || p->n_threads > SD_MAX_THREADS)
+        return sd_fail(NULL, SD_ERROR_ARGUMENT,
+                       "sd_context_params.n_threads is %d; 0 (one per core) to %d was expected",
+                       p->n_threads, SD_MAX_THREADS);
+    return SD_OK;
+}
+
+sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
+    *out = NULL;
+    sd_status status = check_params(p);
+    if (status)
+        return status;
+    sd_context bare = {
+        .id = atomic_fetch_add(&last_context_id, 1) + 1,
+        .alloc = p->alloc ? p->alloc : sd_heap_alloc,
+        .free = p->free ? p->free : sd_heap_free,
+        .alloc_user = p->alloc_user,
+        .log = p->log,
+        .log_user = p->log_user,
+        .log_level = p->log_level,
+    };
+    sd_context *ctx = sd_alloc(&bare, sizeof *ctx);
+    if (!ctx)
+        return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a context");
+    *ctx = bare;
+    atomic_init(&ctx->refs, 1);
+    atomic_init(&ctx->cancel_epoch, 0);
+    status = sd_threads_new(ctx, p->n_threads, &ctx->threads);
+    if (status) {
+        sd_fail(NULL, status, "%s", sd_error_get(ctx->id));
+        sd_free(ctx, ctx);
+        return status;
+    }
+    *out = ctx;
+    return SD_OK;
+}
+
+void sd_context_retain(sd_context *ctx) {
+    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+}
+
+void sd_context_release(sd_context *ctx) {
+    if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (ctx->close_device)
+        ctx->close_device(ctx->device);
+    sd_threads_free(ctx->threads);
+    sd_context last = *ctx;
+    sd_free(&last, ctx);
+}
+
+void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,
+                         void (*close_device)(struct sd_device_slot *)) {
+    ctx->device = device;
+    ctx->close_device = close_device;
+}

@@ -1,0 +1,74 @@
+/*
+ * The last error of a thread in a context. A thread keeps the sentences of the few contexts that it
+ * failed in most recently, in thread-local memory: nothing to allocate, lock or give back, and an
+ * error can be told when memory is out.
+ */
+#include "core/context.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SLOTS 4
+#define SENTENCE 1024
+
+typedef struct error_slot {
+    uint64_t context_id; /* 0: of no context */
+    unsigned used;       /* age: the least is overwritten */
+    bool taken;
+    char text[SENTENCE];
+} error_slot;
+
+static _Thread_local struct {
+    error_slot slots[SLOTS];
+    unsigned clock;
+} errors;
+
+static error_slot *find_slot(uint64_t id) {
+    for (size_t i = 0; i < SLOTS; i++)
+        if (errors.slots[i].taken && errors.slots[i].context_id == id)
+            return &errors.slots[i];
+    return NULL;
+}
+
+static error_slot *take_slot(uint64_t id) {
+    error_slot *slot = find_slot(id);
+    for (size_t i = 0; !slot && i < SLOTS; i++)
+        if (!errors.slots[i].taken)
+            slot = &errors.slots[i];
+    if (!slot) {
+        slot = &errors.slots[0];
+        for (size_t i = 1; i < SLOTS; i++)
+            if (errors.slots[i].used < slot->used)
+                slot = &errors.slots[i];
+    }
+    slot->taken = true;
+    slot->context_id = id;
+    slot->used = ++errors.clock;
+    return slot;
+}
+
+sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
+    char text[SENTENCE]; /* apart, since an argument may be the old sentence */
+    int n = vsnprintf(text, sizeof text, format, args);
+    error_slot *slot = take_slot(ctx ? ctx->id : 0);
+    if (n < 0)
+        snprintf(slot->text, sizeof slot->text, "%s", sd_status_string(status));
+    else
+        memcpy(slot->text, text, sizeof text);
+    if (ctx)
+        sd_log(ctx, SD_LOG_DEBUG, "%s", slot->text);
+    return status;
+}
+
+sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sd_vfail(ctx, status, format, args);
+    va_end(args);
+    return status;
+}
+
+const char *sd_error_get(uint64_t context_id) {
+    const error_slot *slot = find_slot(context_id);
+    return slot ? slot->text : "";
+}

@@ -1,0 +1,18 @@
+#include "core/context.h"
+
+#include <stdio.h>
+
+void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args) {
+    if (!ctx->log || level > ctx->log_level)
+        return;
+    char text[1024];
+    if (vsnprintf(text, sizeof text, format, args) >= 0)
+        ctx->log(ctx->log_user, level, text);
+}
+
+void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sd_vlog(ctx, level, format, args);
+    va_end(args);
+}

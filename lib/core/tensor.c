@@ -1,0 +1,109 @@
+#include "core/tensor.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_ELEMENTS ((int64_t)1 << 40)
+
+const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims) {
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < n_dims && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",
+                                 (long long)dims[i]);
+    if (used < size)
+        snprintf(text + used, size - used, "]");
+    return text;
+}
+
+/* Number of elements, or -1 where the shape is not one of a tensor. */
+static int64_t count_elements(int n_dims, const int64_t *dims) {
+    if (n_dims < 1 || n_dims > SD_MAX_DIMS)
+        return -1;
+    int64_t n = 1;
+    for (int i = 0; i < n_dims; i++) {
+        if (dims[i] < 1 || dims[i] > MAX_ELEMENTS / n)
+            return -1;
+        n *= dims[i];
+    }
+    return n;
+}
+
+sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+    *out = NULL;
+    int64_t n = count_elements(n_dims, dims);
+    if (n < 0) {
+        char shape[128];
+        int shown = n_dims < 0 ? 0 : n_dims > SD_MAX_DIMS ? SD_MAX_DIMS : n_dims;
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "tensor of %d dimensions %s: 1 to %d dimensions, each at least 1, were "
+                       "expected", n_dims, sd_shape_text(shape, sizeof shape, shown, dims),
+                       SD_MAX_DIMS);
+    }
+    sd_tensor *t = sd_zalloc(ctx, sizeof *t);
+    float *data = t ? sd_alloc_array(ctx, (size_t)n, sizeof *data) : NULL;
+    if (!data) {
+        sd_free(ctx, t);
+        return SD_ERROR_MEMORY;
+    }
+    sd_context_retain(ctx);
+    *t = (sd_tensor){.ctx = ctx, .n_dims = n_dims, .n_elements = n, .data = data};
+    memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
+    *out = t;
+    return SD_OK;
+}
+
+void sd_tensor_destroy(sd_tensor *t) {
+    if (!t)
+        return;
+    sd_context *ctx = t->ctx;
+    sd_free(ctx, t->data);
+    sd_free(ctx, t);
+    sd_context_release(ctx);
+}
+
+sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out) {
+    *out = NULL;
+    if (width < 1 || height < 1 || width > SD_MAX_IMAGE_SIDE || height > SD_MAX_IMAGE_SIDE)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "image of %d x %d pixels: 1 to %d a side were expected", width, height,
+                       SD_MAX_IMAGE_SIDE);
+    if (channels != 1 && channels != 3 && channels != 4)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "image of %d channels: 1, 3 or 4 were expected",
+                       channels);
+    sd_image *image = sd_zalloc(ctx, sizeof *image);
+    uint8_t *pixels =
+        image ? sd_alloc_array(ctx, (size_t)width * (size_t)height, (size_t)channels) : NULL;
+    if (!pixels) {
+        sd_free(ctx, image);
+        return SD_ERROR_MEMORY;
+    }
+    sd_context_retain(ctx);
+    *image = (sd_image){ctx, width, height, channels, pixels};
+    *out = image;
+    return SD_OK;
+}
+
+void sd_image_destroy(sd_image *image) {
+    if (!image)
+        return;
+    sd_context *ctx = image->ctx;
+    sd_free(ctx, image->pixels);
+    sd_free(ctx, image);
+    sd_context_release(ctx);
+}
+
+void sd_nchw_to_nhwc(float *dst, const float *src, int n, int c, int h, int w) {
+    size_t plane = (size_t)h * (size_t)w, channels = (size_t)c;
+    for (size_t i = 0; i < (size_t)n; i++, src += channels * plane, dst += channels * plane)
+        for (size_t j = 0; j < channels; j++)
+            for (size_t p = 0; p < plane; p++)
+                dst[p * channels + j] = src[j * plane + p];
+}
+
+void sd_nhwc_to_nchw(float *dst, const float *src, int n, int c, int h, int w) {
+    size_t plane = (size_t)h * (size_t)w, channels = (size_t)c;
+    for (size_t i = 0; i < (size_t)n; i++, src += channels * plane, dst += channels * plane)
+        for (size_t j = 0; j < channels; j++)
+            for (size_t p = 0; p < plane; p++)
+                dst[j * plane + p] = src[p * channels + j];
+}
