@@ -68,10 +68,17 @@ typedef struct sd_schedule_config {
     sd_prediction prediction;
 } sd_schedule_config;
 
-/* The weights of one network: the names in `weights` begin with `prefix`. */
+/*
+ * The weights of one network: the names in `weights` begin with `prefix`. That of the text encoder
+ * ends where "embeddings.token_embedding.weight" and "encoder.layers.0..." begin, because some
+ * writers (transformers 5 among them) leave "text_model." out.
+ *   original:  "model.diffusion_model.", "first_stage_model.",
+ *              "cond_stage_model.transformer.text_model." or "cond_stage_model.transformer."
+ *   diffusers: "", "", "text_model." or ""
+ */
 typedef struct sd_component {
     sd_weights *weights; /* owned by the source; components may share one */
-    const char *prefix;  /* "model.diffusion_model." or "" */
+    const char *prefix;
 } sd_component;
 
 typedef struct sd_source {
@@ -90,7 +97,20 @@ typedef struct sd_source {
     int n_files;
 } sd_source;
 
+/*
+ * Opens a checkpoint or folder. Of an original checkpoint the sizes come from the tensors' shapes;
+ * what shapes do not tell may be said by safetensors' __metadata__, as JSON values in strings:
+ *   "sd.unet_heads"      "8" or "[5, 10, 20, 20]", one a level   (default 8)
+ *   "sd.text_heads"      "12"                                    (default width / 64)
+ *   "sd.sample_size"     "64", latents at the default size       (default 64)
+ *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
+ */
 sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
 void sd_source_close(sd_source *source);
+
+/* Only the weights: of any safetensors file, or of as many of text_encoder/, unet/ and vae/ as a
+ * folder has (at least one). The caller closes them. */
+sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *files[3],
+                               int *n_files);
 
 #endif

@@ -29,6 +29,7 @@ sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out);
 void sd_weights_close(sd_weights *w);
 
 const sd_entry *sd_weights_find(const sd_weights *w, const char *name); /* NULL: not there */
+bool sd_weights_has_prefix(const sd_weights *w, const char *prefix); /* any name that begins so */
 size_t sd_weights_count(const sd_weights *w);
 const sd_entry *sd_weights_at(const sd_weights *w, size_t i); /* in the order of the file */
 const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entry NULL: as opened */
