@@ -21,4 +21,7 @@ void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed);
  * from 16 values upward and the scalar path below; on CUDA the grid-stride order of Philox. */
 void sd_generator_normal(sd_generator *g, float *out, int64_t n);
 
+/* One block of Philox4x32-10: `x` is the counter and becomes the output. */
+void sd_philox4x32_10(uint32_t x[4], uint64_t key);
+
 #endif
