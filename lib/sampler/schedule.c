@@ -1,0 +1,102 @@
+#include "sampler/schedule.h"
+
+#include <math.h>
+
+enum { SCHEDULE_LINEAR = 0, SCHEDULE_SCALED_LINEAR = 1, SCHEDULE_COSINE = 2 };
+
+/* i-th of n points from `start` to `end`, both included, as numpy.linspace. */
+static double linspace(double start, double end, int n, int i) {
+    if (i == n - 1 && n > 1) {
+        return end;
+    }
+    return n > 1 ? start + i * ((end - start) / (n - 1)) : start;
+}
+
+/* Nichol and Dhariwal 2021, eq. 17, with s = 0.008. */
+static double cosine_alpha_bar(double t) {
+    double c = cos((t + 0.008) / 1.008 * 3.14159265358979323846 / 2.0);
+    return c * c;
+}
+
+static double beta_at(int kind, double beta_start, double beta_end, int n, int i) {
+    switch (kind) {
+    case SCHEDULE_LINEAR:
+        return linspace(beta_start, beta_end, n, i);
+    case SCHEDULE_SCALED_LINEAR: {
+        double root = linspace(sqrt(beta_start), sqrt(beta_end), n, i);
+        return root * root;
+    }
+    default: {
+        double beta = 1.0 - cosine_alpha_bar((i + 1.0) / n) / cosine_alpha_bar((double)i / n);
+        return beta < 0.999 ? beta : 0.999;
+    }
+    }
+}
+
+sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
+                           double beta_end, int n) {
+    *s = (sd_schedule){0};
+    if (n < 1 || n > 1000000) {
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "schedule: train timesteps must be 1 to 1000000, found %d", n);
+    }
+    if (kind < SCHEDULE_LINEAR || kind > SCHEDULE_COSINE) {
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED, "schedule: unknown beta schedule %d", kind);
+    }
+    if (kind != SCHEDULE_COSINE && !(beta_start > 0 && beta_start <= beta_end && beta_end < 1)) {
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "schedule: expected 0 < beta_start <= beta_end < 1, found %g and %g",
+                       beta_start, beta_end);
+    }
+    s->betas = sd_alloc_array(ctx, (size_t)n, sizeof(double));
+    s->alphas_cumprod = sd_alloc_array(ctx, (size_t)n, sizeof(double));
+    if (!s->betas || !s->alphas_cumprod) {
+        sd_schedule_free(s, ctx);
+        return SD_ERROR_MEMORY;
+    }
+    s->n = n;
+    double product = 1.0;
+    for (int i = 0; i < n; i++) {
+        s->betas[i] = beta_at(kind, beta_start, beta_end, n, i);
+        product *= 1.0 - s->betas[i];
+        s->alphas_cumprod[i] = product;
+    }
+    return SD_OK;
+}
+
+void sd_schedule_free(sd_schedule *s, const sd_context *ctx) {
+    sd_free(ctx, s->betas);
+    sd_free(ctx, s->alphas_cumprod);
+    *s = (sd_schedule){0};
+}
+
+/*
+ * make_ddim_timesteps (ldm/modules/diffusionmodules/util.py). Uniform: range(0, n, n // steps) + 1;
+ * where steps does not divide n there are more than were asked for. The last may be n itself then
+ * (e.g. n steps of n), where the original indexes past its table; it is taken as n - 1 here.
+ * Quad: floor(linspace(0, sqrt(0.8 n), steps)^2) + 1; its first ones may be equal.
+ */
+sd_status sd_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
+                            sd_timestep_spacing spacing, int steps, int *out, int *count) {
+    *count = 0;
+    if (steps < 1 || steps > s->n) {
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "steps must be 1 to %d, found %d", s->n, steps);
+    }
+    int last = s->n - 1;
+    if (spacing == SD_SPACING_UNIFORM) {
+        for (int t = 0; t < s->n; t += s->n / steps) {
+            out[(*count)++] = t + 1 < last ? t + 1 : last;
+        }
+    } else if (spacing == SD_SPACING_QUAD) {
+        double root = sqrt(s->n * 0.8);
+        for (int i = 0; i < steps; i++) {
+            double r = linspace(0.0, root, steps, i);
+            int t = (int)(r * r) + 1;
+            out[(*count)++] = t < last ? t : last;
+        }
+    } else {
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "spacing must be 0 (uniform) or 1 (quad), found %d",
+                       (int)spacing);
+    }
+    return SD_OK;
+}
