@@ -1,0 +1,20 @@
+/* JSON by jansson, with libsd's statuses and sentences. */
+#ifndef SD_IO_JSON_H
+#define SD_IO_JSON_H
+
+#include "core/context.h"
+
+#include <jansson.h>
+
+/* Parses an object; `name` (a path) begins the sentence of a failure. Duplicate keys are refused.
+ * json_decref what comes out. */
+sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                        json_t **out);
+
+/* A whole file of at most 64 MiB. */
+sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out);
+
+/* "a string", "an integer", ... for sentences; NULL is "nothing". */
+const char *sd_json_type_name(const json_t *value);
+
+#endif

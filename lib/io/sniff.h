@@ -1,0 +1,13 @@
+/* What a file is that is not what it should be. */
+#ifndef SD_IO_SNIFF_H
+#define SD_IO_SNIFF_H
+
+#include "core/context.h"
+
+/* Records a sentence that says what `bytes` look like, e.g. a pickle or a web page: the status is
+ * SD_ERROR_UNSUPPORTED for weights in another format and SD_ERROR_FORMAT for what is no weights at
+ * all. SD_OK (and no sentence) when nothing is recognised. `expected`: "a safetensors file". */
+sd_status sd_sniff(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
+                   const char *expected);
+
+#endif
