@@ -1,0 +1,170 @@
+#include "backend/device.h"
+
+#include "core/os.h"
+#include "core/threads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const sdb_backend *const linked_in[] = {&sdb_cpu_backend, &sdb_reference_backend};
+
+/* --- what the host lends to a backend: the context's services behind plain pointers --- */
+
+static void *host_alloc(void *user, size_t size, size_t alignment) {
+    const sd_context *ctx = user;
+    if (size > SIZE_MAX - 2 * alignment - sizeof(void *))
+        return NULL;
+    /* sd_alloc aligns to 64; for more, the block's own address is kept just below the data. */
+    uint8_t *block = sd_alloc(ctx, size + alignment + sizeof block);
+    if (!block)
+        return NULL;
+    uintptr_t at = ((uintptr_t)block + sizeof block + alignment - 1) / alignment * alignment;
+    memcpy((void *)(at - sizeof block), &block, sizeof block);
+    return (void *)at;
+}
+
+static void host_free(void *user, void *ptr) {
+    if (!ptr)
+        return;
+    uint8_t *block;
+    memcpy(&block, (uint8_t *)ptr - sizeof block, sizeof block);
+    sd_free(user, block);
+}
+
+static sd_status host_error(void *user, sd_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sd_vfail(user, status, format, args);
+    va_end(args);
+    return status;
+}
+
+static void host_log(void *user, sd_log_level level, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    sd_vlog(user, level, format, args);
+    va_end(args);
+}
+
+static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, int), void *arg) {
+    sd_parallel_for(user, n_tasks, fn, arg);
+}
+
+/* --- finding the backend --- */
+
+/* "cuda:1" into "cuda" and 1. */
+static sd_status parse_name(const sd_context *ctx, const char *text, char *name, size_t size,
+                            int *index) {
+    size_t n = strcspn(text, ":");
+    char *end = NULL;
+    long number = text[n] ? strtol(text + n + 1, &end, 10) : 0;
+    bool bad_index = text[n] && (!text[n + 1] || *end || number < 0 || number > 1023);
+    if (n == 0 || n >= size || bad_index)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "backend '%s': \"auto\", \"cpu\", \"reference\", \"cuda\" or a name with a "
+                       "device number, \"cuda:1\", was expected", text);
+    memcpy(name, text, n);
+    name[n] = '\0';
+    *index = (int)number;
+    return SD_OK;
+}
+
+/* Opens libsd-NAME.so in `dir` (NULL: where the system looks) and checks its version. */
+static sd_status open_module(sd_context *ctx, struct sd_device_slot *slot, const char *name,
+                             const char *dir) {
+    char *file = sd_format(ctx, "libsd-%s.so", name);
+    char *path = file && dir ? sd_path_join(ctx, dir, file) : NULL;
+    sd_status status = file && (path || !dir) ? SD_OK : SD_ERROR_MEMORY;
+    if (!status)
+        status = sd_module_open(ctx, path ? path : file, &slot->module);
+    if (!status) {
+        sdb_module_entry_fn entry;
+        void *symbol = sd_module_symbol(slot->module, "sdb_module_entry");
+        memcpy(&entry, &symbol, sizeof entry);
+        slot->api = symbol ? entry() : NULL;
+        if (!slot->api || slot->api->api_version != SDB_API_VERSION)
+            status = sd_fail(ctx, SD_ERROR_BACKEND,
+                             "%s: backend interface version %u was expected, found %u",
+                             path ? path : file, SDB_API_VERSION,
+                             slot->api ? slot->api->api_version : 0u);
+    }
+    if (status && slot->module) {
+        sd_module_close(slot->module);
+        slot->module = NULL;
+        slot->api = NULL;
+    }
+    sd_free(ctx, path);
+    sd_free(ctx, file);
+    return status;
+}
+
+static sd_status find_backend(sd_context *ctx, struct sd_device_slot *slot, const char *name,
+                              const char *module_dir) {
+    for (size_t i = 0; i < SD_COUNT(linked_in); i++)
+        if (!strcmp(linked_in[i]->name, name)) {
+            slot->api = linked_in[i];
+            return SD_OK;
+        }
+    if (strcspn(name, "/\\.") != strlen(name))
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "backend '%s': not a backend's name", name);
+    if (module_dir)
+        return open_module(ctx, slot, name, module_dir);
+    char *beside = sd_library_directory(ctx);
+    sd_status status = beside ? open_module(ctx, slot, name, beside) : SD_ERROR_BACKEND;
+    sd_free(ctx, beside);
+    return status == SD_ERROR_BACKEND ? open_module(ctx, slot, name, NULL) : status;
+}
+
+static void close_slot(struct sd_device_slot *slot) {
+    if (!slot)
+        return;
+    if (slot->dev)
+        slot->api->device_close(slot->dev);
+    sd_module_close(slot->module);
+    sd_free(slot->ctx, slot);
+}
+
+static sd_status open_named(sd_context *ctx, const char *text, const char *module_dir,
+                            struct sd_device_slot **out) {
+    char name[64];
+    int index = 0;
+    sd_status status = parse_name(ctx, text, name, sizeof name, &index);
+    if (status)
+        return status;
+    struct sd_device_slot *slot = sd_zalloc(ctx, sizeof *slot);
+    if (!slot)
+        return SD_ERROR_MEMORY;
+    slot->ctx = ctx;
+    slot->host = (sdb_host){ctx,        sd_threads_count(ctx->threads), host_alloc, host_free,
+                            host_error, host_log,                       host_parallel_for};
+    status = find_backend(ctx, slot, name, module_dir);
+    if (!status)
+        status = slot->api->device_open(&slot->host, index, &slot->dev);
+    if (status) {
+        close_slot(slot);
+        return status;
+    }
+    slot->api->device_info(slot->dev, &slot->info);
+    *out = slot;
+    return SD_OK;
+}
+
+sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_dir) {
+    struct sd_device_slot *slot = NULL;
+    sd_status status;
+    if (name && strcmp(name, "auto") != 0) {
+        status = open_named(ctx, name, module_dir, &slot);
+    } else {
+        status = open_named(ctx, "cuda", module_dir, &slot);
+        if (status && status != SD_ERROR_MEMORY) {
+            sd_log(ctx, SD_LOG_INFO, "computing on the CPU, since: %s", sd_error_get(ctx->id));
+            status = open_named(ctx, "cpu", module_dir, &slot);
+        }
+    }
+    if (status)
+        return status;
+    sd_context_on_close(ctx, slot, close_slot);
+    sd_log(ctx, SD_LOG_INFO, "device: %s", slot->info.name);
+    return SD_OK;
+}

@@ -1,0 +1,267 @@
+#include "backend/exec.h"
+
+#include <string.h>
+
+#define ALIGNMENT 256
+
+sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
+    *out = NULL;
+    sd_exec *e = sd_zalloc(ctx, sizeof *e);
+    if (!e)
+        return SD_ERROR_MEMORY;
+    e->ctx = ctx;
+    e->api = ctx->device->api;
+    e->dev = ctx->device->dev;
+    e->act = act;
+    sd_status status = e->api->queue_new(e->dev, &e->queue);
+    if (status) {
+        sd_free(ctx, e);
+        return status;
+    }
+    sd_exec_begin(e);
+    *out = e;
+    return SD_OK;
+}
+
+void sd_exec_free(sd_exec *e) {
+    if (!e)
+        return;
+    e->api->queue_free(e->queue);
+    e->api->buffer_free(e->dev, e->arena);
+    sd_free(e->ctx, e);
+}
+
+void sd_exec_fail(sd_exec *e, sd_status status) {
+    if (!e->status)
+        e->status = status;
+}
+
+void sd_exec_measure(sd_exec *e) {
+    sd_exec_begin(e);
+    e->measuring = true;
+    e->peak = 0;
+    sd_exec_fail(e, e->api->queue_plan(e->queue, true));
+}
+
+static sd_status grow_arena(sd_exec *e) {
+    if (e->peak <= e->capacity)
+        return SD_OK;
+    void *arena;
+    e->api->buffer_free(e->dev, e->arena);
+    e->arena = NULL;
+    e->capacity = 0;
+    sd_status status = e->api->buffer_alloc(e->dev, e->peak, &arena);
+    if (status)
+        return status;
+    e->arena = arena;
+    e->capacity = e->peak;
+    return SD_OK;
+}
+
+sd_status sd_exec_commit(sd_exec *e) {
+    sd_status status = e->status;
+    e->measuring = false;
+    e->top = 0;
+    sd_status planned = e->api->queue_plan(e->queue, false);
+    if (!status)
+        status = planned;
+    if (!status)
+        status = grow_arena(e);
+    return status;
+}
+
+size_t sd_exec_abandon(sd_exec *e) {
+    e->measuring = false;
+    e->top = 0;
+    return e->peak + e->api->queue_scratch(e->queue);
+}
+
+void sd_exec_begin(sd_exec *e) {
+    e->status = SD_OK;
+    e->top = 0;
+    e->epoch = sd_cancel_epoch(e->ctx);
+}
+
+/* ---------------------------------------------------------------------------------- tensors */
+
+size_t sd_type_size(sdb_type type) {
+    static const uint8_t sizes[SDB_N_TYPES] = {
+        [SDB_F32] = 4, [SDB_F16] = 2, [SDB_BF16] = 2, [SDB_I32] = 4,
+        [SDB_I64] = 8, [SDB_F64] = 8, [SDB_U8] = 1,
+    };
+    return sizes[type];
+}
+
+sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
+    sdb_tensor t = {NULL, type, n, h, w, c, c};
+    size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)c * sd_type_size(type);
+    size_t start = (e->top + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    e->top = start + size;
+    if (e->top > e->peak)
+        e->peak = e->top;
+    if (e->measuring || e->status)
+        return t;
+    if (e->top > e->capacity) {
+        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL,
+                                "a network takes %zu bytes of activations, %zu were measured",
+                                e->top, e->capacity));
+        return t;
+    }
+    t.data = e->arena + start;
+    return t;
+}
+
+sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
+    return sd_exec_tensor_typed(e, e->act, n, h, w, c);
+}
+
+size_t sd_exec_mark(const sd_exec *e) {
+    return e->top;
+}
+
+void sd_exec_release(sd_exec *e, size_t mark) {
+    e->top = mark;
+}
+
+static sdb_tensor offset(sdb_tensor t, int64_t elements) {
+    if (t.data)
+        t.data = (uint8_t *)t.data + elements * (int64_t)sd_type_size(t.type);
+    return t;
+}
+
+sdb_tensor sd_view_channels(sdb_tensor t, int first, int c) {
+    t = offset(t, first);
+    t.c = c;
+    return t;
+}
+
+sdb_tensor sd_view_batch(sdb_tensor t, int first, int n) {
+    t = offset(t, (int64_t)first * t.h * t.w * t.ld);
+    t.n = n;
+    return t;
+}
+
+sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w) {
+    t.n = n;
+    t.h = h;
+    t.w = w;
+    return t;
+}
+
+/* -------------------------------------------------------------------------------- operations */
+
+/* True when an operation is to be called: nothing failed and nobody cancelled. */
+static bool ready(sd_exec *e) {
+    if (!e->status && !e->measuring && sd_cancelled(e->ctx, e->epoch))
+        e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED, "the run was cancelled");
+    return !e->status;
+}
+
+static size_t packed_size(sdb_tensor t) {
+    return (size_t)t.n * (size_t)t.h * (size_t)t.w * (size_t)t.c * sd_type_size(t.type);
+}
+
+static bool is_packed(sd_exec *e, sdb_tensor t) {
+    if (t.ld == t.c)
+        return true;
+    sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL, "a packed tensor was expected"));
+    return false;
+}
+
+void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src) {
+    if (ready(e) && !e->measuring && is_packed(e, dst))
+        sd_exec_fail(e, e->api->upload(e->queue, dst.data, src, packed_size(dst)));
+}
+
+void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
+    if (ready(e) && !e->measuring && is_packed(e, src))
+        sd_exec_fail(e, e->api->download(e->queue, dst, src.data, packed_size(src)));
+}
+
+static float or_one(float scale) {
+    return scale == 0.0f ? 1.0f : scale;
+}
+
+void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_conv_args args) {
+    sdb_conv2d op = {
+        .x = x,
+        .y = y,
+        .weight = w,
+        .emb = args.emb,
+        .residual = args.residual,
+        .stride = args.stride ? args.stride : 1,
+        .pad_before = args.pad_end ? 0 : 1,
+        .upsample = args.upsample,
+        .act = args.act,
+        .scale = or_one(args.scale),
+    };
+    if (ready(e))
+        sd_exec_fail(e, e->api->conv2d(e->queue, &op));
+}
+
+void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w,
+                  sd_linear_args args) {
+    sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale)};
+    if (ready(e))
+        sd_exec_fail(e, e->api->linear(e->queue, &op));
+}
+
+void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
+                      float eps, sdb_act act) {
+    sdb_group_norm op = {x, y, w, groups, eps, act};
+    if (ready(e))
+        sd_exec_fail(e, e->api->group_norm(e->queue, &op));
+}
+
+void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps) {
+    sdb_layer_norm op = {x, y, w, eps};
+    if (ready(e))
+        sd_exec_fail(e, e->api->layer_norm(e->queue, &op));
+}
+
+void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
+                     bool causal, float scale) {
+    sdb_attention op = {q, k, v, y, heads, causal, scale};
+    if (ready(e))
+        sd_exec_fail(e, e->api->attention(e->queue, &op));
+}
+
+void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *token,
+                 const sdb_weight *position) {
+    sdb_embed op = {ids, y, token, position};
+    if (ready(e))
+        sd_exec_fail(e, e->api->embed(e->queue, &op));
+}
+
+void sd_op_timestep_embedding(sd_exec *e, sdb_tensor y, sdb_tensor t) {
+    sdb_timestep_embedding op = {t, y};
+    if (ready(e))
+        sd_exec_fail(e, e->api->timestep_embedding(e->queue, &op));
+}
+
+void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {
+    sdb_combine op = {.n_terms = n_terms, .coef = coef, .y = y};
+    if (n_terms < 1 || n_terms > SDB_MAX_TERMS) {
+        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL, "a sum of %d terms", n_terms));
+        return;
+    }
+    memcpy(op.x, x, (size_t)n_terms * sizeof *x);
+    if (ready(e))
+        sd_exec_fail(e, e->api->combine(e->queue, &op));
+}
+
+void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
+    sd_op_combine(e, y, 1, &x, sd_no_tensor());
+}
+
+void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act) {
+    sdb_activation op = {x, y, act};
+    if (ready(e))
+        sd_exec_fail(e, e->api->activation(e->queue, &op));
+}
+
+void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale) {
+    sdb_posterior op = {moments, noise, y, scale};
+    if (ready(e))
+        sd_exec_fail(e, e->api->posterior(e->queue, &op));
+}
