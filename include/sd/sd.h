@@ -20,9 +20,9 @@
  *     is nothing to free. A handle keeps what it was made from alive, so the order of _free calls
  *     does not matter.
  *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
- *   - Parameter structs begin with `struct_size`. Fill them with their SD_*_INIT macro, or zero
- *     them and set struct_size; the library reads as many bytes as you have and takes its defaults
- *     for the rest, so a program compiled against an older header keeps working.
+ *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
+ *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
+ *     program compiled against an older header keeps working.
  *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
  *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
  *     floating-point mode or current directory. It never prints, exits or aborts.
@@ -196,6 +196,7 @@ typedef struct sd_model_info {
     int64_t weight_bytes;      /* memory that the weights take on the device */
     int latent_channels;       /* 4 */
     int latent_downscale;      /* pixels per latent: 8 */
+    int size_multiple;         /* width and height of a sampler are multiples of this: 64 */
     int default_width;         /* pixels: 512 */
     int default_height;
     int text_tokens;           /* 77 */
@@ -205,6 +206,8 @@ typedef struct sd_model_info {
     int n_unexpected;          /* tensors of the networks' names that no network uses */
     int has_vocabulary;
 } sd_model_info;
+
+#define SD_MODEL_INFO_INIT {.struct_size = sizeof(sd_model_info)}
 
 /* Fills as much of `info` as info->struct_size says. */
 SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
@@ -254,7 +257,7 @@ typedef struct sd_sampler_params {
     int steps;                   /* 1 .. train_timesteps; default 50 */
     float eta;                   /* DDIM's eta >= 0 (eq. 16); 0 is deterministic */
     float guidance_scale;        /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
-    int width;                   /* pixels, a multiple of latent_downscale; 0: default or image's */
+    int width;                   /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
     int batch;                   /* pictures at once, >= 1 */
     float strength;              /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
@@ -459,6 +462,8 @@ typedef struct sd_memory {
     uint64_t encode;  /* of sd_vae_encode for one image */
     uint64_t peak;    /* weights + the largest that lives at once in sd_txt2img */
 } sd_memory;
+
+#define SD_MEMORY_INIT {sizeof(sd_memory), 0, 0, 0, 0, 0, 0}
 
 /* What a run with `params` will take, before it takes it. */
 SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,

@@ -35,7 +35,10 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
                         sd_model **out);
 void sd_model_retain(sd_model *model);
 void sd_model_release(sd_model *model);
-int sd_model_downscale(const sd_model *model); /* 8 */
+int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
+int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 64 */
+/* sd_checkpoint_list */
+sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
 
 /* text.c, vae.c, unet.c: the stages */
 sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out);
@@ -45,6 +48,9 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
 sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
                         const sd_tensor *embeddings, sd_tensor **out);
+
+sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                             int timestep, sd_tensor **out);
 
 /* sampling.c: the struct sd_sampler is there. Parameters were validated by lib/api. */
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);

@@ -1,0 +1,29 @@
+/* What every exported function does first. */
+#ifndef SD_API_CHECK_H
+#define SD_API_CHECK_H
+
+#include "core/context.h"
+
+/*
+ * Reads a size-first struct of the caller into `full`, which holds the defaults: as many bytes as
+ * the caller's struct_size says, and no more than the library knows. `given` NULL keeps the
+ * defaults.
+ */
+sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, size_t full_size,
+                         const void *given);
+
+/* Copies as much of `full` as fits the caller's size-first struct, keeping its struct_size. */
+sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
+                          size_t full_size);
+
+/* Returns from the calling function with SD_ERROR_ARGUMENT and a sentence unless `condition`. */
+#define SD_REQUIRE(ctx, condition, ...)                                                            \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            return sd_fail((ctx), SD_ERROR_ARGUMENT, __VA_ARGS__);                                 \
+    } while (0)
+
+/* The same for a pointer that may not be NULL. */
+#define SD_REQUIRE_PTR(ctx, pointer) SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", __func__, #pointer)
+
+#endif

@@ -1,0 +1,41 @@
+/* The context: section 2 of sd.h. */
+#include "api/check.h"
+#include "backend/device.h"
+
+sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
+    SD_REQUIRE_PTR(NULL, out);
+    *out = NULL;
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    sd_status status = sd_read_params(NULL, "sd_context_params", &p, sizeof p, params);
+    if (status)
+        return status;
+    SD_REQUIRE(NULL, p.log_level >= SD_LOG_ERROR && p.log_level <= SD_LOG_DEBUG,
+               "sd_context_params.log_level is %d; SD_LOG_ERROR (0) to SD_LOG_DEBUG (3) was expected",
+               (int)p.log_level);
+    sd_context *ctx;
+    status = sd_context_create(&p, &ctx);
+    if (status)
+        return status;
+    status = sd_device_open(ctx, p.backend, p.module_dir);
+    if (status) {
+        sd_fail(NULL, status, "%s", sd_last_error(ctx));
+        sd_context_release(ctx);
+        return status;
+    }
+    *out = ctx;
+    return SD_OK;
+}
+
+void sd_context_free(sd_context *ctx) {
+    if (ctx)
+        sd_context_release(ctx);
+}
+
+const char *sd_context_device(const sd_context *ctx) {
+    return ctx ? ctx->device->info.name : "";
+}
+
+void sd_cancel(sd_context *ctx) {
+    if (ctx)
+        atomic_fetch_add_explicit(&ctx->cancel_epoch, 1, memory_order_relaxed);
+}

@@ -1,0 +1,69 @@
+/* Models: section 3 of sd.h. */
+#include "api/check.h"
+#include "pipeline/pipeline.h"
+
+#include <math.h>
+
+sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
+                        sd_model **out) {
+    SD_REQUIRE_PTR(ctx, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(ctx, ctx);
+    SD_REQUIRE_PTR(ctx, path);
+    sd_model_params p = SD_MODEL_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_model_params", &p, sizeof p, params);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_AUTOCAST,
+               "sd_model_params.precision is %d; a value of sd_precision was expected",
+               (int)p.precision);
+    return sd_model_open(ctx, path, &p, out);
+}
+
+void sd_model_free(sd_model *model) {
+    if (model)
+        sd_model_release(model);
+}
+
+sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, info);
+    const sd_source *source = model->source;
+    int downscale = sd_model_downscale(model);
+    int size = source->unet.sample_size * downscale;
+    sd_model_info full = {
+        .family = source->family,
+        .layout = source->layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
+        .n_parameters = model->n_parameters,
+        .weight_bytes = model->weight_bytes,
+        .latent_channels = source->vae.latent_channels,
+        .latent_downscale = downscale,
+        .size_multiple = sd_model_size_multiple(model),
+        .default_width = size,
+        .default_height = size,
+        .text_tokens = source->text.tokens,
+        .text_width = source->text.width,
+        .latent_scale = source->vae.scaling_factor,
+        .train_timesteps = model->schedule.n,
+        .n_unexpected = model->n_unexpected,
+        .has_vocabulary = model->tokenizer != NULL,
+    };
+    return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
+}
+
+const char *sd_model_unexpected(const sd_model *model, int i) {
+    return model && i >= 0 && i < model->n_unexpected ? model->unexpected[i] : NULL;
+}
+
+double sd_alphas_cumprod(const sd_model *model, int timestep) {
+    if (!model || timestep < 0 || timestep >= model->schedule.n)
+        return (double)NAN;
+    return model->schedule.alphas_cumprod[timestep];
+}
+
+sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+    SD_REQUIRE_PTR(NULL, ctx);
+    SD_REQUIRE_PTR(ctx, path);
+    SD_REQUIRE_PTR(ctx, fn);
+    return sd_pipeline_list(ctx, path, fn, user);
+}

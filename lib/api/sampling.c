@@ -1,0 +1,215 @@
+/* Sampling, and pictures in one call: sections 4 and 8 of sd.h. */
+#include "api/check.h"
+#include "pipeline/pipeline.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAX_BATCH 1024
+
+static sd_status check_method(const sd_context *ctx, const char *method) {
+    char known[256] = "";
+    size_t used = 0;
+    for (int i = 0; sd_sampling_method(i); i++) {
+        const char *name = sd_sampling_method(i);
+        if (!strcmp(name, method))
+            return SD_OK;
+        if (used + strlen(name) + 3 < sizeof known) {
+            if (used)
+                known[used++] = ' ';
+            memcpy(known + used, name, strlen(name) + 1);
+            used += strlen(name);
+        }
+    }
+    return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                   "sd_sampler_params.method is \"%s\"; one of these was expected: %s", method,
+                   known);
+}
+
+static sd_status check_side(const sd_model *model, const char *name, int side) {
+    int multiple = sd_model_size_multiple(model);
+    SD_REQUIRE(model->ctx, side == 0 || (side > 0 && side <= 16384 && side % multiple == 0),
+               "sd_sampler_params.%s is %d; a multiple of %d up to 16384 was expected", name, side,
+               multiple);
+    return SD_OK;
+}
+
+static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p) {
+    const sd_context *ctx = model->ctx;
+    SD_REQUIRE(ctx, p->steps >= 1 && p->steps <= model->schedule.n,
+               "sd_sampler_params.steps is %d; 1 to %d was expected", p->steps, model->schedule.n);
+    SD_REQUIRE(ctx, isfinite(p->eta) && p->eta >= 0,
+               "sd_sampler_params.eta is %g; a number from 0 upward was expected", (double)p->eta);
+    SD_REQUIRE(ctx, isfinite(p->guidance_scale),
+               "sd_sampler_params.guidance_scale is %g; a finite number was expected",
+               (double)p->guidance_scale);
+    SD_REQUIRE(ctx, p->batch >= 1 && p->batch <= MAX_BATCH,
+               "sd_sampler_params.batch is %d; 1 to %d was expected", p->batch, MAX_BATCH);
+    SD_REQUIRE(ctx, p->strength >= 0 && p->strength <= 1,
+               "sd_sampler_params.strength is %g; 0 to 1 was expected", (double)p->strength);
+    SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
+               "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
+               (double)p->temperature);
+    SD_REQUIRE(ctx, p->spacing == SD_SPACING_UNIFORM || p->spacing == SD_SPACING_QUAD,
+               "sd_sampler_params.spacing is %d; a value of sd_timestep_spacing was expected",
+               (int)p->spacing);
+    SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
+               "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
+    return SD_OK;
+}
+
+/* The caller's parameters with defaults filled in and every range checked. */
+static sd_status read_sampling(const sd_model *model, const sd_sampler_params *given,
+                               sd_sampler_params *full) {
+    *full = (sd_sampler_params)SD_SAMPLER_PARAMS_INIT;
+    sd_status status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
+    if (status)
+        return status;
+    if (!full->method)
+        full->method = sd_sampling_method(0);
+    status = check_method(model->ctx, full->method);
+    if (!status)
+        status = check_numbers(model, full);
+    if (!status)
+        status = check_side(model, "width", full->width);
+    if (!status)
+        status = check_side(model, "height", full->height);
+    return status;
+}
+
+/* A side that nobody named is the model's own. */
+static void default_sides(const sd_model *model, sd_sampler_params *p) {
+    int side = model->source->unet.sample_size * sd_model_downscale(model);
+    if (!p->width)
+        p->width = side;
+    if (!p->height)
+        p->height = side;
+}
+
+const char *sd_sampler_method(int i) {
+    return i < 0 ? NULL : sd_sampling_method(i);
+}
+
+sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    sd_sampler_params p;
+    sd_status status = read_sampling(model, params, &p);
+    if (status)
+        return status;
+    default_sides(model, &p);
+    return sd_sampling_new(model, &p, out);
+}
+
+void sd_sampler_free(sd_sampler *sampler) {
+    if (sampler)
+        sd_sampling_free(sampler);
+}
+
+static const sd_context *context_of(const sd_sampler *sampler) {
+    return sampler ? sd_sampling_model(sampler)->ctx : NULL;
+}
+
+sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
+                    const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), cond);
+    return sd_sampling_run(sampler, cond, uncond, init, noise, latent);
+}
+
+sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
+                           const sd_tensor *init, const sd_tensor *noise) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), cond);
+    return sd_sampling_begin(sampler, cond, uncond, init, noise);
+}
+
+sd_status sd_sampler_step(sd_sampler *sampler) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_step(sampler);
+}
+
+int sd_sampler_remaining(const sd_sampler *sampler) {
+    return sampler ? sd_sampling_remaining(sampler) : 0;
+}
+
+sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_latent(sampler, latent);
+}
+
+sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_pred_x0(sampler, latent);
+}
+
+sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    return sd_sampling_set_latent(sampler, latent);
+}
+
+sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {
+    SD_REQUIRE_PTR(context_of(sampler), out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_preview(sampler, index, out);
+}
+
+sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
+                             sd_memory *memory) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, memory);
+    sd_sampler_params p;
+    sd_status status = read_sampling(model, params, &p);
+    if (status)
+        return status;
+    default_sides(model, &p);
+    sd_memory full = SD_MEMORY_INIT;
+    status = sd_pipeline_memory(model, &p, &full);
+    return status ? status
+                  : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
+}
+
+/* ------------------------------------------------------------------ pictures in one call */
+
+sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, images);
+    *images = NULL;
+    SD_REQUIRE_PTR(model->ctx, params);
+    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_sampler_params sampling;
+    sd_status status = sd_read_params(model->ctx, "sd_txt2img_params", &p, sizeof p, params);
+    if (!status)
+        status = read_sampling(model, p.sampling, &sampling);
+    if (status)
+        return status;
+    default_sides(model, &sampling);
+    memset(images, 0, (size_t)sampling.batch * sizeof *images);
+    return sd_pipeline_txt2img(model, &p, &sampling, images);
+}
+
+sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, images);
+    *images = NULL;
+    SD_REQUIRE_PTR(model->ctx, params);
+    sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
+    sd_sampler_params sampling;
+    sd_status status = sd_read_params(model->ctx, "sd_img2img_params", &p, sizeof p, params);
+    if (!status)
+        status = read_sampling(model, p.sampling, &sampling);
+    if (status)
+        return status;
+    SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
+    memset(images, 0, (size_t)sampling.batch * sizeof *images);
+    return sd_pipeline_img2img(model, &p, &sampling, images);
+}

@@ -1,0 +1,118 @@
+/* The stages one by one, and building blocks: sections 7 and 9 of sd.h. */
+#include "api/check.h"
+#include "pipeline/pipeline.h"
+
+#define MAX_TEXTS 4096
+
+sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
+                      int *n_used) {
+    SD_REQUIRE_PTR(NULL, model);
+    const sd_context *ctx = model->ctx;
+    SD_REQUIRE_PTR(ctx, text);
+    SD_REQUIRE_PTR(ctx, ids);
+    int tokens = model->source->text.tokens;
+    SD_REQUIRE(ctx, capacity >= tokens, "sd_tokenize: room for %d ids; at least %d was expected",
+               capacity, tokens);
+    if (!model->tokenizer)
+        return sd_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
+    return sd_tokenizer_encode(model->tokenizer, text, model->source->text.pad, ids, tokens, n_used);
+}
+
+const char *sd_token_text(const sd_model *model, int32_t id) {
+    return model && model->tokenizer ? sd_tokenizer_text(model->tokenizer, id) : NULL;
+}
+
+static sd_status check_count(const sd_context *ctx, const char *function, int n) {
+    SD_REQUIRE(ctx, n >= 1 && n <= MAX_TEXTS, "%s: n_texts is %d; 1 to %d was expected", function, n,
+               MAX_TEXTS);
+    return SD_OK;
+}
+
+sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
+                         sd_tensor **embeddings) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
+    *embeddings = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, texts);
+    sd_status status = check_count(model->ctx, "sd_encode_text", n_texts);
+    if (status)
+        return status;
+    for (int i = 0; i < n_texts; i++)
+        SD_REQUIRE(model->ctx, texts[i], "sd_encode_text: texts[%d] is NULL", i);
+    return sd_stage_encode_text(model, texts, n_texts, embeddings);
+}
+
+sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
+                           sd_tensor **embeddings) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
+    *embeddings = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, ids);
+    sd_status status = check_count(model->ctx, "sd_encode_tokens", n_texts);
+    if (status)
+        return status;
+    int tokens = model->source->text.tokens, vocab = model->source->text.vocab_size;
+    for (int64_t i = 0; i < (int64_t)n_texts * tokens; i++)
+        SD_REQUIRE(model->ctx, ids[i] >= 0 && ids[i] < vocab,
+                   "sd_encode_tokens: ids[%lld] is %d; 0 to %d was expected", (long long)i,
+                   (int)ids[i], vocab - 1);
+    return sd_stage_encode_tokens(model, ids, n_texts, embeddings);
+}
+
+sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                        sd_tensor **latent) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, pixels);
+    return sd_stage_vae_encode(model, pixels, noise, latent);
+}
+
+sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
+    *pixels = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, latent);
+    return sd_stage_vae_decode(model, latent, pixels);
+}
+
+sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
+                          const sd_tensor *embeddings, sd_tensor **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, x);
+    SD_REQUIRE_PTR(model->ctx, timesteps);
+    SD_REQUIRE_PTR(model->ctx, embeddings);
+    return sd_stage_unet(model, x, timesteps, embeddings, out);
+}
+
+sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                       int timestep, sd_tensor **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, x0);
+    SD_REQUIRE_PTR(model->ctx, noise);
+    SD_REQUIRE(model->ctx, timestep >= 0 && timestep < model->schedule.n,
+               "sd_add_noise: timestep is %d; 0 to %d was expected", timestep,
+               model->schedule.n - 1);
+    return sd_stage_add_noise(model, x0, noise, timestep, out);
+}
+
+sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims, const int64_t *dims,
+                   sd_tensor **out) {
+    SD_REQUIRE_PTR(ctx, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, ctx);
+    SD_REQUIRE_PTR(ctx, dims);
+    SD_REQUIRE(ctx, rng == SD_RNG_CPU || rng == SD_RNG_CUDA,
+               "sd_randn: rng is %d; SD_RNG_CPU (0) or SD_RNG_CUDA (1) was expected", (int)rng);
+    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    if (status)
+        return status;
+    sd_generator generator;
+    sd_generator_init(&generator, rng, seed);
+    sd_generator_normal(&generator, (*out)->data, (*out)->n_elements);
+    return SD_OK;
+}

@@ -1,0 +1,37 @@
+/* Tensors: section 6 of sd.h. */
+#include "api/check.h"
+#include "core/tensor.h"
+
+#include <string.h>
+
+sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, const float *data,
+                        sd_tensor **out) {
+    SD_REQUIRE_PTR(ctx, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(ctx, ctx);
+    SD_REQUIRE_PTR(ctx, dims);
+    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    if (!status && data)
+        memcpy((*out)->data, data, (size_t)(*out)->n_elements * sizeof *data);
+    return status;
+}
+
+void sd_tensor_free(sd_tensor *tensor) {
+    sd_tensor_destroy(tensor);
+}
+
+int sd_tensor_n_dims(const sd_tensor *tensor) {
+    return tensor ? tensor->n_dims : 0;
+}
+
+const int64_t *sd_tensor_dims(const sd_tensor *tensor) {
+    return tensor ? tensor->dims : NULL;
+}
+
+int64_t sd_tensor_n_elements(const sd_tensor *tensor) {
+    return tensor ? tensor->n_elements : 0;
+}
+
+float *sd_tensor_data(sd_tensor *tensor) {
+    return tensor ? tensor->data : NULL;
+}
