@@ -1,0 +1,93 @@
+/*
+ * Parts of sd-random-checkpoint, which writes Stable Diffusion checkpoints with random weights, so
+ * that the library can be tried, tested and timed without a download. None of it uses libsd: a
+ * file that both agree on was understood twice.
+ */
+#ifndef SD_TOOLS_CHECKPOINT_H
+#define SD_TOOLS_CHECKPOINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define N_LEVELS 4
+
+/* Sizes of the three networks, SD 1.x in form. */
+typedef struct model_size {
+    const char *name;
+    int vocab_size, text_width, text_layers, text_heads, text_mlp;
+    int unet_channels[N_LEVELS];
+    int unet_res_blocks;
+    int unet_heads;
+    int vae_channels[N_LEVELS];
+    int vae_res_blocks;
+    int sample_size; /* latents at the default size of a picture */
+} model_size;
+
+const model_size *model_size_find(const char *name); /* NULL: unknown */
+
+#define TEXT_TOKENS 77
+#define LATENT_CHANNELS 4
+
+typedef enum component { TEXT, UNET, VAE, N_COMPONENTS } component;
+
+typedef enum tensor_kind {
+    KIND_WEIGHT,    /* uniform, standard deviation 1 / sqrt(fan_in) */
+    KIND_BIAS,      /* small */
+    KIND_GAMMA,     /* 1 +- 0.1 */
+    KIND_EMBEDDING, /* of tokens and positions: small, as CLIP's */
+    KIND_POSITIONS  /* 0, 1, 2 ... as int64 */
+} tensor_kind;
+
+#define NAME_SIZE 128
+
+typedef struct tensor_spec {
+    component network;
+    tensor_kind kind;
+    int n_dims;
+    int64_t dims[4];
+    char original[NAME_SIZE];  /* its name in the original layout: also the key of its values */
+    char diffusers[NAME_SIZE]; /* its name in a diffusers folder; "" where it has none */
+} tensor_spec;
+
+typedef struct tensor_list {
+    tensor_spec *items;
+    size_t n, capacity;
+    bool failed;
+} tensor_list;
+
+/* All tensors of a model in the order of the networks. False: out of memory, or a name too long. */
+bool tensor_list_build(const model_size *size, tensor_list *list);
+int64_t tensor_elements(const tensor_spec *t);
+
+typedef enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64 } dtype;
+
+extern const char *const dtype_names[]; /* "F32", ... as safetensors writes them */
+size_t dtype_size(dtype type);
+
+typedef struct value_options {
+    uint64_t seed;
+    dtype type;
+    int bits; /* of a number's significand; 8: F32, F16 and BF16 files hold equal numbers */
+} value_options;
+
+/* Elements first .. first + n - 1 of tensor t as little-endian bytes of `type`. */
+void random_values(const tensor_spec *t, const value_options *o, dtype type, int64_t first,
+                   size_t n, void *out);
+
+/* The tensors of `network`, or of all networks where it is N_COMPONENTS, named as in the layout. */
+bool safetensors_write(const char *path, const tensor_list *list, const value_options *o,
+                       component network, bool diffusers_names, const model_size *size);
+
+/* The folder's JSON files and tokenizer; the weights are safetensors_write's. */
+bool diffusers_configs_write(const char *folder, const model_size *size);
+bool tokenizer_write(const char *folder, const model_size *size);
+
+#define PATH_SIZE 4096
+
+bool make_folder(const char *path);
+/* folder/name in `out`. False, with a message: longer than PATH_SIZE. */
+bool join_path(char out[PATH_SIZE], const char *folder, const char *name);
+
+#endif

@@ -1,0 +1,144 @@
+/* The JSON files of a diffusers folder, with the keys and values that SD 1.5's have. */
+#include "checkpoint.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/stat.h>
+
+bool make_folder(const char *path)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST)
+        return true;
+    fprintf(stderr, "cannot make the folder %s: %s\n", path, strerror(errno));
+    return false;
+}
+
+bool join_path(char out[PATH_SIZE], const char *folder, const char *name)
+{
+    size_t n = strlen(folder), m = strlen(name);
+    if (n + m + 2 > PATH_SIZE) {
+        fprintf(stderr, "the path is too long: %s\n", folder);
+        return false;
+    }
+    memcpy(out, folder, n);
+    out[n] = '/';
+    memcpy(out + n + 1, name, m + 1);
+    return true;
+}
+
+/* Takes `json` over. */
+static bool write_json(const char *folder, const char *name, json_t *json)
+{
+    char path[PATH_SIZE] = "";
+    bool ok = json && join_path(path, folder, name) &&
+              json_dump_file(json, path, JSON_INDENT(2)) == 0;
+    json_decref(json);
+    if (!ok)
+        fprintf(stderr, "cannot write %s\n", path);
+    return ok;
+}
+
+static json_t *strings(const char *const *items, int n)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(array, json_string(items[i]));
+    return array;
+}
+
+static json_t *repeated(const char *item)
+{
+    const char *items[N_LEVELS] = {item, item, item, item};
+    return strings(items, N_LEVELS);
+}
+
+static json_t *integers(const int *items)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < N_LEVELS; i++)
+        json_array_append_new(array, json_integer(items[i]));
+    return array;
+}
+
+static json_t *model_index(void)
+{
+    return json_pack("{s:s, s:s, s:[n, n], s:b, s:[n, n], s:[s, s], s:[s, s], s:[s, s], s:[s, s],"
+                     " s:[s, s]}",
+                     "_class_name", "StableDiffusionPipeline", "_diffusers_version", "0.6.0",
+                     "feature_extractor", "requires_safety_checker", 0, "safety_checker",
+                     "scheduler", "diffusers", "PNDMScheduler", "text_encoder", "transformers",
+                     "CLIPTextModel", "tokenizer", "transformers", "CLIPTokenizer", "unet",
+                     "diffusers", "UNet2DConditionModel", "vae", "diffusers", "AutoencoderKL");
+}
+
+static json_t *text_config(const model_size *s)
+{
+    return json_pack(
+        "{s:[s], s:f, s:i, s:f, s:i, s:s, s:i, s:f, s:f, s:i, s:f, s:i, s:s, s:i, s:i, s:i, s:i,"
+        " s:s, s:i}",
+        "architectures", "CLIPTextModel", "attention_dropout", 0.0, "bos_token_id",
+        s->vocab_size - 2, "dropout", 0.0, "eos_token_id", s->vocab_size - 1, "hidden_act",
+        "quick_gelu", "hidden_size", s->text_width, "initializer_factor", 1.0, "initializer_range",
+        0.02, "intermediate_size", s->text_mlp, "layer_norm_eps", 1e-5, "max_position_embeddings",
+        TEXT_TOKENS, "model_type", "clip_text_model", "num_attention_heads", s->text_heads,
+        "num_hidden_layers", s->text_layers, "pad_token_id", 1, "projection_dim", s->text_width,
+        "torch_dtype", "float32", "vocab_size", s->vocab_size);
+}
+
+static json_t *unet_config(const model_size *s)
+{
+    static const char *const down[] = {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
+                                       "CrossAttnDownBlock2D", "DownBlock2D"};
+    static const char *const up[] = {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D",
+                                     "CrossAttnUpBlock2D"};
+    /* attention_head_dim is the number of heads: diffusers keeps the misnomer for old files. */
+    return json_pack(
+        "{s:s, s:s, s:s, s:i, s:o, s:b, s:i, s:o, s:i, s:b, s:i, s:i, s:i, s:i, s:f, s:i, s:i,"
+        " s:i, s:o}",
+        "_class_name", "UNet2DConditionModel", "_diffusers_version", "0.6.0", "act_fn", "silu",
+        "attention_head_dim", s->unet_heads, "block_out_channels", integers(s->unet_channels),
+        "center_input_sample", 0, "cross_attention_dim", s->text_width, "down_block_types",
+        strings(down, N_LEVELS), "downsample_padding", 1, "flip_sin_to_cos", 1, "freq_shift", 0,
+        "in_channels", LATENT_CHANNELS, "layers_per_block", s->unet_res_blocks,
+        "mid_block_scale_factor", 1, "norm_eps", 1e-5, "norm_num_groups", 32, "out_channels",
+        LATENT_CHANNELS, "sample_size", s->sample_size, "up_block_types", strings(up, N_LEVELS));
+}
+
+static json_t *vae_config(const model_size *s)
+{
+    return json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o}",
+                     "_class_name", "AutoencoderKL", "_diffusers_version", "0.6.0", "act_fn",
+                     "silu", "block_out_channels", integers(s->vae_channels), "down_block_types",
+                     repeated("DownEncoderBlock2D"), "in_channels", 3, "latent_channels",
+                     LATENT_CHANNELS, "layers_per_block", s->vae_res_blocks, "norm_num_groups", 32,
+                     "out_channels", 3, "sample_size", 8 * s->sample_size, "scaling_factor",
+                     0.18215, "up_block_types", repeated("UpDecoderBlock2D"));
+}
+
+static json_t *scheduler_config(void)
+{
+    return json_pack("{s:s, s:s, s:f, s:s, s:f, s:i, s:b, s:b, s:i, s:n, s:b}", "_class_name",
+                     "PNDMScheduler", "_diffusers_version", "0.6.0", "beta_end", 0.012,
+                     "beta_schedule", "scaled_linear", "beta_start", 0.00085,
+                     "num_train_timesteps", 1000, "set_alpha_to_one", 0, "skip_prk_steps", 1,
+                     "steps_offset", 1, "trained_betas", "clip_sample", 0);
+}
+
+bool diffusers_configs_write(const char *folder, const model_size *size)
+{
+    static const char *const parts[] = {"text_encoder", "unet", "vae", "scheduler"};
+    char path[4][PATH_SIZE];
+
+    if (!make_folder(folder))
+        return false;
+    for (int i = 0; i < 4; i++) {
+        if (!join_path(path[i], folder, parts[i]) || !make_folder(path[i]))
+            return false;
+    }
+    return write_json(folder, "model_index.json", model_index()) &&
+           write_json(path[0], "config.json", text_config(size)) &&
+           write_json(path[1], "config.json", unet_config(size)) &&
+           write_json(path[2], "config.json", vae_config(size)) &&
+           write_json(path[3], "scheduler_config.json", scheduler_config());
+}
