@@ -88,7 +88,7 @@ typedef struct sd_image sd_image;
 /*
  * The sentence that explains the calling thread's last failure with `ctx`: it names the file,
  * tensor or argument, what was expected and what was found. Never NULL; "" when nothing failed.
- * `ctx` NULL gives the last failure that had no context (sd_context_new). The string is valid
+ * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The string is valid
  * until the next failure of this thread. Any thread may call it at any time.
  */
 SD_API const char *sd_last_error(const sd_context *ctx);
@@ -207,7 +207,8 @@ typedef struct sd_model_info {
     int has_vocabulary;
 } sd_model_info;
 
-#define SD_MODEL_INFO_INIT {.struct_size = sizeof(sd_model_info)}
+#define SD_MODEL_INFO_INIT {sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, \
+                            0, 0}
 
 /* Fills as much of `info` as info->struct_size says. */
 SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Includes point one way: core <- io, text, backend <- model, sampler <- pipeline <- api.
+
+lib/ never includes from backends/, a backend sees of lib/ only backend/backend.h, and examples and
+bindings see only the public header.
+"""
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(sys.argv[1])
+CORE = {"core"}
+MIDDLE = {"io", "text", "backend"}
+ALLOWED = {
+    "core": CORE,
+    "io": CORE | {"io"},
+    "text": CORE | {"text"},
+    "backend": CORE | {"backend"},
+    "model": CORE | MIDDLE | {"model"},
+    "sampler": CORE | MIDDLE | {"sampler"},
+    "pipeline": CORE | MIDDLE | {"model", "sampler", "pipeline"},
+    "api": CORE | MIDDLE | {"model", "sampler", "pipeline", "api"},
+}
+SOURCES = {".c", ".h", ".cu", ".cuh", ".cpp"}
+INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
+# Operating-system headers belong in lib/core/os_*.c alone.
+SYSTEM = re.compile(r"^\s*#\s*include\s*<(unistd\.h|dlfcn\.h|pthread\.h|sched\.h|sys/[^>]*)>", re.M)
+
+
+def files(folder):
+    return sorted(p for p in (ROOT / folder).rglob("*") if p.suffix in SOURCES)
+
+
+def included_layer(path, name):
+    """The layer of lib/ that an include names, or None for a file of the includer's own folder."""
+    first = name.split("/")[0]
+    if first in ALLOWED and (ROOT / "lib" / name).exists():
+        return first
+    if (path.parent / name).exists():
+        real = (path.parent / name).resolve()
+        return real.relative_to(ROOT / "lib").parts[0] if real.is_relative_to(ROOT / "lib") else None
+    return None
+
+
+def check_lib(problems):
+    for path in files("lib"):
+        layer = path.relative_to(ROOT / "lib").parts[0]
+        text = path.read_text(encoding="utf-8")
+        for name in INCLUDE.findall(text):
+            other = included_layer(path, name)
+            if "backends/" in name or (other and other not in ALLOWED[layer]):
+                problems.append(f"{path.relative_to(ROOT)} ({layer}) includes {name}")
+        if not path.name.startswith("os_"):
+            for name in SYSTEM.findall(text):
+                problems.append(f"{path.relative_to(ROOT)} includes <{name}>, only os_*.c may")
+
+
+def check_backends(problems):
+    for path in files("backends"):
+        for name in INCLUDE.findall(path.read_text(encoding="utf-8")):
+            if included_layer(path, name) is not None and name != "backend/backend.h":
+                problems.append(f"{path.relative_to(ROOT)} includes {name}")
+
+
+def check_outside(problems):
+    for folder in ("examples", "bindings"):
+        for path in files(folder):
+            for name in INCLUDE.findall(path.read_text(encoding="utf-8")):
+                if included_layer(path, name) is not None or "lib/" in name or "backends/" in name:
+                    problems.append(f"{path.relative_to(ROOT)} includes {name}")
+
+
+def main():
+    problems = []
+    check_lib(problems)
+    check_backends(problems)
+    check_outside(problems)
+    for line in problems:
+        print(line)
+    n = sum(len(files(f)) for f in ("lib", "backends", "examples", "bindings"))
+    print(f"{n} files, {len(problems)} includes against the rule")
+    return 1 if problems or n == 0 else 0
+
+
+sys.exit(main())

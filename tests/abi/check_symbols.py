@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""The library exports exactly what sd.h declares, libsd.map lists and symbols-in-versions records."""
+import re
+import subprocess
+import sys
+
+nm, library, version_script, recorded_path, header = sys.argv[1:6]
+
+
+def exported():
+    out = subprocess.run([nm, "-D", "--defined-only", library], check=True, text=True,
+                         capture_output=True).stdout
+    names = {}
+    for line in out.splitlines():
+        kind, name = line.split()[-2:]
+        if kind != "A":  # the version node itself
+            symbol, _, version = name.partition("@@")
+            names[symbol] = version
+    return names
+
+
+def listed():
+    text = open(version_script, encoding="utf-8").read()
+    return set(re.findall(r"^\s+(sd_\w+);", text, re.M))
+
+
+def declared():
+    text = re.sub(r"/\*.*?\*/", "", open(header, encoding="utf-8").read(), flags=re.S)
+    return set(re.findall(r"^SD_API[^;(]*?(sd_\w+)\(", text, re.M))
+
+
+def recorded():
+    rows = (line.split() for line in open(recorded_path, encoding="utf-8"))
+    return {row[0]: row[1] for row in rows if row and not row[0].startswith("#")}
+
+
+def main():
+    symbols, failures = exported(), 0
+    known = recorded()
+    for what, names in (("sd.h", declared()), ("libsd.map", listed()),
+                        ("symbols-in-versions", set(known))):
+        for name in sorted(set(symbols) - names):
+            print(f"exported but not in {what}: {name}")
+            failures += 1
+        for name in sorted(names - set(symbols)):
+            print(f"in {what} but not exported: {name}")
+            failures += 1
+    for name, version in symbols.items():
+        if version != "LIBSD_1":
+            print(f"{name} has version '{version}', LIBSD_1 was expected")
+            failures += 1
+    print(f"{len(symbols)} symbols, {failures} failures")
+    return 1 if failures else 0
+
+
+sys.exit(main())

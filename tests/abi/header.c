@@ -1,0 +1,25 @@
+#include <sd/sd.h>
+
+/* The numbers that are part of the ABI; a change here is a break. */
+typedef char status_is_an_int[sizeof(sd_status) == sizeof(int) ? 1 : -1];
+typedef char cancelled_is_9[SD_ERROR_CANCELLED == 9 ? 1 : -1];
+typedef char internal_is_10[SD_ERROR_INTERNAL == 10 ? 1 : -1];
+
+int main(void) {
+    sd_context_params context = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params model = SD_MODEL_PARAMS_INIT;
+    sd_sampler_params sampler = SD_SAMPLER_PARAMS_INIT;
+    sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
+    sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    sd_memory memory = SD_MEMORY_INIT;
+    int sizes_first = context.struct_size == sizeof context && model.struct_size == sizeof model &&
+                      sampler.struct_size == sizeof sampler &&
+                      txt2img.struct_size == sizeof txt2img &&
+                      img2img.struct_size == sizeof img2img && info.struct_size == sizeof info &&
+                      memory.struct_size == sizeof memory;
+    return sizes_first && sd_version() == SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 +
+                                              SD_VERSION_PATCH
+               ? 0
+               : 1;
+}

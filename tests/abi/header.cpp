@@ -1,0 +1,19 @@
+#include <sd/sd.h>
+
+static_assert(sizeof(sd_status) == sizeof(int), "sd_status is an int");
+static_assert(SD_ERROR_INTERNAL == 10, "status numbers are pinned");
+
+int main() {
+    sd_context_params context = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params model = SD_MODEL_PARAMS_INIT;
+    sd_sampler_params sampler = SD_SAMPLER_PARAMS_INIT;
+    sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
+    sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    sd_memory memory = SD_MEMORY_INIT;
+    return context.struct_size && model.struct_size && sampler.steps == 50 &&
+                   txt2img.struct_size && img2img.struct_size && info.struct_size &&
+                   memory.struct_size && sd_version_string()[0] != '\0'
+               ? 0
+               : 1;
+}
