@@ -1,0 +1,72 @@
+/*
+ * The table of kernels, one for each instruction set. All matrices are float32, row-major.
+ * `nr` = 2 * vl columns make a panel: B[k][nr] of a matrix product, one after another in memory.
+ */
+#ifndef SD_CPU_KERNELS_H
+#define SD_CPU_KERNELS_H
+
+#include "cpu.h"
+
+#include <stddef.h>
+
+/* What happens to a tile of a matrix product on its way to y. `bias` is the panel's, or NULL;
+ * `residual` is at the tile's place, or NULL, and may be y. `geglu`: the first nr / 2 columns are
+ * values, the others their gates, and y gets value * gelu(gate). */
+typedef struct cpu_epilogue {
+    const float *bias;
+    const float *residual;
+    size_t residual_ld;
+    float *y;
+    size_t y_ld;
+    sdb_act act;
+    bool geglu;
+    float scale;
+} cpu_epilogue;
+
+struct cpu_kernels {
+    const char *name; /* "avx512" */
+    int vl;           /* floats in a vector */
+    int mr, nr;       /* tile of the micro-kernel; mr <= vl */
+
+    /*
+     * C[rows][nr] = A B, or += A B; rows <= mr. A is packed: a[p * lda + i] is row i, column p
+     * (lda is mr where pack_rows made it). B is one panel, b[p * nr + j]. The sum runs from p = 0
+     * up in one chain of fused multiply-adds for each element, so it does not depend on `rows`.
+     */
+    void (*gemm)(int rows, size_t k, const float *a, size_t lda, const float *b, float *c,
+                 size_t ldc, bool accumulate);
+
+    /* dst[i] = (float)src[i] for n elements of F32, F16 or BF16. NULL for other types. */
+    void (*widen[SDB_N_TYPES])(float *dst, const void *src, size_t n);
+
+    /* A for gemm: src[rows][ld], k columns -> dst[k][mr]; rows <= mr, the others become zero.
+     * Writes up to vl - mr floats past dst[k * mr]. */
+    void (*pack_rows)(float *dst, const float *src, size_t ld, int rows, size_t k);
+
+    /* A panel from rows: dst[k][nr] = scale * src[rows][ld] transposed; rows <= nr, the others
+     * become zero. */
+    void (*pack_columns)(float *dst, const float *src, size_t ld, int rows, size_t k, float scale);
+
+    /* y[rows][cols] from the tile c[rows][ldc]; cols <= nr (nr / 2 with geglu). */
+    void (*epilogue)(const cpu_epilogue *e, int rows, int cols, const float *c, size_t ldc);
+
+    /*
+     * Online softmax (Milakov and Gimelshein 2018) of s[rows][nr], a block of base-2 logits for nr
+     * queries in columns: max[nr] and sum[nr] are updated, s becomes 2^(s - max), and the `dim`
+     * rows of o[dim][nr] so far are scaled to the new maximum. `first`: max, sum and o start here.
+     * Elements of column j with row > last + j are masked.
+     */
+    void (*softmax)(float *s, int rows, int64_t last, float *max, float *sum, float *o, size_t dim,
+                    bool first);
+
+    /* y[cols][ld] = (o[dim][nr] / sum[nr]) transposed; cols <= nr. */
+    void (*finish_attention)(float *y, size_t ld, int cols, const float *o, size_t dim,
+                             const float *sum);
+};
+
+/* Instruction sets of this build; NULL where the processor cannot run it, or there is none. */
+const cpu_kernels *cpu_kernels_by_index(int index);
+
+extern const cpu_kernels cpu_kernels_portable, cpu_kernels_avx2, cpu_kernels_avx512;
+
+#endif
