@@ -1,0 +1,309 @@
+/* Tables of the vocabulary and the parsing of vocab.json and merges. */
+#include "text/vocab.h"
+#include "text/unicode.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* More than any CLIP vocabulary has, and little enough for every table. */
+#define MAX_IDS (1 << 20)
+
+/* simple_tokenizer.py reads merges[1 : 49152 - 256 - 2 + 1] of the file's 262,144. */
+#define N_CLIP_MERGES (49152 - 256 - 2)
+
+static const char word_end[] = "</w>";
+
+static size_t hash_bytes(const char *s, size_t n) {
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (uint8_t)s[i]) * 0x100000001b3u;
+    return (size_t)(h ^ h >> 32);
+}
+
+static size_t hash_pair(int32_t left, int32_t right) {
+    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15u;
+    return (size_t)(h ^ h >> 29);
+}
+
+/* The slot of a token, or the empty one where it belongs. */
+static int32_t *find_slot(const sd_tokenizer *t, const char *token, size_t n) {
+    for (size_t i = hash_bytes(token, n);; i++) {
+        int32_t *slot = &t->slots[i & t->slot_mask];
+        if (*slot < 0)
+            return slot;
+        const char *there = t->text + t->offset[*slot] - 1;
+        if (strncmp(there, token, n) == 0 && there[n] == '\0')
+            return slot;
+    }
+}
+
+static sd_merge *find_merge(const sd_tokenizer *t, int32_t left, int32_t right) {
+    for (size_t i = hash_pair(left, right);; i++) {
+        sd_merge *m = &t->merges[i & t->merge_mask];
+        if (m->left < 0 || (m->left == left && m->right == right))
+            return m;
+    }
+}
+
+int32_t sd_vocab_id(const sd_tokenizer *t, const char *token, size_t n) {
+    return *find_slot(t, token, n);
+}
+
+const sd_merge *sd_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right) {
+    const sd_merge *m = find_merge(t, left, right);
+    return m->left < 0 ? NULL : m;
+}
+
+/* A power of two, at least twice `n`, so that a search always ends at an empty slot. */
+static size_t table_size(size_t n) {
+    size_t size = 16;
+    while (size < 2 * n)
+        size *= 2;
+    return size;
+}
+
+static sd_status make_slots(sd_tokenizer *t, size_t n_tokens) {
+    size_t size = table_size(n_tokens);
+    t->slots = sd_alloc_array(t->ctx, size, sizeof *t->slots);
+    if (!t->slots)
+        return SD_ERROR_MEMORY;
+    t->slot_mask = size - 1;
+    for (size_t i = 0; i < size; i++)
+        t->slots[i] = -1;
+    return SD_OK;
+}
+
+static sd_status make_merges(sd_tokenizer *t, size_t n_merges) {
+    size_t size = table_size(n_merges);
+    t->merges = sd_alloc_array(t->ctx, size, sizeof *t->merges);
+    if (!t->merges)
+        return SD_ERROR_MEMORY;
+    t->merge_mask = size - 1;
+    for (size_t i = 0; i < size; i++)
+        t->merges[i].left = -1;
+    return SD_OK;
+}
+
+/* Adds a token that is not there yet under an id that is free. */
+static sd_status add_token(sd_tokenizer *t, int32_t id, const char *token, size_t n) {
+    sd_status status = sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
+    if (!status)
+        status = sd_text_reserve(t->ctx, &t->offset, &t->offset_capacity, (size_t)id + 1,
+                                 sizeof *t->offset);
+    if (status)
+        return status;
+    for (; t->n_ids <= id; t->n_ids++)
+        t->offset[t->n_ids] = 0;
+    t->offset[id] = t->text_size + 1;
+    memcpy(t->text + t->text_size, token, n);
+    t->text[t->text_size + n] = '\0';
+    t->text_size += n + 1;
+    *find_slot(t, token, n) = id;
+    return SD_OK;
+}
+
+/* Bytes as printable characters, bytes_to_unicode() of GPT-2: those that print stand for
+ * themselves, the others take U+0100 and up in their order. */
+static int32_t byte_character(int byte) {
+    bool prints = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte != 0xAD);
+    if (prints)
+        return byte;
+    if (byte <= ' ')
+        return 0x100 + byte;
+    return byte == 0xAD ? 0x100 + 67 : 0x100 + 33 + (byte - 0x7F);
+}
+
+/* "Ġ</w>" into out; returns its length. */
+static size_t byte_token(int byte, bool at_end, char out[16]) {
+    size_t n = (size_t)sd_utf8_put(byte_character(byte), (uint8_t *)out);
+    if (at_end) {
+        memcpy(out + n, word_end, sizeof word_end - 1);
+        n += sizeof word_end - 1;
+    }
+    return n;
+}
+
+sd_status sd_vocab_add_base(sd_tokenizer *t) {
+    sd_status status = make_slots(t, 512 + N_CLIP_MERGES + 2);
+    /* First the bytes that print, then the others: 188 and 68, as the dict of GPT-2 lists them. */
+    for (int round = 0; round < 4; round++)
+        for (int byte = 0; byte < 256; byte++) {
+            char token[16];
+            bool prints = byte_character(byte) == byte;
+            if (status || prints != (round % 2 == 0))
+                continue;
+            size_t n = byte_token(byte, round >= 2, token);
+            status = add_token(t, t->n_ids, token, n);
+        }
+    return status;
+}
+
+sd_status sd_vocab_add_special(sd_tokenizer *t) {
+    sd_status status = add_token(t, t->n_ids, SD_VOCAB_START, sizeof SD_VOCAB_START - 1);
+    return status ? status : add_token(t, t->n_ids, SD_VOCAB_END, sizeof SD_VOCAB_END - 1);
+}
+
+static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *token,
+                                 const json_t *value) {
+    json_int_t id = json_integer_value(value);
+    if (!json_is_integer(value) || id < 0 || id >= MAX_IDS)
+        return sd_fail(t->ctx, SD_ERROR_FORMAT,
+                       "%s: the id of token \"%.60s\" is not a whole number from 0 to %d", name,
+                       token, MAX_IDS - 1);
+    if (sd_tokenizer_text(t, (int32_t)id))
+        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: tokens \"%.60s\" and \"%.60s\" both have id %d",
+                       name, sd_tokenizer_text(t, (int32_t)id), token, (int)id);
+    return add_token(t, (int32_t)id, token, strlen(token));
+}
+
+sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
+    json_error_t error;
+    json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
+    sd_status status;
+    if (!json_is_object(root))
+        status = sd_fail(t->ctx, SD_ERROR_FORMAT,
+                         "%s, line 1: expected an object of tokens and their ids", name);
+    else if (json_object_size(root) > MAX_IDS)
+        status = sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %zu tokens; at most %d are expected", name,
+                         json_object_size(root), MAX_IDS);
+    else
+        status = make_slots(t, json_object_size(root));
+    const char *token;
+    json_t *value;
+    if (!status)
+        json_object_foreach(root, token, value) {
+            status = read_json_entry(t, name, token, value);
+            if (status)
+                break;
+        }
+    json_decref(root);
+    return status;
+}
+
+typedef struct text_line {
+    const char *text;
+    size_t n;
+    int number;
+} text_line;
+
+/* The next line without its end. */
+static bool next_line(const char **data, const char *end, text_line *line) {
+    if (*data == end)
+        return false;
+    const char *stop = memchr(*data, '\n', (size_t)(end - *data));
+    line->text = *data;
+    line->n = (size_t)((stop ? stop : end) - *data);
+    line->number++;
+    if (line->n && line->text[line->n - 1] == '\r')
+        line->n--;
+    *data = stop ? stop + 1 : end;
+    return true;
+}
+
+static bool is_header(const text_line *line) {
+    static const char mark[] = "#version";
+    for (size_t i = 0; line->number == 1 && i + sizeof mark - 1 <= line->n; i++)
+        if (memcmp(line->text + i, mark, sizeof mark - 1) == 0)
+            return true;
+    return false;
+}
+
+static sd_status bad_line(const sd_tokenizer *t, const char *name, const text_line *line,
+                          const char *what) {
+    int shown = line->n > 60 ? 60 : (int)line->n;
+    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s: \"%.*s\"", name, line->number, what,
+                   shown, line->text);
+}
+
+/* Id of left + right: found, or added where `add` is set. */
+static sd_status joined_id(sd_tokenizer *t, const char *name, const text_line *line, size_t n_left,
+                           bool add, int32_t *id) {
+    char small[256];
+    size_t n = line->n - 1;
+    char *joined = n <= sizeof small ? small : sd_alloc(t->ctx, n);
+    if (!joined)
+        return SD_ERROR_MEMORY;
+    memcpy(joined, line->text, n_left);
+    memcpy(joined + n_left, line->text + n_left + 1, n - n_left);
+    sd_status status = SD_OK;
+    *id = sd_vocab_id(t, joined, n);
+    if (!add && *id < 0) {
+        status = bad_line(t, name, line, "the vocabulary has no token that is this pair joined");
+    } else if (add && *id >= 0) {
+        status = bad_line(t, name, line, "the token of this pair is there already");
+    } else if (add) {
+        *id = t->n_ids;
+        status = add_token(t, *id, joined, n);
+    }
+    if (joined != small)
+        sd_free(t->ctx, joined);
+    return status;
+}
+
+static sd_status read_merge(sd_tokenizer *t, const char *name, const text_line *line, int rank,
+                            bool add) {
+    const char *space = memchr(line->text, ' ', line->n);
+    size_t n_left = space ? (size_t)(space - line->text) : 0;
+    size_t n_right = space ? line->n - n_left - 1 : 0;
+    if (!n_left || !n_right || memchr(space + 1, ' ', n_right) || memchr(line->text, 0, line->n))
+        return bad_line(t, name, line, "expected two tokens with one space between");
+    int32_t left = sd_vocab_id(t, line->text, n_left);
+    int32_t right = sd_vocab_id(t, space + 1, n_right);
+    if (left < 0 || right < 0)
+        return bad_line(t, name, line, left < 0 ? "the vocabulary has no such first token"
+                                                : "the vocabulary has no such second token");
+    int32_t id;
+    sd_status status = joined_id(t, name, line, n_left, add, &id);
+    if (status)
+        return status;
+    /* Of a pair that comes twice the last counts, as in transformers. */
+    sd_merge *m = find_merge(t, left, right);
+    *m = (sd_merge){left, right, rank, id};
+    return SD_OK;
+}
+
+static size_t count_lines(const char *data, size_t size) {
+    size_t n = 1;
+    for (size_t i = 0; i < size; i++)
+        n += data[i] == '\n';
+    return n;
+}
+
+sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *data, size_t size,
+                               bool add) {
+    int most = add ? N_CLIP_MERGES : MAX_IDS;
+    size_t n_lines = count_lines(data, size);
+    sd_status status = make_merges(t, n_lines < (size_t)most ? n_lines : (size_t)most);
+    const char *end = data + size;
+    text_line line = {0};
+    int rank = 0;
+    while (!status && next_line(&data, end, &line)) {
+        if (is_header(&line) || (line.n == 0 && data == end))
+            continue;
+        if (rank == most && add)
+            break;
+        if (rank == most)
+            return bad_line(t, name, &line, "more merges than any CLIP vocabulary has");
+        status = read_merge(t, name, &line, rank++, add);
+    }
+    return status;
+}
+
+sd_status sd_vocab_finish(sd_tokenizer *t, const char *name) {
+    static const char *const special[2] = {SD_VOCAB_START, SD_VOCAB_END};
+    int32_t *const ids[2] = {&t->start, &t->end};
+    for (int i = 0; i < 2; i++) {
+        *ids[i] = sd_vocab_id(t, special[i], strlen(special[i]));
+        if (*ids[i] < 0)
+            return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: the token %s is missing", name,
+                           special[i]);
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        char token[16];
+        t->byte_id[byte] = sd_vocab_id(t, token, byte_token(byte, false, token));
+        t->byte_end_id[byte] = sd_vocab_id(t, token, byte_token(byte, true, token));
+    }
+    return SD_OK;
+}

@@ -1,0 +1,55 @@
+/* CLIP's vocabulary: token strings with ids, and the ranked merges of byte-pair encoding. */
+#ifndef SD_TEXT_VOCAB_H
+#define SD_TEXT_VOCAB_H
+
+#include "text/tokenizer.h"
+
+typedef struct sd_merge {
+    int32_t left, right; /* ids; left is -1 in an empty slot */
+    int32_t rank;        /* the smaller, the earlier it is applied */
+    int32_t id;          /* of left + right */
+} sd_merge;
+
+/* Immutable once loaded. */
+struct sd_tokenizer {
+    sd_context *ctx;
+    char *text;          /* all tokens, each with a 0 byte after it */
+    size_t text_size, text_capacity;
+    size_t *offset;      /* [n_ids] into `text`, plus 1; 0 where no token has this id */
+    size_t offset_capacity;
+    int32_t n_ids;
+    int32_t *slots;      /* hash table from string to id; -1: empty */
+    size_t slot_mask;
+    sd_merge *merges;    /* hash table by (left, right) */
+    size_t merge_mask;
+    int32_t byte_id[256];     /* id of a single byte; -1: not in the vocabulary */
+    int32_t byte_end_id[256]; /* the same at the end of a word: "a</w>" */
+    int32_t start, end;
+};
+
+#define SD_VOCAB_START "<|startoftext|>"
+#define SD_VOCAB_END "<|endoftext|>"
+
+/* Id of a token string, or -1. */
+int32_t sd_vocab_id(const sd_tokenizer *t, const char *token, size_t n);
+/* The merge of a pair, or NULL. */
+const sd_merge *sd_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right);
+
+/*
+ * Fill a zeroed tokenizer whose ctx is set. `name` is the file in messages.
+ * Either sd_vocab_read_json, then the merges; or as simple_tokenizer.py of the original does:
+ * sd_vocab_add_base (bytes, and bytes at a word's end), the merges with `add` (each is one more
+ * token), sd_vocab_add_special. sd_vocab_finish looks up what must be there.
+ */
+sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size);
+sd_status sd_vocab_add_base(sd_tokenizer *t);
+sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *data, size_t size,
+                               bool add);
+sd_status sd_vocab_add_special(sd_tokenizer *t);
+sd_status sd_vocab_finish(sd_tokenizer *t, const char *name);
+
+/* The vocabulary built in, as .txt.gz; size 0 where there is none. */
+extern const unsigned char sd_builtin_vocab[];
+extern const size_t sd_builtin_vocab_size;
+
+#endif
