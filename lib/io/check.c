@@ -1,0 +1,65 @@
+#include "io/config.h"
+
+static sd_status check_groups(const sd_context *ctx, const char *path, const char *network,
+                              int n_levels, const int *channels, int groups) {
+    for (int i = 0; i < n_levels; i++)
+        if (groups < 1 || channels[i] % groups != 0)
+            return sd_fail(ctx, SD_ERROR_MODEL,
+                           "%s: the %s has %d channels at level %d (block_out_channels), which "
+                           "its %d groups (norm_num_groups) do not divide", path, network,
+                           channels[i], i, groups);
+    return SD_OK;
+}
+
+sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c) {
+    sd_status status = check_groups(ctx, path, "UNet", c->n_levels, c->channels, c->norm_groups);
+    for (int i = 0; i < c->n_levels && !status; i++) {
+        bool attention = c->attention[i] || (i == c->n_levels - 1 && c->mid_attention);
+        if (attention && (c->heads[i] < 1 || c->channels[i] % c->heads[i] != 0))
+            status = sd_fail(ctx, SD_ERROR_MODEL,
+                             "%s: the UNet has %d channels at level %d, which its %d attention "
+                             "heads (attention_head_dim; sd.unet_heads) do not divide", path,
+                             c->channels[i], i, c->heads[i]);
+    }
+    return status;
+}
+
+sd_status sd_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c) {
+    return check_groups(ctx, path, "VAE", c->n_levels, c->channels, c->norm_groups);
+}
+
+sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_config *c) {
+    if (c->heads < 1 || c->width % c->heads != 0)
+        return sd_fail(ctx, SD_ERROR_MODEL,
+                       "%s: the text encoder is %d wide (hidden_size), which its %d heads "
+                       "(num_attention_heads; sd.text_heads) do not divide", path, c->width,
+                       c->heads);
+    return SD_OK;
+}
+
+sd_status sd_check_source(const sd_source *s) {
+    const char *path = s->path;
+    int latent = s->vae.latent_channels;
+    if (s->unet.context_dim != s->text.width)
+        return sd_fail(s->ctx, SD_ERROR_MODEL,
+                       "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
+                       "one here is %d wide (hidden_size)", path, s->unet.context_dim,
+                       s->text.width);
+    if (s->unet.in_channels != latent)
+        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet takes %d channels where the latent has %d: this looks like "
+                       "%s, which libsd does not run yet", path, s->unet.in_channels, latent,
+                       s->unet.in_channels == 2 * latent + 1 ? "an inpainting model"
+                       : s->unet.in_channels == 2 * latent   ? "an image editing model"
+                       : s->unet.in_channels == latent + 1   ? "a depth model"
+                                                             : "a model of another kind");
+    if (s->unet.out_channels != latent)
+        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet gives %d channels where the latent has %d (a learned "
+                       "variance is not supported)", path, s->unet.out_channels, latent);
+    if (s->vae.in_channels != 3 || s->vae.out_channels != 3)
+        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,
+                       s->vae.in_channels, s->vae.out_channels);
+    return SD_OK;
+}

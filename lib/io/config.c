@@ -1,0 +1,301 @@
+/*
+ * config.json of diffusers (UNet2DConditionModel, AutoencoderKL, the schedulers) and of
+ * transformers (CLIPTextModel). A missing key has the default of the class's constructor.
+ */
+#include "io/config.h"
+
+#include "io/reader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------- UNet */
+
+/* What UNetModel of the original does not have. */
+static const sd_fixed unet_fixed[] = {
+    {"_class_name", SD_FIXED_TEXT, 0, "UNet2DConditionModel"},
+    {"act_fn", SD_FIXED_TEXT, 0, "silu"},
+    {"addition_embed_type", SD_FIXED_UNSET, 0, NULL},
+    {"attention_type", SD_FIXED_TEXT, 0, "default"},
+    {"center_input_sample", SD_FIXED_FALSE, 0, NULL},
+    {"class_embed_type", SD_FIXED_UNSET, 0, NULL},
+    {"conv_in_kernel", SD_FIXED_NUMBER, 3, NULL},
+    {"conv_out_kernel", SD_FIXED_NUMBER, 3, NULL},
+    {"cross_attention_norm", SD_FIXED_UNSET, 0, NULL},
+    {"downsample_padding", SD_FIXED_NUMBER, 1, NULL},
+    {"dual_cross_attention", SD_FIXED_FALSE, 0, NULL},
+    {"encoder_hid_dim", SD_FIXED_UNSET, 0, NULL},
+    {"encoder_hid_dim_type", SD_FIXED_UNSET, 0, NULL},
+    {"flip_sin_to_cos", SD_FIXED_TRUE, 0, NULL},
+    {"freq_shift", SD_FIXED_NUMBER, 0, NULL},
+    {"mid_block_only_cross_attention", SD_FIXED_FALSE, 0, NULL},
+    {"mid_block_scale_factor", SD_FIXED_NUMBER, 1, NULL},
+    {"mid_block_type", SD_FIXED_TEXT, 0, "UNetMidBlock2DCrossAttn"},
+    {"num_class_embeds", SD_FIXED_UNSET, 0, NULL},
+    {"only_cross_attention", SD_FIXED_FALSE, 0, NULL},
+    {"resnet_out_scale_factor", SD_FIXED_NUMBER, 1, NULL},
+    {"resnet_skip_time_act", SD_FIXED_FALSE, 0, NULL},
+    {"resnet_time_scale_shift", SD_FIXED_TEXT, 0, "default"},
+    {"reverse_transformer_layers_per_block", SD_FIXED_UNSET, 0, NULL},
+    {"time_cond_proj_dim", SD_FIXED_UNSET, 0, NULL},
+    {"time_embedding_act_fn", SD_FIXED_UNSET, 0, NULL},
+    {"time_embedding_dim", SD_FIXED_UNSET, 0, NULL},
+    {"time_embedding_type", SD_FIXED_TEXT, 0, "positional"},
+    {"timestep_post_act", SD_FIXED_UNSET, 0, NULL},
+};
+
+/* A list of n block types, each `plain` or `attention`; sets has_attention[i], from the end where
+ * `reverse`. Returns false where the key is absent. */
+static bool read_blocks(sd_reader *r, const char *key, const char *plain, const char *attention,
+                        int n, bool reverse, bool *has_attention) {
+    const json_t *v = sd_reader_get(r, key);
+    if (!v)
+        return false;
+    char expected[96];
+    if (!json_is_array(v) || json_array_size(v) != (size_t)n) {
+        snprintf(expected, sizeof expected, "a list of %d, one for each of block_out_channels,", n);
+        sd_reader_wrong(r, key, v, expected);
+        return true;
+    }
+    for (int i = 0; i < n && !r->status; i++) {
+        const json_t *item = json_array_get(v, (size_t)i);
+        const char *text = json_string_value(item);
+        bool is_attention = text && attention && strcmp(text, attention) == 0;
+        if (!text) {
+            sd_reader_wrong(r, key, item, "a string");
+        } else if (!is_attention && strcmp(text, plain) != 0) {
+            snprintf(expected, sizeof expected, "%s%s%s", plain, attention ? " and " : "",
+                     attention ? attention : "");
+            sd_reader_unsupported(r, key, item, expected);
+        }
+        has_attention[reverse ? n - 1 - i : i] = is_attention;
+    }
+    return true;
+}
+
+/* diffusers' defaults are those of SD 1.x, for four levels. */
+static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
+    bool down[SD_MAX_LEVELS] = {0}, up[SD_MAX_LEVELS] = {0};
+    int n = c->n_levels;
+    for (int i = 0; i < n; i++)
+        down[i] = up[i] = n == 4 && i < 3;
+    bool given = read_blocks(r, "down_block_types", "DownBlock2D", "CrossAttnDownBlock2D", n, false,
+                             down);
+    given = read_blocks(r, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D", n, true, up) &&
+            given;
+    if (!r->status && !given && n != 4)
+        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
+                            "%s: \"down_block_types\" and \"up_block_types\" are needed for the %d "
+                            "levels of block_out_channels", r->path, n);
+    if (!r->status && memcmp(down, up, sizeof down) != 0)
+        r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                            "%s: \"up_block_types\" does not mirror \"down_block_types\"", r->path);
+    memcpy(c->attention, down, sizeof down);
+}
+
+/* 64, or [64, 64]. */
+static int read_sample_size(sd_reader *r, int fallback) {
+    const json_t *v = sd_reader_get(r, "sample_size");
+    int size[2] = {fallback, fallback};
+    if (json_is_array(v))
+        sd_reader_levels(r, "sample_size", fallback, 2, size, 1, SD_MAX_SAMPLE);
+    else
+        size[0] = size[1] = sd_reader_int(r, "sample_size", fallback, 1, SD_MAX_SAMPLE);
+    if (size[0] != size[1])
+        sd_reader_unsupported(r, "sample_size", v, "squares");
+    return size[0];
+}
+
+sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *c) {
+    static const int channels[] = {320, 640, 1280, 1280};
+    sd_reader r = sd_reader_open(ctx, path);
+    *c = (sd_unet_config){.mid_attention = true};
+    sd_reader_fixed(&r, unet_fixed, SD_COUNT(unet_fixed));
+    c->in_channels = sd_reader_int(&r, "in_channels", 4, 1, SD_MAX_CHANNELS);
+    c->out_channels = sd_reader_int(&r, "out_channels", 4, 1, SD_MAX_CHANNELS);
+    c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 4, c->channels, SD_MAX_LEVELS,
+                                 1, SD_MAX_CHANNELS);
+    c->model_channels = c->channels[0];
+    c->res_blocks = sd_reader_same(&r, "layers_per_block", 2, 1, SD_MAX_BLOCKS);
+    read_unet_blocks(&r, c);
+    /* By diffusers' old mistake attention_head_dim is the number of heads. */
+    const char *heads = sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads"
+                                                                 : "attention_head_dim";
+    sd_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
+    c->transformer_depth = sd_reader_same(&r, "transformer_layers_per_block", 1, 1, SD_MAX_BLOCKS);
+    c->context_dim = sd_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
+    c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
+    c->norm_eps = (float)sd_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);
+    c->linear_projection = sd_reader_bool(&r, "use_linear_projection", false);
+    c->sample_size = read_sample_size(&r, 64);
+    sd_reader_close(&r);
+    return r.status ? r.status : sd_check_unet(ctx, path, c);
+}
+
+/* ------------------------------------------------------------------------- VAE */
+
+static const sd_fixed vae_fixed[] = {
+    {"_class_name", SD_FIXED_TEXT, 0, "AutoencoderKL"},
+    {"act_fn", SD_FIXED_TEXT, 0, "silu"},
+    {"latents_mean", SD_FIXED_UNSET, 0, NULL},
+    {"latents_std", SD_FIXED_UNSET, 0, NULL},
+};
+
+sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *c) {
+    static const int channels[] = {64};
+    bool unused[SD_MAX_LEVELS];
+    sd_reader r = sd_reader_open(ctx, path);
+    *c = (sd_vae_config){0};
+    sd_reader_fixed(&r, vae_fixed, SD_COUNT(vae_fixed));
+    c->in_channels = sd_reader_int(&r, "in_channels", 3, 1, SD_MAX_CHANNELS);
+    c->out_channels = sd_reader_int(&r, "out_channels", 3, 1, SD_MAX_CHANNELS);
+    c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 1, c->channels, SD_MAX_LEVELS,
+                                 1, SD_MAX_CHANNELS);
+    read_blocks(&r, "down_block_types", "DownEncoderBlock2D", NULL, c->n_levels, false, unused);
+    read_blocks(&r, "up_block_types", "UpDecoderBlock2D", NULL, c->n_levels, true, unused);
+    c->res_blocks = sd_reader_same(&r, "layers_per_block", 1, 1, SD_MAX_BLOCKS);
+    c->latent_channels = sd_reader_int(&r, "latent_channels", 4, 1, SD_MAX_CHANNELS / 2);
+    c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
+    c->scaling_factor = sd_reader_number(&r, "scaling_factor", 0.18215, 1e-6, 1e6);
+    c->shift_factor = sd_reader_number(&r, "shift_factor", 0.0, -1e6, 1e6);
+    c->mid_attention = sd_reader_bool(&r, "mid_block_add_attention", true);
+    c->quant_conv = sd_reader_bool(&r, "use_quant_conv", true);
+    c->post_quant_conv = sd_reader_bool(&r, "use_post_quant_conv", true);
+    sd_reader_close(&r);
+    return r.status ? r.status : sd_check_vae(ctx, path, c);
+}
+
+/* ------------------------------------------------------------------------- text encoder */
+
+static sd_text_act read_act(sd_reader *r) {
+    const char *act = sd_reader_string(r, "hidden_act", "quick_gelu");
+    if (strcmp(act, "quick_gelu") != 0 && strcmp(act, "gelu") != 0)
+        sd_reader_unsupported(r, "hidden_act", sd_reader_get(r, "hidden_act"),
+                              "\"quick_gelu\" and \"gelu\"");
+    return strcmp(act, "gelu") == 0 ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
+}
+
+/*
+ * A token id. transformers wrote wrong ids into CLIP's config for years (`legacy`: 0 and 2) and
+ * does not look at them; tokenizers end with start and end, so `fallback` is what is meant. An id
+ * outside the vocabulary is such a leftover, too.
+ */
+static int read_token(sd_reader *r, const char *key, int legacy, int fallback, int vocab_size) {
+    int id = sd_reader_int(r, key, fallback, 0, SD_MAX_VOCAB);
+    return id == legacy || id >= vocab_size ? fallback : id;
+}
+
+sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *c) {
+    sd_reader r = sd_reader_open(ctx, path);
+    *c = (sd_text_config){0};
+    const char *type = sd_reader_string(&r, "model_type", "clip_text_model");
+    if (strcmp(type, "clip_text_model") != 0)
+        sd_reader_unsupported(&r, "model_type", sd_reader_get(&r, "model_type"),
+                              "\"clip_text_model\"");
+    c->vocab_size = sd_reader_int(&r, "vocab_size", 49408, 3, SD_MAX_VOCAB);
+    c->width = sd_reader_int(&r, "hidden_size", 512, 1, SD_MAX_CHANNELS);
+    c->mlp_width = sd_reader_int(&r, "intermediate_size", 2048, 1, 8 * SD_MAX_CHANNELS);
+    c->layers = sd_reader_int(&r, "num_hidden_layers", 12, 1, SD_MAX_BLOCKS);
+    c->heads = sd_reader_int(&r, "num_attention_heads", 8, 1, SD_MAX_CHANNELS);
+    c->tokens = sd_reader_int(&r, "max_position_embeddings", 77, 2, SD_MAX_TOKENS);
+    c->act = read_act(&r);
+    c->eps = (float)sd_reader_number(&r, "layer_norm_eps", 1e-5, 1e-12, 1.0);
+    c->bos = read_token(&r, "bos_token_id", 0, c->vocab_size - 2, c->vocab_size);
+    c->eos = read_token(&r, "eos_token_id", 2, c->vocab_size - 1, c->vocab_size);
+    c->pad = c->eos; /* sd_config_pad knows better; "pad_token_id" here is a leftover of 1 */
+    sd_reader_close(&r);
+    return r.status ? r.status : sd_check_text(ctx, path, c);
+}
+
+/* The id of a token's text in tokenizer/vocab.json. */
+static sd_status find_token(const sd_context *ctx, const char *tokenizer_dir, const char *token,
+                            const sd_text_config *text, int *id) {
+    char *path = sd_path_join(ctx, tokenizer_dir, "vocab.json");
+    if (!path)
+        return SD_ERROR_MEMORY;
+    sd_reader r = sd_reader_open(ctx, path);
+    const json_t *v = sd_reader_get(&r, token);
+    if (!r.status && !json_is_integer(v))
+        r.status = sd_fail(ctx, SD_ERROR_FORMAT, "%s: the padding token '%.60s' is not in it", path,
+                           token);
+    *id = sd_reader_int(&r, token, text->pad, 0, text->vocab_size - 1);
+    sd_reader_close(&r);
+    sd_free(ctx, path);
+    return r.status;
+}
+
+/* Looks for "pad_token" in one file, a string or {"content": "..."}. *found: it was there. */
+static sd_status read_pad(const sd_context *ctx, const char *tokenizer_dir, const char *file,
+                          sd_text_config *text, bool *found) {
+    char *path = sd_path_join(ctx, tokenizer_dir, file);
+    if (!path)
+        return SD_ERROR_MEMORY;
+    if (!sd_is_file(path)) {
+        sd_free(ctx, path);
+        return SD_OK;
+    }
+    sd_reader r = sd_reader_open(ctx, path);
+    const json_t *v = sd_reader_get(&r, "pad_token");
+    const char *token = json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
+    *found = token != NULL;
+    if (v && !token)
+        sd_reader_wrong(&r, "pad_token", v, "a string or an object with \"content\"");
+    if (token && strcmp(token, "<|endoftext|>") == 0)
+        text->pad = text->eos;
+    else if (token && strcmp(token, "!") == 0)
+        text->pad = 0; /* SD 2.x */
+    else if (token)
+        r.status = find_token(ctx, tokenizer_dir, token, text, &text->pad);
+    sd_reader_close(&r);
+    sd_free(ctx, path);
+    return r.status;
+}
+
+sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_text_config *text) {
+    bool found = false;
+    sd_status status = read_pad(ctx, tokenizer_dir, "special_tokens_map.json", text, &found);
+    if (!status && !found)
+        status = read_pad(ctx, tokenizer_dir, "tokenizer_config.json", text, &found);
+    return status;
+}
+
+/* ------------------------------------------------------------------------- schedule */
+
+static const sd_fixed schedule_fixed[] = {
+    {"trained_betas", SD_FIXED_UNSET, 0, NULL},
+    {"rescale_betas_zero_snr", SD_FIXED_FALSE, 0, NULL},
+};
+
+/* The place of the value of `key` in `names`. */
+static int read_choice(sd_reader *r, const char *key, const char *fallback,
+                       const char *const *names, int n, const char *expected) {
+    const char *text = sd_reader_string(r, key, fallback);
+    for (int i = 0; i < n; i++)
+        if (strcmp(text, names[i]) == 0)
+            return i;
+    sd_reader_unsupported(r, key, sd_reader_get(r, key), expected);
+    return 0;
+}
+
+sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *c) {
+    static const char *const betas[] = {"linear", "scaled_linear", "squaredcos_cap_v2"};
+    static const char *const predictions[] = {"epsilon", "v_prediction", "sample"};
+    sd_reader r = sd_reader_open(ctx, path);
+    *c = (sd_schedule_config){0};
+    const char *class_name = sd_reader_string(&r, "_class_name", "");
+    if (strncmp(class_name, "FlowMatch", 9) == 0 || strncmp(class_name, "EDM", 3) == 0)
+        sd_reader_unsupported(&r, "_class_name", sd_reader_get(&r, "_class_name"),
+                              "schedulers of Stable Diffusion 1.x and 2.x");
+    sd_reader_fixed(&r, schedule_fixed, SD_COUNT(schedule_fixed));
+    c->beta_schedule = (sd_beta_schedule)read_choice(
+        &r, "beta_schedule", "linear", betas, SD_COUNT(betas),
+        "\"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\"");
+    c->prediction = (sd_prediction)read_choice(&r, "prediction_type", "epsilon", predictions,
+                                               SD_COUNT(predictions),
+                                               "\"epsilon\", \"v_prediction\" and \"sample\"");
+    c->beta_start = sd_reader_number(&r, "beta_start", 0.0001, 1e-9, 0.999);
+    c->beta_end = sd_reader_number(&r, "beta_end", 0.02, c->beta_start, 0.999);
+    c->train_timesteps = sd_reader_int(&r, "num_train_timesteps", 1000, 1, 100000);
+    sd_reader_close(&r);
+    return r.status;
+}

@@ -1,0 +1,33 @@
+/* Sizes of the networks: from the config.json files of a diffusers folder, or from the shapes of
+ * an original checkpoint's tensors. Numbers are checked; every failure names file and key. */
+#ifndef SD_IO_CONFIG_H
+#define SD_IO_CONFIG_H
+
+#include "io/source.h"
+
+#define SD_MAX_CHANNELS 16384
+#define SD_MAX_BLOCKS 64
+#define SD_MAX_VOCAB (1 << 24)
+#define SD_MAX_TOKENS 4096
+#define SD_MAX_SAMPLE 4096
+
+/* config.c: `path` is the JSON file. */
+sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *out);
+sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *out);
+sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *out);
+sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *out);
+/* The padding token of tokenizer/: special_tokens_map.json, then tokenizer_config.json; where
+ * neither has one, text->pad stays. */
+sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_text_config *text);
+
+/* infer.c: fills all of source's configurations from its one file, and the prefixes. */
+sd_status sd_infer(sd_source *source);
+
+/* check.c: what must hold however the numbers were found. `path` is for the sentences. */
+sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);
+sd_status sd_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c);
+sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_config *c);
+/* The networks fit each other. */
+sd_status sd_check_source(const sd_source *source);
+
+#endif

@@ -1,0 +1,308 @@
+/*
+ * A checkpoint in the naming of the original repositories (CompVis, runwayml) has no sizes written
+ * down: they are read off the tensors' shapes. Names: ldm/modules/diffusionmodules/openaimodel.py
+ * and model.py, and transformers' CLIPTextModel inside cond_stage_model.
+ */
+#include "io/config.h"
+
+#include "io/reader.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* -------------------------------------------------------------------- what kind of file */
+
+typedef struct marker {
+    const char *prefix; /* some tensor's name begins so */
+    const char *what;
+} marker;
+
+/* Families and parts that are not an original SD 1.x checkpoint, by a name only they have. */
+static const marker foreign[] = {
+    {"conditioner.embedders.", "a Stable Diffusion XL checkpoint"},
+    {"model.diffusion_model.label_emb.", "a checkpoint with class or size conditioning (SDXL?)"},
+    {"model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 checkpoint"},
+    {"joint_blocks.", "the transformer of Stable Diffusion 3"},
+    {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
+    {"double_blocks.", "the transformer of Flux"},
+    {"transformer_blocks.", "the transformer of a newer model in diffusers' naming"},
+    {"cond_stage_model.model.",
+     "a Stable Diffusion 2.x checkpoint in the original naming; its diffusers folder can be loaded"},
+    {"cond_stage_model.transformer.token_emb.", "a latent diffusion checkpoint with a BERT encoder"},
+    {"cond_stage_model.embedding.", "a class-conditional latent diffusion checkpoint"},
+    {"first_stage_model.quantize.", "a latent diffusion checkpoint with a VQ autoencoder"},
+    {"control_model.", "a ControlNet"},
+    {"lora_unet_", "a LoRA, which is applied to a checkpoint and is none itself"},
+    {"lora_te_", "a LoRA, which is applied to a checkpoint and is none itself"},
+    {"unet.", "a LoRA or a single file in diffusers' naming"},
+    {"emb_params", "a textual inversion embedding"},
+    {"down_blocks.", "the UNet of a diffusers folder; give the folder that has model_index.json"},
+    {"encoder.down_blocks.",
+     "the VAE of a diffusers folder; give the folder that has model_index.json"},
+    {"text_model.",
+     "the text encoder of a diffusers folder; give the folder that has model_index.json"},
+    {"encoder.down.", "a VAE alone"},
+    {"input_blocks.", "a UNet alone, without text encoder and VAE"},
+};
+
+static sd_status check_kind(const sd_source *s, const sd_weights *w) {
+    for (size_t i = 0; i < SD_COUNT(foreign); i++)
+        if (sd_weights_has_prefix(w, foreign[i].prefix))
+            return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                           "%s: this looks like %s (it has tensors named '%s...'); libsd loads "
+                           "Stable Diffusion 1.x checkpoints", s->path, foreign[i].what,
+                           foreign[i].prefix);
+    if (!sd_weights_has_prefix(w, "model.diffusion_model."))
+        return sd_fail(s->ctx, sd_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
+                       "%s: no Stable Diffusion checkpoint: of its %zu tensors none is named "
+                       "'model.diffusion_model...'", s->path, sd_weights_count(w));
+    return SD_OK;
+}
+
+/* -------------------------------------------------------------------- shapes */
+
+typedef struct infer {
+    sd_source *source;
+    const sd_weights *weights;
+    const char *prefix;
+    sd_status status; /* sticky */
+} infer;
+
+#define NAME_SIZE 256
+
+static void make_name(const infer *in, char *name, const char *format, va_list args) {
+    size_t n = (size_t)snprintf(name, NAME_SIZE, "%s", in->prefix);
+    vsnprintf(name + n, NAME_SIZE - n, format, args);
+}
+
+static bool has(const infer *in, const char *format, ...) SD_PRINTF(2, 3);
+static int dim(infer *in, int n_dims, int which, int max, const char *format, ...) SD_PRINTF(5, 6);
+
+static bool has(const infer *in, const char *format, ...) {
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    make_name(in, name, format, args);
+    va_end(args);
+    return !in->status && sd_weights_find(in->weights, name) != NULL;
+}
+
+/* Dimension `which` of a tensor that must be there with n_dims dimensions; 1 after a failure. */
+static int dim(infer *in, int n_dims, int which, int max, const char *format, ...) {
+    char name[NAME_SIZE];
+    va_list args;
+    va_start(args, format);
+    make_name(in, name, format, args);
+    va_end(args);
+    if (in->status)
+        return 1;
+    const sd_context *ctx = in->source->ctx;
+    const char *path = in->source->path;
+    const sd_entry *entry = sd_weights_find(in->weights, name);
+    if (!entry)
+        in->status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
+    else if (entry->n_dims != n_dims)
+        in->status = sd_fail(ctx, SD_ERROR_MODEL,
+                             "%s: tensor '%s' has %d dimensions; %d were expected", path, name,
+                             entry->n_dims, n_dims);
+    else if (entry->dims[which] < 1 || entry->dims[which] > max)
+        in->status = sd_fail(ctx, SD_ERROR_MODEL,
+                             "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
+                             path, name, which, (long long)entry->dims[which], max);
+    return in->status ? 1 : (int)entry->dims[which];
+}
+
+static void fail(infer *in, sd_status status, const char *what) {
+    if (!in->status)
+        in->status = sd_fail(in->source->ctx, status, "%s: %s", in->source->path, what);
+}
+
+/* -------------------------------------------------------------------- UNet */
+
+/* transformer_blocks in one SpatialTransformer; all of a network must have the same number. */
+static void count_depth(infer *in, const char *block, sd_unet_config *c) {
+    int depth = 0;
+    while (depth < SD_MAX_BLOCKS &&
+           has(in, "%s.1.transformer_blocks.%d.attn2.to_k.weight", block, depth))
+        depth++;
+    int context = dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight",
+                      block);
+    if (c->transformer_depth == 0) {
+        c->transformer_depth = depth;
+        c->context_dim = context;
+    }
+    if (c->transformer_depth != depth)
+        fail(in, SD_ERROR_UNSUPPORTED,
+             "its spatial transformers have different depths; libsd knows only equal ones");
+    if (c->context_dim != context)
+        fail(in, SD_ERROR_MODEL, "its cross-attention layers expect contexts of different widths");
+}
+
+/* One ResBlock, perhaps with a SpatialTransformer, as number `block` of its level. */
+static void read_block(infer *in, int i, int level, int block, sd_unet_config *c) {
+    char name[32];
+    snprintf(name, sizeof name, "input_blocks.%d", i);
+    int channels = dim(in, 4, 0, SD_MAX_CHANNELS, "%s.0.in_layers.2.weight", name);
+    bool attention = has(in, "%s.1.transformer_blocks.0.attn2.to_k.weight", name);
+    if (!attention && has(in, "%s.1.qkv.weight", name))
+        fail(in, SD_ERROR_UNSUPPORTED, "its UNet has no cross-attention (an unconditional model)");
+    if (attention)
+        count_depth(in, name, c);
+    if (block > 0 && (channels != c->channels[level] || attention != c->attention[level]))
+        fail(in, SD_ERROR_UNSUPPORTED, "the blocks of one level of its UNet differ in kind");
+    c->channels[level] = channels;
+    c->attention[level] = attention;
+}
+
+/* input_blocks: 0 is conv_in, then res_blocks ResBlocks a level with a Downsample between. */
+static void read_levels(infer *in, sd_unet_config *c) {
+    int level = 0, block = 0;
+    for (int i = 1; i < SD_MAX_LEVELS * (SD_MAX_BLOCKS + 1) && !in->status; i++) {
+        if (has(in, "input_blocks.%d.0.op.weight", i)) {
+            if (block == 0 || (level > 0 && block != c->res_blocks))
+                fail(in, SD_ERROR_UNSUPPORTED, "the levels of its UNet have different depths");
+            c->res_blocks = block;
+            block = 0;
+            if (++level == SD_MAX_LEVELS)
+                fail(in, SD_ERROR_UNSUPPORTED, "its UNet has more than 8 levels");
+        } else if (has(in, "input_blocks.%d.0.in_layers.2.weight", i)) {
+            read_block(in, i, level, block++, c);
+        } else {
+            break;
+        }
+    }
+    if (level == 0)
+        c->res_blocks = block;
+    if (block == 0 || block != c->res_blocks)
+        fail(in, SD_ERROR_MODEL, "blocks of its UNet are missing (input_blocks)");
+    c->n_levels = level + 1;
+}
+
+static void infer_unet(infer *in, sd_unet_config *c) {
+    *c = (sd_unet_config){.norm_groups = 32, .norm_eps = 1e-5f};
+    in->prefix = "model.diffusion_model.";
+    c->model_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
+    c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
+    c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "out.2.weight");
+    read_levels(in, c);
+    c->mid_attention = has(in, "middle_block.1.transformer_blocks.0.attn2.to_k.weight");
+    if (!c->mid_attention)
+        fail(in, SD_ERROR_MODEL, "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
+                                 "0.attn2.to_k.weight' is missing");
+    count_depth(in, "middle_block", c);
+    if (has(in, "middle_block.1.proj_in.weight")) {
+        const sd_entry *proj = sd_weights_find(in->weights,
+                                               "model.diffusion_model.middle_block.1.proj_in.weight");
+        c->linear_projection = proj->n_dims == 2;
+    }
+}
+
+/* -------------------------------------------------------------------- VAE */
+
+static void infer_vae(infer *in, sd_vae_config *c) {
+    *c = (sd_vae_config){.norm_groups = 32, .quant_conv = true, .post_quant_conv = true};
+    in->prefix = "first_stage_model.";
+    c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "encoder.conv_in.weight");
+    c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "decoder.conv_out.weight");
+    int n = 0, block = 0;
+    while (n < SD_MAX_LEVELS && has(in, "encoder.down.%d.block.0.conv1.weight", n)) {
+        c->channels[n] = dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down.%d.block.0.conv1.weight", n);
+        for (block = 0; block < SD_MAX_BLOCKS &&
+                        has(in, "encoder.down.%d.block.%d.conv1.weight", n, block); block++)
+            ;
+        if (n > 0 && block != c->res_blocks)
+            fail(in, SD_ERROR_UNSUPPORTED, "the levels of its VAE have different depths");
+        if (has(in, "encoder.down.%d.attn.0.q.weight", n))
+            fail(in, SD_ERROR_UNSUPPORTED,
+                 "its VAE has attention outside its middle; libsd knows only attention there");
+        c->res_blocks = block;
+        n++;
+    }
+    if (n == 0)
+        dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down.0.block.0.conv1.weight"); /* is missing */
+    c->n_levels = n;
+    c->latent_channels = dim(in, 4, 1, SD_MAX_CHANNELS / 2, "decoder.conv_in.weight");
+    if (dim(in, 4, 0, SD_MAX_CHANNELS, "quant_conv.weight") != 2 * c->latent_channels)
+        fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
+    c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
+}
+
+/* -------------------------------------------------------------------- text encoder */
+
+static void infer_text(infer *in, sd_text_config *c) {
+    *c = (sd_text_config){.act = SD_TEXT_QUICK_GELU, .eps = 1e-5f};
+    in->prefix = "cond_stage_model.transformer.";
+    bool nested = !has(in, "embeddings.token_embedding.weight");
+    if (nested)
+        in->prefix = "cond_stage_model.transformer.text_model.";
+    c->vocab_size = dim(in, 2, 0, SD_MAX_VOCAB, "embeddings.token_embedding.weight");
+    c->width = dim(in, 2, 1, SD_MAX_CHANNELS, "embeddings.token_embedding.weight");
+    c->tokens = dim(in, 2, 0, SD_MAX_TOKENS, "embeddings.position_embedding.weight");
+    c->mlp_width = dim(in, 2, 0, 8 * SD_MAX_CHANNELS, "encoder.layers.0.mlp.fc1.weight");
+    while (c->layers < SD_MAX_BLOCKS && has(in, "encoder.layers.%d.mlp.fc1.weight", c->layers))
+        c->layers++;
+    if (c->vocab_size < 3 || c->tokens < 2)
+        fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
+    c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
+    c->bos = c->vocab_size - 2;
+    c->eos = c->pad = c->vocab_size - 1;
+}
+
+/* -------------------------------------------------------------------- __metadata__ */
+
+/* The values, each a JSON text, become an object that the reader can check. */
+static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
+    const char *text = sd_weights_metadata(w, key);
+    if (!text || r->status)
+        return;
+    json_error_t error;
+    json_t *value = json_loads(text, JSON_DECODE_ANY, &error);
+    if (!value)
+        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
+                            "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
+                            key, text);
+    else if (json_object_set_new(r->root, key, value) != 0)
+        r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
+}
+
+static sd_status read_overrides(sd_source *s, const sd_weights *w) {
+    static const char *const keys[] = {"sd.unet_heads", "sd.text_heads", "sd.sample_size",
+                                       "sd.scaling_factor"};
+    sd_reader r = {.ctx = s->ctx, .path = s->path, .root = json_object()};
+    if (!r.root)
+        return sd_fail(s->ctx, SD_ERROR_MEMORY, "%s: out of memory", s->path);
+    for (size_t i = 0; i < SD_COUNT(keys); i++)
+        add_override(&r, w, keys[i]);
+    sd_reader_levels(&r, "sd.unet_heads", 8, s->unet.n_levels, s->unet.heads, 1, SD_MAX_CHANNELS);
+    s->text.heads = sd_reader_int(&r, "sd.text_heads", s->text.heads, 1, SD_MAX_CHANNELS);
+    s->unet.sample_size = sd_reader_int(&r, "sd.sample_size", 64, 1, SD_MAX_SAMPLE);
+    s->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+    sd_reader_close(&r);
+    return r.status;
+}
+
+sd_status sd_infer(sd_source *s) {
+    const sd_weights *w = s->files[0];
+    infer in = {.source = s, .weights = w, .status = check_kind(s, w)};
+    infer_unet(&in, &s->unet);
+    s->unet_weights.prefix = in.prefix;
+    infer_vae(&in, &s->vae);
+    s->vae_weights.prefix = in.prefix;
+    infer_text(&in, &s->text);
+    s->text_weights.prefix = in.prefix;
+    /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
+    s->schedule = (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000,
+                                       SD_PREDICT_EPSILON};
+    if (!in.status && s->unet.linear_projection)
+        fail(&in, SD_ERROR_UNSUPPORTED,
+             "its UNet has linear projections, as Stable Diffusion 2.x: its diffusers folder can "
+             "be loaded");
+    if (!in.status)
+        in.status = read_overrides(s, w);
+    if (!in.status)
+        in.status = sd_check_unet(s->ctx, s->path, &s->unet);
+    if (!in.status)
+        in.status = sd_check_vae(s->ctx, s->path, &s->vae);
+    return in.status ? in.status : sd_check_text(s->ctx, s->path, &s->text);
+}

@@ -1,0 +1,260 @@
+#include "io/source.h"
+
+#include "io/config.h"
+#include "io/reader.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------- weights in a folder */
+
+/* Names that diffusers and transformers give, in the order of preference; %s is the stem. */
+static const char *const weight_names[] = {
+    "%s.safetensors",
+    "%s.fp16.safetensors",
+    "%s.safetensors.index.json",
+    "%s.safetensors.index.fp16.json",
+    "%s.fp16.safetensors.index.json",
+};
+
+typedef struct folder {
+    const char *name; /* below the model's folder */
+    const char *stem;
+} folder;
+
+static const folder text_folder = {"text_encoder", "model"};
+static const folder unet_folder = {"unet", "diffusion_pytorch_model"};
+static const folder vae_folder = {"vae", "diffusion_pytorch_model"};
+
+/* `pattern` has one %s; the result is "dir/folder/name", allocated. */
+static char *weight_path(const sd_context *ctx, const char *dir, const folder *f,
+                         const char *pattern) {
+    const char *at = strstr(pattern, "%s");
+    return sd_format(ctx, "%s/%s/%s%s", dir, f->name, f->stem, at + 2);
+}
+
+/* The first of the names that is there; *path NULL: none is. */
+static sd_status find_weights(const sd_context *ctx, const char *dir, const folder *f,
+                              char **path) {
+    for (size_t i = 0; i < SD_COUNT(weight_names); i++) {
+        if (!(*path = weight_path(ctx, dir, f, weight_names[i])))
+            return SD_ERROR_MEMORY;
+        if (sd_is_file(*path))
+            return SD_OK;
+        sd_free(ctx, *path);
+    }
+    *path = NULL;
+    return SD_OK;
+}
+
+static sd_status fail_no_weights(const sd_context *ctx, const char *dir, const folder *f) {
+    static const char *const pickles[] = {"%s.bin", "%s.fp16.bin", "%s.bin.index.json"};
+    for (size_t i = 0; i < SD_COUNT(pickles); i++) {
+        char *path = weight_path(ctx, dir, f, pickles[i]);
+        if (!path)
+            return SD_ERROR_MEMORY;
+        sd_status status = SD_OK;
+        if (sd_is_file(path))
+            status = sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                             "%s: weights as Python pickles are not read; convert the folder to "
+                             "safetensors first", path);
+        sd_free(ctx, path);
+        if (status)
+            return status;
+    }
+    return sd_fail(ctx, SD_ERROR_IO, "%s/%s: no weights: %s.safetensors was expected", dir, f->name,
+                   f->stem);
+}
+
+static sd_status open_component(sd_source *s, const folder *f, sd_component *component) {
+    char *path;
+    sd_status status = find_weights(s->ctx, s->path, f, &path);
+    if (status)
+        return status;
+    if (!path)
+        return fail_no_weights(s->ctx, s->path, f);
+    status = sd_weights_open(s->ctx, path, &component->weights);
+    if (!status)
+        s->files[s->n_files++] = component->weights;
+    component->prefix = "";
+    sd_free(s->ctx, path);
+    return status;
+}
+
+/* ------------------------------------------------------------------- diffusers' folder */
+
+/* Pipelines that are Stable Diffusion 1.x or 2.x with the same networks. */
+static const char *const pipelines[] = {
+    "StableDiffusionPipeline",
+    "StableDiffusionImg2ImgPipeline",
+};
+
+static const struct {
+    const char *component, *class_name;
+} classes[] = {
+    {"text_encoder", "CLIPTextModel"},
+    {"unet", "UNet2DConditionModel"},
+    {"vae", "AutoencoderKL"},
+};
+
+/* model_index.json: {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "..."]}. */
+static sd_status check_index(const sd_context *ctx, const char *path) {
+    sd_reader r = sd_reader_open(ctx, path);
+    const char *name = sd_reader_string(&r, "_class_name", pipelines[0]);
+    bool known = false;
+    for (size_t i = 0; i < SD_COUNT(pipelines); i++)
+        known = known || strcmp(name, pipelines[i]) == 0;
+    if (!known)
+        sd_reader_unsupported(&r, "_class_name", sd_reader_get(&r, "_class_name"),
+                              "\"StableDiffusionPipeline\" and \"StableDiffusionImg2ImgPipeline\"");
+    for (size_t i = 0; i < SD_COUNT(classes); i++) {
+        const json_t *v = sd_reader_get(&r, classes[i].component);
+        const json_t *class_name = json_array_get(v, 1);
+        if (v && !json_is_string(class_name))
+            sd_reader_wrong(&r, classes[i].component, v, "a list of library and class");
+        else if (v && strcmp(json_string_value(class_name), classes[i].class_name) != 0)
+            sd_reader_unsupported(&r, classes[i].component, class_name, classes[i].class_name);
+    }
+    sd_reader_close(&r);
+    return r.status;
+}
+
+/* A JSON file of the folder that must be there. */
+static sd_status json_path(const sd_source *s, const char *name, char **path) {
+    *path = sd_path_join(s->ctx, s->path, name);
+    if (!*path)
+        return SD_ERROR_MEMORY;
+    if (sd_is_file(*path))
+        return SD_OK;
+    sd_status status = sd_fail(s->ctx, SD_ERROR_IO,
+                               "%s: not a complete diffusers folder: it has no %s", s->path, name);
+    sd_free(s->ctx, *path);
+    *path = NULL;
+    return status;
+}
+
+/* Each configuration with the function that reads it. */
+static sd_status read_configs(sd_source *s) {
+    enum { INDEX, UNET, VAE, TEXT, SCHEDULE, N };
+    static const char *const names[N] = {"model_index.json", "unet/config.json", "vae/config.json",
+                                         "text_encoder/config.json",
+                                         "scheduler/scheduler_config.json"};
+    sd_status status = SD_OK;
+    for (int i = 0; i < N && !status; i++) {
+        char *path;
+        status = json_path(s, names[i], &path);
+        if (status)
+            return status;
+        switch (i) {
+        case INDEX: status = check_index(s->ctx, path); break;
+        case UNET: status = sd_config_unet(s->ctx, path, &s->unet); break;
+        case VAE: status = sd_config_vae(s->ctx, path, &s->vae); break;
+        case TEXT: status = sd_config_text(s->ctx, path, &s->text); break;
+        default: status = sd_config_schedule(s->ctx, path, &s->schedule); break;
+        }
+        sd_free(s->ctx, path);
+    }
+    return status;
+}
+
+static sd_status open_tokenizer(sd_source *s) {
+    s->tokenizer_dir = sd_path_join(s->ctx, s->path, "tokenizer");
+    if (!s->tokenizer_dir)
+        return SD_ERROR_MEMORY;
+    if (sd_is_directory(s->tokenizer_dir))
+        return sd_config_pad(s->ctx, s->tokenizer_dir, &s->text);
+    sd_free(s->ctx, s->tokenizer_dir);
+    s->tokenizer_dir = NULL;
+    return SD_OK;
+}
+
+static sd_status open_folder(sd_source *s) {
+    s->layout = SD_LAYOUT_DIFFUSERS;
+    s->directory = sd_strdup(s->ctx, s->path);
+    sd_status status = s->directory ? read_configs(s) : SD_ERROR_MEMORY;
+    if (!status)
+        status = open_tokenizer(s);
+    if (!status)
+        status = open_component(s, &text_folder, &s->text_weights);
+    if (!status)
+        status = open_component(s, &unet_folder, &s->unet_weights);
+    if (!status)
+        status = open_component(s, &vae_folder, &s->vae_weights);
+    if (!status && sd_weights_has_prefix(s->text_weights.weights, "text_model."))
+        s->text_weights.prefix = "text_model.";
+    s->family = s->unet.linear_projection ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+    return status;
+}
+
+/* ------------------------------------------------------------------- one file, and all */
+
+static sd_status open_checkpoint(sd_source *s) {
+    s->layout = SD_LAYOUT_ORIGINAL;
+    s->family = "Stable Diffusion 1.x";
+    s->directory = sd_path_dirname(s->ctx, s->path);
+    if (!s->directory)
+        return SD_ERROR_MEMORY;
+    sd_status status = sd_weights_open(s->ctx, s->path, &s->files[0]);
+    if (status)
+        return status;
+    s->n_files = 1;
+    s->text_weights.weights = s->unet_weights.weights = s->vae_weights.weights = s->files[0];
+    return sd_infer(s);
+}
+
+sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
+    *out = NULL;
+    sd_source *s = sd_zalloc(ctx, sizeof *s);
+    if (!s)
+        return SD_ERROR_MEMORY;
+    s->ctx = ctx;
+    s->path = sd_strdup(ctx, path);
+    sd_status status = !s->path                   ? SD_ERROR_MEMORY
+                       : sd_is_directory(s->path) ? open_folder(s)
+                                                  : open_checkpoint(s);
+    if (!status)
+        status = sd_check_source(s);
+    if (status)
+        sd_source_close(s);
+    else
+        *out = s;
+    return status;
+}
+
+void sd_source_close(sd_source *s) {
+    if (!s)
+        return;
+    for (int i = 0; i < s->n_files; i++)
+        sd_weights_close(s->files[i]);
+    sd_free(s->ctx, s->tokenizer_dir);
+    sd_free(s->ctx, s->directory);
+    sd_free(s->ctx, s->path);
+    sd_free(s->ctx, s);
+}
+
+sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *files[3],
+                               int *n_files) {
+    const folder *const folders[] = {&text_folder, &unet_folder, &vae_folder};
+    *n_files = 0;
+    if (!sd_is_directory(path)) {
+        sd_status status = sd_weights_open(ctx, path, &files[0]);
+        *n_files = status ? 0 : 1;
+        return status;
+    }
+    sd_status status = SD_OK;
+    for (size_t i = 0; i < SD_COUNT(folders) && !status; i++) {
+        char *file;
+        status = find_weights(ctx, path, folders[i], &file);
+        if (status || !file)
+            continue;
+        status = sd_weights_open(ctx, file, &files[*n_files]);
+        *n_files += status ? 0 : 1;
+        sd_free(ctx, file);
+    }
+    if (!status && *n_files == 0)
+        status = sd_fail(ctx, SD_ERROR_IO,
+                         "%s: no diffusers folder: neither text_encoder/, unet/ nor vae/ has "
+                         "safetensors", path);
+    while (status && *n_files > 0)
+        sd_weights_close(files[--*n_files]);
+    return status;
+}
