@@ -17,9 +17,14 @@ typedef struct sd_vae sd_vae;
  * What building a network needs and leaves behind. Names of consumed tensors are marked in `used`
  * (one flag for each entry of the component's file), so that unexpected ones can be listed.
  */
+typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
+
 typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;
+    unsigned epoch;                  /* of cancellation */
+    sd_build_list_fn list;           /* not NULL: only list the tensors, see sd_build_list */
+    void *list_user;
     sdb_type compute;                /* type of the activations */
     int64_t n_parameters;
     int64_t weight_bytes;
@@ -32,9 +37,13 @@ typedef struct sd_build {
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params);
 void sd_build_finish(sd_build *b); /* frees the flags */
-/* Calls fn for each tensor under a component's prefix that no network consumed and that is not on
- * the list of harmless extras (position_ids and the like). */
+/* Calls fn for each tensor of the files that no network consumed and that is not on the list of
+ * harmless extras (position_ids and the like). */
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
+
+/* Calls fn for each tensor that the networks of the source's sizes consume, without looking at its
+ * files: names in the usual spelling of its layout, shapes as that layout stores them. */
+sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
 
 /* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder. */
 sd_status sd_text_model_new(sd_build *b, sd_text_model **out);

@@ -1,0 +1,80 @@
+/* What the UNet and the autoencoder are made of. */
+#ifndef SD_MODEL_BLOCKS_H
+#define SD_MODEL_BLOCKS_H
+
+#include "model/build.h"
+
+/* GroupNorm of one network. */
+typedef struct sd_norm_spec {
+    int groups;
+    float eps;
+} sd_norm_spec;
+
+/* ---- ResBlock (openaimodel.py), ResnetBlock (model.py): norm, SiLU, conv, twice, + skip. */
+typedef struct sd_res_block {
+    int in, out;
+    sd_norm_spec spec;
+    const sdb_weight *norm1, *conv1, *norm2, *conv2;
+    const sdb_weight *skip; /* 1x1; NULL where in == out: the identity */
+    bool has_skip;
+    int emb_first; /* its channels in the wide projection of the time embedding, or -1 */
+} sd_res_block;
+
+/* `emb` gathers the projections of the time embedding; NULL: there is none (the autoencoder). */
+void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
+                        sd_norm_spec spec, sd_wide_builder *emb);
+
+/*
+ * x [n, h, w, in] to y [n, h, w, out]; emb [n, 1, 1, all projections] or none. y may be x where the
+ * block has no skip. `consume`: x is not needed any more, so that its memory may serve as scratch.
+ */
+void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, sdb_tensor x,
+                          sdb_tensor emb, bool consume);
+
+/* ---- AttnBlock (model.py): self-attention over pixels with one head. */
+typedef struct sd_attention_block {
+    int channels;
+    sd_norm_spec spec;
+    const sdb_weight *norm, *qkv, *out;
+} sd_attention_block;
+
+void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
+                              sd_norm_spec spec);
+/* x [n, h, w, c], in place. */
+void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
+
+/* ---- SpatialTransformer (attention.py). */
+typedef struct sd_transformer_layer { /* BasicTransformerBlock */
+    const sdb_weight *norm1, *self_qkv, *self_out;
+    const sdb_weight *norm2, *cross_q, *cross_out;
+    const sdb_weight *norm3, *geglu, *ff_out;
+    int kv_first; /* its cross-attention's keys, then values, in the prompt's kv tensor */
+} sd_transformer_layer;
+
+typedef struct sd_spatial_transformer {
+    int channels, heads, depth;
+    int norm_groups;
+    const sdb_weight *norm, *proj_in, *proj_out;
+    sd_transformer_layer *layers;
+} sd_spatial_transformer;
+
+/* `kv` gathers the cross-attentions' keys and values. */
+void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
+                                  const sd_unet_config *config, int channels, int heads,
+                                  sd_wide_builder *kv);
+/* x and y [n, h, w, c]; kv [n, tokens, 1, sd_unet_kv_width]. y may be x. */
+void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sdb_tensor y,
+                                    sdb_tensor x, sdb_tensor kv);
+
+/* [n, h, w, c] as tokens [n, h * w, 1, c]. */
+static inline sdb_tensor sd_as_tokens(sdb_tensor x) {
+    return sd_view_shape(x, x.n, x.h * x.w, 1);
+}
+
+/* x in the type of activations: itself, or a copy on the stack. */
+sdb_tensor sd_as_activations(sd_exec *e, sdb_tensor x);
+/* Operations compute in the type of activations; these bring the result into y's type. */
+void sd_conv_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
+void sd_linear_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
+
+#endif

@@ -1,0 +1,419 @@
+/* Finding, checking and preparing the tensors of a checkpoint. */
+#include "model/build.h"
+
+#include "core/tensor.h"
+
+#include <string.h>
+
+/* ------------------------------------------------------------------------- the whole build */
+
+static void count_one(void *user, const char *name, int n_dims, const int64_t *dims) {
+    (void)name, (void)n_dims, (void)dims;
+    ++*(int *)user;
+}
+
+sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
+                        const sd_model_params *params) {
+    *b = (sd_build){.ctx = ctx, .source = source, .compute = compute};
+    b->epoch = sd_cancel_epoch(ctx);
+    if (params) {
+        b->progress = params->progress;
+        b->progress_user = params->progress_user;
+    }
+    for (int i = 0; i < source->n_files; i++) {
+        size_t n = sd_weights_count(source->files[i]);
+        b->used[i] = sd_zalloc(ctx, n ? n : 1);
+        if (!b->used[i]) {
+            sd_build_finish(b);
+            return SD_ERROR_MEMORY;
+        }
+    }
+    sd_status status = sd_build_list(ctx, source, count_one, &b->total);
+    if (status)
+        sd_build_finish(b);
+    return status;
+}
+
+void sd_build_finish(sd_build *b) {
+    for (size_t i = 0; i < SD_COUNT(b->used); i++) {
+        sd_free(b->ctx, b->used[i]);
+        b->used[i] = NULL;
+    }
+}
+
+void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {
+    for (int i = 0; i < b->source->n_files; i++) {
+        const sd_weights *w = b->source->files[i];
+        for (size_t j = 0; j < sd_weights_count(w); j++) {
+            const char *name = sd_weights_at(w, j)->name;
+            if (!b->used[i][j] && !sd_name_is_harmless(name))
+                fn(user, name);
+        }
+    }
+}
+
+sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user) {
+    sd_build b = {.ctx = ctx, .source = source, .list = fn, .list_user = user};
+    sd_text_model *text = NULL;
+    sd_unet *unet = NULL;
+    sd_vae *vae = NULL;
+    sd_status status = sd_text_model_new(&b, &text);
+    if (!status)
+        status = sd_unet_new(&b, &unet);
+    if (!status)
+        status = sd_vae_new(&b, &vae);
+    sd_text_model_free(text);
+    sd_unet_free(unet);
+    sd_vae_free(vae);
+    return status;
+}
+
+/* ------------------------------------------------------------------------- what a network owns */
+
+static bool list_reserve(sd_context *ctx, sd_list *list) {
+    if (list->n < list->capacity)
+        return true;
+    size_t capacity = list->capacity ? 2 * list->capacity : 64;
+    void **items = sd_realloc(ctx, list->items, capacity * sizeof *items);
+    if (!items)
+        return false;
+    list->items = items;
+    list->capacity = capacity;
+    return true;
+}
+
+void sd_net_init(sd_net *net, sd_context *ctx) {
+    *net = (sd_net){.ctx = ctx};
+}
+
+void sd_net_free(sd_net *net) {
+    sd_context *ctx = net->ctx;
+    for (size_t i = 0; i < net->weights.n; i++)
+        ctx->device->api->weight_free(ctx->device->dev, net->weights.items[i]);
+    for (size_t i = 0; i < net->blocks.n; i++)
+        sd_free(ctx, net->blocks.items[i]);
+    sd_free(ctx, net->weights.items);
+    sd_free(ctx, net->blocks.items);
+    sd_net_init(net, ctx);
+}
+
+/* ------------------------------------------------------------------------- the builder */
+
+sd_builder sd_builder_init(sd_build *build, const sd_component *component, sd_net *net) {
+    sd_net_init(net, build->ctx);
+    return (sd_builder){.build = build, .component = component, .net = net};
+}
+
+void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
+    if (b->status)
+        return;
+    va_list args;
+    va_start(args, format);
+    b->status = sd_vfail(b->build->ctx, status, format, args);
+    va_end(args);
+}
+
+void *sd_builder_alloc(sd_builder *b, size_t n, size_t size) {
+    sd_context *ctx = b->build->ctx;
+    if (b->status)
+        return NULL;
+    void *block = list_reserve(ctx, &b->net->blocks) ? sd_alloc_array(ctx, n, size) : NULL;
+    if (!block) {
+        b->status = SD_ERROR_MEMORY;
+        return NULL;
+    }
+    b->net->blocks.items[b->net->blocks.n++] = block;
+    return block;
+}
+
+bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int high) {
+    if (value >= low && value <= high)
+        return true;
+    sd_builder_fail(b, SD_ERROR_MODEL, "%s: %s is %d; it must be in %d .. %d",
+                    b->build->source->path, what, value, low, high);
+    return false;
+}
+
+bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by) {
+    if (channels >= 1 && by >= 1 && channels % by == 0)
+        return true;
+    sd_builder_fail(b, SD_ERROR_MODEL, "%s: %d channels cannot be divided into %d %s",
+                    b->build->source->path, channels, by, what);
+    return false;
+}
+
+/* ------------------------------------------------------------------------- one tensor */
+
+/* A tensor that a network wants. */
+typedef struct wanted {
+    const sd_path *path;
+    sd_key key;
+    const char *suffix;
+    int n_dims;
+    int64_t dims[4];
+} wanted;
+
+static wanted want_vector(const sd_path *path, sd_key key, const char *suffix, int n) {
+    return (wanted){path, key, suffix, 1, {n}};
+}
+
+static const char *spell(char name[SD_MAX_NAME], const sd_builder *b, const wanted *want,
+                         int spelling) {
+    sd_path path = sd_path_child(*want->path, want->key);
+    return sd_path_name(name, &path, b->build->source->layout, spelling, b->component->prefix,
+                        want->suffix);
+}
+
+/* Tries the spelling of the last tensor first, since a file keeps to one. */
+static const sd_entry *find(sd_builder *b, const wanted *want) {
+    char name[SD_MAX_NAME];
+    for (int i = 0; i < SD_N_SPELLINGS; i++) {
+        int spelling = (b->spelling + i) % SD_N_SPELLINGS;
+        const sd_entry *entry =
+            sd_weights_find(b->component->weights, spell(name, b, want, spelling));
+        if (entry) {
+            b->spelling = spelling;
+            return entry;
+        }
+    }
+    char shape[128];
+    sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' is missing (expected shape %s)",
+                    sd_weights_path(b->component->weights, NULL), spell(name, b, want, b->spelling),
+                    sd_shape_text(shape, sizeof shape, want->n_dims, want->dims));
+    return NULL;
+}
+
+static bool same_dims(const int64_t *a, const int64_t *b, int n) {
+    for (int i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+/* [out, in] and [out, in, 1, 1] are the same matrix. */
+static bool shape_fits(const sd_entry *entry, const wanted *want) {
+    static const int64_t one_by_one[2] = {1, 1};
+    if (entry->n_dims == want->n_dims)
+        return same_dims(entry->dims, want->dims, want->n_dims);
+    if (entry->n_dims == 4 && want->n_dims == 2)
+        return same_dims(entry->dims, want->dims, 2) && same_dims(entry->dims + 2, one_by_one, 2);
+    if (entry->n_dims == 2 && want->n_dims == 4)
+        return same_dims(entry->dims, want->dims, 2) && same_dims(want->dims + 2, one_by_one, 2);
+    return false;
+}
+
+static bool read_type(sd_builder *b, const sd_entry *entry, sdb_type *type) {
+    switch (entry->type) {
+    case SD_DTYPE_F32:
+        *type = SDB_F32;
+        return true;
+    case SD_DTYPE_F16:
+        *type = SDB_F16;
+        return true;
+    case SD_DTYPE_BF16:
+        *type = SDB_BF16;
+        return true;
+    default:
+        sd_builder_fail(b, SD_ERROR_UNSUPPORTED,
+                        "%s: tensor '%s' is of type %s; weights must be F32, F16 or BF16",
+                        sd_weights_path(b->component->weights, entry), entry->name,
+                        sd_dtype_name(entry->type));
+        return false;
+    }
+}
+
+static void mark_used(sd_build *build, const sd_weights *weights, const sd_entry *entry) {
+    for (int i = 0; i < build->source->n_files; i++)
+        if (build->source->files[i] == weights)
+            build->used[i][entry - sd_weights_at(weights, 0)] = 1;
+}
+
+static void report_progress(sd_builder *b) {
+    sd_build *build = b->build;
+    build->done++;
+    bool stop =
+        build->progress && build->progress(build->progress_user, build->done, build->total) != 0;
+    if (stop || sd_cancelled(build->ctx, build->epoch))
+        sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled", build->source->path);
+}
+
+/* Finds and checks one tensor and fills `part`; NULL after a failure and when only listing. */
+static const sd_entry *fetch(sd_builder *b, const wanted *want, sdb_weight_part *part) {
+    char text[SD_MAX_NAME], shape[128], expected[128];
+    *part = (sdb_weight_part){.rows = (int)want->dims[0]};
+    if (b->status)
+        return NULL;
+    if (b->build->list) {
+        b->build->list(b->build->list_user, spell(text, b, want, 0), want->n_dims, want->dims);
+        return NULL;
+    }
+    const sd_entry *entry = find(b, want);
+    if (!entry || !read_type(b, entry, &part->type))
+        return NULL;
+    if (!shape_fits(entry, want)) {
+        sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s, expected %s",
+                        sd_weights_path(b->component->weights, entry), entry->name,
+                        sd_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
+                        sd_shape_text(expected, sizeof expected, want->n_dims, want->dims));
+        return NULL;
+    }
+    part->data = entry->data;
+    int64_t elements = 1;
+    for (int i = 0; i < want->n_dims; i++)
+        elements *= want->dims[i];
+    b->build->n_parameters += elements;
+    mark_used(b->build, b->component->weights, entry);
+    report_progress(b);
+    return entry;
+}
+
+/* ------------------------------------------------------------------------- one weight */
+
+static void parts_add(sd_builder *b, sd_parts *p, const wanted *weight, bool bias) {
+    wanted beta = want_vector(weight->path, weight->key, ".bias", (int)weight->dims[0]);
+    int i = p->n++;
+    p->rows += (int)weight->dims[0];
+    p->entries[p->n_entries++] = fetch(b, weight, &p->weight[i]);
+    p->bias[i] = (sdb_weight_part){.rows = (int)weight->dims[0]};
+    if (bias)
+        p->entries[p->n_entries++] = fetch(b, &beta, &p->bias[i]);
+}
+
+static bool has_bias(const sd_parts *p) {
+    for (int i = 0; i < p->n; i++)
+        if (p->bias[i].data)
+            return true;
+    return false;
+}
+
+/* Hands the parts to the device and lets go of their pages. */
+static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_weight_kind kind,
+                                       int in) {
+    sd_build *build = b->build;
+    sd_context *ctx = build->ctx;
+    if (b->status || build->list)
+        return NULL;
+    sd_list *owned = &b->net->weights;
+    if (!list_reserve(ctx, owned)) {
+        b->status = SD_ERROR_MEMORY;
+        return NULL;
+    }
+    sdb_weight_desc desc = {.kind = kind,
+                            .in = in,
+                            .n_parts = p->n,
+                            .parts = p->weight,
+                            .bias = has_bias(p) ? p->bias : NULL,
+                            .compute = build->compute};
+    sdb_weight *weight = NULL;
+    b->status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &weight);
+    if (b->status)
+        return NULL;
+    owned->items[owned->n++] = weight;
+    build->weight_bytes += (int64_t)ctx->device->api->weight_size(weight);
+    for (int i = 0; i < p->n_entries; i++)
+        sd_weights_discard(b->component->weights, p->entries[i]);
+    return weight;
+}
+
+static wanted want_matrix(const sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+    bool conv = sd_key_is_conv1x1(key, b->build->source->layout);
+    return (wanted){path, key, ".weight", conv ? 4 : 2, {out, in, 1, 1}};
+}
+
+static const sdb_weight *get_one(sd_builder *b, const wanted *want, sdb_weight_kind kind, int in,
+                                 bool bias) {
+    sd_parts parts = {0};
+    parts_add(b, &parts, want, bias);
+    return parts_prepare(b, &parts, kind, in);
+}
+
+const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+    wanted want = want_matrix(b, path, key, out, in);
+    return get_one(b, &want, SDB_WEIGHT_LINEAR, in, true);
+}
+
+const sdb_weight *sd_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
+                                        int in) {
+    wanted want = want_matrix(b, path, key, out, in);
+    return get_one(b, &want, SDB_WEIGHT_LINEAR, in, false);
+}
+
+const sdb_weight *sd_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+    wanted want = want_matrix(b, path, key, 2 * out, in);
+    return get_one(b, &want, SDB_WEIGHT_GEGLU, in, true);
+}
+
+const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+    wanted want = {path, key, ".weight", 4, {out, in, 3, 3}};
+    return get_one(b, &want, SDB_WEIGHT_CONV3X3, in, true);
+}
+
+const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
+    wanted want = want_vector(path, key, ".weight", channels);
+    return get_one(b, &want, SDB_WEIGHT_VECTOR, 1, true);
+}
+
+const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                   int width) {
+    wanted want = {path, key, ".weight", 2, {n, width}};
+    return get_one(b, &want, SDB_WEIGHT_EMBEDDING, width, false);
+}
+
+const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
+                             bool bias) {
+    sd_parts parts = {0};
+    for (int i = 0; i < 3; i++) {
+        wanted want = want_matrix(b, path, keys[i], c, c);
+        parts_add(b, &parts, &want, bias);
+    }
+    return parts_prepare(b, &parts, SDB_WEIGHT_LINEAR, c);
+}
+
+/* ------------------------------------------------------------------------- wide linears */
+
+void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in) {
+    *w = (sd_wide_builder){.b = b, .wide = wide};
+    *wide = (sd_wide_linear){.in = in};
+}
+
+/* Makes a slice of the parts that wait. */
+static void wide_flush(sd_wide_builder *w) {
+    sd_wide_linear *wide = w->wide;
+    size_t n = (size_t)wide->n_slices;
+    if (w->parts.n == 0)
+        return;
+    struct sd_wide_slice *slices = sd_builder_alloc(w->b, n + 1, sizeof *slices);
+    if (slices) {
+        for (size_t i = 0; i < n; i++)
+            slices[i] = wide->slices[i];
+        slices[n] = (struct sd_wide_slice){
+            .weight = parts_prepare(w->b, &w->parts, SDB_WEIGHT_LINEAR, wide->in),
+            .first = wide->width - w->parts.rows,
+            .width = w->parts.rows,
+        };
+        wide->slices = slices;
+        wide->n_slices++;
+    }
+    w->parts = (sd_parts){0};
+}
+
+int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias) {
+    wanted want = want_matrix(w->b, path, key, rows, w->wide->in);
+    int first = w->wide->width;
+    if (w->parts.n == SDB_MAX_PARTS)
+        wide_flush(w);
+    parts_add(w->b, &w->parts, &want, bias);
+    w->wide->width += rows;
+    return first;
+}
+
+void sd_wide_end(sd_wide_builder *w) {
+    wide_flush(w);
+}
+
+void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x) {
+    for (int i = 0; i < wide->n_slices; i++) {
+        const struct sd_wide_slice *s = &wide->slices[i];
+        sd_op_linear(e, sd_view_channels(y, s->first, s->width), x, s->weight, (sd_linear_args){0});
+    }
+}

@@ -1,0 +1,99 @@
+/*
+ * How a network gets its weights. A builder remembers its first failure, so that code which builds
+ * a network asks for one weight after the other with no check between, as forward code does with
+ * sd_op_*; after a failure, or when only listing names, the weights are NULL.
+ *
+ * Everything that a network owns hangs on its sd_net, which frees it all: blocks have no
+ * destructors, and a half-built network is freed like a whole one.
+ */
+#ifndef SD_MODEL_BUILD_H
+#define SD_MODEL_BUILD_H
+
+#include "model/names.h"
+#include "model/networks.h"
+
+typedef struct sd_list {
+    void **items;
+    size_t n, capacity;
+} sd_list;
+
+/* The first member of each network. */
+typedef struct sd_net {
+    sd_context *ctx;
+    sd_list weights; /* sdb_weight */
+    sd_list blocks;  /* memory */
+} sd_net;
+
+void sd_net_init(sd_net *net, sd_context *ctx);
+void sd_net_free(sd_net *net); /* what it owns; not `net` itself */
+
+/* The widest layer that is believed: products of a few widths and counts then fit an int. */
+#define SD_MAX_WIDTH 65536
+
+typedef struct sd_builder {
+    sd_build *build;
+    const sd_component *component;
+    sd_net *net;
+    sd_status status; /* sticky */
+    int spelling;     /* the one that the last tensor was found under */
+} sd_builder;
+
+sd_builder sd_builder_init(sd_build *build, const sd_component *component, sd_net *net);
+/* Records the first failure with its sentence. */
+void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
+/* Zeroed memory that lives as long as the network; NULL after a failure. */
+void *sd_builder_alloc(sd_builder *b, size_t n, size_t size);
+/* Records a failure unless low <= value <= high: "... is 0; it must be in 1 .. 8". */
+bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int high);
+/* Records a failure unless the channels divide evenly: "10 channels cannot be divided into 4
+ * heads". */
+bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by);
+
+/* One weight each; the tensors are path.key.weight and, but for the embedding, path.key.bias. */
+const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
+const sdb_weight *sd_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
+                                        int in);
+const sdb_weight *sd_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
+const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
+const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels);
+const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                   int width);
+/* Query, key and value of width c as one Linear from c to 3c. */
+const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
+                             bool bias);
+
+/*
+ * Many Linear layers that read the same input, as few matrices as possible: the projections of the
+ * time embedding of all ResBlocks, or all layers' keys and values. Their outputs lie side by side
+ * in one tensor of `width` channels.
+ */
+typedef struct sd_wide_linear {
+    int in, width;
+    int n_slices;
+    struct sd_wide_slice {
+        const sdb_weight *weight;
+        int first, width;
+    } * slices;
+} sd_wide_linear;
+
+typedef struct sd_parts {
+    int n;
+    int rows;
+    sdb_weight_part weight[SDB_MAX_PARTS], bias[SDB_MAX_PARTS];
+    const sd_entry *entries[2 * SDB_MAX_PARTS];
+    int n_entries;
+} sd_parts;
+
+typedef struct sd_wide_builder {
+    sd_builder *b;
+    sd_wide_linear *wide;
+    sd_parts parts; /* that wait to become a slice */
+} sd_wide_builder;
+
+void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in);
+/* Adds a layer of `rows` outputs and returns the first of its channels. */
+int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias);
+void sd_wide_end(sd_wide_builder *w);
+void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x);
+
+#endif

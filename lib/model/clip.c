@@ -1,0 +1,110 @@
+/*
+ * CLIP's text tower (Radford et al. 2021), as FrozenCLIPEmbedder uses it: a causal pre-norm
+ * transformer whose last hidden state, after the final norm, is the conditioning.
+ */
+#include "model/blocks.h"
+
+#include <math.h>
+
+typedef struct text_layer {
+    const sdb_weight *norm1, *qkv, *out;
+    const sdb_weight *norm2, *fc1, *fc2;
+} text_layer;
+
+struct sd_text_model {
+    sd_net net;
+    sd_text_config config;
+    const sdb_weight *token, *position, *final_norm;
+    text_layer *layers;
+};
+
+static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
+                             const sd_text_config *config) {
+    static const sd_key qkv[3] = {SD_KEY_TEXT_Q, SD_KEY_TEXT_K, SD_KEY_TEXT_V};
+    int width = config->width, mlp_width = config->mlp_width;
+    layer->norm1 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM1, width);
+    layer->qkv = sd_get_qkv(b, &path, qkv, width, true);
+    layer->out = sd_get_linear(b, &path, SD_KEY_TEXT_OUT, width, width);
+    layer->norm2 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM2, width);
+    layer->fc1 = sd_get_linear(b, &path, SD_KEY_TEXT_FC1, mlp_width, width);
+    layer->fc2 = sd_get_linear(b, &path, SD_KEY_TEXT_FC2, width, mlp_width);
+}
+
+static void text_build(sd_builder *b, sd_text_model *m) {
+    const sd_text_config *c = &m->config;
+    sd_path text = sd_path_child(sd_path_top(), SD_KEY_TEXT);
+    sd_builder_range(b, "the text encoder's vocabulary", c->vocab_size, 1, 1 << 24);
+    sd_builder_range(b, "the text encoder's number of positions", c->tokens, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the text encoder's number of layers", c->layers, 1, 1024);
+    sd_builder_range(b, "the text encoder's width", c->width, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the text encoder's MLP width", c->mlp_width, 1, SD_MAX_WIDTH);
+    sd_builder_divides(b, "attention heads", c->width, c->heads);
+    m->layers = sd_builder_alloc(b, (size_t)c->layers, sizeof *m->layers);
+    if (!m->layers)
+        return;
+    m->token = sd_get_embedding(b, &text, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
+    m->position = sd_get_embedding(b, &text, SD_KEY_TEXT_POSITION, c->tokens, c->width);
+    for (int i = 0; i < c->layers; i++)
+        text_layer_build(b, &m->layers[i],
+                         sd_path_at(text, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
+    m->final_norm = sd_get_norm(b, &text, SD_KEY_TEXT_FINAL_NORM, c->width);
+}
+
+sd_status sd_text_model_new(sd_build *build, sd_text_model **out) {
+    sd_text_model *m = sd_zalloc(build->ctx, sizeof *m);
+    *out = NULL;
+    if (!m)
+        return SD_ERROR_MEMORY;
+    m->config = build->source->text;
+    sd_builder b = sd_builder_init(build, &build->source->text_weights, &m->net);
+    text_build(&b, m);
+    if (b.status)
+        sd_text_model_free(m);
+    else
+        *out = m;
+    return b.status;
+}
+
+void sd_text_model_free(sd_text_model *m) {
+    if (!m)
+        return;
+    sd_context *ctx = m->net.ctx;
+    sd_net_free(&m->net);
+    sd_free(ctx, m);
+}
+
+/* x += attention(norm1(x)); x += mlp(norm2(x)) */
+static void text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x,
+                               const sd_text_config *config) {
+    int c = config->width;
+    float scale = 1.0f / sqrtf((float)(c / config->heads));
+    sdb_act act = config->act == SD_TEXT_QUICK_GELU ? SDB_ACT_QUICK_GELU : SDB_ACT_GELU;
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor a = sd_exec_tensor(e, x.n, x.h, x.w, c);
+
+    size_t inner = sd_exec_mark(e);
+    sdb_tensor qkv = sd_exec_tensor(e, x.n, x.h, x.w, 3 * c);
+    sd_op_layer_norm(e, a, x, layer->norm1, config->eps);
+    sd_op_linear(e, qkv, a, layer->qkv, (sd_linear_args){0});
+    sd_op_attention(e, a, sd_view_channels(qkv, 0, c), sd_view_channels(qkv, c, c),
+                    sd_view_channels(qkv, 2 * c, c), config->heads, true, scale);
+    sd_op_linear(e, x, a, layer->out, (sd_linear_args){.residual = x});
+    sd_exec_release(e, inner);
+
+    sdb_tensor hidden = sd_exec_tensor(e, x.n, x.h, x.w, config->mlp_width);
+    sd_op_layer_norm(e, a, x, layer->norm2, config->eps);
+    sd_op_linear(e, hidden, a, layer->fc1, (sd_linear_args){.act = act});
+    sd_op_linear(e, x, hidden, layer->fc2, (sd_linear_args){.residual = x});
+    sd_exec_release(e, mark);
+}
+
+void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids) {
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor x = sd_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
+    sd_op_embed(e, x, ids, m->token, m->position);
+    for (int i = 0; i < m->config.layers; i++)
+        text_layer_forward(e, &m->layers[i], x, &m->config);
+    sd_op_layer_norm(e, x, x, m->final_norm, m->config.eps);
+    sd_op_copy(e, y, x);
+    sd_exec_release(e, mark);
+}

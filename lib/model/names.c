@@ -1,0 +1,242 @@
+/* The table of names. Original: CompVis' openaimodel.py, attention.py and model.py. */
+#include "model/names.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct name_row {
+    const char *original;
+    const char *diffusers; /* NULL: the same */
+    const char *other;     /* the second spelling, of any layout; NULL: the same as the first */
+    unsigned conv1x1;      /* CONV_ORIGINAL | CONV_DIFFUSERS: a Linear stored as [out, in, 1, 1] */
+} name_row;
+
+enum { CONV_ORIGINAL = 1u << SD_LAYOUT_ORIGINAL, CONV_DIFFUSERS = 1u << SD_LAYOUT_DIFFUSERS };
+#define CONV_BOTH (CONV_ORIGINAL | CONV_DIFFUSERS)
+
+static const name_row rows[SD_N_KEYS] = {
+    /* transformers 5 saves the tower without "text_model." */
+    [SD_KEY_TEXT] = {"text_model", NULL, ""},
+    [SD_KEY_TEXT_TOKEN] = {"embeddings.token_embedding"},
+    [SD_KEY_TEXT_POSITION] = {"embeddings.position_embedding"},
+    [SD_KEY_TEXT_LAYER] = {"encoder.layers.{layer}"},
+    [SD_KEY_TEXT_NORM1] = {"layer_norm1"},
+    [SD_KEY_TEXT_Q] = {"self_attn.q_proj"},
+    [SD_KEY_TEXT_K] = {"self_attn.k_proj"},
+    [SD_KEY_TEXT_V] = {"self_attn.v_proj"},
+    [SD_KEY_TEXT_OUT] = {"self_attn.out_proj"},
+    [SD_KEY_TEXT_NORM2] = {"layer_norm2"},
+    [SD_KEY_TEXT_FC1] = {"mlp.fc1"},
+    [SD_KEY_TEXT_FC2] = {"mlp.fc2"},
+    [SD_KEY_TEXT_FINAL_NORM] = {"final_layer_norm"},
+
+    [SD_KEY_UNET_TIME1] = {"time_embed.0", "time_embedding.linear_1"},
+    [SD_KEY_UNET_TIME2] = {"time_embed.2", "time_embedding.linear_2"},
+    [SD_KEY_UNET_CONV_IN] = {"input_blocks.0.0", "conv_in"},
+    [SD_KEY_UNET_IN_RES] = {"input_blocks.{flat}.0", "down_blocks.{level}.resnets.{block}"},
+    [SD_KEY_UNET_IN_ATTENTION] = {"input_blocks.{flat}.1",
+                                  "down_blocks.{level}.attentions.{block}"},
+    [SD_KEY_UNET_DOWN] = {"input_blocks.{flat}.0.op", "down_blocks.{level}.downsamplers.0.conv"},
+    [SD_KEY_UNET_MID_RES1] = {"middle_block.0", "mid_block.resnets.0"},
+    [SD_KEY_UNET_MID_ATTENTION] = {"middle_block.1", "mid_block.attentions.0"},
+    [SD_KEY_UNET_MID_RES2] = {"middle_block.2", "mid_block.resnets.1"},
+    [SD_KEY_UNET_OUT_RES] = {"output_blocks.{flat}.0", "up_blocks.{level}.resnets.{block}"},
+    [SD_KEY_UNET_OUT_ATTENTION] = {"output_blocks.{flat}.1",
+                                   "up_blocks.{level}.attentions.{block}"},
+    [SD_KEY_UNET_UP] = {"output_blocks.{flat}.{slot}.conv", "up_blocks.{level}.upsamplers.0.conv"},
+    [SD_KEY_UNET_NORM_OUT] = {"out.0", "conv_norm_out"},
+    [SD_KEY_UNET_CONV_OUT] = {"out.2", "conv_out"},
+
+    [SD_KEY_RES_NORM1] = {"in_layers.0", "norm1"},
+    [SD_KEY_RES_CONV1] = {"in_layers.2", "conv1"},
+    [SD_KEY_RES_NORM2] = {"out_layers.0", "norm2"},
+    [SD_KEY_RES_CONV2] = {"out_layers.3", "conv2"},
+    [SD_KEY_RES_SKIP] = {"skip_connection", "conv_shortcut", NULL, CONV_BOTH},
+    [SD_KEY_RES_EMB] = {"emb_layers.1", "time_emb_proj"},
+
+    [SD_KEY_ST_NORM] = {"norm"},
+    [SD_KEY_ST_PROJ_IN] = {"proj_in", NULL, NULL, CONV_BOTH},
+    [SD_KEY_ST_PROJ_OUT] = {"proj_out", NULL, NULL, CONV_BOTH},
+    [SD_KEY_ST_PROJ_IN_LINEAR] = {"proj_in"},
+    [SD_KEY_ST_PROJ_OUT_LINEAR] = {"proj_out"},
+    [SD_KEY_ST_BLOCK] = {"transformer_blocks.{layer}"},
+    [SD_KEY_ST_NORM1] = {"norm1"},
+    [SD_KEY_ST_SELF_Q] = {"attn1.to_q"},
+    [SD_KEY_ST_SELF_K] = {"attn1.to_k"},
+    [SD_KEY_ST_SELF_V] = {"attn1.to_v"},
+    [SD_KEY_ST_SELF_OUT] = {"attn1.to_out.0"},
+    [SD_KEY_ST_NORM2] = {"norm2"},
+    [SD_KEY_ST_CROSS_Q] = {"attn2.to_q"},
+    [SD_KEY_ST_CROSS_K] = {"attn2.to_k"},
+    [SD_KEY_ST_CROSS_V] = {"attn2.to_v"},
+    [SD_KEY_ST_CROSS_OUT] = {"attn2.to_out.0"},
+    [SD_KEY_ST_NORM3] = {"norm3"},
+    [SD_KEY_ST_GEGLU] = {"ff.net.0.proj"},
+    [SD_KEY_ST_FF_OUT] = {"ff.net.2"},
+
+    [SD_KEY_VAE_ENCODER] = {"encoder"},
+    [SD_KEY_VAE_DECODER] = {"decoder"},
+    [SD_KEY_VAE_CONV_IN] = {"conv_in"},
+    [SD_KEY_VAE_DOWN_RES] = {"down.{level}.block.{block}", "down_blocks.{level}.resnets.{block}"},
+    [SD_KEY_VAE_DOWN] = {"down.{level}.downsample.conv", "down_blocks.{level}.downsamplers.0.conv"},
+    [SD_KEY_VAE_UP_RES] = {"up.{from_end}.block.{block}", "up_blocks.{level}.resnets.{block}"},
+    [SD_KEY_VAE_UP] = {"up.{from_end}.upsample.conv", "up_blocks.{level}.upsamplers.0.conv"},
+    [SD_KEY_VAE_MID_RES1] = {"mid.block_1", "mid_block.resnets.0"},
+    [SD_KEY_VAE_MID_ATTENTION] = {"mid.attn_1", "mid_block.attentions.0"},
+    [SD_KEY_VAE_MID_RES2] = {"mid.block_2", "mid_block.resnets.1"},
+    [SD_KEY_VAE_NORM_OUT] = {"norm_out", "conv_norm_out"},
+    [SD_KEY_VAE_CONV_OUT] = {"conv_out"},
+    [SD_KEY_VAE_QUANT] = {"quant_conv", NULL, NULL, CONV_BOTH},
+    [SD_KEY_VAE_POST_QUANT] = {"post_quant_conv", NULL, NULL, CONV_BOTH},
+
+    [SD_KEY_VAE_RES_NORM1] = {"norm1"},
+    [SD_KEY_VAE_RES_CONV1] = {"conv1"},
+    [SD_KEY_VAE_RES_NORM2] = {"norm2"},
+    [SD_KEY_VAE_RES_CONV2] = {"conv2"},
+    [SD_KEY_VAE_RES_SKIP] = {"nin_shortcut", "conv_shortcut", NULL, CONV_BOTH},
+    /* diffusers before 0.18 had AttentionBlock with its own names */
+    [SD_KEY_VAE_ATTENTION_NORM] = {"norm", "group_norm"},
+    [SD_KEY_VAE_ATTENTION_Q] = {"q", "to_q", "query", CONV_ORIGINAL},
+    [SD_KEY_VAE_ATTENTION_K] = {"k", "to_k", "key", CONV_ORIGINAL},
+    [SD_KEY_VAE_ATTENTION_V] = {"v", "to_v", "value", CONV_ORIGINAL},
+    [SD_KEY_VAE_ATTENTION_OUT] = {"proj_out", "to_out.0", "proj_attn", CONV_ORIGINAL},
+};
+
+typedef struct harmless_row {
+    const char *text;
+    enum { WHOLE, AT_START, AT_END } where;
+} harmless_row;
+
+static const harmless_row harmless[] = {
+    {"embeddings.position_ids", AT_END},     /* 0 .. 76, a buffer of older transformers */
+    {"model_ema.", AT_START},                /* the averaged copy that training keeps */
+    {"cond_stage_model.logit_scale", WHOLE}, /* CLIP's other half and its head */
+    {"cond_stage_model.transformer.vision_model.", AT_START},
+    {"text_projection", WHOLE},
+    {"text_projection.weight", WHOLE},
+    {"cond_stage_model.transformer.text_projection.weight", WHOLE},
+    {"logit_scale", WHOLE},
+    {"first_stage_model.loss.", AT_START}, /* the autoencoder's discriminator */
+    {"loss.", AT_START},
+    {"betas", WHOLE}, /* the schedule, which is computed anew */
+    {"alphas_cumprod", WHOLE},
+    {"alphas_cumprod_prev", WHOLE},
+    {"sqrt_alphas_cumprod", WHOLE},
+    {"sqrt_one_minus_alphas_cumprod", WHOLE},
+    {"log_one_minus_alphas_cumprod", WHOLE},
+    {"sqrt_recip_alphas_cumprod", WHOLE},
+    {"sqrt_recipm1_alphas_cumprod", WHOLE},
+    {"posterior_variance", WHOLE},
+    {"posterior_log_variance_clipped", WHOLE},
+    {"posterior_mean_coef1", WHOLE},
+    {"posterior_mean_coef2", WHOLE},
+    {"lvlb_weights", WHOLE},
+    {"logvar", WHOLE},
+    {"scale_factor", WHOLE},
+};
+
+sd_path sd_path_top(void) {
+    return (sd_path){.depth = 0};
+}
+
+sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at) {
+    if (parent.depth < SD_MAX_PATH)
+        parent.keys[parent.depth++] = key;
+    parent.at = at;
+    return parent;
+}
+
+sd_path sd_path_child(sd_path parent, sd_key key) {
+    return sd_path_at(parent, key, parent.at);
+}
+
+/* Text that grows to the right and is cut at the end of its memory. */
+typedef struct name_text {
+    char *data;
+    size_t length;
+} name_text;
+
+static void append(name_text *t, const char *s, size_t n) {
+    size_t room = SD_MAX_NAME - 1 - t->length;
+    if (n > room)
+        n = room;
+    memcpy(t->data + t->length, s, n);
+    t->length += n;
+    t->data[t->length] = 0;
+}
+
+/* The value of the placeholder {word}. */
+static int placeholder(const sd_indices *at, const char *word, size_t n) {
+    const struct {
+        const char *word;
+        int value;
+    } values[] = {{"level", at->level}, {"from_end", at->from_end}, {"block", at->block},
+                  {"flat", at->flat},   {"slot", at->slot},         {"layer", at->layer}};
+    for (size_t i = 0; i < SD_COUNT(values); i++)
+        if (strlen(values[i].word) == n && memcmp(values[i].word, word, n) == 0)
+            return values[i].value;
+    return -1; /* a misspelled row: tests/unit/test_names.c would see it */
+}
+
+static void append_pattern(name_text *t, const char *pattern, const sd_indices *at) {
+    while (*pattern) {
+        size_t plain = strcspn(pattern, "{");
+        append(t, pattern, plain);
+        pattern += plain;
+        if (*pattern == '{') {
+            size_t n = strcspn(pattern, "}");
+            char digits[16];
+            snprintf(digits, sizeof digits, "%d", placeholder(at, pattern + 1, n - 1));
+            append(t, digits, strlen(digits));
+            pattern += n + 1;
+        }
+    }
+}
+
+static const char *row_pattern(const name_row *row, sd_layout layout, int spelling) {
+    bool diffusers = layout == SD_LAYOUT_DIFFUSERS;
+    /* the other spelling of a row whose layouts differ is diffusers' */
+    if (spelling > 0 && row->other && (diffusers || !row->diffusers))
+        return row->other;
+    return diffusers && row->diffusers ? row->diffusers : row->original;
+}
+
+const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
+                         int spelling, const char *prefix, const char *suffix) {
+    name_text t = {name, 0};
+    name[0] = 0;
+    append(&t, prefix, strlen(prefix));
+    for (int i = 0; i < path->depth; i++) {
+        const char *pattern = row_pattern(&rows[path->keys[i]], layout, spelling);
+        if (!*pattern)
+            continue;
+        append_pattern(&t, pattern, &path->at);
+        append(&t, ".", i + 1 < path->depth);
+    }
+    append(&t, suffix, strlen(suffix));
+    return name;
+}
+
+bool sd_key_is_conv1x1(sd_key key, sd_layout layout) {
+    return rows[key].conv1x1 >> layout & 1;
+}
+
+static bool matches(const harmless_row *row, const char *name) {
+    size_t length = strlen(name), n = strlen(row->text);
+    switch (row->where) {
+    case AT_START:
+        return strncmp(name, row->text, n) == 0;
+    case AT_END:
+        return length >= n && strcmp(name + length - n, row->text) == 0;
+    case WHOLE:
+        break;
+    }
+    return strcmp(name, row->text) == 0;
+}
+
+bool sd_name_is_harmless(const char *name) {
+    for (size_t i = 0; i < SD_COUNT(harmless); i++)
+        if (matches(&harmless[i], name))
+            return true;
+    return false;
+}

@@ -1,0 +1,136 @@
+/*
+ * What the tensors are called in each layout. A module of a network has a path: keys from the
+ * outermost in, e.g. (SD_KEY_UNET_IN_RES, SD_KEY_RES_CONV1) at level 1, block 0, which is
+ * "input_blocks.4.0.in_layers.2" in the original code and "down_blocks.1.resnets.0.conv1" in
+ * diffusers. All names are rows of one table in names.c.
+ */
+#ifndef SD_MODEL_NAMES_H
+#define SD_MODEL_NAMES_H
+
+#include "io/source.h"
+
+typedef enum sd_key {
+    /* CLIP text tower */
+    SD_KEY_TEXT,
+    SD_KEY_TEXT_TOKEN,
+    SD_KEY_TEXT_POSITION,
+    SD_KEY_TEXT_LAYER,
+    SD_KEY_TEXT_NORM1,
+    SD_KEY_TEXT_Q,
+    SD_KEY_TEXT_K,
+    SD_KEY_TEXT_V,
+    SD_KEY_TEXT_OUT,
+    SD_KEY_TEXT_NORM2,
+    SD_KEY_TEXT_FC1,
+    SD_KEY_TEXT_FC2,
+    SD_KEY_TEXT_FINAL_NORM,
+    /* UNet */
+    SD_KEY_UNET_TIME1,
+    SD_KEY_UNET_TIME2,
+    SD_KEY_UNET_CONV_IN,
+    SD_KEY_UNET_IN_RES,
+    SD_KEY_UNET_IN_ATTENTION,
+    SD_KEY_UNET_DOWN,
+    SD_KEY_UNET_MID_RES1,
+    SD_KEY_UNET_MID_ATTENTION,
+    SD_KEY_UNET_MID_RES2,
+    SD_KEY_UNET_OUT_RES,
+    SD_KEY_UNET_OUT_ATTENTION,
+    SD_KEY_UNET_UP,
+    SD_KEY_UNET_NORM_OUT,
+    SD_KEY_UNET_CONV_OUT,
+    /* the UNet's ResBlock; the order is that of the VAE's below */
+    SD_KEY_RES_NORM1,
+    SD_KEY_RES_CONV1,
+    SD_KEY_RES_NORM2,
+    SD_KEY_RES_CONV2,
+    SD_KEY_RES_SKIP,
+    SD_KEY_RES_EMB,
+    /* SpatialTransformer */
+    SD_KEY_ST_NORM,
+    SD_KEY_ST_PROJ_IN,
+    SD_KEY_ST_PROJ_OUT,
+    SD_KEY_ST_PROJ_IN_LINEAR,
+    SD_KEY_ST_PROJ_OUT_LINEAR,
+    SD_KEY_ST_BLOCK,
+    SD_KEY_ST_NORM1,
+    SD_KEY_ST_SELF_Q,
+    SD_KEY_ST_SELF_K,
+    SD_KEY_ST_SELF_V,
+    SD_KEY_ST_SELF_OUT,
+    SD_KEY_ST_NORM2,
+    SD_KEY_ST_CROSS_Q,
+    SD_KEY_ST_CROSS_K,
+    SD_KEY_ST_CROSS_V,
+    SD_KEY_ST_CROSS_OUT,
+    SD_KEY_ST_NORM3,
+    SD_KEY_ST_GEGLU,
+    SD_KEY_ST_FF_OUT,
+    /* AutoencoderKL */
+    SD_KEY_VAE_ENCODER,
+    SD_KEY_VAE_DECODER,
+    SD_KEY_VAE_CONV_IN,
+    SD_KEY_VAE_DOWN_RES,
+    SD_KEY_VAE_DOWN,
+    SD_KEY_VAE_UP_RES,
+    SD_KEY_VAE_UP,
+    SD_KEY_VAE_MID_RES1,
+    SD_KEY_VAE_MID_ATTENTION,
+    SD_KEY_VAE_MID_RES2,
+    SD_KEY_VAE_NORM_OUT,
+    SD_KEY_VAE_CONV_OUT,
+    SD_KEY_VAE_QUANT,
+    SD_KEY_VAE_POST_QUANT,
+    /* its ResnetBlock and AttnBlock */
+    SD_KEY_VAE_RES_NORM1,
+    SD_KEY_VAE_RES_CONV1,
+    SD_KEY_VAE_RES_NORM2,
+    SD_KEY_VAE_RES_CONV2,
+    SD_KEY_VAE_RES_SKIP,
+    SD_KEY_VAE_ATTENTION_NORM,
+    SD_KEY_VAE_ATTENTION_Q,
+    SD_KEY_VAE_ATTENTION_K,
+    SD_KEY_VAE_ATTENTION_V,
+    SD_KEY_VAE_ATTENTION_OUT,
+    SD_N_KEYS
+} sd_key;
+
+/* The numbers that a name may need; the table uses them as {level} and so on. */
+typedef struct sd_indices {
+    int level;    /* of the half of the network, in the order of its run: diffusers' i */
+    int from_end; /* the same counted from the other end: the original VAE's decoder.up.{} */
+    int block;    /* within the level */
+    int flat;     /* of input_blocks or output_blocks in the original UNet */
+    int slot;     /* of the Upsample within its output_blocks entry: 1, or 2 after attention */
+    int layer;    /* of a transformer */
+} sd_indices;
+
+#define SD_MAX_PATH 4
+
+typedef struct sd_path {
+    sd_key keys[SD_MAX_PATH];
+    int depth;
+    sd_indices at;
+} sd_path;
+
+/* (key) at the given place, or none: a component's top. */
+sd_path sd_path_top(void);
+sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at);
+sd_path sd_path_child(sd_path parent, sd_key key); /* at its parent's place */
+
+/* Names may be spelled in two ways within a layout: the usual one, and what other versions of the
+ * same programs wrote. */
+#define SD_N_SPELLINGS 2
+#define SD_MAX_NAME 256
+
+/* prefix + path + suffix into `name`, which is returned; cut where it does not fit. */
+const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
+                         int spelling, const char *prefix, const char *suffix);
+
+/* Whether the layout stores this Linear as a 1x1 convolution, [out, in, 1, 1]. */
+bool sd_key_is_conv1x1(sd_key key, sd_layout layout);
+
+/* Tensors that checkpoints carry and that no network computes with. */
+bool sd_name_is_harmless(const char *name);
+
+#endif

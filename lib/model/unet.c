@@ -1,0 +1,319 @@
+/*
+ * UNetModel of openaimodel.py, with SpatialTransformers (Rombach et al. 2022, section 3.3).
+ *
+ * The way down makes one skip an input block, the way up consumes them last in, first out, each
+ * concatenated after the current tensor: [h, skip]. Nothing is copied for that: as an input block
+ * begins, the whole concatenated tensor is taken from the executor's stack; the block writes the
+ * right channel range of it, and the output block before the one that reads it writes the left.
+ */
+#include "model/blocks.h"
+
+#define MAX_BLOCKS 64 /* input blocks, and as many output blocks */
+
+/* One of input_blocks: a convolution (the first, or a Downsample), or a ResBlock. */
+typedef struct input_block {
+    const sdb_weight *conv;
+    int stride; /* of conv */
+    bool has_res, has_attention;
+    sd_res_block res;
+    sd_spatial_transformer attention;
+    int channels; /* of its skip */
+    int partner;  /* of the tensor that the skip is concatenated to */
+} input_block;
+
+/* One of output_blocks. */
+typedef struct output_block {
+    sd_res_block res;
+    bool has_attention, has_up;
+    sd_spatial_transformer attention;
+    const sdb_weight *up; /* Upsample's convolution */
+    int channels;
+} output_block;
+
+struct sd_unet {
+    sd_net net;
+    sd_unet_config config;
+    const sdb_weight *time1, *time2;
+    sd_wide_linear emb; /* all ResBlocks' projections of the time embedding */
+    sd_wide_linear kv;  /* all cross-attentions' keys and values */
+    input_block *in;
+    output_block *out;
+    int n_blocks; /* of each of both */
+    sd_res_block mid_res1, mid_res2;
+    sd_spatial_transformer mid_attention;
+    const sdb_weight *norm_out, *conv_out;
+};
+
+/* ------------------------------------------------------------------------- building */
+
+typedef struct unet_builder {
+    sd_builder *b;
+    sd_unet *m;
+    sd_wide_builder emb, kv;
+} unet_builder;
+
+static int time_width(const sd_unet_config *c) {
+    return 4 * c->model_channels;
+}
+
+static void build_res(unet_builder *u, sd_res_block *block, sd_path path, int in, int out) {
+    const sd_unet_config *c = &u->m->config;
+    sd_norm_spec spec = {c->norm_groups, c->norm_eps};
+    sd_res_block_build(u->b, block, path, in, out, spec, &u->emb);
+}
+
+static void build_attention(unet_builder *u, sd_spatial_transformer *st, sd_path path, int level) {
+    const sd_unet_config *c = &u->m->config;
+    sd_spatial_transformer_build(u->b, st, path, c, c->channels[level], c->heads[level], &u->kv);
+}
+
+static void check_config(sd_builder *b, const sd_unet_config *c) {
+    sd_builder_range(b, "the UNet's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
+    sd_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks, 1, MAX_BLOCKS);
+    sd_builder_range(b, "the UNet's input channels", c->in_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the UNet's output channels", c->out_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the UNet's model_channels", c->model_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the UNet's transformer_depth", c->transformer_depth, 1, 32);
+    for (int i = 0; !b->status && i < c->n_levels; i++)
+        sd_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
+    if (!b->status)
+        sd_builder_range(b, "the UNet's number of blocks", c->n_levels * (c->res_blocks + 1), 1,
+                         MAX_BLOCKS);
+}
+
+static void build_input_blocks(unet_builder *u) {
+    const sd_unet_config *c = &u->m->config;
+    input_block *block = u->m->in;
+    sd_path top = sd_path_top();
+    int ch = c->model_channels;
+
+    *block++ =
+        (input_block){.conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_CONV_IN, ch, c->in_channels),
+                      .stride = 1,
+                      .channels = ch};
+    for (int level = 0; level < c->n_levels; level++) {
+        sd_indices at = {.level = level, .flat = level * (c->res_blocks + 1)};
+        for (at.block = 0; at.block < c->res_blocks; at.block++, block++) {
+            at.flat++;
+            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
+                      c->channels[level]);
+            ch = c->channels[level];
+            block->channels = ch;
+            block->has_res = true;
+            block->has_attention = c->attention[level];
+            if (block->has_attention)
+                build_attention(u, &block->attention, sd_path_at(top, SD_KEY_UNET_IN_ATTENTION, at),
+                                level);
+        }
+        if (level + 1 < c->n_levels) {
+            at.flat++;
+            top.at = at;
+            *block++ = (input_block){.conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_DOWN, ch, ch),
+                                     .stride = 2,
+                                     .channels = ch};
+        }
+    }
+}
+
+static void build_middle(unet_builder *u) {
+    sd_unet *m = u->m;
+    const sd_unet_config *c = &m->config;
+    int level = c->n_levels - 1, ch = c->channels[level];
+    sd_path top = sd_path_top();
+    build_res(u, &m->mid_res1, sd_path_child(top, SD_KEY_UNET_MID_RES1), ch, ch);
+    if (c->mid_attention)
+        build_attention(u, &m->mid_attention, sd_path_child(top, SD_KEY_UNET_MID_ATTENTION), level);
+    build_res(u, &m->mid_res2, sd_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
+}
+
+static void build_output_blocks(unet_builder *u) {
+    const sd_unet_config *c = &u->m->config;
+    output_block *block = u->m->out;
+    input_block *skip = u->m->in + u->m->n_blocks; /* the one that is consumed comes before */
+    int ch = c->channels[c->n_levels - 1];
+    sd_path top = sd_path_top();
+
+    for (int i = 0; i < c->n_levels; i++) {
+        int level = c->n_levels - 1 - i;
+        sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
+        for (at.block = 0; at.block <= c->res_blocks; at.block++, block++) {
+            at.flat = i * (c->res_blocks + 1) + at.block;
+            (--skip)->partner = ch;
+            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_OUT_RES, at), ch + skip->channels,
+                      c->channels[level]);
+            ch = c->channels[level];
+            block->channels = ch;
+            block->has_attention = c->attention[level];
+            if (block->has_attention)
+                build_attention(u, &block->attention,
+                                sd_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
+            block->has_up = at.block == c->res_blocks && level > 0;
+            if (block->has_up) {
+                top.at = at;
+                block->up = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_UP, ch, ch);
+            }
+        }
+    }
+}
+
+static void unet_build(sd_builder *b, sd_unet *m) {
+    const sd_unet_config *c = &m->config;
+    sd_path top = sd_path_top();
+    check_config(b, c);
+    m->n_blocks = b->status ? 0 : c->n_levels * (c->res_blocks + 1);
+    m->in = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->in);
+    m->out = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->out);
+    if (b->status)
+        return;
+    unet_builder u = {.b = b, .m = m};
+    sd_wide_begin(&u.emb, b, &m->emb, time_width(c));
+    sd_wide_begin(&u.kv, b, &m->kv, c->context_dim);
+    m->time1 = sd_get_linear(b, &top, SD_KEY_UNET_TIME1, time_width(c), c->model_channels);
+    m->time2 = sd_get_linear(b, &top, SD_KEY_UNET_TIME2, time_width(c), time_width(c));
+    build_input_blocks(&u);
+    build_middle(&u);
+    build_output_blocks(&u);
+    m->norm_out = sd_get_norm(b, &top, SD_KEY_UNET_NORM_OUT, c->channels[0]);
+    m->conv_out = sd_get_conv3x3(b, &top, SD_KEY_UNET_CONV_OUT, c->out_channels, c->channels[0]);
+    sd_wide_end(&u.emb);
+    sd_wide_end(&u.kv);
+}
+
+sd_status sd_unet_new(sd_build *build, sd_unet **out) {
+    sd_unet *m = sd_zalloc(build->ctx, sizeof *m);
+    *out = NULL;
+    if (!m)
+        return SD_ERROR_MEMORY;
+    m->config = build->source->unet;
+    sd_builder b = sd_builder_init(build, &build->source->unet_weights, &m->net);
+    unet_build(&b, m);
+    if (b.status)
+        sd_unet_free(m);
+    else
+        *out = m;
+    return b.status;
+}
+
+void sd_unet_free(sd_unet *m) {
+    if (!m)
+        return;
+    sd_context *ctx = m->net.ctx;
+    sd_net_free(&m->net);
+    sd_free(ctx, m);
+}
+
+/* ------------------------------------------------------------------------- running */
+
+int sd_unet_kv_width(const sd_unet *m) {
+    return m->kv.width;
+}
+
+void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context) {
+    size_t mark = sd_exec_mark(e);
+    sd_wide_forward(e, &m->kv, kv, sd_as_activations(e, context));
+    sd_exec_release(e, mark);
+}
+
+/* What every block reads besides its input. */
+typedef struct unet_run {
+    sd_exec *e;
+    const sd_unet *m;
+    sdb_tensor emb; /* [n, 1, 1, all projections] */
+    sdb_tensor kv;
+} unet_run;
+
+/* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
+static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_tensor t) {
+    static const sd_linear_args silu = {.act = SDB_ACT_SILU};
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor sinusoids = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
+    sdb_tensor h1 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
+    sdb_tensor h2 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
+    sd_op_timestep_embedding(e, sinusoids, t);
+    sd_op_linear(e, h1, sinusoids, m->time1, silu);
+    sd_op_linear(e, h2, h1, m->time2, silu); /* nothing reads it but through a SiLU */
+    sd_wide_forward(e, &m->emb, emb, h2);
+    sd_exec_release(e, mark);
+}
+
+/* y = attention(res(x)), the attention where there is one. */
+static void res_attention(const unet_run *run, const sd_res_block *res,
+                          const sd_spatial_transformer *attention, sdb_tensor y, sdb_tensor x,
+                          bool consume) {
+    sd_res_block_forward(run->e, res, y, x, run->emb, consume);
+    if (attention)
+        sd_spatial_transformer_forward(run->e, attention, y, y, run->kv);
+}
+
+static void input_block_forward(const unet_run *run, const input_block *block, sdb_tensor y,
+                                sdb_tensor x) {
+    if (block->has_res)
+        res_attention(run, &block->res, block->has_attention ? &block->attention : NULL, y, x,
+                      false);
+    else
+        sd_op_conv2d(run->e, y, x, block->conv, (sd_conv_args){.stride = block->stride});
+}
+
+/* x is [h, skip], which nothing else reads: its memory may serve as scratch. */
+static void output_block_forward(const unet_run *run, const output_block *block, sdb_tensor y,
+                                 sdb_tensor x) {
+    sd_exec *e = run->e;
+    const sd_spatial_transformer *attention = block->has_attention ? &block->attention : NULL;
+    size_t mark = sd_exec_mark(e);
+    if (block->has_up) {
+        sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, block->channels);
+        res_attention(run, &block->res, attention, h, x, true);
+        sd_op_conv2d(e, y, h, block->up, (sd_conv_args){.upsample = true});
+    } else {
+        res_attention(run, &block->res, attention, y, x, true);
+    }
+    sd_exec_release(e, mark);
+}
+
+static void middle_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
+    const sd_unet *m = run->m;
+    res_attention(run, &m->mid_res1, m->config.mid_attention ? &m->mid_attention : NULL, y, x,
+                  false);
+    sd_res_block_forward(run->e, &m->mid_res2, y, y, run->emb, false);
+}
+
+/* x, in the type of activations, to y [n, h, w, channels[0]] before the last norm. */
+static void blocks_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
+    sd_exec *e = run->e;
+    const sd_unet *m = run->m;
+    sdb_tensor joined[MAX_BLOCKS]; /* [h, skip] */
+    size_t marks[MAX_BLOCKS];
+
+    for (int i = 0; i < m->n_blocks; i++) {
+        const input_block *block = &m->in[i];
+        int stride = block->has_res ? 1 : block->stride;
+        marks[i] = sd_exec_mark(e);
+        joined[i] =
+            sd_exec_tensor(e, x.n, x.h / stride, x.w / stride, block->partner + block->channels);
+        sdb_tensor skip = sd_view_channels(joined[i], block->partner, block->channels);
+        input_block_forward(run, block, skip, x);
+        x = skip;
+    }
+    int last = m->n_blocks - 1;
+    middle_forward(run, sd_view_channels(joined[last], 0, m->in[last].partner), x);
+    for (int i = last; i >= 0; i--) {
+        sdb_tensor h = i > 0 ? sd_view_channels(joined[i - 1], 0, m->in[i - 1].partner) : y;
+        output_block_forward(run, &m->out[last - i], h, joined[i]);
+        sd_exec_release(e, marks[i]);
+    }
+}
+
+void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
+                     sdb_tensor kv) {
+    const sd_unet_config *c = &m->config;
+    size_t mark = sd_exec_mark(e);
+    unet_run run = {e, m, sd_exec_tensor(e, x.n, 1, 1, m->emb.width), kv};
+    sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, c->channels[0]);
+
+    time_embedding(e, m, run.emb, t);
+    blocks_forward(&run, h, sd_as_activations(e, x));
+    sd_op_group_norm(e, h, h, m->norm_out, c->norm_groups, c->norm_eps, SDB_ACT_SILU);
+    sd_conv_to(e, y, h, m->conv_out);
+    sd_exec_release(e, mark);
+}

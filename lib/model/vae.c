@@ -1,0 +1,231 @@
+/*
+ * AutoencoderKL (Rombach et al. 2022; model.py and autoencoder.py).
+ *
+ * Encoder and decoder are the same ladder of levels, walked in opposite directions: conv_in, then
+ * for each level its ResnetBlocks, with a Downsample or Upsample before each level but the first.
+ * The middle block comes after the encoder's last level and before the decoder's first.
+ */
+#include "model/blocks.h"
+
+#define VAE_NORM_EPS 1e-6f /* Normalize() in model.py */
+#define MAX_RES_BLOCKS 64
+
+typedef struct vae_middle {
+    sd_res_block res1, res2;
+    bool has_attention;
+    sd_attention_block attention;
+} vae_middle;
+
+typedef struct vae_level {
+    const sdb_weight *resample; /* what brings the level before to this one's size; NULL: first */
+    int in, out;                /* channels */
+    int n_blocks;
+    sd_res_block *blocks;
+} vae_level;
+
+typedef struct vae_ladder {
+    bool decoder;
+    const sdb_weight *conv_in, *norm_out, *conv_out;
+    vae_middle middle;
+    int n_levels;
+    vae_level levels[SD_MAX_LEVELS];
+} vae_ladder;
+
+struct sd_vae {
+    sd_net net;
+    sd_vae_config config;
+    vae_ladder encoder, decoder;
+    const sdb_weight *quant, *post_quant; /* 1x1 convolutions */
+};
+
+/* ------------------------------------------------------------------------- building */
+
+static sd_norm_spec norm_spec(const sd_vae_config *c) {
+    return (sd_norm_spec){c->norm_groups, VAE_NORM_EPS};
+}
+
+static void build_middle(sd_builder *b, vae_middle *mid, sd_path top, const sd_vae_config *c) {
+    int ch = c->channels[c->n_levels - 1];
+    sd_res_block_build(b, &mid->res1, sd_path_child(top, SD_KEY_VAE_MID_RES1), ch, ch, norm_spec(c),
+                       NULL);
+    mid->has_attention = c->mid_attention;
+    if (mid->has_attention)
+        sd_attention_block_build(b, &mid->attention, sd_path_child(top, SD_KEY_VAE_MID_ATTENTION),
+                                 ch, norm_spec(c));
+    sd_res_block_build(b, &mid->res2, sd_path_child(top, SD_KEY_VAE_MID_RES2), ch, ch, norm_spec(c),
+                       NULL);
+}
+
+/* The i-th level in the order of the run. The original and diffusers agree to name a Downsample or
+ * Upsample after the level before it. */
+static void build_level(sd_builder *b, vae_ladder *ladder, int i, sd_path top,
+                        const sd_vae_config *c) {
+    sd_key res_key = ladder->decoder ? SD_KEY_VAE_UP_RES : SD_KEY_VAE_DOWN_RES;
+    sd_key resample_key = ladder->decoder ? SD_KEY_VAE_UP : SD_KEY_VAE_DOWN;
+    int last = c->n_levels - 1;
+    vae_level *level = &ladder->levels[i];
+    int before = i > 0 ? i - 1 : 0;
+
+    level->in = c->channels[ladder->decoder ? last - before : before];
+    level->out = c->channels[ladder->decoder ? last - i : i];
+    level->n_blocks = c->res_blocks + ladder->decoder; /* one more up than down */
+    if (i > 0) {
+        top.at = (sd_indices){.level = before, .from_end = last - before};
+        level->resample = sd_get_conv3x3(b, &top, resample_key, level->in, level->in);
+    }
+    level->blocks = sd_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->blocks);
+    sd_indices at = {.level = i, .from_end = last - i};
+    for (; level->blocks && at.block < level->n_blocks; at.block++)
+        sd_res_block_build(b, &level->blocks[at.block], sd_path_at(top, res_key, at),
+                           at.block == 0 ? level->in : level->out, level->out, norm_spec(c), NULL);
+}
+
+static void build_ladder(sd_builder *b, vae_ladder *ladder, const sd_vae_config *c, bool decoder) {
+    sd_path top = sd_path_child(sd_path_top(), decoder ? SD_KEY_VAE_DECODER : SD_KEY_VAE_ENCODER);
+    int first = c->channels[decoder ? c->n_levels - 1 : 0];
+    int last = c->channels[decoder ? 0 : c->n_levels - 1];
+    int in = decoder ? c->latent_channels : c->in_channels;
+    int out = decoder ? c->out_channels : 2 * c->latent_channels; /* mean and logvar */
+
+    ladder->decoder = decoder;
+    ladder->n_levels = c->n_levels;
+    ladder->conv_in = sd_get_conv3x3(b, &top, SD_KEY_VAE_CONV_IN, first, in);
+    for (int i = 0; i < c->n_levels; i++)
+        build_level(b, ladder, i, top, c);
+    build_middle(b, &ladder->middle, top, c);
+    ladder->norm_out = sd_get_norm(b, &top, SD_KEY_VAE_NORM_OUT, last);
+    ladder->conv_out = sd_get_conv3x3(b, &top, SD_KEY_VAE_CONV_OUT, out, last);
+}
+
+static void check_config(sd_builder *b, const sd_vae_config *c) {
+    sd_builder_range(b, "the autoencoder's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
+    sd_builder_range(b, "the autoencoder's number of ResnetBlocks a level", c->res_blocks, 1,
+                     MAX_RES_BLOCKS);
+    sd_builder_range(b, "the autoencoder's input channels", c->in_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the autoencoder's output channels", c->out_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the autoencoder's latent channels", c->latent_channels, 1, SD_MAX_WIDTH);
+    for (int i = 0; !b->status && i < c->n_levels; i++)
+        sd_builder_range(b, "the autoencoder's number of channels", c->channels[i], 1,
+                         SD_MAX_WIDTH);
+}
+
+static void vae_build(sd_builder *b, sd_vae *m) {
+    const sd_vae_config *c = &m->config;
+    sd_path top = sd_path_top();
+    int latent = c->latent_channels;
+    check_config(b, c);
+    if (b->status)
+        return;
+    build_ladder(b, &m->encoder, c, false);
+    if (c->quant_conv)
+        m->quant = sd_get_linear(b, &top, SD_KEY_VAE_QUANT, 2 * latent, 2 * latent);
+    if (c->post_quant_conv)
+        m->post_quant = sd_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, latent, latent);
+    build_ladder(b, &m->decoder, c, true);
+}
+
+sd_status sd_vae_new(sd_build *build, sd_vae **out) {
+    sd_vae *m = sd_zalloc(build->ctx, sizeof *m);
+    *out = NULL;
+    if (!m)
+        return SD_ERROR_MEMORY;
+    m->config = build->source->vae;
+    sd_builder b = sd_builder_init(build, &build->source->vae_weights, &m->net);
+    vae_build(&b, m);
+    if (b.status)
+        sd_vae_free(m);
+    else
+        *out = m;
+    return b.status;
+}
+
+void sd_vae_free(sd_vae *m) {
+    if (!m)
+        return;
+    sd_context *ctx = m->net.ctx;
+    sd_net_free(&m->net);
+    sd_free(ctx, m);
+}
+
+/* ------------------------------------------------------------------------- running */
+
+static void middle_forward(sd_exec *e, const vae_middle *mid, sdb_tensor x) {
+    sd_res_block_forward(e, &mid->res1, x, x, sd_no_tensor(), false);
+    if (mid->has_attention)
+        sd_attention_block_forward(e, &mid->attention, x);
+    sd_res_block_forward(e, &mid->res2, x, x, sd_no_tensor(), false);
+}
+
+/*
+ * The ladder's input up to and with its i-th level: y [n, h, w, levels[i].out]. Levels are asked
+ * for from the last to the first, so that each level's result lies below what it is computed from
+ * on the executor's stack and all of that can be released: at most two levels are alive at a time.
+ */
+static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sdb_tensor y,
+                          sdb_tensor input) {
+    const vae_level *level = &ladder->levels[i];
+    bool changes = level->in != level->out; /* otherwise the blocks compute in place */
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor x = changes ? sd_exec_tensor(e, y.n, y.h, y.w, level->in) : y;
+    size_t inner = sd_exec_mark(e);
+
+    if (i == 0) {
+        sd_op_conv2d(e, x, input, ladder->conv_in, (sd_conv_args){0});
+        if (ladder->decoder)
+            middle_forward(e, &ladder->middle, x);
+    } else if (ladder->decoder) {
+        sdb_tensor before = sd_exec_tensor(e, y.n, y.h / 2, y.w / 2, level->in);
+        level_forward(e, ladder, i - 1, before, input);
+        sd_op_conv2d(e, x, before, level->resample, (sd_conv_args){.upsample = true});
+    } else {
+        sdb_tensor before = sd_exec_tensor(e, y.n, y.h * 2, y.w * 2, level->in);
+        level_forward(e, ladder, i - 1, before, input);
+        sd_op_conv2d(e, x, before, level->resample, (sd_conv_args){.stride = 2, .pad_end = true});
+    }
+    sd_exec_release(e, inner);
+
+    for (int j = 0; j < level->n_blocks; j++)
+        sd_res_block_forward(e, &level->blocks[j], y, j == 0 ? x : y, sd_no_tensor(), true);
+    sd_exec_release(e, mark);
+}
+
+/* All levels and the encoder's middle block, then norm_out and SiLU, in place of conv_out's input:
+ * y [n, h, w, last channels]. */
+static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_config *c,
+                           sdb_tensor y, sdb_tensor input) {
+    level_forward(e, ladder, ladder->n_levels - 1, y, input);
+    if (!ladder->decoder)
+        middle_forward(e, &ladder->middle, y);
+    sd_op_group_norm(e, y, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
+}
+
+void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z) {
+    const sd_vae_config *c = &m->config;
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[0]);
+    sdb_tensor latent = sd_as_activations(e, z);
+    if (m->post_quant) {
+        sdb_tensor before = latent;
+        latent = sd_exec_tensor(e, z.n, z.h, z.w, z.c);
+        sd_op_linear(e, latent, before, m->post_quant, (sd_linear_args){0});
+    }
+    ladder_forward(e, &m->decoder, c, h, latent);
+    sd_conv_to(e, y, h, m->decoder.conv_out);
+    sd_exec_release(e, mark);
+}
+
+void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x) {
+    const sd_vae_config *c = &m->config;
+    sdb_tensor y = moments;
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[c->n_levels - 1]);
+    ladder_forward(e, &m->encoder, c, h, sd_as_activations(e, x));
+    if (m->quant) {
+        sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
+        sd_op_conv2d(e, before, h, m->encoder.conv_out, (sd_conv_args){0});
+        sd_linear_to(e, y, before, m->quant);
+    } else {
+        sd_conv_to(e, y, h, m->encoder.conv_out);
+    }
+    sd_exec_release(e, mark);
+}
