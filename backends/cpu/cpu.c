@@ -166,4 +166,5 @@ const sdb_backend sdb_cpu_backend = {
     .upload = copy_bytes,
     .download = copy_bytes,
     .sync = sync_queue,
+    .linear = cpu_linear,
 };
