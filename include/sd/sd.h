@@ -470,6 +470,21 @@ typedef struct sd_memory {
 SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
                                     sd_memory *memory);
 
+/* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums), linear
+ * layers and attention products. */
+typedef struct sd_work {
+    size_t struct_size;
+    double text;   /* sd_encode_tokens of one prompt */
+    double step;   /* one sampler step: the batch, and both halves where guidance_scale is not 1 */
+    double decode; /* sd_vae_decode of the batch */
+    double encode; /* sd_vae_encode of one image */
+} sd_work;
+
+#define SD_WORK_INIT {sizeof(sd_work), 0, 0, 0, 0}
+
+/* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
+SD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work);
+
 #ifdef __cplusplus
 }
 #endif

@@ -178,6 +178,19 @@ sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
                   : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
 }
 
+sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, work);
+    sd_sampler_params p;
+    sd_status status = read_sampling(model, params, &p);
+    if (status)
+        return status;
+    default_sides(model, &p);
+    sd_work full = SD_WORK_INIT;
+    status = sd_pipeline_work(model, &p, &full);
+    return status ? status : sd_write_struct(model->ctx, "sd_work", work, &full, sizeof full);
+}
+
 /* ------------------------------------------------------------------ pictures in one call */
 
 sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images) {

@@ -40,6 +40,7 @@ void sd_exec_measure(sd_exec *e) {
     sd_exec_begin(e);
     e->measuring = true;
     e->peak = 0;
+    e->flops = 0;
     sd_exec_fail(e, e->api->queue_plan(e->queue, true));
 }
 
@@ -178,6 +179,12 @@ void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
         sd_exec_fail(e, e->api->download(e->queue, dst, src.data, packed_size(src)));
 }
 
+/* Multiply-adds of every element of y with `depth` terms each. */
+static void count_work(sd_exec *e, sdb_tensor y, double depth) {
+    if (e->measuring)
+        e->flops += 2.0 * y.n * y.h * y.w * y.c * depth;
+}
+
 static float or_one(float scale) {
     return scale == 0.0f ? 1.0f : scale;
 }
@@ -195,6 +202,7 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
         .act = args.act,
         .scale = or_one(args.scale),
     };
+    count_work(e, y, 9.0 * x.c);
     if (ready(e))
         sd_exec_fail(e, e->api->conv2d(e->queue, &op));
 }
@@ -202,8 +210,14 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
 void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w,
                   sd_linear_args args) {
     sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale)};
+    count_work(e, y, x.c);
     if (ready(e))
         sd_exec_fail(e, e->api->linear(e->queue, &op));
+}
+
+void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
+    count_work(e, y, x.c); /* the gate's half; sd_op_linear counts the value's */
+    sd_op_linear(e, y, x, w, (sd_linear_args){0});
 }
 
 void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
@@ -222,6 +236,7 @@ void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *
 void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
                      bool causal, float scale) {
     sdb_attention op = {q, k, v, y, heads, causal, scale};
+    count_work(e, y, 2.0 * k.h * k.w); /* q k^T and its product with v */
     if (ready(e))
         sd_exec_fail(e, e->api->attention(e->queue, &op));
 }

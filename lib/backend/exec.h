@@ -29,6 +29,7 @@ typedef struct sd_exec {
     unsigned epoch;     /* of cancellation */
     uint8_t *arena;     /* device memory; NULL until committed */
     size_t capacity, top, peak;
+    double flops;       /* counted while measuring: 2 per multiply-add */
 } sd_exec;
 
 sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
@@ -83,6 +84,8 @@ typedef struct sd_linear_args {
 } sd_linear_args;
 
 void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args);
+/* y = value * gelu(gate), with a weight of kind SDB_WEIGHT_GEGLU. */
+void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
 void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
                       float eps, sdb_act act);
 void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps);

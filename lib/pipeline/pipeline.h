@@ -70,6 +70,7 @@ const char *sd_sampling_method(int i);
 
 /* memory.c */
 sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory);
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
 
 /* txt2img.c, img2img.c */
 sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,

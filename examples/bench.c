@@ -1,0 +1,259 @@
+/*
+ * sd-bench: how fast each stage runs, and how near to what the machine can do.
+ *
+ * Every rate is quoted beside the float32 FMA peak measured in the same run, just before the stage,
+ * because machines drift. Effective FLOP/s count a convolution as its direct sum, so that an
+ * algorithm with fewer multiplications (Winograd) can pass 1.
+ */
+#include "cli.h"
+#include "peak.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM "sd-bench"
+#define MAX_RUNS 101
+
+typedef struct bench {
+    sd_context *ctx;
+    sd_model *model;
+    sd_model_info info;
+    sd_work work;
+    int width, height, batch, runs, steps, threads;
+    float scale;
+    sd_tensor *cond, *uncond, *latent, *pixels;
+} bench;
+
+typedef sd_status (*stage_fn)(bench *b);
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* One row: median, least time, rate, ratio to the peak. The first run warms up and is not counted
+ * when there are more than two. */
+static sd_status measure(bench *b, const char *name, double flops, stage_fn run, int runs) {
+    double times[MAX_RUNS];
+    int first = runs > 2 ? 1 : 0;
+    cli_progress bar;
+    double peak = peak_fma(b->threads, NULL);
+    cli_progress_begin(&bar, name);
+    for (int i = 0; i < runs; i++) {
+        double begin = peak_clock();
+        sd_status status = run(b);
+        times[i] = peak_clock() - begin;
+        if (status) {
+            cli_progress_end(&bar);
+            return status;
+        }
+        cli_progress_update(&bar, i + 1, runs);
+    }
+    cli_progress_end(&bar);
+    int n = runs - first;
+    qsort(times + first, (size_t)n, sizeof *times, compare);
+    double median = times[first + n / 2], rate = flops / median;
+    char memory[32];
+    printf("%-14s %9.4f %9.4f %9.4f %9.1f %9.1f %7.2f %10s\n", name, median, times[first],
+           flops / 1e12, rate / 1e9, peak / 1e9, rate / peak,
+           cli_bytes(memory, sizeof memory, cli_peak_memory()));
+    fflush(stdout);
+    return SD_OK;
+}
+
+static sd_sampler_params sampling(const bench *b) {
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.width = b->width;
+    p.height = b->height;
+    p.batch = b->batch;
+    p.steps = b->steps;
+    p.guidance_scale = b->scale;
+    return p;
+}
+
+/* ------------------------------------------------------------------------------- stages */
+
+/* Token ids of no meaning: a vocabulary is not needed for timing. */
+static sd_status encode_ids(bench *b, int first, sd_tensor **out) {
+    int tokens = b->info.text_tokens;
+    int32_t *ids = malloc((size_t)tokens * sizeof *ids);
+    if (!ids)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i < tokens; i++)
+        ids[i] = first + i;
+    sd_status status = sd_encode_tokens(b->model, ids, 1, out);
+    free(ids);
+    return status;
+}
+
+static sd_status run_text(bench *b) {
+    sd_tensor *out;
+    sd_status status = encode_ids(b, 0, &out);
+    sd_tensor_free(out);
+    return status;
+}
+
+static sd_status run_encode(bench *b) {
+    sd_tensor *out;
+    sd_status status = sd_vae_encode(b->model, b->pixels, NULL, &out);
+    sd_tensor_free(out);
+    return status;
+}
+
+static sd_status run_decode(bench *b) {
+    sd_tensor *out;
+    sd_status status = sd_vae_decode(b->model, b->latent, &out);
+    sd_tensor_free(out);
+    return status;
+}
+
+/* Text, all steps, decoding: what a user waits for. */
+static sd_status run_picture(bench *b) {
+    sd_sampler_params p = sampling(b);
+    sd_sampler *sampler;
+    sd_tensor *cond, *latent = NULL, *pixels = NULL;
+    sd_status status = encode_ids(b, 1, &cond);
+    if (!status)
+        status = sd_sampler_new(b->model, &p, &sampler);
+    if (!status) {
+        status = sd_sample(sampler, cond, b->uncond, NULL, NULL, &latent);
+        sd_sampler_free(sampler);
+    }
+    if (!status)
+        status = sd_vae_decode(b->model, latent, &pixels);
+    sd_tensor_free(cond);
+    sd_tensor_free(latent);
+    sd_tensor_free(pixels);
+    return status;
+}
+
+static sd_sampler *stepping; /* of bench_steps, for run_step */
+
+static sd_status run_step(bench *b) {
+    (void)b;
+    return sd_sampler_step(stepping);
+}
+
+static sd_status bench_steps(bench *b) {
+    sd_sampler_params p = sampling(b);
+    p.steps = b->runs < 2 ? 2 : b->runs;
+    sd_status status = sd_sampler_new(b->model, &p, &stepping);
+    if (!status)
+        status = sd_sampler_begin(stepping, b->cond, b->uncond, NULL, NULL);
+    if (!status)
+        status = measure(b, b->scale == 1 ? "UNet step" : "guided step", b->work.step, run_step,
+                         b->runs);
+    sd_sampler_free(stepping);
+    return status;
+}
+
+/* -------------------------------------------------------------------------------- set-up */
+
+static sd_status prepare(bench *b) {
+    const int64_t latent[] = {b->batch, b->info.latent_channels,
+                              b->height / b->info.latent_downscale,
+                              b->width / b->info.latent_downscale};
+    const int64_t pixels[] = {1, 3, b->height, b->width};
+    sd_sampler_params p = sampling(b);
+    sd_status status = sd_work_estimate(b->model, &p, &b->work);
+    if (!status)
+        status = encode_ids(b, 1, &b->cond);
+    if (!status)
+        status = encode_ids(b, 0, &b->uncond);
+    if (!status)
+        status = sd_randn(b->ctx, SD_RNG_CPU, 1, 4, latent, &b->latent);
+    if (!status)
+        status = sd_randn(b->ctx, SD_RNG_CPU, 2, 4, pixels, &b->pixels);
+    return status;
+}
+
+static sd_status run_all(bench *b, bool whole) {
+    sd_status status = prepare(b);
+    if (status)
+        return status;
+    printf("copy rate: %.1f GB/s\n\n", peak_copy() / 1e9);
+    printf("%-14s %9s %9s %9s %9s %9s %7s %10s\n", "stage", "median s", "least s", "TFLOP",
+           "GFLOP/s", "FMA peak", "ratio", "peak mem");
+    status = measure(b, "text", b->work.text, run_text, b->runs);
+    if (!status)
+        status = bench_steps(b);
+    if (!status)
+        status = measure(b, "VAE encode", b->work.encode, run_encode, b->runs);
+    if (!status)
+        status = measure(b, "VAE decode", b->work.decode, run_decode, b->runs);
+    if (!status && whole)
+        status = measure(b, "whole picture",
+                         b->work.text + b->steps * b->work.step + b->work.decode, run_picture, 1);
+    return status;
+}
+
+static sd_status load(bench *b, const char *path) {
+    cli_progress bar;
+    double begin = peak_clock();
+    cli_progress_begin(&bar, "loading");
+    sd_status status = sd_model_load(b->ctx, path, NULL, &b->model);
+    double seconds = peak_clock() - begin;
+    cli_progress_end(&bar);
+    if (status)
+        return status;
+    b->info = (sd_model_info)SD_MODEL_INFO_INIT;
+    status = sd_model_get_info(b->model, &b->info);
+    if (!b->width)
+        b->width = b->info.default_width;
+    if (!b->height)
+        b->height = b->info.default_height;
+    printf("device:    %s\nmodel:     %s, %.1f million parameters, loaded in %.2f s\n"
+           "picture:   %d x %d, batch %d, %s\n",
+           sd_context_device(b->ctx), b->info.family, (double)b->info.n_parameters / 1e6, seconds,
+           b->width, b->height, b->batch, b->scale == 1 ? "no guidance" : "guided");
+    return status;
+}
+
+int main(int argc, char **argv) {
+    bench b = {.batch = 1, .runs = 5, .steps = 20, .scale = 7.5f};
+    const char *backend = "auto";
+    bool whole = false;
+    const cli_option rows[] = {
+        {"W", CLI_INT, &b.width, "width in pixels; 0 is the model's"},
+        {"H", CLI_INT, &b.height, "height in pixels; 0 is the model's"},
+        {"n_samples", CLI_INT, &b.batch, "pictures at once"},
+        {"runs", CLI_INT, &b.runs, "runs of each stage; the median is reported"},
+        {"scale", CLI_FLOAT, &b.scale, "guidance scale; 1 evaluates the UNet once a step"},
+        {"whole", CLI_FLAG, &whole, "time a whole picture too"},
+        {"ddim_steps", CLI_INT, &b.steps, "steps of the whole picture"},
+        {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
+        {"threads", CLI_INT, &b.threads, "CPU threads; 0 is two"},
+    };
+    const cli_program program = {PROGRAM, "Times each stage of Stable Diffusion on this machine.",
+                                 "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
+    int exit_code, first = cli_parse(&program, argc, argv, &exit_code);
+    if (first < 0)
+        return exit_code;
+    if (first + 1 != argc || b.runs < 1 || b.runs > MAX_RUNS || b.batch < 1) {
+        fprintf(stderr, PROGRAM ": one checkpoint, 1 to %d runs and a batch of at least 1 were "
+                        "expected\n", MAX_RUNS);
+        return 2;
+    }
+    if (!b.threads)
+        b.threads = 2;
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    params.backend = backend;
+    params.n_threads = b.threads;
+    params.log = cli_log;
+    sd_status status = sd_context_new(&params, &b.ctx);
+    if (status)
+        return cli_fail(PROGRAM, NULL, status);
+    cli_cancel_on_interrupt(b.ctx);
+    status = load(&b, argv[first]);
+    if (!status)
+        status = run_all(&b, whole);
+    exit_code = status ? cli_fail(PROGRAM, b.ctx, status) : 0;
+    sd_tensor_free(b.cond);
+    sd_tensor_free(b.uncond);
+    sd_tensor_free(b.latent);
+    sd_tensor_free(b.pixels);
+    sd_model_free(b.model);
+    sd_context_free(b.ctx);
+    return exit_code;
+}

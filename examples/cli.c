@@ -1,0 +1,232 @@
+#define _GNU_SOURCE /* getopt_long */
+
+#include "cli.h"
+
+#include "peak.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_OPTIONS 64
+#define HELP MAX_OPTIONS
+
+/* ------------------------------------------------------------------------- command line */
+
+static void print_default(const cli_option *o) {
+    switch (o->kind) {
+    case CLI_TEXT:
+        if (*(const char **)o->value)
+            printf(" [%s]", *(const char **)o->value);
+        break;
+    case CLI_INT:
+        printf(" [%d]", *(int *)o->value);
+        break;
+    case CLI_U64:
+        printf(" [%llu]", (unsigned long long)*(uint64_t *)o->value);
+        break;
+    case CLI_FLOAT:
+        printf(" [%g]", (double)*(float *)o->value);
+        break;
+    case CLI_FLAG:
+        break;
+    }
+}
+
+static void print_help(const cli_program *p) {
+    static const char *const kinds[] = {"TEXT", "N", "N", "X", ""};
+    printf("usage: %s [options]%s%s\n\n%s\n\n", p->name, p->operands ? " " : "",
+           p->operands ? p->operands : "", p->about);
+    for (int i = 0; i < p->n_options; i++) {
+        const cli_option *o = &p->options[i];
+        int width = printf("  --%s %s", o->name, kinds[o->kind]);
+        printf("%*s%s", width < 24 ? 24 - width : 1, "", o->help);
+        print_default(o);
+        printf("\n");
+    }
+    printf("  --help                this text\n");
+}
+
+static bool read_value(const cli_option *o, const char *text) {
+    char *end = NULL;
+    errno = 0;
+    switch (o->kind) {
+    case CLI_TEXT:
+        *(const char **)o->value = text;
+        return true;
+    case CLI_FLAG:
+        *(bool *)o->value = true;
+        return true;
+    case CLI_INT: {
+        long n = strtol(text, &end, 10);
+        *(int *)o->value = (int)n;
+        return !errno && end != text && !*end && n >= -2147483647L && n <= 2147483647L;
+    }
+    case CLI_U64:
+        *(uint64_t *)o->value = strtoull(text, &end, 10);
+        return !errno && end != text && !*end && text[0] != '-';
+    case CLI_FLOAT:
+        *(float *)o->value = strtof(text, &end);
+        return end != text && !*end && isfinite(*(float *)o->value);
+    }
+    return false;
+}
+
+int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
+    struct option table[MAX_OPTIONS + 2] = {{0}};
+    for (int i = 0; i < p->n_options; i++)
+        table[i] = (struct option){p->options[i].name,
+                                   p->options[i].kind == CLI_FLAG ? no_argument : required_argument,
+                                   NULL, i};
+    table[p->n_options] = (struct option){"help", no_argument, NULL, HELP};
+    *exit_code = 2;
+    int found;
+    while ((found = getopt_long(argc, argv, "h", table, NULL)) != -1) {
+        if (found == HELP || found == 'h') {
+            print_help(p);
+            *exit_code = 0;
+            return -1;
+        }
+        if (found >= p->n_options) {
+            fprintf(stderr, "%s --help lists the options\n", p->name);
+            return -1;
+        }
+        if (!read_value(&p->options[found], optarg)) {
+            fprintf(stderr, "%s: --%s '%s': a number was expected\n", p->name,
+                    p->options[found].name, optarg);
+            return -1;
+        }
+    }
+    if (!p->operands && optind < argc) {
+        fprintf(stderr, "%s: '%s' was not expected; %s --help lists the options\n", p->name,
+                argv[optind], p->name);
+        return -1;
+    }
+    return optind;
+}
+
+int cli_fail(const char *program, const sd_context *ctx, sd_status status) {
+    const char *sentence = sd_last_error(ctx);
+    fprintf(stderr, "%s: %s\n", program, *sentence ? sentence : sd_status_string(status));
+    return status == SD_ERROR_CANCELLED ? 130 : 1;
+}
+
+void cli_log(void *user, sd_log_level level, const char *message) {
+    (void)user;
+    static const char *const names[] = {"error: ", "warning: ", "", ""};
+    fprintf(stderr, "%s%s\n", names[level], message);
+}
+
+/* ------------------------------------------------------------------------------ Ctrl-C */
+
+static sd_context *volatile interrupted_context;
+static volatile sig_atomic_t interrupted;
+
+bool cli_interrupted(void) {
+    return interrupted != 0;
+}
+
+static void on_interrupt(int signal_number) {
+    interrupted = 1;
+    sd_context *ctx = interrupted_context;
+    if (ctx)
+        sd_cancel(ctx);
+    signal(signal_number, SIG_DFL);
+}
+
+void cli_cancel_on_interrupt(sd_context *ctx) {
+    interrupted_context = ctx;
+    struct sigaction action = {.sa_handler = ctx ? on_interrupt : SIG_DFL, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---------------------------------------------------------------------------- progress */
+
+#define BAR 30
+
+void cli_progress_begin(cli_progress *p, const char *what) {
+    *p = (cli_progress){what, peak_clock(), isatty(STDERR_FILENO) == 1};
+}
+
+void cli_progress_update(cli_progress *p, int done, int total) {
+    if (!p->shown || total <= 0)
+        return;
+    double seconds = peak_clock() - p->begin;
+    char bar[BAR + 1];
+    int filled = (int)((long)done * BAR / total);
+    memset(bar, '.', BAR);
+    memset(bar, '#', (size_t)filled);
+    bar[BAR] = '\0';
+    double each = done ? seconds / done : 0;
+    fprintf(stderr, "\r%s [%s] %d/%d", p->what, bar, done, total);
+    if (done)
+        fprintf(stderr, "  %.2f s/step, %.0f s left \033[K", each, each * (total - done));
+    fflush(stderr);
+}
+
+void cli_progress_end(cli_progress *p) {
+    if (p->shown)
+        fprintf(stderr, "\r\033[K");
+}
+
+/* ------------------------------------------------------------------------------- files */
+
+bool cli_make_directory(const char *program, const char *path) {
+    char part[4096];
+    size_t n = strlen(path);
+    if (n >= sizeof part) {
+        fprintf(stderr, "%s: %s: the path is too long\n", program, path);
+        return false;
+    }
+    for (size_t i = 1; i <= n; i++) {
+        if (path[i] != '/' && path[i] != '\0')
+            continue;
+        memcpy(part, path, i);
+        part[i] = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            fprintf(stderr, "%s: cannot make the directory %s: %s\n", program, part,
+                    strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+int cli_next_number(const char *dir) {
+    char path[4200];
+    struct stat st;
+    for (int i = 0; i < 100000; i++) {
+        snprintf(path, sizeof path, "%s/%05d.png", dir, i);
+        if (stat(path, &st) != 0)
+            return i;
+    }
+    return 100000;
+}
+
+uint64_t cli_peak_memory(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0)
+        return 0;
+    return (uint64_t)usage.ru_maxrss * 1024;
+}
+
+const char *cli_bytes(char *text, size_t size, uint64_t bytes) {
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double value = (double)bytes;
+    int unit = 0;
+    while (value >= 1000 && unit < 4) {
+        value /= 1000;
+        unit++;
+    }
+    snprintf(text, size, unit ? "%.2f %s" : "%.0f %s", value, units[unit]);
+    return text;
+}

@@ -1,0 +1,87 @@
+/* sd-img2img: a picture and a prompt become PNG files. scripts/img2img.py of the original (SDEdit,
+ * Meng et al. 2021), on libsd. */
+#include "paint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM "sd-img2img"
+
+static int run(paint *p, const sd_image *init, float strength, int width, int height) {
+    const paint_options *o = p->options;
+    char extra[64];
+    snprintf(extra, sizeof extra, ", Denoising strength: %g", (double)strength);
+    sd_image **images = calloc((size_t)o->n_samples, sizeof *images);
+    if (!images) {
+        fprintf(stderr, PROGRAM ": out of memory\n");
+        return 1;
+    }
+    int exit_code = 0;
+    for (int i = 0; i < o->n_iter && !exit_code && !cli_interrupted(); i++) {
+        sd_sampler_params sampling = paint_sampling(p, i);
+        sampling.strength = strength;
+        sampling.width = width;
+        sampling.height = height;
+        sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
+        params.prompt = o->prompt;
+        params.negative_prompt = o->negative;
+        params.init = init;
+        params.sampling = &sampling;
+        sd_status status = sd_img2img(p->model, &params, images);
+        if (status) {
+            cli_progress_end(&p->progress);
+            exit_code = cli_fail(PROGRAM, p->ctx, status);
+        } else {
+            exit_code = paint_save(p, &sampling, images, extra);
+        }
+    }
+    free(images);
+    return cli_interrupted() ? 130 : exit_code;
+}
+
+int main(int argc, char **argv) {
+    paint_options o = {
+        .prompt = "a painting of a virus monster playing guitar",
+        .negative = "",
+        .outdir = "outputs/img2img-samples",
+        .precision = "autocast",
+        .ddim_steps = 50,
+        .n_iter = 1,
+        .n_samples = 2,
+        .scale = 5.0f,
+        .seed = 42,
+        .backend = "auto",
+        .rng = "cpu",
+    };
+    const char *init_path = NULL;
+    float strength = 0.75f;
+    int width = 0, height = 0;
+    cli_option rows[PAINT_N_OPTIONS + 4] = {
+        [PAINT_N_OPTIONS] = {"init-img", CLI_TEXT, &init_path, "the picture to begin with"},
+        {"strength", CLI_FLOAT, &strength, "how much to change it, 0 to 1"},
+        {"W", CLI_INT, &width, "width; 0: the picture's, cut down to a multiple of 64"},
+        {"H", CLI_INT, &height, "height; 0: the picture's, cut down to a multiple of 64"},
+    };
+    paint_option_rows(&o, rows);
+    const cli_program program = {PROGRAM, "Repaints a picture after a prompt with Stable Diffusion.",
+                                 NULL, rows, PAINT_N_OPTIONS + 4};
+    int exit_code;
+    if (cli_parse(&program, argc, argv, &exit_code) < 0)
+        return exit_code;
+    if (!init_path) {
+        fprintf(stderr, PROGRAM ": --init-img is missing: a PNG or JPEG file\n");
+        return 2;
+    }
+    paint p;
+    sd_image *init = NULL;
+    exit_code = paint_begin(&p, PROGRAM, &o);
+    if (!exit_code) {
+        sd_status status = sd_image_load(p.ctx, init_path, &init);
+        exit_code = status ? cli_fail(PROGRAM, p.ctx, status)
+                           : run(&p, init, strength, width, height);
+    }
+    sd_image_free(init);
+    paint_end(&p);
+    return exit_code;
+}

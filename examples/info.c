@@ -1,0 +1,157 @@
+/* sd-info: what is in a checkpoint, and what a run with it takes. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM "sd-info"
+#define MAX_TYPES 16
+
+typedef struct contents {
+    bool list; /* print every tensor */
+    int n_tensors;
+    uint64_t n_bytes, n_values;
+    struct {
+        char name[8];
+        int tensors;
+        uint64_t bytes;
+    } types[MAX_TYPES];
+    int n_types;
+} contents;
+
+static void count_type(contents *c, const char *type, uint64_t n_bytes) {
+    int i = 0;
+    while (i < c->n_types && strcmp(c->types[i].name, type))
+        i++;
+    if (i == MAX_TYPES)
+        return;
+    if (i == c->n_types)
+        snprintf(c->types[c->n_types++].name, sizeof c->types[0].name, "%s", type);
+    c->types[i].tensors++;
+    c->types[i].bytes += n_bytes;
+}
+
+static int on_tensor(void *user, const char *name, const char *type, int n_dims,
+                     const int64_t *dims, uint64_t n_bytes) {
+    contents *c = user;
+    uint64_t values = 1;
+    for (int i = 0; i < n_dims; i++)
+        values *= (uint64_t)dims[i];
+    c->n_tensors++;
+    c->n_bytes += n_bytes;
+    c->n_values += values;
+    count_type(c, type, n_bytes);
+    if (c->list) {
+        printf("%s\t%s\t", name, type);
+        for (int i = 0; i < n_dims; i++)
+            printf("%s%lld", i ? "," : "", (long long)dims[i]);
+        printf("\n");
+    }
+    return cli_interrupted();
+}
+
+static void print_contents(const contents *c) {
+    char bytes[32];
+    printf("tensors:     %d, %.1f million values, %s\n", c->n_tensors, (double)c->n_values / 1e6,
+           cli_bytes(bytes, sizeof bytes, c->n_bytes));
+    for (int i = 0; i < c->n_types; i++)
+        printf("  %-10s %d tensors, %s\n", c->types[i].name, c->types[i].tensors,
+               cli_bytes(bytes, sizeof bytes, c->types[i].bytes));
+}
+
+static void print_model(const sd_model *model, const sd_model_info *info) {
+    char bytes[32];
+    printf("family:      %s, %s layout\n", info->family, info->layout);
+    printf("parameters:  %.2f million, %s as prepared for this device\n",
+           (double)info->n_parameters / 1e6,
+           cli_bytes(bytes, sizeof bytes, (uint64_t)info->weight_bytes));
+    printf("text:        %d tokens of width %d, vocabulary %s\n", info->text_tokens,
+           info->text_width, info->has_vocabulary ? "found" : "not found");
+    printf("latents:     %d channels, 1/%d of the picture, scale %g\n", info->latent_channels,
+           info->latent_downscale, info->latent_scale);
+    printf("pictures:    %d x %d by default, sides multiples of %d\n", info->default_width,
+           info->default_height, info->size_multiple);
+    printf("schedule:    %d timesteps\n", info->train_timesteps);
+    if (info->n_unexpected)
+        printf("unexpected:  %d tensors that no network uses\n", info->n_unexpected);
+    for (int i = 0; i < info->n_unexpected && i < 10; i++)
+        printf("  %s\n", sd_model_unexpected(model, i));
+}
+
+static sd_status print_memory(sd_model *model, const sd_model_info *info, int width, int height,
+                              int batch) {
+    sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+    sampling.width = width;
+    sampling.height = height;
+    sampling.batch = batch;
+    sd_memory memory = SD_MEMORY_INIT;
+    sd_status status = sd_memory_estimate(model, &sampling, &memory);
+    if (status)
+        return status;
+    const struct {
+        const char *name;
+        uint64_t bytes;
+    } rows[] = {{"weights", memory.weights}, {"text encoder", memory.text},
+                {"UNet", memory.unet},       {"VAE decoder", memory.decode},
+                {"VAE encoder", memory.encode}, {"peak", memory.peak}};
+    printf("memory:      for %d picture%s of %d x %d\n", batch, batch == 1 ? "" : "s",
+           width ? width : info->default_width, height ? height : info->default_height);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char bytes[32];
+        printf("  %-14s %s\n", rows[i].name, cli_bytes(bytes, sizeof bytes, rows[i].bytes));
+    }
+    return SD_OK;
+}
+
+int main(int argc, char **argv) {
+    bool list = false;
+    int width = 0, height = 0, batch = 1, threads = 0;
+    const char *backend = "auto";
+    const cli_option rows[] = {
+        {"tensors", CLI_FLAG, &list, "list name, type and shape of every tensor, and no more"},
+        {"W", CLI_INT, &width, "width in pixels for the memory estimate; 0 is the model's"},
+        {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
+        {"n_samples", CLI_INT, &batch, "pictures at once"},
+        {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
+        {"threads", CLI_INT, &threads, "CPU threads; 0 is one per core"},
+    };
+    const cli_program program = {PROGRAM, "Tells what a checkpoint holds and what a run takes.",
+                                 "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
+    int exit_code, first = cli_parse(&program, argc, argv, &exit_code);
+    if (first < 0)
+        return exit_code;
+    if (first + 1 != argc) {
+        fprintf(stderr, PROGRAM ": one checkpoint was expected: a .safetensors file or a folder\n");
+        return 2;
+    }
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    params.backend = backend;
+    params.n_threads = threads;
+    params.log = cli_log;
+    sd_context *ctx;
+    sd_model *model = NULL;
+    sd_status status = sd_context_new(&params, &ctx);
+    if (status)
+        return cli_fail(PROGRAM, NULL, status);
+    cli_cancel_on_interrupt(ctx);
+    contents c = {.list = list};
+    status = sd_checkpoint_list(ctx, argv[first], on_tensor, &c);
+    if (!status && !list) {
+        printf("checkpoint:  %s\ndevice:      %s\n", argv[first], sd_context_device(ctx));
+        print_contents(&c);
+        status = sd_model_load(ctx, argv[first], NULL, &model);
+    }
+    if (model) {
+        sd_model_info info = SD_MODEL_INFO_INIT;
+        status = sd_model_get_info(model, &info);
+        if (!status)
+            print_model(model, &info);
+        if (!status)
+            status = print_memory(model, &info, width, height, batch);
+    }
+    exit_code = status ? cli_fail(PROGRAM, ctx, status) : 0;
+    sd_model_free(model);
+    sd_context_free(ctx);
+    return exit_code;
+}

@@ -1,0 +1,69 @@
+/* sd-txt2img: a prompt becomes PNG files. scripts/txt2img.py of the original, on libsd. */
+#include "paint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROGRAM "sd-txt2img"
+
+static int run(paint *p, int width, int height) {
+    const paint_options *o = p->options;
+    sd_image **images = calloc((size_t)o->n_samples, sizeof *images);
+    if (!images) {
+        fprintf(stderr, PROGRAM ": out of memory\n");
+        return 1;
+    }
+    int exit_code = 0;
+    for (int i = 0; i < o->n_iter && !exit_code && !cli_interrupted(); i++) {
+        sd_sampler_params sampling = paint_sampling(p, i);
+        sampling.width = width;
+        sampling.height = height;
+        sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+        params.prompt = o->prompt;
+        params.negative_prompt = o->negative;
+        params.sampling = &sampling;
+        sd_status status = sd_txt2img(p->model, &params, images);
+        if (status) {
+            cli_progress_end(&p->progress);
+            exit_code = cli_fail(PROGRAM, p->ctx, status);
+        } else {
+            exit_code = paint_save(p, &sampling, images, "");
+        }
+    }
+    free(images);
+    return cli_interrupted() ? 130 : exit_code;
+}
+
+int main(int argc, char **argv) {
+    paint_options o = {
+        .prompt = "a painting of a virus monster playing guitar",
+        .negative = "",
+        .outdir = "outputs/txt2img-samples",
+        .precision = "autocast",
+        .ddim_steps = 50,
+        .n_iter = 2,
+        .n_samples = 3,
+        .scale = 7.5f,
+        .seed = 42,
+        .backend = "auto",
+        .rng = "cpu",
+    };
+    int width = 0, height = 0;
+    cli_option rows[PAINT_N_OPTIONS + 2] = {
+        [PAINT_N_OPTIONS] = {"W", CLI_INT, &width, "width in pixels; 0 is the model's"},
+        {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
+    };
+    paint_option_rows(&o, rows);
+    const cli_program program = {PROGRAM, "Paints pictures from a prompt with Stable Diffusion.",
+                                 NULL, rows, PAINT_N_OPTIONS + 2};
+    int exit_code;
+    if (cli_parse(&program, argc, argv, &exit_code) < 0)
+        return exit_code;
+    paint p;
+    exit_code = paint_begin(&p, PROGRAM, &o);
+    if (!exit_code)
+        exit_code = run(&p, width, height);
+    paint_end(&p);
+    return exit_code;
+}
