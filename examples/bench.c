@@ -23,6 +23,7 @@ typedef struct bench {
     int width, height, batch, runs, steps, threads;
     float scale;
     sd_tensor *cond, *uncond, *latent, *pixels;
+    sd_sampler *stepping; /* of bench_steps */
 } bench;
 
 typedef sd_status (*stage_fn)(bench *b);
@@ -128,23 +129,20 @@ static sd_status run_picture(bench *b) {
     return status;
 }
 
-static sd_sampler *stepping; /* of bench_steps, for run_step */
-
 static sd_status run_step(bench *b) {
-    (void)b;
-    return sd_sampler_step(stepping);
+    return sd_sampler_step(b->stepping);
 }
 
 static sd_status bench_steps(bench *b) {
     sd_sampler_params p = sampling(b);
     p.steps = b->runs < 2 ? 2 : b->runs;
-    sd_status status = sd_sampler_new(b->model, &p, &stepping);
+    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
     if (!status)
-        status = sd_sampler_begin(stepping, b->cond, b->uncond, NULL, NULL);
+        status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
     if (!status)
         status = measure(b, b->scale == 1 ? "UNet step" : "guided step", b->work.step, run_step,
                          b->runs);
-    sd_sampler_free(stepping);
+    sd_sampler_free(b->stepping);
     return status;
 }
 

@@ -199,7 +199,7 @@ static void feed_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tens
     sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
     sdb_tensor g = sd_exec_tensor(e, t.n, t.h, t.w, FF_EXPANSION * t.c);
     sd_op_layer_norm(e, a, t, layer->norm3, LAYER_NORM_EPS);
-    sd_op_linear(e, g, a, layer->geglu, plain);
+    sd_op_geglu(e, g, a, layer->geglu);
     sd_op_linear(e, t, g, layer->ff_out, (sd_linear_args){.residual = t});
     sd_exec_release(e, mark);
 }

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Builds libsd and runs all its tests: ./check.sh (everything), ./check.sh --quick (one build).
+# Installs the Debian packages that are missing. SD_TEST_SHARED may name a folder with CLIP's
+# vocabulary (clip/) and pictures (images/) for the tests that want them; without it they skip.
+set -euo pipefail
+cd "$(dirname "$0")"
+. tests/tools/packages.sh
+
+quick=no
+case "${1:-}" in
+"") ;;
+--quick) quick=yes ;;
+*)
+    echo "usage: ./check.sh [--quick]" >&2
+    exit 2
+    ;;
+esac
+
+# shellcheck disable=SC2086 # lists of words
+install_packages $build_packages $check_packages
+
+passed=0 failed=0 skipped=0
+root=build/check
+
+# configure NAME OPTION...: a build folder of its own for each variant, configured once.
+configure() {
+    local dir="$root/$1"
+    shift
+    if [ -d "$dir" ]; then
+        meson configure "$dir" "$@" >/dev/null
+    else
+        meson setup "$dir" . "$@" >"$dir.log" 2>&1 || {
+            cat "$dir.log"
+            return 1
+        }
+    fi
+}
+
+# count NAME: adds up the results that meson wrote down.
+count() {
+    local log="$root/$1/meson-logs/testlog.json"
+    local p f s
+    p=$(grep -c '"result": "\(OK\|EXPECTEDFAIL\)"' "$log" || true)
+    s=$(grep -c '"result": "SKIP"' "$log" || true)
+    f=$(grep -c '"result": "\(FAIL\|ERROR\|TIMEOUT\|INTERRUPT\|UNEXPECTEDPASS\)"' "$log" || true)
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+}
+
+# run NAME MESON-TEST-ARGUMENT...
+run() {
+    local name="$1" log="$root/$1/meson-logs/testlog.json"
+    shift
+    rm -f "$log"
+    meson test -C "$root/$name" --no-rebuild --print-errorlogs "$@" || true
+    if [ ! -s "$log" ]; then
+        echo "no test ran in $name"
+        failed=$((failed + 1))
+    else
+        count "$name"
+    fi
+}
+
+mkdir -p "$root"
+
+say "release build, GCC, warnings are errors"
+configure release -Dwerror=true
+ninja -C "$root/release" --quiet
+say "all tests"
+run release --num-processes 2
+
+if [ "$quick" = no ]; then
+    say "Clang, static library, warnings are errors"
+    CC=clang CXX=clang++ configure clang -Dwerror=true -Ddefault_library=static
+    ninja -C "$root/clang" --quiet
+    run clang --suite api --num-processes 2
+
+    say "address and undefined-behaviour sanitizers"
+    configure asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized \
+        -Ddefault_library=shared
+    ninja -C "$root/asan" --quiet
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    run asan --no-suite python --num-processes 2 --timeout-multiplier 4
+
+    say "thread sanitizer"
+    configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
+        -Ddefault_library=shared
+    ninja -C "$root/tsan" --quiet
+    run tsan --suite threads --timeout-multiplier 4
+
+    say "format"
+    if git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 --dry-run -Werror; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+fi
+
+say "done"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# From a fresh clone to a picture: installs the Debian packages that are missing, builds libsd, and
+# paints. ./quickstart.sh ["a prompt" [checkpoint]]
+set -euo pipefail
+cd "$(dirname "$0")"
+. tests/tools/packages.sh
+
+prompt=${1:-"a fantasy landscape with snowy mountains and a red sun over a lake"}
+model=${2:-}
+
+# shellcheck disable=SC2086 # lists of words
+install_packages $build_packages check
+
+say "building"
+[ -d build ] || meson setup build . >/dev/null
+ninja -C build --quiet
+
+if [ -z "$model" ]; then
+    model=build/random-model
+    [ -d "$model" ] ||
+        build/tests/tools/sd-random-checkpoint --layout diffusers --size small --out "$model"
+    say "no checkpoint was given: painting with random weights, so the picture is abstract noise"
+fi
+
+say "painting: $prompt"
+build/examples/sd-txt2img --ckpt "$model" --prompt "$prompt" --outdir outputs/quickstart \
+    --ddim_steps 20 --n_iter 1 --n_samples 1
