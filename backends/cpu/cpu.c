@@ -167,4 +167,5 @@ const sdb_backend sdb_cpu_backend = {
     .download = copy_bytes,
     .sync = sync_queue,
     .linear = cpu_linear,
+    .attention = cpu_attention,
 };

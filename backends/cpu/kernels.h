@@ -39,9 +39,11 @@ struct cpu_kernels {
     /* dst[i] = (float)src[i] for n elements of F32, F16 or BF16. NULL for other types. */
     void (*widen[SDB_N_TYPES])(float *dst, const void *src, size_t n);
 
-    /* A for gemm: src[rows][ld], k columns -> dst[k][mr]; rows <= mr, the others become zero.
-     * Writes up to vl - mr floats past dst[k * mr]. */
+    /* A for gemm: src[rows][ld], k columns -> dst[k][mr]; rows <= mr, the others become zero. */
     void (*pack_rows)(float *dst, const float *src, size_t ld, int rows, size_t k);
+
+    /* A for gemm from its transpose: src[k][ld], `rows` columns -> dst[k][mr]. */
+    void (*pack_slices)(float *dst, const float *src, size_t ld, int rows, size_t k);
 
     /* A panel from rows: dst[k][nr] = scale * src[rows][ld] transposed; rows <= nr, the others
      * become zero. */

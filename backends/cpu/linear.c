@@ -65,7 +65,7 @@ static void plan_tiles(linear_job *job) {
 
 static void plan_scratch(linear_job *job) {
     size_t mc = (size_t)job->mc, nr = (size_t)job->k->nr;
-    size_t a = mc * job->kc + 16; /* pack_rows writes past its end */
+    size_t a = mc * job->kc;
     size_t c = job->n_k > 1 ? mc * (size_t)job->nc * nr : (size_t)job->k->mr * nr;
     job->b_at = (a + 15) / 16 * 16;
     job->c_at = job->b_at + job->kc * nr;

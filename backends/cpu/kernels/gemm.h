@@ -116,12 +116,26 @@ static void pack_rows(float *dst, const float *src, size_t ld, int rows, size_t 
         size_t n = k - p < SD_VL ? k - p : SD_VL;
         vf t[SD_VL];
         load_transposed(t, src + p, ld, rows, n);
-        /* In order: each store's lanes past SD_MR are overwritten by the next one's first. */
+        /* In order: each store's lanes past SD_MR are overwritten by the next one's first, but
+         * nothing is written past the end. */
         SD_UNROLL(16)
         for (size_t i = 0; i < SD_VL; i++) {
-            if (i < n) {
+            if (p + i + 1 < k) {
                 v_store(dst + (p + i) * SD_MR, t[i]);
+            } else if (p + i + 1 == k) {
+                v_store_n(dst + (p + i) * SD_MR, t[i], SD_MR);
             }
+        }
+    }
+}
+
+static void pack_slices(float *dst, const float *src, size_t ld, int rows, size_t k) {
+    for (size_t p = 0; p < k; p++) {
+        if (rows == SD_MR) {
+            memcpy(dst + p * SD_MR, src + p * ld, SD_MR * sizeof *dst);
+        } else {
+            memset(dst + p * SD_MR, 0, SD_MR * sizeof *dst);
+            memcpy(dst + p * SD_MR, src + p * ld, (size_t)rows * sizeof *dst);
         }
     }
 }

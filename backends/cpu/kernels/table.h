@@ -23,6 +23,7 @@ const cpu_kernels SD_TABLE = {
     .gemm = gemm,
     .widen = {[SDB_F32] = widen_f32, [SDB_F16] = widen_f16, [SDB_BF16] = widen_bf16},
     .pack_rows = pack_rows,
+    .pack_slices = pack_slices,
     .pack_columns = pack_columns,
     .epilogue = epilogue,
     .softmax = softmax,
