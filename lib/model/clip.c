@@ -32,7 +32,7 @@ static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
 
 static void text_build(sd_builder *b, sd_text_model *m) {
     const sd_text_config *c = &m->config;
-    sd_path text = sd_path_child(sd_path_top(), SD_KEY_TEXT);
+    sd_path top = sd_path_top();
     sd_builder_range(b, "the text encoder's vocabulary", c->vocab_size, 1, 1 << 24);
     sd_builder_range(b, "the text encoder's number of positions", c->tokens, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the text encoder's number of layers", c->layers, 1, 1024);
@@ -42,12 +42,12 @@ static void text_build(sd_builder *b, sd_text_model *m) {
     m->layers = sd_builder_alloc(b, (size_t)c->layers, sizeof *m->layers);
     if (!m->layers)
         return;
-    m->token = sd_get_embedding(b, &text, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
-    m->position = sd_get_embedding(b, &text, SD_KEY_TEXT_POSITION, c->tokens, c->width);
+    m->token = sd_get_embedding(b, &top, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
+    m->position = sd_get_embedding(b, &top, SD_KEY_TEXT_POSITION, c->tokens, c->width);
     for (int i = 0; i < c->layers; i++)
         text_layer_build(b, &m->layers[i],
-                         sd_path_at(text, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
-    m->final_norm = sd_get_norm(b, &text, SD_KEY_TEXT_FINAL_NORM, c->width);
+                         sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
+    m->final_norm = sd_get_norm(b, &top, SD_KEY_TEXT_FINAL_NORM, c->width);
 }
 
 sd_status sd_text_model_new(sd_build *build, sd_text_model **out) {

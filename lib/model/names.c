@@ -7,16 +7,14 @@
 typedef struct name_row {
     const char *original;
     const char *diffusers; /* NULL: the same */
-    const char *other;     /* the second spelling, of any layout; NULL: the same as the first */
-    unsigned conv1x1;      /* CONV_ORIGINAL | CONV_DIFFUSERS: a Linear stored as [out, in, 1, 1] */
+    const char *old;       /* diffusers' former name; NULL: the same */
+    unsigned conv1x1;      /* the layouts that store this Linear as [out, in, 1, 1] */
 } name_row;
 
 enum { CONV_ORIGINAL = 1u << SD_LAYOUT_ORIGINAL, CONV_DIFFUSERS = 1u << SD_LAYOUT_DIFFUSERS };
 #define CONV_BOTH (CONV_ORIGINAL | CONV_DIFFUSERS)
 
 static const name_row rows[SD_N_KEYS] = {
-    /* transformers 5 saves the tower without "text_model." */
-    [SD_KEY_TEXT] = {"text_model", NULL, ""},
     [SD_KEY_TEXT_TOKEN] = {"embeddings.token_embedding"},
     [SD_KEY_TEXT_POSITION] = {"embeddings.position_embedding"},
     [SD_KEY_TEXT_LAYER] = {"encoder.layers.{layer}"},
@@ -194,11 +192,9 @@ static void append_pattern(name_text *t, const char *pattern, const sd_indices *
 }
 
 static const char *row_pattern(const name_row *row, sd_layout layout, int spelling) {
-    bool diffusers = layout == SD_LAYOUT_DIFFUSERS;
-    /* the other spelling of a row whose layouts differ is diffusers' */
-    if (spelling > 0 && row->other && (diffusers || !row->diffusers))
-        return row->other;
-    return diffusers && row->diffusers ? row->diffusers : row->original;
+    if (layout == SD_LAYOUT_ORIGINAL || !row->diffusers)
+        return row->original;
+    return spelling > 0 && row->old ? row->old : row->diffusers;
 }
 
 const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
@@ -207,10 +203,7 @@ const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout 
     name[0] = 0;
     append(&t, prefix, strlen(prefix));
     for (int i = 0; i < path->depth; i++) {
-        const char *pattern = row_pattern(&rows[path->keys[i]], layout, spelling);
-        if (!*pattern)
-            continue;
-        append_pattern(&t, pattern, &path->at);
+        append_pattern(&t, row_pattern(&rows[path->keys[i]], layout, spelling), &path->at);
         append(&t, ".", i + 1 < path->depth);
     }
     append(&t, suffix, strlen(suffix));

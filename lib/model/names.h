@@ -10,8 +10,7 @@
 #include "io/source.h"
 
 typedef enum sd_key {
-    /* CLIP text tower */
-    SD_KEY_TEXT,
+    /* CLIP text tower; where its names begin is io/source.h's matter */
     SD_KEY_TEXT_TOKEN,
     SD_KEY_TEXT_POSITION,
     SD_KEY_TEXT_LAYER,
@@ -118,8 +117,7 @@ sd_path sd_path_top(void);
 sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at);
 sd_path sd_path_child(sd_path parent, sd_key key); /* at its parent's place */
 
-/* Names may be spelled in two ways within a layout: the usual one, and what other versions of the
- * same programs wrote. */
+/* Diffusers has renamed a few modules: spelling 0 is the present one, 1 the former. */
 #define SD_N_SPELLINGS 2
 #define SD_MAX_NAME 256
 
