@@ -1,0 +1,228 @@
+#include "backend/device.h"
+#include "pipeline/stage.h"
+
+#include <string.h>
+
+int sd_model_downscale(const sd_model *model) {
+    return 1 << (model->source->vae.n_levels - 1);
+}
+
+int sd_model_size_multiple(const sd_model *model) {
+    return sd_model_downscale(model) << (model->source->unet.n_levels - 1);
+}
+
+void sd_model_retain(sd_model *model) {
+    atomic_fetch_add_explicit(&model->refs, 1, memory_order_relaxed);
+}
+
+static void free_model(sd_model *model) {
+    sd_context *ctx = model->ctx;
+    sd_execs_free(model->execs);
+    sd_text_model_free(model->text);
+    sd_unet_free(model->unet);
+    sd_vae_free(model->vae);
+    sd_schedule_free(&model->schedule, ctx);
+    sd_tokenizer_free(model->tokenizer);
+    sd_source_close(model->source);
+    for (int i = 0; i < model->n_unexpected; i++)
+        sd_free(ctx, model->unexpected[i]);
+    sd_free(ctx, model->unexpected);
+    sd_free(ctx, model->vocab_error);
+    sd_free(ctx, model);
+    sd_context_release(ctx);
+}
+
+void sd_model_release(sd_model *model) {
+    if (atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) == 1)
+        free_model(model);
+}
+
+/* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
+ * the calls that need one. */
+static sd_status find_vocabulary(sd_model *model, const char *path) {
+    const sd_source *source = model->source;
+    sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir,
+                                         source->directory, &model->tokenizer);
+    if (!status)
+        return SD_OK;
+    model->tokenizer = NULL;
+    if (path || status == SD_ERROR_MEMORY)
+        return status;
+    model->vocab_error = sd_strdup(model->ctx, sd_error_get(model->ctx->id));
+    if (!model->vocab_error)
+        return SD_ERROR_MEMORY;
+    sd_log(model->ctx, SD_LOG_WARN, "%s", model->vocab_error);
+    return SD_OK;
+}
+
+static void count_unexpected(void *user, const char *name) {
+    (void)name;
+    ++*(int *)user;
+}
+
+typedef struct name_list {
+    sd_model *model;
+    bool failed;
+} name_list;
+
+static void keep_unexpected(void *user, const char *name) {
+    name_list *list = user;
+    sd_model *model = list->model;
+    char *copy = list->failed ? NULL : sd_strdup(model->ctx, name);
+    if (!copy) {
+        list->failed = true;
+        return;
+    }
+    model->unexpected[model->n_unexpected++] = copy;
+    sd_log(model->ctx, SD_LOG_WARN, "%s: tensor \"%s\" is used by no network", model->source->path,
+           name);
+}
+
+static sd_status list_unexpected(sd_model *model, const sd_build *build, bool strict) {
+    int n = 0;
+    name_list list = {.model = model};
+    sd_build_unexpected(build, count_unexpected, &n);
+    if (n == 0)
+        return SD_OK;
+    model->unexpected = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->unexpected);
+    if (!model->unexpected)
+        return SD_ERROR_MEMORY;
+    sd_build_unexpected(build, keep_unexpected, &list);
+    if (list.failed)
+        return SD_ERROR_MEMORY;
+    if (strict)
+        return sd_fail(model->ctx, SD_ERROR_MODEL,
+                       "%s: %d tensors are used by no network; the first is \"%s\"",
+                       model->source->path, n, model->unexpected[0]);
+    return SD_OK;
+}
+
+static sd_status build_networks(sd_model *model, const sd_model_params *params) {
+    sd_build build;
+    sd_status status = sd_build_init(&build, model->ctx, model->source, model->act, params);
+    if (status)
+        return status;
+    status = sd_text_model_new(&build, &model->text);
+    if (!status)
+        status = sd_unet_new(&build, &model->unet);
+    if (!status)
+        status = sd_vae_new(&build, &model->vae);
+    if (!status)
+        status = list_unexpected(model, &build, params->strict != 0);
+    model->n_parameters = build.n_parameters;
+    model->weight_bytes = build.weight_bytes;
+    sd_build_finish(&build);
+    return status;
+}
+
+/* What the networks need is on the device; no mapping of the file is kept. */
+static void close_files(sd_source *source) {
+    for (int i = 0; i < source->n_files; i++)
+        sd_weights_close(source->files[i]);
+    source->n_files = 0;
+    source->text_weights.weights = NULL;
+    source->unet_weights.weights = NULL;
+    source->vae_weights.weights = NULL;
+}
+
+/* What the pipeline itself takes for granted of the three configurations. */
+static sd_status check_source(const sd_model *model) {
+    const sd_source *s = model->source;
+    if (s->unet.out_channels != s->vae.latent_channels)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet gives %d channels, the VAE's latents have %d", s->path,
+                       s->unet.out_channels, s->vae.latent_channels);
+    if (s->vae.in_channels != 3 || s->vae.out_channels != 3)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the VAE has %d and %d picture channels; 3 were expected", s->path,
+                       s->vae.in_channels, s->vae.out_channels);
+    if (s->unet.context_dim != s->text.width)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet takes embeddings %d wide, the text encoder gives %d", s->path,
+                       s->unet.context_dim, s->text.width);
+    if (!(s->vae.scaling_factor > 0))
+        return sd_fail(model->ctx, SD_ERROR_FORMAT,
+                       "%s: the latent scale is %g; a positive number was expected", s->path,
+                       s->vae.scaling_factor);
+    return SD_OK;
+}
+
+static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
+    sd_context *ctx = model->ctx;
+    sd_status status = sd_source_open(ctx, path, &model->source);
+    if (status)
+        return status;
+    status = check_source(model);
+    if (!status)
+        status = find_vocabulary(model, params->vocab);
+    if (!status) {
+        const sd_schedule_config *c = &model->source->schedule;
+        status = sd_schedule_init(&model->schedule, ctx, (int)c->beta_schedule, c->beta_start,
+                                  c->beta_end, c->train_timesteps);
+    }
+    if (!status)
+        status = sd_execs_new(ctx, &model->execs);
+    if (!status)
+        status = build_networks(model, params);
+    if (!status)
+        close_files(model->source);
+    return status;
+}
+
+sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
+                        sd_model **out) {
+    double start = sd_clock_seconds();
+    *out = NULL;
+    sd_model *model = sd_zalloc(ctx, sizeof *model);
+    if (!model)
+        return SD_ERROR_MEMORY;
+    sd_context_retain(ctx);
+    model->ctx = ctx;
+    atomic_init(&model->refs, 1);
+    model->precision = params->precision;
+    model->act =
+        params->precision == SD_PRECISION_FULL ? SDB_F32 : ctx->device->info.autocast_type;
+    sd_status status = load(model, path, params);
+    if (status) {
+        free_model(model);
+        return status;
+    }
+    sd_log(ctx, SD_LOG_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s", path,
+           model->source->family, (double)model->n_parameters / 1e6,
+           (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
+           sd_clock_seconds() - start);
+    *out = model;
+    return SD_OK;
+}
+
+/* -------------------------------------------------------------------- sd_checkpoint_list */
+
+static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
+    for (size_t i = 0; i < sd_weights_count(w); i++) {
+        const sd_entry *e = sd_weights_at(w, i);
+        if (fn(user, e->name, sd_dtype_name(e->type), e->n_dims, e->dims, e->size))
+            return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
+    }
+    return SD_OK;
+}
+
+sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+    sd_status status;
+    if (!sd_is_directory(path)) {
+        sd_weights *w;
+        status = sd_weights_open(ctx, path, &w);
+        if (status)
+            return status;
+        status = list_file(ctx, w, fn, user);
+        sd_weights_close(w);
+        return status;
+    }
+    sd_source *source;
+    status = sd_source_open(ctx, path, &source);
+    if (status)
+        return status;
+    for (int i = 0; i < source->n_files && !status; i++)
+        status = list_file(ctx, source->files[i], fn, user);
+    sd_source_close(source);
+    return status;
+}

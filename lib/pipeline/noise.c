@@ -1,0 +1,53 @@
+#include "pipeline/stage.h"
+
+#include <math.h>
+
+sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params) {
+    int n = params->one_stream ? 1 : params->batch;
+    *noise = (sd_noise){.n_generators = n, .n_pictures = params->batch, .kind = params->rng};
+    noise->generators = sd_alloc_array(ctx, (size_t)n, sizeof *noise->generators);
+    noise->seeds = sd_alloc_array(ctx, (size_t)n, sizeof *noise->seeds);
+    if (!noise->generators || !noise->seeds) {
+        sd_noise_free(noise, ctx);
+        return SD_ERROR_MEMORY;
+    }
+    bool own_seeds = params->seeds && !params->one_stream;
+    for (int i = 0; i < n; i++)
+        noise->seeds[i] = own_seeds ? params->seeds[i] : params->seed + (uint64_t)i;
+    sd_noise_restart(noise);
+    return SD_OK;
+}
+
+void sd_noise_free(sd_noise *noise, const sd_context *ctx) {
+    sd_free(ctx, noise->generators);
+    sd_free(ctx, noise->seeds);
+    *noise = (sd_noise){0};
+}
+
+void sd_noise_restart(sd_noise *noise) {
+    for (int i = 0; i < noise->n_generators; i++)
+        sd_generator_init(&noise->generators[i], noise->kind, noise->seeds[i]);
+}
+
+void sd_noise_draw(sd_noise *noise, float *out, int64_t count) {
+    int64_t each = noise->n_generators == 1 ? count * noise->n_pictures : count;
+    for (int i = 0; i < noise->n_generators; i++)
+        sd_generator_normal(&noise->generators[i], out + i * each, each);
+}
+
+void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n) {
+    float signal = (float)sqrt(a), sigma = (float)sqrt(1.0 - a);
+    for (int64_t i = 0; i < n; i++)
+        out[i] = signal * x0[i] + sigma * noise[i];
+}
+
+sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                             int timestep, sd_tensor **out) {
+    sd_status status = sd_expect_shape(noise, "noise", x0->n_dims, x0->dims);
+    if (!status)
+        status = sd_tensor_create(model->ctx, x0->n_dims, x0->dims, out);
+    if (!status)
+        sd_q_sample(model->schedule.alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,
+                    x0->n_elements);
+    return status;
+}

@@ -1,0 +1,42 @@
+#include "pipeline/stage.h"
+
+#include <stdio.h>
+
+/* "[1, 4, any, any]" */
+static const char *expected_text(char *text, size_t size, int n_dims, const int64_t *dims) {
+    size_t used = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < n_dims && used < size; i++) {
+        const char *comma = i ? ", " : "";
+        used += (size_t)(dims[i] < 0 ? snprintf(text + used, size - used, "%sany", comma)
+                                     : snprintf(text + used, size - used, "%s%lld", comma,
+                                                (long long)dims[i]));
+    }
+    if (used < size)
+        snprintf(text + used, size - used, "]");
+    return text;
+}
+
+sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims) {
+    bool fits = t->n_dims == n_dims;
+    for (int i = 0; fits && i < n_dims; i++)
+        fits = dims[i] < 0 || t->dims[i] == dims[i];
+    if (fits)
+        return SD_OK;
+    char found[128], expected[128];
+    return sd_fail(t->ctx, SD_ERROR_ARGUMENT, "%s is %s; %s was expected", what,
+                   sd_shape_text(found, sizeof found, t->n_dims, t->dims),
+                   expected_text(expected, sizeof expected, n_dims, dims));
+}
+
+/* Height and width of a [n, c, h, w] tensor. */
+sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side) {
+    int64_t h = t->dims[2], w = t->dims[3];
+    if (h % multiple == 0 && w % multiple == 0 && h <= max_side && w <= max_side &&
+        t->dims[0] <= 65536)
+        return SD_OK;
+    char found[128];
+    return sd_fail(t->ctx, SD_ERROR_ARGUMENT,
+                   "%s is %s; height and width up to %d that are multiples of %d were expected",
+                   what, sd_shape_text(found, sizeof found, t->n_dims, t->dims), max_side,
+                   multiple);
+}

@@ -1,0 +1,60 @@
+/* What the files of this folder share: executors for one call, checks of shapes, noise. */
+#ifndef SD_PIPELINE_STAGE_H
+#define SD_PIPELINE_STAGE_H
+
+#include "pipeline/pipeline.h"
+
+/* --- execs.c: idle executors of a model, handed to one call or one sampler at a time. An
+ * executor's arena grows to what its users needed and is used again by the next one, so that the
+ * text encoder, the UNet and the VAE of a run share one. Thread-safe. --- */
+sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out);
+void sd_execs_free(struct sd_exec_cache *cache);
+sd_status sd_execs_take(sd_model *model, sd_exec **out);
+void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
+
+/* Work of one call: run once measured and once for real. */
+typedef void (*sd_stage_fn)(sd_exec *e, void *job);
+sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job);
+/* Only measured: *bytes is what the arena and the scratch memory would take. */
+sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, uint64_t *bytes);
+
+/* --- shapes.c: `dims` has -1 where any size is fine. --- */
+sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
+sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
+
+/* --- noise.c: the generators of a batch. --- */
+typedef struct sd_noise {
+    sd_generator *generators;
+    int n_generators;       /* one for each picture, or one for all */
+    int n_pictures;
+    sd_rng kind;
+    uint64_t *seeds;        /* [n_generators] */
+} sd_noise;
+
+sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params);
+void sd_noise_free(sd_noise *noise, const sd_context *ctx);
+void sd_noise_restart(sd_noise *noise);
+/* torch.randn of [n_pictures, ...], `count` values for each picture. */
+void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
+/* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
+void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
+
+/* --- estimates, for memory.c --- */
+sd_status sd_text_estimate(sd_model *model, int n, uint64_t *bytes);
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes);
+sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes);
+sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, uint64_t *bytes);
+
+/* --- helpers of txt2img.c and img2img.c --- */
+/* Embeddings [1, tokens, width] of both prompts; *uncond stays NULL where guidance is 1. */
+sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
+                            float guidance_scale, sd_tensor **cond, sd_tensor **uncond);
+/* One picture is encoded, and its posterior is sampled with each of the noises [n, c, h, w]. */
+sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                            sd_tensor **latent);
+/* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **images);
+/* The generators' first `draws` draws are taken already, outside of the sampler. */
+void sd_sampling_skip(sd_sampler *s, int draws);
+
+#endif

@@ -1,0 +1,78 @@
+#include "pipeline/stage.h"
+
+typedef struct unet_job {
+    const sd_model *model;
+    const float *x; /* NHWC */
+    const float *timesteps, *context;
+    float *y; /* NHWC */
+    int n, h, w, tokens;
+} unet_job;
+
+static void predict(sd_exec *e, void *arg) {
+    const unet_job *job = arg;
+    const sd_unet_config *config = &job->model->source->unet;
+    const sd_unet *unet = job->model->unet;
+    int n = job->n, h = job->h, w = job->w;
+    sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
+    sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
+    sdb_tensor t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
+    sdb_tensor context = sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
+    sdb_tensor kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(unet));
+    sd_exec_upload(e, x, job->x);
+    sd_exec_upload(e, t, job->timesteps);
+    sd_exec_upload(e, context, job->context);
+    sd_unet_kv(e, unet, kv, context);
+    sd_unet_forward(e, unet, y, x, t, kv);
+    sd_exec_download(e, job->y, y);
+}
+
+static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tensor *embeddings) {
+    const sd_unet_config *config = &model->source->unet;
+    int downscale = sd_model_downscale(model);
+    int64_t x_dims[] = {-1, config->in_channels, -1, -1};
+    sd_status status = sd_expect_shape(x, "x", 4, x_dims);
+    if (!status)
+        status = sd_expect_multiple(x, "x", sd_model_size_multiple(model) / downscale,
+                                    SD_MAX_IMAGE_SIDE / downscale);
+    int64_t context_dims[] = {x->dims[0], -1, config->context_dim};
+    if (!status)
+        status = sd_expect_shape(embeddings, "embeddings", 3, context_dims);
+    if (!status && embeddings->dims[1] > 65536)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "embeddings have %lld tokens; at most 65536 were expected",
+                         (long long)embeddings->dims[1]);
+    return status;
+}
+
+sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
+                        const sd_tensor *embeddings, sd_tensor **out) {
+    const sd_unet_config *config = &model->source->unet;
+    *out = NULL;
+    sd_status status = check(model, x, embeddings);
+    if (status)
+        return status;
+    int n = (int)x->dims[0], h = (int)x->dims[2], w = (int)x->dims[3];
+    int64_t dims[] = {n, config->out_channels, h, w};
+    sd_tensor *y = NULL;
+    float *x_nhwc = sd_alloc_array(model->ctx, (size_t)x->n_elements, sizeof *x_nhwc);
+    status = x_nhwc ? sd_tensor_create(model->ctx, 4, dims, &y) : SD_ERROR_MEMORY;
+    float *y_nhwc =
+        status ? NULL : sd_alloc_array(model->ctx, (size_t)y->n_elements, sizeof *y_nhwc);
+    if (!status && !y_nhwc)
+        status = SD_ERROR_MEMORY;
+    if (!status) {
+        sd_nchw_to_nhwc(x_nhwc, x->data, n, config->in_channels, h, w);
+        unet_job job = {model, x_nhwc, timesteps, embeddings->data, y_nhwc, n,
+                        h, w, (int)embeddings->dims[1]};
+        status = sd_execs_run(model, predict, &job);
+    }
+    if (!status) {
+        sd_nhwc_to_nchw(y->data, y_nhwc, n, config->out_channels, h, w);
+        *out = y;
+    } else {
+        sd_tensor_destroy(y);
+    }
+    sd_free(model->ctx, x_nhwc);
+    sd_free(model->ctx, y_nhwc);
+    return status;
+}

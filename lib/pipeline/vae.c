@@ -1,0 +1,221 @@
+#include "pipeline/stage.h"
+
+/* Pictures go through the VAE one by one, so that the memory does not depend on the batch. */
+
+/* ------------------------------------------------------------------------------- decoding */
+
+typedef struct decode_job {
+    const sd_model *model;
+    const float *z; /* NHWC, divided by the scale */
+    float *picture; /* NHWC, one */
+    float *out;     /* NCHW */
+    int n, h, w;
+} decode_job;
+
+static void decode(sd_exec *e, void *arg) {
+    const decode_job *job = arg;
+    const sd_vae_config *config = &job->model->source->vae;
+    int scale = sd_model_downscale(job->model), c = config->out_channels;
+    int height = job->h * scale, width = job->w * scale;
+    size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)config->latent_channels;
+    size_t size = (size_t)height * (size_t)width * (size_t)c;
+    int n = e->measuring ? 1 : job->n;
+    for (int i = 0; i < n && !e->status; i++) {
+        size_t mark = sd_exec_mark(e);
+        sdb_tensor z =
+            sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
+        sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, c);
+        if (!e->measuring)
+            sd_exec_upload(e, z, job->z + (size_t)i * z_size);
+        sd_vae_decoder_forward(e, job->model->vae, y, z);
+        if (!e->measuring)
+            sd_exec_download(e, job->picture, y);
+        if (!e->measuring && !e->status)
+            sd_nhwc_to_nchw(job->out + (size_t)i * size, job->picture, 1, c, height, width);
+        sd_exec_release(e, mark);
+    }
+}
+
+/* z = latent / scale + shift, as diffusers' pipelines have it (the original has no shift). */
+static void unscale(const sd_vae_config *config, float *z, int64_t n) {
+    float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
+    for (int64_t i = 0; i < n; i++)
+        z[i] = z[i] / scale + shift;
+}
+
+sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+    const sd_vae_config *config = &model->source->vae;
+    sd_context *ctx = model->ctx;
+    int scale = sd_model_downscale(model);
+    int64_t latent_dims[] = {-1, config->latent_channels, -1, -1};
+    *pixels = NULL;
+    sd_status status = sd_expect_shape(latent, "latent", 4, latent_dims);
+    if (!status)
+        status = sd_expect_multiple(latent, "latent", 1, SD_MAX_IMAGE_SIDE / scale);
+    if (status)
+        return status;
+    int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
+    int64_t dims[] = {n, config->out_channels, (int64_t)h * scale, (int64_t)w * scale};
+    sd_tensor *out;
+    status = sd_tensor_create(ctx, 4, dims, &out);
+    if (status)
+        return status;
+    float *z = sd_alloc_array(ctx, (size_t)latent->n_elements, sizeof *z);
+    float *picture = sd_alloc_array(ctx, (size_t)(out->n_elements / n), sizeof *picture);
+    if (z && picture) {
+        sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
+        unscale(config, z, latent->n_elements);
+        decode_job job = {model, z, picture, out->data, n, h, w};
+        status = sd_execs_run(model, decode, &job);
+    } else {
+        status = SD_ERROR_MEMORY;
+    }
+    sd_free(ctx, z);
+    sd_free(ctx, picture);
+    if (status)
+        sd_tensor_destroy(out);
+    else
+        *pixels = out;
+    return status;
+}
+
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes) {
+    decode_job job = {.model = model, .n = n, .h = h, .w = w};
+    return sd_execs_estimate(model, decode, &job, bytes);
+}
+
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **images) {
+    int n = (int)latent->dims[0];
+    sd_tensor one = *latent; /* a view of one picture; never freed */
+    sd_status status = SD_OK;
+    one.dims[0] = 1;
+    one.n_elements = latent->n_elements / n;
+    for (int i = 0; i < n && !status; i++) {
+        sd_tensor *pixels;
+        one.data = latent->data + i * one.n_elements;
+        status = sd_stage_vae_decode(model, &one, &pixels);
+        if (!status) {
+            status = sd_pixels_to_image(pixels, 0, &images[i]);
+            sd_tensor_destroy(pixels);
+        }
+    }
+    for (int i = 0; i < n && status; i++) {
+        sd_image_destroy(images[i]);
+        images[i] = NULL;
+    }
+    return status;
+}
+
+/* ------------------------------------------------------------------------------- encoding */
+
+typedef struct encode_job {
+    const sd_model *model;
+    const float *x;     /* NHWC */
+    const float *noise; /* NHWC, or NULL */
+    float *z;           /* NHWC */
+    int n, h, w;        /* pictures; size of the latents */
+    int draws;          /* noises for each picture */
+} encode_job;
+
+static void encode(sd_exec *e, void *arg) {
+    const encode_job *job = arg;
+    const sd_vae_config *config = &job->model->source->vae;
+    int scale = sd_model_downscale(job->model), c = config->latent_channels;
+    int height = job->h * scale, width = job->w * scale;
+    size_t x_size = (size_t)height * (size_t)width * (size_t)config->in_channels;
+    size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)c;
+    int n = e->measuring ? 1 : job->n;
+    for (int i = 0; i < n && !e->status; i++) {
+        size_t mark = sd_exec_mark(e);
+        sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, config->in_channels);
+        sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, 2 * c);
+        sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
+        sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
+        if (!e->measuring)
+            sd_exec_upload(e, x, job->x + (size_t)i * x_size);
+        sd_vae_encoder_forward(e, job->model->vae, moments, x);
+        for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
+            if (job->noise && !e->measuring)
+                sd_exec_upload(e, noise, job->noise + (size_t)j * z_size);
+            sd_op_posterior(e, z, moments, job->noise ? noise : sd_no_tensor(),
+                            (float)config->scaling_factor);
+            if (!e->measuring)
+                sd_exec_download(e, job->z + (size_t)j * z_size, z);
+        }
+        sd_exec_release(e, mark);
+    }
+}
+
+/* `draws` noises for each picture; `noise` NULL means the mean. */
+static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                               int draws, sd_tensor **latent) {
+    const sd_vae_config *config = &model->source->vae;
+    sd_context *ctx = model->ctx;
+    int scale = sd_model_downscale(model), c = config->latent_channels;
+    int n = (int)pixels->dims[0];
+    int h = (int)pixels->dims[2] / scale, w = (int)pixels->dims[3] / scale;
+    int64_t dims[] = {(int64_t)n * draws, c, h, w};
+    if (noise) {
+        sd_status status = sd_expect_shape(noise, "noise", 4, dims);
+        if (status)
+            return status;
+    }
+    sd_tensor *out;
+    sd_status status = sd_tensor_create(ctx, 4, dims, &out);
+    if (status)
+        return status;
+    size_t z_size = (size_t)out->n_elements;
+    float *x = sd_alloc_array(ctx, (size_t)pixels->n_elements, sizeof *x);
+    float *z = sd_alloc_array(ctx, z_size, sizeof *z);
+    float *e = noise ? sd_alloc_array(ctx, z_size, sizeof *e) : NULL;
+    if (!x || !z || (noise && !e)) {
+        status = SD_ERROR_MEMORY;
+        goto cleanup;
+    }
+    sd_nchw_to_nhwc(x, pixels->data, n, config->in_channels, h * scale, w * scale);
+    if (noise)
+        sd_nchw_to_nhwc(e, noise->data, n * draws, c, h, w);
+    encode_job job = {model, x, e, z, n, h, w, draws};
+    status = sd_execs_run(model, encode, &job);
+    if (status)
+        goto cleanup;
+    float shift = (float)(config->shift_factor * config->scaling_factor);
+    for (size_t i = 0; i < z_size && config->shift_factor != 0.0; i++)
+        z[i] -= shift;
+    sd_nhwc_to_nchw(out->data, z, n * draws, c, h, w);
+    *latent = out;
+    out = NULL;
+cleanup:
+    sd_free(ctx, x);
+    sd_free(ctx, z);
+    sd_free(ctx, e);
+    sd_tensor_destroy(out);
+    return status;
+}
+
+static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
+    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
+    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
+    return status ? status
+                  : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model),
+                                       SD_MAX_IMAGE_SIDE);
+}
+
+sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                              sd_tensor **latent) {
+    *latent = NULL;
+    sd_status status = check_pixels(model, pixels);
+    return status ? status : encode_tensor(model, pixels, noise, 1, latent);
+}
+
+sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                            sd_tensor **latent) {
+    *latent = NULL;
+    sd_status status = check_pixels(model, pixels);
+    return status ? status : encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
+}
+
+sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes) {
+    encode_job job = {.model = model, .n = n, .h = h, .w = w, .draws = 1};
+    return sd_execs_estimate(model, encode, &job, bytes);
+}
