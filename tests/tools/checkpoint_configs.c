@@ -6,16 +6,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-bool make_folder(const char *path)
-{
+bool make_folder(const char *path) {
     if (mkdir(path, 0777) == 0 || errno == EEXIST)
         return true;
     fprintf(stderr, "cannot make the folder %s: %s\n", path, strerror(errno));
     return false;
 }
 
-bool join_path(char out[PATH_SIZE], const char *folder, const char *name)
-{
+bool join_path(char out[PATH_SIZE], const char *folder, const char *name) {
     size_t n = strlen(folder), m = strlen(name);
     if (n + m + 2 > PATH_SIZE) {
         fprintf(stderr, "the path is too long: %s\n", folder);
@@ -28,41 +26,36 @@ bool join_path(char out[PATH_SIZE], const char *folder, const char *name)
 }
 
 /* Takes `json` over. */
-static bool write_json(const char *folder, const char *name, json_t *json)
-{
+static bool write_json(const char *folder, const char *name, json_t *json) {
     char path[PATH_SIZE] = "";
-    bool ok = json && join_path(path, folder, name) &&
-              json_dump_file(json, path, JSON_INDENT(2)) == 0;
+    bool ok =
+        json && join_path(path, folder, name) && json_dump_file(json, path, JSON_INDENT(2)) == 0;
     json_decref(json);
     if (!ok)
         fprintf(stderr, "cannot write %s\n", path);
     return ok;
 }
 
-static json_t *strings(const char *const *items, int n)
-{
+static json_t *strings(const char *const *items, int n) {
     json_t *array = json_array();
     for (int i = 0; i < n; i++)
         json_array_append_new(array, json_string(items[i]));
     return array;
 }
 
-static json_t *repeated(const char *item)
-{
+static json_t *repeated(const char *item) {
     const char *items[N_LEVELS] = {item, item, item, item};
     return strings(items, N_LEVELS);
 }
 
-static json_t *integers(const int *items)
-{
+static json_t *integers(const int *items) {
     json_t *array = json_array();
     for (int i = 0; i < N_LEVELS; i++)
         json_array_append_new(array, json_integer(items[i]));
     return array;
 }
 
-static json_t *model_index(void)
-{
+static json_t *model_index(void) {
     return json_pack("{s:s, s:s, s:[n, n], s:b, s:[n, n], s:[s, s], s:[s, s], s:[s, s], s:[s, s],"
                      " s:[s, s]}",
                      "_class_name", "StableDiffusionPipeline", "_diffusers_version", "0.6.0",
@@ -72,8 +65,7 @@ static json_t *model_index(void)
                      "diffusers", "UNet2DConditionModel", "vae", "diffusers", "AutoencoderKL");
 }
 
-static json_t *text_config(const model_size *s)
-{
+static json_t *text_config(const model_size *s) {
     return json_pack(
         "{s:[s], s:f, s:i, s:f, s:i, s:s, s:i, s:f, s:f, s:i, s:f, s:i, s:s, s:i, s:i, s:i, s:i,"
         " s:s, s:i}",
@@ -86,8 +78,7 @@ static json_t *text_config(const model_size *s)
         "torch_dtype", "float32", "vocab_size", s->vocab_size);
 }
 
-static json_t *unet_config(const model_size *s)
-{
+static json_t *unet_config(const model_size *s) {
     static const char *const down[] = {"CrossAttnDownBlock2D", "CrossAttnDownBlock2D",
                                        "CrossAttnDownBlock2D", "DownBlock2D"};
     static const char *const up[] = {"UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D",
@@ -105,8 +96,7 @@ static json_t *unet_config(const model_size *s)
         LATENT_CHANNELS, "sample_size", s->sample_size, "up_block_types", strings(up, N_LEVELS));
 }
 
-static json_t *vae_config(const model_size *s)
-{
+static json_t *vae_config(const model_size *s) {
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:i, s:i, s:i, s:i, s:f, s:o}",
                      "_class_name", "AutoencoderKL", "_diffusers_version", "0.6.0", "act_fn",
                      "silu", "block_out_channels", integers(s->vae_channels), "down_block_types",
@@ -116,17 +106,15 @@ static json_t *vae_config(const model_size *s)
                      0.18215, "up_block_types", repeated("UpDecoderBlock2D"));
 }
 
-static json_t *scheduler_config(void)
-{
+static json_t *scheduler_config(void) {
     return json_pack("{s:s, s:s, s:f, s:s, s:f, s:i, s:b, s:b, s:i, s:n, s:b}", "_class_name",
                      "PNDMScheduler", "_diffusers_version", "0.6.0", "beta_end", 0.012,
-                     "beta_schedule", "scaled_linear", "beta_start", 0.00085,
-                     "num_train_timesteps", 1000, "set_alpha_to_one", 0, "skip_prk_steps", 1,
-                     "steps_offset", 1, "trained_betas", "clip_sample", 0);
+                     "beta_schedule", "scaled_linear", "beta_start", 0.00085, "num_train_timesteps",
+                     1000, "set_alpha_to_one", 0, "skip_prk_steps", 1, "steps_offset", 1,
+                     "trained_betas", "clip_sample", 0);
 }
 
-bool diffusers_configs_write(const char *folder, const model_size *size)
-{
+bool diffusers_configs_write(const char *folder, const model_size *size) {
     static const char *const parts[] = {"text_encoder", "unet", "vae", "scheduler"};
     char path[4][PATH_SIZE];
 

@@ -15,16 +15,14 @@ static const model_size sizes[] = {
     {"sd15", 49408, 768, 12, 12, 3072, {320, 640, 1280, 1280}, 2, 8, {128, 256, 512, 512}, 2, 64},
 };
 
-const model_size *model_size_find(const char *name)
-{
+const model_size *model_size_find(const char *name) {
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         if (strcmp(sizes[i].name, name) == 0)
             return &sizes[i];
     return NULL;
 }
 
-int64_t tensor_elements(const tensor_spec *t)
-{
+int64_t tensor_elements(const tensor_spec *t) {
     int64_t n = 1;
     for (int i = 0; i < t->n_dims; i++)
         n *= t->dims[i];
@@ -41,8 +39,7 @@ typedef struct module {
 
 /* a + b + c in `out`; what does not fit makes the list fail. */
 static void concatenate(tensor_list *list, char out[NAME_SIZE], const char *a, const char *b,
-                        const char *c)
-{
+                        const char *c) {
     size_t n = strlen(a), m = strlen(b), k = strlen(c);
     if (n + m + k >= NAME_SIZE) {
         list->failed = true;
@@ -53,8 +50,7 @@ static void concatenate(tensor_list *list, char out[NAME_SIZE], const char *a, c
     memcpy(out + n + m, c, k + 1);
 }
 
-static module child(const module *m, const char *original, const char *diffusers)
-{
+static module child(const module *m, const char *original, const char *diffusers) {
     module c = *m;
     concatenate(m->list, c.original, m->original, original, ".");
     concatenate(m->list, c.diffusers, m->diffusers, diffusers, ".");
@@ -62,16 +58,14 @@ static module child(const module *m, const char *original, const char *diffusers
 }
 
 static module numbered(const module *m, const char *original, int i, int j, const char *diffusers,
-                       int k, int l, const char *part)
-{
+                       int k, int l, const char *part) {
     char o[40], d[40];
     snprintf(o, sizeof(o), "%s.%d.%d", original, i, j);
     snprintf(d, sizeof(d), "%s.%d.%s.%d", diffusers, k, part, l);
     return child(m, o, d);
 }
 
-static tensor_spec *add(tensor_list *list)
-{
+static tensor_spec *add(tensor_list *list) {
     if (list->n == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 256;
         tensor_spec *items = realloc(list->items, capacity * sizeof(*items));
@@ -88,8 +82,7 @@ static tensor_spec *add(tensor_list *list)
 }
 
 static void put(const module *m, const char *original, const char *diffusers, const char *suffix,
-                tensor_kind kind, int n_dims, const int64_t dims[4])
-{
+                tensor_kind kind, int n_dims, const int64_t dims[4]) {
     tensor_spec *t = add(m->list);
     if (!t)
         return;
@@ -102,24 +95,21 @@ static void put(const module *m, const char *original, const char *diffusers, co
         concatenate(m->list, t->diffusers, m->diffusers, diffusers, suffix);
 }
 
-static void put_norm(const module *m, const char *original, const char *diffusers, int channels)
-{
+static void put_norm(const module *m, const char *original, const char *diffusers, int channels) {
     const int64_t dims[4] = {channels};
     put(m, original, diffusers, ".weight", KIND_GAMMA, 1, dims);
     put(m, original, diffusers, ".bias", KIND_BIAS, 1, dims);
 }
 
 static void put_conv(const module *m, const char *original, const char *diffusers, int out, int in,
-                     int kernel)
-{
+                     int kernel) {
     const int64_t dims[4] = {out, in, kernel, kernel};
     put(m, original, diffusers, ".weight", KIND_WEIGHT, 4, dims);
     put(m, original, diffusers, ".bias", KIND_BIAS, 1, dims);
 }
 
 static void put_linear(const module *m, const char *original, const char *diffusers, int out,
-                       int in, bool bias)
-{
+                       int in, bool bias) {
     const int64_t dims[4] = {out, in};
     put(m, original, diffusers, ".weight", KIND_WEIGHT, 2, dims);
     if (bias)
@@ -128,8 +118,7 @@ static void put_linear(const module *m, const char *original, const char *diffus
 
 /* ---------------------------------------------------------------------------------- text */
 
-static void put_text_layer(const module *m, const model_size *s)
-{
+static void put_text_layer(const module *m, const model_size *s) {
     static const char *const projections[] = {"self_attn.q_proj", "self_attn.k_proj",
                                               "self_attn.v_proj", "self_attn.out_proj"};
     int width = s->text_width;
@@ -141,8 +130,7 @@ static void put_text_layer(const module *m, const model_size *s)
     put_linear(m, "mlp.fc2", "mlp.fc2", width, s->text_mlp, true);
 }
 
-static void put_text(tensor_list *list, const model_size *s)
-{
+static void put_text(tensor_list *list, const model_size *s) {
     module m = {list, TEXT, "cond_stage_model.transformer.text_model.", "text_model."};
     const int64_t ids[4] = {1, TEXT_TOKENS};
     const int64_t positions[4] = {TEXT_TOKENS, s->text_width};
@@ -164,8 +152,7 @@ static void put_text(tensor_list *list, const model_size *s)
 
 /* ---------------------------------------------------------------------------------- UNet */
 
-static void put_unet_res(const module *m, int in, int out, int embed)
-{
+static void put_unet_res(const module *m, int in, int out, int embed) {
     put_norm(m, "in_layers.0", "norm1", in);
     put_conv(m, "in_layers.2", "conv1", out, in, 3);
     put_linear(m, "emb_layers.1", "time_emb_proj", out, embed, true);
@@ -175,8 +162,7 @@ static void put_unet_res(const module *m, int in, int out, int embed)
         put_conv(m, "skip_connection", "conv_shortcut", out, in, 1);
 }
 
-static void put_attention(const module *m, const char *name, int c, int context)
-{
+static void put_attention(const module *m, const char *name, int c, int context) {
     module a = child(m, name, name);
     put_linear(&a, "to_q", "to_q", c, c, false);
     put_linear(&a, "to_k", "to_k", c, context, false);
@@ -184,8 +170,7 @@ static void put_attention(const module *m, const char *name, int c, int context)
     put_linear(&a, "to_out.0", "to_out.0", c, c, true);
 }
 
-static void put_transformer(const module *m, int c, int context)
-{
+static void put_transformer(const module *m, int c, int context) {
     module block = child(m, "transformer_blocks.0", "transformer_blocks.0");
     put_norm(m, "norm", "norm", c);
     put_conv(m, "proj_in", "proj_in", c, c, 1);
@@ -199,9 +184,9 @@ static void put_transformer(const module *m, int c, int context)
     put_conv(m, "proj_out", "proj_out", c, c, 1);
 }
 
-/* Fills `skips` with the channels of every tensor that the way up will take. Returns their count. */
-static int put_unet_down(const module *m, const model_size *s, int *skips)
-{
+/* Fills `skips` with the channels of every tensor that the way up will take. Returns their count.
+ */
+static int put_unet_down(const module *m, const model_size *s, int *skips) {
     int embed = 4 * s->unet_channels[0];
     int channels = s->unet_channels[0];
     int block = 1, n = 0;
@@ -213,15 +198,15 @@ static int put_unet_down(const module *m, const model_size *s, int *skips)
             module r = numbered(m, "input_blocks", block, 0, "down_blocks", level, i, "resnets");
             put_unet_res(&r, channels, out, embed);
             if (level < N_LEVELS - 1) {
-                module t = numbered(m, "input_blocks", block, 1, "down_blocks", level, i,
-                                    "attentions");
+                module t =
+                    numbered(m, "input_blocks", block, 1, "down_blocks", level, i, "attentions");
                 put_transformer(&t, out, s->text_width);
             }
             channels = skips[n++] = out;
         }
         if (level < N_LEVELS - 1) {
-            module d = numbered(m, "input_blocks", block++, 0, "down_blocks", level, 0,
-                                "downsamplers");
+            module d =
+                numbered(m, "input_blocks", block++, 0, "down_blocks", level, 0, "downsamplers");
             put_conv(&d, "op", "conv", channels, channels, 3);
             skips[n++] = channels;
         }
@@ -229,8 +214,7 @@ static int put_unet_down(const module *m, const model_size *s, int *skips)
     return n;
 }
 
-static void put_unet_up(const module *m, const model_size *s, const int *skips, int n)
-{
+static void put_unet_up(const module *m, const model_size *s, const int *skips, int n) {
     int embed = 4 * s->unet_channels[0];
     int channels = s->unet_channels[N_LEVELS - 1];
     int block = 0;
@@ -243,8 +227,7 @@ static void put_unet_up(const module *m, const model_size *s, const int *skips, 
             put_unet_res(&r, channels + skips[--n], out, embed);
             channels = out;
             if (attention) {
-                module t = numbered(m, "output_blocks", block, 1, "up_blocks", up, i,
-                                    "attentions");
+                module t = numbered(m, "output_blocks", block, 1, "up_blocks", up, i, "attentions");
                 put_transformer(&t, out, s->text_width);
             }
         }
@@ -256,8 +239,7 @@ static void put_unet_up(const module *m, const model_size *s, const int *skips, 
     }
 }
 
-static void put_unet(tensor_list *list, const model_size *s)
-{
+static void put_unet(tensor_list *list, const model_size *s) {
     module m = {list, UNET, "model.diffusion_model.", ""};
     int channels = s->unet_channels[0], widest = s->unet_channels[N_LEVELS - 1];
     int embed = 4 * channels;
@@ -280,8 +262,7 @@ static void put_unet(tensor_list *list, const model_size *s)
 
 /* ----------------------------------------------------------------------------------- VAE */
 
-static void put_vae_res(const module *m, int in, int out)
-{
+static void put_vae_res(const module *m, int in, int out) {
     put_norm(m, "norm1", "norm1", in);
     put_conv(m, "conv1", "conv1", out, in, 3);
     put_norm(m, "norm2", "norm2", out);
@@ -292,8 +273,7 @@ static void put_vae_res(const module *m, int in, int out)
 
 /* The same weight is a 1x1 convolution [c, c, 1, 1] in the original and linear [c, c] in
  * diffusers; tensor_spec holds the first and safetensors_write drops the ones. */
-static void put_vae_middle(const module *m, int c)
-{
+static void put_vae_middle(const module *m, int c) {
     module first = child(m, "mid.block_1", "mid_block.resnets.0");
     module attention = child(m, "mid.attn_1", "mid_block.attentions.0");
     module last = child(m, "mid.block_2", "mid_block.resnets.1");
@@ -306,8 +286,7 @@ static void put_vae_middle(const module *m, int c)
     put_vae_res(&last, c, c);
 }
 
-static void put_encoder(const module *m, const model_size *s)
-{
+static void put_encoder(const module *m, const model_size *s) {
     int channels = s->vae_channels[0];
 
     put_conv(m, "conv_in", "conv_in", channels, 3, 3);
@@ -331,8 +310,7 @@ static void put_encoder(const module *m, const model_size *s)
     put_conv(m, "conv_out", "conv_out", 2 * LATENT_CHANNELS, channels, 3);
 }
 
-static void put_decoder(const module *m, const model_size *s)
-{
+static void put_decoder(const module *m, const model_size *s) {
     int channels = s->vae_channels[N_LEVELS - 1];
 
     put_conv(m, "conv_in", "conv_in", channels, LATENT_CHANNELS, 3);
@@ -357,8 +335,7 @@ static void put_decoder(const module *m, const model_size *s)
     put_conv(m, "conv_out", "conv_out", 3, channels, 3);
 }
 
-static void put_vae(tensor_list *list, const model_size *s)
-{
+static void put_vae(tensor_list *list, const model_size *s) {
     module m = {list, VAE, "first_stage_model.", ""};
     module encoder = child(&m, "encoder", "encoder");
     module decoder = child(&m, "decoder", "decoder");
@@ -369,8 +346,7 @@ static void put_vae(tensor_list *list, const model_size *s)
     put_conv(&m, "post_quant_conv", "post_quant_conv", LATENT_CHANNELS, LATENT_CHANNELS, 1);
 }
 
-bool tensor_list_build(const model_size *size, tensor_list *list)
-{
+bool tensor_list_build(const model_size *size, tensor_list *list) {
     memset(list, 0, sizeof(*list));
     put_text(list, size);
     put_unet(list, size);

@@ -16,8 +16,7 @@ typedef struct selection {
     dtype type;
 } selection;
 
-static const char *selected_name(const selection *s, const tensor_spec *t)
-{
+static const char *selected_name(const selection *s, const tensor_spec *t) {
     if (s->network != N_COMPONENTS && s->network != t->network)
         return NULL;
     if (!s->diffusers)
@@ -25,20 +24,17 @@ static const char *selected_name(const selection *s, const tensor_spec *t)
     return t->diffusers[0] ? t->diffusers : NULL;
 }
 
-static dtype stored_type(const selection *s, const tensor_spec *t)
-{
+static dtype stored_type(const selection *s, const tensor_spec *t) {
     return t->kind == KIND_POSITIONS ? DTYPE_I64 : s->type;
 }
 
 /* The VAE's attention is made of 1x1 convolutions in the original and linear in diffusers. */
-static int stored_dims(const selection *s, const tensor_spec *t)
-{
+static int stored_dims(const selection *s, const tensor_spec *t) {
     bool linear = s->diffusers && t->network == VAE && strstr(t->diffusers, ".attentions.");
     return linear && t->n_dims == 4 ? 2 : t->n_dims;
 }
 
-static json_t *shape_of(const selection *s, const tensor_spec *t)
-{
+static json_t *shape_of(const selection *s, const tensor_spec *t) {
     json_t *shape = json_array();
     int n_dims = stored_dims(s, t);
     for (int i = 0; i < n_dims; i++)
@@ -47,8 +43,7 @@ static json_t *shape_of(const selection *s, const tensor_spec *t)
 }
 
 /* What cannot be read off the tensors' shapes is said where it differs from SD 1.5. */
-static json_t *metadata_of(const selection *s, const model_size *size)
-{
+static json_t *metadata_of(const selection *s, const model_size *size) {
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     if (!s->diffusers && size->sample_size != 64) {
         char text[16];
@@ -58,8 +53,7 @@ static json_t *metadata_of(const selection *s, const model_size *size)
     return metadata;
 }
 
-static char *header_text(const tensor_list *list, const selection *s, const model_size *size)
-{
+static char *header_text(const tensor_list *list, const selection *s, const model_size *size) {
     json_t *header = json_pack("{s:o}", "__metadata__", metadata_of(s, size));
     int64_t offset = 0;
     for (size_t i = 0; i < list->n; i++) {
@@ -80,8 +74,7 @@ static char *header_text(const tensor_list *list, const selection *s, const mode
     return text;
 }
 
-static bool write_header(FILE *f, const char *text)
-{
+static bool write_header(FILE *f, const char *text) {
     size_t length = strlen(text), padded = (length + 7) / 8 * 8;
     unsigned char bytes[8];
     for (int i = 0; i < 8; i++)
@@ -91,8 +84,7 @@ static bool write_header(FILE *f, const char *text)
 }
 
 static bool write_tensor(FILE *f, const tensor_spec *t, const value_options *o, dtype type,
-                         void *block)
-{
+                         void *block) {
     int64_t n = tensor_elements(t);
     for (int64_t done = 0; done < n;) {
         size_t m = n - done < BLOCK_ELEMENTS ? (size_t)(n - done) : BLOCK_ELEMENTS;
@@ -105,8 +97,7 @@ static bool write_tensor(FILE *f, const tensor_spec *t, const value_options *o, 
 }
 
 bool safetensors_write(const char *path, const tensor_list *list, const value_options *o,
-                       component network, bool diffusers_names, const model_size *size)
-{
+                       component network, bool diffusers_names, const model_size *size) {
     selection s = {network, diffusers_names, o->type};
     FILE *f = fopen(path, "wb");
     char *text = header_text(list, &s, size);

@@ -38,16 +38,14 @@ typedef struct pieces {
     int n;
 } pieces;
 
-static int merge_rank(const vocabulary *v, const char *left, const char *right)
-{
+static int merge_rank(const vocabulary *v, const char *left, const char *right) {
     for (int i = 0; i < v->n; i++)
         if (strcmp(v->left[i], left) == 0 && strcmp(v->right[i], right) == 0)
             return i;
     return v->n;
 }
 
-static void join(pieces *p, int i)
-{
+static void join(pieces *p, int i) {
     size_t n = strlen(p->text[i]), m = strlen(p->text[i + 1]);
     memcpy(p->text[i] + n, p->text[i + 1], n + m < PIECE ? m + 1 : 0);
     memmove(p->text[i + 1], p->text[i + 2], (size_t)(p->n - i - 2) * PIECE);
@@ -55,8 +53,7 @@ static void join(pieces *p, int i)
 }
 
 /* Splits a word with the merges so far, then adds merges until it is one piece. */
-static void learn(vocabulary *v, const char *word, size_t length)
-{
+static void learn(vocabulary *v, const char *word, size_t length) {
     pieces p = {.n = (int)length};
     for (size_t i = 0; i < length; i++)
         snprintf(p.text[i], PIECE, "%c%s", word[i], i + 1 == length ? "</w>" : "");
@@ -81,8 +78,7 @@ static void learn(vocabulary *v, const char *word, size_t length)
 }
 
 /* The code point that stands for a byte: printable Latin-1 for itself, the rest from 256 up. */
-static void byte_points(int order[256])
-{
+static void byte_points(int order[256]) {
     int n = 0;
     for (int b = 0; b < 256; b++)
         if ((b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || b >= 0xae)
@@ -91,15 +87,13 @@ static void byte_points(int order[256])
         order[n++] = 256 + k;
 }
 
-static void set_token(json_t *vocab, const char *left, const char *right, int id)
-{
+static void set_token(json_t *vocab, const char *left, const char *right, int id) {
     char text[2 * PIECE];
     snprintf(text, sizeof(text), "%s%s", left, right);
     json_object_set_new(vocab, text, json_integer(id));
 }
 
-static json_t *vocab_json(const vocabulary *v)
-{
+static json_t *vocab_json(const vocabulary *v) {
     json_t *vocab = json_object();
     int order[256];
 
@@ -122,8 +116,7 @@ static json_t *vocab_json(const vocabulary *v)
     return vocab;
 }
 
-static bool write_merges(const char *path, const vocabulary *v)
-{
+static bool write_merges(const char *path, const vocabulary *v) {
     FILE *f = fopen(path, "wb");
     if (!f)
         return false;
@@ -134,23 +127,21 @@ static bool write_merges(const char *path, const vocabulary *v)
 }
 
 /* Takes `json` over. */
-static bool dump(const char *folder, const char *name, json_t *json, size_t flags)
-{
+static bool dump(const char *folder, const char *name, json_t *json, size_t flags) {
     char path[PATH_SIZE];
     bool ok = json && join_path(path, folder, name) && json_dump_file(json, path, flags) == 0;
     json_decref(json);
     return ok;
 }
 
-static bool write_tokenizer_files(const char *folder, const vocabulary *v)
-{
+static bool write_tokenizer_files(const char *folder, const vocabulary *v) {
     char path[PATH_SIZE];
-    json_t *special = json_pack("{s:s, s:s, s:s, s:s}", "bos_token", "<|startoftext|>",
-                                "eos_token", "<|endoftext|>", "pad_token", "<|endoftext|>",
-                                "unk_token", "<|endoftext|>");
-    json_t *config = json_pack("{s:s, s:b, s:s, s:i}", "tokenizer_class", "CLIPTokenizer",
-                               "do_lower_case", 1, "errors", "replace", "model_max_length",
-                               TEXT_TOKENS);
+    json_t *special =
+        json_pack("{s:s, s:s, s:s, s:s}", "bos_token", "<|startoftext|>", "eos_token",
+                  "<|endoftext|>", "pad_token", "<|endoftext|>", "unk_token", "<|endoftext|>");
+    json_t *config =
+        json_pack("{s:s, s:b, s:s, s:i}", "tokenizer_class", "CLIPTokenizer", "do_lower_case", 1,
+                  "errors", "replace", "model_max_length", TEXT_TOKENS);
 
     json_object_update(config, special);
     bool ok = dump(folder, "special_tokens_map.json", special, JSON_INDENT(2));
@@ -159,8 +150,7 @@ static bool write_tokenizer_files(const char *folder, const vocabulary *v)
     return ok && join_path(path, folder, "merges.txt") && write_merges(path, v);
 }
 
-bool tokenizer_write(const char *folder, const model_size *size)
-{
+bool tokenizer_write(const char *folder, const model_size *size) {
     char path[PATH_SIZE] = "";
     int merges = size->vocab_size - 514;
     if (merges > MAX_MERGES) {

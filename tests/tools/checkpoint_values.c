@@ -9,23 +9,20 @@
 
 const char *const dtype_names[] = {"F32", "F16", "BF16", "I64"};
 
-size_t dtype_size(dtype type)
-{
+size_t dtype_size(dtype type) {
     static const size_t bytes[] = {4, 2, 2, 8};
     return bytes[type];
 }
 
 /* A full-period mixer of 32 bits: xorshift and multiply (constants of Wellons' "lowbias32"). */
-static uint32_t mix32(uint32_t x)
-{
+static uint32_t mix32(uint32_t x) {
     x = (x ^ (x >> 16)) * 0x7feb352dU;
     x = (x ^ (x >> 15)) * 0x846ca68bU;
     return x ^ (x >> 16);
 }
 
 /* FNV-1a (64 bits) of the name after the seed's bytes. */
-static uint64_t tensor_key(uint64_t seed, const char *name)
-{
+static uint64_t tensor_key(uint64_t seed, const char *name) {
     uint64_t h = 0xcbf29ce484222325U;
     for (int i = 0; i < 8; i++)
         h = (h ^ (seed >> (8 * i) & 255)) * 0x100000001b3U;
@@ -39,8 +36,7 @@ typedef struct distribution {
     float center, spread;
 } distribution;
 
-static distribution distribution_of(const tensor_spec *t)
-{
+static distribution distribution_of(const tensor_spec *t) {
     static const distribution fixed[] = {
         [KIND_BIAS] = {0.0f, 0.05f},
         [KIND_GAMMA] = {1.0f, 0.1f},
@@ -53,16 +49,14 @@ static distribution distribution_of(const tensor_spec *t)
     return (distribution){0.0f, (float)sqrt(3.0 / fan_in)};
 }
 
-static uint32_t float_bits(float x)
-{
+static uint32_t float_bits(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof(u));
     return u;
 }
 
 /* Round to nearest even; |x| < 65504. */
-static uint16_t to_f16(float x)
-{
+static uint16_t to_f16(float x) {
     uint32_t u = float_bits(x);
     uint32_t sign = u >> 16 & 0x8000U, magnitude = u & 0x7fffffffU;
     uint32_t normal = ((magnitude + 0xfffU + (magnitude >> 13 & 1U)) >> 13) - (112U << 10);
@@ -71,16 +65,14 @@ static uint16_t to_f16(float x)
     return (uint16_t)(sign | (magnitude < (113U << 23) ? subnormal : normal));
 }
 
-static uint16_t to_bf16(float x)
-{
+static uint16_t to_bf16(float x) {
     uint32_t u = float_bits(x);
     return (uint16_t)((u + 0x7fffU + (u >> 16 & 1U)) >> 16);
 }
 
 #define CHUNK 1024
 
-static void store(dtype type, const float *x, size_t n, unsigned char *out)
-{
+static void store(dtype type, const float *x, size_t n, unsigned char *out) {
     uint32_t words[CHUNK];
     size_t size = dtype_size(type);
 
@@ -98,16 +90,14 @@ static void store(dtype type, const float *x, size_t n, unsigned char *out)
             out[i * size + b] = (unsigned char)(words[i] >> (8 * b));
 }
 
-static void store_positions(int64_t first, size_t n, unsigned char *out)
-{
+static void store_positions(int64_t first, size_t n, unsigned char *out) {
     for (size_t i = 0; i < n; i++)
         for (int b = 0; b < 8; b++)
             out[i * 8 + (size_t)b] = (unsigned char)((uint64_t)(first + (int64_t)i) >> (8 * b));
 }
 
 void random_values(const tensor_spec *t, const value_options *o, dtype type, int64_t first,
-                   size_t n, void *out)
-{
+                   size_t n, void *out) {
     unsigned char *bytes = out;
     if (type == DTYPE_I64) {
         store_positions(first, n, bytes);

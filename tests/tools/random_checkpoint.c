@@ -25,8 +25,7 @@ typedef struct options {
     const char *stamp;
 } options;
 
-static bool parse_dtype(const char *text, dtype *type)
-{
+static bool parse_dtype(const char *text, dtype *type) {
     static const char *const names[] = {"f32", "f16", "bf16"};
     for (int i = 0; i < 3; i++) {
         if (strcmp(text, names[i]) == 0) {
@@ -37,15 +36,13 @@ static bool parse_dtype(const char *text, dtype *type)
     return false;
 }
 
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value)
-{
+static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value) {
     char *end;
     *value = strtoull(text, &end, 10);
     return *text >= '0' && *text <= '9' && *end == 0 && *value >= min && *value <= max;
 }
 
-static bool parse_option(options *o, const char *name, const char *value)
-{
+static bool parse_option(options *o, const char *name, const char *value) {
     uint64_t number = 0;
     bool ok = true;
 
@@ -74,8 +71,7 @@ static bool parse_option(options *o, const char *name, const char *value)
     return ok;
 }
 
-static bool write_folder(const options *o, const tensor_list *list)
-{
+static bool write_folder(const options *o, const tensor_list *list) {
     static const struct {
         component network;
         const char *path;
@@ -93,8 +89,7 @@ static bool write_folder(const options *o, const tensor_list *list)
     return ok;
 }
 
-static bool write_stamp(const char *path)
-{
+static bool write_stamp(const char *path) {
     FILE *f = fopen(path, "wb");
     if (f && fclose(f) == 0)
         return true;
@@ -102,8 +97,7 @@ static bool write_stamp(const char *path)
     return false;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     options o = {.size = model_size_find("tiny"), .values = {0, DTYPE_F16, 24}};
     tensor_list list = {0};
 
