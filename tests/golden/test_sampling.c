@@ -1,0 +1,207 @@
+/* Whole runs against diffusers: DDIM with and without eta, guidance, image to image, pictures. */
+#include "golden.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* docs/numerics: 1e-3 after 20 steps, 50 dB; what is measured is much nearer. */
+#define LATENT_LIMIT 1e-4
+#define STEP_LIMIT 1e-5
+#define PSNR_LIMIT 50
+
+typedef struct embeddings {
+    sd_tensor *cond, *uncond;
+} embeddings;
+
+static embeddings get_embeddings(const golden *g) {
+    return (embeddings){golden_tensor(g, "text", 1, 1), golden_tensor(g, "text", 0, 1)};
+}
+
+static void free_embeddings(embeddings *e) {
+    sd_tensor_free(e->cond);
+    sd_tensor_free(e->uncond);
+}
+
+static void check_image(const char *setup, const char *fixture, int index, sd_image *image) {
+    npy want = golden_array(fixture);
+    size_t n = want.n / (size_t)want.dims[0];
+    char what[128];
+    ck_assert_int_eq(sd_image_height(image), want.dims[1]);
+    ck_assert_int_eq(sd_image_width(image), want.dims[2]);
+    ck_assert_int_eq(sd_image_channels(image), 3);
+    snprintf(what, sizeof(what), "%-20s %s %d", setup, fixture, index);
+    bool ok = check_psnr(what, sd_image_pixels(image), want.u8 + n * (size_t)index, n, PSNR_LIMIT);
+    ck_assert_msg(ok, "%s: beyond the limit", what);
+    npy_free(&want);
+    sd_image_free(image);
+}
+
+static void check_decoded(const golden *g, const char *setup, const char *fixture,
+                          sd_tensor *latent) {
+    sd_tensor *pixels;
+    sd_image *image;
+    must(g, sd_vae_decode(g->model, latent, &pixels));
+    for (int i = 0; i < sd_tensor_dims(pixels)[0]; i++) {
+        must(g, sd_image_from_tensor(pixels, i, &image));
+        check_image(setup, fixture, i, image);
+    }
+    sd_tensor_free(pixels);
+}
+
+/* eta 0 and 1, from the seeds' own noise. */
+START_TEST(ddim) {
+    const golden_setup *setup = &golden_setups[_i / 2];
+    const char *name = _i % 2 ? "ddim-eta1" : "ddim-eta0";
+    char image_name[64];
+    golden g;
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    if (!golden_open(setup, &g))
+        return;
+    embeddings e = get_embeddings(&g);
+    sd_sampler_params p = golden_params(2);
+    p.eta = (float)(_i % 2);
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &latent));
+    snprintf(image_name, sizeof(image_name), "%s-image", name);
+    check_decoded(&g, setup->name, image_name, latent);
+    golden_check(setup->name, name, latent, LATENT_LIMIT);
+    sd_sampler_free(sampler);
+    free_embeddings(&e);
+    golden_close(&g);
+}
+END_TEST
+
+/* Step by step: the first step against diffusers, the end equal to the whole run's. */
+START_TEST(step_by_step) {
+    const golden_setup *setup = &golden_setups[_i / 2];
+    bool eta = _i % 2;
+    golden g;
+    sd_sampler *sampler;
+    sd_tensor *latent, *whole;
+    if (!golden_open(setup, &g))
+        return;
+    embeddings e = get_embeddings(&g);
+    sd_tensor *noise = golden_tensor(&g, "noise", 0, 0);
+    sd_sampler_params p = golden_params(2);
+    p.eta = eta ? 1.0f : 0.0f;
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
+    must(&g, sd_sampler_begin(sampler, e.cond, e.uncond, NULL, NULL));
+    ck_assert_int_eq(sd_sampler_remaining(sampler), GOLDEN_STEPS);
+    must(&g, sd_sampler_step(sampler));
+    must(&g, sd_sampler_pred_x0(sampler, &latent));
+    golden_check(setup->name, eta ? "ddim-eta1-step1-x0" : "ddim-eta0-step1-x0", latent,
+                 STEP_LIMIT);
+    must(&g, sd_sampler_latent(sampler, &latent));
+    golden_check(setup->name, eta ? "ddim-eta1-step1" : "ddim-eta0-step1", latent, STEP_LIMIT);
+    while (sd_sampler_remaining(sampler) > 0)
+        must(&g, sd_sampler_step(sampler));
+    must(&g, sd_sampler_latent(sampler, &latent));
+    must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &whole));
+    ck_assert_mem_eq(sd_tensor_data(latent), sd_tensor_data(whole),
+                     (size_t)sd_tensor_n_elements(whole) * sizeof(float));
+    sd_tensor_free(latent);
+    sd_tensor_free(whole);
+    if (!eta) { /* and from torch's noise, given */
+        must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, noise, &latent));
+        golden_check(setup->name, "ddim-eta0", latent, LATENT_LIMIT);
+    }
+    sd_tensor_free(noise);
+    sd_sampler_free(sampler);
+    free_embeddings(&e);
+    golden_close(&g);
+}
+END_TEST
+
+/* Guidance 1 evaluates once and needs no unconditional half; one stream of noise for the batch. */
+START_TEST(unguided) {
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    if (!golden_open(setup, &g))
+        return;
+    embeddings e = get_embeddings(&g);
+    sd_sampler_params p = golden_params(2);
+    p.guidance_scale = 1;
+    p.steps = 5;
+    p.one_stream = 1;
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(&g, sd_sample(sampler, e.cond, NULL, NULL, NULL, &latent));
+    golden_check(setup->name, "ddim-unguided", latent, LATENT_LIMIT);
+    sd_sampler_free(sampler);
+    free_embeddings(&e);
+    golden_close(&g);
+}
+END_TEST
+
+START_TEST(img2img_stages) {
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    if (!golden_open(setup, &g))
+        return;
+    embeddings e = get_embeddings(&g);
+    sd_tensor *init = golden_tensor(&g, "img2img-init", 0, 0);
+    sd_tensor *noise = golden_tensor(&g, "img2img-noise", 0, 0);
+    sd_sampler_params p = golden_params(1);
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(&g, sd_sample(sampler, e.cond, e.uncond, init, noise, &latent));
+    check_decoded(&g, setup->name, "img2img-image", latent);
+    golden_check(setup->name, "img2img", latent, LATENT_LIMIT);
+    sd_tensor_free(init);
+    sd_tensor_free(noise);
+    sd_sampler_free(sampler);
+    free_embeddings(&e);
+    golden_close(&g);
+}
+END_TEST
+
+/* The forms of one call: prompt, and picture, to pictures. */
+START_TEST(txt2img) {
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    sd_image *images[2];
+    if (!golden_open(setup, &g))
+        return;
+    sd_sampler_params p = golden_params(2);
+    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    t.prompt = golden_prompts[1];
+    t.sampling = &p;
+    must(&g, sd_txt2img(g.model, &t, images));
+    for (int i = 0; i < 2; i++)
+        check_image(setup->name, "ddim-eta0-image", i, images[i]);
+    golden_close(&g);
+}
+END_TEST
+
+START_TEST(img2img) {
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    sd_image *init, *image;
+    if (!golden_open(setup, &g))
+        return;
+    npy picture = golden_array("img2img-picture");
+    must(&g, sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
+    sd_sampler_params p = golden_params(1);
+    p.width = p.height = 0; /* the picture's own */
+    sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
+    t.prompt = golden_prompts[1];
+    t.init = init;
+    t.sampling = &p;
+    must(&g, sd_img2img(g.model, &t, &image));
+    check_image(setup->name, "img2img-image", 0, image);
+    npy_free(&picture);
+    sd_image_free(init);
+    golden_close(&g);
+}
+END_TEST
+
+int main(void) {
+    const golden_test tests[] = {{ddim, 2 * n_golden_setups}, {step_by_step, 2 * n_golden_setups},
+                                 {unguided, n_golden_setups}, {img2img_stages, n_golden_setups},
+                                 {txt2img, n_golden_setups},  {img2img, n_golden_setups}};
+    return golden_main("golden sampling", tests, sizeof(tests) / sizeof(tests[0]));
+}
