@@ -196,6 +196,10 @@ def compare(folder):
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
         good &= bool(error <= limit)
         print(f"{what:45s} relative error {error:.3e} (limit {limit:.0e})")
+    if os.path.exists(os.path.join(folder, "sd-pixels.npy")):
+        want, got = load(folder, "ref", "pixels"), load(folder, "sd", "pixels")
+        print(f"{'picture read and resized, against PIL':45s} "
+              f"largest difference {np.abs(got - want).max() * 127.5:.2f} of 255")
     for name in ("txt2img-image", "img2img-image"):
         want, got = load(folder, "ref", name), load(folder, "sd", name)
         mse = np.mean((want - got) ** 2)

@@ -1,0 +1,200 @@
+/*
+ * sd-prove: libsd's half of the full-size proof (prove_sd15.py has the other). Reads the inputs
+ * DIR/ref-*.npy, runs each stage and whole runs through the public API, writes DIR/sd-*.npy.
+ *
+ *   sd-prove CHECKPOINT DIR [backend [threads [image]]]
+ */
+#include "npy.h"
+
+#include <sd/sd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct proof {
+    sd_context *ctx;
+    sd_model *model;
+    const char *folder;
+    double started;
+} proof;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void fail(const proof *p, const char *what) {
+    fprintf(stderr, "%s: %s\n", what, sd_last_error(p->ctx));
+    exit(1);
+}
+
+#define must(p, call)                                                                              \
+    do {                                                                                           \
+        if ((call) != SD_OK)                                                                       \
+            fail(p, #call);                                                                        \
+    } while (0)
+
+static npy read_array(const proof *p, const char *name) {
+    char path[4096];
+    npy a;
+    snprintf(path, sizeof(path), "%s/ref-%s.npy", p->folder, name);
+    if (!npy_load(path, &a))
+        exit(1);
+    return a;
+}
+
+/* Rows first .. first + n - 1 of ref-NAME.npy; n 0: all. */
+static sd_tensor *read_tensor(const proof *p, const char *name, int64_t first, int64_t n) {
+    npy a = read_array(p, name);
+    sd_tensor *t;
+    size_t row = a.n / (size_t)a.dims[0];
+    a.dims[0] = n ? n : a.dims[0];
+    must(p, sd_tensor_new(p->ctx, a.n_dims, a.dims, a.f32 + (size_t)first * row, &t));
+    npy_free(&a);
+    return t;
+}
+
+/* Writes sd-NAME.npy and says how long it took since the last. */
+static void write_tensor(proof *p, const char *name, sd_tensor *t) {
+    char path[4096];
+    double seconds = now() - p->started;
+    snprintf(path, sizeof(path), "%s/sd-%s.npy", p->folder, name);
+    if (!npy_save(path, NPY_F32, sd_tensor_n_dims(t), sd_tensor_dims(t), sd_tensor_data(t)))
+        fail(p, path);
+    printf("%-20s %.2f s\n", name, seconds);
+    fflush(stdout);
+    sd_tensor_free(t);
+    p->started = now();
+}
+
+static void write_image(proof *p, const char *name, const sd_tensor *latent) {
+    char path[4096];
+    sd_tensor *pixels;
+    sd_image *image;
+    must(p, sd_vae_decode(p->model, latent, &pixels));
+    must(p, sd_image_from_tensor(pixels, 0, &image));
+    const int64_t dims[3] = {sd_image_height(image), sd_image_width(image), 3};
+    snprintf(path, sizeof(path), "%s/sd-%s.npy", p->folder, name);
+    if (!npy_save(path, NPY_U8, 3, dims, sd_image_pixels(image)))
+        fail(p, path);
+    snprintf(path, sizeof(path), "%s/sd-%s.png", p->folder, name);
+    must(p, sd_image_save(image, path, NULL));
+    sd_image_free(image);
+    sd_tensor_free(pixels);
+}
+
+/* The networks, one call each, from the reference's inputs. */
+static void stages(proof *p) {
+    npy ids = read_array(p, "ids");
+    sd_tensor *text, *out;
+    p->started = now();
+    must(p, sd_encode_tokens(p->model, ids.i32, 2, &out));
+    write_tensor(p, "text", out);
+    npy_free(&ids);
+
+    const float t[2] = {981, 981};
+    sd_tensor *x = read_tensor(p, "unet-in", 0, 0);
+    text = read_tensor(p, "text", 0, 0);
+    must(p, sd_unet_predict(p->model, x, t, text, &out));
+    write_tensor(p, "unet", out);
+    sd_tensor_free(x);
+    sd_tensor_free(text);
+
+    x = read_tensor(p, "pixels", 0, 0);
+    must(p, sd_vae_encode(p->model, x, NULL, &out));
+    /* The reference keeps the mean before the scale. */
+    sd_model_info info = {sizeof(info)};
+    must(p, sd_model_get_info(p->model, &info));
+    for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
+        sd_tensor_data(out)[i] /= (float)info.latent_scale;
+    write_tensor(p, "moments", out);
+    sd_tensor_free(x);
+
+    x = read_tensor(p, "decode-in", 0, 0);
+    must(p, sd_vae_decode(p->model, x, &out));
+    write_tensor(p, "decode", out);
+    sd_tensor_free(x);
+}
+
+static int show(void *user, const sd_progress *progress) {
+    (void)user;
+    printf("  step %2d of %d, %.2f s\n", progress->step, progress->total, progress->seconds);
+    fflush(stdout);
+    return 0;
+}
+
+/* Whole runs with libsd's own embeddings, its own encoded picture, and the given noise. */
+static void runs(proof *p) {
+    npy ids = read_array(p, "ids");
+    sd_tensor *cond, *uncond, *latent;
+    sd_sampler *sampler;
+    sd_sampler_params sp = SD_SAMPLER_PARAMS_INIT;
+    must(p, sd_encode_tokens(p->model, ids.i32, 1, &uncond));
+    must(p, sd_encode_tokens(p->model, ids.i32 + 77, 1, &cond));
+    npy_free(&ids);
+    sp.steps = 20;
+    sp.guidance_scale = 7.5f;
+    sp.strength = 0.75f;
+    sp.width = sp.height = 512;
+    sp.progress = show;
+    must(p, sd_sampler_new(p->model, &sp, &sampler));
+
+    sd_tensor *noise = read_tensor(p, "noise", 0, 0);
+    p->started = now();
+    must(p, sd_sample(sampler, cond, uncond, NULL, noise, &latent));
+    write_image(p, "txt2img-image", latent);
+    write_tensor(p, "txt2img-latent", latent);
+    sd_tensor_free(noise);
+
+    sd_tensor *pixels = read_tensor(p, "pixels", 0, 0), *init;
+    sd_tensor *encode_noise = read_tensor(p, "encode-noise", 0, 0);
+    noise = read_tensor(p, "img2img-noise", 0, 0);
+    must(p, sd_vae_encode(p->model, pixels, encode_noise, &init));
+    must(p, sd_sample(sampler, cond, uncond, init, noise, &latent));
+    write_image(p, "img2img-image", latent);
+    write_tensor(p, "img2img-latent", latent);
+    sd_tensor_free(noise);
+    sd_tensor_free(encode_noise);
+    sd_tensor_free(pixels);
+    sd_tensor_free(init);
+    sd_tensor_free(cond);
+    sd_tensor_free(uncond);
+    sd_sampler_free(sampler);
+}
+
+/* The picture as libsd reads and resizes it, for comparison with PIL's. */
+static void picture(proof *p, const char *path) {
+    sd_image *image, *small;
+    sd_tensor *pixels;
+    must(p, sd_image_load(p->ctx, path, &image));
+    must(p, sd_image_resize(image, 512, 512, &small));
+    must(p, sd_image_to_tensor(small, &pixels));
+    write_tensor(p, "pixels", pixels);
+    sd_image_free(image);
+    sd_image_free(small);
+}
+
+int main(int argc, char **argv) {
+    proof p = {NULL, NULL, argc > 2 ? argv[2] : NULL, now()};
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    if (argc < 3) {
+        fprintf(stderr, "usage: sd-prove CHECKPOINT DIR [backend [threads [image]]]\n");
+        return 2;
+    }
+    cp.backend = argc > 3 ? argv[3] : NULL;
+    cp.n_threads = argc > 4 ? atoi(argv[4]) : 0;
+    mp.precision = SD_PRECISION_FULL;
+    must(&p, sd_context_new(&cp, &p.ctx));
+    must(&p, sd_model_load(p.ctx, argv[1], &mp, &p.model));
+    printf("%s, loaded in %.2f s\n", sd_context_device(p.ctx), now() - p.started);
+    if (argc > 5)
+        picture(&p, argv[5]);
+    stages(&p);
+    runs(&p);
+    sd_model_free(p.model);
+    sd_context_free(p.ctx);
+    return 0;
+}
