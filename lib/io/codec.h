@@ -1,0 +1,30 @@
+/* What image.c, png.c and jpeg.c share. */
+#ifndef SD_IO_CODEC_H
+#define SD_IO_CODEC_H
+
+#include "io/image.h"
+
+#define SD_MAX_PIXELS ((uint64_t)1 << 28)
+
+sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                        sd_image **out);
+sd_status sd_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                         sd_image **out);
+
+/* Before memory is taken: sides, pixels, and that a file of `size` bytes can hold so many when
+ * each byte gives at most `pixels_per_byte`. */
+sd_status sd_check_image_file(const sd_context *ctx, const char *name, uint64_t width,
+                              uint64_t height, size_t size, uint64_t pixels_per_byte);
+
+/* A buffer that grows. */
+typedef struct sd_sink {
+    const sd_context *ctx;
+    uint8_t *bytes;
+    size_t size, capacity;
+} sd_sink;
+
+/* False where there is no memory. */
+bool sd_sink_reserve(sd_sink *sink, size_t capacity);
+bool sd_sink_write(sd_sink *sink, const void *bytes, size_t n);
+
+#endif

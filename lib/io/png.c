@@ -1,0 +1,254 @@
+/*
+ * PNG by libpng. Its errors leave by longjmp to the setjmp of read_png or write_png; everything
+ * that must be given back lives in a struct of their caller. The jump crosses libpng's frames only.
+ * (Creating libpng's structs reports failures by NULL and never jumps.)
+ */
+#include "io/codec.h"
+
+#include <png.h>
+#include <setjmp.h>
+#include <string.h>
+
+#define MAX_CHUNK (8u << 20) /* text and profiles beyond this are not looked at */
+
+typedef struct codec {
+    const sd_context *ctx;
+    const char *name;
+    png_structp png;
+    png_infop info;
+    jmp_buf jump;
+    bool no_memory;
+    sd_status status;
+} codec;
+
+static PNG_NORETURN void on_error(png_structp png, png_const_charp message) {
+    codec *c = png_get_error_ptr(png);
+    c->status = c->no_memory ? sd_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name)
+                             : sd_fail(c->ctx, SD_ERROR_FORMAT, "%s: PNG: %s", c->name, message);
+    longjmp(c->jump, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message) {
+    const codec *c = png_get_error_ptr(png);
+    sd_log(c->ctx, SD_LOG_DEBUG, "%s: PNG: %s", c->name, message);
+}
+
+static png_voidp allocate(png_structp png, png_alloc_size_t size) {
+    codec *c = png_get_mem_ptr(png);
+    void *p = sd_alloc(c->ctx, size);
+    c->no_memory = c->no_memory || !p;
+    return p;
+}
+
+static void release(png_structp png, png_voidp ptr) {
+    codec *c = png_get_mem_ptr(png);
+    sd_free(c->ctx, ptr);
+}
+
+/* ------------------------------------------------------------------------------- reading */
+
+typedef struct reader {
+    codec c;
+    const uint8_t *bytes;
+    size_t size, at;
+    sd_context *ctx;
+    sd_image *image;
+} reader;
+
+static void read_bytes(png_structp png, png_bytep out, size_t n) {
+    reader *r = png_get_io_ptr(png);
+    if (n > r->size - r->at)
+        png_error(png, "the file ends too early");
+    memcpy(out, r->bytes + r->at, n);
+    r->at += n;
+}
+
+/* 16-bit grey becomes 8-bit by clipping and not by scaling: PIL's conversion from I;16. The row
+ * has 2 bytes a pixel in front; from the end backwards they can become 3. */
+static void clip_grey16(uint8_t *row, int width) {
+    for (int x = width - 1; x >= 0; x--) {
+        uint8_t high = row[2 * x], low = row[2 * x + 1];
+        memset(row + 3 * x, high ? 255 : low, 3);
+    }
+}
+
+/* Asks libpng for RGB as PIL has it: alpha and tRNS dropped, gamma ignored, 16 bits cut to 8. */
+static void set_transforms(png_structp png, int type, int depth, bool grey16) {
+    if (type == PNG_COLOR_TYPE_PALETTE)
+        png_set_palette_to_rgb(png);
+    if (type == PNG_COLOR_TYPE_GRAY && depth < 8)
+        png_set_expand_gray_1_2_4_to_8(png);
+    if (grey16)
+        return;
+    if (depth == 16)
+        png_set_strip_16(png);
+    if (type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_GRAY_ALPHA)
+        png_set_gray_to_rgb(png);
+    png_set_strip_alpha(png);
+}
+
+static sd_status read_png(reader *r) {
+    png_structp png = r->c.png;
+    if (setjmp(r->c.jump))
+        return r->c.status;
+    png_uint_32 width, height;
+    int depth, type;
+    png_set_read_fn(png, r, read_bytes);
+    png_set_user_limits(png, SD_MAX_IMAGE_SIDE, SD_MAX_IMAGE_SIDE);
+    png_set_chunk_malloc_max(png, MAX_CHUNK);
+    png_read_info(png, r->c.info);
+    png_get_IHDR(png, r->c.info, &width, &height, &depth, &type, NULL, NULL, NULL);
+    /* deflate makes at most 1,032 bytes of one, a byte holds at most 8 pixels */
+    sd_status status = sd_check_image_file(r->ctx, r->c.name, width, height, r->size, 1032 * 8);
+    if (!status)
+        status = sd_image_create(r->ctx, (int)width, (int)height, 3, &r->image);
+    if (status)
+        return status;
+    bool grey16 = type == PNG_COLOR_TYPE_GRAY && depth == 16;
+    set_transforms(png, type, depth, grey16);
+    int passes = png_set_interlace_handling(png);
+    png_read_update_info(png, r->c.info);
+    size_t stride = (size_t)width * 3;
+    if (png_get_rowbytes(png, r->c.info) != (grey16 ? (size_t)width * 2 : stride))
+        png_error(png, "rows of an unexpected size");
+    for (int pass = 0; pass < passes; pass++)
+        for (size_t y = 0; y < height; y++)
+            png_read_row(png, r->image->pixels + y * stride, NULL);
+    for (size_t y = 0; grey16 && y < height; y++)
+        clip_grey16(r->image->pixels + y * stride, (int)width);
+    png_read_end(png, NULL);
+    return SD_OK;
+}
+
+sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                        sd_image **out) {
+    *out = NULL;
+    reader r = {.c = {.ctx = ctx, .name = name}, .bytes = bytes, .size = size, .ctx = ctx};
+    codec *c = &r.c;
+    c->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
+                                      release);
+    c->info = c->png ? png_create_info_struct(c->png) : NULL;
+    c->status = c->info ? read_png(&r) : sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", name);
+    png_destroy_read_struct(&c->png, &c->info, NULL);
+    if (c->status)
+        sd_image_destroy(r.image);
+    else
+        *out = r.image;
+    return c->status;
+}
+
+/* ------------------------------------------------------------------------------- writing */
+
+typedef struct writer {
+    codec c;
+    sd_sink sink;
+    const sd_image *image;
+    const char *parameters;
+    char *latin1; /* parameters in Latin-1, or NULL */
+} writer;
+
+static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
+    writer *w = png_get_io_ptr(png);
+    if (!sd_sink_write(&w->sink, bytes, n)) {
+        w->c.no_memory = true;
+        png_error(png, "out of memory");
+    }
+}
+
+static void flush(png_structp png) {
+    (void)png;
+}
+
+/*
+ * UTF-8 to Latin-1, which a tEXt chunk holds. *out stays NULL where a character has no place there
+ * and iTXt is needed. Bytes that are not UTF-8 are kept as they are.
+ */
+static sd_status to_latin1(const sd_context *ctx, const char *text, char **out) {
+    const uint8_t *p = (const uint8_t *)text;
+    size_t n = 0;
+    char *copy = sd_alloc(ctx, strlen(text) + 1);
+    if (!copy)
+        return SD_ERROR_MEMORY;
+    bool fits = true;
+    while (*p && fits) {
+        bool continued = (p[1] & 0xc0) == 0x80;
+        bool two = (*p == 0xc2 || *p == 0xc3) && continued; /* U+0080 to U+00FF */
+        fits = !(*p >= 0xc4 && *p < 0xf8 && continued);
+        copy[n++] = (char)(two ? (*p & 3) << 6 | (p[1] & 0x3f) : *p);
+        p += two ? 2 : 1;
+    }
+    copy[n] = '\0';
+    if (!fits) {
+        sd_free(ctx, copy);
+        copy = NULL;
+    }
+    *out = copy;
+    return SD_OK;
+}
+
+static void set_parameters(writer *w) {
+    char key[] = "parameters", none[] = "";
+    png_text text = {.key = key};
+    if (w->latin1) {
+        text.compression = PNG_TEXT_COMPRESSION_NONE;
+        text.text = w->latin1;
+        text.text_length = strlen(w->latin1);
+    } else {
+        text.compression = PNG_ITXT_COMPRESSION_NONE;
+        text.text = (char *)w->parameters;
+        text.itxt_length = strlen(w->parameters);
+        text.lang = none;
+        text.lang_key = none;
+    }
+    png_set_text(w->c.png, w->c.info, &text, 1);
+}
+
+static sd_status write_png(writer *w) {
+    png_structp png = w->c.png;
+    const sd_image *image = w->image;
+    if (setjmp(w->c.jump))
+        return w->c.status;
+    int type = image->channels == 1   ? PNG_COLOR_TYPE_GRAY
+               : image->channels == 3 ? PNG_COLOR_TYPE_RGB
+                                      : PNG_COLOR_TYPE_RGB_ALPHA;
+    png_set_write_fn(png, w, write_bytes, flush);
+    png_set_user_limits(png, SD_MAX_IMAGE_SIDE, SD_MAX_IMAGE_SIDE);
+    png_set_IHDR(png, w->c.info, (png_uint_32)image->width, (png_uint_32)image->height, 8, type,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (w->parameters)
+        set_parameters(w);
+    png_write_info(png, w->c.info);
+    size_t stride = (size_t)image->width * (size_t)image->channels;
+    for (size_t y = 0; y < (size_t)image->height; y++)
+        png_write_row(png, image->pixels + y * stride);
+    png_write_end(png, NULL);
+    return SD_OK;
+}
+
+sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t **bytes,
+                        size_t *size) {
+    sd_context *ctx = image->ctx;
+    writer w = {.c = {.ctx = ctx, .name = "PNG image"},
+                .sink = {.ctx = ctx},
+                .image = image,
+                .parameters = parameters};
+    codec *c = &w.c;
+    *bytes = NULL;
+    *size = 0;
+    if (parameters && to_latin1(ctx, parameters, &w.latin1))
+        return SD_ERROR_MEMORY;
+    c->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
+                                       release);
+    c->info = c->png ? png_create_info_struct(c->png) : NULL;
+    c->status = c->info ? write_png(&w)
+                        : sd_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
+    png_destroy_write_struct(&c->png, &c->info);
+    sd_free(ctx, w.latin1);
+    if (c->status) {
+        sd_free(ctx, w.sink.bytes);
+        return c->status;
+    }
+    *bytes = w.sink.bytes;
+    *size = w.sink.size;
+    return SD_OK;
+}
