@@ -1,0 +1,45 @@
+/* An allocator for tests that counts what is out and can fail the Nth request. */
+#ifndef SD_TESTS_COUNTING_H
+#define SD_TESTS_COUNTING_H
+
+#include "core/context.h"
+
+#include <stdlib.h>
+
+typedef struct counting {
+    long live, made; /* blocks that are out; requests since the last reset */
+    long fail_at;    /* this request gets NULL, and all after it; 0: none */
+} counting;
+
+static void *counting_alloc(void *user, size_t size, size_t alignment) {
+    counting *c = user;
+    void *p = NULL;
+    c->made++;
+    if (c->fail_at && c->made >= c->fail_at)
+        return NULL;
+    if (posix_memalign(&p, alignment, size ? size : 1) != 0)
+        return NULL;
+    c->live++;
+    return p;
+}
+
+static void counting_free(void *user, void *ptr, size_t size) {
+    counting *c = user;
+    (void)size;
+    c->live--;
+    free(ptr);
+}
+
+/* One thread only, so that the counts need no atomics. NULL on failure. */
+static sd_context *counting_context(counting *c) {
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    sd_context *ctx = NULL;
+    *c = (counting){0};
+    params.n_threads = 1;
+    params.alloc = counting_alloc;
+    params.free = counting_free;
+    params.alloc_user = c;
+    return sd_context_create(&params, &ctx) == SD_OK ? ctx : NULL;
+}
+
+#endif
