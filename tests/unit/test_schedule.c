@@ -1,0 +1,205 @@
+/* Schedules, DDIM's timesteps and numbers. */
+#include "sampler/sampler.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static sd_context *ctx;
+
+static void set_up(void) {
+    ck_assert_int_eq(sd_context_create(&(sd_context_params)SD_CONTEXT_PARAMS_INIT, &ctx), SD_OK);
+}
+
+static void tear_down(void) {
+    sd_context_release(ctx);
+}
+
+static sd_schedule make_schedule(int kind, double start, double end, int n) {
+    sd_schedule s;
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, kind, start, end, n), SD_OK);
+    return s;
+}
+
+static sd_schedule sd1_schedule(void) {
+    return make_schedule(1, 0.00085, 0.012, 1000);
+}
+
+/* diffusers 0.42's DDIMScheduler(...).alphas_cumprod, which it computes in float32. */
+START_TEST(alphas_cumprod_are_those_of_diffusers) {
+    static const struct {
+        int kind;
+        double start, end;
+        int t;
+        double expected;
+    } known[] = {
+        {1, 0.00085, 0.012, 0, 0.999149978},    {1, 0.00085, 0.012, 1, 0.998296022},
+        {1, 0.00085, 0.012, 21, 0.980380654},   {1, 0.00085, 0.012, 500, 0.276332468},
+        {1, 0.00085, 0.012, 981, 0.0057754959}, {1, 0.00085, 0.012, 999, 0.00466009509},
+        {0, 0.0001, 0.02, 0, 0.999899983},      {0, 0.0001, 0.02, 500, 0.0777966529},
+        {0, 0.0001, 0.02, 999, 4.03583035e-05}, {2, 0, 0, 0, 0.999958694},
+        {2, 0, 0, 500, 0.492285043},            {2, 0, 0, 999, 2.42873499e-09},
+    };
+    double worst = 0;
+    for (size_t i = 0; i < SD_COUNT(known); i++) {
+        sd_schedule s = make_schedule(known[i].kind, known[i].start, known[i].end, 1000);
+        double found = s.alphas_cumprod[known[i].t];
+        worst = fmax(worst, fabs(found - known[i].expected) / known[i].expected);
+        sd_schedule_free(&s, ctx);
+    }
+    printf("alphas_cumprod: largest relative error %.3g\n", worst);
+    ck_assert_double_le(worst, 2e-5); /* float32's own, over 1000 products */
+}
+END_TEST
+
+/* numpy.cumprod in float64 of the original's formula. */
+START_TEST(alphas_cumprod_are_float64) {
+    sd_schedule s = sd1_schedule();
+    ck_assert_double_eq_tol(s.alphas_cumprod[21], 0.98038074810137132, 1e-14);
+    ck_assert_double_eq_tol(s.alphas_cumprod[500], 0.2763326838229746, 1e-14);
+    ck_assert_double_eq_tol(s.alphas_cumprod[999], 0.0046600985130772384, 1e-15);
+    ck_assert_double_eq_tol(s.betas[999], 0.012, 1e-16);
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+/* make_ddim_timesteps of the original, run in NumPy: count, sum, some entries. */
+START_TEST(timesteps_are_those_of_the_original) {
+    static const struct {
+        sd_timestep_spacing spacing;
+        int steps, count, sum, second, last;
+    } known[] = {
+        {SD_SPACING_UNIFORM, 20, 20, 9520, 51, 951},
+        {SD_SPACING_UNIFORM, 50, 50, 24550, 21, 981},
+        {SD_SPACING_UNIFORM, 30, 31, 15376, 34, 991}, /* 30 does not divide 1000 */
+        {SD_SPACING_UNIFORM, 7, 8, 3984, 143, 995},
+        {SD_SPACING_UNIFORM, 1, 1, 1, 1, 1},
+        {SD_SPACING_QUAD, 20, 20, 5485, 3, 801},
+        {SD_SPACING_QUAD, 50, 50, 13498, 1, 801},
+        {SD_SPACING_QUAD, 7, 7, 2027, 23, 801},
+        {SD_SPACING_QUAD, 1, 1, 1, 1, 1},
+        {SD_SPACING_QUAD, 999, 999, 267039, 1, 801},
+        /* the original indexes past the end with 1000 here; the last is 999 instead */
+        {SD_SPACING_UNIFORM, 600, 1000, 500499, 2, 999},
+        {SD_SPACING_UNIFORM, 1000, 1000, 500499, 2, 999},
+    };
+    sd_schedule s = sd1_schedule();
+    int *t = calloc(1000, sizeof *t);
+    for (size_t i = 0; i < SD_COUNT(known); i++) {
+        int count = 0, sum = 0;
+        ck_assert_int_eq(
+            sd_ddim_timesteps(ctx, &s, known[i].spacing, known[i].steps, t, &count), SD_OK);
+        for (int k = 0; k < count; k++) {
+            sum += t[k];
+            ck_assert(t[k] >= (k ? t[k - 1] : 1) && t[k] < 1000);
+        }
+        ck_assert_int_eq(count, known[i].count);
+        ck_assert_int_eq(sum, known[i].sum);
+        ck_assert_int_eq(t[count > 1], known[i].second);
+        ck_assert_int_eq(t[count - 1], known[i].last);
+    }
+    free(t);
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+START_TEST(bad_arguments_are_refused) {
+    sd_schedule s;
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, 7, 0.1, 0.2, 10), SD_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 0.2, 0), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 0.2, 1 << 30), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 1.5, 10), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sd_schedule_init(&s, ctx, 1, NAN, 0.2, 10), SD_ERROR_FORMAT);
+    ck_assert_int_ne(sd_error_get(ctx->id)[0], '\0');
+    s = sd1_schedule();
+    int t[1000], count;
+    ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, SD_SPACING_UNIFORM, 0, t, &count),
+                     SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, SD_SPACING_QUAD, 1001, t, &count),
+                     SD_ERROR_ARGUMENT);
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+/* Sizes of tiny models: one timestep, fewer than steps divide. */
+START_TEST(small_schedules_work) {
+    for (int n = 1; n <= 12; n++) {
+        sd_schedule s = make_schedule(1, 0.00085, 0.012, n);
+        for (int steps = 1; steps <= n; steps++) {
+            int t[12], count;
+            for (int spacing = SD_SPACING_UNIFORM; spacing <= SD_SPACING_QUAD; spacing++) {
+                ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, (sd_timestep_spacing)spacing, steps, t,
+                                                   &count), SD_OK);
+                ck_assert(count >= steps && count <= n);
+                for (int i = 0; i < count; i++)
+                    ck_assert(t[i] >= 0 && t[i] < n);
+            }
+        }
+        sd_schedule_free(&s, ctx);
+    }
+}
+END_TEST
+
+/* DDIM eq. 12 and 16 by hand, and v and x_0 predictions turned into epsilon. */
+START_TEST(ddim_numbers_follow_the_equations) {
+    sd_schedule s = sd1_schedule();
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.steps = 20;
+    p.eta = 0.7f;
+    p.temperature = 0.9f;
+    sd_run run;
+    ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_OK);
+    ck_assert_int_eq(run.n_steps, 20);
+    double worst = 0;
+    for (int i = 0; i < 20; i++) {
+        double c[SD_METHOD_MAX_COEFS];
+        double a = s.alphas_cumprod[50 * i + 1];
+        double a_prev = s.alphas_cumprod[i ? 50 * i - 49 : 0];
+        double eta = (double)0.7f, temperature = (double)0.9f;
+        double sigma = eta * sqrt((1 - a_prev) / (1 - a) * (1 - a / a_prev));
+        double expected[] = {sqrt(1 / a), -sqrt(1 / a - 1), sqrt(a_prev),
+                             sqrt(1 - a_prev - sigma * sigma), sigma * temperature};
+        run.method->coefs(&run, i, c);
+        ck_assert_int_eq(run.timesteps[i], 50 * i + 1);
+        for (int k = 0; k < 5; k++)
+            worst = fmax(worst, fabs(c[k] / expected[k] - 1));
+    }
+    printf("DDIM's numbers: largest relative error %.3g\n", worst);
+    ck_assert_double_le(worst, 1e-11);
+    sd_run_free(&run);
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+START_TEST(unknown_methods_are_refused) {
+    sd_schedule s = sd1_schedule();
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.method = "no such method";
+    sd_run run;
+    ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_ERROR_ARGUMENT);
+    ck_assert_str_eq(sd_method_at(0)->name, "ddim");
+    ck_assert_ptr_eq(sd_method_find("ddim"), sd_method_at(0));
+    ck_assert_ptr_null(sd_method_at(-1));
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("schedule");
+    TCase *tc = tcase_create("schedule");
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_add_test(tc, alphas_cumprod_are_those_of_diffusers);
+    tcase_add_test(tc, alphas_cumprod_are_float64);
+    tcase_add_test(tc, timesteps_are_those_of_the_original);
+    tcase_add_test(tc, bad_arguments_are_refused);
+    tcase_add_test(tc, small_schedules_work);
+    tcase_add_test(tc, ddim_numbers_follow_the_equations);
+    tcase_add_test(tc, unknown_methods_are_refused);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
