@@ -81,14 +81,15 @@ sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job) {
     return status;
 }
 
-sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, uint64_t *bytes) {
+sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost) {
     sd_exec *e;
     sd_status status = sd_exec_new(model->ctx, model->act, &e);
     if (status)
         return status;
     sd_exec_measure(e);
     fn(e, job);
-    *bytes = sd_exec_abandon(e);
+    cost->flops = e->flops;
+    cost->bytes = sd_exec_abandon(e);
     status = e->status;
     sd_exec_free(e);
     return status;

@@ -68,7 +68,7 @@ sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out);
 const char *sd_sampling_method(int i);
 
-/* memory.c */
+/* estimate.c */
 sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory);
 sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
 

@@ -132,6 +132,7 @@ static void measure(sd_sampler *s) {
     sd_exec_measure(s->e);
     layout(s);
     encode_prompts(s, NULL, NULL);
+    s->e->flops = 0; /* of a step alone */
     s->run.method->step(&s->run, 0);
 }
 
@@ -220,14 +221,15 @@ void sd_sampling_free(sd_sampler *s) {
     sd_model_release(model);
 }
 
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, uint64_t *bytes) {
+sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost) {
     sd_sampler s = {0};
     sd_status status = init(&s, model, params);
     if (!status)
         status = sd_exec_new(model->ctx, model->act, &s.e);
     if (!status) {
         measure(&s);
-        *bytes = sd_exec_abandon(s.e);
+        cost->flops = s.e->flops;
+        cost->bytes = sd_exec_abandon(s.e);
         status = s.e->status;
     }
     sd_exec_free(s.e);

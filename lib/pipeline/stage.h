@@ -15,8 +15,12 @@ void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
 /* Work of one call: run once measured and once for real. */
 typedef void (*sd_stage_fn)(sd_exec *e, void *job);
 sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job);
-/* Only measured: *bytes is what the arena and the scratch memory would take. */
-sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, uint64_t *bytes);
+/* Only measured: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
+typedef struct sd_cost {
+    uint64_t bytes;
+    double flops;
+} sd_cost;
+sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost);
 
 /* --- shapes.c: `dims` has -1 where any size is fine. --- */
 sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
@@ -39,11 +43,11 @@ void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
 
-/* --- estimates, for memory.c --- */
-sd_status sd_text_estimate(sd_model *model, int n, uint64_t *bytes);
-sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes);
-sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes);
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, uint64_t *bytes);
+/* --- estimates, for estimate.c --- */
+sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost);
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
+sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
+sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
 
 /* --- helpers of txt2img.c and img2img.c --- */
 /* Embeddings [1, tokens, width] of both prompts; *uncond stays NULL where guidance is 1. */

@@ -76,9 +76,9 @@ sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
     return status;
 }
 
-sd_status sd_text_estimate(sd_model *model, int n, uint64_t *bytes) {
+sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
     text_job job = {.model = model, .n = n};
-    return sd_execs_estimate(model, encode, &job, bytes);
+    return sd_execs_estimate(model, encode, &job, cost);
 }
 
 /* Row i of embeddings [n, tokens, width] as a tensor of its own. */

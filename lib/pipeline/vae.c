@@ -79,9 +79,9 @@ sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tenso
     return status;
 }
 
-sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes) {
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {
     decode_job job = {.model = model, .n = n, .h = h, .w = w};
-    return sd_execs_estimate(model, decode, &job, bytes);
+    return sd_execs_estimate(model, decode, &job, cost);
 }
 
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **images) {
@@ -215,7 +215,7 @@ sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_t
     return status ? status : encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
 }
 
-sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, uint64_t *bytes) {
+sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {
     encode_job job = {.model = model, .n = n, .h = h, .w = w, .draws = 1};
-    return sd_execs_estimate(model, encode, &job, bytes);
+    return sd_execs_estimate(model, encode, &job, cost);
 }

@@ -1,0 +1,53 @@
+/* What a run takes, before it runs: its networks are measured, not estimated by formulas. */
+#include "pipeline/stage.h"
+
+typedef struct run_cost {
+    sd_cost text, step, decode, encode;
+} run_cost;
+
+static sd_status measure(sd_model *model, const sd_sampler_params *params, int n_texts,
+                         run_cost *cost) {
+    int scale = sd_model_downscale(model);
+    int h = params->height / scale, w = params->width / scale;
+    sd_status status = sd_text_estimate(model, n_texts, &cost->text);
+    if (!status)
+        status = sd_sampling_estimate(model, params, &cost->step);
+    if (!status)
+        status = sd_vae_decode_estimate(model, params->batch, h, w, &cost->decode);
+    if (!status)
+        status = sd_vae_encode_estimate(model, 1, h, w, &cost->encode);
+    return status;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
+    run_cost cost;
+    sd_status status = measure(model, params, 2, &cost);
+    if (status)
+        return status;
+    uint64_t weights = (uint64_t)model->weight_bytes;
+    *memory = (sd_memory){
+        .struct_size = sizeof *memory,
+        .weights = weights,
+        .text = cost.text.bytes,
+        .unet = cost.step.bytes,
+        .decode = cost.decode.bytes,
+        .encode = cost.encode.bytes,
+        .peak = weights + larger(cost.text.bytes, larger(cost.step.bytes, cost.decode.bytes)),
+    };
+    return SD_OK;
+}
+
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work) {
+    run_cost cost;
+    sd_status status = measure(model, params, 1, &cost);
+    if (status)
+        return status;
+    *work = (sd_work){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,
+                      cost.encode.flops};
+    return SD_OK;
+}

@@ -1,0 +1,90 @@
+/* Every allocation of a whole run fails once: each time a status, nothing leaked, nothing crashed. */
+#include "api.h"
+
+typedef struct meter {
+    long count;    /* allocations so far */
+    long fail_at;  /* this one fails; 0: none */
+    long live;     /* blocks not given back */
+} meter;
+
+static void *metered_alloc(void *user, size_t size, size_t alignment) {
+    meter *m = user;
+    if (++m->count == m->fail_at)
+        return NULL;
+    void *p = NULL;
+    if (posix_memalign(&p, alignment < sizeof(void *) ? sizeof(void *) : alignment, size))
+        return NULL;
+    memset(p, 0xa5, size < 4096 ? size : 4096); /* what nobody wrote shows */
+    m->live++;
+    return p;
+}
+
+static void metered_free(void *user, void *ptr, size_t size) {
+    (void)size;
+    ((meter *)user)->live--;
+    free(ptr);
+}
+
+/* Context, model, and a picture from a picture: every stage there is. */
+static sd_status whole_run(meter *m) {
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    params.backend = "cpu";
+    params.n_threads = 1; /* so that one thread counts */
+    params.alloc = metered_alloc;
+    params.free = metered_free;
+    params.alloc_user = m;
+    sd_context *ctx;
+    sd_model *model = NULL;
+    sd_image *init = NULL, *result = NULL;
+    sd_status status = sd_context_new(&params, &ctx);
+    if (status)
+        return status;
+    status = sd_model_load(ctx, tiny_folder(), NULL, &model);
+    if (!status)
+        status = sd_image_new(ctx, 70, 64, 3, NULL, &init);
+    if (!status) {
+        sd_sampler_params sampling = small_run();
+        sampling.steps = 2;
+        sampling.eta = 1;
+        sd_img2img_params img = SD_IMG2IMG_PARAMS_INIT;
+        img.prompt = "a lake";
+        img.init = init;
+        img.sampling = &sampling;
+        status = sd_img2img(model, &img, &result);
+    }
+    if (status)
+        ck_assert_str_ne(sd_last_error(ctx), "");
+    sd_image_free(result);
+    sd_image_free(init);
+    sd_model_free(model);
+    sd_context_free(ctx);
+    return status;
+}
+
+START_TEST(every_allocation_may_fail) {
+    meter all = {0};
+    ck_assert_int_eq(whole_run(&all), SD_OK);
+    ck_assert_int_eq(all.live, 0);
+    /* all of the first and last, and a prime stride between, to stay within seconds */
+    long stride = all.count > 400 ? all.count / 200 | 1 : 1, tried = 0;
+    for (long n = 1; n <= all.count; n += n < 40 || n > all.count - 40 ? 1 : stride) {
+        meter m = {.fail_at = n};
+        sd_status status = whole_run(&m);
+        ck_assert_msg(status == SD_ERROR_MEMORY, "allocation %ld of %ld: %s", n, all.count,
+                      sd_status_string(status));
+        ck_assert_msg(m.live == 0, "allocation %ld of %ld: %ld blocks leaked", n, all.count,
+                      m.live);
+        tried++;
+    }
+    printf("%ld allocations in a run, %ld of them made to fail\n", all.count, tried);
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("allocation");
+    tcase_set_timeout(tests, 0);
+    tcase_add_test(tests, every_allocation_may_fail);
+    Suite *suite = suite_create("allocation");
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}

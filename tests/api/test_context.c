@@ -1,0 +1,203 @@
+/* Contexts, errors, tensors, images: what needs no model. */
+#include "api.h"
+
+START_TEST(versions_agree) {
+    ck_assert_uint_eq(sd_version(), SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 +
+                                        SD_VERSION_PATCH);
+    ck_assert_str_eq(sd_version_string(), "0.1.0");
+    ck_assert_ptr_nonnull(strstr(sd_build_info(), "openblas: "));
+    ck_assert_ptr_nonnull(strchr(sd_build_info(), '\n'));
+}
+END_TEST
+
+START_TEST(every_status_has_a_name) {
+    for (int i = 0; i <= SD_ERROR_INTERNAL; i++)
+        ck_assert_str_ne(sd_status_string((sd_status)i), "unknown status");
+    ck_assert_str_eq(sd_status_string((sd_status)-1), "unknown status");
+    ck_assert_str_eq(sd_status_string((sd_status)1000), "unknown status");
+}
+END_TEST
+
+START_TEST(free_of_null_does_nothing) {
+    sd_context_free(NULL);
+    sd_model_free(NULL);
+    sd_sampler_free(NULL);
+    sd_tensor_free(NULL);
+    sd_image_free(NULL);
+    sd_cancel(NULL);
+}
+END_TEST
+
+START_TEST(null_handles_are_answered) {
+    ck_assert_str_eq(sd_context_device(NULL), "");
+    ck_assert_int_eq(sd_tensor_n_dims(NULL), 0);
+    ck_assert_ptr_null(sd_tensor_dims(NULL));
+    ck_assert_ptr_null(sd_tensor_data(NULL));
+    ck_assert_int_eq(sd_image_width(NULL), 0);
+    ck_assert_ptr_null(sd_image_pixels(NULL));
+    ck_assert_int_eq(sd_sampler_remaining(NULL), 0);
+    ck_assert_ptr_null(sd_model_unexpected(NULL, 0));
+    ck_assert_ptr_null(sd_token_text(NULL, 0));
+    ck_assert(sd_alphas_cumprod(NULL, 0) != sd_alphas_cumprod(NULL, 0));
+    ck_status(NULL, sd_context_new(NULL, NULL), SD_ERROR_ARGUMENT, "out is NULL");
+    ck_status(NULL, sd_image_save(NULL, "x.png", NULL), SD_ERROR_ARGUMENT, "image is NULL");
+}
+END_TEST
+
+START_TEST(bad_context_parameters_are_named) {
+    sd_context *ctx = (sd_context *)&ctx;
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    p.n_threads = -1;
+    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "n_threads is -1");
+    ck_assert_ptr_null(ctx);
+    p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
+    p.struct_size = 3;
+    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "struct_size is 3");
+    p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
+    p.log_level = (sd_log_level)9;
+    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "log_level is 9");
+    p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
+    p.free = (sd_free_fn)(void (*)(void))abort;
+    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "alloc and free");
+    static const char *const bad_names[] = {"", ":1", "cpu:", "cpu:x", "cpu:-1", "../evil",
+                                            "a/b", "no.such"};
+    for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
+        p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
+        p.backend = bad_names[i];
+        ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "backend '");
+    }
+    p.backend = "nosuch";
+    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_BACKEND, "libsd-nosuch.so");
+    p.backend = "cpu:99";
+    ck_assert_int_ne(sd_context_new(&p, &ctx), SD_OK);
+}
+END_TEST
+
+START_TEST(an_older_struct_is_enough) {
+    /* as a program that was compiled when the struct ended after n_threads */
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    p.backend = "reference";
+    p.n_threads = 1;
+    p.struct_size = offsetof(sd_context_params, alloc);
+    p.log_level = (sd_log_level)77; /* beyond the end: must not be read */
+    sd_context *ctx;
+    ck_ok(NULL, sd_context_new(&p, &ctx));
+    ck_assert_ptr_nonnull(strstr(sd_context_device(ctx), "reference"));
+    sd_context_free(ctx);
+}
+END_TEST
+
+START_TEST(errors_belong_to_their_context) {
+    sd_context *a = open_context(1), *b = open_context(1);
+    ck_assert_str_eq(sd_last_error(a), "");
+    sd_image *image;
+    ck_status(a, sd_image_load(a, "/nonexistent/a.png", &image), SD_ERROR_IO, "/nonexistent/a.png");
+    ck_assert_str_eq(sd_last_error(b), "");
+    ck_status(b, sd_image_load(b, "/nonexistent/b.png", &image), SD_ERROR_IO, "/nonexistent/b.png");
+    ck_assert_ptr_nonnull(strstr(sd_last_error(a), "/nonexistent/a.png"));
+    sd_context_free(a);
+    sd_context_free(b);
+}
+END_TEST
+
+START_TEST(handles_keep_their_context) {
+    sd_context *ctx = open_context(2);
+    const int64_t dims[] = {2, 3};
+    const float values[] = {1, 2, 3, 4, 5, 6};
+    sd_tensor *t;
+    ck_ok(ctx, sd_tensor_new(ctx, 2, dims, values, &t));
+    sd_image *image;
+    ck_ok(ctx, sd_image_new(ctx, 4, 5, 3, NULL, &image));
+    sd_context_free(ctx);
+    ck_assert_int_eq(sd_tensor_n_elements(t), 6);
+    ck_assert_mem_eq(sd_tensor_data(t), values, sizeof values);
+    ck_assert_int_eq(sd_image_pixels(image)[59], 0);
+    sd_tensor_free(t);
+    sd_image_free(image);
+}
+END_TEST
+
+START_TEST(bad_shapes_are_refused) {
+    sd_context *ctx = open_context(1);
+    sd_tensor *t;
+    const int64_t zero[] = {2, 0}, negative[] = {-1}, huge[] = {1 << 30, 1 << 30, 1 << 30};
+    ck_status(ctx, sd_tensor_new(ctx, 2, zero, NULL, &t), SD_ERROR_ARGUMENT, "[2, 0]");
+    ck_assert_ptr_null(t);
+    ck_status(ctx, sd_tensor_new(ctx, 1, negative, NULL, &t), SD_ERROR_ARGUMENT, "[-1]");
+    ck_status(ctx, sd_tensor_new(ctx, 3, huge, NULL, &t), SD_ERROR_ARGUMENT, "dimensions");
+    ck_status(ctx, sd_tensor_new(ctx, 0, zero, NULL, &t), SD_ERROR_ARGUMENT, "0 dimensions");
+    ck_status(ctx, sd_tensor_new(ctx, 1, NULL, NULL, &t), SD_ERROR_ARGUMENT, "dims is NULL");
+    sd_image *image;
+    ck_status(ctx, sd_image_new(ctx, 0, 5, 3, NULL, &image), SD_ERROR_ARGUMENT, "0 x 5");
+    ck_status(ctx, sd_image_new(ctx, 5, 5, 2, NULL, &image), SD_ERROR_ARGUMENT, "2 channels");
+    sd_context_free(ctx);
+}
+END_TEST
+
+START_TEST(images_go_to_tensors_and_back) {
+    sd_context *ctx = open_context(1);
+    uint8_t pixels[4 * 3 * 3];
+    for (size_t i = 0; i < sizeof pixels; i++)
+        pixels[i] = (uint8_t)(i * 7);
+    sd_image *image, *back, *saved;
+    sd_tensor *t;
+    ck_ok(ctx, sd_image_new(ctx, 4, 3, 3, pixels, &image));
+    ck_ok(ctx, sd_image_to_tensor(image, &t));
+    ck_assert_int_eq(sd_tensor_n_dims(t), 4);
+    ck_assert_int_eq(sd_tensor_dims(t)[2], 3);
+    ck_assert_int_eq(sd_tensor_dims(t)[3], 4);
+    ck_ok(ctx, sd_image_from_tensor(t, 0, &back));
+    ck_assert_mem_eq(sd_image_pixels(back), pixels, sizeof pixels);
+    ck_status(ctx, sd_image_from_tensor(t, 1, &saved), SD_ERROR_ARGUMENT, "1");
+    const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    char path[512];
+    snprintf(path, sizeof path, "%s/libsd-test-%p.png", dir, (void *)image);
+    ck_ok(ctx, sd_image_save(image, path, "a prompt\nSteps: 20"));
+    ck_ok(ctx, sd_image_load(ctx, path, &saved));
+    ck_assert_mem_eq(sd_image_pixels(saved), pixels, sizeof pixels);
+    remove(path);
+    ck_status(ctx, sd_image_save(image, "/nonexistent/dir/x.png", NULL), SD_ERROR_IO,
+              "/nonexistent/dir/x.png");
+    sd_image_free(image);
+    sd_image_free(back);
+    sd_image_free(saved);
+    sd_tensor_free(t);
+    sd_context_free(ctx);
+}
+END_TEST
+
+START_TEST(hostile_floats_become_pixels) {
+    sd_context *ctx = open_context(1);
+    const int64_t dims[] = {1, 3, 1, 2};
+    const float values[] = {0.0f / 1.0f, 1e30f, -1e30f, (float)(1e308 * 10), (float)-(1e308 * 10), 0};
+    sd_tensor *t;
+    ck_ok(ctx, sd_tensor_new(ctx, 4, dims, values, &t));
+    sd_tensor_data(t)[0] = sd_tensor_data(t)[3] - sd_tensor_data(t)[3]; /* inf - inf is NaN */
+    sd_image *image;
+    ck_ok(ctx, sd_image_from_tensor(t, 0, &image));
+    const uint8_t expected[] = {0, 0, 0, 255, 255, 128};
+    ck_assert_mem_eq(sd_image_pixels(image), expected, sizeof expected);
+    sd_image_free(image);
+    sd_tensor_free(t);
+    sd_context_free(ctx);
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("context");
+    tcase_set_timeout(tests, 0);
+    tcase_add_test(tests, versions_agree);
+    tcase_add_test(tests, every_status_has_a_name);
+    tcase_add_test(tests, free_of_null_does_nothing);
+    tcase_add_test(tests, null_handles_are_answered);
+    tcase_add_test(tests, bad_context_parameters_are_named);
+    tcase_add_test(tests, an_older_struct_is_enough);
+    tcase_add_test(tests, errors_belong_to_their_context);
+    tcase_add_test(tests, handles_keep_their_context);
+    tcase_add_test(tests, bad_shapes_are_refused);
+    tcase_add_test(tests, images_go_to_tensors_and_back);
+    tcase_add_test(tests, hostile_floats_become_pixels);
+    Suite *suite = suite_create("context");
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
