@@ -1,4 +1,5 @@
 /* Versions, statuses, errors: section 1 of sd.h. */
+#include "api/build_info.h"
 #include "core/context.h"
 
 #define TEXT(x) #x
