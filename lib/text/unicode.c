@@ -196,9 +196,13 @@ static sd_status order_marks(const sd_context *ctx, int32_t *marks, size_t n) {
     return SD_OK;
 }
 
+static bool is_barrier(int32_t c) {
+    return c >= barriers[0].first && in_ranges(c, barriers, SD_COUNT(barriers));
+}
+
 /* NFC of decomposed text without a barrier but at its start; *n shrinks. */
 static sd_status compose(const sd_context *ctx, int32_t *c, size_t *n) {
-    for (size_t i = 0; i < *n;) {
+    for (size_t i = is_barrier(c[0]); i < *n;) {
         size_t first = i;
         while (i < *n && combining_class(c[i]) != 0)
             i++;
@@ -223,8 +227,7 @@ static sd_status compose_parts(const sd_context *ctx, sd_code_points *t) {
     size_t kept = 0;
     for (size_t i = 0; i < t->n;) {
         size_t end = i + 1;
-        while (end < t->n && (t->at[end] < barriers[0].first ||
-                              !in_ranges(t->at[end], barriers, SD_COUNT(barriers))))
+        while (end < t->n && !is_barrier(t->at[end]))
             end++;
         size_t n = end - i;
         sd_status status = compose(ctx, t->at + i, &n);
