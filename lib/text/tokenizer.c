@@ -30,7 +30,8 @@ static void put_id(encoder *e, int32_t id) {
 
 /* Code points [first, end) are one word. */
 static sd_status put_word(encoder *e, size_t first, size_t end) {
-    sd_status status = sd_text_reserve(e->t->ctx, &e->word, &e->word_capacity, 4 * (end - first), 1);
+    sd_status status =
+        sd_text_reserve(e->t->ctx, &e->word, &e->word_capacity, 4 * (end - first), 1);
     if (status)
         return status;
     size_t n = 0;

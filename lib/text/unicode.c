@@ -130,9 +130,9 @@ static int32_t next_code_point(const uint8_t *s, size_t n, size_t *position) {
     uint8_t b = s[(*position)++];
     if (b < 0x80)
         return b;
-    int rest = b >= 0xC2 && b <= 0xDF ? 1 : b >= 0xE0 && b <= 0xEF ? 2 : b >= 0xF0 && b <= 0xF4 ? 3 : 0;
-    if (!rest)
+    if (b < 0xC2 || b > 0xF4)
         return 0xFFFD;
+    int rest = b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
     uint8_t low = b == 0xE0 ? 0xA0 : b == 0xF0 ? 0x90 : 0x80;
     uint8_t high = b == 0xED ? 0x9F : b == 0xF4 ? 0x8F : 0xBF;
     int32_t c = b & (0x3F >> rest);

@@ -86,7 +86,8 @@ static sd_status make_merges(sd_tokenizer *t, size_t n_merges) {
 
 /* Adds a token that is not there yet under an id that is free. */
 static sd_status add_token(sd_tokenizer *t, int32_t id, const char *token, size_t n) {
-    sd_status status = sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
+    sd_status status =
+        sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
     if (!status)
         status = sd_text_reserve(t->ctx, &t->offset, &t->offset_capacity, (size_t)id + 1,
                                  sizeof *t->offset);
@@ -151,8 +152,9 @@ static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *
                        "%s: the id of token \"%.60s\" is not a whole number from 0 to %d", name,
                        token, MAX_IDS - 1);
     if (sd_tokenizer_text(t, (int32_t)id))
-        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: tokens \"%.60s\" and \"%.60s\" both have id %d",
-                       name, sd_tokenizer_text(t, (int32_t)id), token, (int)id);
+        return sd_fail(t->ctx, SD_ERROR_FORMAT,
+                       "%s: tokens \"%.60s\" and \"%.60s\" both have id %d", name,
+                       sd_tokenizer_text(t, (int32_t)id), token, (int)id);
     return add_token(t, (int32_t)id, token, strlen(token));
 }
 
