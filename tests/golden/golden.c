@@ -116,7 +116,7 @@ int golden_main(const char *name, const golden_test *tests, int n_tests) {
     TCase *tc = tcase_create(name);
     tcase_set_timeout(tc, 600);
     for (int i = 0; i < n_tests; i++)
-        tcase_add_loop_test(tc, tests[i].test, 0, tests[i].n);
+        tcase_add_loop_test(tc, tests[i].test, tests[i].first, tests[i].end);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -19,7 +19,7 @@ typedef struct golden_setup {
     const char *model; /* environment variable that has the path */
 } golden_setup;
 
-/* Every backend, and both layouts. */
+/* Every backend, and both layouts. The first is "reference", which takes its time. */
 extern const golden_setup golden_setups[];
 extern const int n_golden_setups;
 
@@ -58,7 +58,7 @@ sd_sampler_params golden_params(int batch);
 /* Runs a suite of one case; returns what main returns. */
 typedef struct golden_test {
     const TTest *test;
-    int n; /* times in a loop */
+    int first, end; /* of the loop */
 } golden_test;
 int golden_main(const char *name, const golden_test *tests, int n_tests);
 

@@ -118,8 +118,8 @@ START_TEST(noise) {
 END_TEST
 
 int main(void) {
-    const golden_test tests[] = {{tokens, n_golden_setups},     {text, n_golden_setups},
-                                 {unet, n_golden_setups},       {vae_encode, n_golden_setups},
-                                 {vae_decode, n_golden_setups}, {noise, 1}};
+    const golden_test tests[] = {{tokens, 0, n_golden_setups},     {text, 0, n_golden_setups},
+                                 {unet, 0, n_golden_setups},       {vae_encode, 0, n_golden_setups},
+                                 {vae_decode, 0, n_golden_setups}, {noise, 0, 1}};
     return golden_main("golden modules", tests, sizeof(tests) / sizeof(tests[0]));
 }

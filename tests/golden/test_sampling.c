@@ -200,8 +200,10 @@ START_TEST(img2img) {
 END_TEST
 
 int main(void) {
-    const golden_test tests[] = {{ddim, 2 * n_golden_setups}, {step_by_step, 2 * n_golden_setups},
-                                 {unguided, n_golden_setups}, {img2img_stages, n_golden_setups},
-                                 {txt2img, n_golden_setups},  {img2img, n_golden_setups}};
+    /* On the reference backend the two shortest runs. */
+    const golden_test tests[] = {
+        {ddim, 2, 2 * n_golden_setups}, {step_by_step, 2, 2 * n_golden_setups},
+        {unguided, 0, n_golden_setups}, {img2img_stages, 0, n_golden_setups},
+        {txt2img, 1, n_golden_setups},  {img2img, 1, n_golden_setups}};
     return golden_main("golden sampling", tests, sizeof(tests) / sizeof(tests[0]));
 }
