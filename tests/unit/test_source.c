@@ -1,0 +1,372 @@
+/* The sizes of models, from config files and from shapes. Broken files are in tests/fault. */
+#include "io/source.h"
+
+#include "../tools/counting.h"
+#include "../tools/files.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static counting counts;
+static sd_context *ctx;
+static long live_at_start;
+static char dir[FILES_PATH];
+
+static void setup(void) {
+    ctx = counting_context(&counts);
+    ck_assert_ptr_nonnull(ctx);
+    live_at_start = counts.live;
+    files_make_temp(dir);
+}
+
+static void teardown(void) {
+    files_remove_tree(dir);
+    ck_assert_int_eq(counts.live, live_at_start);
+    sd_context_release(ctx);
+}
+
+static sd_source *open_source(const char *path) {
+    sd_source *s;
+    ck_assert_msg(sd_source_open(ctx, path, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+    return s;
+}
+
+static void check_fails(const char *path, sd_status status, const char *part) {
+    sd_source *s;
+    ck_assert_int_eq(sd_source_open(ctx, path, &s), status);
+    ck_assert_ptr_null(s);
+    ck_assert_msg(strstr(sd_error_get(ctx->id), part), "'%s' is not in: %s", part,
+                  sd_error_get(ctx->id));
+}
+
+static void check_ints(const int *values, const int *expected, int n) {
+    for (int i = 0; i < n; i++)
+        ck_assert_int_eq(values[i], expected[i]);
+}
+
+/* What both tiny models have. */
+static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
+    const sd_text_config *t = &s->text;
+    ck_assert(t->vocab_size == 100 && t->width == 128 && t->layers == 2 && t->heads == 2);
+    ck_assert(t->mlp_width == 512 && t->tokens == 77 && t->act == SD_TEXT_QUICK_GELU);
+    ck_assert(fabsf(t->eps - 1e-5f) < 1e-9f);
+    ck_assert(t->bos == 98 && t->eos == 99 && t->pad == 99);
+    const sd_unet_config *u = &s->unet;
+    ck_assert(u->in_channels == 4 && u->out_channels == 4 && u->model_channels == 32);
+    ck_assert_int_eq(u->n_levels, 3);
+    check_ints(u->channels, (const int[]){32, 64, 64}, 3);
+    check_ints(u->heads, (const int[]){unet_heads, unet_heads, unet_heads}, 3);
+    ck_assert(u->attention[0] && u->attention[1] && !u->attention[2] && u->mid_attention);
+    ck_assert(u->res_blocks == 2 && u->transformer_depth == 1 && u->context_dim == 128);
+    ck_assert(u->norm_groups == 32 && fabsf(u->norm_eps - 1e-5f) < 1e-9f);
+    ck_assert(!u->linear_projection && u->sample_size == sample_size);
+    const sd_vae_config *v = &s->vae;
+    ck_assert(v->in_channels == 3 && v->out_channels == 3 && v->n_levels == 2);
+    check_ints(v->channels, (const int[]){32, 64}, 2);
+    ck_assert(v->res_blocks == 1 && v->latent_channels == 4 && v->norm_groups == 32);
+    ck_assert(v->scaling_factor == 0.18215 && v->shift_factor == 0.0);
+    ck_assert(v->mid_attention && v->quant_conv && v->post_quant_conv);
+    const sd_schedule_config *c = &s->schedule;
+    ck_assert(c->beta_schedule == SD_BETA_SCALED_LINEAR && c->prediction == SD_PREDICT_EPSILON);
+    ck_assert(c->beta_start == 0.00085 && c->beta_end == 0.012 && c->train_timesteps == 1000);
+}
+
+START_TEST(reads_a_diffusers_folder) {
+    files_make_tiny_diffusers(dir);
+    sd_source *s = open_source(dir);
+    check_tiny(s, 4, 16);
+    ck_assert_int_eq(s->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_str_eq(s->family, "Stable Diffusion 1.x");
+    ck_assert_str_eq(s->path, dir);
+    ck_assert_str_eq(s->directory, dir);
+    ck_assert_ptr_null(s->tokenizer_dir);
+    ck_assert_int_eq(s->n_files, 3);
+    ck_assert_str_eq(s->text_weights.prefix, "text_model.");
+    ck_assert_str_eq(s->unet_weights.prefix, "");
+    ck_assert_str_eq(s->vae_weights.prefix, "");
+    ck_assert_ptr_nonnull(sd_weights_find(s->unet_weights.weights, "conv_in.weight"));
+    ck_assert_ptr_nonnull(sd_weights_find(s->vae_weights.weights, "encoder.conv_in.weight"));
+    sd_source_close(s);
+}
+END_TEST
+
+START_TEST(reads_an_original_checkpoint) {
+    safetensors *t = safetensors_tiny_original();
+    const char *path = files_path(dir, "model.safetensors");
+    safetensors_save(t, path);
+    sd_source *s = open_source(path);
+    check_tiny(s, 8, 64);
+    ck_assert_int_eq(s->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_str_eq(s->family, "Stable Diffusion 1.x");
+    ck_assert_str_eq(s->directory, dir);
+    ck_assert_int_eq(s->n_files, 1);
+    ck_assert_str_eq(s->unet_weights.prefix, "model.diffusion_model.");
+    ck_assert_str_eq(s->vae_weights.prefix, "first_stage_model.");
+    ck_assert_str_eq(s->text_weights.prefix, "cond_stage_model.transformer.text_model.");
+    ck_assert(s->text_weights.weights == s->files[0] && s->vae_weights.weights == s->files[0]);
+    sd_source_close(s);
+
+    safetensors_metadata(t, "sd.unet_heads", "[2, 4, 8]");
+    safetensors_metadata(t, "sd.text_heads", "4");
+    safetensors_metadata(t, "sd.sample_size", "8");
+    safetensors_metadata(t, "sd.scaling_factor", "0.5");
+    safetensors_save(t, path);
+    safetensors_free(t);
+    s = open_source(path);
+    check_ints(s->unet.heads, (const int[]){2, 4, 8}, 3);
+    ck_assert(s->text.heads == 4 && s->unet.sample_size == 8 && s->vae.scaling_factor == 0.5);
+    sd_source_close(s);
+}
+END_TEST
+
+/* All numbers of SD 1.x, by the shapes of the released file (zeros, on no disk space). */
+START_TEST(infers_stable_diffusion_1) {
+    static const char *const blocks[][2] = {{"320", "320"}, {"320", "320"}, {"op", "320"},
+                                            {"640", "320"}, {"640", "640"}, {"op", "640"},
+                                            {"1280", "640"}, {"1280", "1280"}, {"op", "1280"},
+                                            {"1280", "1280"}, {"1280", "1280"}};
+    safetensors *t = safetensors_new();
+    char name[128], shape[64];
+    safetensors_add(t, "model.diffusion_model.input_blocks.0.0.weight", "F16", "[320, 4, 3, 3]");
+    for (int i = 0; i < 11; i++) {
+        const char *out = blocks[i][0], *in = blocks[i][1];
+        bool op = strcmp(out, "op") == 0;
+        snprintf(name, sizeof name, "model.diffusion_model.input_blocks.%d.0.%s.weight", i + 1,
+                 op ? "op" : "in_layers.2");
+        snprintf(shape, sizeof shape, "[%s, %s, 3, 3]", op ? in : out, in);
+        safetensors_add(t, name, "F16", shape);
+        if (op || i > 8)
+            continue;
+        snprintf(name, sizeof name, "model.diffusion_model.input_blocks.%d.1.transformer_blocks.0."
+                                    "attn2.to_k.weight", i + 1);
+        snprintf(shape, sizeof shape, "[%s, 768]", out);
+        safetensors_add(t, name, "F16", shape);
+    }
+    safetensors_add(t, "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+                    "F16", "[1280, 768]");
+    safetensors_add(t, "model.diffusion_model.out.2.weight", "F16", "[4, 320, 3, 3]");
+    safetensors_add(t, "first_stage_model.encoder.conv_in.weight", "F16", "[128, 3, 3, 3]");
+    for (int i = 0; i < 8; i++) {
+        static const int channels[] = {128, 256, 512, 512};
+        snprintf(name, sizeof name, "first_stage_model.encoder.down.%d.block.%d.conv1.weight", i / 2,
+                 i % 2);
+        snprintf(shape, sizeof shape, "[%d, 128, 3, 3]", channels[i / 2]);
+        safetensors_add(t, name, "F16", shape);
+    }
+    safetensors_add(t, "first_stage_model.encoder.mid.attn_1.q.weight", "F16", "[512, 512, 1, 1]");
+    safetensors_add(t, "first_stage_model.quant_conv.weight", "F16", "[8, 8, 1, 1]");
+    safetensors_add(t, "first_stage_model.decoder.conv_in.weight", "F16", "[512, 4, 3, 3]");
+    safetensors_add(t, "first_stage_model.decoder.conv_out.weight", "F16", "[3, 128, 3, 3]");
+    for (int i = 0; i < 12; i++) {
+        snprintf(name, sizeof name, "cond_stage_model.transformer.encoder.layers.%d.mlp.fc1.weight",
+                 i);
+        safetensors_add(t, name, "F16", "[3072, 768]");
+    }
+    safetensors_add(t, "cond_stage_model.transformer.embeddings.token_embedding.weight", "F16",
+                    "[49408, 768]");
+    safetensors_add(t, "cond_stage_model.transformer.embeddings.position_embedding.weight", "F16",
+                    "[77, 768]");
+    const char *path = files_path(dir, "v1-5.safetensors");
+    safetensors_save(t, path);
+    safetensors_free(t);
+
+    sd_source *s = open_source(path);
+    check_ints(s->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
+    check_ints(s->unet.heads, (const int[]){8, 8, 8, 8}, 4);
+    ck_assert(s->unet.n_levels == 4 && s->unet.res_blocks == 2 && s->unet.context_dim == 768);
+    ck_assert(s->unet.attention[2] && !s->unet.attention[3]);
+    check_ints(s->vae.channels, (const int[]){128, 256, 512, 512}, 4);
+    ck_assert(s->vae.n_levels == 4 && s->vae.res_blocks == 2);
+    ck_assert(s->text.vocab_size == 49408 && s->text.width == 768 && s->text.layers == 12);
+    ck_assert(s->text.heads == 12 && s->text.mlp_width == 3072);
+    ck_assert(s->text.bos == 49406 && s->text.eos == 49407 && s->text.pad == 49407);
+    ck_assert_str_eq(s->text_weights.prefix, "cond_stage_model.transformer."); /* no text_model. */
+    sd_source_close(s);
+}
+END_TEST
+
+START_TEST(takes_the_defaults_of_diffusers) {
+    files_make_tiny_diffusers(dir);
+    files_write_text(files_path(dir, "unet/config.json"),
+                     "{\"cross_attention_dim\": 512, \"sample_size\": null}");
+    files_write_text(files_path(dir, "vae/config.json"), "{}");
+    files_write_text(files_path(dir, "text_encoder/config.json"), "{}");
+    files_write_text(files_path(dir, "scheduler/scheduler_config.json"), "{}");
+    sd_source *s = open_source(dir);
+    check_ints(s->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
+    check_ints(s->unet.heads, (const int[]){8, 8, 8, 8}, 4);
+    ck_assert(s->unet.attention[2] && !s->unet.attention[3] && s->unet.sample_size == 64);
+    ck_assert(s->vae.n_levels == 1 && s->vae.channels[0] == 64 && s->vae.res_blocks == 1);
+    ck_assert(s->text.width == 512 && s->text.heads == 8 && s->text.mlp_width == 2048);
+    ck_assert(s->text.bos == 49406 && s->text.eos == 49407);
+    ck_assert(s->schedule.beta_schedule == SD_BETA_LINEAR);
+    ck_assert(s->schedule.beta_start == 0.0001 && s->schedule.beta_end == 0.02);
+    sd_source_close(s);
+}
+END_TEST
+
+START_TEST(reads_stable_diffusion_2_settings) {
+    files_make_tiny_diffusers(dir);
+    files_write_json(files_path(dir, "unet/config.json"), tiny_unet_config,
+                     "{\"attention_head_dim\": [2, 4, 8], \"use_linear_projection\": true, "
+                     "\"sample_size\": [24, 24], \"layers_per_block\": [2, 2, 2], "
+                     "\"transformer_layers_per_block\": [1, 1, 1], \"upcast_attention\": true, "
+                     "\"only_cross_attention\": [false, false, false], \"norm_eps\": 1e-6, "
+                     "\"mid_block_scale_factor\": 1.0}");
+    files_write_json(files_path(dir, "vae/config.json"), tiny_vae_config,
+                     "{\"scaling_factor\": 0.5, \"shift_factor\": 0.25, \"use_quant_conv\": false, "
+                     "\"use_post_quant_conv\": false, \"mid_block_add_attention\": false, "
+                     "\"norm_num_groups\": 16, \"force_upcast\": true}");
+    files_write_json(files_path(dir, "text_encoder/config.json"), tiny_text_config,
+                     "{\"hidden_act\": \"gelu\", \"max_position_embeddings\": 50, "
+                     "\"layer_norm_eps\": 1e-6, \"bos_token_id\": 11, \"eos_token_id\": 12}");
+    files_write_json(files_path(dir, "scheduler/scheduler_config.json"), tiny_scheduler_config,
+                     "{\"prediction_type\": \"v_prediction\", \"beta_schedule\": "
+                     "\"squaredcos_cap_v2\", \"num_train_timesteps\": 500}");
+    files_write_text(files_path(dir, "tokenizer/special_tokens_map.json"),
+                     "{\"pad_token\": \"!\"}");
+    sd_source *s = open_source(dir);
+    ck_assert_str_eq(s->family, "Stable Diffusion 2.x");
+    ck_assert_str_eq(s->tokenizer_dir, files_path(dir, "tokenizer"));
+    check_ints(s->unet.heads, (const int[]){2, 4, 8}, 3);
+    ck_assert(s->unet.linear_projection && s->unet.sample_size == 24);
+    ck_assert(fabsf(s->unet.norm_eps - 1e-6f) < 1e-10f);
+    ck_assert(s->vae.scaling_factor == 0.5 && s->vae.shift_factor == 0.25);
+    ck_assert(!s->vae.quant_conv && !s->vae.post_quant_conv && !s->vae.mid_attention);
+    ck_assert_int_eq(s->vae.norm_groups, 16);
+    ck_assert(s->text.act == SD_TEXT_GELU && s->text.tokens == 50);
+    ck_assert(s->text.bos == 11 && s->text.eos == 12 && s->text.pad == 0);
+    ck_assert(s->schedule.prediction == SD_PREDICT_V);
+    ck_assert(s->schedule.beta_schedule == SD_BETA_COSINE && s->schedule.train_timesteps == 500);
+    sd_source_close(s);
+}
+END_TEST
+
+START_TEST(finds_the_padding_token) {
+    static const struct {
+        const char *map, *config;
+        int pad;
+    } rows[] = {
+        {"{\"pad_token\": \"<|endoftext|>\"}", NULL, 99},
+        {"{\"pad_token\": {\"content\": \"!\", \"lstrip\": false}}", NULL, 0},
+        {"{}", "{\"pad_token\": \"!\"}", 0},
+        {"{\"pad_token\": \"<|endoftext|>\"}", "{\"pad_token\": \"!\"}", 99},
+        {NULL, "{\"pad_token\": \"[PAD]\"}", 42},
+        {NULL, "{\"pad_token\": null}", 99},
+    };
+    files_make_tiny_diffusers(dir);
+    files_write_text(files_path(dir, "tokenizer/vocab.json"), "{\"a\": 1, \"[PAD]\": 42}");
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        const char *map = files_path(dir, "tokenizer/special_tokens_map.json");
+        const char *config = files_path(dir, "tokenizer/tokenizer_config.json");
+        remove(map);
+        remove(config);
+        if (rows[i].map)
+            files_write_text(map, rows[i].map);
+        if (rows[i].config)
+            files_write_text(config, rows[i].config);
+        sd_source *s = open_source(dir);
+        ck_assert_int_eq(s->text.pad, rows[i].pad);
+        sd_source_close(s);
+    }
+}
+END_TEST
+
+/* transformers 5 leaves "text_model." out; files may be sharded or of a variant. */
+START_TEST(finds_weights_by_any_name) {
+    static const char *const names[] = {"model.fp16.safetensors", "model.safetensors.index.json",
+                                        "model.safetensors.index.fp16.json",
+                                        "model.fp16.safetensors.index.json"};
+    files_make_tiny_diffusers(dir);
+    remove(files_path(dir, "text_encoder/model.safetensors"));
+    for (size_t i = 0; i < SD_COUNT(names); i++) {
+        bool index = strstr(names[i], "index") != NULL;
+        safetensors *t = safetensors_new();
+        safetensors_add(t, "embeddings.token_embedding.weight", "F32", "[1]");
+        char name[96];
+        snprintf(name, sizeof name, "text_encoder/%s", names[i]);
+        const char *path = files_path(dir, name);
+        safetensors_save(t, index ? files_path(dir, "text_encoder/shard.safetensors") : path);
+        safetensors_free(t);
+        if (index)
+            files_write_text(path, "{\"weight_map\": {\"embeddings.token_embedding.weight\": "
+                                   "\"shard.safetensors\"}}");
+        sd_source *s = open_source(dir);
+        ck_assert_str_eq(s->text_weights.prefix, "");
+        ck_assert_uint_eq(sd_weights_count(s->text_weights.weights), 1);
+        sd_source_close(s);
+        remove(path);
+    }
+}
+END_TEST
+
+START_TEST(says_what_is_missing) {
+    static const char *const parts[] = {"model_index.json", "unet/config.json", "vae/config.json",
+                                        "text_encoder/config.json",
+                                        "scheduler/scheduler_config.json"};
+    for (size_t i = 0; i < SD_COUNT(parts); i++) {
+        files_make_tiny_diffusers(dir);
+        remove(files_path(dir, parts[i]));
+        check_fails(dir, SD_ERROR_IO, parts[i]);
+    }
+    static const char *const weights[] = {"unet/diffusion_pytorch_model", "text_encoder/model",
+                                          "vae/diffusion_pytorch_model"};
+    for (size_t i = 0; i < SD_COUNT(weights); i++) {
+        char name[64];
+        files_make_tiny_diffusers(dir);
+        snprintf(name, sizeof name, "%s.safetensors", weights[i]);
+        remove(files_path(dir, name));
+        check_fails(dir, SD_ERROR_IO, "no weights");
+        snprintf(name, sizeof name, "%s.bin", weights[i]);
+        files_write_text(files_path(dir, name), "pickle");
+        check_fails(dir, SD_ERROR_UNSUPPORTED, "pickles");
+        remove(files_path(dir, name));
+    }
+    check_fails(files_path(dir, "nothing"), SD_ERROR_IO, "nothing: cannot open");
+}
+END_TEST
+
+START_TEST(opens_only_the_files) {
+    sd_weights *files[3];
+    int n = -1;
+    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_ERROR_IO);
+    ck_assert_int_eq(n, 0);
+    files_make_tiny_diffusers(dir);
+    remove(files_path(dir, "model_index.json"));
+    remove(files_path(dir, "unet/diffusion_pytorch_model.safetensors"));
+    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_OK);
+    ck_assert_int_eq(n, 2);
+    for (int i = 0; i < n; i++)
+        sd_weights_close(files[i]);
+    files_write_text(files_path(dir, "vae/diffusion_pytorch_model.safetensors"), "{}");
+    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_ERROR_FORMAT);
+    ck_assert_int_eq(n, 0);
+    const char *file = files_path(dir, "text_encoder/model.safetensors");
+    ck_assert_int_eq(sd_source_open_files(ctx, file, files, &n), SD_OK);
+    ck_assert_int_eq(n, 1);
+    sd_weights_close(files[0]);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("source");
+    TCase *tcase = tcase_create("source");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, reads_a_diffusers_folder);
+    tcase_add_test(tcase, reads_an_original_checkpoint);
+    tcase_add_test(tcase, infers_stable_diffusion_1);
+    tcase_add_test(tcase, takes_the_defaults_of_diffusers);
+    tcase_add_test(tcase, reads_stable_diffusion_2_settings);
+    tcase_add_test(tcase, finds_the_padding_token);
+    tcase_add_test(tcase, finds_weights_by_any_name);
+    tcase_add_test(tcase, says_what_is_missing);
+    tcase_add_test(tcase, opens_only_the_files);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
