@@ -1,0 +1,266 @@
+/* The tensors that an SD 1.5-size model asks for: how many, their names and their shapes. */
+#include "core/tensor.h"
+#include "model/names.h"
+#include "model/networks.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_NAMES 2048
+
+static const sd_source sd15 = {
+    .layout = SD_LAYOUT_ORIGINAL,
+    .path = "sd15",
+    .text = {.vocab_size = 49408,
+             .width = 768,
+             .layers = 12,
+             .heads = 12,
+             .mlp_width = 3072,
+             .tokens = 77,
+             .eps = 1e-5f},
+    .unet = {.in_channels = 4,
+             .out_channels = 4,
+             .model_channels = 320,
+             .n_levels = 4,
+             .channels = {320, 640, 1280, 1280},
+             .res_blocks = 2,
+             .attention = {true, true, true, false},
+             .mid_attention = true,
+             .heads = {8, 8, 8, 8},
+             .transformer_depth = 1,
+             .context_dim = 768,
+             .norm_groups = 32,
+             .norm_eps = 1e-5f},
+    .vae = {.in_channels = 3,
+            .out_channels = 3,
+            .n_levels = 4,
+            .channels = {128, 256, 512, 512},
+            .res_blocks = 2,
+            .latent_channels = 4,
+            .norm_groups = 32,
+            .mid_attention = true,
+            .quant_conv = true,
+            .post_quant_conv = true},
+    .text_weights = {.prefix = "cond_stage_model.transformer.text_model."},
+    .unet_weights = {.prefix = "model.diffusion_model."},
+    .vae_weights = {.prefix = "first_stage_model."},
+};
+
+typedef struct names {
+    int n;
+    int64_t parameters;
+    char *rows[MAX_NAMES]; /* "name<tab>1,2,3" */
+} names;
+
+static void add_row(names *all, const char *name, int n_dims, const int64_t *dims) {
+    char row[512];
+    int used = snprintf(row, sizeof row, "%s", name);
+    int64_t elements = 1;
+    for (int i = 0; i < n_dims; i++) {
+        used += snprintf(row + used, sizeof row - (size_t)used, "%c%lld", i ? ',' : '\t',
+                         (long long)dims[i]);
+        elements *= dims[i];
+    }
+    ck_assert_int_lt(all->n, MAX_NAMES);
+    all->rows[all->n++] = strdup(row);
+    all->parameters += elements;
+}
+
+static void collect(void *user, const char *name, int n_dims, const int64_t *dims) {
+    add_row(user, name, n_dims, dims);
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void list(names *all, const sd_source *source) {
+    const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    sd_context *ctx;
+    *all = (names){0};
+    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sd_build_list(ctx, source, collect, all), SD_OK);
+    sd_context_release(ctx);
+    qsort(all->rows, (size_t)all->n, sizeof *all->rows, by_text);
+    for (int i = 1; i < all->n; i++)
+        ck_assert_msg(strcmp(all->rows[i - 1], all->rows[i]) != 0, "%s is asked for twice",
+                      all->rows[i]);
+}
+
+static void clear(names *all) {
+    for (int i = 0; i < all->n; i++)
+        free(all->rows[i]);
+}
+
+static int count_prefix(const names *all, const char *prefix) {
+    int n = 0;
+    for (int i = 0; i < all->n; i++)
+        n += strncmp(all->rows[i], prefix, strlen(prefix)) == 0;
+    return n;
+}
+
+static bool has(const names *all, const char *row) {
+    return bsearch(&row, all->rows, (size_t)all->n, sizeof *all->rows, by_text) != NULL;
+}
+
+START_TEST(counts_of_the_original) {
+    names all;
+    list(&all, &sd15);
+    printf("%d tensors, %lld parameters\n", all.n, (long long)all.parameters);
+    ck_assert_int_eq(count_prefix(&all, "model.diffusion_model."), 686);
+    ck_assert_int_eq(count_prefix(&all, "first_stage_model."), 248);
+    ck_assert_int_eq(count_prefix(&all, "cond_stage_model."), 196);
+    /* UNet, autoencoder, text: as published */
+    ck_assert_int_eq(all.parameters, 859520964LL + 83653863LL + 123060480LL);
+    clear(&all);
+}
+END_TEST
+
+START_TEST(names_of_the_original) {
+    static const char *const rows[] = {
+        "model.diffusion_model.time_embed.0.weight\t1280,320",
+        "model.diffusion_model.input_blocks.0.0.weight\t320,4,3,3",
+        "model.diffusion_model.input_blocks.4.0.skip_connection.weight\t640,320,1,1",
+        "model.diffusion_model.input_blocks.9.0.op.bias\t1280",
+        "model.diffusion_model.input_blocks.11.0.emb_layers.1.weight\t1280,1280",
+        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight\t1280,768",
+        "model.diffusion_model.output_blocks.2.1.conv.weight\t1280,1280,3,3",
+        "model.diffusion_model.output_blocks.5.2.conv.weight\t1280,1280,3,3",
+        "model.diffusion_model.output_blocks.8.0.in_layers.2.weight\t640,960,3,3",
+        "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.ff.net.0.proj.weight\t2560,320",
+        "model.diffusion_model.out.2.weight\t4,320,3,3",
+        "first_stage_model.encoder.down.2.downsample.conv.weight\t512,512,3,3",
+        "first_stage_model.decoder.up.3.block.2.conv1.weight\t512,512,3,3",
+        "first_stage_model.decoder.up.1.upsample.conv.weight\t256,256,3,3",
+        "first_stage_model.decoder.up.0.block.0.nin_shortcut.weight\t128,256,1,1",
+        "first_stage_model.decoder.mid.attn_1.q.weight\t512,512,1,1",
+        "first_stage_model.quant_conv.weight\t8,8,1,1",
+        "cond_stage_model.transformer.text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
+    };
+    names all;
+    list(&all, &sd15);
+    for (size_t i = 0; i < SD_COUNT(rows); i++)
+        ck_assert_msg(has(&all, rows[i]), "%s is not asked for", rows[i]);
+    clear(&all);
+}
+END_TEST
+
+START_TEST(names_of_diffusers) {
+    static const char *const rows[] = {
+        "time_embedding.linear_1.weight\t1280,320",
+        "conv_in.weight\t320,4,3,3",
+        "down_blocks.1.resnets.0.conv_shortcut.weight\t640,320,1,1",
+        "down_blocks.2.downsamplers.0.conv.bias\t1280",
+        "down_blocks.3.resnets.1.time_emb_proj.weight\t1280,1280",
+        "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight\t1280,768",
+        "up_blocks.0.upsamplers.0.conv.weight\t1280,1280,3,3",
+        "up_blocks.1.upsamplers.0.conv.weight\t1280,1280,3,3",
+        "up_blocks.2.resnets.2.conv1.weight\t640,960,3,3",
+        "up_blocks.3.attentions.2.transformer_blocks.0.ff.net.0.proj.weight\t2560,320",
+        "conv_out.weight\t4,320,3,3",
+        "vae.encoder.down_blocks.2.downsamplers.0.conv.weight\t512,512,3,3",
+        "vae.decoder.up_blocks.0.resnets.2.conv1.weight\t512,512,3,3",
+        "vae.decoder.up_blocks.2.upsamplers.0.conv.weight\t256,256,3,3",
+        "vae.decoder.up_blocks.3.resnets.0.conv_shortcut.weight\t128,256,1,1",
+        "vae.decoder.mid_block.attentions.0.to_q.weight\t512,512",
+        "vae.quant_conv.weight\t8,8,1,1",
+        "text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
+    };
+    sd_source folder = sd15;
+    folder.layout = SD_LAYOUT_DIFFUSERS;
+    folder.unet_weights.prefix = "";
+    folder.vae_weights.prefix = "vae."; /* "" in a folder, where each network has its own file */
+    folder.text_weights.prefix = "text_model.";
+    names all;
+    list(&all, &folder);
+    ck_assert_int_eq(all.n, 686 + 248 + 196);
+    for (size_t i = 0; i < SD_COUNT(rows); i++)
+        ck_assert_msg(has(&all, rows[i]), "%s is not asked for", rows[i]);
+    for (int i = 0; i < all.n; i++)
+        ck_assert_msg(!strstr(all.rows[i], "-1"), "%s", all.rows[i]);
+    clear(&all);
+}
+END_TEST
+
+/* Every tensor of the released v1-5-pruned-emaonly.safetensors is consumed or harmless. */
+START_TEST(manifest_of_sd15) {
+    const char *shared = getenv("SD_TEST_SHARED");
+    if (!shared) {
+        printf("manifest_of_sd15: skipped, SD_TEST_SHARED is not set\n");
+        return;
+    }
+    char path[1024], line[1024], row[1024];
+    snprintf(path, sizeof path, "%s/reference/sd15-manifest.tsv", shared);
+    FILE *f = fopen(path, "r");
+    ck_assert_msg(f != NULL, "cannot open %s", path);
+    names all;
+    list(&all, &sd15);
+    int n_rows = 0, n_consumed = 0;
+    while (fgets(line, sizeof line, f)) {
+        char name[512], type[16], shape[128];
+        ck_assert_int_eq(sscanf(line, "%511s %15s %127s", name, type, shape), 3);
+        if (strcmp(name, "name") == 0)
+            continue;
+        snprintf(row, sizeof row, "%s\t%s", name, shape);
+        n_rows++;
+        n_consumed += has(&all, row);
+        ck_assert_msg(has(&all, row) || sd_name_is_harmless(name), "%s is not consumed", row);
+    }
+    fclose(f);
+    printf("manifest: %d of %d tensors consumed, %d asked for\n", n_consumed, n_rows, all.n);
+    ck_assert_int_eq(n_rows, 1131);
+    ck_assert_int_eq(n_consumed, all.n);
+    clear(&all);
+}
+END_TEST
+
+START_TEST(former_names_of_diffusers) {
+    static const struct {
+        sd_key key;
+        const char *name;
+    } rows[] = {
+        {SD_KEY_VAE_ATTENTION_NORM, "encoder.mid_block.attentions.0.group_norm.bias"},
+        {SD_KEY_VAE_ATTENTION_Q, "encoder.mid_block.attentions.0.query.bias"},
+        {SD_KEY_VAE_ATTENTION_K, "encoder.mid_block.attentions.0.key.bias"},
+        {SD_KEY_VAE_ATTENTION_V, "encoder.mid_block.attentions.0.value.bias"},
+        {SD_KEY_VAE_ATTENTION_OUT, "encoder.mid_block.attentions.0.proj_attn.bias"},
+    };
+    sd_path path = sd_path_child(sd_path_top(), SD_KEY_VAE_ENCODER);
+    path = sd_path_child(path, SD_KEY_VAE_MID_ATTENTION);
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        char name[SD_MAX_NAME];
+        sd_path leaf = sd_path_child(path, rows[i].key);
+        ck_assert_str_eq(sd_path_name(name, &leaf, SD_LAYOUT_DIFFUSERS, 1, "", ".bias"),
+                         rows[i].name);
+    }
+}
+END_TEST
+
+START_TEST(harmless_names) {
+    ck_assert(sd_name_is_harmless("text_model.embeddings.position_ids"));
+    ck_assert(sd_name_is_harmless("model_ema.decay"));
+    ck_assert(sd_name_is_harmless("betas"));
+    ck_assert(!sd_name_is_harmless("betas2"));
+    ck_assert(!sd_name_is_harmless("my_model_ema.decay"));
+    ck_assert(!sd_name_is_harmless("model.diffusion_model.extra.weight"));
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("names");
+    TCase *tc = tcase_create("names");
+    tcase_add_test(tc, counts_of_the_original);
+    tcase_add_test(tc, names_of_the_original);
+    tcase_add_test(tc, names_of_diffusers);
+    tcase_add_test(tc, manifest_of_sd15);
+    tcase_add_test(tc, former_names_of_diffusers);
+    tcase_add_test(tc, harmless_names);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
