@@ -36,8 +36,7 @@ static sd_bpe_candidate heap_pop(sd_bpe *b) {
 
 static const sd_merge *merge_at(const sd_bpe *b, int32_t left) {
     int32_t right = b->symbols[left].next;
-    return right < 0 ? NULL
-                     : sd_vocab_merge(b->vocab, b->symbols[left].id, b->symbols[right].id);
+    return right < 0 ? NULL : sd_vocab_merge(b->vocab, b->symbols[left].id, b->symbols[right].id);
 }
 
 static void push_pair(sd_bpe *b, int32_t left) {
@@ -61,8 +60,8 @@ static void apply_merge(sd_bpe *b, int32_t left, int32_t id) {
 
 sd_status sd_bpe_word(sd_bpe *b, const uint8_t *word, size_t n) {
     const sd_tokenizer *t = b->vocab;
-    sd_status status = sd_text_reserve(t->ctx, &b->symbols, &b->symbol_capacity, n,
-                                       sizeof *b->symbols);
+    sd_status status =
+        sd_text_reserve(t->ctx, &b->symbols, &b->symbol_capacity, n, sizeof *b->symbols);
     /* n - 1 pairs to begin with; each of at most n - 1 merges takes one off and puts two on. */
     if (!status)
         status = sd_text_reserve(t->ctx, &b->heap, &b->heap_capacity, 2 * n, sizeof *b->heap);

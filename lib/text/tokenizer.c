@@ -55,7 +55,7 @@ static size_t match(const encoder *e, size_t i, const char *s) {
 
 /* End of the match at `i` of the parts of the pattern that are fixed strings, or 0. */
 static size_t match_fixed(const encoder *e, size_t i) {
-    static const char *const fixed[] = {SD_VOCAB_START, SD_VOCAB_END, "'s", "'t", "'re",
+    static const char *const fixed[] = {SD_VOCAB_START, SD_VOCAB_END, "'s",  "'t", "'re",
                                         "'ve",          "'m",         "'ll", "'d"};
     if (e->text.at[i] != '<' && e->text.at[i] != '\'')
         return 0;

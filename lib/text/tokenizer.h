@@ -31,7 +31,7 @@ sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t p
 
 /* "cat</w>", or NULL when out of range. */
 const char *sd_tokenizer_text(const sd_tokenizer *t, int32_t id);
-int sd_tokenizer_size(const sd_tokenizer *t);     /* 49408 */
+int sd_tokenizer_size(const sd_tokenizer *t);      /* 49408 */
 int32_t sd_tokenizer_start(const sd_tokenizer *t); /* 49406 */
 int32_t sd_tokenizer_end(const sd_tokenizer *t);   /* 49407 */
 

@@ -103,10 +103,11 @@ sd_char_class sd_char_classify(int32_t c) {
 }
 
 static int32_t lower_new(int32_t c) {
-    for (size_t i = 0; i < SD_COUNT(new_capitals); i++)
-        if (c >= new_capitals[i].first && c <= new_capitals[i].last)
-            return (c - new_capitals[i].first) % new_capitals[i].step ? c
-                                                                     : c + new_capitals[i].delta;
+    for (size_t i = 0; i < SD_COUNT(new_capitals); i++) {
+        int32_t from_first = c - new_capitals[i].first;
+        if (from_first >= 0 && c <= new_capitals[i].last)
+            return from_first % new_capitals[i].step ? c : c + new_capitals[i].delta;
+    }
     return c;
 }
 
@@ -214,8 +215,8 @@ static sd_status compose(const sd_context *ctx, int32_t *c, size_t *n) {
         if (i == first)
             i++;
     }
-    utf8proc_ssize_t composed = utf8proc_normalize_utf32(
-        c, (utf8proc_ssize_t)*n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+    utf8proc_ssize_t composed =
+        utf8proc_normalize_utf32(c, (utf8proc_ssize_t)*n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     if (composed < 0)
         return sd_fail(ctx, SD_ERROR_INTERNAL, "utf8proc_normalize_utf32: %s",
                        utf8proc_errmsg(composed));
@@ -282,8 +283,8 @@ sd_status sd_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n
     bool plain = true;
     out->n = 0;
     for (size_t i = 0; i < n;) {
-        sd_status status = sd_text_reserve(ctx, &out->at, &out->capacity, out->n + 4,
-                                           sizeof *out->at);
+        sd_status status =
+            sd_text_reserve(ctx, &out->at, &out->capacity, out->n + 4, sizeof *out->at);
         if (status)
             return status;
         int32_t c = next_code_point(text, n, &i);

@@ -254,8 +254,9 @@ static sd_status read_merge(sd_tokenizer *t, const char *name, const text_line *
     int32_t left = sd_vocab_id(t, line->text, n_left);
     int32_t right = sd_vocab_id(t, space + 1, n_right);
     if (left < 0 || right < 0)
-        return bad_line(t, name, line, left < 0 ? "the vocabulary has no such first token"
-                                                : "the vocabulary has no such second token");
+        return bad_line(t, name, line,
+                        left < 0 ? "the vocabulary has no such first token"
+                                 : "the vocabulary has no such second token");
     int32_t id;
     sd_status status = joined_id(t, name, line, n_left, add, &id);
     if (status)

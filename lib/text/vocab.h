@@ -13,14 +13,14 @@ typedef struct sd_merge {
 /* Immutable once loaded. */
 struct sd_tokenizer {
     sd_context *ctx;
-    char *text;          /* all tokens, each with a 0 byte after it */
+    char *text; /* all tokens, each with a 0 byte after it */
     size_t text_size, text_capacity;
-    size_t *offset;      /* [n_ids] into `text`, plus 1; 0 where no token has this id */
+    size_t *offset; /* [n_ids] into `text`, plus 1; 0 where no token has this id */
     size_t offset_capacity;
     int32_t n_ids;
-    int32_t *slots;      /* hash table from string to id; -1: empty */
+    int32_t *slots; /* hash table from string to id; -1: empty */
     size_t slot_mask;
-    sd_merge *merges;    /* hash table by (left, right) */
+    sd_merge *merges; /* hash table by (left, right) */
     size_t merge_mask;
     int32_t byte_id[256];     /* id of a single byte; -1: not in the vocabulary */
     int32_t byte_end_id[256]; /* the same at the end of a word: "a</w>" */

@@ -207,7 +207,8 @@ sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **ou
     if (!status && !found)
         status = sd_fail(ctx, SD_ERROR_IO,
                          "%s: the folder has neither " VOCAB_JSON " with " MERGES_TXT
-                         " nor bpe_simple_vocab_16e6.txt[.gz]", path);
+                         " nor bpe_simple_vocab_16e6.txt[.gz]",
+                         path);
     return give(t, status, out);
 }
 
@@ -217,7 +218,9 @@ static sd_status not_found(sd_context *ctx, const char *const dirs[2]) {
                    " and for bpe_simple_vocab_16e6.txt[.gz] in %s%s%s, and none is built in "
                    "(Meson option clip_vocab)",
                    dirs[0] ? dirs[0] : "", dirs[0] && dirs[1] ? " and " : "",
-                   dirs[1] ? dirs[1] : dirs[0] ? "" : "no folder");
+                   dirs[1]   ? dirs[1]
+                   : dirs[0] ? ""
+                             : "no folder");
 }
 
 sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *tokenizer_dir,

@@ -368,9 +368,11 @@ START_TEST(capacity) {
         ck_assert_int_eq(n_used, 6);
         for (int i = 0; i < 10; i++) {
             int last = room < 6 ? room - 1 : 5;
-            int expected = i >= room ? 77777 : i == 0 ? 912 : i < last ? t->byte_end_id['0' + i]
-                                                        : i == last    ? 913
-                                                                       : PAD;
+            int expected = i >= room   ? 77777
+                           : i == 0    ? 912
+                           : i < last  ? t->byte_end_id['0' + i]
+                           : i == last ? 913
+                                       : PAD;
             ck_assert_int_eq(ids[i], expected);
         }
     }
