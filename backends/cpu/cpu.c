@@ -168,4 +168,12 @@ const sdb_backend sdb_cpu_backend = {
     .sync = sync_queue,
     .linear = cpu_linear,
     .attention = cpu_attention,
+    .conv2d = cpu_conv2d,
+    .group_norm = cpu_group_norm,
+    .layer_norm = cpu_layer_norm,
+    .embed = cpu_embed,
+    .timestep_embedding = cpu_timestep_embedding,
+    .combine = cpu_combine,
+    .activation = cpu_activation,
+    .posterior = cpu_posterior,
 };

@@ -47,8 +47,14 @@ struct sdb_weight {
     size_t size;
 };
 
+/* Of the float types. */
+static inline size_t cpu_type_size(sdb_type type) {
+    return type == SDB_F32 ? 4 : 2;
+}
+
 /* `size` bytes of the queue's scratch, aligned to 64; one call an operation. While planning it
- * notes the size and returns NULL: the operation then returns SD_OK. */
+ * notes the size and returns NULL: the operation then returns SD_OK. At other times NULL
+ * means SD_ERROR_MEMORY. */
 void *cpu_scratch(sdb_queue *q, size_t size);
 
 /* Runs fn for tasks 0 .. n - 1 on the host's threads. */

@@ -23,6 +23,17 @@ typedef struct cpu_epilogue {
     float scale;
 } cpu_epilogue;
 
+/* y = (x - mean) scale + shift, then SiLU if asked for; mean, scale, shift: [c] */
+typedef struct cpu_normalise {
+    size_t x_ld, y_ld;
+    int c;
+    const float *mean, *scale, *shift;
+    bool silu;
+} cpu_normalise;
+
+#define CPU_MAX_NR 32 /* of any instruction set */
+#define CPU_KC 160    /* input channels that a convolution takes at a time */
+
 struct cpu_kernels {
     const char *name; /* "avx512" */
     int vl;           /* floats in a vector */
@@ -60,6 +71,25 @@ struct cpu_kernels {
      */
     void (*softmax)(float *s, int rows, int64_t last, float *max, float *sum, float *o, size_t dim,
                     bool first);
+
+    /* m[rows][nr] = a[rows][CPU_KC] b[kc][nr], or += ; any number of rows. */
+    void (*conv_gemm)(int rows, const float *a, const float *b, int kc, float *m, bool add);
+
+    /* The transforms of F(4x4, 3x3); kernels/winograd.h has their layouts. */
+    void (*winograd_input)(const float *const pixel[36], int kc, float *v, size_t stride);
+    void (*winograd_weights)(sdb_type type, const void *w, int kc, float *u, size_t stride);
+    void (*winograd_output)(const float *m, size_t stride, float *out);
+
+    /* sum[c] += and squares[c] += over rows of x[rows][ld]. */
+    void (*channel_sums)(double *sum, double *squares, const float *x, size_t ld, int rows, int c);
+    void (*normalise)(const cpu_normalise *op, int rows, float *y, const float *x);
+    /* One row; beta may be NULL. In place is fine. */
+    void (*layer_norm)(float *y, const float *x, int c, const float *gamma, const float *beta,
+                       float eps);
+
+    /* y[n] = coef x, or += ; y[n] = act(x) */
+    void (*scale_add)(float *y, const float *x, size_t n, float coef, bool add);
+    void (*activate)(sdb_act act, float *y, const float *x, size_t n);
 
     /* y[cols][ld] = (o[dim][nr] / sum[nr]) transposed; cols <= nr. */
     void (*finish_attention)(float *y, size_t ld, int cols, const float *o, size_t dim,

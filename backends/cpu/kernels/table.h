@@ -9,11 +9,17 @@
 
 _Static_assert(SD_MR <= SD_VL && SD_MR <= 14, "pack_rows and gemm serve no larger tile");
 
+_Static_assert(SD_NR <= CPU_MAX_NR, "buffers of a panel's width");
+
 #include "vmath.h"
 
+#include "conv_gemm.h"
+#include "elementwise.h"
 #include "epilogue.h"
 #include "gemm.h"
+#include "norm.h"
 #include "softmax.h"
+#include "winograd.h"
 
 const cpu_kernels SD_TABLE = {
     .name = SD_ISA,
@@ -26,6 +32,15 @@ const cpu_kernels SD_TABLE = {
     .pack_slices = pack_slices,
     .pack_columns = pack_columns,
     .epilogue = epilogue,
+    .conv_gemm = conv_gemm,
+    .winograd_input = winograd_input,
+    .winograd_weights = winograd_weights,
+    .winograd_output = winograd_output,
+    .channel_sums = channel_sums,
+    .normalise = normalise,
+    .layer_norm = layer_norm,
+    .scale_add = scale_add,
+    .activate = activate,
     .softmax = softmax,
     .finish_attention = finish_attention,
 };
