@@ -382,11 +382,11 @@ static void wide_flush(sd_wide_builder *w) {
     size_t n = (size_t)wide->n_slices;
     if (w->parts.n == 0)
         return;
-    struct sd_wide_slice *slices = sd_builder_alloc(w->b, n + 1, sizeof *slices);
+    sd_wide_slice *slices = sd_builder_alloc(w->b, n + 1, sizeof *slices);
     if (slices) {
         for (size_t i = 0; i < n; i++)
             slices[i] = wide->slices[i];
-        slices[n] = (struct sd_wide_slice){
+        slices[n] = (sd_wide_slice){
             .weight = parts_prepare(w->b, &w->parts, SDB_WEIGHT_LINEAR, wide->in),
             .first = wide->width - w->parts.rows,
             .width = w->parts.rows,
@@ -413,7 +413,7 @@ void sd_wide_end(sd_wide_builder *w) {
 
 void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x) {
     for (int i = 0; i < wide->n_slices; i++) {
-        const struct sd_wide_slice *s = &wide->slices[i];
+        const sd_wide_slice *s = &wide->slices[i];
         sd_op_linear(e, sd_view_channels(y, s->first, s->width), x, s->weight, (sd_linear_args){0});
     }
 }

@@ -49,7 +49,8 @@ bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int h
  * heads". */
 bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by);
 
-/* One weight each; the tensors are path.key.weight and, but for the embedding, path.key.bias. */
+/* One weight each, of the tensors path.key.weight and, where the function does not say otherwise,
+ * path.key.bias. An embedding has none. */
 const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
 const sdb_weight *sd_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
                                         int in);
@@ -67,18 +68,21 @@ const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key ke
  * time embedding of all ResBlocks, or all layers' keys and values. Their outputs lie side by side
  * in one tensor of `width` channels.
  */
+typedef struct sd_wide_slice {
+    const sdb_weight *weight;
+    int first, width; /* channels */
+} sd_wide_slice;
+
 typedef struct sd_wide_linear {
     int in, width;
     int n_slices;
-    struct sd_wide_slice {
-        const sdb_weight *weight;
-        int first, width;
-    } * slices;
+    sd_wide_slice *slices;
 } sd_wide_linear;
 
+/* Tensors that are found and checked, to become one weight. */
 typedef struct sd_parts {
     int n;
-    int rows;
+    int rows; /* of all */
     sdb_weight_part weight[SDB_MAX_PARTS], bias[SDB_MAX_PARTS];
     const sd_entry *entries[2 * SDB_MAX_PARTS];
     int n_entries;

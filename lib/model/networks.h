@@ -54,9 +54,9 @@ void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb
 /* UNetModel of the original (openaimodel.py). */
 sd_status sd_unet_new(sd_build *b, sd_unet **out);
 void sd_unet_free(sd_unet *m);
-/* Cross-attention keys and values of a prompt, for all layers: computed once a run. `context`
- * [n, tokens, context_dim] of SDB_F32. `kv` is one tensor [n, tokens, 1, sd_unet_kv_width] of e->act
- * that the caller took from the executor. */
+/* Cross-attention keys and values of a prompt, for all layers: computed once a run. `context` is
+ * [n, tokens, context_dim] of SDB_F32. `kv` is one tensor [n, tokens, 1, sd_unet_kv_width] of
+ * e->act that the caller took from the executor. */
 int sd_unet_kv_width(const sd_unet *m);
 void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context);
 /* x [n, h, w, in_channels] of any type, t [n, 1, 1, 1] of SDB_F32, y [n, h, w, out_channels] of

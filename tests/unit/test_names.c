@@ -129,7 +129,7 @@ START_TEST(names_of_the_original) {
         "model.diffusion_model.output_blocks.2.1.conv.weight\t1280,1280,3,3",
         "model.diffusion_model.output_blocks.5.2.conv.weight\t1280,1280,3,3",
         "model.diffusion_model.output_blocks.8.0.in_layers.2.weight\t640,960,3,3",
-        "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.ff.net.0.proj.weight\t2560,320",
+        "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.ff.net.0.proj.bias\t2560",
         "model.diffusion_model.out.2.weight\t4,320,3,3",
         "first_stage_model.encoder.down.2.downsample.conv.weight\t512,512,3,3",
         "first_stage_model.decoder.up.3.block.2.conv1.weight\t512,512,3,3",
