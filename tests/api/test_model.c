@@ -284,7 +284,7 @@ START_TEST(a_callback_ends_the_run) {
     t.prompt = "a castle";
     t.sampling = &p;
     sd_image *image = (sd_image *)&image;
-    ck_status(ctx, sd_txt2img(model, &t, &image), SD_ERROR_CANCELLED, "cancel");
+    ck_status(ctx, sd_txt2img(model, &t, &image), SD_ERROR_CANCELLED, "step 2 of 4");
     ck_assert_ptr_null(image);
     p.progress = NULL;
     ck_ok(ctx, sd_txt2img(model, &t, &image));
