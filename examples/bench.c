@@ -154,6 +154,7 @@ static sd_status prepare(bench *b) {
                               b->width / b->info.latent_downscale};
     const int64_t pixels[] = {1, 3, b->height, b->width};
     sd_sampler_params p = sampling(b);
+    b->work = (sd_work)SD_WORK_INIT;
     sd_status status = sd_work_estimate(b->model, &p, &b->work);
     if (!status)
         status = encode_ids(b, 1, &b->cond);
