@@ -2,9 +2,10 @@
  * y = scale * act(x W^T + bias) + residual as a blocked matrix product (Goto and van de Geijn 2008).
  *
  * Output is cut into tiles of `mc` rows by `nc` panels, by shape alone; a tile is one task. Within
- * a tile, for each `kc` columns of x: the rows of x are packed once, then a panel's kc rows of
- * weights at a time are widened to float32 (in the first-level cache) and multiplied with all
- * rows. Sums over more than one block of k wait in scratch memory, because y may be the residual.
+ * a tile, for each `kc` columns of x: the rows of x are packed, then a panel's kc rows of weights
+ * at a time are widened to float32 (in the first-level cache) and multiplied with all rows. Sums
+ * over more than one block of k wait in scratch memory, because y may be the residual. Where several
+ * tiles share rows of an x that is not large, x is packed once before.
  *
  * OpenBLAS is not used here: its thread count is process-wide state that belongs to the host, its
  * sums depend on that count, and it would need the weights in float32 and y's epilogue in a pass
@@ -14,11 +15,13 @@
 #include "kernels.h"
 
 enum {
-    ROWS_OF_TILE = 168,    /* with KC_MAX floats each: a third of a 1 MB second-level cache */
-    KC_MAX = 256,          /* a panel's kc rows and a few rows of x stay in the first level */
-    TILES_WANTED = 64,     /* for many threads, and for an even end */
-    C_BYTES = 256 * 1024,  /* scratch for sums over blocks of k */
-    PANELS_OF_TILE = 20
+    ROWS_OF_TILE = 168,         /* with KC_MAX floats each: a fifth of a 1 MB cache */
+    KC_MAX = 320,               /* a panel's kc rows and a few rows of x stay in the first level */
+    TILES_WANTED = 48,          /* for many threads, and for an even end */
+    C_BYTES = 256 * 1024,       /* scratch for sums over blocks of k */
+    PANELS_OF_TILE = 20,
+    SHARED_BYTES = 24 << 20, /* an x up to this size is packed once for all tiles */
+    LINE = 64                   /* bytes that one prefetch brings */
 };
 
 typedef struct linear_job {
@@ -32,6 +35,8 @@ typedef struct linear_job {
     int n_k;            /* blocks of k */
     int mc, nc;         /* rows and panels of a tile */
     int n_m, n_n;       /* tiles */
+    float *shared;      /* x packed: [n_k][ceil(rows / mr)][kc][mr]; NULL: each tile packs */
+    size_t shared_size; /* floats */
     uint8_t *scratch;
     size_t worker_size; /* bytes */
     size_t b_at, c_at;  /* floats from the start of a worker's scratch */
@@ -39,6 +44,10 @@ typedef struct linear_job {
 
 static int div_up(int64_t a, int64_t b) {
     return (int)((a + b - 1) / b);
+}
+
+static int min_int(int a, int b) {
+    return a < b ? a : b;
 }
 
 static void plan_tiles(linear_job *job) {
@@ -51,32 +60,68 @@ static void plan_tiles(linear_job *job) {
 
     int nc_max = PANELS_OF_TILE;
     if (job->n_k > 1) {
-        int fit = C_BYTES / (int)sizeof(float) / (job->mc * nr);
-        nc_max = fit < 1 ? 1 : fit < nc_max ? fit : nc_max;
+        nc_max = min_int(nc_max, C_BYTES / (int)sizeof(float) / (job->mc * nr));
+        nc_max = nc_max < 1 ? 1 : nc_max;
     }
     job->n_n = div_up(job->panels, nc_max);
     if (job->n_m * job->n_n < TILES_WANTED) {
-        job->n_n = div_up(TILES_WANTED, job->n_m);
+        job->n_n = min_int(div_up(TILES_WANTED, job->n_m), job->panels);
     }
-    job->n_n = job->n_n < job->panels ? job->n_n : job->panels;
+    size_t packed_rows = (size_t)div_up((int64_t)job->rows, mr) * (size_t)mr;
+    if (job->n_n > 1 && packed_rows * job->depth <= SHARED_BYTES / sizeof(float)) {
+        job->shared_size = packed_rows * job->depth;
+    } else {
+        job->n_n = min_int(job->n_n, div_up(job->panels, 4)); /* each tile packs x anew */
+    }
     job->nc = div_up(job->panels, job->n_n);
     job->n_n = div_up(job->panels, job->nc);
 }
 
 static void plan_scratch(linear_job *job) {
     size_t mc = (size_t)job->mc, nr = (size_t)job->k->nr;
-    size_t a = mc * job->kc;
+    size_t a = job->shared_size ? 0 : mc * job->kc;
     size_t c = job->n_k > 1 ? mc * (size_t)job->nc * nr : (size_t)job->k->mr * nr;
     job->b_at = (a + 15) / 16 * 16;
     job->c_at = job->b_at + job->kc * nr;
     job->worker_size = ((job->c_at + c) * sizeof(float) + 4095) / 4096 * 4096;
+    job->shared_size = (job->shared_size + 1023) / 1024 * 1024;
 }
 
-static void finish_tile(const linear_job *job, size_t row, int rows, int panel, const float *c) {
+static size_t block_depth(const linear_job *job, int block) {
+    size_t k0 = (size_t)block * job->kc;
+    return job->depth - k0 < job->kc ? job->depth - k0 : job->kc;
+}
+
+/* Packs `rows` rows of x from `row` on, the columns of one block of k. */
+static void pack(const linear_job *job, float *dst, size_t row, int rows, int block) {
+    int mr = job->k->mr;
+    size_t ld = (size_t)job->op->x.ld, kc = block_depth(job, block);
+    const float *x = (const float *)job->op->x.data + row * ld + (size_t)block * job->kc;
+    for (int i = 0; i < rows; i += mr) {
+        job->k->pack_rows(dst + (size_t)i * kc, x + (size_t)i * ld, ld, min_int(mr, rows - i), kc);
+    }
+}
+
+/* The place in job->shared of row `row` (a multiple of mr). */
+static float *shared_at(const linear_job *job, size_t row, int block) {
+    size_t mr = (size_t)job->k->mr, rows = (job->rows + mr - 1) / mr * mr;
+    return job->shared + (size_t)block * job->kc * rows + row * block_depth(job, block);
+}
+
+static void pack_task(void *arg, int task, int worker) {
+    const linear_job *job = arg;
+    int mr = job->k->mr;
+    size_t row = (size_t)task * (size_t)mr;
+    int rows = job->rows - row < (size_t)mr ? (int)(job->rows - row) : mr;
+    (void)worker;
+    for (int block = 0; block < job->n_k; block++) {
+        pack(job, shared_at(job, row, block), row, rows, block);
+    }
+}
+
+static cpu_epilogue epilogue_at(const linear_job *job, size_t row, int panel) {
     const sdb_linear *op = job->op;
     size_t column = (size_t)panel * (size_t)job->panel_columns;
-    int columns = job->columns - (int)column;
-    columns = columns < job->panel_columns ? columns : job->panel_columns;
     cpu_epilogue e = {
         .y = (float *)op->y.data + row * (size_t)op->y.ld + column,
         .y_ld = (size_t)op->y.ld,
@@ -91,44 +136,63 @@ static void finish_tile(const linear_job *job, size_t row, int rows, int panel, 
         e.residual = (const float *)op->residual.data + row * (size_t)op->residual.ld + column;
         e.residual_ld = (size_t)op->residual.ld;
     }
-    job->k->epilogue(&e, rows, columns, c, (size_t)job->k->nr);
+    return e;
+}
+
+/* y's lines and the residual's arrive while the product is computed. Inlined by force: GCC 12 takes
+ * a function that only prefetches for one without effect, and drops the call. */
+__attribute__((always_inline)) static inline void prefetch_output(const cpu_epilogue *e, int rows, int columns) {
+    for (int i = 0; i < rows; i++) {
+        for (int j = 0; j < columns; j += LINE / (int)sizeof(float)) {
+            __builtin_prefetch(e->y + (size_t)i * e->y_ld + j);
+            if (e->residual && e->residual != e->y) {
+                __builtin_prefetch(e->residual + (size_t)i * e->residual_ld + j);
+            }
+        }
+    }
 }
 
 typedef struct linear_tile {
-    size_t row;      /* first */
+    size_t row; /* first */
     int rows;
     int panel, panels;
     float *a, *b, *c;
 } linear_tile;
 
-/* Adds k0 .. k0 + kc to the tile's sums; the last block goes on to y. */
-static void multiply_block(const linear_job *job, const linear_tile *t, int block) {
-    const cpu_kernels *k = job->k;
-    size_t nr = (size_t)k->nr, mr = (size_t)k->mr, k0 = (size_t)block * job->kc;
-    size_t kc = job->depth - k0 < job->kc ? job->depth - k0 : job->kc;
-    const float *x = (const float *)job->op->x.data + t->row * (size_t)job->op->x.ld + k0;
-    const uint8_t *w = job->w->data;
-    size_t type_size = job->w->type == SDB_F32 ? 4 : 2;
-    bool last = block == job->n_k - 1;
+/* Weights of panel `panel`, rows of one block of k. */
+static const uint8_t *panel_at(const linear_job *job, int panel, int block) {
+    size_t at = (size_t)panel * job->depth + (size_t)block * job->kc;
+    return (const uint8_t *)job->w->data +
+           at * (size_t)job->k->nr * (job->w->type == SDB_F32 ? 4 : 2);
+}
 
-    for (int i = 0; i < t->rows; i += (int)mr) {
-        int rows = t->rows - i < (int)mr ? t->rows - i : (int)mr;
-        k->pack_rows(t->a + (size_t)i * kc, x + (size_t)i * (size_t)job->op->x.ld,
-                     (size_t)job->op->x.ld, rows, kc);
-    }
-    for (int p = 0; p < t->panels; p++) {
-        size_t at = ((size_t)(t->panel + p) * job->depth + k0) * nr;
-        k->widen[job->w->type](t->b, w + at * type_size, kc * nr);
-        for (int i = 0; i < t->rows; i += (int)mr) {
-            int rows = t->rows - i < (int)mr ? t->rows - i : (int)mr;
-            float *c = t->c;
-            if (job->n_k > 1) {
-                c += ((size_t)p * (size_t)job->mc + (size_t)i) * nr;
-            }
-            k->gemm(rows, kc, t->a + (size_t)i * kc, mr, t->b, c, nr, block > 0);
-            if (last) {
-                finish_tile(job, t->row + (size_t)i, rows, t->panel + p, c);
-            }
+/* Multiplies one panel with all rows of the tile; the last block goes on to y. Part by part, the
+ * next panel's weights are called into the second-level cache. */
+static void multiply_panel(const linear_job *job, const linear_tile *t, int p, int block) {
+    const cpu_kernels *k = job->k;
+    size_t nr = (size_t)k->nr, kc = block_depth(job, block);
+    int mr = k->mr, columns = min_int(job->panel_columns,
+                                      job->columns - (t->panel + p) * job->panel_columns);
+    const uint8_t *w = panel_at(job, t->panel + p, block);
+    const uint8_t *next = p + 1 < t->panels ? panel_at(job, t->panel + p + 1, block) : NULL;
+    size_t bytes = kc * nr * (job->w->type == SDB_F32 ? 4 : 2);
+    size_t part = bytes / (size_t)div_up(t->rows, mr) + 1;
+
+    k->widen[job->w->type](t->b, w, kc * nr);
+    for (int i = 0; i < t->rows; i += mr) {
+        int rows = min_int(mr, t->rows - i);
+        float *c = job->n_k == 1 ? t->c : t->c + ((size_t)p * (size_t)job->mc + (size_t)i) * nr;
+        bool last = block == job->n_k - 1;
+        cpu_epilogue e = epilogue_at(job, t->row + (size_t)i, t->panel + p);
+        if (last) {
+            prefetch_output(&e, rows, columns);
+        }
+        for (size_t n = 0; next && n < part; n += LINE) {
+            __builtin_prefetch(next + (size_t)(i / mr) * part + n, 0, 2);
+        }
+        k->gemm(rows, kc, t->a + (size_t)i * kc, (size_t)mr, t->b, c, nr, block > 0);
+        if (last) {
+            k->epilogue(&e, rows, columns, c, nr);
         }
     }
 }
@@ -145,9 +209,16 @@ static void linear_task(void *arg, int task, int worker) {
     };
     size_t rows = job->rows - t.row;
     t.rows = rows < (size_t)job->mc ? (int)rows : job->mc;
-    t.panels = job->panels - t.panel < job->nc ? job->panels - t.panel : job->nc;
+    t.panels = min_int(job->panels - t.panel, job->nc);
     for (int block = 0; block < job->n_k; block++) {
-        multiply_block(job, &t, block);
+        if (job->shared) {
+            t.a = shared_at(job, t.row, block);
+        } else {
+            pack(job, t.a, t.row, t.rows, block);
+        }
+        for (int p = 0; p < t.panels; p++) {
+            multiply_panel(job, &t, p, block);
+        }
     }
 }
 
@@ -184,9 +255,15 @@ sd_status cpu_linear(sdb_queue *q, const sdb_linear *op) {
     job.panels = div_up(job.columns, job.panel_columns);
     plan_tiles(&job);
     plan_scratch(&job);
-    job.scratch = cpu_scratch(q, job.worker_size * (size_t)q->dev->n_threads);
-    if (!job.scratch) {
+    size_t shared_bytes = job.shared_size * sizeof(float);
+    uint8_t *scratch = cpu_scratch(q, shared_bytes + job.worker_size * (size_t)q->dev->n_threads);
+    if (!scratch) {
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
+    }
+    job.scratch = scratch + shared_bytes;
+    if (job.shared_size) {
+        job.shared = (float *)(void *)scratch;
+        cpu_parallel(q, div_up((int64_t)job.rows, job.k->mr), pack_task, &job);
     }
     cpu_parallel(q, job.n_m * job.n_n, linear_task, &job);
     return SD_OK;

@@ -31,10 +31,13 @@ static void epilogue_geglu(const cpu_epilogue *e, int rows, int cols, const floa
             gate += v_load(e->bias + SD_VL);
         }
         vf x = value * v_gelu(gate) * scale;
-        if (e->residual) {
-            x += v_load_n(e->residual + i * e->residual_ld, (size_t)cols);
+        float *y = e->y + i * e->y_ld;
+        const float *r = e->residual ? e->residual + i * e->residual_ld : NULL;
+        if (cols == SD_VL) {
+            v_store(y, r ? x + v_load(r) : x);
+        } else {
+            v_store_n(y, r ? x + v_load_n(r, (size_t)cols) : x, (size_t)cols);
         }
-        v_store_n(e->y + i * e->y_ld, x, (size_t)cols);
     }
 }
 

@@ -116,6 +116,10 @@ static void pack_rows(float *dst, const float *src, size_t ld, int rows, size_t 
         size_t n = k - p < SD_VL ? k - p : SD_VL;
         vf t[SD_VL];
         load_transposed(t, src + p, ld, rows, n);
+        /* The rows of the next call, most likely; harmless where there are none. */
+        for (int i = 0; i < rows; i++) {
+            __builtin_prefetch((const void *)((uintptr_t)src + 4 * ((rows + i) * ld + p)));
+        }
         /* In order: each store's lanes past SD_MR are overwritten by the next one's first, but
          * nothing is written past the end. */
         SD_UNROLL(16)

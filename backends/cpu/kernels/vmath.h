@@ -16,7 +16,7 @@ SD_INLINE vf v_exp2(vf x) {
     p = 2.402224209e-01f + r * p;
     p = 6.931469776e-01f + r * p;
     p = 1.0f + r * p;
-    return (vf)((vi)p + ((vi)t << 23));
+    return (vf)((vu)p + ((vu)t << 23));
 }
 
 /* e^x, 2e-9, for x limited to [-87, 88]. */
@@ -32,7 +32,7 @@ SD_INLINE vf v_exp(vf x) {
     p = 4.999999421e-01f + r * p;
     p = 1.000000032e+00f + r * p;
     p = 1.0f + r * p;
-    return (vf)((vi)p + ((vi)t << 23));
+    return (vf)((vu)p + ((vu)t << 23));
 }
 
 /* erf(x) as x P(x^2) / Q(x^2), 2.5e-8; erf(4) is 1 - 1.5e-8. */
