@@ -6,8 +6,8 @@ static sd_status check_groups(const sd_context *ctx, const char *path, const cha
         if (groups < 1 || channels[i] % groups != 0)
             return sd_fail(ctx, SD_ERROR_MODEL,
                            "%s: the %s has %d channels at level %d (block_out_channels), which "
-                           "its %d groups (norm_num_groups) do not divide", path, network,
-                           channels[i], i, groups);
+                           "its %d groups (norm_num_groups) do not divide",
+                           path, network, channels[i], i, groups);
     return SD_OK;
 }
 
@@ -18,8 +18,8 @@ sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_c
         if (attention && (c->heads[i] < 1 || c->channels[i] % c->heads[i] != 0))
             status = sd_fail(ctx, SD_ERROR_MODEL,
                              "%s: the UNet has %d channels at level %d, which its %d attention "
-                             "heads (attention_head_dim; sd.unet_heads) do not divide", path,
-                             c->channels[i], i, c->heads[i]);
+                             "heads (attention_head_dim; sd.unet_heads) do not divide",
+                             path, c->channels[i], i, c->heads[i]);
     }
     return status;
 }
@@ -32,8 +32,8 @@ sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_c
     if (c->heads < 1 || c->width % c->heads != 0)
         return sd_fail(ctx, SD_ERROR_MODEL,
                        "%s: the text encoder is %d wide (hidden_size), which its %d heads "
-                       "(num_attention_heads; sd.text_heads) do not divide", path, c->width,
-                       c->heads);
+                       "(num_attention_heads; sd.text_heads) do not divide",
+                       path, c->width, c->heads);
     return SD_OK;
 }
 
@@ -43,12 +43,13 @@ sd_status sd_check_source(const sd_source *s) {
     if (s->unet.context_dim != s->text.width)
         return sd_fail(s->ctx, SD_ERROR_MODEL,
                        "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
-                       "one here is %d wide (hidden_size)", path, s->unet.context_dim,
-                       s->text.width);
+                       "one here is %d wide (hidden_size)",
+                       path, s->unet.context_dim, s->text.width);
     if (s->unet.in_channels != latent)
         return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet takes %d channels where the latent has %d: this looks like "
-                       "%s, which libsd does not run yet", path, s->unet.in_channels, latent,
+                       "%s, which libsd does not run yet",
+                       path, s->unet.in_channels, latent,
                        s->unet.in_channels == 2 * latent + 1 ? "an inpainting model"
                        : s->unet.in_channels == 2 * latent   ? "an image editing model"
                        : s->unet.in_channels == latent + 1   ? "a depth model"
@@ -56,7 +57,8 @@ sd_status sd_check_source(const sd_source *s) {
     if (s->unet.out_channels != latent)
         return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet gives %d channels where the latent has %d (a learned "
-                       "variance is not supported)", path, s->unet.out_channels, latent);
+                       "variance is not supported)",
+                       path, s->unet.out_channels, latent);
     if (s->vae.in_channels != 3 || s->vae.out_channels != 3)
         return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,

@@ -79,14 +79,15 @@ static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
     int n = c->n_levels;
     for (int i = 0; i < n; i++)
         down[i] = up[i] = n == 4 && i < 3;
-    bool given = read_blocks(r, "down_block_types", "DownBlock2D", "CrossAttnDownBlock2D", n, false,
-                             down);
-    given = read_blocks(r, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D", n, true, up) &&
-            given;
+    bool given =
+        read_blocks(r, "down_block_types", "DownBlock2D", "CrossAttnDownBlock2D", n, false, down);
+    given =
+        read_blocks(r, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D", n, true, up) && given;
     if (!r->status && !given && n != 4)
         r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
                             "%s: \"down_block_types\" and \"up_block_types\" are needed for the %d "
-                            "levels of block_out_channels", r->path, n);
+                            "levels of block_out_channels",
+                            r->path, n);
     if (!r->status && memcmp(down, up, sizeof down) != 0)
         r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
                             "%s: \"up_block_types\" does not mirror \"down_block_types\"", r->path);
@@ -119,8 +120,8 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config
     c->res_blocks = sd_reader_same(&r, "layers_per_block", 2, 1, SD_MAX_BLOCKS);
     read_unet_blocks(&r, c);
     /* By diffusers' old mistake attention_head_dim is the number of heads. */
-    const char *heads = sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads"
-                                                                 : "attention_head_dim";
+    const char *heads =
+        sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
     sd_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
     c->transformer_depth = sd_reader_same(&r, "transformer_layers_per_block", 1, 1, SD_MAX_BLOCKS);
     c->context_dim = sd_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
@@ -287,9 +288,9 @@ sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedul
         sd_reader_unsupported(&r, "_class_name", sd_reader_get(&r, "_class_name"),
                               "schedulers of Stable Diffusion 1.x and 2.x");
     sd_reader_fixed(&r, schedule_fixed, SD_COUNT(schedule_fixed));
-    c->beta_schedule = (sd_beta_schedule)read_choice(
-        &r, "beta_schedule", "linear", betas, SD_COUNT(betas),
-        "\"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\"");
+    c->beta_schedule =
+        (sd_beta_schedule)read_choice(&r, "beta_schedule", "linear", betas, SD_COUNT(betas),
+                                      "\"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\"");
     c->prediction = (sd_prediction)read_choice(&r, "prediction_type", "epsilon", predictions,
                                                SD_COUNT(predictions),
                                                "\"epsilon\", \"v_prediction\" and \"sample\"");

@@ -11,14 +11,14 @@ sd_status sd_check_image_file(const sd_context *ctx, const char *name, uint64_t 
         width * height > SD_MAX_PIXELS)
         return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the image has %llu x %llu pixels; 1 to %d a side and at most %llu in "
-                       "all were expected", name, (unsigned long long)width,
-                       (unsigned long long)height, SD_MAX_IMAGE_SIDE,
-                       (unsigned long long)SD_MAX_PIXELS);
+                       "all were expected",
+                       name, (unsigned long long)width, (unsigned long long)height,
+                       SD_MAX_IMAGE_SIDE, (unsigned long long)SD_MAX_PIXELS);
     if (width * height / pixels_per_byte > size)
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "%s: %zu bytes cannot hold an image of %llu x %llu pixels (a download that "
-                       "was cut short?)", name, size, (unsigned long long)width,
-                       (unsigned long long)height);
+                       "was cut short?)",
+                       name, size, (unsigned long long)width, (unsigned long long)height);
     return SD_OK;
 }
 

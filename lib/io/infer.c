@@ -27,9 +27,10 @@ static const marker foreign[] = {
     {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
     {"double_blocks.", "the transformer of Flux"},
     {"transformer_blocks.", "the transformer of a newer model in diffusers' naming"},
-    {"cond_stage_model.model.",
-     "a Stable Diffusion 2.x checkpoint in the original naming; its diffusers folder can be loaded"},
-    {"cond_stage_model.transformer.token_emb.", "a latent diffusion checkpoint with a BERT encoder"},
+    {"cond_stage_model.model.", "a Stable Diffusion 2.x checkpoint in the original naming; its "
+                                "diffusers folder can be loaded"},
+    {"cond_stage_model.transformer.token_emb.",
+     "a latent diffusion checkpoint with a BERT encoder"},
     {"cond_stage_model.embedding.", "a class-conditional latent diffusion checkpoint"},
     {"first_stage_model.quantize.", "a latent diffusion checkpoint with a VQ autoencoder"},
     {"control_model.", "a ControlNet"},
@@ -51,12 +52,13 @@ static sd_status check_kind(const sd_source *s, const sd_weights *w) {
         if (sd_weights_has_prefix(w, foreign[i].prefix))
             return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                            "%s: this looks like %s (it has tensors named '%s...'); libsd loads "
-                           "Stable Diffusion 1.x checkpoints", s->path, foreign[i].what,
-                           foreign[i].prefix);
+                           "Stable Diffusion 1.x checkpoints",
+                           s->path, foreign[i].what, foreign[i].prefix);
     if (!sd_weights_has_prefix(w, "model.diffusion_model."))
         return sd_fail(s->ctx, sd_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
                        "%s: no Stable Diffusion checkpoint: of its %zu tensors none is named "
-                       "'model.diffusion_model...'", s->path, sd_weights_count(w));
+                       "'model.diffusion_model...'",
+                       s->path, sd_weights_count(w));
     return SD_OK;
 }
 
@@ -103,9 +105,9 @@ static int dim(infer *in, int n_dims, int which, int max, const char *format, ..
     if (!entry)
         in->status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
     else if (entry->n_dims != n_dims)
-        in->status = sd_fail(ctx, SD_ERROR_MODEL,
-                             "%s: tensor '%s' has %d dimensions; %d were expected", path, name,
-                             entry->n_dims, n_dims);
+        in->status =
+            sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' has %d dimensions; %d were expected",
+                    path, name, entry->n_dims, n_dims);
     else if (entry->dims[which] < 1 || entry->dims[which] > max)
         in->status = sd_fail(ctx, SD_ERROR_MODEL,
                              "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
@@ -126,8 +128,8 @@ static void count_depth(infer *in, const char *block, sd_unet_config *c) {
     while (depth < SD_MAX_BLOCKS &&
            has(in, "%s.1.transformer_blocks.%d.attn2.to_k.weight", block, depth))
         depth++;
-    int context = dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight",
-                      block);
+    int context =
+        dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight", block);
     if (c->transformer_depth == 0) {
         c->transformer_depth = depth;
         c->context_dim = context;
@@ -188,12 +190,13 @@ static void infer_unet(infer *in, sd_unet_config *c) {
     read_levels(in, c);
     c->mid_attention = has(in, "middle_block.1.transformer_blocks.0.attn2.to_k.weight");
     if (!c->mid_attention)
-        fail(in, SD_ERROR_MODEL, "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
-                                 "0.attn2.to_k.weight' is missing");
+        fail(in, SD_ERROR_MODEL,
+             "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
+             "0.attn2.to_k.weight' is missing");
     count_depth(in, "middle_block", c);
     if (has(in, "middle_block.1.proj_in.weight")) {
-        const sd_entry *proj = sd_weights_find(in->weights,
-                                               "model.diffusion_model.middle_block.1.proj_in.weight");
+        const sd_entry *proj =
+            sd_weights_find(in->weights, "model.diffusion_model.middle_block.1.proj_in.weight");
         c->linear_projection = proj->n_dims == 2;
     }
 }
@@ -208,8 +211,9 @@ static void infer_vae(infer *in, sd_vae_config *c) {
     int n = 0, block = 0;
     while (n < SD_MAX_LEVELS && has(in, "encoder.down.%d.block.0.conv1.weight", n)) {
         c->channels[n] = dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down.%d.block.0.conv1.weight", n);
-        for (block = 0; block < SD_MAX_BLOCKS &&
-                        has(in, "encoder.down.%d.block.%d.conv1.weight", n, block); block++)
+        for (block = 0;
+             block < SD_MAX_BLOCKS && has(in, "encoder.down.%d.block.%d.conv1.weight", n, block);
+             block++)
             ;
         if (n > 0 && block != c->res_blocks)
             fail(in, SD_ERROR_UNSUPPORTED, "the levels of its VAE have different depths");
@@ -292,8 +296,8 @@ sd_status sd_infer(sd_source *s) {
     infer_text(&in, &s->text);
     s->text_weights.prefix = in.prefix;
     /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
-    s->schedule = (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000,
-                                       SD_PREDICT_EPSILON};
+    s->schedule =
+        (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON};
     if (!in.status && s->unet.linear_projection)
         fail(&in, SD_ERROR_UNSUPPORTED,
              "its UNet has linear projections, as Stable Diffusion 2.x: its diffusers folder can "

@@ -12,9 +12,9 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
-#define MAX_SCANS 500            /* of a progressive file, each of which costs a whole pass */
-#define MAX_MEMORY (1L << 30)    /* coefficients of a progressive file */
-#define MAX_COMMENT 65533u       /* bytes in one COM marker */
+#define MAX_SCANS 500         /* of a progressive file, each of which costs a whole pass */
+#define MAX_MEMORY (1L << 30) /* coefficients of a progressive file */
+#define MAX_COMMENT 65533u    /* bytes in one COM marker */
 
 typedef struct codec {
     struct jpeg_error_mgr base; /* first: libjpeg has a pointer to it */
@@ -28,12 +28,14 @@ static void on_error(j_common_ptr info) {
     codec *c = (codec *)info->err;
     char text[JMSG_LENGTH_MAX];
     c->base.format_message(info, text);
-    int code = c->base.msg_code;
-    sd_status status = code == JERR_OUT_OF_MEMORY || code == JERR_NO_BACKING_STORE
-                           ? SD_ERROR_MEMORY : SD_ERROR_FORMAT;
-    c->status = code == JERR_NO_BACKING_STORE
-                    ? sd_fail(c->ctx, status, "%s: JPEG: more memory needed than is allowed", c->name)
-                    : sd_fail(c->ctx, status, "%s: JPEG: %s", c->name, text);
+    if (c->base.msg_code == JERR_OUT_OF_MEMORY)
+        c->status = sd_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name);
+    else if (c->base.msg_code == JERR_NO_BACKING_STORE)
+        c->status = sd_fail(c->ctx, SD_ERROR_MEMORY,
+                            "%s: JPEG: more than %ld bytes of work memory would be needed", c->name,
+                            MAX_MEMORY);
+    else
+        c->status = sd_fail(c->ctx, SD_ERROR_FORMAT, "%s: JPEG: %s", c->name, text);
     longjmp(c->jump, 1);
 }
 
@@ -97,8 +99,8 @@ static void count_scans(j_common_ptr info) {
     codec *c = (codec *)info->err;
     if (((j_decompress_ptr)info)->input_scan_number <= MAX_SCANS)
         return;
-    c->status = sd_fail(c->ctx, SD_ERROR_UNSUPPORTED, "%s: JPEG: more than %d scans", c->name,
-                        MAX_SCANS);
+    c->status =
+        sd_fail(c->ctx, SD_ERROR_UNSUPPORTED, "%s: JPEG: more than %d scans", c->name, MAX_SCANS);
     longjmp(c->jump, 1);
 }
 
@@ -127,9 +129,8 @@ static sd_status begin_reading(reader *r) {
     struct jpeg_decompress_struct *info = &r->info;
     jpeg_read_header(info, TRUE);
     /* a block of 64 pixels takes a bit or more, unless it is arithmetically coded */
-    sd_status status = sd_check_image_file(r->ctx, r->c.name, info->image_width,
-                                           info->image_height, r->size,
-                                           info->arith_code ? SD_MAX_PIXELS : 64 * 64);
+    sd_status status = sd_check_image_file(r->ctx, r->c.name, info->image_width, info->image_height,
+                                           r->size, info->arith_code ? SD_MAX_PIXELS : 64 * 64);
     if (status)
         return status;
     int n = info->num_components;

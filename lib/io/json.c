@@ -4,11 +4,26 @@
 
 #define MAX_JSON_FILE ((size_t)64 << 20)
 
+/*
+ * jansson takes its memory from the C library, since its allocator can only be changed for the
+ * whole process, and version 2.14 asserts in places where it runs out of it. So we ask first for as
+ * much as a header's objects take, about eight times its text.
+ */
+static bool has_room(const sd_context *ctx, size_t size) {
+    void *room = sd_alloc(ctx, size > SIZE_MAX / 16 ? SIZE_MAX : 8 * size + 65536);
+    sd_free(ctx, room);
+    return room != NULL;
+}
+
 sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
                         json_t **out) {
     json_error_t error;
+    *out = NULL;
+    if (!has_room(ctx, size))
+        return SD_ERROR_MEMORY;
     *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
-    if (!*out && json_error_code(&error) == json_error_out_of_memory)
+    /* jansson says nothing where it has no memory */
+    if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
     if (!*out)
         return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not valid JSON: %s (line %d, column %d)", name,
@@ -37,7 +52,7 @@ sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out) {
 
 const char *sd_json_type_name(const json_t *value) {
     static const char *const names[] = {
-        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",   [JSON_STRING] = "a string",
+        [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "a list",  [JSON_STRING] = "a string",
         [JSON_INTEGER] = "an integer", [JSON_REAL] = "a number", [JSON_TRUE] = "true",
         [JSON_FALSE] = "false",        [JSON_NULL] = "null",
     };

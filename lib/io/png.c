@@ -240,8 +240,7 @@ sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t *
     c->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
                                        release);
     c->info = c->png ? png_create_info_struct(c->png) : NULL;
-    c->status = c->info ? write_png(&w)
-                        : sd_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
+    c->status = c->info ? write_png(&w) : sd_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
     png_destroy_write_struct(&c->png, &c->info);
     sd_free(ctx, w.latin1);
     if (c->status) {

@@ -147,11 +147,16 @@ static bool is_fixed(const sd_fixed *row, const json_t *v) {
         return true;
     }
     switch (row->kind) {
-    case SD_FIXED_UNSET: return false;
-    case SD_FIXED_FALSE: return json_is_false(v);
-    case SD_FIXED_TRUE: return json_is_true(v);
-    case SD_FIXED_NUMBER: return json_is_number(v) && json_number_value(v) == row->number;
-    case SD_FIXED_TEXT: return json_is_string(v) && !strcmp(json_string_value(v), row->text);
+    case SD_FIXED_UNSET:
+        return false;
+    case SD_FIXED_FALSE:
+        return json_is_false(v);
+    case SD_FIXED_TRUE:
+        return json_is_true(v);
+    case SD_FIXED_NUMBER:
+        return json_is_number(v) && json_number_value(v) == row->number;
+    case SD_FIXED_TEXT:
+        return json_is_string(v) && !strcmp(json_string_value(v), row->text);
     }
     return false;
 }
@@ -168,9 +173,10 @@ void sd_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n) {
         else if (row->kind == SD_FIXED_TEXT)
             snprintf(expected, sizeof expected, "\"%.70s\"", row->text);
         else
-            snprintf(expected, sizeof expected, "%s", row->kind == SD_FIXED_TRUE    ? "true"
-                                                      : row->kind == SD_FIXED_FALSE ? "false"
-                                                                                    : "null");
+            snprintf(expected, sizeof expected, "%s",
+                     row->kind == SD_FIXED_TRUE    ? "true"
+                     : row->kind == SD_FIXED_FALSE ? "false"
+                                                   : "null");
         sd_reader_unsupported(r, row->key, v, expected);
     }
 }

@@ -35,8 +35,13 @@ void sd_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *o
 int sd_reader_same(sd_reader *r, const char *key, int fallback, int min, int max);
 
 /* Keys that may have one value only, because nothing else is implemented. */
-typedef enum sd_fixed_kind { SD_FIXED_UNSET, SD_FIXED_FALSE, SD_FIXED_TRUE, SD_FIXED_NUMBER,
-                             SD_FIXED_TEXT } sd_fixed_kind;
+typedef enum sd_fixed_kind {
+    SD_FIXED_UNSET,
+    SD_FIXED_FALSE,
+    SD_FIXED_TRUE,
+    SD_FIXED_NUMBER,
+    SD_FIXED_TEXT
+} sd_fixed_kind;
 
 typedef struct sd_fixed {
     const char *key;

@@ -99,7 +99,8 @@ static void resample_rows(uint8_t *dst, const uint8_t *src, int w, int h, int c,
     }
 }
 
-/* src [h, stride] to dst [n_out, stride], where a row has `stride` bytes; `sums` is of that size. */
+/* src [h, stride] to dst [n_out, stride], where a row has `stride` bytes; `sums` is of that size.
+ */
 static void resample_columns(uint8_t *dst, const uint8_t *src, size_t stride, const axis *a,
                              int n_out, int *sums) {
     for (int y = 0; y < n_out; y++, dst += stride) {
@@ -135,7 +136,8 @@ static void divide_alpha(uint8_t *p, size_t n) {
     }
 }
 
-/* Source rows -> [height, out width] -> [out height, out width]; a side that stays is not touched. */
+/* Source rows -> [height, out width] -> [out height, out width]; a side that stays is not touched.
+ */
 static sd_status resample(const sd_context *ctx, const uint8_t *src, int w, int h, sd_image *out) {
     axis ax = {0}, ay = {0};
     uint8_t *rows = NULL;

@@ -9,7 +9,8 @@ typedef struct signature {
     const char *what;
 } signature;
 
-#define SIGNATURE(bytes, status, what) {bytes, sizeof(bytes) - 1, status, what}
+#define SIGNATURE(bytes, status, what)                                                             \
+    { bytes, sizeof(bytes) - 1, status, what }
 #define CONVERT "; convert it to .safetensors first"
 
 static const signature signatures[] = {
@@ -37,7 +38,9 @@ static const signature signatures[] = {
     SIGNATURE("RIFF", SD_ERROR_FORMAT, "a RIFF file (a WebP image or a sound)"),
     SIGNATURE("BM", SD_ERROR_FORMAT, "a BMP image"),
     SIGNATURE("%PDF", SD_ERROR_FORMAT, "a PDF document"),
-    SIGNATURE("\x7f" "ELF", SD_ERROR_FORMAT, "a program"),
+    SIGNATURE("\x7f"
+              "ELF",
+              SD_ERROR_FORMAT, "a program"),
 };
 
 static char lower(char c) {

@@ -56,7 +56,8 @@ static sd_status fail_no_weights(const sd_context *ctx, const char *dir, const f
         if (sd_is_file(path))
             status = sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                              "%s: weights as Python pickles are not read; convert the folder to "
-                             "safetensors first", path);
+                             "safetensors first",
+                             path);
         sd_free(ctx, path);
         if (status)
             return status;
@@ -145,11 +146,21 @@ static sd_status read_configs(sd_source *s) {
         if (status)
             return status;
         switch (i) {
-        case INDEX: status = check_index(s->ctx, path); break;
-        case UNET: status = sd_config_unet(s->ctx, path, &s->unet); break;
-        case VAE: status = sd_config_vae(s->ctx, path, &s->vae); break;
-        case TEXT: status = sd_config_text(s->ctx, path, &s->text); break;
-        default: status = sd_config_schedule(s->ctx, path, &s->schedule); break;
+        case INDEX:
+            status = check_index(s->ctx, path);
+            break;
+        case UNET:
+            status = sd_config_unet(s->ctx, path, &s->unet);
+            break;
+        case VAE:
+            status = sd_config_vae(s->ctx, path, &s->vae);
+            break;
+        case TEXT:
+            status = sd_config_text(s->ctx, path, &s->text);
+            break;
+        default:
+            status = sd_config_schedule(s->ctx, path, &s->schedule);
+            break;
         }
         sd_free(s->ctx, path);
     }
@@ -253,7 +264,8 @@ sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *fi
     if (!status && *n_files == 0)
         status = sd_fail(ctx, SD_ERROR_IO,
                          "%s: no diffusers folder: neither text_encoder/, unet/ nor vae/ has "
-                         "safetensors", path);
+                         "safetensors",
+                         path);
     while (status && *n_files > 0)
         sd_weights_close(files[--*n_files]);
     return status;

@@ -16,48 +16,52 @@ typedef enum sd_text_act { SD_TEXT_QUICK_GELU, SD_TEXT_GELU } sd_text_act;
 
 /* CLIP's text tower. */
 typedef struct sd_text_config {
-    int vocab_size;  /* 49408 */
-    int width;       /* 768 */
-    int layers;      /* 12 */
-    int heads;       /* 12 */
-    int mlp_width;   /* 3072 */
-    int tokens;      /* 77 */
+    int vocab_size; /* 49408 */
+    int width;      /* 768 */
+    int layers;     /* 12 */
+    int heads;      /* 12 */
+    int mlp_width;  /* 3072 */
+    int tokens;     /* 77 */
     sd_text_act act;
-    float eps;       /* 1e-5 */
+    float eps;         /* 1e-5 */
     int bos, eos, pad; /* 49406, 49407, 49407 */
 } sd_text_config;
 
 typedef struct sd_unet_config {
-    int in_channels, out_channels;    /* 4, 4 */
-    int model_channels;               /* 320 */
-    int n_levels;                     /* 4 */
-    int channels[SD_MAX_LEVELS];      /* 320, 640, 1280, 1280 */
-    int res_blocks;                   /* 2: of each level down, one more up */
-    bool attention[SD_MAX_LEVELS];    /* 1, 1, 1, 0: SpatialTransformer at this level */
-    bool mid_attention;               /* true */
-    int heads[SD_MAX_LEVELS];         /* 8 each */
-    int transformer_depth;            /* 1 */
-    int context_dim;                  /* 768 */
-    int norm_groups;                  /* 32 */
-    float norm_eps;                   /* 1e-5 */
-    bool linear_projection;           /* proj_in and proj_out stored as Linear (SD 2.x) */
-    int sample_size;                  /* 64: latents at the default size */
+    int in_channels, out_channels; /* 4, 4 */
+    int model_channels;            /* 320 */
+    int n_levels;                  /* 4 */
+    int channels[SD_MAX_LEVELS];   /* 320, 640, 1280, 1280 */
+    int res_blocks;                /* 2: of each level down, one more up */
+    bool attention[SD_MAX_LEVELS]; /* 1, 1, 1, 0: SpatialTransformer at this level */
+    bool mid_attention;            /* true */
+    int heads[SD_MAX_LEVELS];      /* 8 each */
+    int transformer_depth;         /* 1 */
+    int context_dim;               /* 768 */
+    int norm_groups;               /* 32 */
+    float norm_eps;                /* 1e-5 */
+    bool linear_projection;        /* proj_in and proj_out stored as Linear (SD 2.x) */
+    int sample_size;               /* 64: latents at the default size */
 } sd_unet_config;
 
 typedef struct sd_vae_config {
-    int in_channels, out_channels; /* 3, 3 */
-    int n_levels;                  /* 4 */
-    int channels[SD_MAX_LEVELS];   /* 128, 256, 512, 512 */
-    int res_blocks;                /* 2 */
-    int latent_channels;           /* 4 (z_channels and embed_dim) */
-    int norm_groups;               /* 32 */
-    double scaling_factor;         /* 0.18215 */
-    double shift_factor;           /* 0 */
-    bool mid_attention;            /* true */
+    int in_channels, out_channels;    /* 3, 3 */
+    int n_levels;                     /* 4 */
+    int channels[SD_MAX_LEVELS];      /* 128, 256, 512, 512 */
+    int res_blocks;                   /* 2 */
+    int latent_channels;              /* 4 (z_channels and embed_dim) */
+    int norm_groups;                  /* 32 */
+    double scaling_factor;            /* 0.18215 */
+    double shift_factor;              /* 0 */
+    bool mid_attention;               /* true */
     bool quant_conv, post_quant_conv; /* true */
 } sd_vae_config;
 
-typedef enum sd_beta_schedule { SD_BETA_LINEAR, SD_BETA_SCALED_LINEAR, SD_BETA_COSINE } sd_beta_schedule;
+typedef enum sd_beta_schedule {
+    SD_BETA_LINEAR,
+    SD_BETA_SCALED_LINEAR,
+    SD_BETA_COSINE
+} sd_beta_schedule;
 typedef enum sd_prediction { SD_PREDICT_EPSILON, SD_PREDICT_V, SD_PREDICT_SAMPLE } sd_prediction;
 
 /* diffusers' words: scaled_linear is what the original calls "linear". */
@@ -84,16 +88,16 @@ typedef struct sd_component {
 typedef struct sd_source {
     sd_context *ctx;
     sd_layout layout;
-    char *path;            /* as given */
-    char *tokenizer_dir;   /* diffusers' tokenizer/ or NULL */
-    char *directory;       /* that the checkpoint lies in */
-    const char *family;    /* "Stable Diffusion 1.x" */
+    char *path;          /* as given */
+    char *tokenizer_dir; /* diffusers' tokenizer/ or NULL */
+    char *directory;     /* that the checkpoint lies in */
+    const char *family;  /* "Stable Diffusion 1.x" */
     sd_text_config text;
     sd_unet_config unet;
     sd_vae_config vae;
     sd_schedule_config schedule;
     sd_component text_weights, unet_weights, vae_weights;
-    sd_weights *files[3];  /* what sd_source_close closes */
+    sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
 } sd_source;
 

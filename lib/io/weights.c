@@ -131,12 +131,13 @@ static sd_status read_offsets(const tensor_reader *r, const uint8_t *data, size_
     if ((unsigned long long)end > data_size)
         return sd_fail(r->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
-                       "%zu (a download that was cut short?)", r->path, r->name, end, data_size);
+                       "%zu (a download that was cut short?)",
+                       r->path, r->name, end, data_size);
     if ((unsigned long long)(end - begin) != entry->size)
         return sd_fail(r->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
-                       "data_offsets give %lld", r->path, r->name, sd_dtype_name(entry->type),
-                       entry->size, end - begin);
+                       "data_offsets give %lld",
+                       r->path, r->name, sd_dtype_name(entry->type), entry->size, end - begin);
     entry->data = data + begin;
     return SD_OK;
 }
@@ -275,12 +276,15 @@ static sd_status read_header_size(const sd_context *ctx, const char *path, const
     if (size > MAX_HEADER)
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "%s: not " EXPECTED ": its header would be of %llu bytes, over the limit "
-                       "of %u", path, (unsigned long long)size, MAX_HEADER);
+                       "of %u",
+                       path, (unsigned long long)size, MAX_HEADER);
     if (size > m->size - 8)
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "%s: the header is said to be of %llu bytes, but the file has only %zu "
-                       "(a download that was cut short?)", path, (unsigned long long)size, m->size);
-    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not " EXPECTED ": its header is no JSON object", path);
+                       "(a download that was cut short?)",
+                       path, (unsigned long long)size, m->size);
+    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not " EXPECTED ": its header is no JSON object",
+                   path);
 }
 
 /* Maps and reads the shard `file`, whose path is set. */
@@ -393,9 +397,9 @@ static sd_status open_index(sd_weights *w) {
         return status;
     const json_t *map = json_object_get(root, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
-        status = sd_fail(w->ctx, SD_ERROR_FORMAT,
-                         "%s: not an index of safetensors files: it has no \"weight_map\"",
-                         w->path);
+        status =
+            sd_fail(w->ctx, SD_ERROR_FORMAT,
+                    "%s: not an index of safetensors files: it has no \"weight_map\"", w->path);
     else if (!(directory = sd_path_dirname(w->ctx, w->path)))
         status = SD_ERROR_MEMORY;
     else if (!(status = open_map(w, map, directory)))
@@ -424,8 +428,9 @@ sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
         return SD_ERROR_MEMORY;
     w->ctx = ctx;
     w->path = sd_strdup(ctx, path);
-    sd_status status = !w->path ? SD_ERROR_MEMORY
-                       : ends_with(path, ".json") ? open_index(w) : open_single(w);
+    sd_status status = !w->path                   ? SD_ERROR_MEMORY
+                       : ends_with(path, ".json") ? open_index(w)
+                                                  : open_single(w);
     if (status)
         sd_weights_close(w);
     else

@@ -6,8 +6,17 @@
 #include "core/os.h"
 
 typedef enum sd_dtype { /* safetensors' names, in the order of the name table in weights.c */
-    SD_DTYPE_F64, SD_DTYPE_F32, SD_DTYPE_F16, SD_DTYPE_BF16, SD_DTYPE_I64, SD_DTYPE_I32,
-    SD_DTYPE_I16, SD_DTYPE_I8, SD_DTYPE_U8, SD_DTYPE_BOOL, SD_N_DTYPES
+                        SD_DTYPE_F64,
+                        SD_DTYPE_F32,
+                        SD_DTYPE_F16,
+                        SD_DTYPE_BF16,
+                        SD_DTYPE_I64,
+                        SD_DTYPE_I32,
+                        SD_DTYPE_I16,
+                        SD_DTYPE_I8,
+                        SD_DTYPE_U8,
+                        SD_DTYPE_BOOL,
+                        SD_N_DTYPES
 } sd_dtype;
 
 #define SD_ENTRY_MAX_DIMS 8
@@ -19,7 +28,7 @@ typedef struct sd_entry {
     int64_t dims[SD_ENTRY_MAX_DIMS];
     const void *data; /* little-endian, row-major, at any alignment */
     size_t size;
-    int file;         /* which of the shards */
+    int file; /* which of the shards */
 } sd_entry;
 
 typedef struct sd_weights sd_weights;

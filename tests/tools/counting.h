@@ -5,25 +5,30 @@
 #include "core/context.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct counting {
     long live, made; /* blocks that are out; requests since the last reset */
-    long fail_at;    /* this request gets NULL, and all after it; 0: none */
+    long fail_at;    /* this request gets NULL; 0: none */
+    bool and_after;  /* and all after it, too */
 } counting;
 
-static void *counting_alloc(void *user, size_t size, size_t alignment) {
+static inline bool counting_refuses(counting *c) {
+    c->made++;
+    return c->fail_at && (c->and_after ? c->made >= c->fail_at : c->made == c->fail_at);
+}
+
+static inline void *counting_alloc(void *user, size_t size, size_t alignment) {
     counting *c = user;
     void *p = NULL;
-    c->made++;
-    if (c->fail_at && c->made >= c->fail_at)
+    if (counting_refuses(c) || posix_memalign(&p, alignment, size ? size : 1) != 0)
         return NULL;
-    if (posix_memalign(&p, alignment, size ? size : 1) != 0)
-        return NULL;
+    memset(p, 0xa5, size < 4096 ? size : 4096); /* what nobody wrote shows */
     c->live++;
     return p;
 }
 
-static void counting_free(void *user, void *ptr, size_t size) {
+static inline void counting_free(void *user, void *ptr, size_t size) {
     counting *c = user;
     (void)size;
     c->live--;
@@ -31,7 +36,7 @@ static void counting_free(void *user, void *ptr, size_t size) {
 }
 
 /* One thread only, so that the counts need no atomics. NULL on failure. */
-static sd_context *counting_context(counting *c) {
+static inline sd_context *counting_context(counting *c) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx = NULL;
     *c = (counting){0};
@@ -39,7 +44,8 @@ static sd_context *counting_context(counting *c) {
     params.alloc = counting_alloc;
     params.free = counting_free;
     params.alloc_user = c;
-    return sd_context_create(&params, &ctx) == SD_OK ? ctx : NULL;
+    params.backend = "cpu";
+    return sd_context_new(&params, &ctx) == SD_OK ? ctx : NULL;
 }
 
 #endif

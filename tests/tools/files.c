@@ -128,6 +128,55 @@ bool safetensors_drop(safetensors *s, const char *name) {
     return json_object_del(s->header, name) == 0;
 }
 
+safetensors *safetensors_open(const char *path) {
+    uint8_t head[8];
+    uint64_t n = 0;
+    FILE *f = fopen(path, "rb");
+    if (!f || fread(head, 1, 8, f) != 8)
+        die("read", path);
+    for (int i = 7; i >= 0; i--)
+        n = n << 8 | head[i];
+    char *text = malloc((size_t)n + 1);
+    if (!text || fread(text, 1, (size_t)n, f) != n)
+        die("read", path);
+    fclose(f);
+    text[n] = '\0';
+    safetensors *s = calloc(1, sizeof *s);
+    s->header = parse(text);
+    s->metadata = json_incref(json_object_get(s->header, "__metadata__"));
+    if (!s->metadata)
+        s->metadata = json_object();
+    json_object_del(s->header, "__metadata__");
+    free(text);
+    return s;
+}
+
+size_t safetensors_count(const safetensors *s) {
+    return json_object_size(s->header);
+}
+
+const char *safetensors_name(const safetensors *s, size_t i) {
+    void *at = json_object_iter(s->header);
+    while (at && i-- > 0)
+        at = json_object_iter_next(s->header, at);
+    return json_object_iter_key(at);
+}
+
+bool safetensors_reshape(safetensors *s, const char *name, int more, bool longer) {
+    json_t *shape = json_object_get(json_object_get(s->header, name), "shape");
+    if (json_array_size(shape) == 0)
+        return false;
+    json_int_t first = json_integer_value(json_array_get(shape, 0));
+    json_array_set_new(shape, 0, json_integer(first + more));
+    if (longer)
+        json_array_append_new(shape, json_integer(2));
+    return true;
+}
+
+bool safetensors_retype(safetensors *s, const char *name, const char *dtype) {
+    return json_object_set_new(json_object_get(s->header, name), "dtype", json_string(dtype)) == 0;
+}
+
 static int64_t type_size(const char *dtype) {
     return strstr(dtype, "64") ? 8 : strstr(dtype, "32") ? 4 : strstr(dtype, "16") ? 2 : 1;
 }

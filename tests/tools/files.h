@@ -31,6 +31,13 @@ void safetensors_add(safetensors *s, const char *name, const char *dtype, const 
 void safetensors_metadata(safetensors *s, const char *key, const char *value);
 /* Takes a tensor out again; false: it was not there. */
 bool safetensors_drop(safetensors *s, const char *name);
+/* The header of a file; its data are zeros from here on. */
+safetensors *safetensors_open(const char *path);
+size_t safetensors_count(const safetensors *s);
+const char *safetensors_name(const safetensors *s, size_t i);
+/* Adds `more` to the first dimension, and a last dimension of 2 where `longer`. */
+bool safetensors_reshape(safetensors *s, const char *name, int more, bool longer);
+bool safetensors_retype(safetensors *s, const char *name, const char *dtype);
 void safetensors_save(const safetensors *s, const char *path);
 void safetensors_free(safetensors *s);
 
@@ -44,7 +51,8 @@ safetensors *safetensors_tiny_original(void);
 
 /* The same sizes as a diffusers folder with one tensor in each weights file. */
 void files_make_tiny_diffusers(const char *dir);
-extern const char *const tiny_model_index, *const tiny_unet_config, *const tiny_vae_config,
-    *const tiny_text_config, *const tiny_scheduler_config;
+extern const char *const tiny_model_index,
+    *const tiny_unet_config, *const tiny_vae_config, *const tiny_text_config,
+                                                         *const tiny_scheduler_config;
 
 #endif

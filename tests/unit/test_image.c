@@ -68,12 +68,34 @@ static int max_difference(const sd_image *a, const sd_image *b) {
 }
 
 static const char *const files[] = {
-    "grey1.png", "grey2.png", "grey4.png", "grey8.png", "grey16.png", "grey16-interlaced.png",
-    "grey2-trns.png", "greyalpha8.png", "greyalpha16.png", "palette1.png", "palette2.png",
-    "palette4.png", "palette8.png", "palette8-trns.png", "rgb8.png", "rgb16.png",
-    "rgb8-interlaced.png", "rgb8-trns-gamma.png", "rgba8.png", "rgba16.png", "jpeg-grey.jpg",
-    "jpeg-444.jpg", "jpeg-422.jpg", "jpeg-420.jpg", "jpeg-progressive.jpg", "jpeg-rgb.jpg",
-    "jpeg-cmyk.jpg", "jpeg-exif.jpg",
+    "grey1.png",
+    "grey2.png",
+    "grey4.png",
+    "grey8.png",
+    "grey16.png",
+    "grey16-interlaced.png",
+    "grey2-trns.png",
+    "greyalpha8.png",
+    "greyalpha16.png",
+    "palette1.png",
+    "palette2.png",
+    "palette4.png",
+    "palette8.png",
+    "palette8-trns.png",
+    "rgb8.png",
+    "rgb16.png",
+    "rgb8-interlaced.png",
+    "rgb8-trns-gamma.png",
+    "rgba8.png",
+    "rgba16.png",
+    "jpeg-grey.jpg",
+    "jpeg-444.jpg",
+    "jpeg-422.jpg",
+    "jpeg-420.jpg",
+    "jpeg-progressive.jpg",
+    "jpeg-rgb.jpg",
+    "jpeg-cmyk.jpg",
+    "jpeg-exif.jpg",
 };
 
 START_TEST(decodes_as_pil) {
@@ -100,10 +122,10 @@ static const struct {
     const char *in;
     int channels, width, height;
 } resizes[] = {
-    {"lanczos-l", 1, 17, 40},    {"lanczos-l", 1, 64, 29},     {"lanczos-l", 1, 1, 1},
-    {"lanczos-rgb", 3, 16, 16},  {"lanczos-rgb", 3, 37, 12},   {"lanczos-rgb", 3, 80, 50},
-    {"lanczos-rgb", 3, 5, 29},   {"lanczos-rgb", 3, 36, 28},   {"lanczos-rgb", 3, 1, 90},
-    {"lanczos-rgba", 4, 21, 9},  {"lanczos-rgba", 4, 50, 47},
+    {"lanczos-l", 1, 17, 40},   {"lanczos-l", 1, 64, 29},    {"lanczos-l", 1, 1, 1},
+    {"lanczos-rgb", 3, 16, 16}, {"lanczos-rgb", 3, 37, 12},  {"lanczos-rgb", 3, 80, 50},
+    {"lanczos-rgb", 3, 5, 29},  {"lanczos-rgb", 3, 36, 28},  {"lanczos-rgb", 3, 1, 90},
+    {"lanczos-rgba", 4, 21, 9}, {"lanczos-rgba", 4, 50, 47},
 };
 
 START_TEST(resizes_as_pil) {
@@ -165,9 +187,9 @@ START_TEST(png_comes_back) {
     ck_assert_int_eq(out->channels, 3);
     for (size_t i = 0; i < (size_t)in->width * (size_t)in->height; i++)
         for (int c = 0; c < 3; c++)
-            ck_assert_int_eq(out->pixels[3 * i + (size_t)c],
-                             in->pixels[(size_t)in->channels * i +
-                                        (size_t)(in->channels == 1 ? 0 : c)]);
+            ck_assert_int_eq(
+                out->pixels[3 * i + (size_t)c],
+                in->pixels[(size_t)in->channels * i + (size_t)(in->channels == 1 ? 0 : c)]);
     sd_free(ctx, bytes);
     sd_image_destroy(in);
     sd_image_destroy(out);

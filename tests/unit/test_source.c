@@ -123,9 +123,9 @@ END_TEST
 
 /* All numbers of SD 1.x, by the shapes of the released file (zeros, on no disk space). */
 START_TEST(infers_stable_diffusion_1) {
-    static const char *const blocks[][2] = {{"320", "320"}, {"320", "320"}, {"op", "320"},
-                                            {"640", "320"}, {"640", "640"}, {"op", "640"},
-                                            {"1280", "640"}, {"1280", "1280"}, {"op", "1280"},
+    static const char *const blocks[][2] = {{"320", "320"},   {"320", "320"},   {"op", "320"},
+                                            {"640", "320"},   {"640", "640"},   {"op", "640"},
+                                            {"1280", "640"},  {"1280", "1280"}, {"op", "1280"},
                                             {"1280", "1280"}, {"1280", "1280"}};
     safetensors *t = safetensors_new();
     char name[128], shape[64];
@@ -139,19 +139,22 @@ START_TEST(infers_stable_diffusion_1) {
         safetensors_add(t, name, "F16", shape);
         if (op || i > 8)
             continue;
-        snprintf(name, sizeof name, "model.diffusion_model.input_blocks.%d.1.transformer_blocks.0."
-                                    "attn2.to_k.weight", i + 1);
+        snprintf(name, sizeof name,
+                 "model.diffusion_model.input_blocks.%d.1.transformer_blocks.0."
+                 "attn2.to_k.weight",
+                 i + 1);
         snprintf(shape, sizeof shape, "[%s, 768]", out);
         safetensors_add(t, name, "F16", shape);
     }
-    safetensors_add(t, "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+    safetensors_add(t,
+                    "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
                     "F16", "[1280, 768]");
     safetensors_add(t, "model.diffusion_model.out.2.weight", "F16", "[4, 320, 3, 3]");
     safetensors_add(t, "first_stage_model.encoder.conv_in.weight", "F16", "[128, 3, 3, 3]");
     for (int i = 0; i < 8; i++) {
         static const int channels[] = {128, 256, 512, 512};
-        snprintf(name, sizeof name, "first_stage_model.encoder.down.%d.block.%d.conv1.weight", i / 2,
-                 i % 2);
+        snprintf(name, sizeof name, "first_stage_model.encoder.down.%d.block.%d.conv1.weight",
+                 i / 2, i % 2);
         snprintf(shape, sizeof shape, "[%d, 128, 3, 3]", channels[i / 2]);
         safetensors_add(t, name, "F16", shape);
     }

@@ -1,0 +1,183 @@
+/* Checkpoints in the original naming that are well-formed but no Stable Diffusion 1.x, or an
+ * incomplete one. The good one is the tiny random model that the build makes. */
+#include "fault.h"
+
+static const char *tiny_file(void) {
+    const char *path = getenv("SD_TEST_TINY_FILE");
+    ck_assert_msg(path != NULL, "SD_TEST_TINY_FILE is not set; run the tests with meson test");
+    return path;
+}
+
+static const struct {
+    const char *tensor, *shape, *part;
+} families[] = {
+    {"conditioner.embedders.0.transformer.x", "[1]", "XL"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 1]", "class or size"},
+    {"model.diffusion_model.joint_blocks.0.x", "[1]", "Diffusion 3"},
+    {"model.diffusion_model.double_blocks.0.x", "[1]", "Flux"},
+    {"double_blocks.0.img_attn.qkv.weight", "[1]", "Flux"},
+    {"cond_stage_model.model.positional_embedding", "[1]", "2.x"},
+    {"cond_stage_model.transformer.token_emb.weight", "[1]", "BERT"},
+    {"first_stage_model.quantize.embedding.weight", "[1, 1]", "VQ"},
+    {"control_model.input_blocks.0.0.weight", "[1]", "ControlNet"},
+    {"lora_unet_down_blocks_0.lora_up.weight", "[1, 1]", "LoRA"},
+    {"emb_params", "[1, 768]", "textual inversion"},
+    {"down_blocks.0.resnets.0.conv1.weight", "[1]", "UNet of a diffusers folder"},
+    {"encoder.down_blocks.0.x", "[1]", "VAE of a diffusers folder"},
+    {"text_model.encoder.layers.0.x", "[1]", "text encoder of a diffusers folder"},
+    {"encoder.down.0.block.0.conv1.weight", "[1]", "VAE alone"},
+    {"model.layers.0.self_attn.q_proj.weight", "[1, 1]", "no Stable Diffusion"},
+};
+
+START_TEST(other_families) {
+    const char *path = files_path(fault_dir, "family.safetensors");
+    for (size_t i = 0; i < SD_COUNT(families); i++) {
+        safetensors *s = safetensors_new();
+        safetensors_add(s, families[i].tensor, "F16", families[i].shape);
+        safetensors_save(s, path);
+        safetensors_free(s);
+        fault_refused(families[i].tensor, fault_load(path), SD_ERROR_UNSUPPORTED, path,
+                      families[i].part);
+    }
+    safetensors_write_raw(path, 2, "{}", 0);
+    fault_refused("no tensors", fault_load(path), SD_ERROR_MODEL, path, "0 tensors");
+}
+END_TEST
+
+/* The good file's header with zeros for data is good, too. */
+START_TEST(zeros_are_a_model) {
+    const char *path = files_path(fault_dir, "zeros.safetensors");
+    safetensors *s = safetensors_open(tiny_file());
+    safetensors_save(s, path);
+    safetensors_free(s);
+    ck_assert_msg(fault_load(path) == SD_OK, "%s", sd_last_error(fault_ctx));
+}
+END_TEST
+
+typedef enum change { DROP, WIDER, RANK, INTEGER, N_CHANGES } change;
+
+/* True where the change was made. */
+static bool apply(safetensors *s, const char *name, change kind) {
+    switch (kind) {
+    case DROP:
+        return safetensors_drop(s, name);
+    case WIDER:
+        return safetensors_reshape(s, name, 1, false);
+    case RANK:
+        return safetensors_reshape(s, name, 0, true);
+    default:
+        return safetensors_retype(s, name, "I32");
+    }
+}
+
+/* One tensor at a time is dropped, one wider, of one more dimension, or of integers. */
+START_TEST(each_tensor_is_needed) {
+    const char *path = files_path(fault_dir, "changed.safetensors");
+    safetensors *good = safetensors_open(tiny_file());
+    size_t n = safetensors_count(good), step = 7;
+    for (size_t i = 0; i < n; i += step) {
+        const char *name = safetensors_name(good, i);
+        if (strstr(name, "position_ids"))
+            continue; /* which nothing reads */
+        safetensors *s = safetensors_open(tiny_file());
+        change kind = (change)(i / step % N_CHANGES);
+        ck_assert(apply(s, name, kind));
+        safetensors_save(s, path);
+        safetensors_free(s);
+        fault_refused(name, fault_load(path), 0, path, NULL);
+    }
+    safetensors_free(good);
+}
+END_TEST
+
+static const struct {
+    const char *label, *tensor, *shape;
+    sd_status status;
+    const char *part;
+} shapes[] = {
+#define UNET "model.diffusion_model."
+#define VAE "first_stage_model."
+#define TEXT "cond_stage_model.transformer.text_model."
+    {"inpainting", UNET "input_blocks.0.0.weight", "[32, 9, 3, 3]", SD_ERROR_UNSUPPORTED,
+     "inpainting"},
+    {"image editing", UNET "input_blocks.0.0.weight", "[32, 8, 3, 3]", SD_ERROR_UNSUPPORTED,
+     "editing"},
+    {"learned sigma", UNET "out.2.weight", "[8, 32, 3, 3]", SD_ERROR_UNSUPPORTED, "variance"},
+    {"no channels", UNET "input_blocks.0.0.weight", "[0, 4, 3, 3]", SD_ERROR_MODEL, "dimension 0"},
+    {"huge channels", UNET "input_blocks.1.0.in_layers.2.weight", "[20000, 1, 3, 3]",
+     SD_ERROR_MODEL, "20000"},
+    {"uneven groups", UNET "input_blocks.7.0.in_layers.2.weight", "[48, 64, 3, 3]",
+     SD_ERROR_UNSUPPORTED, "differ in kind"},
+    {"uneven groups of the VAE", VAE "encoder.down.1.block.0.conv1.weight", "[48, 32, 3, 3]",
+     SD_ERROR_MODEL, "norm_num_groups"},
+    {"other context", UNET "middle_block.1.transformer_blocks.0.attn2.to_k.weight", "[64, 64]",
+     SD_ERROR_MODEL, "widths"},
+    {"deeper middle", UNET "middle_block.1.transformer_blocks.1.attn2.to_k.weight", "[64, 128]",
+     SD_ERROR_UNSUPPORTED, "depths"},
+    {"linear projections", UNET "middle_block.1.proj_in.weight", "[64, 64]", SD_ERROR_UNSUPPORTED,
+     "2.x"},
+    {"deeper level", UNET "input_blocks.9.0.in_layers.2.weight", "[64, 64, 3, 3]", SD_ERROR_MODEL,
+     "input_blocks"},
+    {"no cross-attention", UNET "input_blocks.7.1.qkv.weight", "[64, 64, 1]", SD_ERROR_UNSUPPORTED,
+     "no cross-attention"},
+    {"VAE with attention", VAE "encoder.down.1.attn.0.q.weight", "[64, 64, 1, 1]",
+     SD_ERROR_UNSUPPORTED, "attention"},
+    {"deeper VAE level", VAE "encoder.down.1.block.1.conv1.weight", "[64, 64, 3, 3]",
+     SD_ERROR_UNSUPPORTED, "depths"},
+    {"other latent", VAE "quant_conv.weight", "[6, 8, 1, 1]", SD_ERROR_UNSUPPORTED, "z_channels"},
+    {"grey VAE", VAE "decoder.conv_out.weight", "[1, 32, 3, 3]", SD_ERROR_UNSUPPORTED, "only 3"},
+    {"one token", TEXT "embeddings.token_embedding.weight", "[1, 128]", SD_ERROR_MODEL, "too few"},
+    {"vector of tokens", TEXT "embeddings.token_embedding.weight", "[100]", SD_ERROR_MODEL,
+     "dimensions"},
+    {"other width", TEXT "embeddings.token_embedding.weight", "[100, 64]", SD_ERROR_MODEL, "wide"},
+    {"many positions", TEXT "embeddings.position_embedding.weight", "[5000, 128]", SD_ERROR_MODEL,
+     "5000"},
+};
+
+START_TEST(odd_shapes) {
+    const char *path = files_path(fault_dir, "shapes.safetensors");
+    for (size_t i = 0; i < SD_COUNT(shapes); i++) {
+        safetensors *s = safetensors_tiny_original();
+        safetensors_drop(s, shapes[i].tensor);
+        safetensors_add(s, shapes[i].tensor, "F16", shapes[i].shape);
+        safetensors_save(s, path);
+        safetensors_free(s);
+        fault_refused(shapes[i].label, fault_load(path), shapes[i].status, path, shapes[i].part);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *key, *value, *part;
+} overrides[] = {
+    {"sd.unet_heads", "", "sd.unet_heads"},       {"sd.unet_heads", "eight", "sd.unet_heads"},
+    {"sd.unet_heads", "0", "1 to 16384"},         {"sd.unet_heads", "-8", "1 to 16384"},
+    {"sd.unet_heads", "[8, 8]", "a list of 3"},   {"sd.unet_heads", "[8, 8, \"8\"]", "\"8\""},
+    {"sd.unet_heads", "7", "do not divide"},      {"sd.unet_heads", "99999999999", "1 to 16384"},
+    {"sd.text_heads", "3", "do not divide"},      {"sd.text_heads", "1.5", "sd.text_heads"},
+    {"sd.text_heads", "[2]", "sd.text_heads"},    {"sd.sample_size", "0", "sd.sample_size"},
+    {"sd.sample_size", "1e9", "sd.sample_size"},  {"sd.scaling_factor", "0", "sd.scaling_factor"},
+    {"sd.scaling_factor", "-1", "a number from"}, {"sd.scaling_factor", "NaN", "sd.scaling_factor"},
+    {"sd.scaling_factor", "true", "a number"},    {"sd.scaling_factor", "{}", "an object"},
+};
+
+START_TEST(bad_overrides) {
+    const char *path = files_path(fault_dir, "overrides.safetensors");
+    for (size_t i = 0; i < SD_COUNT(overrides); i++) {
+        safetensors *s = safetensors_tiny_original();
+        safetensors_metadata(s, overrides[i].key, overrides[i].value);
+        safetensors_save(s, path);
+        safetensors_free(s);
+        fault_refused(overrides[i].key, fault_load(path), 0, path, overrides[i].part);
+    }
+}
+END_TEST
+
+void fault_add_checkpoints(Suite *suite) {
+    TCase *tcase = fault_case(suite, "checkpoints");
+    tcase_add_test(tcase, other_families);
+    tcase_add_test(tcase, zeros_are_a_model);
+    tcase_add_test(tcase, each_tensor_is_needed);
+    tcase_add_test(tcase, odd_shapes);
+    tcase_add_test(tcase, bad_overrides);
+}
