@@ -386,7 +386,7 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     };
     if (s->params.progress && s->params.progress(s->params.progress_user, &progress))
         return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
-                       "the progress callback ended the run after step %d of %d", s->done,
+                       "cancelled by the progress callback after step %d of %d", s->done,
                        s->total);
     return SD_OK;
 }

@@ -220,9 +220,10 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     ck_assert_int_eq(sd_image_width(preview), 64);
     sd_image_free(preview);
     ck_status(ctx, sd_sampler_preview(s, 1, &preview), SD_ERROR_ARGUMENT, "1");
-    ck_status(ctx, sd_sample(s, cond, NULL, NULL, NULL, &whole), SD_ERROR_ARGUMENT, "uncond");
     sd_tensor_free(x0);
     sd_tensor_free(whole);
+    ck_status(ctx, sd_sample(s, cond, NULL, NULL, NULL, &whole), SD_ERROR_ARGUMENT, "uncond");
+    ck_assert_ptr_null(whole);
     sd_tensor_free(stepped);
     sd_tensor_free(cond);
     sd_tensor_free(uncond);
