@@ -1,6 +1,7 @@
 /* Heap memory through the context's allocator. A block carries its size in a 64-byte header, so
  * that data stays aligned for SIMD and the host's free gets the size. */
 #include "core/context.h"
+#include "core/os.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -8,11 +9,16 @@
 #include <string.h>
 
 #define HEADER 64
+#define LARGE ((size_t)4 << 20) /* at least one whole 2 MB page lies in such a block */
 
 static void *heap_alloc(void *user, size_t size, size_t alignment) {
     (void)user;
     void *p = NULL;
-    return posix_memalign(&p, alignment, size) == 0 ? p : NULL;
+    if (posix_memalign(&p, alignment, size) != 0)
+        return NULL;
+    if (size >= LARGE)
+        sd_prefer_large_pages(p, size);
+    return p;
 }
 
 static void heap_free(void *user, void *ptr, size_t size) {

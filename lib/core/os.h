@@ -21,6 +21,10 @@ void sd_unmap_file(sd_mapping *mapping);
 void sd_map_will_need(const sd_mapping *mapping, const void *data, size_t size);
 void sd_map_discard(const sd_mapping *mapping, const void *data, size_t size);
 
+/* Advice for a block of the heap: weights and activations are read from end to end, and the
+ * processor finds them with fewer look-ups, and they come with fewer faults, in large pages. */
+void sd_prefer_large_pages(void *data, size_t size);
+
 bool sd_is_file(const char *path);
 bool sd_is_directory(const char *path);
 /* dir + "/" + name, allocated. */

@@ -90,6 +90,19 @@ void sd_map_discard(const sd_mapping *mapping, const void *data, size_t size) {
     advise(mapping, data, size, false, MADV_DONTNEED);
 }
 
+void sd_prefer_large_pages(void *data, size_t size) {
+#ifdef MADV_HUGEPAGE
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)data + size) / page * page;
+    if (end > begin)
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* advice: may well fail */
+#else
+    (void)data;
+    (void)size;
+#endif
+}
+
 bool sd_is_file(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
