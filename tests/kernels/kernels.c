@@ -286,7 +286,7 @@ bool kt_more(kt_device *d, int rep) {
     if (d->status != KT_OK || (!first && (!d->bench || d->planning || rep > 200 || enough)))
         return false;
     d->started_allocations = kt_host_allocations(d->host);
-    d->started = kt_seconds();
+    d->started = kt_now(kt_host_api(d->host)->n_threads);
     return true;
 }
 
@@ -300,8 +300,11 @@ void kt_ran(kt_device *d, int rep, bool there, sd_status status) {
         return;
     if (kt_host_allocations(d->host) != d->started_allocations)
         failed(d, "the operation allocated memory");
-    if (d->bench && rep > 0 && check(d, d->api->sync(d->queue), "sync"))
-        d->times[d->reps++] = kt_seconds() - d->started;
+    if (d->bench && rep > 0 && check(d, d->api->sync(d->queue), "sync")) {
+        kt_time now = kt_now(kt_host_api(d->host)->n_threads);
+        d->times[d->reps] = now.wall - d->started.wall;
+        d->cpu_times[d->reps++] = now.cpu - d->started.cpu;
+    }
 }
 
 static void release(kt_device *d) {

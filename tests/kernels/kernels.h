@@ -55,9 +55,16 @@ long kt_host_allocations(const kt_host *host);  /* blocks ever allocated */
 /* Tasks are handed out from the last to the first. */
 void kt_host_reverse(kt_host *host, bool reverse);
 
-double kt_seconds(void);
-/* GFLOP/s of independent float32 multiply-adds in registers on n threads; 0 where unknown. */
-double kt_fma_peak(int n_threads);
+/* Two clocks: on a machine that is busy with other work, only the ratio of times that this process
+ * spent on the processors tells something. */
+typedef struct kt_time {
+    double wall, cpu; /* seconds; cpu: of all threads together, over the number of threads */
+} kt_time;
+
+kt_time kt_now(int n_threads);
+/* GFLOP/s of independent float32 multiply-adds in registers on n threads, by both clocks; 0 where
+ * unknown. */
+kt_time kt_fma_peak(int n_threads);
 
 /* -------------------------------------------------------------------------------------- device */
 
@@ -90,11 +97,11 @@ typedef struct kt_device {
     kt_status status;
     char message[512];
 
-    double started;
+    kt_time started;
     long started_allocations;
     bool bench;
     int reps;
-    double times[256];
+    double times[256], cpu_times[256];
     double flops, bytes; /* of one run */
 } kt_device;
 
