@@ -1,0 +1,67 @@
+"""Stable Diffusion from Python, on the C library libsd.
+
+    import libsd
+
+    with libsd.Context() as ctx, ctx.load("model.safetensors") as model:
+        images = model.txt2img("a lighthouse in a storm", steps=20)  # uint8 [1, h, w, 3]
+        libsd.save_image("lighthouse.png", images[0])
+
+The stages are there one by one too: Model.tokenize, Model.encode_text, Model.sampler (whole runs or
+single steps), Model.vae_encode, Model.vae_decode. Latents, embeddings and pixels are NumPy float32
+arrays in PyTorch's order, [n, channels, h, w] and [n, tokens, width].
+
+Failures are exceptions: Error and its subclasses, with the library's sentence.
+"""
+
+from ._ffi import build_info, library_path, version
+from .context import Context, TensorInfo
+from .errors import (
+    ArgumentError,
+    BackendError,
+    CancelledError,
+    Error,
+    FileError,
+    FormatError,
+    InternalError,
+    ModelError,
+    OutOfMemoryError,
+    StateError,
+    Status,
+    UnsupportedError,
+)
+from .image import load_image, resize_image, save_image
+from .model import Memory, Model, ModelInfo, Tokens, Work
+from .sampler import Progress, Sampler, sampling_methods
+
+__version__ = version()
+
+__all__ = [
+    "ArgumentError",
+    "BackendError",
+    "CancelledError",
+    "Context",
+    "Error",
+    "FileError",
+    "FormatError",
+    "InternalError",
+    "Memory",
+    "Model",
+    "ModelError",
+    "ModelInfo",
+    "OutOfMemoryError",
+    "Progress",
+    "Sampler",
+    "StateError",
+    "Status",
+    "TensorInfo",
+    "Tokens",
+    "UnsupportedError",
+    "Work",
+    "build_info",
+    "library_path",
+    "load_image",
+    "resize_image",
+    "sampling_methods",
+    "save_image",
+    "version",
+]

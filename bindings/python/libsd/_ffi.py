@@ -1,0 +1,345 @@
+"""The C interface: include/sd/sd.h as ctypes declarations, and the loaded library.
+
+tests/test_libsd.py compares every declaration here with the header.
+"""
+
+import ctypes
+import ctypes.util
+import os
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
+
+from . import errors
+
+# Handles are opaque addresses.
+c_context = c_model = c_sampler = c_tensor = c_image = c_void_p
+
+LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
+ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
+FREE_FN = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
+LOAD_PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, c_int, c_int)
+CHECKPOINT_FN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_char_p, c_int, POINTER(c_int64), c_uint64)
+
+
+class SizedStructure(Structure):
+    """A struct that begins with struct_size; keywords replace the defaults of SD_*_INIT."""
+
+    _defaults_ = {}
+
+    def __init__(self, **fields):
+        super().__init__(struct_size=ctypes.sizeof(self), **{**self._defaults_, **fields})
+
+
+class ContextParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("backend", c_char_p),
+        ("n_threads", c_int),
+        ("alloc", ALLOC_FN),
+        ("free", FREE_FN),
+        ("alloc_user", c_void_p),
+        ("log", LOG_FN),
+        ("log_user", c_void_p),
+        ("log_level", c_int),
+        ("module_dir", c_char_p),
+    ]
+    _defaults_ = {"log_level": 1}
+
+
+class ModelParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("precision", c_int),
+        ("vocab", c_char_p),
+        ("strict", c_int),
+        ("progress", LOAD_PROGRESS_FN),
+        ("progress_user", c_void_p),
+    ]
+
+
+class ModelInfo(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("family", c_char_p),
+        ("layout", c_char_p),
+        ("n_parameters", c_int64),
+        ("weight_bytes", c_int64),
+        ("latent_channels", c_int),
+        ("latent_downscale", c_int),
+        ("size_multiple", c_int),
+        ("default_width", c_int),
+        ("default_height", c_int),
+        ("text_tokens", c_int),
+        ("text_width", c_int),
+        ("latent_scale", c_double),
+        ("train_timesteps", c_int),
+        ("n_unexpected", c_int),
+        ("has_vocabulary", c_int),
+    ]
+
+
+class Progress(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("step", c_int),
+        ("total", c_int),
+        ("timestep", c_int),
+        ("seconds", c_double),
+        ("sampler", c_sampler),
+    ]
+
+
+PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
+
+
+class SamplerParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("method", c_char_p),
+        ("steps", c_int),
+        ("eta", c_float),
+        ("guidance_scale", c_float),
+        ("width", c_int),
+        ("height", c_int),
+        ("batch", c_int),
+        ("strength", c_float),
+        ("spacing", c_int),
+        ("temperature", c_float),
+        ("rng", c_int),
+        ("seed", c_uint64),
+        ("seeds", POINTER(c_uint64)),
+        ("one_stream", c_int),
+        ("progress", PROGRESS_FN),
+        ("progress_user", c_void_p),
+    ]
+    _defaults_ = {
+        "steps": 50,
+        "guidance_scale": 7.5,
+        "batch": 1,
+        "strength": 0.75,
+        "temperature": 1.0,
+        "seed": 42,
+    }
+
+
+class Txt2imgParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("prompt", c_char_p),
+        ("negative_prompt", c_char_p),
+        ("sampling", POINTER(SamplerParams)),
+    ]
+
+
+class Img2imgParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("prompt", c_char_p),
+        ("negative_prompt", c_char_p),
+        ("init", c_image),
+        ("sampling", POINTER(SamplerParams)),
+    ]
+
+
+class Memory(SizedStructure):
+    _fields_ = [("struct_size", c_size_t)] + [
+        (name, c_uint64) for name in ("weights", "text", "unet", "decode", "encode", "peak")
+    ]
+
+
+class Work(SizedStructure):
+    _fields_ = [("struct_size", c_size_t)] + [
+        (name, c_double) for name in ("text", "step", "decode", "encode")
+    ]
+
+
+# name: (result, arguments). A result of c_int is an sd_status, or a plain number.
+FUNCTIONS = {
+    "sd_version": (c_uint32, []),
+    "sd_version_string": (c_char_p, []),
+    "sd_build_info": (c_char_p, []),
+    "sd_status_string": (c_char_p, [c_int]),
+    "sd_last_error": (c_char_p, [c_context]),
+    "sd_context_new": (c_int, [POINTER(ContextParams), POINTER(c_context)]),
+    "sd_context_free": (None, [c_context]),
+    "sd_context_device": (c_char_p, [c_context]),
+    "sd_cancel": (None, [c_context]),
+    "sd_model_load": (c_int, [c_context, c_char_p, POINTER(ModelParams), POINTER(c_model)]),
+    "sd_model_free": (None, [c_model]),
+    "sd_model_get_info": (c_int, [c_model, POINTER(ModelInfo)]),
+    "sd_model_unexpected": (c_char_p, [c_model, c_int]),
+    "sd_checkpoint_list": (c_int, [c_context, c_char_p, CHECKPOINT_FN, c_void_p]),
+    "sd_txt2img": (c_int, [c_model, POINTER(Txt2imgParams), POINTER(c_image)]),
+    "sd_img2img": (c_int, [c_model, POINTER(Img2imgParams), POINTER(c_image)]),
+    "sd_image_new": (
+        c_int,
+        [c_context, c_int, c_int, c_int, POINTER(c_uint8), POINTER(c_image)],
+    ),
+    "sd_image_free": (None, [c_image]),
+    "sd_image_width": (c_int, [c_image]),
+    "sd_image_height": (c_int, [c_image]),
+    "sd_image_channels": (c_int, [c_image]),
+    "sd_image_pixels": (POINTER(c_uint8), [c_image]),
+    "sd_image_load": (c_int, [c_context, c_char_p, POINTER(c_image)]),
+    "sd_image_load_memory": (c_int, [c_context, c_void_p, c_size_t, POINTER(c_image)]),
+    "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
+    "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),
+    "sd_tensor_new": (
+        c_int,
+        [c_context, c_int, POINTER(c_int64), POINTER(c_float), POINTER(c_tensor)],
+    ),
+    "sd_tensor_free": (None, [c_tensor]),
+    "sd_tensor_n_dims": (c_int, [c_tensor]),
+    "sd_tensor_dims": (POINTER(c_int64), [c_tensor]),
+    "sd_tensor_n_elements": (c_int64, [c_tensor]),
+    "sd_tensor_data": (POINTER(c_float), [c_tensor]),
+    "sd_tokenize": (c_int, [c_model, c_char_p, POINTER(c_int32), c_int, POINTER(c_int)]),
+    "sd_token_text": (c_char_p, [c_model, c_int32]),
+    "sd_encode_text": (c_int, [c_model, POINTER(c_char_p), c_int, POINTER(c_tensor)]),
+    "sd_encode_tokens": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
+    "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
+    "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
+    "sd_image_from_tensor": (c_int, [c_tensor, c_int, POINTER(c_image)]),
+    "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
+    "sd_sampler_method": (c_char_p, [c_int]),
+    "sd_sampler_new": (c_int, [c_model, POINTER(SamplerParams), POINTER(c_sampler)]),
+    "sd_sampler_free": (None, [c_sampler]),
+    "sd_sample": (
+        c_int,
+        [c_sampler, c_tensor, c_tensor, c_tensor, c_tensor, POINTER(c_tensor)],
+    ),
+    "sd_sampler_begin": (c_int, [c_sampler, c_tensor, c_tensor, c_tensor, c_tensor]),
+    "sd_sampler_step": (c_int, [c_sampler]),
+    "sd_sampler_remaining": (c_int, [c_sampler]),
+    "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
+    "sd_sampler_pred_x0": (c_int, [c_sampler, POINTER(c_tensor)]),
+    "sd_sampler_set_latent": (c_int, [c_sampler, c_tensor]),
+    "sd_sampler_preview": (c_int, [c_sampler, c_int, POINTER(c_image)]),
+    "sd_randn": (
+        c_int,
+        [c_context, c_int, c_uint64, c_int, POINTER(c_int64), POINTER(c_tensor)],
+    ),
+    "sd_alphas_cumprod": (c_double, [c_model, c_int]),
+    "sd_add_noise": (c_int, [c_model, c_tensor, c_tensor, c_int, POINTER(c_tensor)]),
+    "sd_unet_predict": (c_int, [c_model, c_tensor, POINTER(c_float), c_tensor, POINTER(c_tensor)]),
+    "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Memory)]),
+    "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Work)]),
+}
+
+
+def _candidates():
+    """Where the library is looked for, best first."""
+    chosen = os.environ.get("LIBSD_LIBRARY")
+    if chosen:
+        return [chosen]
+    here = os.path.dirname(os.path.abspath(__file__))
+    names = ["libsd.so.1", "libsd.so", "libsd.1.dylib", "libsd.dylib", "sd.dll"]
+    paths = [os.path.join(here, name) for name in names]
+    found = ctypes.util.find_library("sd")
+    return [path for path in paths if os.path.exists(path)] + ([found] if found else ["libsd.so.1"])
+
+
+def _open():
+    failures = []
+    for path in _candidates():
+        try:
+            library = ctypes.CDLL(path)
+            for name, (result, arguments) in FUNCTIONS.items():
+                function = getattr(library, name)
+                function.restype = result
+                function.argtypes = arguments
+            return library
+        except (OSError, AttributeError) as error:
+            failures.append(f"{path}: {error}")
+    raise ImportError(
+        "the library libsd was not found beside the package or by the system's loader; the "
+        "environment variable LIBSD_LIBRARY may name its file (" + "; ".join(failures) + ")"
+    )
+
+
+lib = _open()
+
+
+def library_path() -> str:
+    """The file name that the library was loaded by."""
+    return lib._name
+
+
+def version() -> str:
+    """The version of the library that is running: "0.1.0"."""
+    return lib.sd_version_string().decode()
+
+
+def build_info() -> str:
+    """One line for each feature of the library's build: "openblas: yes"."""
+    return lib.sd_build_info().decode()
+
+
+def check(status: int, context: "int | None") -> None:
+    """Raises the exception of a status with the sentence of the calling thread's last failure."""
+    if status == 0:
+        return
+    sentence = lib.sd_last_error(context) or lib.sd_last_error(None)
+    sentence = sentence or lib.sd_status_string(status)
+    raise errors.from_status(status, sentence.decode("utf-8", "replace"))
+
+
+def text_bytes(name: str, text: str) -> bytes:
+    """A string for the library, which ends strings at a zero."""
+    if not isinstance(text, str):
+        raise TypeError(f"{name} is {type(text).__name__}; a string was expected")
+    data = text.encode()
+    if b"\0" in data:
+        raise errors.ArgumentError(f"{name} has a zero character; text without one was expected")
+    return data
+
+
+def path_bytes(path: "str | bytes | os.PathLike") -> bytes:
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise errors.ArgumentError("a path has a zero character; a path without one was expected")
+    return data
+
+
+def integer(name: str, value, low: int, high: int) -> int:
+    """`value` as an integer that fits its C type; ctypes itself would cut it off silently."""
+    try:
+        number = value.__index__()
+    except AttributeError:
+        raise TypeError(f"{name} is {type(value).__name__}; an integer was expected") from None
+    if not low <= number <= high:
+        raise errors.ArgumentError(f"{name} is {number}; {low} to {high} was expected")
+    return number
+
+
+def c_integer(name: str, value) -> int:
+    return integer(name, value, -(2**31), 2**31 - 1)
+
+
+def word(name: str, value: str, words: "dict[str, int]") -> int:
+    """The number of an enumeration's word."""
+    if value not in words:
+        raise errors.ArgumentError(
+            f"{name} is {value!r}; one of these was expected: {', '.join(words)}"
+        )
+    return words[value]
+
+
+PRECISIONS = {"auto": 0, "full": 1, "autocast": 2}
+RNGS = {"cpu": 0, "cuda": 1}
+SPACINGS = {"uniform": 0, "quad": 1}
+LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}

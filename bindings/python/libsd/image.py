@@ -1,0 +1,96 @@
+"""Pictures: uint8 arrays [h, w, channels] with 1, 3 or 4 channels, rows from the top."""
+
+import contextlib
+import ctypes
+import functools
+import os
+
+import numpy as np
+
+from ._ffi import c_uint8, c_void_p, check, integer, lib, path_bytes, text_bytes
+from .context import Context
+from .errors import ArgumentError
+
+_MAX_INT = 2**31 - 1
+
+
+@contextlib.contextmanager
+def as_image(context: int, name: str, array):
+    """An image of the library with an array's pixels, freed on leaving."""
+    pixels = np.asarray(array)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+        raise ArgumentError(
+            f"{name} is {pixels.dtype} {list(pixels.shape)}; uint8 [h, w, 3] was expected"
+        )
+    pixels = np.ascontiguousarray(pixels)
+    height, width = pixels.shape[:2]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    for side in (height, width, channels):
+        integer(f"a side of {name}", side, 1, _MAX_INT)
+    pointer = c_void_p()
+    data = pixels.ctypes.data_as(ctypes.POINTER(c_uint8))
+    check(
+        lib.sd_image_new(context, width, height, channels, data, ctypes.byref(pointer)), context
+    )
+    try:
+        yield pointer
+    finally:
+        lib.sd_image_free(pointer)
+
+
+def copy_pixels(pointer) -> np.ndarray:
+    shape = (
+        lib.sd_image_height(pointer),
+        lib.sd_image_width(pointer),
+        lib.sd_image_channels(pointer),
+    )
+    return np.ctypeslib.as_array(lib.sd_image_pixels(pointer), shape=shape).copy()
+
+
+def take_image(pointer) -> np.ndarray:
+    """The pixels of an image that the library made, which is freed."""
+    try:
+        return copy_pixels(pointer)
+    finally:
+        lib.sd_image_free(pointer)
+
+
+@functools.lru_cache(maxsize=None)
+def _context() -> Context:
+    """For the files of pictures, which need no model: one for the process."""
+    return Context("cpu", threads=1)
+
+
+def load_image(source: "str | bytes | os.PathLike") -> np.ndarray:
+    """Reads a PNG or JPEG as uint8 [h, w, 3]. `source` is a path, or the bytes of such a file."""
+    context = _context()._address
+    pointer = c_void_p()
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+        status = lib.sd_image_load_memory(context, data, len(data), ctypes.byref(pointer))
+    else:
+        status = lib.sd_image_load(context, path_bytes(source), ctypes.byref(pointer))
+    check(status, context)
+    return take_image(pointer)
+
+
+def save_image(path: "str | os.PathLike", image, parameters: "str | None" = None) -> None:
+    """Writes uint8 [h, w, 3] as PNG, or as JPEG where `path` ends in .jpg or .jpeg.
+
+    `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do.
+    """
+    context = _context()._address
+    note = None if parameters is None else text_bytes("parameters", parameters)
+    with as_image(context, "image", image) as pointer:
+        check(lib.sd_image_save(pointer, path_bytes(path), note), context)
+
+
+def resize_image(image, width: int, height: int) -> np.ndarray:
+    """uint8 [h, w, 3] resampled to width x height pixels, as PIL's LANCZOS does."""
+    context = _context()._address
+    width = integer("width", width, 1, _MAX_INT)
+    height = integer("height", height, 1, _MAX_INT)
+    out = c_void_p()
+    with as_image(context, "image", image) as pointer:
+        check(lib.sd_image_resize(pointer, width, height, ctypes.byref(out)), context)
+    return take_image(out)

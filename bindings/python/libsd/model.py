@@ -1,0 +1,403 @@
+"""Models: loading, the stages one by one, and pictures in one call."""
+
+import ctypes
+import dataclasses
+import os
+from typing import Callable, NamedTuple, Optional, Sequence, Union
+
+import numpy as np
+
+from . import _ffi
+from ._ffi import check, lib
+from ._handle import Guard, Handle
+from .context import Context
+from .errors import ArgumentError
+from .image import as_image, copy_pixels, load_image, take_image
+from .sampler import ProgressFn, Sampler, Watch, sampler_params
+from .tensor import as_tensor, take_tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What was loaded."""
+
+    family: str
+    """"Stable Diffusion 1.x\""""
+    layout: str
+    """"original" or "diffusers\""""
+    n_parameters: int
+    """of all networks"""
+    weight_bytes: int
+    """memory that the weights take on the device"""
+    latent_channels: int
+    latent_downscale: int
+    """pixels per latent"""
+    size_multiple: int
+    """width and height of a sampler are multiples of this"""
+    default_width: int
+    default_height: int
+    text_tokens: int
+    text_width: int
+    latent_scale: float
+    train_timesteps: int
+    n_unexpected: int
+    """tensors that no network uses: Model.unexpected"""
+    has_vocabulary: bool
+
+
+class Memory(NamedTuple):
+    """Bytes that a run takes."""
+
+    weights: int
+    text: int
+    """activations of the text encoder"""
+    unet: int
+    """activations of a sampler"""
+    decode: int
+    """of vae_decode for the batch"""
+    encode: int
+    """of vae_encode for one image"""
+    peak: int
+    """weights and the most that lives at once in txt2img"""
+
+
+class Work(NamedTuple):
+    """Floating-point operations, two for each multiply-add."""
+
+    text: float
+    """encode_text of one prompt"""
+    step: float
+    """one sampler step of the batch"""
+    decode: float
+    """vae_decode of the batch"""
+    encode: float
+    """vae_encode of one image"""
+
+
+class Tokens(NamedTuple):
+    """Token ids of a text."""
+
+    ids: np.ndarray
+    """int32 [text_tokens]: start, text, end, padding"""
+    n_used: int
+    """start, text and end before cutting: more than text_tokens says that the text was cut"""
+
+
+def _go_on(_done: int, _total: int) -> None:
+    """Progress that nobody asked for: the guard looks for Ctrl-C."""
+
+
+def _values(struct, cls) -> list:
+    out = []
+    for name in cls._fields if issubclass(cls, tuple) else cls.__dataclass_fields__:
+        value = getattr(struct, name)
+        out.append(value.decode() if isinstance(value, bytes) else value)
+    return out
+
+
+class Model(Handle):
+    """A loaded model. It never changes; any number of threads may use it at once."""
+
+    _free = lib.sd_model_free
+
+    def __init__(self, pointer: int, context: Context) -> None:
+        super().__init__(pointer)
+        # While the model is open, so is the C context, whether or not `context` was closed.
+        self._context = context
+        self._context_address = context._address
+
+    @classmethod
+    def load(
+        cls,
+        path: "str | os.PathLike",
+        *,
+        context: Optional[Context] = None,
+        vocab: "str | os.PathLike | None" = None,
+        precision: str = "auto",
+        strict: bool = False,
+        progress: Optional[Callable[[int, int], Optional[bool]]] = None,
+    ) -> "Model":
+        """Loads a .safetensors file in the original naming, or a diffusers folder.
+
+        context: None opens one with all defaults.
+        vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz] or a folder with vocab.json and
+            merges.txt; None looks beside the checkpoint.
+        precision: "auto", "full" or "autocast".
+        strict: a tensor that no network uses is an error.
+        progress: called with tensors done and in total; True cancels.
+        """
+        context = context or Context()
+        guard = Guard()
+        params = _ffi.ModelParams(
+            precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
+            strict=bool(strict),
+            progress=_ffi.LOAD_PROGRESS_FN(
+                lambda _user, done, total: guard.call(progress or _go_on, done, total)
+            ),
+        )
+        if vocab is not None:
+            params.vocab = _ffi.path_bytes(vocab)
+        address, pointer = context._address, ctypes.c_void_p()
+        with guard.interruptible():
+            status = lib.sd_model_load(
+                address, _ffi.path_bytes(path), ctypes.byref(params), ctypes.byref(pointer)
+            )
+        try:
+            guard.leave(status, address)
+        except BaseException:
+            lib.sd_model_free(pointer)  # loaded all the same where Ctrl-C came late
+            raise
+        return cls(pointer.value, context)
+
+    @property
+    def context(self) -> Context:
+        return self._context
+
+    @property
+    def info(self) -> ModelInfo:
+        info = _ffi.ModelInfo()
+        check(lib.sd_model_get_info(self._address, ctypes.byref(info)), self._context_address)
+        values = _values(info, ModelInfo)
+        return ModelInfo(*values[:-1], bool(values[-1]))
+
+    @property
+    def unexpected(self) -> "list[str]":
+        """Names of tensors in the checkpoint that no network uses."""
+        n = self.info.n_unexpected
+        return [lib.sd_model_unexpected(self._address, i).decode() for i in range(n)]
+
+    # --- text
+
+    def tokenize(self, text: str) -> Tokens:
+        """Token ids as transformers' CLIPTokenizer gives them."""
+        ids = np.empty(self.info.text_tokens, dtype=np.int32)
+        n_used = ctypes.c_int()
+        data = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        status = lib.sd_tokenize(
+            self._address, _ffi.text_bytes("text", text), data, len(ids), ctypes.byref(n_used)
+        )
+        check(status, self._context_address)
+        return Tokens(ids, n_used.value)
+
+    def token_text(self, token: int) -> Optional[str]:
+        """The text of a token id, "cat</w>"; None when there is none."""
+        text = lib.sd_token_text(self._address, _ffi.c_integer("token", token))
+        return None if text is None else text.decode()
+
+    def encode_text(self, texts: Union[str, Sequence[str]]) -> np.ndarray:
+        """Prompts to embeddings: float32 [n, text_tokens, text_width], the last hidden state after
+        the final LayerNorm."""
+        model = self._address
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        data = [_ffi.text_bytes("a text", text) for text in texts]
+        pointer = ctypes.c_void_p()
+        array = (ctypes.c_char_p * len(data))(*data)
+        check(
+            lib.sd_encode_text(model, array, len(data), ctypes.byref(pointer)),
+            self._context_address,
+        )
+        return take_tensor(pointer)
+
+    def encode_tokens(self, ids: np.ndarray) -> np.ndarray:
+        """The same from token ids [text_tokens] or [n, text_tokens]; needs no vocabulary."""
+        model, tokens = self._address, self.info.text_tokens
+        given = np.asarray(ids)
+        if given.dtype.kind not in "iu" or given.ndim not in (1, 2) or given.shape[-1] != tokens:
+            raise ArgumentError(
+                f"ids is {given.dtype} {list(given.shape)}; integers [n, {tokens}] were expected"
+            )
+        if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
+            raise ArgumentError("ids has a number that is no token id")
+        values = np.ascontiguousarray(given, dtype=np.int32)
+        pointer = ctypes.c_void_p()
+        data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        status = lib.sd_encode_tokens(model, data, values.size // tokens, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
+    # --- VAE
+
+    def vae_encode(self, pixels: np.ndarray, noise: Optional[np.ndarray] = None) -> np.ndarray:
+        """Pixels float32 [n, 3, h, w] in [-1, 1] to a latent [n, channels, h / 8, w / 8], times
+        latent_scale. With `noise` of the latent's shape the posterior is sampled; without, the
+        latent is its mean."""
+        model, pointer = self._address, ctypes.c_void_p()
+        with as_tensor(self._context_address, "pixels", pixels) as x:
+            with as_tensor(self._context_address, "noise", noise) as n:
+                status = lib.sd_vae_encode(model, x, n, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
+    def vae_decode(self, latent: np.ndarray) -> np.ndarray:
+        """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
+        not clamped."""
+        model, pointer = self._address, ctypes.c_void_p()
+        with as_tensor(self._context_address, "latent", latent) as z:
+            status = lib.sd_vae_decode(model, z, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
+    def to_images(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels float32 [n, 3, h, w] as uint8 [n, h, w, 3]: round((x + 1) / 2 * 255), clamped."""
+        self._address  # the context lives as long as the model
+        images = []
+        with as_tensor(self._context_address, "pixels", pixels) as x:
+            for i in range(max(1, np.shape(pixels)[0])):
+                pointer = ctypes.c_void_p()
+                status = lib.sd_image_from_tensor(x, i, ctypes.byref(pointer))
+                check(status, self._context_address)
+                images.append(take_image(pointer))
+        return np.stack(images)
+
+    def to_pixels(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [h, w, 3] or [n, h, w, 3] as pixels float32 [n, 3, h, w]: 2 x / 255 - 1."""
+        self._address
+        given = np.asarray(images)
+        out = []
+        for image in given if given.ndim == 4 else [given]:
+            pointer = ctypes.c_void_p()
+            with as_image(self._context_address, "images", image) as source:
+                check(lib.sd_image_to_tensor(source, ctypes.byref(pointer)), self._context_address)
+            out.append(take_tensor(pointer))
+        if not out:
+            raise ArgumentError("images is empty; at least one picture was expected")
+        return np.concatenate(out)
+
+    # --- sampling
+
+    def sampler(
+        self,
+        *,
+        steps: Optional[int] = None,
+        seed: Optional[int] = None,
+        guidance_scale: Optional[float] = None,
+        width: Optional[int] = None,
+        height: Optional[int] = None,
+        batch: Optional[int] = None,
+        eta: Optional[float] = None,
+        strength: Optional[float] = None,
+        method: Optional[str] = None,
+        spacing: Optional[str] = None,
+        temperature: Optional[float] = None,
+        rng: Optional[str] = None,
+        seeds: Optional[Sequence[int]] = None,
+        one_stream: bool = False,
+        progress: Optional[ProgressFn] = None,
+    ) -> Sampler:
+        """A sampler for pictures of one size; None takes the library's default.
+
+        steps: 1 .. train_timesteps (50). seed: picture i of a batch draws from seed + i (42).
+        guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once (7.5).
+        width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
+        eta: DDIM's eta (0). strength: image to image, share of the steps that is run (0.75).
+        method: one of sampling_methods() ("ddim"). spacing: "uniform" or "quad".
+        temperature: factor of DDIM's noise (1). rng: torch's "cpu" or "cuda" generator.
+        seeds: one for each picture. one_stream: the whole batch draws from `seed`.
+        progress: called with a Progress after each step; returning True, or raising, ends the run.
+        """
+        options = dict(locals())
+        del options["self"], options["progress"]
+        return Sampler(self, progress, options)
+
+    def txt2img(
+        self,
+        prompt: str,
+        negative_prompt: str = "",
+        *,
+        progress: Optional[ProgressFn] = None,
+        **sampling,
+    ) -> np.ndarray:
+        """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's."""
+        params = _ffi.Txt2imgParams()
+        return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
+
+    def img2img(
+        self,
+        prompt: str,
+        init: "np.ndarray | str | os.PathLike",
+        negative_prompt: str = "",
+        *,
+        progress: Optional[ProgressFn] = None,
+        **sampling,
+    ) -> np.ndarray:
+        """A picture, uint8 [h, w, 3] or the path of a file, becomes others: uint8 [batch, h, w, 3].
+
+        It is resized to width x height; where these are not given, to its own size cut down to a
+        multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change.
+        """
+        self._address
+        if isinstance(init, (str, os.PathLike)):
+            init = load_image(init)
+        with as_image(self._context_address, "init", init) as image:
+            params = _ffi.Img2imgParams(init=image)
+            return self._pictures(
+                lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
+            )
+
+    def _pictures(self, function, params, prompt, negative, progress, sampling) -> np.ndarray:
+        model, context = self._address, self._context_address
+        watch = Watch(progress, context)
+        options = sampler_params(watch, sampling)
+        params.prompt = _ffi.text_bytes("prompt", prompt)
+        params.negative_prompt = _ffi.text_bytes("negative_prompt", negative)
+        params.sampling = ctypes.pointer(options)
+        images = (ctypes.c_void_p * max(1, options.batch))()
+        with watch.guard.interruptible():
+            status = function(model, ctypes.byref(params), images)
+        try:
+            watch.guard.leave(status, context)
+            return np.stack([copy_pixels(image) for image in images])
+        finally:
+            for image in images:
+                lib.sd_image_free(image)
+
+    def memory_estimate(self, **sampling) -> Memory:
+        """What a run with Model.sampler's options will take, before it takes it."""
+        return self._estimate(lib.sd_memory_estimate, _ffi.Memory(), Memory, sampling)
+
+    def work_estimate(self, **sampling) -> Work:
+        """How much arithmetic a run with Model.sampler's options is."""
+        return self._estimate(lib.sd_work_estimate, _ffi.Work(), Work, sampling)
+
+    def _estimate(self, function, struct, cls, sampling):
+        params = sampler_params(None, sampling)
+        status = function(self._address, ctypes.byref(params), ctypes.byref(struct))
+        check(status, self._context_address)
+        return cls(*_values(struct, cls))
+
+    # --- building blocks
+
+    @property
+    def alphas_cumprod(self) -> np.ndarray:
+        """The schedule (DDPM eq. 4): float64 [train_timesteps]."""
+        model, n = self._address, self.info.train_timesteps
+        return np.array([lib.sd_alphas_cumprod(model, t) for t in range(n)])
+
+    def add_noise(self, x0: np.ndarray, noise: np.ndarray, timestep: int) -> np.ndarray:
+        """q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4)."""
+        model, pointer = self._address, ctypes.c_void_p()
+        timestep = _ffi.c_integer("timestep", timestep)
+        with as_tensor(self._context_address, "x0", x0) as x:
+            with as_tensor(self._context_address, "noise", noise) as n:
+                status = lib.sd_add_noise(model, x, n, timestep, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
+    def unet_predict(
+        self, x: np.ndarray, timesteps: "float | np.ndarray", embeddings: np.ndarray
+    ) -> np.ndarray:
+        """One evaluation of the UNet: x [n, channels, h, w], timesteps [n] or one for all, and
+        embeddings [n, tokens, width] to its output [n, channels, h, w]."""
+        model, pointer = self._address, ctypes.c_void_p()
+        x = np.asarray(x, dtype=np.float32)
+        n = x.shape[0] if x.ndim else 1
+        times = np.asarray(timesteps, dtype=np.float32)
+        if times.shape not in ((), (n,)):
+            raise ArgumentError(f"timesteps has the shape {list(times.shape)}; [{n}] was expected")
+        times = np.ascontiguousarray(np.broadcast_to(times, (n,)))
+        data = times.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        with as_tensor(self._context_address, "x", x) as x_tensor:
+            with as_tensor(self._context_address, "embeddings", embeddings) as e:
+                status = lib.sd_unet_predict(model, x_tensor, data, e, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)

@@ -1,0 +1,251 @@
+"""Sampling: whole runs and single steps."""
+
+import contextlib
+import ctypes
+from typing import TYPE_CHECKING, Callable, Iterator, Optional
+
+import numpy as np
+
+from . import _ffi
+from ._ffi import check, lib
+from ._handle import Guard, Handle
+from .errors import ArgumentError, StateError
+from .image import take_image
+from .tensor import as_tensor, take_tensor
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+def sampling_methods() -> "list[str]":
+    """Names for Model.sampler's `method`: ["ddim"]."""
+    names = []
+    while lib.sd_sampler_method(len(names)):
+        names.append(lib.sd_sampler_method(len(names)).decode())
+    return names
+
+
+class Progress:
+    """A step that was just done.
+
+    step: steps finished, 1 .. total. timestep: 0 .. train_timesteps - 1. seconds: wall time of the
+    step. latent() and preview() work inside the callback only.
+    """
+
+    def __init__(self, state: _ffi.Progress, context: "int | None") -> None:
+        self.step: int = state.step
+        self.total: int = state.total
+        self.timestep: int = state.timestep
+        self.seconds: float = state.seconds
+        self._sampler = state.sampler
+        self._context = context
+
+    def __repr__(self) -> str:
+        return f"Progress(step={self.step}, total={self.total}, timestep={self.timestep})"
+
+    def _end(self) -> None:
+        self._sampler = None
+
+    def _running(self) -> int:
+        if not self._sampler:
+            raise StateError("Progress.latent and preview work inside the progress callback only")
+        return self._sampler
+
+    def latent(self) -> np.ndarray:
+        """The current latent x_t: float32 [batch, channels, h, w]."""
+        return _get_latent(lib.sd_sampler_latent, self._running(), self._context)
+
+    def preview(self, index: int = 0) -> np.ndarray:
+        """Picture `index` of the predicted x_0, decoded at full size: uint8 [h, w, 3]."""
+        return _preview(self._running(), index, self._context)
+
+
+ProgressFn = Callable[[Progress], Optional[bool]]
+
+
+def _get_latent(function, sampler: int, context: "int | None") -> np.ndarray:
+    pointer = ctypes.c_void_p()
+    check(function(sampler, ctypes.byref(pointer)), context)
+    return take_tensor(pointer)
+
+
+def _preview(sampler: int, index: int, context: "int | None") -> np.ndarray:
+    pointer = ctypes.c_void_p()
+    index = _ffi.c_integer("index", index)
+    check(lib.sd_sampler_preview(sampler, index, ctypes.byref(pointer)), context)
+    return take_image(pointer)
+
+
+class Watch:
+    """The progress callback of a run, and the last step that it saw.
+
+    It is there also where the caller gave none, so that Ctrl-C ends the run between two steps.
+    """
+
+    def __init__(self, function: Optional[ProgressFn], context: int) -> None:
+        self.guard = guard = Guard()
+        self.last = last = [None]
+
+        def step(_user, state):
+            def tell():
+                progress = Progress(state.contents, context)
+                last[0] = progress
+                try:
+                    return function(progress) if function else None
+                finally:
+                    progress._end()
+
+            return guard.call(tell)
+
+        self.callback = _ffi.PROGRESS_FN(step)
+
+
+_MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
+_INTEGERS = ("steps", "width", "height", "batch")
+_FLOATS = ("eta", "guidance_scale", "strength", "temperature")
+
+
+def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
+    """Keywords of Model.sampler as the library's struct."""
+    options = {name: value for name, value in options.items() if value is not None}
+    params = _ffi.SamplerParams()
+    for name in _INTEGERS:
+        if name in options:
+            setattr(params, name, _ffi.c_integer(name, options.pop(name)))
+    _ffi.integer("batch", params.batch, 1, _MAX_BATCH)
+    for name in _FLOATS:
+        if name in options:
+            setattr(params, name, float(options.pop(name)))
+    if "method" in options:
+        params.method = _ffi.text_bytes("method", options.pop("method"))
+    if "seed" in options:
+        params.seed = _ffi.integer("seed", options.pop("seed"), 0, 2**64 - 1)
+    if "seeds" in options:
+        seeds = [_ffi.integer("seeds", seed, 0, 2**64 - 1) for seed in options.pop("seeds")]
+        if len(seeds) != params.batch:
+            raise ArgumentError(f"seeds has {len(seeds)} entries; batch is {params.batch}")
+        params.seeds = (ctypes.c_uint64 * len(seeds))(*seeds)
+    if "spacing" in options:
+        params.spacing = _ffi.word("spacing", options.pop("spacing"), _ffi.SPACINGS)
+    if "rng" in options:
+        params.rng = _ffi.word("rng", options.pop("rng"), _ffi.RNGS)
+    params.one_stream = bool(options.pop("one_stream", False))
+    if options:
+        raise TypeError(f"unknown sampling option: {', '.join(options)}")
+    if watch:
+        params.progress = watch.callback
+    return params
+
+
+class Sampler(Handle):
+    """Made by Model.sampler; all memory of a run is taken then. One thread at a time."""
+
+    _free = lib.sd_sampler_free
+
+    def __init__(self, model: "Model", progress: Optional[ProgressFn], options: dict) -> None:
+        self._model = model
+        self._error_context = context = model._context_address
+        self._watch = Watch(progress, context)
+        params = sampler_params(self._watch, options)
+        pointer = ctypes.c_void_p()
+        status = lib.sd_sampler_new(model._address, ctypes.byref(params), ctypes.byref(pointer))
+        check(status, context)
+        super().__init__(pointer.value)
+
+    def close(self) -> None:
+        """Gives the sampler back. Closing twice does nothing."""
+        watch = getattr(self, "_watch", None)
+        if watch and watch.guard.calling:
+            raise StateError("the Sampler cannot be closed in its progress callback")
+        super().close()
+
+    def sample(
+        self,
+        cond: np.ndarray,
+        uncond: Optional[np.ndarray] = None,
+        init: Optional[np.ndarray] = None,
+        noise: Optional[np.ndarray] = None,
+    ) -> np.ndarray:
+        """A whole run: float32 [batch, channels, h, w].
+
+        cond, uncond: embeddings [batch or 1, tokens, width]; uncond may be None where
+            guidance_scale is 1.
+        init: None starts from noise; else a latent [batch or 1, channels, h, w], that is noised to
+            `strength` first.
+        noise: [batch, channels, h, w] in place of the seed's first draw.
+
+        Each run starts the seeds afresh.
+        """
+        sampler, guard, pointer = self._address, self._watch.guard, ctypes.c_void_p()
+        with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
+            with guard.interruptible():
+                status = lib.sd_sample(sampler, *tensors, ctypes.byref(pointer))
+        guard.leave(status, self._error_context)
+        return take_tensor(pointer)
+
+    def begin(
+        self,
+        cond: np.ndarray,
+        uncond: Optional[np.ndarray] = None,
+        init: Optional[np.ndarray] = None,
+        noise: Optional[np.ndarray] = None,
+    ) -> None:
+        """Begins a run to be made a step() at a time, with the arguments of sample()."""
+        sampler = self._address
+        with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
+            check(lib.sd_sampler_begin(sampler, *tensors), self._error_context)
+
+    def step(self) -> Progress:
+        """Makes one step of the run that begin() began."""
+        sampler, guard = self._address, self._watch.guard
+        with guard.interruptible():
+            status = lib.sd_sampler_step(sampler)
+        guard.leave(status, self._error_context)
+        return self._watch.last[0]
+
+    @property
+    def remaining(self) -> int:
+        """Steps left; 0 before begin()."""
+        return lib.sd_sampler_remaining(self._address)
+
+    def steps(
+        self,
+        cond: np.ndarray,
+        uncond: Optional[np.ndarray] = None,
+        init: Optional[np.ndarray] = None,
+        noise: Optional[np.ndarray] = None,
+    ) -> Iterator[Progress]:
+        """begin(), then one step for each turn of a loop. Between two turns the latent may be read
+        and replaced; leaving the loop early is fine."""
+        self.begin(cond, uncond, init, noise)
+        while self.remaining:
+            yield self.step()
+
+    @property
+    def latent(self) -> np.ndarray:
+        """A copy of the current latent x_t, float32 [batch, channels, h, w]. Assigning replaces it,
+        e.g. to mask it."""
+        return _get_latent(lib.sd_sampler_latent, self._address, self._error_context)
+
+    @latent.setter
+    def latent(self, value: np.ndarray) -> None:
+        sampler = self._address
+        with as_tensor(self._error_context, "latent", value) as tensor:
+            check(lib.sd_sampler_set_latent(sampler, tensor), self._error_context)
+
+    @property
+    def pred_x0(self) -> np.ndarray:
+        """A copy of the last predicted x_0 (DDIM eq. 12), float32 [batch, channels, h, w]."""
+        return _get_latent(lib.sd_sampler_pred_x0, self._address, self._error_context)
+
+    def preview(self, index: int = 0) -> np.ndarray:
+        """Picture `index` of the predicted x_0, decoded by the VAE: uint8 [h, w, 3]."""
+        return _preview(self._address, index, self._error_context)
+
+
+@contextlib.contextmanager
+def _inputs(context: int, cond, uncond, init, noise):
+    """The four tensors of a run, freed on leaving."""
+    with as_tensor(context, "cond", cond) as c, as_tensor(context, "uncond", uncond) as u:
+        with as_tensor(context, "init", init) as i, as_tensor(context, "noise", noise) as n:
+            yield c, u, i, n

@@ -1,0 +1,747 @@
+"""The Python package on the tiny random model: run by `meson test --suite python`.
+
+Needs LIBSD_LIBRARY, SD_TEST_TINY_FOLDER and SD_TEST_TINY_FILE in the environment, and NumPy."""
+
+import ctypes
+import gc
+import os
+import pathlib
+import re
+import signal
+import sys
+import tempfile
+import threading
+import unittest
+
+try:
+    import numpy as np
+except ImportError:
+    print("skipped: NumPy is not installed")
+    sys.exit(77)
+
+import libsd
+from libsd import _ffi
+
+FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
+FILE = os.environ["SD_TEST_TINY_FILE"]
+HEADER = pathlib.Path(__file__).resolve().parents[3] / "include" / "sd" / "sd.h"
+
+SIDE = 64
+RUN = {"steps": 4, "width": SIDE, "height": SIDE, "seed": 7}
+
+ctx = model = None
+
+
+def setUpModule():
+    global ctx, model
+    ctx = libsd.Context("cpu", threads=2)
+    model = ctx.load(FOLDER)
+
+
+def tearDownModule():
+    model.close()
+    ctx.close()
+
+
+def embeddings():
+    return model.encode_text("a red boat"), model.encode_text("")
+
+
+class HeaderTest(unittest.TestCase):
+    """_ffi.py says what include/sd/sd.h says."""
+
+    STRUCTS = {
+        "sd_context_params": _ffi.ContextParams,
+        "sd_model_params": _ffi.ModelParams,
+        "sd_model_info": _ffi.ModelInfo,
+        "sd_progress": _ffi.Progress,
+        "sd_sampler_params": _ffi.SamplerParams,
+        "sd_txt2img_params": _ffi.Txt2imgParams,
+        "sd_img2img_params": _ffi.Img2imgParams,
+        "sd_memory": _ffi.Memory,
+        "sd_work": _ffi.Work,
+    }
+    SCALARS = {
+        "int": ctypes.c_int,
+        "float": ctypes.c_float,
+        "double": ctypes.c_double,
+        "size_t": ctypes.c_size_t,
+        "int32_t": ctypes.c_int32,
+        "int64_t": ctypes.c_int64,
+        "uint8_t": ctypes.c_uint8,
+        "uint32_t": ctypes.c_uint32,
+        "uint64_t": ctypes.c_uint64,
+        "sd_status": ctypes.c_int,
+        "sd_rng": ctypes.c_int,
+        "sd_precision": ctypes.c_int,
+        "sd_log_level": ctypes.c_int,
+        "sd_timestep_spacing": ctypes.c_int,
+        "sd_log_fn": _ffi.LOG_FN,
+        "sd_alloc_fn": _ffi.ALLOC_FN,
+        "sd_free_fn": _ffi.FREE_FN,
+        "sd_load_progress_fn": _ffi.LOAD_PROGRESS_FN,
+        "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
+        "sd_progress_fn": _ffi.PROGRESS_FN,
+    }
+    HANDLES = ("sd_context", "sd_model", "sd_sampler", "sd_tensor", "sd_image")
+
+    @classmethod
+    def setUpClass(cls):
+        text = HEADER.read_text()
+        text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
+        cls.macros = dict(re.findall(r"#define (SD_\w+_INIT)\s+\{(.*?)\}\s*\n", text))
+        cls.text = re.sub(r"^#.*$", "", text, flags=re.M)
+
+    def ctype(self, declaration):
+        """The ctypes type of "const char *name"."""
+        words = re.sub(r"\bconst\b", " ", declaration)
+        stars = words.count("*") + words.count("[")
+        base = re.findall(r"\w+", words)[0]
+        if base in self.HANDLES:
+            kind, stars = ctypes.c_void_p, stars - 1
+        elif base == "char" and stars:
+            kind, stars = ctypes.c_char_p, stars - 1
+        elif base == "void":
+            kind, stars = (ctypes.c_void_p, stars - 1) if stars else (None, 0)
+        else:
+            kind = self.STRUCTS.get(base) or self.SCALARS[base]
+        for _ in range(stars):
+            kind = ctypes.POINTER(kind)
+        return kind
+
+    def test_structs(self):
+        found = re.findall(r"typedef struct \w+ \{(.*?)\} (\w+);", self.text, flags=re.S)
+        self.assertEqual({name for _, name in found}, set(self.STRUCTS))
+        for body, name in found:
+            fields = [line.strip() for line in body.split(";") if line.strip()]
+            expected = [(re.findall(r"\w+", f)[-1], self.ctype(f)) for f in fields]
+            self.assertEqual(list(self.STRUCTS[name]._fields_), expected, name)
+
+    def test_defaults(self):
+        constants = self.enumerators()
+        seen = 0
+        for name, struct in self.STRUCTS.items():
+            if name == "sd_progress":
+                continue
+            macro = self.macros[name.upper() + "_INIT"]
+            values = [value.strip() for value in macro.split(",")]
+            made = struct()
+            self.assertEqual(len(values), len(struct._fields_), name)
+            self.assertEqual(made.struct_size, ctypes.sizeof(struct))
+            for value, (field, _) in list(zip(values, struct._fields_))[1:]:
+                ours = getattr(made, field)
+                if value == "NULL":
+                    self.assertFalse(ours, f"{name}.{field}")
+                else:
+                    number = constants[value] if value in constants else float(value.rstrip("f"))
+                    self.assertEqual(ours, number, f"{name}.{field}")
+                    seen += 1
+        self.assertGreater(seen, 20)
+
+    def enumerators(self):
+        out = {}
+        for body in re.findall(r"typedef enum \w+ \{(.*?)\}", self.text, flags=re.S):
+            out.update({n: int(v) for n, v in re.findall(r"(\w+) = (\d+)", body)})
+        return out
+
+    def test_enumerations(self):
+        values = self.enumerators()
+        for prefix, words in (
+            ("SD_PRECISION_", _ffi.PRECISIONS),
+            ("SD_RNG_", _ffi.RNGS),
+            ("SD_SPACING_", _ffi.SPACINGS),
+            ("SD_LOG_", _ffi.LOG_LEVELS),
+        ):
+            of_kind = [n for n in values if n.startswith(prefix)]
+            self.assertEqual(words, {n[len(prefix) :].lower(): values[n] for n in of_kind})
+        header = {n[len("SD_ERROR_") :]: v for n, v in values.items() if n.startswith("SD_ERROR_")}
+        self.assertEqual({s.name: int(s) for s in libsd.Status if s}, header)
+        for status in list(libsd.Status)[1:]:
+            error = libsd.errors.from_status(int(status), "why")
+            self.assertEqual((error.status, str(error)), (status, "why"))
+            self.assertIsNot(type(error), libsd.Error)
+        self.assertEqual(libsd.errors.from_status(99, "new").status, 99)
+
+    def test_functions(self):
+        found = re.findall(r"SD_API ([\w\s*]+?)(\w+)\(([^;]*?)\);", self.text, flags=re.S)
+        self.assertEqual({name for _, name, _ in found}, set(_ffi.FUNCTIONS))
+        for result, name, arguments in found:
+            listed = [] if arguments.strip() == "void" else arguments.split(",")
+            expected = (self.ctype(result), [self.ctype(a) for a in listed])
+            ours = _ffi.FUNCTIONS[name]
+            self.assertEqual((ours[0], list(ours[1])), expected, name)
+
+    def test_callbacks(self):
+        for name in (n[: -len("_fn")] for n in self.SCALARS if n.endswith("_fn")):
+            pattern = r"typedef ([\w\s*]+?)\(\*" + name + r"_fn\)\((.*?)\);"
+            result, arguments = re.search(pattern, self.text, flags=re.S).groups()
+            ours = self.SCALARS[name + "_fn"]
+            self.assertEqual(ours._restype_, self.ctype(result), name)
+            self.assertEqual(list(ours._argtypes_), [self.ctype(a) for a in arguments.split(",")])
+
+
+class ModelTest(unittest.TestCase):
+    def test_library(self):
+        self.assertRegex(libsd.version(), r"^\d+\.\d+\.\d+$")
+        self.assertEqual(libsd.__version__, libsd.version())
+        self.assertIn("openblas", libsd.build_info())
+        self.assertIn("ddim", libsd.sampling_methods())
+        self.assertIn("cpu", ctx.device)
+        self.assertTrue(os.path.samefile(libsd.library_path(), os.environ["LIBSD_LIBRARY"]))
+
+    def test_info(self):
+        info = model.info
+        self.assertEqual(info.layout, "diffusers")
+        self.assertGreater(info.n_parameters, 1000)
+        self.assertIs(info.has_vocabulary, True)
+        self.assertEqual(model.unexpected, [])
+        with ctx.load(FILE) as other:
+            self.assertEqual(other.info.layout, "original")
+            self.assertEqual(other.info.n_parameters, info.n_parameters)
+            self.assertEqual(other.info.text_width, info.text_width)
+
+    def test_checkpoint(self):
+        tensors = ctx.list_checkpoint(FILE)
+        self.assertGreater(len(tensors), 50)
+        weights = {t.name: t for t in tensors}
+        conv = weights["model.diffusion_model.input_blocks.0.0.weight"]
+        self.assertEqual(conv.shape[1:], (4, 3, 3))
+        self.assertIn(conv.type, ("F32", "F16", "BF16"))
+        self.assertGreaterEqual(conv.n_bytes, 2 * int(np.prod(conv.shape)))
+
+    def test_progress_and_cancel(self):
+        calls = []
+        model_again = ctx.load(FOLDER, progress=lambda done, total: calls.append((done, total)))
+        model_again.close()
+        self.assertEqual(calls[-1][0], calls[-1][1])
+        self.assertGreater(len(calls), 10)
+        with self.assertRaises(libsd.CancelledError) as caught:
+            ctx.load(FOLDER, progress=lambda done, total: True)
+        self.assertEqual(caught.exception.status, libsd.Status.CANCELLED)
+        with self.assertRaisesRegex(ZeroDivisionError, "division"):
+            ctx.load(FOLDER, progress=lambda done, total: 1 // 0)
+
+    def test_load_forms(self):
+        with libsd.Model.load(FOLDER, precision="full", strict=True) as own:
+            self.assertEqual(own.info, model.info)
+        vocab = os.path.join(FOLDER, "tokenizer")
+        with libsd.Model.load(pathlib.Path(FILE), context=ctx, vocab=vocab) as file:
+            np.testing.assert_array_equal(file.tokenize("a cat").ids, model.tokenize("a cat").ids)
+
+    def test_estimates(self):
+        small = model.memory_estimate(**RUN)
+        large = model.memory_estimate(**{**RUN, "batch": 3})
+        self.assertGreater(small.weights, 0)
+        self.assertGreaterEqual(small.peak, small.weights)
+        self.assertGreater(large.unet, small.unet)
+        work = model.work_estimate(**RUN)
+        self.assertGreater(work.step, 0)
+        self.assertAlmostEqual(model.work_estimate(**RUN, batch=3).step / work.step, 3, delta=0.2)
+
+
+class StagesTest(unittest.TestCase):
+    def test_tokenize(self):
+        info = model.info
+        tokens = model.tokenize("a red boat")
+        self.assertEqual((tokens.ids.dtype, tokens.ids.shape), (np.int32, (info.text_tokens,)))
+        words = [model.token_text(int(i)) for i in tokens.ids[1 : tokens.n_used - 1]]
+        self.assertEqual("".join(words), "a</w>red</w>boat</w>")
+        self.assertIsNone(model.token_text(-1))
+        long = model.tokenize("cat " * 200)
+        self.assertEqual(long.n_used, 202)
+        self.assertGreater(long.n_used, len(long.ids))
+
+    def test_encode_text(self):
+        info = model.info
+        both = model.encode_text(["a red boat", "Кот 🐈"])
+        self.assertEqual(both.dtype, np.float32)
+        self.assertEqual(both.shape, (2, info.text_tokens, info.text_width))
+        np.testing.assert_array_equal(both, model.encode_text(["a red boat", "Кот 🐈"]))
+        np.testing.assert_allclose(both[:1], model.encode_text("a red boat"), atol=1e-5)
+        self.assertGreater(np.abs(both[0] - both[1]).max(), 1e-3)
+        ids = model.tokenize("a red boat").ids
+        np.testing.assert_array_equal(model.encode_tokens(ids), model.encode_text("a red boat"))
+        np.testing.assert_allclose(model.encode_tokens(np.stack([ids, ids]))[1], both[0], atol=1e-5)
+
+    def test_vae(self):
+        info = model.info
+        r = np.random.default_rng(1)
+        images = r.integers(0, 256, (2, SIDE, 96, 3), dtype=np.uint8)
+        pixels = model.to_pixels(images)
+        self.assertEqual((pixels.dtype, pixels.shape), (np.float32, (2, 3, SIDE, 96)))
+        np.testing.assert_allclose(
+            pixels, images.transpose(0, 3, 1, 2) / 127.5 - 1, rtol=0, atol=2e-7
+        )
+        np.testing.assert_array_equal(model.to_images(pixels), images)
+        np.testing.assert_array_equal(model.to_pixels(images[0]), pixels[:1])
+        latent = model.vae_encode(pixels)
+        scale = info.latent_downscale
+        shape = (2, info.latent_channels, SIDE // scale, 96 // scale)
+        self.assertEqual(latent.shape, shape)
+        np.testing.assert_array_equal(latent, model.vae_encode(pixels))
+        noise = ctx.randn(shape, seed=3)
+        sampled = model.vae_encode(pixels, noise)
+        self.assertGreater(np.abs(sampled - latent).max(), 0)
+        np.testing.assert_array_equal(model.vae_encode(pixels, 0 * noise), latent)
+        decoded = model.vae_decode(latent)
+        self.assertEqual(decoded.shape, pixels.shape)
+        self.assertTrue(np.isfinite(decoded).all())
+        # Strided and double arrays are taken as they read.
+        twice = np.repeat(latent.astype(np.float64), 2, axis=3)[..., ::2]
+        np.testing.assert_array_equal(model.vae_decode(twice), decoded)
+
+    def test_randn(self):
+        # torch.manual_seed(0); torch.randn(4)
+        expected = [1.5409960746765137, -0.293428897857666, -2.1787893772125244, 0.5684312582015991]
+        np.testing.assert_allclose(ctx.randn([4], seed=0), expected, rtol=0, atol=1e-6)
+        self.assertEqual(ctx.randn((2, 3, 4), seed=2**64 - 1, rng="cuda").shape, (2, 3, 4))
+
+    def test_blocks(self):
+        info = model.info
+        alphas = model.alphas_cumprod
+        self.assertEqual(alphas.shape, (info.train_timesteps,))
+        self.assertTrue((np.diff(alphas) < 0).all())
+        x0, noise = (ctx.randn((2, info.latent_channels, 8, 8), seed=s) for s in (1, 2))
+        mixed = model.add_noise(x0, noise, 300)
+        wanted = np.sqrt(alphas[300]) * x0 + np.sqrt(1 - alphas[300]) * noise
+        np.testing.assert_allclose(mixed, wanted, atol=1e-6)
+        cond = model.encode_text(["a", "b"])
+        eps = model.unet_predict(x0, 300, cond)
+        self.assertEqual(eps.shape, x0.shape)
+        np.testing.assert_array_equal(eps, model.unet_predict(x0, [300, 300], cond))
+        self.assertGreater(np.abs(eps - model.unet_predict(x0, [300, 5.5], cond))[1].max(), 0)
+
+
+class SamplerTest(unittest.TestCase):
+    def test_whole_and_steps_agree(self):
+        cond, uncond = embeddings()
+        info = model.info
+        seen = []
+        with model.sampler(**RUN, batch=2, eta=0.5, progress=seen.append) as sampler:
+            self.assertEqual(sampler.remaining, 0)
+            whole = sampler.sample(cond, uncond)
+            n = SIDE // info.latent_downscale
+            self.assertEqual(whole.dtype, np.float32)
+            self.assertEqual(whole.shape, (2, info.latent_channels, n, n))
+            self.assertEqual([p.step for p in seen], [1, 2, 3, 4])
+            self.assertEqual({p.total for p in seen}, {4})
+            self.assertTrue(all(p.seconds >= 0 for p in seen))
+            times = [p.timestep for p in seen]
+            self.assertEqual(times, sorted(times, reverse=True))
+
+            left = []
+            for done in sampler.steps(cond, uncond):
+                self.assertEqual(done.timestep, times[done.step - 1])
+                left.append(sampler.remaining)
+                self.assertEqual(sampler.pred_x0.shape, whole.shape)
+            self.assertEqual(left, [3, 2, 1, 0])
+            np.testing.assert_array_equal(sampler.latent, whole)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), whole)
+        with model.sampler(**RUN, batch=2, eta=0.5) as other:
+            np.testing.assert_array_equal(other.sample(cond, uncond), whole)
+
+    def test_threads_agree(self):
+        cond, uncond = embeddings()
+        results = []
+        for threads in (1, 3):
+            with libsd.Context("cpu", threads=threads) as one, one.load(FOLDER) as same:
+                with same.sampler(**RUN) as sampler:
+                    results.append(sampler.sample(cond, uncond))
+        np.testing.assert_array_equal(*results)
+
+    def test_two_samplers_at_once(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as first, model.sampler(**RUN) as second:
+            expected = first.sample(cond, uncond)
+            results = {}
+
+            def run(name, sampler):
+                results[name] = sampler.sample(cond, uncond)
+
+            threads = [threading.Thread(target=run, args=a) for a in (("a", first), ("b", second))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            np.testing.assert_array_equal(results["a"], expected)
+            np.testing.assert_array_equal(results["b"], expected)
+
+    def test_seeds(self):
+        cond, uncond = embeddings()
+
+        def run(**options):
+            with model.sampler(**{**RUN, **options}) as sampler:
+                return sampler.sample(cond, uncond)
+
+        pair = run(batch=2)
+        np.testing.assert_allclose(pair[1:], run(seed=8), atol=2e-5)
+        np.testing.assert_array_equal(run(batch=2, seeds=[7, 8]), pair)
+        self.assertGreater(np.abs(run(rng="cuda") - pair[:1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(batch=2, one_stream=True)[1] - pair[1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(seed=2**64 - 1) - pair[:1]).max(), 1e-2)
+
+    def test_noise_and_init(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as sampler:
+            usual = sampler.sample(cond, uncond)
+            noise = ctx.randn(usual.shape, seed=7)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond, noise=noise), usual)
+            self.assertEqual(sampler.sample(cond, uncond, init=usual).shape, usual.shape)
+        with model.sampler(**RUN, strength=0.5) as sampler:
+            self.assertEqual(len(list(sampler.steps(cond, uncond, init=usual))), 2)
+        with model.sampler(**RUN, guidance_scale=1.0) as sampler:
+            self.assertEqual(sampler.sample(cond).shape, usual.shape)
+
+    def test_replace_latent(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as sampler:
+            whole = sampler.sample(cond, uncond)
+            sampler.begin(cond, uncond)
+            sampler.step()
+            kept = sampler.latent
+            sampler.latent = kept
+            np.testing.assert_array_equal(sampler.latent, kept)
+            while sampler.remaining:
+                sampler.step()
+            np.testing.assert_array_equal(sampler.latent, whole)
+            sampler.begin(cond, uncond)
+            sampler.step()
+            sampler.latent = 0 * kept
+            self.assertEqual(np.abs(sampler.latent).max(), 0)
+            sampler.step()
+            self.assertGreater(np.abs(sampler.latent - whole).max(), 1e-3)
+
+    def test_preview(self):
+        cond, uncond = embeddings()
+        pictures = []
+
+        def progress(p):
+            pictures.append((p.preview(), p.latent()))
+
+        with model.sampler(**RUN, progress=progress) as sampler:
+            latent = sampler.sample(cond, uncond)
+            np.testing.assert_array_equal(pictures[-1][1], latent)
+            self.assertEqual(pictures[0][0].shape, (SIDE, SIDE, 3))
+            np.testing.assert_array_equal(sampler.preview(0), pictures[-1][0])
+            expected = model.to_images(model.vae_decode(sampler.pred_x0))[0]
+            np.testing.assert_array_equal(sampler.preview(), expected)
+            last = sampler._watch.last[0]
+            with self.assertRaisesRegex(libsd.StateError, "inside the progress callback"):
+                last.latent()
+
+
+class CallbackTest(unittest.TestCase):
+    """What ends a run, and that the sampler stays usable after."""
+
+    def setUp(self):
+        self.cond, self.uncond = embeddings()
+        self.act = lambda p: None
+        self.calls = 0
+
+        def progress(p):
+            self.calls += 1
+            return self.act(p)
+
+        self.sampler = model.sampler(**RUN, progress=progress)
+        self.addCleanup(self.sampler.close)
+        self.whole = self.sampler.sample(self.cond, self.uncond)
+        self.calls = 0
+
+    def still_works(self):
+        self.act = lambda p: None
+        np.testing.assert_array_equal(self.sampler.sample(self.cond, self.uncond), self.whole)
+
+    def test_true_cancels(self):
+        self.act = lambda p: p.step == 2
+        with self.assertRaisesRegex(libsd.CancelledError, "after step 2 of 4") as caught:
+            self.sampler.sample(self.cond, self.uncond)
+        self.assertEqual(caught.exception.status, libsd.Status.CANCELLED)
+        self.assertEqual(self.calls, 2)
+        self.still_works()
+
+    def test_exception_propagates(self):
+        def act(p):
+            raise KeyError("mine")
+
+        self.act = act
+        with self.assertRaisesRegex(KeyError, "mine"):
+            self.sampler.sample(self.cond, self.uncond)
+        self.assertEqual(self.calls, 1)
+        with self.assertRaisesRegex(KeyError, "mine"):
+            list(self.sampler.steps(self.cond, self.uncond))
+        with self.assertRaisesRegex(KeyError, "mine"):
+            model.txt2img("a", **RUN, progress=act)
+        self.still_works()
+
+    def test_cancel_from_elsewhere(self):
+        self.act = lambda p: ctx.cancel()
+        with self.assertRaises(libsd.CancelledError):
+            self.sampler.sample(self.cond, self.uncond)
+        self.still_works()
+
+    def test_interrupt(self):
+        before = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.act = lambda p: os.kill(os.getpid(), signal.SIGINT)
+            with self.assertRaises(KeyboardInterrupt):
+                self.sampler.sample(self.cond, self.uncond)
+            self.assertEqual(self.calls, 1)
+
+            # From outside, while C code runs: most likely not in the callback.
+            self.act = lambda p: None
+            self.calls = 0
+            with model.sampler(**{**RUN, "steps": 1000}) as long:
+                timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+                timer.start()
+                with self.assertRaises(KeyboardInterrupt):
+                    for _ in range(50):
+                        long.sample(self.cond, self.uncond)
+                timer.join()
+            self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self.still_works()
+
+    def test_no_calls_within(self):
+        caught = []
+
+        def act(p):
+            for call in (
+                lambda: self.sampler.step(),
+                lambda: self.sampler.sample(self.cond, self.uncond),
+                lambda: self.sampler.close(),
+            ):
+                try:
+                    call()
+                except libsd.StateError as error:
+                    caught.append(str(error))
+
+        self.act = act
+        np.testing.assert_array_equal(self.sampler.sample(self.cond, self.uncond), self.whole)
+        self.assertEqual(len(caught), 3 * 4, caught)
+        self.still_works()
+
+
+class PictureTest(unittest.TestCase):
+    def test_txt2img(self):
+        images = model.txt2img("a red boat", "rain", **RUN, batch=2)
+        self.assertEqual((images.dtype, images.shape), (np.uint8, (2, SIDE, SIDE, 3)))
+        np.testing.assert_array_equal(images, model.txt2img("a red boat", "rain", **RUN, batch=2))
+        cond, uncond = model.encode_text("a red boat"), model.encode_text("rain")
+        with model.sampler(**RUN, batch=2) as sampler:
+            staged = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))
+        np.testing.assert_array_equal(images, staged)
+
+    def test_img2img(self):
+        r = np.random.default_rng(2)
+        init = r.integers(0, 256, (SIDE + 20, SIDE + 50, 3), dtype=np.uint8)
+        seen = []
+        images = model.img2img("a red boat", init, steps=4, strength=0.5, progress=seen.append)
+        self.assertEqual((images.dtype, images.shape), (np.uint8, (1, SIDE, SIDE, 3)))
+        self.assertEqual([p.step for p in seen], [1, 2])
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "init.png")
+            libsd.save_image(path, init)
+            again = model.img2img("a red boat", path, steps=4, strength=0.5)
+        np.testing.assert_array_equal(images, again)
+        large = model.img2img("a", init, steps=2, width=128, height=64)
+        self.assertEqual(large.shape, (1, 64, 128, 3))
+
+    def test_files(self):
+        r = np.random.default_rng(3)
+        image = r.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        with tempfile.TemporaryDirectory() as folder:
+            png = pathlib.Path(folder) / "ä b.png"
+            libsd.save_image(png, image, parameters="a red boat\nSteps: 4")
+            self.assertIn(b"parameters\0a red boat\nSteps: 4", png.read_bytes())
+            np.testing.assert_array_equal(libsd.load_image(png), image)
+            np.testing.assert_array_equal(libsd.load_image(png.read_bytes()), image)
+            jpeg = str(pathlib.Path(folder) / "b.jpg")
+            smooth = np.full((16, 24, 3), 100, dtype=np.uint8)
+            libsd.save_image(jpeg, smooth)
+            self.assertLess(np.abs(libsd.load_image(jpeg).astype(int) - 100).max(), 4)
+            with self.assertRaisesRegex(libsd.FileError, "nowhere.png"):
+                libsd.load_image(os.path.join(folder, "nowhere.png"))
+            with self.assertRaises(libsd.FileError):
+                libsd.save_image(os.path.join(folder, "nowhere", "a.png"), image)
+        self.assertEqual(libsd.resize_image(image, 7, 9).shape, (9, 7, 3))
+        with self.assertRaises(libsd.FormatError):
+            libsd.load_image(b"not a picture")
+
+
+class ErrorTest(unittest.TestCase):
+    """Failures become exceptions with a sentence that names what was wrong."""
+
+    def fails(self, cls, words, function, *args, **kwargs):
+        with self.assertRaises(cls) as caught:
+            function(*args, **kwargs)
+        self.assertRegex(str(caught.exception), words)
+        return caught.exception
+
+    def test_load(self):
+        error = self.fails(libsd.FileError, "/nowhere/model", ctx.load, "/nowhere/model")
+        self.assertEqual(error.status, libsd.Status.IO)
+        self.assertIsInstance(error, libsd.Error)
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(b"\x08\0\0\0\0\0\0\0{\"a\": 1")
+            file.flush()
+            self.fails(libsd.FormatError, re.escape(file.name), ctx.load, file.name)
+        self.fails(libsd.FileError, "/nowhere", ctx.load, FILE, vocab="/nowhere")
+        self.fails(libsd.ArgumentError, "auto, full, autocast", ctx.load, FILE, precision="x")
+        self.fails(libsd.BackendError, "abacus", libsd.Context, "abacus")
+
+    def test_arguments(self):
+        fails, bad = self.fails, libsd.ArgumentError
+        fails(bad, "steps is 0", model.sampler, **{**RUN, "steps": 0})
+        fails(bad, "width is 65", model.sampler, width=65)
+        fails(bad, "euler.*ddim", model.sampler, method="euler")
+        fails(bad, "steps is 4294967300", model.sampler, steps=2**32 + 4)
+        fails(bad, "seed is -1", model.sampler, seed=-1)
+        fails(bad, "seeds has 1", model.sampler, batch=2, seeds=[1])
+        fails(bad, "batch is 0", model.sampler, batch=0)
+        fails(bad, "batch", model.txt2img, "a", batch=2000)
+        fails(bad, "uniform, quad", model.sampler, spacing="cubic")
+        fails(bad, "cpu, cuda", model.sampler, rng="tpu")
+        fails(bad, "eta", model.sampler, eta=float("nan"))
+        fails(TypeError, "steps is float", model.sampler, steps=4.0)
+        fails(TypeError, "stepz", model.txt2img, "a", stepz=4)
+        fails(TypeError, "prompt is bytes", model.txt2img, b"a")
+        fails(bad, "prompt has a zero", model.txt2img, "a\0b")
+        fails(TypeError, "a text is int", model.encode_text, [1])
+        fails(bad, "n_texts", model.encode_text, [])
+        self.assertIsInstance(bad("x"), ValueError)
+
+    def test_shapes(self):
+        fails, bad = self.fails, libsd.ArgumentError
+        fails(bad, "latent", model.vae_decode, np.zeros((1, 3, 8, 8)))
+        fails(bad, "pixels", model.vae_encode, np.zeros((1, 3, 60, 64)))
+        fails(bad, "latent has 0 dimensions", model.vae_decode, 1.0)
+        fails(bad, "pixels has 6 dimensions", model.vae_encode, np.zeros((1,) * 6))
+        fails(ValueError, "float", model.vae_decode, "text")
+        fails(bad, "init is float64", model.img2img, "a", np.zeros((64, 64, 3)))
+        fails(bad, "uint8", libsd.save_image, "/nowhere.png", np.zeros(5, np.uint8))
+        fails(bad, "ids is float", model.encode_tokens, np.zeros(77))
+        fails(bad, "ids", model.encode_tokens, np.full(77, 2**40))
+        cond, _ = embeddings()
+        fails(bad, "timesteps", model.unet_predict, np.zeros((1, 4, 8, 8)), [1, 2], cond)
+        with model.sampler(**RUN) as sampler:
+            fails(bad, "uncond", sampler.sample, cond)
+            fails(bad, "cond", sampler.sample, cond[:, :5], cond)
+            fails(bad, "noise", sampler.sample, cond, cond, noise=np.zeros((1, 4, 9, 9)))
+
+    def test_states(self):
+        cond, uncond = embeddings()
+        sampler = model.sampler(**RUN)
+        self.fails(libsd.StateError, "before", sampler.step)
+        self.fails(libsd.StateError, "latent", lambda: sampler.latent)
+        sampler.close()
+        sampler.close()
+        self.assertTrue(sampler.closed)
+        self.fails(libsd.StateError, "Sampler is closed", sampler.sample, cond, uncond)
+        self.fails(libsd.StateError, "Sampler is closed", lambda: sampler.remaining)
+        with libsd.Context(threads=1) as gone:
+            pass
+        self.fails(libsd.StateError, "Context is closed", lambda: gone.device)
+        self.fails(libsd.StateError, "Context is closed", gone.load, FOLDER)
+
+    def test_no_vocabulary(self):
+        if "built-in vocabulary: yes" in libsd.build_info():
+            self.skipTest("a vocabulary is built in")
+        with ctx.load(FILE) as file:
+            if file.info.has_vocabulary:
+                self.skipTest("there is a vocabulary beside the tiny file")
+            self.fails(libsd.Error, "vocab.json", file.encode_text, "a cat")
+            ids = model.tokenize("a cat").ids
+            self.assertEqual(file.encode_tokens(ids).shape[0], 1)
+
+    def test_log(self):
+        lines = []
+        log = {"log": lambda *line: lines.append(line), "log_level": "debug"}
+        with libsd.Context("cpu", 1, **log) as own:
+            with self.assertRaises(libsd.FileError):
+                own.load("/nowhere/model")
+        self.assertTrue(any("/nowhere/model" in text for _, text in lines), lines)
+        self.assertLessEqual({level for level, _ in lines}, {"error", "warn", "info", "debug"})
+
+
+class HandleTest(unittest.TestCase):
+    """Nothing leaks: all memory of a context comes from an allocator that counts."""
+
+    def setUp(self):
+        self.blocks = blocks = {}
+        lock = threading.Lock()
+        libc = ctypes.CDLL(None)
+        libc.aligned_alloc.restype = ctypes.c_void_p
+        libc.aligned_alloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
+        libc.free.argtypes = [ctypes.c_void_p]
+
+        def alloc(_user, size, alignment):
+            address = libc.aligned_alloc(alignment, -(-size // alignment) * alignment)
+            with lock:
+                blocks[address] = size
+            return address
+
+        def free(_user, address, _size):
+            with lock:
+                del blocks[address]
+            libc.free(address)
+
+        params = _ffi.ContextParams(
+            backend=b"cpu", n_threads=2, alloc=_ffi.ALLOC_FN(alloc), free=_ffi.FREE_FN(free)
+        )
+        self.context = libsd.Context._from_params(params)
+
+    def work(self, own):
+        cond, uncond = own.encode_text("a cat"), own.encode_text("")
+        own.txt2img("a", **RUN)
+        own.img2img("a", np.zeros((SIDE, SIDE, 3), np.uint8), steps=2)
+        own.vae_encode(own.vae_decode(own.sampler(**RUN).sample(cond, uncond)))
+        own.to_images(own.to_pixels(np.zeros((1, 8, 8, 3), np.uint8)))
+        sampler = own.sampler(**RUN)
+        for p in sampler.steps(cond, uncond):
+            sampler.preview()
+            sampler.latent = sampler.latent
+            if p.step == 2:
+                break
+        for call in (
+            lambda: own.sampler(steps=0),
+            lambda: sampler.sample(cond[:, :3], uncond),
+            lambda: own.vae_decode(np.zeros((1, 3, 8, 8))),
+            lambda: own.txt2img("a", **RUN, progress=lambda p: True),
+            lambda: own.img2img("a", np.zeros((64, 64, 3), np.uint8), steps=0),
+            lambda: own.context.load("/nowhere"),
+            lambda: own.context.load(FOLDER, progress=lambda d, t: d > 5),
+        ):
+            with self.assertRaises(libsd.Error):
+                call()
+
+    def test_closed(self):
+        with self.context:
+            with self.context.load(FOLDER) as own:
+                self.work(own)  # the first time fills caches
+                gc.collect()
+                before = len(self.blocks)
+                self.assertGreater(before, 0)
+                self.work(own)
+                gc.collect()
+                self.assertEqual(len(self.blocks), before)
+        gc.collect()
+        self.assertEqual(len(self.blocks), 0)
+
+    def test_let_go(self):
+        own = self.context.load(FOLDER)
+        sampler = own.sampler(**RUN)
+        cond = own.encode_text("a")
+        # Any order: a handle keeps what it was made from alive.
+        self.context.close()
+        own.close()
+        self.assertEqual(sampler.sample(cond, cond).shape[0], 1)
+        self.assertGreater(len(self.blocks), 0)
+        del sampler, own
+        gc.collect()
+        self.assertEqual(len(self.blocks), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
