@@ -137,6 +137,28 @@ START_TEST(no_images) {
 }
 END_TEST
 
+/* A small file may ask for a pass over all pixels again and again. */
+START_TEST(endless_scans) {
+    const char *path = files_path(fault_dir, "scans.jpg");
+    size_t n, last = 0;
+    uint8_t *jpeg = files_read(files_path(SD_TEST_DATA, "jpeg-progressive.jpg"), &n);
+    for (size_t i = 0; i + 1 < n; i++)
+        if (jpeg[i] == 0xff && jpeg[i + 1] == 0xda)
+            last = i; /* the last scan, up to the end marker of two bytes */
+    ck_assert_uint_gt(last, 0);
+    size_t scan = n - 2 - last, times = 600;
+    uint8_t *many = malloc(n + scan * times);
+    memcpy(many, jpeg, n - 2);
+    for (size_t i = 0; i < times; i++)
+        memcpy(many + n - 2 + i * scan, jpeg + last, scan);
+    memcpy(many + n - 2 + times * scan, jpeg + n - 2, 2);
+    files_write(path, many, n + scan * times);
+    fault_refused("endless scans", fault_image(path), SD_ERROR_UNSUPPORTED, path, "scans");
+    free(many);
+    free(jpeg);
+}
+END_TEST
+
 /* ------------------------------------------------------------------------------- damage */
 
 static const char *const fixtures[] = {
@@ -192,6 +214,7 @@ void fault_add_images(Suite *suite) {
     TCase *tcase = fault_case(suite, "images");
     tcase_add_test(tcase, broken_pngs);
     tcase_add_test(tcase, no_images);
+    tcase_add_test(tcase, endless_scans);
     tcase_add_loop_test(tcase, cut_short, 0, (int)SD_COUNT(fixtures));
     tcase_add_loop_test(tcase, damaged, 0, (int)SD_COUNT(fixtures));
 }
