@@ -79,7 +79,7 @@ if [ "$quick" = no ]; then
         -Ddefault_library=shared
     ninja -C "$root/asan" --quiet
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    run asan --no-suite python --num-processes 2 --timeout-multiplier 4
+    run asan --no-suite python --no-suite install --num-processes 2 --timeout-multiplier 4
 
     say "thread sanitizer"
     configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \

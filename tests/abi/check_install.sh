@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs a build into a scratch folder and builds README's program against it with pkg-config:
+# what a user of the installed library does first. Arguments: build folder, model for the program.
+set -euo pipefail
+build=$1 model=$2
+source=$(cd "$(dirname "$0")/../.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+meson install -C "$build" --no-rebuild --quiet --destdir "$scratch/root"
+pc=$(find "$scratch/root" -name libsd.pc -printf '%h\n')
+export PKG_CONFIG_PATH="$pc" PKG_CONFIG_SYSROOT_DIR="$scratch/root"
+
+# The program between the C fences of README, with its file names replaced.
+awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' "$source/README.md" |
+    sed "s|model.safetensors|$model|; s|lighthouse.png|$scratch/lighthouse.png|" \
+        >"$scratch/lighthouse.c"
+# shellcheck disable=SC2046 # a list of flags
+cc -std=c11 -Wall -Werror "$scratch/lighthouse.c" -o "$scratch/lighthouse" \
+    $(pkg-config --cflags --libs libsd) -Wl,-rpath-link,"$pc/.."
+LD_LIBRARY_PATH="$pc/.." "$scratch/lighthouse"
+[ -s "$scratch/lighthouse.png" ] || {
+    echo "README's program wrote no picture"
+    exit 1
+}
+for program in sd-txt2img sd-img2img sd-info sd-bench; do
+    [ -x "$(find "$scratch/root" -name "$program")" ] || {
+        echo "$program was not installed"
+        exit 1
+    }
+done
+echo "installed, linked with $(pkg-config --libs libsd), painted a picture"
