@@ -249,8 +249,9 @@ def _candidates():
     here = os.path.dirname(os.path.abspath(__file__))
     names = ["libsd.so.1", "libsd.so", "libsd.1.dylib", "libsd.dylib", "sd.dll"]
     paths = [os.path.join(here, name) for name in names]
+    candidates = [path for path in paths if os.path.exists(path)] or ["libsd.so.1"]
     found = ctypes.util.find_library("sd")
-    return [path for path in paths if os.path.exists(path)] + ([found] if found else ["libsd.so.1"])
+    return candidates + [found] if found else candidates
 
 
 def _open():
