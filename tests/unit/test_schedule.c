@@ -172,6 +172,33 @@ START_TEST(ddim_numbers_follow_the_equations) {
 }
 END_TEST
 
+/* A row of the table begins with the time and the two numbers that turn the network's output into
+ * epsilon: x = sqrt(a) x0 + sqrt(1 - a) noise gives the noise back from v, from x0 and from itself. */
+START_TEST(every_prediction_becomes_epsilon) {
+    sd_schedule s = sd1_schedule();
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.steps = 10;
+    double worst = 0;
+    for (int prediction = SD_PREDICT_EPSILON; prediction <= SD_PREDICT_SAMPLE; prediction++) {
+        sd_run run;
+        ck_assert_int_eq(sd_run_init(&run, ctx, &s, (sd_prediction)prediction, &p), SD_OK);
+        int row = 3 + run.method->n_coefs;
+        for (int i = 0; i < run.n_steps; i++) {
+            const float *c = run.table + i * row;
+            double a = s.alphas_cumprod[100 * i + 1], x0 = 0.75, noise = -1.25;
+            double x = sqrt(a) * x0 + sqrt(1 - a) * noise;
+            double outputs[] = {noise, sqrt(a) * noise - sqrt(1 - a) * x0, x0};
+            ck_assert(c[0] == (float)(100 * i + 1));
+            worst = fmax(worst, fabs((double)c[1] * x + (double)c[2] * outputs[prediction] - noise));
+        }
+        sd_run_free(&run);
+    }
+    printf("epsilon of each prediction: largest error %.3g\n", worst);
+    ck_assert_double_le(worst, 3e-6); /* float32 numbers, divided by sqrt(1 - a) = 0.04 */
+    sd_schedule_free(&s, ctx);
+}
+END_TEST
+
 START_TEST(unknown_methods_are_refused) {
     sd_schedule s = sd1_schedule();
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
@@ -195,6 +222,7 @@ int main(void) {
     tcase_add_test(tc, bad_arguments_are_refused);
     tcase_add_test(tc, small_schedules_work);
     tcase_add_test(tc, ddim_numbers_follow_the_equations);
+    tcase_add_test(tc, every_prediction_becomes_epsilon);
     tcase_add_test(tc, unknown_methods_are_refused);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);

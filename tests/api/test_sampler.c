@@ -1,0 +1,182 @@
+/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats. */
+#include "api.h"
+
+#include <math.h>
+
+static sd_context *ctx;
+static sd_model *model;
+static sd_tensor *cond, *uncond;
+
+static void set_up(void) {
+    const char *texts[] = {"a lake", ""};
+    ctx = open_context(1);
+    model = open_model(ctx);
+    ck_ok(ctx, sd_encode_text(model, texts, 1, &cond));
+    ck_ok(ctx, sd_encode_text(model, texts + 1, 1, &uncond));
+}
+
+static void tear_down(void) {
+    sd_tensor_free(cond);
+    sd_tensor_free(uncond);
+    sd_model_free(model);
+    sd_context_free(ctx);
+}
+
+static sd_sampler_params noisy_run(sd_progress_fn progress) {
+    sd_sampler_params p = small_run();
+    p.eta = 1;
+    p.progress = progress;
+    return p;
+}
+
+static sd_tensor *sample(sd_sampler *s, const sd_tensor *init, const sd_tensor *noise) {
+    sd_tensor *latent;
+    ck_ok(ctx, sd_sample(s, cond, uncond, init, noise, &latent));
+    return latent;
+}
+
+static bool same(sd_tensor *a, sd_tensor *b) {
+    return !memcmp(sd_tensor_data(a), sd_tensor_data(b),
+                   (size_t)sd_tensor_n_elements(a) * sizeof(float));
+}
+
+static int look(void *user, const sd_progress *progress) {
+    sd_sampler *s = progress->sampler;
+    sd_tensor *latent;
+    sd_image *preview;
+    (void)user;
+    ck_assert_int_eq(sd_sampler_remaining(s), progress->total - progress->step);
+    ck_ok(ctx, sd_sampler_latent(s, &latent));
+    ck_ok(ctx, sd_sampler_set_latent(s, latent));
+    ck_ok(ctx, sd_sampler_preview(s, 0, &preview));
+    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "callback");
+    ck_status(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL), SD_ERROR_STATE, "callback");
+    sd_image_free(preview);
+    sd_tensor_free(latent);
+    return 0;
+}
+
+START_TEST(callbacks_look_and_do_not_disturb) {
+    sd_sampler_params p = noisy_run(look), plain = noisy_run(NULL);
+    sd_sampler *s, *t;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_sampler_new(model, &plain, &t));
+    sd_tensor *watched = sample(s, NULL, NULL), *alone = sample(t, NULL, NULL);
+    ck_assert(same(watched, alone));
+    sd_tensor_free(watched);
+    sd_tensor_free(alone);
+    sd_sampler_free(s);
+    sd_sampler_free(t);
+}
+END_TEST
+
+static int cancel_once(void *user, const sd_progress *progress) {
+    int *armed = user;
+    if (*armed && progress->step == 2) {
+        *armed = 0;
+        sd_cancel(ctx);
+    }
+    return 0;
+}
+
+START_TEST(a_cancelled_sampler_runs_again) {
+    int armed = 0;
+    sd_sampler_params p = noisy_run(cancel_once);
+    p.progress_user = &armed;
+    sd_sampler *s;
+    sd_tensor *latent;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_status(ctx, sd_sampler_latent(s, &latent), SD_ERROR_STATE, "begun");
+    sd_tensor *before = sample(s, NULL, NULL);
+    armed = 1;
+    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "cancel");
+    ck_assert_ptr_null(latent);
+    ck_assert_int_eq(sd_sampler_remaining(s), 0);
+    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "begin");
+    ck_status(ctx, sd_sampler_pred_x0(s, &latent), SD_ERROR_STATE, "begun");
+    sd_tensor *after = sample(s, NULL, NULL);
+    ck_assert(same(before, after));
+    sd_tensor_free(before);
+    sd_tensor_free(after);
+    sd_sampler_free(s);
+}
+END_TEST
+
+/* Also with noise in each step: later draws stay what they are. */
+START_TEST(given_noise_replaces_the_first_draw) {
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    sd_tensor *noise;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    sd_tensor *own = sample(s, NULL, NULL);
+    ck_ok(ctx, sd_randn(ctx, p.rng, p.seed, 4, sd_tensor_dims(own), &noise));
+    sd_tensor *given = sample(s, NULL, noise);
+    ck_assert(same(own, given));
+    sd_tensor_data(noise)[0] += 1.0f;
+    sd_tensor *other = sample(s, NULL, noise);
+    ck_assert(!same(own, other));
+    sd_tensor_free(own);
+    sd_tensor_free(given);
+    sd_tensor_free(other);
+    sd_tensor_free(noise);
+    sd_sampler_free(s);
+}
+END_TEST
+
+/* Strength 0 gives the init latent back; 1 leaves nothing of it. */
+START_TEST(strength_goes_from_nothing_to_all) {
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    sd_tensor *first = sample(s, NULL, NULL);
+    sd_sampler_free(s);
+    for (int i = 0; i <= 2; i++) {
+        p.strength = (float)i / 2.0f;
+        p.seed = 99;
+        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        sd_tensor *painted = sample(s, first, NULL), *free_run = sample(s, NULL, NULL);
+        ck_assert_int_eq(same(painted, first), i == 0);
+        ck_assert_int_eq(same(painted, free_run), i == 2);
+        sd_tensor_free(painted);
+        sd_tensor_free(free_run);
+        sd_sampler_free(s);
+    }
+    sd_tensor_free(first);
+}
+END_TEST
+
+START_TEST(latents_that_are_no_numbers_pass_through) {
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 3e38f};
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    sd_image *image;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    sd_tensor *latent;
+    ck_ok(ctx, sd_sampler_latent(s, &latent));
+    for (int64_t i = 0; i < sd_tensor_n_elements(latent); i++)
+        sd_tensor_data(latent)[i] = bad[i % 4];
+    ck_ok(ctx, sd_sampler_set_latent(s, latent));
+    while (sd_sampler_remaining(s) > 0)
+        ck_ok(ctx, sd_sampler_step(s));
+    ck_ok(ctx, sd_sampler_preview(s, 0, &image));
+    ck_assert_int_eq(sd_image_pixels(image)[0], 0); /* NaN is black */
+    sd_image_free(image);
+    sd_tensor_free(latent);
+    sd_sampler_free(s);
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("sampler");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, callbacks_look_and_do_not_disturb);
+    tcase_add_test(tests, a_cancelled_sampler_runs_again);
+    tcase_add_test(tests, given_noise_replaces_the_first_draw);
+    tcase_add_test(tests, strength_goes_from_nothing_to_all);
+    tcase_add_test(tests, latents_that_are_no_numbers_pass_through);
+    Suite *suite = suite_create("sampler");
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
