@@ -57,6 +57,23 @@ SD_INLINE vi v_iota(void) {
 }
 
 /* First n of SD_VL floats, the others zero; 0 <= n <= SD_VL. */
+#if SD_VL == 16 && defined(__AVX512F__)
+SD_INLINE vf v_load_n(const float *p, size_t n) {
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+
+SD_INLINE void v_store_n(float *p, vf v, size_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif SD_VL == 8 && defined(__AVX__)
+SD_INLINE vf v_load_n(const float *p, size_t n) {
+    return (vf)_mm256_maskload_ps(p, (__m256i)(v_iota() < (int32_t)n));
+}
+
+SD_INLINE void v_store_n(float *p, vf v, size_t n) {
+    _mm256_maskstore_ps(p, (__m256i)(v_iota() < (int32_t)n), (__m256)v);
+}
+#else
 SD_INLINE vf v_load_n(const float *p, size_t n) {
     vf v = {0};
     memcpy(&v, p, n * sizeof(float));
@@ -66,6 +83,7 @@ SD_INLINE vf v_load_n(const float *p, size_t n) {
 SD_INLINE void v_store_n(float *p, vf v, size_t n) {
     memcpy(p, &v, n * sizeof(float));
 }
+#endif
 
 /* mask ? a : b; masks are what comparisons of vectors give: 0 or -1 in each lane. */
 SD_INLINE vf v_select(vi mask, vf a, vf b) {

@@ -66,7 +66,12 @@ static void finish_attention(float *y, size_t ld, int cols, const float *o, size
             v_transpose(t);
             SD_UNROLL(16)
             for (int i = 0; i < SD_VL; i++) {
-                if (first + i < cols) {
+                if (first + i >= cols) {
+                    continue;
+                }
+                if (n == SD_VL) {
+                    v_store(y + (size_t)(first + i) * ld + d, t[i]);
+                } else {
                     v_store_n(y + (size_t)(first + i) * ld + d, t[i], n);
                 }
             }
