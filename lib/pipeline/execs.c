@@ -61,6 +61,11 @@ void sd_execs_give(sd_model *model, sd_exec *e) {
     sd_exec_free(e);
 }
 
+sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch) {
+    return sd_cancelled(ctx, epoch) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
+                                    : SD_OK;
+}
+
 sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job) {
     sd_exec *e;
     sd_status status = sd_execs_take(model, &e);

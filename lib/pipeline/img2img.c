@@ -57,6 +57,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
                               const sd_sampler_params *sampling, sd_image **images) {
     sd_tensor *cond = NULL, *uncond = NULL, *pixels = NULL, *init = NULL, *latent = NULL;
     sd_sampler *sampler = NULL;
+    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_sampler_params p = *sampling;
     fill_sides(model, params->init, &p);
     sd_status status = load_pixels(params->init, &p, &pixels);
@@ -66,6 +67,8 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     if (!status)
         status = encode(model, &p, pixels, &init);
     if (!status)
+        status = sd_check_cancel(model->ctx, epoch);
+    if (!status)
         status = sd_sampling_new(model, &p, &sampler);
     if (!status) {
         sd_sampling_skip(sampler, 1);
@@ -73,7 +76,9 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     }
     sd_sampling_free(sampler);
     if (!status)
-        status = sd_decode_images(model, latent, images);
+        status = sd_check_cancel(model->ctx, epoch);
+    if (!status)
+        status = sd_decode_images(model, latent, epoch, images);
     sd_tensor_destroy(latent);
     sd_tensor_destroy(init);
     sd_tensor_destroy(pixels);

@@ -12,6 +12,10 @@ void sd_execs_free(struct sd_exec_cache *cache);
 sd_status sd_execs_take(sd_model *model, sd_exec **out);
 void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
 
+/* Between the stages of one call: SD_ERROR_CANCELLED where sd_cancel came since `epoch`, which each
+ * stage, with an epoch of its own, would not see. */
+sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch);
+
 /* Work of one call: run once measured and once for real. */
 typedef void (*sd_stage_fn)(sd_exec *e, void *job);
 sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job);
@@ -57,7 +61,8 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *neg
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                             sd_tensor **latent);
 /* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **images);
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned epoch,
+                           sd_image **images);
 /* The generators' first `draws` draws are taken already, outside of the sampler. */
 void sd_sampling_skip(sd_sampler *s, int draws);
 

@@ -5,15 +5,20 @@ sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
                               const sd_sampler_params *sampling, sd_image **images) {
     sd_tensor *cond = NULL, *uncond = NULL, *latent = NULL;
     sd_sampler *sampler = NULL;
+    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_status status = sd_encode_prompts(model, params->prompt, params->negative_prompt,
                                          sampling->guidance_scale, &cond, &uncond);
+    if (!status)
+        status = sd_check_cancel(model->ctx, epoch);
     if (!status)
         status = sd_sampling_new(model, sampling, &sampler);
     if (!status)
         status = sd_sampling_run(sampler, cond, uncond, NULL, NULL, &latent);
     sd_sampling_free(sampler);
     if (!status)
-        status = sd_decode_images(model, latent, images);
+        status = sd_check_cancel(model->ctx, epoch);
+    if (!status)
+        status = sd_decode_images(model, latent, epoch, images);
     sd_tensor_destroy(latent);
     sd_tensor_destroy(uncond);
     sd_tensor_destroy(cond);

@@ -84,7 +84,8 @@ sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *
     return sd_execs_estimate(model, decode, &job, cost);
 }
 
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **images) {
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned epoch,
+                           sd_image **images) {
     int n = (int)latent->dims[0];
     sd_tensor one = *latent; /* a view of one picture; never freed */
     sd_status status = SD_OK;
@@ -98,6 +99,8 @@ sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, sd_image **
             status = sd_pixels_to_image(pixels, 0, &images[i]);
             sd_tensor_destroy(pixels);
         }
+        if (!status)
+            status = sd_check_cancel(model->ctx, epoch);
     }
     for (int i = 0; i < n && status; i++) {
         sd_image_destroy(images[i]);
