@@ -2,7 +2,9 @@
  * sd-prove: libsd's half of the full-size proof (prove_sd15.py has the other). Reads the inputs
  * DIR/ref-*.npy, runs each stage and whole runs through the public API, writes DIR/sd-*.npy.
  *
- *   sd-prove CHECKPOINT DIR [backend [threads [image]]]
+ *   sd-prove CHECKPOINT DIR [--backend NAME] [--threads N] [--image FILE] [--only PART]
+ *
+ * PART: "stages" (one call of each network), "txt2img", "img2img"; without it, all.
  */
 #include "npy.h"
 
@@ -125,43 +127,60 @@ static int show(void *user, const sd_progress *progress) {
     return 0;
 }
 
-/* Whole runs with libsd's own embeddings, its own encoded picture, and the given noise. */
-static void runs(proof *p) {
-    npy ids = read_array(p, "ids");
-    sd_tensor *cond, *uncond, *latent;
+/* A sampler as the reference has it, with libsd's own embeddings. */
+typedef struct run {
     sd_sampler *sampler;
+    sd_tensor *cond, *uncond;
+} run;
+
+static run run_begin(proof *p) {
+    npy ids = read_array(p, "ids");
     sd_sampler_params sp = SD_SAMPLER_PARAMS_INIT;
-    must(p, sd_encode_tokens(p->model, ids.i32, 1, &uncond));
-    must(p, sd_encode_tokens(p->model, ids.i32 + 77, 1, &cond));
+    run r;
+    p->started = now();
+    must(p, sd_encode_tokens(p->model, ids.i32, 1, &r.uncond));
+    must(p, sd_encode_tokens(p->model, ids.i32 + 77, 1, &r.cond));
     npy_free(&ids);
     sp.steps = 20;
     sp.guidance_scale = 7.5f;
     sp.strength = 0.75f;
     sp.width = sp.height = 512;
     sp.progress = show;
-    must(p, sd_sampler_new(p->model, &sp, &sampler));
+    must(p, sd_sampler_new(p->model, &sp, &r.sampler));
+    return r;
+}
 
-    sd_tensor *noise = read_tensor(p, "noise", 0, 0);
-    p->started = now();
-    must(p, sd_sample(sampler, cond, uncond, NULL, noise, &latent));
+static void run_end(run *r) {
+    sd_tensor_free(r->cond);
+    sd_tensor_free(r->uncond);
+    sd_sampler_free(r->sampler);
+}
+
+static void txt2img(proof *p) {
+    run r = run_begin(p);
+    sd_tensor *noise = read_tensor(p, "noise", 0, 0), *latent;
+    must(p, sd_sample(r.sampler, r.cond, r.uncond, NULL, noise, &latent));
     write_image(p, "txt2img-image", latent);
     write_tensor(p, "txt2img-latent", latent);
     sd_tensor_free(noise);
+    run_end(&r);
+}
 
-    sd_tensor *pixels = read_tensor(p, "pixels", 0, 0), *init;
+/* From libsd's own encoding of the picture. */
+static void img2img(proof *p) {
+    run r = run_begin(p);
+    sd_tensor *pixels = read_tensor(p, "pixels", 0, 0), *init, *latent;
     sd_tensor *encode_noise = read_tensor(p, "encode-noise", 0, 0);
-    noise = read_tensor(p, "img2img-noise", 0, 0);
+    sd_tensor *noise = read_tensor(p, "img2img-noise", 0, 0);
     must(p, sd_vae_encode(p->model, pixels, encode_noise, &init));
-    must(p, sd_sample(sampler, cond, uncond, init, noise, &latent));
+    must(p, sd_sample(r.sampler, r.cond, r.uncond, init, noise, &latent));
     write_image(p, "img2img-image", latent);
     write_tensor(p, "img2img-latent", latent);
     sd_tensor_free(noise);
     sd_tensor_free(encode_noise);
     sd_tensor_free(pixels);
     sd_tensor_free(init);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
-    sd_sampler_free(sampler);
+    run_end(&r);
 }
 
 /* The picture as libsd reads and resizes it, for comparison with PIL's. */
@@ -176,24 +195,40 @@ static void picture(proof *p, const char *path) {
     sd_image_free(small);
 }
 
+static const char *option(int argc, char **argv, const char *name) {
+    for (int i = 3; i + 1 < argc; i += 2)
+        if (strcmp(argv[i], name) == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
 int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(proof *p);
+    } parts[] = {{"stages", stages}, {"txt2img", txt2img}, {"img2img", img2img}};
     proof p = {NULL, NULL, argc > 2 ? argv[2] : NULL, now()};
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
-    if (argc < 3) {
-        fprintf(stderr, "usage: sd-prove CHECKPOINT DIR [backend [threads [image]]]\n");
+    if (argc < 3 || argc % 2 == 0) {
+        fprintf(stderr, "usage: sd-prove CHECKPOINT DIR [--backend NAME] [--threads N] "
+                        "[--image FILE] [--only PART]\n");
         return 2;
     }
-    cp.backend = argc > 3 ? argv[3] : NULL;
-    cp.n_threads = argc > 4 ? atoi(argv[4]) : 0;
+    const char *threads = option(argc, argv, "--threads");
+    const char *image = option(argc, argv, "--image");
+    const char *only = option(argc, argv, "--only");
+    cp.backend = option(argc, argv, "--backend");
+    cp.n_threads = threads ? atoi(threads) : 0;
     mp.precision = SD_PRECISION_FULL;
     must(&p, sd_context_new(&cp, &p.ctx));
     must(&p, sd_model_load(p.ctx, argv[1], &mp, &p.model));
     printf("%s, loaded in %.2f s\n", sd_context_device(p.ctx), now() - p.started);
-    if (argc > 5)
-        picture(&p, argv[5]);
-    stages(&p);
-    runs(&p);
+    if (image)
+        picture(&p, image);
+    for (int i = 0; i < 3; i++)
+        if (!only || strcmp(only, parts[i].name) == 0)
+            parts[i].run(&p);
     sd_model_free(p.model);
     sd_context_free(p.ctx);
     return 0;

@@ -12,5 +12,5 @@ mkdir -p "$dir"
 [ -e "$dir/sd15-diffusers/vae/diffusion_pytorch_model.safetensors" ] ||
     "$tools/sd-random-checkpoint" --size sd15 --layout diffusers --out "$dir/sd15-diffusers"
 "$python" "$here/prove_sd15.py" reference "$dir" "$image"
-"$tools/sd-prove" "$dir/sd15.safetensors" "$dir" cpu 0 "$image"
+"$tools/sd-prove" "$dir/sd15.safetensors" "$dir" --image "$image"
 "$python" "$here/prove_sd15.py" compare "$dir"
