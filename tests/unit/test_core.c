@@ -1,0 +1,222 @@
+/* Memory, errors, files and the thread pool. */
+#include "core/context.h"
+#include "core/os.h"
+#include "core/tensor.h"
+#include "core/threads.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static sd_context *ctx;
+
+static void setup(void) {
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    params.n_threads = 4;
+    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+}
+
+static void teardown(void) {
+    sd_context_release(ctx);
+}
+
+START_TEST(memory_is_aligned_and_keeps_its_content) {
+    uint8_t *p = NULL;
+    for (size_t size = 1; size < 100000; size = size * 3 + 1) {
+        size_t old = size / 3;
+        p = sd_realloc(ctx, p, size);
+        ck_assert_ptr_nonnull(p);
+        ck_assert_uint_eq((uintptr_t)p % 64, 0);
+        for (size_t i = 0; i < old; i++)
+            ck_assert_uint_eq(p[i], i % 251);
+        for (size_t i = 0; i < size; i++)
+            p[i] = (uint8_t)(i % 251);
+    }
+    sd_free(ctx, p);
+    sd_free(ctx, NULL);
+}
+END_TEST
+
+START_TEST(impossible_sizes_are_refused) {
+    ck_assert_ptr_null(sd_alloc(ctx, SIZE_MAX));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "out of memory"));
+    ck_assert_ptr_null(sd_alloc_array(ctx, SIZE_MAX / 2, 3));
+    ck_assert_ptr_null(sd_alloc(ctx, SIZE_MAX - 8));
+}
+END_TEST
+
+START_TEST(strings_are_formatted_and_copied) {
+    char *a = sd_format(ctx, "%s-%d", "x", 7), *b = sd_strndup(ctx, "abcdef", 3);
+    ck_assert_str_eq(a, "x-7");
+    ck_assert_str_eq(b, "abc");
+    sd_free(ctx, a);
+    sd_free(ctx, b);
+}
+END_TEST
+
+START_TEST(the_latest_contexts_keep_their_errors) {
+    sd_context *many[6];
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    params.n_threads = 1;
+    for (int i = 0; i < 6; i++) {
+        ck_assert_int_eq(sd_context_create(&params, &many[i]), SD_OK);
+        sd_fail(many[i], SD_ERROR_IO, "error of context %d", i);
+    }
+    for (int i = 2; i < 6; i++) { /* a thread keeps four */
+        char expected[32];
+        snprintf(expected, sizeof expected, "error of context %d", i);
+        ck_assert_str_eq(sd_last_error(many[i]), expected);
+    }
+    ck_assert_str_eq(sd_last_error(many[0]), "");
+    /* a sentence that is made from the last one */
+    sd_fail(many[5], SD_ERROR_IO, "while loading: %s", sd_last_error(many[5]));
+    ck_assert_str_eq(sd_last_error(many[5]), "while loading: error of context 5");
+    for (int i = 0; i < 6; i++)
+        sd_context_release(many[i]);
+}
+END_TEST
+
+START_TEST(files_are_written_whole_and_mapped) {
+    const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    char name[64];
+    snprintf(name, sizeof name, "libsd-core-%p", (void *)ctx);
+    char *path = sd_path_join(ctx, dir, name);
+    ck_assert_int_eq(sd_write_file(ctx, path, "hello", 5), SD_OK);
+    ck_assert_int_eq(sd_write_file(ctx, path, "world!", 6), SD_OK);
+    ck_assert(sd_is_file(path) && !sd_is_directory(path));
+    uint8_t *bytes;
+    size_t size;
+    ck_assert_int_eq(sd_read_file(ctx, path, 100, &bytes, &size), SD_OK);
+    ck_assert_uint_eq(size, 6);
+    ck_assert_str_eq((char *)bytes, "world!");
+    sd_free(ctx, bytes);
+    ck_assert_int_eq(sd_read_file(ctx, path, 5, &bytes, &size), SD_ERROR_FORMAT);
+    sd_mapping map;
+    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_OK);
+    ck_assert_mem_eq(map.data, "world!", 6);
+    sd_map_will_need(&map, map.data, map.size);
+    sd_map_discard(&map, map.data, map.size);
+    ck_assert_mem_eq(map.data, "world!", 6);
+    sd_unmap_file(&map);
+    ck_assert_int_eq(sd_write_file(ctx, path, "", 0), SD_OK);
+    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_OK);
+    ck_assert_ptr_null(map.data);
+    remove(path);
+    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_ERROR_IO);
+    ck_assert_int_eq(sd_map_file(ctx, dir, &map), SD_ERROR_IO);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "directory"));
+    char *parent = sd_path_dirname(ctx, path);
+    ck_assert_str_eq(parent, dir);
+    sd_free(ctx, parent);
+    sd_free(ctx, path);
+}
+END_TEST
+
+START_TEST(layouts_go_both_ways) {
+    float nchw[2 * 3 * 4 * 5], nhwc[SD_COUNT(nchw)], back[SD_COUNT(nchw)];
+    for (size_t i = 0; i < SD_COUNT(nchw); i++)
+        nchw[i] = (float)i;
+    sd_nchw_to_nhwc(nhwc, nchw, 2, 3, 4, 5);
+    ck_assert_float_eq(nhwc[1], 20);      /* the second channel of the first pixel */
+    ck_assert_float_eq(nhwc[3 * 20], 60); /* the second picture */
+    sd_nhwc_to_nchw(back, nhwc, 2, 3, 4, 5);
+    ck_assert_mem_eq(back, nchw, sizeof nchw);
+}
+END_TEST
+
+/* ----------------------------------------------------------------------------------- pool */
+
+#define TASKS 1000
+
+typedef struct region {
+    atomic_int runs[TASKS];
+    atomic_int of_worker[4]; /* tasks that a worker has in hand: 0 or 1 */
+    atomic_int bad;
+} region;
+
+static void visit(void *arg, int task, int worker) {
+    region *r = arg;
+    if (worker < 0 || worker >= 4 || atomic_fetch_add(&r->of_worker[worker], 1) != 0)
+        atomic_fetch_add(&r->bad, 1);
+    atomic_fetch_add(&r->runs[task], 1);
+    atomic_fetch_sub(&r->of_worker[worker & 3], 1);
+}
+
+static void run_regions(int n) {
+    static const int sizes[] = {1, 2, 3, 7, TASKS};
+    region *r = calloc(1, sizeof *r);
+    for (int i = 0; i < n; i++) {
+        int tasks = sizes[i % (int)SD_COUNT(sizes)];
+        memset(r, 0, sizeof *r);
+        sd_parallel_for(ctx, tasks, visit, r);
+        for (int t = 0; t < TASKS; t++)
+            ck_assert_int_eq(atomic_load(&r->runs[t]), t < tasks);
+        ck_assert_int_eq(atomic_load(&r->bad), 0);
+    }
+    free(r);
+}
+
+START_TEST(every_task_runs_once) {
+    sd_parallel_for(ctx, 0, visit, NULL);
+    ck_assert_int_eq(sd_threads_count(ctx->threads), 4);
+    run_regions(500);
+}
+END_TEST
+
+static void other_caller(void *arg) {
+    (void)arg;
+    run_regions(200);
+}
+
+START_TEST(callers_take_turns) {
+    sd_thread *other = sd_thread_start(ctx, other_caller, NULL);
+    ck_assert_ptr_nonnull(other);
+    run_regions(200);
+    sd_thread_join(ctx, other);
+}
+END_TEST
+
+START_TEST(pools_start_and_end_at_once) {
+    for (int i = 0; i < 100; i++) {
+        sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+        params.n_threads = 1 + i % 5;
+        sd_context *short_lived;
+        ck_assert_int_eq(sd_context_create(&params, &short_lived), SD_OK);
+        sd_context_release(short_lived);
+    }
+}
+END_TEST
+
+START_TEST(cancellation_is_seen_by_runs_that_began_before) {
+    unsigned epoch = sd_cancel_epoch(ctx);
+    ck_assert(!sd_cancelled(ctx, epoch));
+    sd_cancel(ctx);
+    ck_assert(sd_cancelled(ctx, epoch));
+    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("core");
+    tcase_set_timeout(tests, 0);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, memory_is_aligned_and_keeps_its_content);
+    tcase_add_test(tests, impossible_sizes_are_refused);
+    tcase_add_test(tests, strings_are_formatted_and_copied);
+    tcase_add_test(tests, the_latest_contexts_keep_their_errors);
+    tcase_add_test(tests, files_are_written_whole_and_mapped);
+    tcase_add_test(tests, layouts_go_both_ways);
+    tcase_add_test(tests, every_task_runs_once);
+    tcase_add_test(tests, callers_take_turns);
+    tcase_add_test(tests, pools_start_and_end_at_once);
+    tcase_add_test(tests, cancellation_is_seen_by_runs_that_began_before);
+    Suite *suite = suite_create("core");
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
