@@ -15,7 +15,8 @@ static void score(double *scores, const sdb_attention *op, int64_t query, int64_
     for (int j = 0; j < n_keys; j++) {
         double dot = 0;
         for (int d = 0; d < dim; d++)
-            dot += ref_get(&op->q, query, channel + d) * ref_get(&op->k, first_key + j, channel + d);
+            dot +=
+                ref_get(&op->q, query, channel + d) * ref_get(&op->k, first_key + j, channel + d);
         scores[j] = (double)op->scale * dot;
     }
 }

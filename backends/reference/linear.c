@@ -30,8 +30,8 @@ static void linear_row(void *arg, int row, int worker) {
         int64_t pixel = (int64_t)row * op->y.w + x;
         multiply(sum, &op->x, pixel, w);
         for (int o = 0; o < n_out; o++) {
-            double value = geglu ? sum[o] * ref_act(SDB_ACT_GELU, sum[n_out + o])
-                                 : ref_act(op->act, sum[o]);
+            double value =
+                geglu ? sum[o] * ref_act(SDB_ACT_GELU, sum[n_out + o]) : ref_act(op->act, sum[o]);
             value *= (double)op->scale;
             if (op->residual.c)
                 value += ref_get(&op->residual, pixel, o);

@@ -75,11 +75,13 @@ static const attention_case cases[] = {
 static void randomise(kt_rng *r, void *test_case) {
     attention_case *c = test_case;
     do {
-        *c = (attention_case){.n = KT_PICK(r, 1, 1, 3), .tq = KT_PICK(r, 1, 5, 16, 33, 77, 130),
+        *c = (attention_case){.n = KT_PICK(r, 1, 1, 3),
+                              .tq = KT_PICK(r, 1, 5, 16, 33, 77, 130),
                               .tk = KT_PICK(r, 1, 3, 16, 65, 77, 129, 300),
                               .heads = KT_PICK(r, 1, 2, 3, 8),
                               .dim = KT_PICK(r, 1, 4, 8, 17, 40, 64, 80, 160),
-                              .causal = kt_below(r, 3) == 0, .fused = kt_below(r, 3) == 0,
+                              .causal = kt_below(r, 3) == 0,
+                              .fused = kt_below(r, 3) == 0,
                               .margin = KT_PICK(r, 0, 0, 1, 4, 7)};
         if (c->fused || c->causal)
             c->tk = c->tq;
@@ -124,9 +126,13 @@ static void run_known(kt_device *d, const void *test_case) {
     static const double q[2] = {0, 1}, v[2] = {1, 5};
     const double k[2] = {0, log(3)};
     const bool *causal = test_case;
-    sdb_attention op = {.q = kt_values(d, SDB_F32, 2, 1, q), .k = kt_values(d, SDB_F32, 2, 1, k),
-                        .v = kt_values(d, SDB_F32, 2, 1, v), .y = kt_output(d, 2, 1, 1, 1, 0),
-                        .heads = 1, .causal = *causal, .scale = 1.0f};
+    sdb_attention op = {.q = kt_values(d, SDB_F32, 2, 1, q),
+                        .k = kt_values(d, SDB_F32, 2, 1, k),
+                        .v = kt_values(d, SDB_F32, 2, 1, v),
+                        .y = kt_output(d, 2, 1, 1, 1, 0),
+                        .heads = 1,
+                        .causal = *causal,
+                        .scale = 1.0f};
     sdb_tensor *tensors[4] = {&op.q, &op.k, &op.v, &op.y};
     for (int i = 0; i < 4; i++) {
         tensors[i]->n = 1;
@@ -136,8 +142,7 @@ static void run_known(kt_device *d, const void *test_case) {
 }
 
 /* Token 0 weighs both keys alike; token 1 with 1 : 3. */
-START_TEST(test_two_tokens)
-{
+START_TEST(test_two_tokens) {
     size_t n;
     double *y = kt_reference(run_known, &(bool){_i == 1}, &n);
     ck_assert_uint_eq(n, 2);

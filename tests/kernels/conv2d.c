@@ -28,8 +28,10 @@ static void run_conv(kt_device *d, const void *test_case) {
     int h = out_size(c, c->h), w = out_size(c, c->w);
     sdb_conv2d op = {
         .x = kt_input(d, c->n, c->h, c->w, c->in, c->margin),
-        .weight = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_CONV3X3, .in = c->in,
-                                                 .rows = {c->out}, .type = c->type,
+        .weight = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_CONV3X3,
+                                                 .in = c->in,
+                                                 .rows = {c->out},
+                                                 .type = c->type,
                                                  .bias = c->flags & BIAS}),
         .stride = c->stride,
         .pad_before = c->pad,
@@ -56,7 +58,9 @@ static void describe(char *text, size_t size, const void *test_case) {
              c->w, c->in, c->out, c->flags & UP ? " up" : "", c->stride, c->pad,
              c->flags & BIAS ? " bias" : "", c->flags & EMB ? " emb" : "", acts[c->act],
              c->scale != 0 ? " scale" : "",
-             c->flags & ALIAS ? " y+=" : c->flags & RESIDUAL ? " residual" : "",
+             c->flags & ALIAS      ? " y+="
+             : c->flags & RESIDUAL ? " residual"
+                                   : "",
              c->type ? " " : "", c->type ? types[c->type] : "", c->margin);
 }
 
@@ -77,17 +81,25 @@ static const conv_case cases[] = {
     {1, 6, 5, 33, 4, 1, 0, BIAS, .valid = 1},
     {1, 32, 32, 4, 40, 1, 1, BIAS},
     {1, 40, 24, 40, 3, 1, 1, BIAS, .type = SDB_F16},
+    {1, 8, 8, 2560, 40, 1, 1, BIAS, .type = SDB_F16},
+    {2, 16, 16, 1280, 33, 1, 1, BIAS | EMB | RESIDUAL, .type = SDB_F16},
 };
 
 static void randomise(kt_rng *r, void *test_case) {
     conv_case *c = test_case;
     do {
-        *c = (conv_case){.n = KT_PICK(r, 1, 1, 2, 3), .h = KT_PICK(r, 1, 2, 5, 8, 13, 17),
-                         .w = KT_PICK(r, 1, 3, 4, 7, 9, 16, 21), .in = KT_PICK(r, 1, 3, 4, 33, 40, 64),
-                         .out = KT_PICK(r, 1, 3, 4, 17, 33, 40, 64, 320), .stride = KT_PICK(r, 1, 1, 2),
-                         .pad = KT_PICK(r, 1, 1, 0), .flags = kt_below(r, 32),
-                         .act = (sdb_act)kt_below(r, 4), .scale = kt_below(r, 3) ? 0 : 0.7f,
-                         .margin = KT_PICK(r, 0, 0, 1, 4, 7), .type = (sdb_type)kt_below(r, 3)};
+        *c = (conv_case){.n = KT_PICK(r, 1, 1, 2, 3),
+                         .h = KT_PICK(r, 1, 2, 5, 8, 13, 17),
+                         .w = KT_PICK(r, 1, 3, 4, 7, 9, 16, 21),
+                         .in = KT_PICK(r, 1, 3, 4, 33, 40, 64),
+                         .out = KT_PICK(r, 1, 3, 4, 17, 33, 40, 64, 320),
+                         .stride = KT_PICK(r, 1, 1, 2),
+                         .pad = KT_PICK(r, 1, 1, 0),
+                         .flags = kt_below(r, 32),
+                         .act = (sdb_act)kt_below(r, 4),
+                         .scale = kt_below(r, 3) ? 0 : 0.7f,
+                         .margin = KT_PICK(r, 0, 0, 1, 4, 7),
+                         .type = (sdb_type)kt_below(r, 3)};
         if (c->flags & UP)
             c->stride = c->pad = 1;
         c->valid = c->pad == 0 && c->stride == 1;
@@ -144,9 +156,11 @@ static const kt_op ops[] = {{
 static void run_shift(kt_device *d, const void *test_case) {
     static const float kernel[9] = {0, 0, 1}, bias[1] = {0.25f};
     const conv_case *c = test_case;
+    sdb_tensor x = kt_inout(d, 1, c->h, c->w, 1, 0); /* an output, so that the test sees it */
+    sdb_tensor y = kt_output(d, 1, out_size(c, c->h), out_size(c, c->w), 1, 0);
     sdb_conv2d op = {
-        .x = kt_inout(d, 1, c->h, c->w, 1, 0), /* an output, so that the test sees it */
-        .y = kt_output(d, 1, out_size(c, c->h), out_size(c, c->w), 1, 0),
+        .x = x,
+        .y = y,
         .weight = kt_weight_values(d, SDB_WEIGHT_CONV3X3, 1, 1, kernel, bias),
         .stride = c->stride,
         .pad_before = c->pad,
@@ -156,11 +170,11 @@ static void run_shift(kt_device *d, const void *test_case) {
     KT_RUN(d, conv2d, &op);
 }
 
-START_TEST(test_shift)
-{
-    static const conv_case shifts[] = {
-        {1, 4, 5, 1, 1, 1, 1, 0}, {1, 7, 5, 1, 1, 2, 1, 0}, {1, 6, 4, 1, 1, 2, 0, 0},
-        {1, 3, 4, 1, 1, 1, 1, UP}};
+START_TEST(test_shift) {
+    static const conv_case shifts[] = {{1, 4, 5, 1, 1, 1, 1, 0},
+                                       {1, 7, 5, 1, 1, 2, 1, 0},
+                                       {1, 6, 4, 1, 1, 2, 0, 0},
+                                       {1, 3, 4, 1, 1, 1, 1, UP}};
     const conv_case *c = &shifts[_i];
     int zoom = c->flags & UP ? 2 : 1, h = out_size(c, c->h), w = out_size(c, c->w);
     size_t n;

@@ -20,10 +20,13 @@ static void describe(char *text, size_t size, const void *test_case) {
 }
 
 static void random_shape(kt_rng *r, void *test_case) {
-    *(shape_case *)test_case = (shape_case){
-        .n = KT_PICK(r, 1, 2, 3), .h = KT_PICK(r, 1, 5, 17), .w = KT_PICK(r, 1, 3, 9, 16),
-        .c = KT_PICK(r, 1, 3, 4, 17, 33, 40), .margin = KT_PICK(r, 0, 0, 1, 4, 7),
-        .in_place = kt_below(r, 2), .type = (sdb_type)kt_below(r, 3)};
+    *(shape_case *)test_case = (shape_case){.n = KT_PICK(r, 1, 2, 3),
+                                            .h = KT_PICK(r, 1, 5, 17),
+                                            .w = KT_PICK(r, 1, 3, 9, 16),
+                                            .c = KT_PICK(r, 1, 3, 4, 17, 33, 40),
+                                            .margin = KT_PICK(r, 0, 0, 1, 4, 7),
+                                            .in_place = kt_below(r, 2),
+                                            .type = (sdb_type)kt_below(r, 3)};
 }
 
 /* ---------------------------------------------------------------------------------------- embed */
@@ -38,19 +41,25 @@ static void run_embed(kt_device *d, const void *test_case) {
     sdb_embed op = {
         .ids = kt_values(d, SDB_I32, c->n * c->h, 1, ids),
         .y = kt_output(d, c->n, c->h, 1, c->c, c->margin),
-        .token = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_EMBEDDING, .in = c->c,
-                                                .rows = {ROWS}, .type = c->type}),
-        .position = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_EMBEDDING, .in = c->c,
-                                                   .rows = {c->h}, .type = c->type}),
+        .token = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_EMBEDDING,
+                                                .in = c->c,
+                                                .rows = {ROWS},
+                                                .type = c->type}),
+        .position = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_EMBEDDING,
+                                                   .in = c->c,
+                                                   .rows = {c->h},
+                                                   .type = c->type}),
     };
     op.ids.n = c->n;
     op.ids.h = c->h;
     KT_RUN(d, embed, &op);
 }
 
-static const shape_case embed_cases[] = {
-    {1, 1, 1, 1}, {3, 7, 1, 3, 1}, {1, 77, 1, 33, 4, .type = SDB_F16},
-    {3, 77, 1, 768, .type = SDB_F16}, {2, 5, 1, 40, .type = SDB_BF16}};
+static const shape_case embed_cases[] = {{1, 1, 1, 1},
+                                         {3, 7, 1, 3, 1},
+                                         {1, 77, 1, 33, 4, .type = SDB_F16},
+                                         {3, 77, 1, 768, .type = SDB_F16},
+                                         {2, 5, 1, 40, .type = SDB_BF16}};
 
 /* --------------------------------------------------------------------------- timestep_embedding */
 
@@ -96,8 +105,10 @@ static void run_combine(kt_device *d, const void *test_case) {
     if (c->in_place)
         op.y = op.x[op.n_terms / 2];
     else
-        op.y = kt_output_typed(d, c->variant == COPY_F32 ? SDB_F32
-                                  : c->variant == TO_F16 ? SDB_F16 : act,
+        op.y = kt_output_typed(d,
+                               c->variant == COPY_F32 ? SDB_F32
+                               : c->variant == TO_F16 ? SDB_F16
+                                                      : act,
                                c->n, c->h, c->w, c->c, c->margin ? 2 : 0);
     if (!copies && c->h != 5) /* without: all ones */
         op.coef = kt_values(d, SDB_F32, 1, op.n_terms, coefs);
@@ -144,11 +155,14 @@ static void run_activation(kt_device *d, const void *test_case) {
     KT_RUN(d, activation, &op);
 }
 
-static const shape_case activation_cases[] = {
-    {1, 1, 1, 1, 0, 0, SDB_ACT_SILU, "silu"},         {3, 5, 3, 33, 3, 0, SDB_ACT_SILU, "silu"},
-    {2, 17, 9, 40, 1, 1, SDB_ACT_SILU, "silu"},       {1, 17, 9, 33, 0, 0, SDB_ACT_GELU, "gelu"},
-    {1, 1, 7, 3, 5, 1, SDB_ACT_GELU, "gelu"},         {3, 77, 1, 64, 0, 1, SDB_ACT_QUICK_GELU, "quick"},
-    {1, 5, 3, 4, 4, 0, SDB_ACT_QUICK_GELU, "quick"},  {2, 5, 3, 4, 4, 0, SDB_ACT_NONE, "none"}};
+static const shape_case activation_cases[] = {{1, 1, 1, 1, 0, 0, SDB_ACT_SILU, "silu"},
+                                              {3, 5, 3, 33, 3, 0, SDB_ACT_SILU, "silu"},
+                                              {2, 17, 9, 40, 1, 1, SDB_ACT_SILU, "silu"},
+                                              {1, 17, 9, 33, 0, 0, SDB_ACT_GELU, "gelu"},
+                                              {1, 1, 7, 3, 5, 1, SDB_ACT_GELU, "gelu"},
+                                              {3, 77, 1, 64, 0, 1, SDB_ACT_QUICK_GELU, "quick"},
+                                              {1, 5, 3, 4, 4, 0, SDB_ACT_QUICK_GELU, "quick"},
+                                              {2, 5, 3, 4, 4, 0, SDB_ACT_NONE, "none"}};
 
 static void random_activation(kt_rng *r, void *test_case) {
     random_shape(r, test_case);
@@ -171,13 +185,16 @@ static void run_posterior(kt_device *d, const void *test_case) {
     KT_RUN(d, posterior, &op);
 }
 
-static const shape_case posterior_cases[] = {
-    {1, 1, 1, 1, 0, 0, 1, "noise"},  {3, 1, 7, 3, 1, 0, 0, "mean"}, {1, 5, 3, 4, 0, 0, 1, "noise"},
-    {3, 17, 9, 4, 5, 0, 2, "clamp"}, {1, 17, 9, 33, 0, 0, 2, "clamp"}};
+static const shape_case posterior_cases[] = {{1, 1, 1, 1, 0, 0, 1, "noise"},
+                                             {3, 1, 7, 3, 1, 0, 0, "mean"},
+                                             {1, 5, 3, 4, 0, 0, 1, "noise"},
+                                             {3, 17, 9, 4, 5, 0, 2, "clamp"},
+                                             {1, 17, 9, 33, 0, 0, 2, "clamp"}};
 
 /* ---------------------------------------------------------------------------------------- table */
 
-static const shape_case map_threads[] = {{2, 33, 17, 40, 3, 0, 1, "1"}, {1, 64, 64, 4, 0, 1, 1, "1"}};
+static const shape_case map_threads[] = {{2, 33, 17, 40, 3, 0, 1, "1"},
+                                         {1, 64, 64, 4, 0, 1, 1, "1"}};
 static const shape_case embed_threads[] = {{3, 77, 1, 65}};
 static const shape_case combine_bench[] = {
     {2, 64, 64, 320, 320, .variant = COPY, .text = "copy out of a concatenation"},
@@ -208,22 +225,23 @@ static const kt_op ops[] = {
 /* ------------------------------------------------------------------------------- known answers */
 
 /* Rounding to 16 bits: ties to even, the border to infinity, subnormals. */
-static const double to_round[] = {1 + 0x1p-11, 1 + 3 * 0x1p-11, 65519.0, 65520.0, -1e30, 0x1p-25,
-                                  1.5 * 0x1p-24, -0.75 * 0x1p-24, 1 + 0x1p-8, 1 + 3 * 0x1p-8};
+static const double to_round[] = {1 + 0x1p-11, 1 + 3 * 0x1p-11, 65519.0,       65520.0,
+                                  -1e30,       0x1p-25,         1.5 * 0x1p-24, -0.75 * 0x1p-24,
+                                  1 + 0x1p-8,  1 + 3 * 0x1p-8};
 
 static void run_round(kt_device *d, const void *test_case) {
     const sdb_type *type = test_case;
-    sdb_combine op = {.n_terms = 1, .x = {kt_values(d, SDB_F32, 1, KT_COUNT(to_round), to_round)},
+    sdb_combine op = {.n_terms = 1,
+                      .x = {kt_values(d, SDB_F32, 1, KT_COUNT(to_round), to_round)},
                       .y = kt_output_typed(d, *type, 1, 1, 1, KT_COUNT(to_round), 0)};
     KT_RUN(d, combine, &op);
 }
 
-START_TEST(test_rounding)
-{
-    static const double f16[] = {1, 1 + 0x1p-9, 65504.0, INFINITY, -INFINITY, 0,
-                                 0x1p-23, -0x1p-24, 1 + 0x1p-8, 1 + 3 * 0x1p-8};
-    static const double bf16[] = {1, 1, 65536.0, 65536.0, -0x1.94p99, 0x1p-25,
-                                  1.5 * 0x1p-24, -0.75 * 0x1p-24, 1, 1 + 0x1p-6};
+START_TEST(test_rounding) {
+    static const double f16[] = {1, 1 + 0x1p-9, 65504.0,  INFINITY,   -INFINITY,
+                                 0, 0x1p-23,    -0x1p-24, 1 + 0x1p-8, 1 + 3 * 0x1p-8};
+    static const double bf16[] = {
+        1, 1, 65536.0, 65536.0, -0x1.94p99, 0x1p-25, 1.5 * 0x1p-24, -0.75 * 0x1p-24, 1, 1 + 0x1p-6};
     sdb_type type = _i == 0 ? SDB_F16 : SDB_BF16;
     const double *expected = _i == 0 ? f16 : bf16;
     size_t n;
@@ -245,8 +263,7 @@ static void run_step_one(kt_device *d, const void *test_case) {
 }
 
 /* Frequencies 1 and 10000^(-1/2) = 0.01; cosines first. */
-START_TEST(test_timestep_order)
-{
+START_TEST(test_timestep_order) {
     size_t n;
     double *y = kt_reference(run_step_one, &(int){5}, &n);
     const double expected[5] = {cos(1), cos(0.01), sin(1), sin(0.01), 0};
@@ -260,13 +277,13 @@ static void run_two_moments(kt_device *d, const void *test_case) {
     static const double moments[4] = {1, 2, 2 * 0.69314718055994531, -1000}, noise[2] = {3, 4};
     sdb_posterior op = {.moments = kt_values(d, SDB_F32, 1, 4, moments),
                         .noise = kt_values(d, SDB_F32, 1, 2, noise),
-                        .y = kt_output(d, 1, 1, 1, 2, 0), .scale = 0.5f};
+                        .y = kt_output(d, 1, 1, 1, 2, 0),
+                        .scale = 0.5f};
     (void)test_case;
     KT_RUN(d, posterior, &op);
 }
 
-START_TEST(test_posterior)
-{
+START_TEST(test_posterior) {
     size_t n;
     double *y = kt_reference(run_two_moments, NULL, &n);
     ck_assert_double_eq_tol(y[0], 0.5 * (1 + 2 * 3), 1e-6);

@@ -45,7 +45,8 @@ double kt_normal(kt_rng *r) {
     return (sum - 2.0) * 1.7320508075688772;
 }
 
-/* --------------------------------------------------------------- elements, apart from libsd's own */
+/* --------------------------------------------------------------- elements, apart from libsd's own
+ */
 
 static size_t type_size(sdb_type type) {
     static const size_t sizes[SDB_N_TYPES] = {4, 2, 2, 4, 8, 8, 1};
@@ -66,9 +67,9 @@ static double get(sdb_type type, const void *data, size_t i) {
     case SDB_F16:
         if ((h >> 10 & 31) == 31)
             return h & 1023 ? (double)NAN : (h >> 15 ? -1.0 : 1.0) * (double)INFINITY;
-        return (h >> 15 ? -1.0 : 1.0) *
-               (h >> 10 & 31 ? ldexp(1024 + (h & 1023), (h >> 10 & 31) - 25)
-                             : ldexp(h & 1023, -24));
+        return (h >> 15 ? -1.0 : 1.0) * (h >> 10 & 31
+                                             ? ldexp(1024 + (h & 1023), (h >> 10 & 31) - 25)
+                                             : ldexp(h & 1023, -24));
     default:
         memcpy(&f, &bits, sizeof f);
         return f;
@@ -154,7 +155,8 @@ static double next_value(kt_device *d, const fill *f, size_t i) {
     return get(d->round, value, 0);
 }
 
-static sdb_tensor make(kt_device *d, sdb_type type, int n, int h, int w, int c, int margin, fill f) {
+static sdb_tensor make(kt_device *d, sdb_type type, int n, int h, int w, int c, int margin,
+                       fill f) {
     int first = margin > 2 ? 3 : margin > 0 ? 1 : 0;
     sdb_tensor t = {.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c + margin};
     size_t pixels = (size_t)n * (size_t)h * (size_t)w, ld = (size_t)t.ld;
@@ -200,8 +202,7 @@ sdb_tensor kt_output(kt_device *d, int n, int h, int w, int c, int margin) {
 
 sdb_tensor kt_inout_with(kt_device *d, int n, int h, int w, int c, int margin, double mean,
                          double std) {
-    return make(d, d->act, n, h, w, c, margin,
-                (fill){.output = true, .mean = mean, .std = std});
+    return make(d, d->act, n, h, w, c, margin, (fill){.output = true, .mean = mean, .std = std});
 }
 
 sdb_tensor kt_inout(kt_device *d, int n, int h, int w, int c, int margin) {
@@ -259,9 +260,13 @@ const sdb_weight *kt_weight(kt_device *d, const kt_weight_args *args) {
             bias[p].data = sources[n_sources++] + 1;
         }
     }
-    const sdb_weight *weight = prepare(d, &(sdb_weight_desc){
-        .kind = args->kind, .in = args->in, .n_parts = n_parts, .parts = parts,
-        .bias = args->bias || args->bias_list ? bias : NULL, .compute = d->act});
+    const sdb_weight *weight =
+        prepare(d, &(sdb_weight_desc){.kind = args->kind,
+                                      .in = args->in,
+                                      .n_parts = n_parts,
+                                      .parts = parts,
+                                      .bias = args->bias || args->bias_list ? bias : NULL,
+                                      .compute = d->act});
     for (int i = 0; i < n_sources; i++) {
         memset(sources[i], 0xff, sizes[i] + 1); /* nothing may be read from there later */
         free(sources[i]);
@@ -272,8 +277,12 @@ const sdb_weight *kt_weight(kt_device *d, const kt_weight_args *args) {
 const sdb_weight *kt_weight_values(kt_device *d, sdb_weight_kind kind, int rows, int in,
                                    const float *values, const float *bias) {
     sdb_weight_part part = {values, SDB_F32, rows}, bias_part = {bias, SDB_F32, rows};
-    return prepare(d, &(sdb_weight_desc){.kind = kind, .in = in, .n_parts = 1, .parts = &part,
-                                         .bias = bias ? &bias_part : NULL, .compute = d->act});
+    return prepare(d, &(sdb_weight_desc){.kind = kind,
+                                         .in = in,
+                                         .n_parts = 1,
+                                         .parts = &part,
+                                         .bias = bias ? &bias_part : NULL,
+                                         .compute = d->act});
 }
 
 /* ----------------------------------------------------------------------------------------- runs */
@@ -338,8 +347,8 @@ static void collect(kt_device *d, int index, double **out, size_t *n) {
             (*out)[(*n)++] = get(b->view.type, after, i);
         else if (memcmp(after + i * size, b->before + i * size, size) != 0)
             failed(d, "tensor %d (%s): element %ld of the allocation, %s the view, was overwritten",
-                 index, b->output ? "output" : "input", (long)i - GUARD,
-                 in_view ? "inside" : "outside");
+                   index, b->output ? "output" : "input", (long)i - GUARD,
+                   in_view ? "inside" : "outside");
     }
     free(after);
 }
@@ -373,7 +382,7 @@ kt_device *kt_open(const sdb_backend *api, int index, int n_threads) {
     d->host = kt_host_new(n_threads);
     if (api->device_open(kt_host_api(d->host), index, &d->dev) != SD_OK) {
         KT_REQUIRE(kt_host_live(d->host) == 0, "%s:%d: device_open failed and left memory",
-                      api->name, index);
+                   api->name, index);
         kt_host_free(d->host);
         free(d);
         return NULL;
@@ -391,7 +400,7 @@ void kt_close(kt_device *d) {
     d->api->queue_free(d->queue);
     d->api->device_close(d->dev);
     KT_REQUIRE(kt_host_live(d->host) == 0, "%s: %ld blocks of memory were left", d->label,
-                  kt_host_live(d->host));
+               kt_host_live(d->host));
     kt_host_free(d->host);
     free(d);
 }

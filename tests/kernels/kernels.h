@@ -23,8 +23,8 @@
 #include <check.h>
 #include <stddef.h>
 
-/* Ends the program (or Check's test process) with a message: also outside of tests, where Check's own
- * macros do not work. */
+/* Ends the program (or Check's test process) with a message: also outside of tests, where Check's
+ * own macros do not work. */
 #define KT_REQUIRE(condition, ...) ((condition) ? (void)0 : kt_stop(__VA_ARGS__))
 void kt_stop(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
@@ -125,11 +125,11 @@ typedef struct kt_weight_args {
     int in;
     int n_parts; /* 0 means 1 */
     int rows[8];
-    sdb_type type;    /* of the checkpoint */
-    bool mixed;       /* odd parts are float32 whatever `type` */
-    unsigned bias;    /* bit i: part i has one */
-    bool bias_list;   /* desc.bias is there although no bit is set */
-    bool gamma;       /* around 1 */
+    sdb_type type;  /* of the checkpoint */
+    bool mixed;     /* odd parts are float32 whatever `type` */
+    unsigned bias;  /* bit i: part i has one */
+    bool bias_list; /* desc.bias is there although no bit is set */
+    bool gamma;     /* around 1 */
 } kt_weight_args;
 
 /* Random weights, of variance 1 / fan-in, whose source is at an odd address and overwritten after

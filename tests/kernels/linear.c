@@ -20,10 +20,11 @@ typedef struct linear_case {
 
 static void run_linear(kt_device *d, const void *test_case) {
     const linear_case *c = test_case;
-    kt_weight_args args = {
-        .kind = c->flags & GEGLU ? SDB_WEIGHT_GEGLU : SDB_WEIGHT_LINEAR, .in = c->in,
-        .type = c->type, .mixed = c->flags & MIXED,
-        .bias = c->flags & BIAS ? 0xff : c->bias};
+    kt_weight_args args = {.kind = c->flags & GEGLU ? SDB_WEIGHT_GEGLU : SDB_WEIGHT_LINEAR,
+                           .in = c->in,
+                           .type = c->type,
+                           .mixed = c->flags & MIXED,
+                           .bias = c->flags & BIAS ? 0xff : c->bias};
     int rows = 0;
     for (; args.n_parts < 4 && c->parts[args.n_parts]; args.n_parts++)
         rows += args.rows[args.n_parts] = c->parts[args.n_parts];
@@ -52,10 +53,14 @@ static void describe(char *text, size_t size, const void *test_case) {
         at += snprintf(rows + at, sizeof rows - (size_t)at, "%s%d", i ? "+" : "", c->parts[i]);
     snprintf(text, size, "%dx%dx%dx%d -> %s%s%s%s%s%s %s%s ld+%d", c->n, c->h, c->w, c->in, rows,
              c->flags & GEGLU ? " geglu" : "",
-             c->flags & BIAS ? " bias" : c->bias ? " some bias" : "", acts[c->act],
-             c->scale != 0 ? " scale" : "",
-             c->flags & ALIAS ? " y+=" : c->flags & RESIDUAL ? " residual" : "", types[c->type],
-             c->flags & MIXED ? " mixed" : "", c->margin);
+             c->flags & BIAS ? " bias"
+             : c->bias       ? " some bias"
+                             : "",
+             acts[c->act], c->scale != 0 ? " scale" : "",
+             c->flags & ALIAS      ? " y+="
+             : c->flags & RESIDUAL ? " residual"
+                                   : "",
+             types[c->type], c->flags & MIXED ? " mixed" : "", c->margin);
 }
 
 static const linear_case cases[] = {
@@ -83,14 +88,19 @@ static const linear_case cases[] = {
 static void randomise(kt_rng *r, void *test_case) {
     linear_case *c = test_case;
     do {
-        *c = (linear_case){.n = KT_PICK(r, 1, 1, 3), .h = KT_PICK(r, 1, 5, 17, 77, 130),
-                           .w = KT_PICK(r, 1, 1, 3, 9), .in = KT_PICK(r, 1, 3, 4, 33, 40, 320, 515),
-                           .flags = kt_below(r, 32), .act = (sdb_act)kt_below(r, 4),
-                           .scale = kt_below(r, 3) ? 0 : 1.3f, .margin = KT_PICK(r, 0, 0, 1, 4, 7),
+        *c = (linear_case){.n = KT_PICK(r, 1, 1, 3),
+                           .h = KT_PICK(r, 1, 5, 17, 77, 130),
+                           .w = KT_PICK(r, 1, 1, 3, 9),
+                           .in = KT_PICK(r, 1, 3, 4, 33, 40, 320, 515),
+                           .flags = kt_below(r, 32),
+                           .act = (sdb_act)kt_below(r, 4),
+                           .scale = kt_below(r, 3) ? 0 : 1.3f,
+                           .margin = KT_PICK(r, 0, 0, 1, 4, 7),
                            .type = (sdb_type)kt_below(r, 3)};
         int n_parts = c->flags & GEGLU ? 1 : 1 + kt_below(r, 4);
         for (int i = 0; i < n_parts; i++)
-            c->parts[i] = 2 * KT_PICK(r, 1, 2, 8, 17, 20, 33) - (c->flags & GEGLU ? 0 : kt_below(r, 2));
+            c->parts[i] =
+                2 * KT_PICK(r, 1, 2, 8, 17, 20, 33) - (c->flags & GEGLU ? 0 : kt_below(r, 2));
         c->bias = (unsigned)kt_below(r, 16) & ((1u << n_parts) - 1);
         if (c->flags & GEGLU)
             c->act = SDB_ACT_NONE;
@@ -157,8 +167,7 @@ static void run_known(kt_device *d, const void *test_case) {
 }
 
 /* x W^T + b = (1/2 + 1/2 + 1, -1 + 2) = (2, 1) */
-START_TEST(test_silu_of_a_product)
-{
+START_TEST(test_silu_of_a_product) {
     size_t n;
     double *y = kt_reference(run_known, &(sdb_weight_kind){SDB_WEIGHT_LINEAR}, &n);
     ck_assert_uint_eq(n, 2);
@@ -168,8 +177,7 @@ START_TEST(test_silu_of_a_product)
 }
 END_TEST
 
-START_TEST(test_geglu_takes_the_value_first)
-{
+START_TEST(test_geglu_takes_the_value_first) {
     size_t n;
     double *y = kt_reference(run_known, &(sdb_weight_kind){SDB_WEIGHT_GEGLU}, &n);
     ck_assert_uint_eq(n, 1);

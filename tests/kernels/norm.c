@@ -24,9 +24,12 @@ static void run_norm(kt_device *d, const void *test_case) {
         x = kt_input_with(d, c->n, c->h, c->w, c->c, c->margin, c->mean, std);
         y = kt_output(d, c->n, c->h, c->w, c->c, c->margin ? 2 : 0);
     }
-    const sdb_weight *weight =
-        kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_VECTOR, .in = 1, .rows = {c->c},
-                                       .type = c->type, .bias = 1, .gamma = true});
+    const sdb_weight *weight = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_VECTOR,
+                                                              .in = 1,
+                                                              .rows = {c->c},
+                                                              .type = c->type,
+                                                              .bias = 1,
+                                                              .gamma = true});
     d->bytes = 8.0 * c->n * c->h * c->w * c->c;
     sdb_group_norm group = {x, y, weight, c->groups, c->eps, c->act};
     sdb_layer_norm layer = {x, y, weight, c->eps};
@@ -38,9 +41,12 @@ static void run_norm(kt_device *d, const void *test_case) {
 
 static void describe(char *text, size_t size, const void *test_case) {
     const norm_case *c = test_case;
-    snprintf(text, size, "%dx%dx%dx%d%s%s ld+%d%s", c->n, c->h, c->w, c->c,
-             c->act ? " silu" : "", c->in_place ? " in place" : "", c->margin,
-             c->mean == 0 ? "" : c->std == 0 ? " constant" : fabs(c->mean) > 100 ? " mean >> std" : " mean 1");
+    snprintf(text, size, "%dx%dx%dx%d%s%s ld+%d%s", c->n, c->h, c->w, c->c, c->act ? " silu" : "",
+             c->in_place ? " in place" : "", c->margin,
+             c->mean == 0          ? ""
+             : c->std == 0         ? " constant"
+             : fabs(c->mean) > 100 ? " mean >> std"
+                                   : " mean 1");
 }
 
 /* x has mean m and deviation s. A float32 backend that takes the mean away from x, once rounded,
@@ -72,11 +78,18 @@ static const norm_case group_cases[] = {
 
 static void random_group_norm(kt_rng *r, void *test_case) {
     int size = KT_PICK(r, 1, 2, 3, 8, 10, 20), groups = KT_PICK(r, 1, 2, 4, 32);
-    *(norm_case *)test_case = (norm_case){
-        .n = KT_PICK(r, 1, 3), .h = KT_PICK(r, 1, 5, 17), .w = KT_PICK(r, 1, 3, 9, 16),
-        .c = size * groups, .groups = groups, .act = (sdb_act)kt_below(r, 2), .eps = GROUP_EPS,
-        .margin = KT_PICK(r, 0, 0, 1, 4, 7), .in_place = kt_below(r, 2),
-        .mean = kt_below(r, 2), .std = 1, .type = (sdb_type)kt_below(r, 3)};
+    *(norm_case *)test_case = (norm_case){.n = KT_PICK(r, 1, 3),
+                                          .h = KT_PICK(r, 1, 5, 17),
+                                          .w = KT_PICK(r, 1, 3, 9, 16),
+                                          .c = size * groups,
+                                          .groups = groups,
+                                          .act = (sdb_act)kt_below(r, 2),
+                                          .eps = GROUP_EPS,
+                                          .margin = KT_PICK(r, 0, 0, 1, 4, 7),
+                                          .in_place = kt_below(r, 2),
+                                          .mean = kt_below(r, 2),
+                                          .std = 1,
+                                          .type = (sdb_type)kt_below(r, 3)};
 }
 
 static const norm_case layer_cases[] = {
@@ -107,9 +120,9 @@ static const norm_case layer_threads[] = {{2, 77, 1, 768, .eps = 1e-5f},
 
 /* SD 1.5 at 512x512: the UNet with guidance, then the decoder. */
 static const norm_case group_bench[] = {
-    {2, 64, 64, 320, 32, SDB_ACT_SILU, GROUP_EPS},  {2, 64, 64, 640, 32, SDB_ACT_SILU, GROUP_EPS},
-    {2, 32, 32, 640, 32, SDB_ACT_SILU, GROUP_EPS},  {2, 16, 16, 1280, 32, SDB_ACT_SILU, GROUP_EPS},
-    {2, 8, 8, 2560, 32, SDB_ACT_SILU, GROUP_EPS},   {1, 512, 512, 128, 32, SDB_ACT_SILU, 1e-6f},
+    {2, 64, 64, 320, 32, SDB_ACT_SILU, GROUP_EPS}, {2, 64, 64, 640, 32, SDB_ACT_SILU, GROUP_EPS},
+    {2, 32, 32, 640, 32, SDB_ACT_SILU, GROUP_EPS}, {2, 16, 16, 1280, 32, SDB_ACT_SILU, GROUP_EPS},
+    {2, 8, 8, 2560, 32, SDB_ACT_SILU, GROUP_EPS},  {1, 512, 512, 128, 32, SDB_ACT_SILU, 1e-6f},
     {1, 256, 256, 256, 32, SDB_ACT_SILU, 1e-6f},
 };
 static const norm_case layer_bench[] = {{2, 4096, 1, 320, .eps = 1e-5f},
@@ -166,8 +179,7 @@ static void run_known(kt_device *d, const void *test_case) {
 }
 
 /* Pairs (1, 3) and (10, 30): means 2 and 20, variances 1 and 100. */
-START_TEST(test_two_groups)
-{
+START_TEST(test_two_groups) {
     size_t n;
     double *y = kt_reference(run_known, &(int){2}, &n), r = 10 / sqrt(103);
     ck_assert_uint_eq(n, 4);
@@ -180,8 +192,7 @@ START_TEST(test_two_groups)
 END_TEST
 
 /* (1, 3, 10, 30): mean 11, variance (100 + 64 + 1 + 361) / 4 = 131.5. */
-START_TEST(test_layer)
-{
+START_TEST(test_layer) {
     size_t n;
     double *y = kt_reference(run_known, &(int){0}, &n), r = 1 / sqrt(134.5);
     ck_assert_uint_eq(n, 4);

@@ -9,7 +9,8 @@
 
 #define MAX_TARGETS 32
 
-/* What is compared with the reference in float64 and float32: a device, with activations of a type. */
+/* What is compared with the reference in float64 and float32: a device, with activations of a type.
+ */
 typedef struct target {
     const sdb_backend *api;
     int index;
@@ -206,8 +207,7 @@ static bool wanted(const kt_op *op) {
     return !run.only_op || strcmp(run.only_op, op->name) == 0;
 }
 
-START_TEST(test_against_reference)
-{
+START_TEST(test_against_reference) {
     const kt_op *op = &run.ops[_i];
     kt_device *devices[MAX_TARGETS], *oracle = kt_open(&sdb_reference_backend, 0, 2);
     summary summaries[MAX_TARGETS] = {{0}};
@@ -238,7 +238,8 @@ START_TEST(test_against_reference)
 }
 END_TEST
 
-/* ------------------------------------------------------------------- any number of threads, same bits */
+/* ------------------------------------------------------------------- any number of threads, same
+ * bits */
 
 /* Runs a case on n threads, tasks in reverse order where asked. NULL: skipped. */
 static double *on_threads(const target *t, const kt_op *op, const void *test_case, int n_threads,
@@ -256,8 +257,7 @@ static double *on_threads(const target *t, const kt_op *op, const void *test_cas
     return out;
 }
 
-START_TEST(test_same_bits_on_any_threads)
-{
+START_TEST(test_same_bits_on_any_threads) {
     static const struct {
         int n_threads;
         bool reverse;
@@ -374,8 +374,10 @@ int kt_main(int argc, char **argv, const char *name, const kt_op *ops, int n_ops
     run.ops = ops;
     run.n_ops = n_ops;
     if (!parse(argc, argv)) {
-        fprintf(stderr, "usage: %s [--bench] [--verbose] [--device NAME:N] [--op NAME] "
-                        "[--threads N]\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s [--bench] [--verbose] [--device NAME:N] [--op NAME] "
+                "[--threads N]\n",
+                argv[0]);
         return 2;
     }
     find_targets();

@@ -54,8 +54,7 @@ static void teardown(void) {
 
 /* ---------------------------------------------------------------------------------------- stack */
 
-START_TEST(test_measuring_gives_shapes_without_memory)
-{
+START_TEST(test_measuring_gives_shapes_without_memory) {
     sd_exec_measure(e);
     sdb_tensor t = sd_exec_tensor(e, 2, 3, 4, 5);
     ck_assert_ptr_null(t.data);
@@ -75,8 +74,7 @@ static size_t stack_network(sdb_tensor out[3]) {
     return 512 + 256;
 }
 
-START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it)
-{
+START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it) {
     sdb_tensor t[3];
     sd_exec_measure(e);
     size_t peak = stack_network(t);
@@ -99,8 +97,7 @@ START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it)
 }
 END_TEST
 
-START_TEST(test_commit_keeps_an_arena_that_is_large_enough)
-{
+START_TEST(test_commit_keeps_an_arena_that_is_large_enough) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 10000);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
@@ -116,8 +113,7 @@ START_TEST(test_commit_keeps_an_arena_that_is_large_enough)
 }
 END_TEST
 
-START_TEST(test_more_than_measured_is_an_error)
-{
+START_TEST(test_more_than_measured_is_an_error) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 10);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
@@ -129,8 +125,7 @@ START_TEST(test_more_than_measured_is_an_error)
 }
 END_TEST
 
-START_TEST(test_no_memory_for_the_arena)
-{
+START_TEST(test_no_memory_for_the_arena) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     seen.limit = 1 << 20;
@@ -143,8 +138,7 @@ START_TEST(test_no_memory_for_the_arena)
 }
 END_TEST
 
-START_TEST(test_abandon_tells_bytes_and_allocates_nothing)
-{
+START_TEST(test_abandon_tells_bytes_and_allocates_nothing) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     sdb_tensor q = sd_exec_tensor(e, 1, 100, 1, 8), y = sd_exec_tensor(e, 1, 100, 1, 8);
@@ -173,8 +167,7 @@ static sdb_tensor double_silu(const float *values, int n) {
     return y;
 }
 
-START_TEST(test_network_is_measured_then_run)
-{
+START_TEST(test_network_is_measured_then_run) {
     static const float values[3] = {0, 0.5f, -1};
     float out[3] = {-7, -7, -7};
     sd_exec_measure(e);
@@ -199,8 +192,7 @@ static sd_status failing_activation(sdb_queue *q, const sdb_activation *op) {
     return SD_ERROR_BACKEND;
 }
 
-START_TEST(test_after_a_failure_nothing_runs)
-{
+START_TEST(test_after_a_failure_nothing_runs) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};
     sdb_backend failing = sdb_reference_backend;
@@ -228,8 +220,7 @@ START_TEST(test_after_a_failure_nothing_runs)
 }
 END_TEST
 
-START_TEST(test_a_failure_while_measuring_is_told_by_commit)
-{
+START_TEST(test_a_failure_while_measuring_is_told_by_commit) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 10);
     sd_exec_fail(e, SD_ERROR_MODEL);
@@ -237,8 +228,7 @@ START_TEST(test_a_failure_while_measuring_is_told_by_commit)
 }
 END_TEST
 
-START_TEST(test_sums_have_one_to_eight_terms)
-{
+START_TEST(test_sums_have_one_to_eight_terms) {
     sdb_tensor terms[SDB_MAX_TERMS + 1];
     sd_exec_measure(e);
     for (int i = 0; i <= SDB_MAX_TERMS; i++)
@@ -250,8 +240,7 @@ START_TEST(test_sums_have_one_to_eight_terms)
 }
 END_TEST
 
-START_TEST(test_upload_wants_a_packed_tensor)
-{
+START_TEST(test_upload_wants_a_packed_tensor) {
     static const float values[4] = {0};
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 2, 1, 4);
@@ -264,8 +253,7 @@ END_TEST
 
 /* --------------------------------------------------------------------------------- cancellation */
 
-START_TEST(test_cancel_ends_the_run_and_the_next_one_works)
-{
+START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};
     sd_exec_measure(e);
@@ -288,8 +276,7 @@ END_TEST
 
 /* --------------------------------------------------------------------------------------- views */
 
-START_TEST(test_views)
-{
+START_TEST(test_views) {
     float data[2 * 3 * 4 * 5];
     sdb_tensor t = {data, SDB_F32, 2, 3, 4, 5, 5};
     sdb_tensor c = sd_view_channels(t, 2, 3);
@@ -307,8 +294,7 @@ START_TEST(test_views)
 }
 END_TEST
 
-START_TEST(test_views_of_16_bits)
-{
+START_TEST(test_views_of_16_bits) {
     uint16_t data[2 * 8];
     sdb_tensor t = {data, SDB_F16, 2, 1, 1, 8, 8};
     ck_assert_ptr_eq(sd_view_channels(t, 3, 2).data, data + 3);
