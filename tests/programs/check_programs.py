@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Runs the programs as a user would: good and bad command lines, files, pipes, Ctrl-C."""
+import os
+import pathlib
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+TXT2IMG, IMG2IMG, INFO, BENCH = sys.argv[1:5]
+FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
+FILE = os.environ["SD_TEST_TINY_FILE"]
+QUICK = ["--ddim_steps", "2", "--n_iter", "1", "--n_samples", "1", "--W", "64", "--H", "64"]
+
+
+def run(*command, **options):
+    return subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=240,
+                          **options)
+
+
+def png_chunks(path):
+    data = pathlib.Path(path).read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n", path
+    at, chunks = 8, []
+    while at < len(data):
+        size, kind = struct.unpack(">I4s", data[at:at + 8])
+        chunks.append((kind, data[at + 8:at + 8 + size]))
+        at += 12 + size
+    return chunks
+
+
+class Programs(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.out = pathlib.Path(self.scratch.name) / "a" / "b"
+
+    def tearDown(self):
+        self.scratch.cleanup()
+
+    def paint(self, *more, program=TXT2IMG, ckpt=FOLDER):
+        return run(program, "--ckpt", ckpt, "--outdir", self.out, *QUICK, *more)
+
+    def test_a_prompt_becomes_a_png_with_its_parameters(self):
+        done = self.paint("--prompt", "a red boat", "--negative", "fog", "--seed", "7")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr, "", "a pipe gets no progress bar")
+        path = self.out / "samples" / "00000.png"
+        self.assertEqual(done.stdout.split(), [str(path)])
+        chunks = png_chunks(path)
+        self.assertEqual(struct.unpack(">II", chunks[0][1][:8]), (64, 64))
+        text = dict(c[1].split(b"\0", 1) for c in chunks if c[0] == b"tEXt")[b"parameters"].decode()
+        lines = text.split("\n")
+        self.assertEqual(lines[:2], ["a red boat", "Negative prompt: fog"])
+        self.assertRegex(lines[2], "^Steps: 2, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 64x64")
+
+    def test_pictures_are_numbered_on(self):
+        for expected in (["00000.png", "00001.png"], ["00002.png", "00003.png"]):
+            done = self.paint("--n_iter", "2")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual([pathlib.Path(p).name for p in done.stdout.split()], expected)
+
+    def test_iterations_go_on_with_the_seeds(self):
+        self.assertEqual(self.paint("--n_iter", "2", "--seed", "5").returncode, 0)
+        self.assertEqual(self.paint("--seed", "6").returncode, 0)
+        pixels = [[c for c in png_chunks(self.out / "samples" / f"0000{i}.png") if c[0] == b"IDAT"]
+                  for i in range(3)]
+        self.assertNotEqual(pixels[0], pixels[1])
+        self.assertEqual(pixels[1], pixels[2])
+
+    def test_a_picture_becomes_another(self):
+        first = self.paint("--vocab", FOLDER + "/tokenizer", ckpt=FILE)
+        self.assertEqual(first.returncode, 0, first.stderr)
+        init = self.out / "samples" / "00000.png"
+        done = self.paint("--init-img", init, "--strength", "0.5", program=IMG2IMG)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("00001.png", done.stdout)
+
+    def test_errors_are_sentences(self):
+        cases = [
+            ([TXT2IMG], 2, "--ckpt is missing"),
+            ([TXT2IMG, "--nonsense"], 2, "nonsense"),
+            ([TXT2IMG, "--seed", "x", "--ckpt", FOLDER], 2, "--seed 'x'"),
+            ([TXT2IMG, "--scale", "nan", "--ckpt", FOLDER], 2, "--scale 'nan'"),
+            ([TXT2IMG, "stray"], 2, "'stray' was not expected"),
+            ([TXT2IMG, "--ckpt", "/nonexistent", "--outdir", self.out], 1, "/nonexistent"),
+            ([TXT2IMG, "--ckpt", FILE, "--outdir", self.out], 1, "no CLIP vocabulary"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", "/proc/x"], 1, "/proc/x"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--W", "65"], 1, "width is 65"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--backend", "no"], 1, "libsd-no.so"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--precision", "half"], 2, "half"),
+            ([IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out], 2, "--init-img is missing"),
+            ([IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--init-img", __file__], 1, __file__),
+            ([INFO], 2, "one checkpoint"),
+            ([INFO, "/nonexistent"], 1, "/nonexistent"),
+            ([BENCH, FOLDER, "--runs", "0"], 2, "1 to"),
+        ]
+        for command, code, words in cases:
+            done = run(*command)
+            self.assertEqual(done.returncode, code, f"{command}: {done.stderr}")
+            self.assertIn(words, done.stderr)
+            self.assertEqual(done.stdout, "")
+
+    def test_help_lists_every_flag(self):
+        for program in (TXT2IMG, IMG2IMG, INFO, BENCH):
+            done = run(program, "--help")
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("usage: sd-", done.stdout)
+            self.assertIn("--backend", done.stdout)
+
+    def test_info_tells_and_lists(self):
+        done = run(INFO, FOLDER)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for word in ("family:", "parameters:", "memory:", "peak"):
+            self.assertIn(word, done.stdout)
+        rows = [line.split("\t") for line in run(INFO, FILE, "--tensors").stdout.splitlines()]
+        self.assertGreater(len(rows), 300)
+        self.assertTrue(all(len(row) == 3 for row in rows))
+
+    def test_bench_reports_ratios(self):
+        done = run(BENCH, FOLDER, "--runs", "1", "--W", "64", "--H", "64", "--threads", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for word in ("FMA peak", "text", "guided step", "VAE encode", "VAE decode"):
+            self.assertIn(word, done.stdout)
+
+    def test_a_terminal_gets_a_bar_and_ctrl_c_ends_the_run(self):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(TXT2IMG, [TXT2IMG, "--ckpt", FOLDER, "--outdir", str(self.out),
+                               "--ddim_steps", "1000", "--n_samples", "1", "--W", "64", "--H", "64"])
+        shown, deadline = b"", time.time() + 120
+        while b"sampling [" not in shown or b"2/" not in shown:
+            self.assertLess(time.time(), deadline, shown)
+            if select.select([terminal], [], [], 1)[0]:
+                shown += os.read(terminal, 65536)
+        os.kill(pid, signal.SIGINT)
+        try:
+            while True:
+                shown += os.read(terminal, 65536)
+        except OSError:
+            pass  # the terminal's other end is closed
+        os.close(terminal)
+        _, status = os.waitpid(pid, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 130, shown[-500:])
+        self.assertIn(b"cancelled", shown)
+        self.assertEqual(list((self.out / "samples").iterdir()), [])
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=1)
