@@ -176,4 +176,7 @@ const sdb_backend sdb_cpu_backend = {
     .combine = cpu_combine,
     .activation = cpu_activation,
     .posterior = cpu_posterior,
+    .resample = cpu_resample,
+    .modulate = cpu_modulate,
+    .quantize = cpu_quantize,
 };

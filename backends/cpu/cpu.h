@@ -82,4 +82,9 @@ sd_status cpu_combine(sdb_queue *q, const sdb_combine *op);
 sd_status cpu_activation(sdb_queue *q, const sdb_activation *op);
 sd_status cpu_posterior(sdb_queue *q, const sdb_posterior *op);
 
+/* latents.c */
+sd_status cpu_resample(sdb_queue *q, const sdb_resample *op);
+sd_status cpu_modulate(sdb_queue *q, const sdb_modulate *op);
+sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op);
+
 #endif

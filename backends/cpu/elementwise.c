@@ -223,8 +223,10 @@ static void embed_task(void *arg, int task, int worker) {
     for (int first = 0; first < op->y.c; first += RUN) {
         size_t n = op->y.c - first < RUN ? (size_t)(op->y.c - first) : RUN;
         e->k->widen[op->token->type](y + first, row_of(op->token, id, first), n);
-        e->k->widen[op->position->type](wide, row_of(op->position, position, first), n);
-        e->k->scale_add(y + first, wide, n, 1.0f, true);
+        if (op->position) {
+            e->k->widen[op->position->type](wide, row_of(op->position, position, first), n);
+            e->k->scale_add(y + first, wide, n, 1.0f, true);
+        }
     }
 }
 

@@ -28,9 +28,10 @@ static void embed_row(void *arg, int row, int worker) {
         int64_t i = (int64_t)row * op->y.w + x;
         int32_t id = ((const int32_t *)op->ids.data)[i * op->ids.ld];
         const float *token = op->token->data + (int64_t)id * op->token->in;
-        const float *position = op->position->data + i % tokens * op->position->in;
+        const float *position =
+            op->position ? op->position->data + i % tokens * op->position->in : NULL;
         for (int c = 0; c < op->y.c; c++)
-            ref_set(&op->y, i, c, (double)token[c] + (double)position[c]);
+            ref_set(&op->y, i, c, (double)token[c] + (position ? (double)position[c] : 0.0));
     }
 }
 

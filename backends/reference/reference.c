@@ -144,4 +144,7 @@ const sdb_backend sdb_reference_backend = {
     .combine = ref_combine,
     .activation = ref_activation,
     .posterior = ref_posterior,
+    .resample = ref_resample,
+    .modulate = ref_modulate,
+    .quantize = ref_quantize,
 };

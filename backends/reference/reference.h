@@ -78,5 +78,8 @@ sd_status ref_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op)
 sd_status ref_combine(sdb_queue *q, const sdb_combine *op);
 sd_status ref_activation(sdb_queue *q, const sdb_activation *op);
 sd_status ref_posterior(sdb_queue *q, const sdb_posterior *op);
+sd_status ref_resample(sdb_queue *q, const sdb_resample *op);
+sd_status ref_modulate(sdb_queue *q, const sdb_modulate *op);
+sd_status ref_quantize(sdb_queue *q, const sdb_quantize *op);
 
 #endif

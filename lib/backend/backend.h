@@ -23,7 +23,7 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-#define SDB_API_VERSION 1
+#define SDB_API_VERSION 2
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -175,7 +175,8 @@ typedef struct sdb_attention {
     float scale;
 } sdb_attention;
 
-/* y[i] = token[ids[i]] + position[i mod tokens]; ids [n, t, 1] of SDB_I32, all within range. */
+/* y[i] = token[ids[i]] + position[i mod tokens]; ids [n, t, 1] of SDB_I32, all within range.
+ * position NULL: nothing is added. */
 typedef struct sdb_embed {
     sdb_tensor ids, y;
     const sdb_weight *token, *position;
@@ -214,6 +215,26 @@ typedef struct sdb_posterior {
     sdb_tensor moments, noise, y;
     float scale;
 } sdb_posterior;
+
+/* y.h = 2 x.h: each pixel becomes four (nearest). 2 y.h = x.h: the mean of each two by two. */
+typedef struct sdb_resample {
+    sdb_tensor x, y;
+} sdb_resample;
+
+/* y = act((1 + scale[n, c]) x + shift[n, c]); scale and shift [n, 1, 1, c]. In place is fine.
+ * ADM's scale-shift normalisation (Dhariwal and Nichol 2021, "AdaGN") after its group norm. */
+typedef struct sdb_modulate {
+    sdb_tensor x, scale, shift, y;
+    sdb_act act; /* NONE or SILU */
+} sdb_modulate;
+
+/* y = the row of the codebook, an EMBEDDING weight [rows, c], that is nearest to x's pixel in the
+ * 2-norm; the first of equals. ids [n, h, w, 1] of SDB_I32 gets its index; c 0: not wanted. In place
+ * is fine. c up to 1024. */
+typedef struct sdb_quantize {
+    sdb_tensor x, y, ids;
+    const sdb_weight *codebook;
+} sdb_quantize;
 
 /* ---------------------------------------------------------------------------- the vtable */
 
@@ -265,6 +286,11 @@ typedef struct sdb_backend {
     sd_status (*combine)(sdb_queue *q, const sdb_combine *op);
     sd_status (*activation)(sdb_queue *q, const sdb_activation *op);
     sd_status (*posterior)(sdb_queue *q, const sdb_posterior *op);
+
+    /* For models other than Stable Diffusion; NULL: such a model is refused when it runs. */
+    sd_status (*resample)(sdb_queue *q, const sdb_resample *op);
+    sd_status (*modulate)(sdb_queue *q, const sdb_modulate *op);
+    sd_status (*quantize)(sdb_queue *q, const sdb_quantize *op);
 } sdb_backend;
 
 /* Backends that are linked in. */

@@ -280,3 +280,32 @@ void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor no
     if (ready(e))
         sd_exec_fail(e, e->api->posterior(e->queue, &op));
 }
+
+/* Operations that a backend may leave out. */
+static bool offers(sd_exec *e, bool there, const char *name) {
+    if (!there && !e->status)
+        e->status = sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
+                            "the backend %s cannot compute this model: it has no %s", e->api->name,
+                            name);
+    return there && ready(e);
+}
+
+void sd_op_resample(sd_exec *e, sdb_tensor y, sdb_tensor x) {
+    sdb_resample op = {x, y};
+    if (offers(e, e->api->resample != NULL, "resample"))
+        sd_exec_fail(e, e->api->resample(e->queue, &op));
+}
+
+void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sdb_tensor shift,
+                    sdb_act act) {
+    sdb_modulate op = {x, scale, shift, y, act};
+    if (offers(e, e->api->modulate != NULL, "modulate"))
+        sd_exec_fail(e, e->api->modulate(e->queue, &op));
+}
+
+void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
+                    const sdb_weight *codebook) {
+    sdb_quantize op = {x, y, ids, codebook};
+    if (offers(e, e->api->quantize != NULL, "quantize"))
+        sd_exec_fail(e, e->api->quantize(e->queue, &op));
+}

@@ -98,5 +98,11 @@ void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, s
 void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x);
 void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act);
 void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale);
+/* To half or twice the size, as y's shape says. */
+void sd_op_resample(sd_exec *e, sdb_tensor y, sdb_tensor x);
+void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sdb_tensor shift,
+                    sdb_act act);
+void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
+                    const sdb_weight *codebook);
 
 #endif
