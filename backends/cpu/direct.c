@@ -83,7 +83,7 @@ static void direct_task(void *arg, int task, int worker) {
             k.tap1 = k.tap0 + taps;
             widen_block(d, k, panel, b);
             gather(d, k, from, to, a);
-            d->k->conv_gemm(to - from, a, b, taps * (k.c1 - k.c0), m, chunk + k.tap0 > 0);
+            d->k->conv_gemm(to - from, CPU_KC, a, b, taps * (k.c1 - k.c0), m, chunk + k.tap0 > 0);
         }
     }
     store_pixels(d, panel, from, to, m);

@@ -33,6 +33,7 @@ typedef struct cpu_normalise {
 
 #define CPU_MAX_NR 32 /* of any instruction set */
 #define CPU_KC 160    /* input channels that a convolution takes at a time */
+#define CPU_KC_SMALL 128
 
 struct cpu_kernels {
     const char *name; /* "avx512" */
@@ -72,8 +73,10 @@ struct cpu_kernels {
     void (*softmax)(float *s, int rows, int64_t last, float *max, float *sum, float *o, size_t dim,
                     bool first);
 
-    /* m[rows][nr] = a[rows][CPU_KC] b[kc][nr], or += ; any number of rows. */
-    void (*conv_gemm)(int rows, const float *a, const float *b, int kc, float *m, bool add);
+    /* m[rows][nr] = a[rows][lda] b[kc][nr], or += ; any number of rows; lda is CPU_KC or
+     * CPU_KC_SMALL. */
+    void (*conv_gemm)(int rows, int lda, const float *a, const float *b, int kc, float *m,
+                      bool add);
 
     /* The transforms of F(4x4, 3x3); kernels/winograd.h has their layouts. */
     void (*winograd_input)(const float *const pixel[36], int kc, float *v, size_t stride);

@@ -23,7 +23,8 @@ typedef struct winograd {
     int first, tiles;  /* the present block */
     int parts;         /* of the block, for panel_task */
     int chunks;        /* of input channels */
-    float *v;          /* [chunks][36][block][CPU_KC] */
+    int lda;           /* floats of a chunk in v */
+    float *v;          /* [chunks][36][block][lda] */
     float *workers;    /* u, m */
     size_t v_stride, u_stride, m_stride, worker_size;
 } winograd;
@@ -58,7 +59,7 @@ static void input_task(void *arg, int task, int worker) {
             pixel[i] = conv_pixel(op, p.n, p.y - op->pad_before + i / 6,
                                   p.x - op->pad_before + i % 6, c0);
         }
-        w->k->winograd_input(pixel, c1 - c0, v + (size_t)t * CPU_KC, w->v_stride);
+        w->k->winograd_input(pixel, c1 - c0, v + (size_t)t * (size_t)w->lda, w->v_stride);
     }
 }
 
@@ -96,9 +97,9 @@ static void panel_task(void *arg, int task, int worker) {
         size_t at = ((size_t)panel * (size_t)cin + (size_t)c0) * 9 * (size_t)nr;
         const uint8_t *g = (const uint8_t *)weight->data + at * cpu_type_size(weight->type);
         w->k->winograd_weights(weight->type, g, kc, u, w->u_stride);
-        const float *v = w->v + (size_t)chunk * 36 * w->v_stride + (size_t)from * CPU_KC;
+        const float *v = w->v + (size_t)chunk * 36 * w->v_stride + (size_t)from * (size_t)w->lda;
         for (size_t f = 0; f < 36; f++) {
-            w->k->conv_gemm(to - from, v + f * w->v_stride, u + f * w->u_stride, kc,
+            w->k->conv_gemm(to - from, w->lda, v + f * w->v_stride, u + f * w->u_stride, kc,
                             m + f * w->m_stride, chunk > 0);
         }
     }
@@ -120,8 +121,9 @@ sd_status conv_winograd(sdb_queue *q, const sdb_conv2d *op) {
     int block = ceil_div(total, blocks);
     w.parts = ceil_div(block, PART);
 
-    w.v_stride = frequency_stride((size_t)block, CPU_KC);
-    w.u_stride = frequency_stride(CPU_KC, (size_t)k->nr);
+    w.lda = op->x.c <= w.chunks * CPU_KC_SMALL ? CPU_KC_SMALL : CPU_KC;
+    w.v_stride = frequency_stride((size_t)block, (size_t)w.lda);
+    w.u_stride = frequency_stride((size_t)w.lda, (size_t)k->nr);
     w.m_stride = frequency_stride((size_t)ceil_div(block, w.parts), (size_t)k->nr);
     w.worker_size = 36 * (w.u_stride + w.m_stride);
     size_t v_size = (size_t)w.chunks * 36 * w.v_stride;

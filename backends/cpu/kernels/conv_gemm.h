@@ -1,22 +1,31 @@
 /*
- * The matrix product inside the convolutions: m[rows][SD_NR] (+)= a[rows][CPU_KC] b[kc][SD_NR].
+ * The matrix product inside the convolutions: m[rows][SD_NR] (+)= a[rows][lda] b[kc][SD_NR].
  * Unlike gemm.h's, A is not interleaved by rows: rows are a constant distance apart, so that one
  * pointer reaches them all and the transforms store whole vectors of channels. The block's sum is
  * formed apart and then added, which keeps the error of long sums small.
+ *
+ * A comes from the last-level cache, rows one after another: each step asks for one line of the
+ * next tile's (kc lines are about the 14 rows of CPU_KC floats of the widest tile).
  */
+#define CPU_LINE 16 /* floats */
 
-SD_INLINE void conv_tile(const int rows, const float *a, const float *b, int kc, float *m,
-                         bool add) {
+
+SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const float *b, int kc,
+                         float *m, bool add) {
     vf sum[SD_MR][2];
+    for (int i = 0; add && i < rows * SD_NR; i += CPU_LINE) {
+        __builtin_prefetch(m + i, 1);
+    }
     SD_UNROLL(16)
     for (int r = 0; r < rows; r++) {
         sum[r][0] = sum[r][1] = (vf){0};
     }
     for (int k = 0; k < kc; k++) {
+        __builtin_prefetch(a + rows * lda + k * CPU_LINE);
         vf b0 = v_load(b + (size_t)k * SD_NR), b1 = v_load(b + (size_t)k * SD_NR + SD_VL);
         SD_UNROLL(16)
         for (int r = 0; r < rows; r++) {
-            vf ar = v_set(a[r * CPU_KC + k]);
+            vf ar = v_set(a[r * lda + k]);
             sum[r][0] += ar * b0;
             sum[r][1] += ar * b1;
         }
@@ -37,10 +46,11 @@ SD_INLINE void conv_tile(const int rows, const float *a, const float *b, int kc,
 
 #define SD_CONV_TILE(rows)                                                                         \
     case rows:                                                                                     \
-        conv_tile(rows, a, b, kc, m, add);                                                         \
+        conv_tile(rows, lda, a, b, kc, m, add);                                                         \
         break;
 
-static void conv_rows(int rows, const float *a, const float *b, int kc, float *m, bool add) {
+SD_INLINE void conv_rows(int rows, const int lda, const float *a, const float *b, int kc, float *m,
+                         bool add) {
     switch (rows) {
         SD_CONV_TILE(1)
         SD_CONV_TILE(2)
@@ -67,13 +77,23 @@ static void conv_rows(int rows, const float *a, const float *b, int kc, float *m
     }
 }
 
-/* Any number of rows, split as evenly as SD_MR allows: 32 rows are 3 tiles, not 2 and a rest. */
-static void conv_gemm(int rows, const float *a, const float *b, int kc, float *m, bool add) {
+SD_INLINE void conv_tiles(int rows, const int lda, const float *a, const float *b, int kc, float *m,
+                          bool add) {
     for (int tiles = (rows + SD_MR - 1) / SD_MR; tiles > 0; tiles--) {
         int now = (rows + tiles - 1) / tiles;
-        conv_rows(now, a, b, kc, m, add);
-        a += (size_t)now * CPU_KC;
+        conv_rows(now, lda, a, b, kc, m, add);
+        a += (size_t)now * (size_t)lda;
         m += (size_t)now * SD_NR;
         rows -= now;
+    }
+}
+
+/* Any number of rows, split as evenly as SD_MR allows: 32 rows are 3 tiles, not 2 and a rest. */
+static void conv_gemm(int rows, int lda, const float *a, const float *b, int kc, float *m,
+                      bool add) {
+    if (lda == CPU_KC_SMALL) {
+        conv_tiles(rows, CPU_KC_SMALL, a, b, kc, m, add);
+    } else {
+        conv_tiles(rows, CPU_KC, a, b, kc, m, add);
     }
 }

@@ -9,7 +9,7 @@
  *
  * Blocks in scratch, kc <= CPU_KC channels of a chunk; a frequency is `stride` floats from the next:
  *   u: [36][kc][SD_NR]      transformed weights of one panel
- *   v: [36][tiles][CPU_KC]  transformed input
+ *   v: [36][tiles][lda]     transformed input
  *   m: [36][tiles][SD_NR]   products
  */
 
