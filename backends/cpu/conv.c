@@ -48,18 +48,17 @@ void conv_store(const sdb_conv2d *op, const cpu_kernels *k, int panel, const flo
     k->epilogue(&e, rows, cols, c, (size_t)k->nr);
 }
 
-/* Multiply-adds for each input channel and vector of outputs: Winograd has 36 for a tile, and about
- * as much as 120 for the transform of the weights, and 250 for that of a tile's input, which all
- * outputs share. Channels fewer than a vector would be transformed for nothing. */
-static bool winograd_is_better(const sdb_conv2d *op, int vl) {
+/* Vector operations for each input channel: Winograd has 36 for a tile and vector of outputs, about
+ * 120 more to transform the vector's weights, and 16 to transform a tile's input, which all outputs
+ * share; it transforms whole vectors of channels, so it needs 16. */
+static bool winograd_is_better(const sdb_conv2d *op, int nr) {
     if (op->stride != 1 || op->x.c < 16) {
         return false;
     }
-    int64_t images = op->y.n;
-    int64_t tiles = images * ((op->y.h + 3) / 4) * ((op->y.w + 3) / 4);
-    int64_t pixels = images * op->y.h * op->y.w;
-    int64_t vectors = (op->y.c + vl - 1) / vl;
-    return vectors * (36 * tiles + 120) + 250 * tiles < vectors * (10 * pixels + 20);
+    int64_t tiles = (int64_t)op->y.n * ((op->y.h + 3) / 4) * ((op->y.w + 3) / 4);
+    int64_t pixels = (int64_t)op->y.n * op->y.h * op->y.w;
+    int64_t vectors = (op->y.c + nr - 1) / nr * 2;
+    return vectors * (36 * tiles + 120) + 16 * tiles < vectors * (10 * pixels + 20);
 }
 
 sd_status cpu_conv2d(sdb_queue *q, const sdb_conv2d *op) {
@@ -68,5 +67,5 @@ sd_status cpu_conv2d(sdb_queue *q, const sdb_conv2d *op) {
         return host->error(host->user, SD_ERROR_UNSUPPORTED,
                            "the cpu backend convolves float32 only");
     }
-    return winograd_is_better(op, q->dev->k->vl) ? conv_winograd(q, op) : conv_direct(q, op);
+    return winograd_is_better(op, q->dev->k->nr) ? conv_winograd(q, op) : conv_direct(q, op);
 }

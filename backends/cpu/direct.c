@@ -8,16 +8,18 @@
 #include <string.h>
 
 enum {
-    PART = 256,              /* output pixels of a task */
+    PART = 256,               /* output pixels of a task */
+    GROUP = 4,                /* panels of a task, which share the gathered rows */
+    FEW_TASKS = 16,           /* fewer tasks than this: smaller groups */
     FEW_CHANNELS = CPU_KC / 9 /* up to here one block holds all nine taps */
 };
 
 typedef struct direct {
     const sdb_conv2d *op;
     const cpu_kernels *k;
-    int pixels, parts;
-    float *workers; /* a [part][CPU_KC], b [CPU_KC][nr], m [part][nr] */
-    size_t a_size, b_size, worker_size;
+    int pixels, parts, panels, group;
+    float *workers; /* a [part][CPU_KC], b [CPU_KC][nr], m [group][part][nr] */
+    size_t a_size, b_size, m_size, worker_size;
 } direct;
 
 /* One block: taps x channels. Its row of A is [taps][c1 - c0]. */
@@ -71,7 +73,9 @@ static void store_pixels(const direct *d, int panel, int from, int to, const flo
 
 static void direct_task(void *arg, int task, int worker) {
     const direct *d = arg;
-    int panel = task / d->parts, part = task % d->parts, cin = d->op->x.c;
+    int part = task % d->parts, cin = d->op->x.c;
+    int panel0 = task / d->parts * d->group;
+    int panel1 = panel0 + d->group < d->panels ? panel0 + d->group : d->panels;
     int from = (int)((int64_t)d->pixels * part / d->parts);
     int to = (int)((int64_t)d->pixels * (part + 1) / d->parts);
     float *a = d->workers + (size_t)worker * d->worker_size;
@@ -81,26 +85,34 @@ static void direct_task(void *arg, int task, int worker) {
         block k = {.c0 = conv_chunk(cin, chunk), .c1 = conv_chunk(cin, chunk + 1)};
         for (k.tap0 = 0; k.tap0 < 9; k.tap0 += taps) {
             k.tap1 = k.tap0 + taps;
-            widen_block(d, k, panel, b);
             gather(d, k, from, to, a);
-            d->k->conv_gemm(to - from, CPU_KC, a, b, taps * (k.c1 - k.c0), m, chunk + k.tap0 > 0);
+            for (int p = panel0; p < panel1; p++) {
+                widen_block(d, k, p, b);
+                d->k->conv_gemm(to - from, CPU_KC, a, b, taps * (k.c1 - k.c0),
+                                m + (size_t)(p - panel0) * d->m_size, chunk + k.tap0 > 0);
+            }
         }
     }
-    store_pixels(d, panel, from, to, m);
+    for (int p = panel0; p < panel1; p++) {
+        store_pixels(d, p, from, to, m + (size_t)(p - panel0) * d->m_size);
+    }
 }
 
 sd_status conv_direct(sdb_queue *q, const sdb_conv2d *op) {
     const cpu_kernels *k = q->dev->k;
     direct d = {.op = op, .k = k, .pixels = op->y.n * op->y.h * op->y.w};
     d.parts = (d.pixels + PART - 1) / PART;
+    d.panels = (op->y.c + k->nr - 1) / k->nr;
+    int64_t group = (int64_t)d.parts * d.panels / FEW_TASKS;
+    d.group = group < 1 ? 1 : group < GROUP ? (int)group : GROUP;
     d.a_size = (size_t)PART * CPU_KC;
     d.b_size = (size_t)CPU_KC * (size_t)k->nr;
-    d.worker_size = d.a_size + d.b_size + (size_t)PART * (size_t)k->nr;
+    d.m_size = (size_t)PART * (size_t)k->nr;
+    d.worker_size = d.a_size + d.b_size + GROUP * d.m_size;
     d.workers = cpu_scratch(q, (size_t)q->dev->n_threads * d.worker_size * sizeof(float));
     if (!d.workers) {
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
     }
-    int panels = (op->y.c + k->nr - 1) / k->nr;
-    cpu_parallel(q, panels * d.parts, direct_task, &d);
+    cpu_parallel(q, (d.panels + d.group - 1) / d.group * d.parts, direct_task, &d);
     return SD_OK;
 }

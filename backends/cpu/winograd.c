@@ -10,8 +10,8 @@
 #include "conv.h"
 
 enum {
-    BLOCK_BYTES = 24 << 20, /* of transformed input */
-    MIN_BLOCK = 64,         /* tiles: 36 * 64 products hide the transform of a weight */
+    BLOCK_BYTES = 16 << 20, /* of transformed input */
+    MIN_BLOCK = 96,         /* tiles: 36 * 96 products hide the transform of a weight */
     PART = 256,             /* tiles of a task */
     INPUT_PART = 16         /* tiles of a task that transforms input */
 };

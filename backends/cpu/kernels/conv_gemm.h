@@ -13,7 +13,7 @@
 SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const float *b, int kc,
                          float *m, bool add) {
     vf sum[SD_MR][2];
-    for (int i = 0; add && i < rows * SD_NR; i += CPU_LINE) {
+    for (int i = 0; i < rows * SD_NR; i += CPU_LINE) {
         __builtin_prefetch(m + i, 1);
     }
     SD_UNROLL(16)
