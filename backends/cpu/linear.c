@@ -1,8 +1,9 @@
 /*
  * y = scale * act(x W^T + bias) + residual as a blocked matrix product (Goto and van de Geijn 2008).
  *
- * Output is cut into tiles of `mc` rows by `nc` panels, by shape alone; a tile is one task. Within
- * a tile, for each `kc` columns of x: the rows of x are packed, then a panel's kc rows of weights
+ * Output is cut into tiles of `mc` rows by `nc` panels; a tile is one task. How it is cut depends on
+ * the number of threads, but no element does: its sum runs over blocks of `kc` in order. Within a
+ * tile, for each `kc` columns of x: the rows of x are packed, then a panel's kc rows of weights
  * at a time are widened to float32 (in the first-level cache) and multiplied with all rows. Sums
  * over more than one block of k wait in scratch memory, because y may be the residual. Where several
  * tiles share rows of an x that is not large, x is packed once before.
@@ -15,10 +16,10 @@
 #include "kernels.h"
 
 enum {
-    ROWS_OF_TILE = 168,         /* with KC_MAX floats each: a fifth of a 1 MB cache */
+    ROWS_OF_TILE = 252,         /* with KC_MAX floats each: a third of a 1 MB cache */
     KC_MAX = 320,               /* a panel's kc rows and a few rows of x stay in the first level */
-    TILES_WANTED = 48,          /* for many threads, and for an even end */
-    C_BYTES = 256 * 1024,       /* scratch for sums over blocks of k */
+    TILES_OF_THREAD = 12,       /* wanted, for an even end */
+    C_BYTES = 384 * 1024,       /* scratch for sums over blocks of k */
     PANELS_OF_TILE = 20,
     SHARED_BYTES = 24 << 20, /* an x up to this size is packed once for all tiles */
     LINE = 64                   /* bytes that one prefetch brings */
@@ -50,7 +51,7 @@ static int min_int(int a, int b) {
     return a < b ? a : b;
 }
 
-static void plan_tiles(linear_job *job) {
+static void plan_tiles(linear_job *job, int n_threads) {
     int mr = job->k->mr, nr = job->k->nr;
     job->n_k = div_up((int64_t)job->depth, KC_MAX);
     job->kc = (size_t)div_up((int64_t)job->depth, job->n_k);
@@ -64,8 +65,9 @@ static void plan_tiles(linear_job *job) {
         nc_max = nc_max < 1 ? 1 : nc_max;
     }
     job->n_n = div_up(job->panels, nc_max);
-    if (job->n_m * job->n_n < TILES_WANTED) {
-        job->n_n = min_int(div_up(TILES_WANTED, job->n_m), job->panels);
+    int wanted = TILES_OF_THREAD * min_int(n_threads, 256);
+    if (job->n_m * job->n_n < wanted) {
+        job->n_n = min_int(div_up(wanted, job->n_m), job->panels);
     }
     size_t packed_rows = (size_t)div_up((int64_t)job->rows, mr) * (size_t)mr;
     if (job->n_n > 1 && packed_rows * job->depth <= SHARED_BYTES / sizeof(float)) {
@@ -253,7 +255,7 @@ sd_status cpu_linear(sdb_queue *q, const sdb_linear *op) {
         return SD_OK;
     }
     job.panels = div_up(job.columns, job.panel_columns);
-    plan_tiles(&job);
+    plan_tiles(&job, q->dev->n_threads);
     plan_scratch(&job);
     size_t shared_bytes = job.shared_size * sizeof(float);
     uint8_t *scratch = cpu_scratch(q, shared_bytes + job.worker_size * (size_t)q->dev->n_threads);
