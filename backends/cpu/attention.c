@@ -25,15 +25,15 @@ typedef struct attention_job {
     const cpu_kernels *k;
     const sdb_attention *op;
     size_t dim, tq, tk;
-    size_t key_block;    /* keys; a multiple of mr */
-    size_t pack_keys;    /* keys of a packing task; a multiple of mr */
+    size_t key_block;               /* keys; a multiple of mr */
+    size_t pack_keys;               /* keys of a packing task; a multiple of mr */
     size_t pack_tasks, query_tasks; /* of a head */
-    size_t task_panels;  /* panels of a task */
-    size_t v_panels;     /* ceil(dim / mr) */
-    float *packed;       /* for each image and head: K, then V */
-    size_t k_size, head_size; /* floats */
+    size_t task_panels;             /* panels of a task */
+    size_t v_panels;                /* ceil(dim / mr) */
+    float *packed;                  /* for each image and head: K, then V */
+    size_t k_size, head_size;       /* floats */
     float *workers;
-    size_t worker_size;  /* floats */
+    size_t worker_size; /* floats */
 } attention_job;
 
 static size_t div_up(size_t a, size_t b) {
@@ -74,8 +74,8 @@ static void pack_task(void *arg, int task, int worker) {
 }
 
 typedef struct query_panel {
-    float *q, *o;      /* [dim][nr] */
-    float *max, *sum;  /* [nr] */
+    float *q, *o;     /* [dim][nr] */
+    float *max, *sum; /* [nr] */
 } query_panel;
 
 static query_panel panel_at(const attention_job *job, float *scratch, size_t i) {
@@ -90,8 +90,8 @@ static void attend_block(const attention_job *job, const query_panel *p, const f
     const cpu_kernels *k = job->k;
     size_t nr = (size_t)k->nr, mr = (size_t)k->mr, dim = job->dim;
     for (size_t i = 0; i < keys; i += mr) {
-        k->gemm((int)min_size(mr, keys - i), dim, packed + (k0 + i) * dim, mr, p->q, s + i * nr,
-                nr, false);
+        k->gemm((int)min_size(mr, keys - i), dim, packed + (k0 + i) * dim, mr, p->q, s + i * nr, nr,
+                false);
     }
     int64_t last = job->op->causal ? (int64_t)query - (int64_t)k0 : (int64_t)keys;
     k->softmax(s, (int)keys, last, p->max, p->sum, p->o, dim, k0 == 0);

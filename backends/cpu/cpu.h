@@ -24,7 +24,7 @@ struct sdb_device {
 struct sdb_queue {
     sdb_device *dev;
     bool planning;
-    size_t noted;    /* largest scratch of one operation seen while planning */
+    size_t noted; /* largest scratch of one operation seen while planning */
     uint8_t *scratch;
     size_t capacity;
 };

@@ -1,12 +1,13 @@
 /*
- * y = scale * act(x W^T + bias) + residual as a blocked matrix product (Goto and van de Geijn 2008).
+ * y = scale * act(x W^T + bias) + residual as a blocked matrix product (Goto and van de Geijn
+ * 2008).
  *
- * Output is cut into tiles of `mc` rows by `nc` panels; a tile is one task. How it is cut depends on
- * the number of threads, but no element does: its sum runs over blocks of `kc` in order. Within a
- * tile, for each `kc` columns of x: the rows of x are packed, then a panel's kc rows of weights
+ * Output is cut into tiles of `mc` rows by `nc` panels; a tile is one task. How it is cut depends
+ * on the number of threads, but no element does: its sum runs over blocks of `kc` in order. Within
+ * a tile, for each `kc` columns of x: the rows of x are packed, then a panel's kc rows of weights
  * at a time are widened to float32 (in the first-level cache) and multiplied with all rows. Sums
- * over more than one block of k wait in scratch memory, because y may be the residual. Where several
- * tiles share rows of an x that is not large, x is packed once before.
+ * over more than one block of k wait in scratch memory, because y may be the residual. Where
+ * several tiles share rows of an x that is not large, x is packed once before.
  *
  * OpenBLAS is not used here: its thread count is process-wide state that belongs to the host, its
  * sums depend on that count, and it would need the weights in float32 and y's epilogue in a pass
@@ -16,13 +17,13 @@
 #include "kernels.h"
 
 enum {
-    ROWS_OF_TILE = 252,         /* with KC_MAX floats each: a third of a 1 MB cache */
-    KC_MAX = 320,               /* a panel's kc rows and a few rows of x stay in the first level */
-    TILES_OF_THREAD = 12,       /* wanted, for an even end */
-    C_BYTES = 384 * 1024,       /* scratch for sums over blocks of k */
+    ROWS_OF_TILE = 252,   /* with KC_MAX floats each: a third of a 1 MB cache */
+    KC_MAX = 320,         /* a panel's kc rows and a few rows of x stay in the first level */
+    TILES_OF_THREAD = 12, /* wanted, for an even end */
+    C_BYTES = 384 * 1024, /* scratch for sums over blocks of k */
     PANELS_OF_TILE = 20,
     SHARED_BYTES = 24 << 20, /* an x up to this size is packed once for all tiles */
-    LINE = 64                   /* bytes that one prefetch brings */
+    LINE = 64                /* bytes that one prefetch brings */
 };
 
 typedef struct linear_job {
@@ -143,7 +144,8 @@ static cpu_epilogue epilogue_at(const linear_job *job, size_t row, int panel) {
 
 /* y's lines and the residual's arrive while the product is computed. Inlined by force: GCC 12 takes
  * a function that only prefetches for one without effect, and drops the call. */
-__attribute__((always_inline)) static inline void prefetch_output(const cpu_epilogue *e, int rows, int columns) {
+__attribute__((always_inline)) static inline void prefetch_output(const cpu_epilogue *e, int rows,
+                                                                  int columns) {
     for (int i = 0; i < rows; i++) {
         for (int j = 0; j < columns; j += LINE / (int)sizeof(float)) {
             __builtin_prefetch(e->y + (size_t)i * e->y_ld + j);
@@ -173,8 +175,8 @@ static const uint8_t *panel_at(const linear_job *job, int panel, int block) {
 static void multiply_panel(const linear_job *job, const linear_tile *t, int p, int block) {
     const cpu_kernels *k = job->k;
     size_t nr = (size_t)k->nr, kc = block_depth(job, block);
-    int mr = k->mr, columns = min_int(job->panel_columns,
-                                      job->columns - (t->panel + p) * job->panel_columns);
+    int mr = k->mr,
+        columns = min_int(job->panel_columns, job->columns - (t->panel + p) * job->panel_columns);
     const uint8_t *w = panel_at(job, t->panel + p, block);
     const uint8_t *next = p + 1 < t->panels ? panel_at(job, t->panel + p + 1, block) : NULL;
     size_t bytes = kc * nr * (job->w->type == SDB_F32 ? 4 : 2);

@@ -131,8 +131,7 @@ static int column_row(const sdb_weight *w, int nr, int p, int j) {
 }
 
 static int n_panels(const sdb_weight *w, int nr) {
-    return w->kind == SDB_WEIGHT_GEGLU ? (w->n / 2 + nr / 2 - 1) / (nr / 2)
-                                       : (w->n + nr - 1) / nr;
+    return w->kind == SDB_WEIGHT_GEGLU ? (w->n / 2 + nr / 2 - 1) / (nr / 2) : (w->n + nr - 1) / nr;
 }
 
 typedef struct prepare_job {

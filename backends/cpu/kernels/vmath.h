@@ -1,6 +1,6 @@
 /*
- * Elementary functions of vectors. The polynomials are minimax fits of our own (Lawson's iteration);
- * each comment states the relative error of the fit, rounding comes on top.
+ * Elementary functions of vectors. The polynomials are minimax fits of our own (Lawson's
+ * iteration); each comment states the relative error of the fit, rounding comes on top.
  */
 
 /* Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits. */
@@ -61,7 +61,9 @@ SD_INLINE vf v_quick_gelu(vf x) {
 }
 
 SD_INLINE vf v_gelu(vf x) {
-    return 0.5f * x * (1.0f + v_erf(x * 0.70710678f));
+    /* Far below zero what rounding leaves of 1 + erf would be multiplied with a large x. */
+    vf y = 0.5f * x * (1.0f + v_erf(x * 0.70710678f));
+    return v_select(x < v_set(-5.6f), v_set(0.0f), y);
 }
 
 /* `act` is a constant wherever this is inlined into a loop. */
