@@ -26,6 +26,8 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
         params.prompt = o->prompt;
         params.negative_prompt = o->negative;
+        params.weighted_prompts = o->weighted;
+        params.clip_skip = o->clip_skip;
         params.init = init;
         params.sampling = &sampling;
         sd_status status = sd_img2img(p->model, &params, images);

@@ -23,6 +23,9 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"threads", CLI_INT, &o->threads, "CPU threads; 0 is one per core"},
         {"backend", CLI_TEXT, &o->backend, "auto, cpu, reference, cuda, cuda:1"},
         {"vocab", CLI_TEXT, &o->vocab, "CLIP vocabulary, where the checkpoint has none beside it"},
+        {"weighted", CLI_FLAG, &o->weighted,
+         "prompts with (weights:1.2), [less], BREAK, any length"},
+        {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
     };
     memcpy(rows, common, sizeof common);
 }
@@ -126,15 +129,18 @@ static char *parameters_text(const paint *p, const sd_sampler_params *sampling, 
     const paint_options *o = p->options;
     const char *slash = strrchr(o->ckpt, '/');
     const char *model = slash && slash[1] ? slash + 1 : o->ckpt;
-    const char *format = "%s%s%s\nSteps: %d, Sampler: DDIM, CFG scale: %g, Seed: %llu, Size: %dx%d, "
-                         "Model: %s, Eta: %g, RNG: %s%s, Version: libsd %s";
+    const char *format =
+        "%s%s%s\nSteps: %d, Sampler: DDIM, CFG scale: %g, Seed: %llu, Size: %dx%d, "
+        "Model: %s, Eta: %g, RNG: %s%s%s, Version: libsd %s";
     const char *label = *o->negative ? "\nNegative prompt: " : "";
-    char *text = NULL;
+    char *text = NULL, skip[32] = "";
+    if (o->clip_skip > 1)
+        snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
         int n = snprintf(text, (size_t)size, format, o->prompt, label, o->negative, o->ddim_steps,
                          (double)o->scale, (unsigned long long)(sampling->seed + (uint64_t)index),
                          sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
-                         strcmp(o->rng, "cuda") ? "CPU" : "GPU", extra, sd_version_string());
+                         strcmp(o->rng, "cuda") ? "CPU" : "GPU", skip, extra, sd_version_string());
         if (n < size || n < 0)
             return text;
         size = n + 1;

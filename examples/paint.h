@@ -12,9 +12,11 @@ typedef struct paint_options {
     uint64_t seed;
     int threads;
     const char *backend, *vocab, *rng;
+    bool weighted;
+    int clip_skip;
 } paint_options;
 
-#define PAINT_N_OPTIONS 15
+#define PAINT_N_OPTIONS 17
 
 /* Rows for these flags, to be followed by the program's own. */
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]);

@@ -22,6 +22,8 @@ static int run(paint *p, int width, int height) {
         sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
         params.prompt = o->prompt;
         params.negative_prompt = o->negative;
+        params.weighted_prompts = o->weighted;
+        params.clip_skip = o->clip_skip;
         params.sampling = &sampling;
         sd_status status = sd_txt2img(p->model, &params, images);
         if (status) {

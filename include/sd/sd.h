@@ -271,19 +271,22 @@ typedef struct sd_sampler_params {
                                     torch.randn([batch, c, h, w]) in the original scripts */
     sd_progress_fn progress;
     void *progress_user;
+    int text_tokens;             /* of the embeddings; 0: the model's. Long prompts have more */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT {sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, \
-                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL}
+                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0}
 
 typedef struct sd_txt2img_params {
     size_t struct_size;
     const char *prompt;          /* NULL is "" */
     const char *negative_prompt; /* NULL is "" */
-    const sd_sampler_params *sampling; /* NULL: all defaults */
+    const sd_sampler_params *sampling; /* NULL: all defaults; its text_tokens is not read */
+    int weighted_prompts;        /* of both prompts: see sd_text_params */
+    int clip_skip;
 } sd_txt2img_params;
 
-#define SD_TXT2IMG_PARAMS_INIT {sizeof(sd_txt2img_params), NULL, NULL, NULL}
+#define SD_TXT2IMG_PARAMS_INIT {sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0}
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -299,9 +302,11 @@ typedef struct sd_img2img_params {
     const sd_image *init; /* resized (Lanczos) to width x height; where these are 0, to its own
                              size cut down to a multiple of 64 */
     const sd_sampler_params *sampling;
+    int weighted_prompts;
+    int clip_skip;
 } sd_img2img_params;
 
-#define SD_IMG2IMG_PARAMS_INIT {sizeof(sd_img2img_params), NULL, NULL, NULL, NULL}
+#define SD_IMG2IMG_PARAMS_INIT {sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0}
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -369,6 +374,30 @@ SD_API const char *sd_token_text(const sd_model *model, int32_t id);
 SD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
                                 sd_tensor **embeddings);
 
+typedef struct sd_text_params {
+    size_t struct_size;
+    int weighted_syntax; /* non-zero: the prompt syntax of the popular web UIs */
+    int clip_skip;       /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+} sd_text_params;
+
+#define SD_TEXT_PARAMS_INIT {sizeof(sd_text_params), 0, 0}
+
+/*
+ * sd_encode_text with more to say; `params` NULL means all defaults. The weighted syntax:
+ *
+ *   (word)      weighs 1.1, ((word)) 1.21       \( \) \[ \] \\  the character itself
+ *   (word:1.3)  weighs 1.3                      BREAK           goes on in the next chunk
+ *   [word]      weighs 1 / 1.1
+ *
+ * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is restored.
+ * A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by side:
+ * [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty prompts. A
+ * sampler for these has text_tokens = k * text_tokens. No text is refused: brackets without a
+ * partner are read as the web UIs read them.
+ */
+SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
+                                     const sd_text_params *params, sd_tensor **embeddings);
+
 /* The same from token ids, [n_texts * text_tokens]; works without a vocabulary. */
 SD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
                                   sd_tensor **embeddings);
@@ -407,9 +436,10 @@ SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params
 SD_API void sd_sampler_free(sd_sampler *sampler);
 
 /*
- * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width]; `uncond` may be
- * NULL where guidance_scale is 1. `init` NULL starts from noise (text to image); else it is a
- * latent [batch or 1, c, h, w] that is noised to `strength` first (image to image).
+ * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width], with the tokens
+ * of sd_sampler_params.text_tokens; `uncond` may be NULL where guidance_scale is 1. `init` NULL
+ * starts from noise (text to image); else it is a latent [batch or 1, c, h, w] that is noised to
+ * `strength` first (image to image).
  * `noise` [batch, c, h, w] replaces the seed's first draw, or is NULL.
  * *latent gets [batch, c, h, w]. A sampler can run any number of times; each run starts the
  * seeds afresh.

@@ -16,6 +16,9 @@ sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, si
 sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
                           size_t full_size);
 
+/* Any text encoder has its own range of sd_text_params.clip_skip. */
+sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip);
+
 /* Returns from the calling function with SD_ERROR_ARGUMENT and a sentence unless `condition`. */
 #define SD_REQUIRE(ctx, condition, ...)                                                            \
     do {                                                                                           \

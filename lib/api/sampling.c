@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_BATCH 1024
+#define MAX_TOKENS 65536 /* of embeddings */
 
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
@@ -55,6 +56,9 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                (int)p->spacing);
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
+    SD_REQUIRE(ctx, p->text_tokens >= 1 && p->text_tokens <= MAX_TOKENS,
+               "sd_sampler_params.text_tokens is %d; 0 to %d was expected", p->text_tokens,
+               MAX_TOKENS);
     return SD_OK;
 }
 
@@ -67,6 +71,8 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
         return status;
     if (!full->method)
         full->method = sd_sampling_method(0);
+    if (!full->text_tokens)
+        full->text_tokens = model->source->text.tokens;
     status = check_method(model->ctx, full->method);
     if (!status)
         status = check_numbers(model, full);
@@ -163,8 +169,7 @@ sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {
     return sd_sampling_preview(sampler, index, out);
 }
 
-sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
-                             sd_memory *memory) {
+sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
     sd_sampler_params p;
@@ -174,8 +179,7 @@ sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
     default_sides(model, &p);
     sd_memory full = SD_MEMORY_INIT;
     status = sd_pipeline_memory(model, &p, &full);
-    return status ? status
-                  : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
+    return status ? status : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
 }
 
 sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work) {
@@ -205,6 +209,9 @@ sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image 
         status = read_sampling(model, p.sampling, &sampling);
     if (status)
         return status;
+    status = sd_check_clip_skip(model, "sd_txt2img_params", p.clip_skip);
+    if (status)
+        return status;
     default_sides(model, &sampling);
     memset(images, 0, (size_t)sampling.batch * sizeof *images);
     return sd_pipeline_txt2img(model, &p, &sampling, images);
@@ -223,6 +230,9 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
+    status = sd_check_clip_skip(model, "sd_img2img_params", p.clip_skip);
+    if (status)
+        return status;
     memset(images, 0, (size_t)sampling.batch * sizeof *images);
     return sd_pipeline_img2img(model, &p, &sampling, images);
 }

@@ -15,7 +15,8 @@ sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int
                capacity, tokens);
     if (!model->tokenizer)
         return sd_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    return sd_tokenizer_encode(model->tokenizer, text, model->source->text.pad, ids, tokens, n_used);
+    return sd_tokenizer_encode(model->tokenizer, text, model->source->text.pad, ids, tokens,
+                               n_used);
 }
 
 const char *sd_token_text(const sd_model *model, int32_t id) {
@@ -23,23 +24,45 @@ const char *sd_token_text(const sd_model *model, int32_t id) {
 }
 
 static sd_status check_count(const sd_context *ctx, const char *function, int n) {
-    SD_REQUIRE(ctx, n >= 1 && n <= MAX_TEXTS, "%s: n_texts is %d; 1 to %d was expected", function, n,
-               MAX_TEXTS);
+    SD_REQUIRE(ctx, n >= 1 && n <= MAX_TEXTS, "%s: n_texts is %d; 1 to %d was expected", function,
+               n, MAX_TEXTS);
     return SD_OK;
+}
+
+sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip) {
+    int layers = model->source->text.layers;
+    SD_REQUIRE(model->ctx, clip_skip >= 0 && clip_skip <= layers,
+               "%s.clip_skip is %d; 0 to %d was expected", what, clip_skip, layers);
+    return SD_OK;
+}
+
+static sd_status encode_texts(sd_model *model, const char *function, const char *const *texts,
+                              int n_texts, const sd_text_params *params, sd_tensor **embeddings) {
+    SD_REQUIRE(model ? model->ctx : NULL, embeddings, "%s: embeddings is NULL", function);
+    *embeddings = NULL;
+    SD_REQUIRE(NULL, model, "%s: model is NULL", function);
+    SD_REQUIRE(model->ctx, texts, "%s: texts is NULL", function);
+    sd_text_params p = SD_TEXT_PARAMS_INIT;
+    sd_status status = check_count(model->ctx, function, n_texts);
+    if (!status)
+        status = sd_read_params(model->ctx, "sd_text_params", &p, sizeof p, params);
+    if (!status)
+        status = sd_check_clip_skip(model, "sd_text_params", p.clip_skip);
+    if (status)
+        return status;
+    for (int i = 0; i < n_texts; i++)
+        SD_REQUIRE(model->ctx, texts[i], "%s: texts[%d] is NULL", function, i);
+    return sd_stage_encode_text(model, texts, n_texts, &p, embeddings);
 }
 
 sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
                          sd_tensor **embeddings) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
-    *embeddings = NULL;
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, texts);
-    sd_status status = check_count(model->ctx, "sd_encode_text", n_texts);
-    if (status)
-        return status;
-    for (int i = 0; i < n_texts; i++)
-        SD_REQUIRE(model->ctx, texts[i], "sd_encode_text: texts[%d] is NULL", i);
-    return sd_stage_encode_text(model, texts, n_texts, embeddings);
+    return encode_texts(model, "sd_encode_text", texts, n_texts, NULL, embeddings);
+}
+
+sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
+                              const sd_text_params *params, sd_tensor **embeddings) {
+    return encode_texts(model, "sd_encode_text_with", texts, n_texts, params, embeddings);
 }
 
 sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,

@@ -98,11 +98,12 @@ static void text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x
     sd_exec_release(e, mark);
 }
 
-void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids) {
+void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
+                           int skip) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
     sd_op_embed(e, x, ids, m->token, m->position);
-    for (int i = 0; i < m->config.layers; i++)
+    for (int i = 0; i < m->config.layers - skip; i++)
         text_layer_forward(e, &m->layers[i], x, &m->config);
     sd_op_layer_norm(e, x, x, m->final_norm, m->config.eps);
     sd_op_copy(e, y, x);

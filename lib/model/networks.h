@@ -48,8 +48,10 @@ sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_
 /* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder. */
 sd_status sd_text_model_new(sd_build *b, sd_text_model **out);
 void sd_text_model_free(sd_text_model *m);
-/* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. */
-void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids);
+/* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. The last `skip` layers are left
+ * out. */
+void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
+                           int skip);
 
 /* UNetModel of the original (openaimodel.py). */
 sd_status sd_unet_new(sd_build *b, sd_unet **out);

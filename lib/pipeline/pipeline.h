@@ -42,7 +42,8 @@ sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn f
 
 /* text.c, vae.c, unet.c: the stages */
 sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out);
-sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n, sd_tensor **out);
+sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
+                               const sd_text_params *params, sd_tensor **out);
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                               sd_tensor **latent);
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);

@@ -97,7 +97,7 @@ static void draw(void *user) {
  * place each time. */
 static void layout(sd_sampler *s) {
     sd_exec *e = s->e;
-    int n = s->halves * s->n, tokens = s->model->source->text.tokens;
+    int n = s->halves * s->n, tokens = s->params.text_tokens;
     sd_run_layout(&s->run, e, s->n, s->h, s->w, s->c);
     s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c);
     s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
@@ -118,8 +118,8 @@ static void upload_rows(sd_sampler *s, sdb_tensor context, int first, const sd_t
 static void encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
     const sd_source *source = s->model->source;
     size_t mark = sd_exec_mark(s->e);
-    sdb_tensor context = sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, source->text.tokens,
-                                              1, source->unet.context_dim);
+    sdb_tensor context = sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n,
+                                              s->params.text_tokens, 1, source->unet.context_dim);
     if (s->halves == 2 && uncond)
         upload_rows(s, context, 0, uncond);
     if (cond)
@@ -257,7 +257,7 @@ void sd_sampling_skip(sd_sampler *s, int draws) {
 
 static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const char *what) {
     const sd_source *source = s->model->source;
-    int64_t dims[] = {s->n, source->text.tokens, source->unet.context_dim};
+    int64_t dims[] = {s->n, s->params.text_tokens, source->unet.context_dim};
     if (t->n_dims == 3 && t->dims[0] == 1)
         dims[0] = 1;
     return sd_expect_shape(t, what, 3, dims);

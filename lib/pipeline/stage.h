@@ -54,9 +54,11 @@ sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *
 sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
 
 /* --- helpers of txt2img.c and img2img.c --- */
-/* Embeddings [1, tokens, width] of both prompts; *uncond stays NULL where guidance is 1. */
+/* Embeddings [1, tokens, width] of both prompts, and their tokens into `sampling`; *uncond stays
+ * NULL where guidance is 1. */
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
-                            float guidance_scale, sd_tensor **cond, sd_tensor **uncond);
+                            const sd_text_params *text, sd_sampler_params *sampling,
+                            sd_tensor **cond, sd_tensor **uncond);
 /* One picture is encoded, and its posterior is sampled with each of the noises [n, c, h, w]. */
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                             sd_tensor **latent);

@@ -1,5 +1,8 @@
+/* Prompts to embeddings: rows of the text encoder's length, encoded and then weighted. */
 #include "pipeline/stage.h"
+#include "text/prompt.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Longer lists are encoded in turns, so that the memory does not depend on their length. */
@@ -10,6 +13,7 @@ typedef struct text_job {
     const int32_t *ids;
     float *out;
     int n;
+    int skip; /* layers */
 } text_job;
 
 static void encode(sd_exec *e, void *arg) {
@@ -23,14 +27,15 @@ static void encode(sd_exec *e, void *arg) {
         sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, n, tokens, 1, config->width);
         if (!e->measuring)
             sd_exec_upload(e, ids, job->ids + (size_t)i * (size_t)tokens);
-        sd_text_model_forward(e, job->model->text, y, ids);
+        sd_text_model_forward(e, job->model->text, y, ids, job->skip);
         if (!e->measuring)
             sd_exec_download(e, job->out + (size_t)i * (size_t)tokens * (size_t)config->width, y);
         sd_exec_release(e, mark);
     }
 }
 
-sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out) {
+static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int skip,
+                             sd_tensor **out) {
     const sd_text_config *config = &model->source->text;
     int64_t dims[] = {n, config->tokens, config->width};
     *out = NULL;
@@ -43,7 +48,7 @@ sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_
     sd_status status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
-    text_job job = {.model = model, .ids = ids, .out = embeddings->data, .n = n};
+    text_job job = {.model = model, .ids = ids, .out = embeddings->data, .n = n, .skip = skip};
     status = sd_execs_run(model, encode, &job);
     if (status)
         sd_tensor_destroy(embeddings);
@@ -52,27 +57,108 @@ sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_
     return status;
 }
 
-sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n, sd_tensor **out) {
+sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out) {
+    return encode_rows(model, ids, n, 0, out);
+}
+
+/* ------------------------------------------------------------------------------------ prompts */
+
+/* The chunks of some texts, then those of the empty prompt, which fill up the shorter ones. */
+typedef struct text_rows {
+    sd_chunks *chunks; /* [n + 1] */
+    int n, longest;
+    int32_t *ids; /* [n, longest, tokens] */
+} text_rows;
+
+static sd_status split_texts(sd_model *model, const char *const *texts, bool weighted,
+                             text_rows *rows) {
     const sd_text_config *config = &model->source->text;
+    rows->chunks = sd_alloc_array(model->ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
+    if (!rows->chunks)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i <= rows->n; i++) {
+        sd_chunks *chunks = &rows->chunks[i];
+        int n_used;
+        sd_status status = sd_prompt_chunks(model->tokenizer, i < rows->n ? texts[i] : "", weighted,
+                                            config->tokens, config->pad, chunks, &n_used);
+        if (status)
+            return status;
+        if (!weighted && n_used > config->tokens)
+            sd_log(model->ctx, SD_LOG_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
+                   config->tokens);
+        rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
+    }
+    return SD_OK;
+}
+
+static sd_status join_rows(sd_model *model, text_rows *rows) {
+    size_t tokens = (size_t)model->source->text.tokens;
+    rows->ids = sd_alloc_array(model->ctx, (size_t)rows->n * (size_t)rows->longest * tokens,
+                               sizeof *rows->ids);
+    if (!rows->ids)
+        return SD_ERROR_MEMORY;
+    int32_t *to = rows->ids;
+    for (int i = 0; i < rows->n; i++)
+        for (int k = 0; k < rows->longest; k++, to += tokens) {
+            const sd_chunks *c = &rows->chunks[i];
+            const int32_t *from =
+                k < c->n ? c->ids + (size_t)k * tokens : rows->chunks[rows->n].ids;
+            memcpy(to, from, tokens * sizeof *to);
+        }
+    return SD_OK;
+}
+
+/* y [tokens, width] times its tokens' weights; then its mean is what it was. */
+static void weigh(float *y, const float *weights, int tokens, int width) {
+    double before = 0, after = 0;
+    for (int i = 0; i < tokens; i++)
+        for (int j = 0; j < width; j++) {
+            float *v = &y[(size_t)i * (size_t)width + (size_t)j];
+            before += (double)*v;
+            *v *= weights[i];
+            after += (double)*v;
+        }
+    float ratio = (float)(before / after);
+    for (size_t i = 0; i < (size_t)tokens * (size_t)width && isfinite(ratio); i++)
+        y[i] *= ratio;
+}
+
+static void weigh_rows(const text_rows *rows, sd_tensor *embeddings) {
+    int tokens = (int)embeddings->dims[1], width = (int)embeddings->dims[2];
+    size_t each = (size_t)tokens * (size_t)width;
+    for (int i = 0; i < rows->n; i++) {
+        const sd_chunks *c = &rows->chunks[i];
+        float *y = embeddings->data + (size_t)i * (size_t)rows->longest * each;
+        for (int k = 0; k < c->n && c->weighted; k++)
+            weigh(y + (size_t)k * each, c->weights + (size_t)k * (size_t)tokens, tokens, width);
+    }
+}
+
+static void free_rows(sd_model *model, text_rows *rows) {
+    for (int i = 0; i <= rows->n && rows->chunks; i++)
+        sd_chunks_free(model->ctx, &rows->chunks[i]);
+    sd_free(model->ctx, rows->chunks);
+    sd_free(model->ctx, rows->ids);
+}
+
+sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
+                               const sd_text_params *params, sd_tensor **out) {
+    text_rows rows = {.n = n};
+    int skip = params->clip_skip > 1 ? params->clip_skip - 1 : 0;
     *out = NULL;
     if (!model->tokenizer)
         return sd_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    int32_t *ids = sd_alloc_array(model->ctx, (size_t)n * (size_t)config->tokens, sizeof *ids);
-    if (!ids)
-        return SD_ERROR_MEMORY;
-    sd_status status = SD_OK;
-    for (int i = 0; i < n && !status; i++) {
-        int n_used;
-        status = sd_tokenizer_encode(model->tokenizer, texts[i], config->pad,
-                                     ids + (size_t)i * (size_t)config->tokens, config->tokens,
-                                     &n_used);
-        if (!status && n_used > config->tokens)
-            sd_log(model->ctx, SD_LOG_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
-                   config->tokens);
-    }
+    sd_status status = split_texts(model, texts, params->weighted_syntax != 0, &rows);
     if (!status)
-        status = sd_stage_encode_tokens(model, ids, n, out);
-    sd_free(model->ctx, ids);
+        status = join_rows(model, &rows);
+    if (!status)
+        status = encode_rows(model, rows.ids, n * rows.longest, skip, out);
+    if (!status) { /* a prompt's chunks lie side by side */
+        weigh_rows(&rows, *out);
+        (*out)->dims[0] = n;
+        (*out)->dims[1] *= rows.longest;
+    }
+    free_rows(model, &rows);
     return status;
 }
 
@@ -92,15 +178,20 @@ static sd_status copy_row(const sd_tensor *embeddings, int i, sd_tensor **out) {
 }
 
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
-                            float guidance_scale, sd_tensor **cond, sd_tensor **uncond) {
+                            const sd_text_params *text, sd_sampler_params *sampling,
+                            sd_tensor **cond, sd_tensor **uncond) {
     const char *texts[] = {prompt ? prompt : "", negative ? negative : ""};
-    *cond = *uncond = NULL;
-    if (guidance_scale == 1.0f)
-        return sd_stage_encode_text(model, texts, 1, cond);
+    int n = sampling->guidance_scale == 1.0f ? 1 : 2;
     sd_tensor *both;
-    sd_status status = sd_stage_encode_text(model, texts, 2, &both);
+    *cond = *uncond = NULL;
+    sd_status status = sd_stage_encode_text(model, texts, n, text, &both);
     if (status)
         return status;
+    sampling->text_tokens = (int)both->dims[1];
+    if (n == 1) {
+        *cond = both;
+        return SD_OK;
+    }
     status = copy_row(both, 0, cond);
     if (!status)
         status = copy_row(both, 1, uncond);

@@ -6,12 +6,14 @@ sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
     sd_tensor *cond = NULL, *uncond = NULL, *latent = NULL;
     sd_sampler *sampler = NULL;
     unsigned epoch = sd_cancel_epoch(model->ctx);
-    sd_status status = sd_encode_prompts(model, params->prompt, params->negative_prompt,
-                                         sampling->guidance_scale, &cond, &uncond);
+    sd_sampler_params p = *sampling;
+    sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip};
+    sd_status status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &p,
+                                         &cond, &uncond);
     if (!status)
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)
-        status = sd_sampling_new(model, sampling, &sampler);
+        status = sd_sampling_new(model, &p, &sampler);
     if (!status)
         status = sd_sampling_run(sampler, cond, uncond, NULL, NULL, &latent);
     sd_sampling_free(sampler);

@@ -125,6 +125,7 @@ class SamplerParams(SizedStructure):
         ("one_stream", c_int),
         ("progress", PROGRESS_FN),
         ("progress_user", c_void_p),
+        ("text_tokens", c_int),
     ]
     _defaults_ = {
         "steps": 50,
@@ -142,6 +143,8 @@ class Txt2imgParams(SizedStructure):
         ("prompt", c_char_p),
         ("negative_prompt", c_char_p),
         ("sampling", POINTER(SamplerParams)),
+        ("weighted_prompts", c_int),
+        ("clip_skip", c_int),
     ]
 
 
@@ -152,6 +155,16 @@ class Img2imgParams(SizedStructure):
         ("negative_prompt", c_char_p),
         ("init", c_image),
         ("sampling", POINTER(SamplerParams)),
+        ("weighted_prompts", c_int),
+        ("clip_skip", c_int),
+    ]
+
+
+class TextParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("weighted_syntax", c_int),
+        ("clip_skip", c_int),
     ]
 
 
@@ -210,6 +223,10 @@ FUNCTIONS = {
     "sd_tokenize": (c_int, [c_model, c_char_p, POINTER(c_int32), c_int, POINTER(c_int)]),
     "sd_token_text": (c_char_p, [c_model, c_int32]),
     "sd_encode_text": (c_int, [c_model, POINTER(c_char_p), c_int, POINTER(c_tensor)]),
+    "sd_encode_text_with": (
+        c_int,
+        [c_model, POINTER(c_char_p), c_int, POINTER(TextParams), POINTER(c_tensor)],
+    ),
     "sd_encode_tokens": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
     "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),

@@ -184,16 +184,28 @@ class Model(Handle):
         text = lib.sd_token_text(self._address, _ffi.c_integer("token", token))
         return None if text is None else text.decode()
 
-    def encode_text(self, texts: Union[str, Sequence[str]]) -> np.ndarray:
+    def encode_text(
+        self, texts: Union[str, Sequence[str]], *, weighted: bool = False, clip_skip: int = 0
+    ) -> np.ndarray:
         """Prompts to embeddings: float32 [n, text_tokens, text_width], the last hidden state after
-        the final LayerNorm."""
+        the final LayerNorm.
+
+        weighted: the prompt syntax of the popular web UIs, (word:1.2), [word], BREAK; a long prompt
+            has k times text_tokens rows, for which a sampler needs text_tokens=k * 77.
+        clip_skip: n > 1 ends n - 1 layers before the last.
+        """
         model = self._address
         texts = [texts] if isinstance(texts, str) else list(texts)
         data = [_ffi.text_bytes("a text", text) for text in texts]
         pointer = ctypes.c_void_p()
         array = (ctypes.c_char_p * len(data))(*data)
+        params = _ffi.TextParams(
+            weighted_syntax=bool(weighted), clip_skip=_ffi.c_integer("clip_skip", clip_skip)
+        )
         check(
-            lib.sd_encode_text(model, array, len(data), ctypes.byref(pointer)),
+            lib.sd_encode_text_with(
+                model, array, len(data), ctypes.byref(params), ctypes.byref(pointer)
+            ),
             self._context_address,
         )
         return take_tensor(pointer)
@@ -282,6 +294,7 @@ class Model(Handle):
         rng: Optional[str] = None,
         seeds: Optional[Sequence[int]] = None,
         one_stream: bool = False,
+        text_tokens: Optional[int] = None,
         progress: Optional[ProgressFn] = None,
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
@@ -293,6 +306,7 @@ class Model(Handle):
         method: one of sampling_methods() ("ddim"). spacing: "uniform" or "quad".
         temperature: factor of DDIM's noise (1). rng: torch's "cpu" or "cuda" generator.
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
+        text_tokens: of the embeddings, where prompts are long (the model's).
         progress: called with a Progress after each step; returning True, or raising, ends the run.
         """
         options = dict(locals())
@@ -304,11 +318,17 @@ class Model(Handle):
         prompt: str,
         negative_prompt: str = "",
         *,
+        weighted_prompts: bool = False,
+        clip_skip: int = 0,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
-        """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's."""
-        params = _ffi.Txt2imgParams()
+        """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's,
+        weighted_prompts and clip_skip are Model.encode_text's."""
+        params = _ffi.Txt2imgParams(
+            weighted_prompts=bool(weighted_prompts),
+            clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+        )
         return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
 
     def img2img(
@@ -317,6 +337,8 @@ class Model(Handle):
         init: "np.ndarray | str | os.PathLike",
         negative_prompt: str = "",
         *,
+        weighted_prompts: bool = False,
+        clip_skip: int = 0,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
@@ -329,7 +351,11 @@ class Model(Handle):
         if isinstance(init, (str, os.PathLike)):
             init = load_image(init)
         with as_image(self._context_address, "init", init) as image:
-            params = _ffi.Img2imgParams(init=image)
+            params = _ffi.Img2imgParams(
+                init=image,
+                weighted_prompts=bool(weighted_prompts),
+                clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+            )
             return self._pictures(
                 lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
             )

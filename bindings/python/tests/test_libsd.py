@@ -58,6 +58,7 @@ class HeaderTest(unittest.TestCase):
         "sd_sampler_params": _ffi.SamplerParams,
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
+        "sd_text_params": _ffi.TextParams,
         "sd_memory": _ffi.Memory,
         "sd_work": _ffi.Work,
     }
@@ -261,6 +262,10 @@ class StagesTest(unittest.TestCase):
         self.assertGreater(np.abs(both[0] - both[1]).max(), 1e-3)
         ids = model.tokenize("a red boat").ids
         np.testing.assert_array_equal(model.encode_tokens(ids), model.encode_text("a red boat"))
+        long = model.encode_text(["a (red:1.3) BREAK boat", "a"], weighted=True)
+        self.assertEqual(long.shape, (2, 154, model.info.text_width))
+        skipped = model.encode_text("a red boat", clip_skip=2)
+        self.assertFalse(np.allclose(skipped, model.encode_text("a red boat"), atol=1e-3))
         np.testing.assert_allclose(model.encode_tokens(np.stack([ids, ids]))[1], both[0], atol=1e-5)
 
     def test_vae(self):
@@ -528,6 +533,11 @@ class PictureTest(unittest.TestCase):
         images = model.txt2img("a red boat", "rain", **RUN, batch=2)
         self.assertEqual((images.dtype, images.shape), (np.uint8, (2, SIDE, SIDE, 3)))
         np.testing.assert_array_equal(images, model.txt2img("a red boat", "rain", **RUN, batch=2))
+        weighted = model.txt2img("a (red:2) BREAK boat", weighted_prompts=True, clip_skip=2, **RUN)
+        cond, uncond = model.encode_text(["a (red:2) BREAK boat", ""], weighted=True, clip_skip=2)
+        sampler = model.sampler(text_tokens=154, **RUN)
+        again = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))
+        np.testing.assert_array_equal(weighted, again)
         cond, uncond = model.encode_text("a red boat"), model.encode_text("rain")
         with model.sampler(**RUN, batch=2) as sampler:
             staged = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))

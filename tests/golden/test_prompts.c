@@ -1,0 +1,208 @@
+/* The weighted prompt syntax, long prompts and clip_skip (tests/tools/make_prompt_golden.py). */
+#include "golden.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT 1e-5
+#define LATENT_LIMIT 1e-4
+#define COLUMNS 16 /* every 16th column is in the fixtures */
+#define STEPS 5
+
+#define CASTLE "oil painting of a (castle:1.2) by the lake at sunset"
+#define N_TEXTS 4
+static const char *const prompts[N_TEXTS] = {
+    "a (photograph:1.3) of [an astronaut] riding a ((horse)), [blurry:0.5]",
+    CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE,
+    "a castle BREAK by the (lake:0.5) at sunset, \\(detailed\\) BREAK",
+    "",
+};
+
+static sd_tensor *encode(golden *g, const char *const *texts, int n, int weighted, int clip_skip) {
+    sd_text_params params = SD_TEXT_PARAMS_INIT;
+    sd_tensor *out;
+    params.weighted_syntax = weighted;
+    params.clip_skip = clip_skip;
+    must(g, sd_encode_text_with(g->model, texts, n, &params, &out));
+    return out;
+}
+
+/* Compares the columns that the fixture has. */
+static void check_columns(const golden *g, const char *setup, const char *fixture, sd_tensor *got) {
+    int64_t dims[3], width = sd_tensor_dims(got)[2], rows = sd_tensor_n_elements(got) / width;
+    memcpy(dims, sd_tensor_dims(got), sizeof dims);
+    dims[2] = width / COLUMNS;
+    sd_tensor *some;
+    must(g, sd_tensor_new(g->ctx, 3, dims, NULL, &some));
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < dims[2]; j++)
+            sd_tensor_data(some)[i * dims[2] + j] = sd_tensor_data(got)[i * width + j * COLUMNS];
+    golden_check(setup, fixture, some, LIMIT);
+}
+
+START_TEST(text) {
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    if (!golden_open(setup, &g))
+        return;
+    sd_tensor *all = encode(&g, prompts, N_TEXTS, 1, 0);
+    check_columns(&g, setup->name, "prompt-text", all);
+    sd_tensor *skipped = encode(&g, prompts, 1, 1, 2);
+    check_columns(&g, setup->name, "prompt-skip", skipped);
+    /* A prompt alone is what it is in company, but for the empty chunks that fill it up. */
+    sd_tensor *alone = encode(&g, prompts, 1, 1, 1);
+    size_t n = (size_t)sd_tensor_n_elements(alone);
+    ck_assert_int_eq(sd_tensor_dims(alone)[1], 77);
+    ck_assert_int_eq(sd_tensor_dims(all)[1], 154);
+    ck_assert(check_error("alone", sd_tensor_data(alone), sd_tensor_data(all), n, 1e-6));
+    sd_tensor_free(all);
+    sd_tensor_free(skipped);
+    sd_tensor_free(alone);
+    golden_close(&g);
+}
+END_TEST
+
+/* Off by default: brackets are text, and sd_encode_text_with is sd_encode_text. */
+START_TEST(plain) {
+    golden g;
+    sd_tensor *want;
+    if (!golden_open(&golden_setups[_i], &g))
+        return;
+    must(&g, sd_encode_text(g.model, prompts, N_TEXTS, &want));
+    sd_tensor *got = encode(&g, prompts, N_TEXTS, 0, 0);
+    size_t n = (size_t)sd_tensor_n_elements(want) * sizeof(float);
+    ck_assert_int_eq(sd_tensor_dims(want)[1], 77);
+    ck_assert_mem_eq(sd_tensor_data(got), sd_tensor_data(want), n);
+    sd_tensor_free(got);
+    got = encode(&g, prompts, N_TEXTS, 1, 0);
+    ck_assert_mem_ne(sd_tensor_data(got), sd_tensor_data(want), n / N_TEXTS);
+    sd_tensor_free(got);
+    sd_tensor_free(want);
+    golden_close(&g);
+}
+END_TEST
+
+static sd_sampler_params short_run(void) {
+    sd_sampler_params p = golden_params(1);
+    p.steps = STEPS;
+    return p;
+}
+
+START_TEST(sampling) {
+    const golden_setup *setup = &golden_setups[_i];
+    const char *const texts[] = {prompts[1], prompts[3]};
+    golden g;
+    sd_sampler *sampler;
+    sd_tensor *cond, *uncond, *latent, *pixels;
+    sd_image *staged, *image;
+    if (!golden_open(setup, &g))
+        return;
+    sd_tensor *both = encode(&g, texts, 2, 1, 0);
+    int64_t dims[] = {1, 154, sd_tensor_dims(both)[2]};
+    const float *data = sd_tensor_data(both);
+    must(&g, sd_tensor_new(g.ctx, 3, dims, data, &cond));
+    must(&g, sd_tensor_new(g.ctx, 3, dims, data + dims[1] * dims[2], &uncond));
+    sd_sampler_params p = short_run();
+    p.text_tokens = 154;
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(&g, sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+    sd_sampler_free(sampler);
+    must(&g, sd_vae_decode(g.model, latent, &pixels));
+    must(&g, sd_image_from_tensor(pixels, 0, &staged));
+    golden_check(setup->name, "prompt-ddim", latent, LATENT_LIMIT);
+
+    /* The same in one call, whose sampler finds out by itself. */
+    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    t.prompt = texts[0];
+    t.negative_prompt = texts[1];
+    t.weighted_prompts = 1;
+    p.text_tokens = 0;
+    t.sampling = &p;
+    must(&g, sd_txt2img(g.model, &t, &image));
+    ck_assert_mem_eq(sd_image_pixels(image), sd_image_pixels(staged), 128 * 128 * 3);
+    sd_image_free(image);
+    sd_image_free(staged);
+    sd_tensor_free(pixels);
+    sd_tensor_free(both);
+    sd_tensor_free(cond);
+    sd_tensor_free(uncond);
+    golden_close(&g);
+}
+END_TEST
+
+/* img2img reads both fields too: a weighted prompt, and another picture with clip_skip. */
+START_TEST(img2img) {
+    golden g;
+    sd_image *init, *images[3];
+    if (!golden_open(&golden_setups[_i], &g))
+        return;
+    must(&g, sd_image_new(g.ctx, 64, 64, 3, NULL, &init));
+    sd_sampler_params p = short_run();
+    p.width = p.height = 0;
+    sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
+    t.prompt = prompts[1];
+    t.init = init;
+    t.sampling = &p;
+    for (int i = 0; i < 3; i++) {
+        t.weighted_prompts = i > 0;
+        t.clip_skip = i > 1 ? 2 : 0;
+        must(&g, sd_img2img(g.model, &t, &images[i]));
+    }
+    ck_assert_mem_ne(sd_image_pixels(images[0]), sd_image_pixels(images[1]), 64 * 64 * 3);
+    ck_assert_mem_ne(sd_image_pixels(images[1]), sd_image_pixels(images[2]), 64 * 64 * 3);
+    for (int i = 0; i < 3; i++)
+        sd_image_free(images[i]);
+    sd_image_free(init);
+    golden_close(&g);
+}
+END_TEST
+
+static void refused(const golden *g, sd_status status, const char *word) {
+    const char *sentence = sd_last_error(g->ctx);
+    printf("%s\n", sentence);
+    ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
+    ck_assert_msg(strstr(sentence, word) != NULL, "\"%s\" does not say %s", sentence, word);
+}
+
+START_TEST(arguments) {
+    golden g;
+    sd_tensor *out, *embeddings;
+    sd_sampler *sampler;
+    sd_image *image;
+    if (!golden_open(&golden_setups[_i], &g))
+        return;
+    sd_text_params params = SD_TEXT_PARAMS_INIT;
+    params.clip_skip = 4; /* of 3 layers */
+    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    ck_assert_ptr_null(out);
+    params.clip_skip = -1;
+    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    params.clip_skip = 3;
+    must(&g, sd_encode_text_with(g.model, prompts, 1, &params, &embeddings));
+    params.struct_size = 3;
+    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "struct_size");
+    refused(&g, sd_encode_text_with(g.model, NULL, 1, NULL, &out), "texts");
+    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    t.clip_skip = 4;
+    refused(&g, sd_txt2img(g.model, &t, &image), "clip_skip");
+    sd_sampler_params p = short_run();
+    p.text_tokens = -1;
+    refused(&g, sd_sampler_new(g.model, &p, &sampler), "text_tokens");
+    p.text_tokens = 154;
+    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    refused(&g, sd_sample(sampler, embeddings, embeddings, NULL, NULL, &out), "154");
+    sd_sampler_free(sampler);
+    sd_tensor_free(embeddings);
+    golden_close(&g);
+}
+END_TEST
+
+int main(void) {
+    const golden_test tests[] = {{text, 0, n_golden_setups},
+                                 {plain, 1, 2},
+                                 {sampling, 1, n_golden_setups},
+                                 {img2img, 1, 2},
+                                 {arguments, 1, 2}};
+    return golden_main("golden prompts", tests, sizeof(tests) / sizeof(tests[0]));
+}
