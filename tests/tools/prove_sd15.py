@@ -10,10 +10,14 @@ tests/tools/prove_sd15.sh runs all of it; by hand:
   sd-prove DIR/sd15.safetensors DIR     what libsd says; reads ref inputs, writes DIR/sd-*.npy
   prove_sd15.py compare DIR             relative 2-norm errors and PSNR; fails beyond the limits
 
+What sd-txt2img and sd-img2img wrote to DIR/program-txt2img and DIR/program-img2img, from seed 42
+and the prompt "a photograph of an astronaut riding a horse", is compared too where it is there.
+
 `reference` skips what is there already, so a run that was ended goes on where it was.
 Needs torch, transformers, diffusers, numpy and pillow.
 """
 
+import glob
 import math
 import os
 import sys
@@ -26,6 +30,7 @@ SCALE = 7.5
 STRENGTH = 0.75
 LATENT_SCALE = 0.18215
 SIZE = 512
+SEED = 42
 # "a photograph of an astronaut riding a horse", and the empty prompt, as CLIP's tokenizer has it.
 PROMPT = [49406, 320, 8853, 539, 550, 18376, 6765, 320, 4558]
 END = 49407
@@ -149,13 +154,15 @@ class Reference:
         torch = self.torch
         moments = self.tensor(self.store.get("moments", self.encode))
         mean, logvar = moments.chunk(2, dim=1)
-        noise = self.tensor(self.store.get("encode-noise", lambda: self.noise(7, mean.shape)))
+        noise = self.tensor(self.store.get("encode-noise", lambda: self.noise(SEED, mean.shape)))
         z = LATENT_SCALE * (mean + torch.exp(0.5 * logvar.clamp(-30, 20)) * noise)
         self.store.get("init-latent", lambda: z.numpy())
         scheduler = self.schedule()
         t_enc = int(STRENGTH * STEPS)
         a = scheduler.alphas_cumprod[scheduler.timesteps.flip(0)[t_enc]]
-        start = self.tensor(self.store.get("img2img-noise", lambda: self.noise(8, mean.shape)))
+        # The second draw of the same generator.
+        start = self.tensor(self.store.get(
+            "img2img-noise", lambda: self.noise(SEED, (2, *mean.shape[1:]))[1:]))
         return (a.sqrt() * z + (1 - a).sqrt() * start).numpy()
 
     def run(self):
@@ -168,7 +175,7 @@ class Reference:
             get("decode", lambda: self.decode(z))
             pair = get("unet-in", lambda: self.noise(5, (2, 4, n, n)))
             get("unet", lambda: self.unet()(self.tensor(pair), 981, self.tensor(text)).sample)
-            noise = get("noise", lambda: self.noise(42, (1, 4, n, n)))
+            noise = get("noise", lambda: self.noise(SEED, (1, 4, n, n)))
             first = get("txt2img-latent", lambda: self.denoise("txt2img", self.tensor(noise), 0))
             second = get("img2img-latent", lambda: self.denoise(
                 "img2img", self.tensor(x), STEPS - int(STRENGTH * STEPS)))
@@ -187,6 +194,15 @@ def load(folder, side, name):
     return array.astype(np.float64)
 
 
+def compare_images(what, want, got):
+    mse = np.mean((want - got) ** 2)
+    psnr = math.inf if mse == 0 else 10 * math.log10(255 ** 2 / mse)
+    differ = int(np.count_nonzero(want != got))
+    print(f"{what:45s} PSNR {psnr:.2f} dB (limit {PSNR_LIMIT:.0f}), "
+          f"{differ} of {want.size} bytes differ")
+    return psnr >= PSNR_LIMIT
+
+
 def compare(folder):
     good = True
     for name, (limit, what) in LIMITS.items():
@@ -200,14 +216,15 @@ def compare(folder):
         want, got = load(folder, "ref", "pixels"), load(folder, "sd", "pixels")
         print(f"{'picture read and resized, against PIL':45s} "
               f"largest difference {np.abs(got - want).max() * 127.5:.2f} of 255")
-    for name in ("txt2img-image", "img2img-image"):
-        want, got = load(folder, "ref", name), load(folder, "sd", name)
-        mse = np.mean((want - got) ** 2)
-        psnr = math.inf if mse == 0 else 10 * math.log10(255 ** 2 / mse)
-        differ = int(np.count_nonzero(want != got))
-        good &= psnr >= PSNR_LIMIT
-        print(f"{name:45s} PSNR {psnr:.2f} dB (limit {PSNR_LIMIT:.0f}), "
-              f"{differ} of {want.size} bytes differ")
+    for name in ("txt2img", "img2img"):
+        want, got = load(folder, "ref", name + "-image"), load(folder, "sd", name + "-image")
+        good &= compare_images(name + ", stage by stage", want, got)
+        pictures = sorted(glob.glob(os.path.join(folder, "program-" + name, "samples", "*.png")))
+        for path in pictures[-1:]:
+            from PIL import Image
+
+            got = np.asarray(Image.open(path)).astype(np.float64)
+            good &= compare_images("sd-" + name + ", the program's file", want, got)
     print("all within the limits" if good else "BEYOND THE LIMITS")
     return 0 if good else 1
 
