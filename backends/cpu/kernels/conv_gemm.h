@@ -4,8 +4,8 @@
  * pointer reaches them all and the transforms store whole vectors of channels. The block's sum is
  * formed apart and then added, which keeps the error of long sums small.
  *
- * A comes from the last-level cache, rows one after another: each step asks for one line of the
- * next tile's (kc lines are about the 14 rows of CPU_KC floats of the widest tile).
+ * A comes from the last-level cache, rows one after another: step k asks for a part of the next
+ * tile's rows, so that all of them are near when their turn comes.
  */
 #define CPU_LINE 16 /* floats */
 
@@ -21,7 +21,7 @@ SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const fl
         sum[r][0] = sum[r][1] = (vf){0};
     }
     for (int k = 0; k < kc; k++) {
-        __builtin_prefetch(a + rows * lda + k * CPU_LINE);
+        __builtin_prefetch(a + rows * lda + k * rows);
         vf b0 = v_load(b + (size_t)k * SD_NR), b1 = v_load(b + (size_t)k * SD_NR + SD_VL);
         SD_UNROLL(16)
         for (int r = 0; r < rows; r++) {
