@@ -249,21 +249,27 @@ typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
 
 typedef enum sd_timestep_spacing {
     SD_SPACING_UNIFORM = 0, /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
-    SD_SPACING_QUAD = 1     /* make_ddim_timesteps "quad" */
+    SD_SPACING_QUAD = 1,    /* make_ddim_timesteps "quad" */
+    SD_SPACING_LINSPACE = 2, /* evenly from the first train timestep to the last, both included */
+    SD_SPACING_TRAILING = 3, /* evenly downward from the last train timestep */
+    SD_SPACING_KARRAS = 4    /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
+                                for the methods on sigmas: euler to unipc in sd_sampler_method's
+                                order */
 } sd_timestep_spacing;
 
 typedef struct sd_sampler_params {
     size_t struct_size;
     const char *method;          /* "ddim" (default, NULL); sd_sampler_method lists them */
     int steps;                   /* 1 .. train_timesteps; default 50 */
-    float eta;                   /* DDIM's eta >= 0 (eq. 16); 0 is deterministic */
+    float eta;                   /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
+                                    only, the other methods do not look at it */
     float guidance_scale;        /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
     int width;                   /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
     int batch;                   /* pictures at once, >= 1 */
     float strength;              /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
     sd_timestep_spacing spacing;
-    float temperature;           /* factor of DDIM's noise; default 1 */
+    float temperature;           /* factor of the noise that steps add; default 1 */
     sd_rng rng;
     uint64_t seed;               /* picture i draws from seed + i, unless `seeds` is set */
     const uint64_t *seeds;       /* `batch` seeds, or NULL. Copied */
@@ -272,10 +278,13 @@ typedef struct sd_sampler_params {
     sd_progress_fn progress;
     void *progress_user;
     int text_tokens;             /* of the embeddings; 0: the model's. Long prompts have more */
+    float guidance_rescale;      /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
+    int clip_denoised;           /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT {sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, \
-                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0}
+                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, \
+                                0.0f, 0}
 
 typedef struct sd_txt2img_params {
     size_t struct_size;
@@ -421,7 +430,16 @@ SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
 
 /* ------------------------------------------------------------------------- 8. sampling */
 
-/* Name of the i-th sampling method ("ddim"), or NULL after the last. */
+/*
+ * Name of the i-th sampling method, or NULL after the last:
+ *   ddim, plms, ddpm  the original's; ddpm with as many steps as train timesteps is its full loop
+ *   ddim_inverse      from a latent (`init`) to the noise that DDIM makes it from
+ *   euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, unipc
+ *                     those of k-diffusion, DPM-Solver++ and UniPC, as diffusers' schedulers
+ *   lcm               for latent consistency models; a few steps
+ * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
+ * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
+ */
 SD_API const char *sd_sampler_method(int i);
 
 /*
@@ -460,6 +478,15 @@ SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
 
 /* Replaces x_t between two steps, e.g. to mask it. */
 SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
+
+/*
+ * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
+ * [batch or 1, c, h, w] noised to its time, where it is 0 from x_t, and between in proportion
+ * (the mask of DDIMSampler; any method but ddim_inverse). The noise is drawn from the seeds. Both
+ * are copied and stay until replaced; both NULL: no mask. The last step's result is left as it is.
+ */
+SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
+                                     const sd_tensor *x0);
 
 /* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
 SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);

@@ -51,9 +51,12 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
                "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
                (double)p->temperature);
-    SD_REQUIRE(ctx, p->spacing == SD_SPACING_UNIFORM || p->spacing == SD_SPACING_QUAD,
+    SD_REQUIRE(ctx, p->spacing >= SD_SPACING_UNIFORM && p->spacing <= SD_SPACING_KARRAS,
                "sd_sampler_params.spacing is %d; a value of sd_timestep_spacing was expected",
                (int)p->spacing);
+    SD_REQUIRE(ctx, p->guidance_rescale >= 0 && p->guidance_rescale <= 1,
+               "sd_sampler_params.guidance_rescale is %g; 0 to 1 was expected",
+               (double)p->guidance_rescale);
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
     SD_REQUIRE(ctx, p->text_tokens >= 1 && p->text_tokens <= MAX_TOKENS,
@@ -160,6 +163,13 @@ sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent) {
     SD_REQUIRE_PTR(NULL, sampler);
     SD_REQUIRE_PTR(context_of(sampler), latent);
     return sd_sampling_set_latent(sampler, latent);
+}
+
+sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask, const sd_tensor *x0) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE(context_of(sampler), !mask == !x0, "%s is NULL and %s is not; both or neither",
+               mask ? "x0" : "mask", mask ? "mask" : "x0");
+    return sd_sampling_set_mask(sampler, mask, x0);
 }
 
 sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {

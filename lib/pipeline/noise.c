@@ -41,6 +41,25 @@ void sd_q_sample(double a, const float *x0, const float *noise, float *out, int6
         out[i] = signal * x0[i] + sigma * noise[i];
 }
 
+static double variance(const float *x, size_t n) {
+    double mean = 0.0, sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        mean += (double)x[i];
+    mean /= (double)n;
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)x[i] - mean) * ((double)x[i] - mean);
+    return sum / (double)n;
+}
+
+void sd_rescale(float *e, const float *cond, size_t n, double phi) {
+    double own = variance(e, n);
+    if (!(own > 0.0))
+        return;
+    float factor = (float)(phi * sqrt(variance(cond, n) / own) + 1.0 - phi);
+    for (size_t i = 0; i < n; i++)
+        e[i] *= factor;
+}
+
 sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                              int timestep, sd_tensor **out) {
     sd_status status = sd_expect_shape(noise, "noise", x0->n_dims, x0->dims);

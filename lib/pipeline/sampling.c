@@ -9,8 +9,8 @@
 struct sd_sampler {
     sd_model *model; /* retained */
     sd_sampler_params params;
-    int n, h, w, c;  /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
-    int halves;      /* 2 with guidance: unconditional, then conditional */
+    int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
+    int halves;     /* 2 with guidance: unconditional, then conditional */
     sd_noise noise;
     int skip_draws;
     float *nchw, *nhwc; /* one batch of latents each, on the host */
@@ -24,10 +24,12 @@ struct sd_sampler {
     sdb_tensor kv;       /* keys and values of the prompts */
     sdb_graph *graph;    /* the recorded network with its guidance, or NULL */
 
-    int next;    /* index of the next step, -1 when none is left */
-    int total, done;
+    float *mask, *masked; /* [n, h, w] and [n, c, h, w] on the host, or NULL: no mask */
+
+    int next;  /* index of the next step */
+    int total; /* steps of the run; run.done of them were made */
     bool has_latent, has_x0;
-    bool busy;   /* within sd_sampling_run or _step: a callback may be calling */
+    bool busy; /* within sd_sampling_run or _step: a callback may be calling */
 };
 
 /* ------------------------------------------------------------------------------ the network */
@@ -62,12 +64,21 @@ static void record_network(sd_sampler *s) {
     s->graph = graph;
 }
 
-static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
-    sd_sampler *s = user;
+/* Lin et al. 2024, eq. 15 and 16: the spread of the conditional half given back, by phi. */
+static void rescale_guidance(sd_sampler *s) {
+    size_t each = (size_t)s->c * (size_t)s->h * (size_t)s->w;
+    sd_exec_download(s->e, s->nchw, sd_view_batch(s->out, s->n, s->n)); /* in no order here */
+    sd_exec_download(s->e, s->nhwc, s->run.eps);
+    if (s->e->status)
+        return;
+    for (int i = 0; i < s->n; i++)
+        sd_rescale(s->nhwc + (size_t)i * each, s->nchw + (size_t)i * each, each,
+                   (double)s->params.guidance_rescale);
+    sd_exec_upload(s->e, s->run.eps, s->nhwc);
+}
+
+static void evaluate(sd_sampler *s) {
     sd_exec *e = s->e;
-    for (int i = 0; i < s->halves; i++)
-        sd_op_copy(e, sd_view_batch(s->x_in, i * s->n, s->n), x);
-    sd_op_copy(e, s->t, time);
     if (e->measuring || !e->api->record_begin) {
         guided_network(s);
         return;
@@ -76,6 +87,17 @@ static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
         record_network(s);
     if (!e->status)
         sd_exec_fail(e, e->api->graph_replay(e->queue, s->graph));
+}
+
+static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
+    sd_sampler *s = user;
+    sd_exec *e = s->e;
+    for (int i = 0; i < s->halves; i++)
+        sd_op_copy(e, sd_view_batch(s->x_in, i * s->n, s->n), x);
+    sd_op_copy(e, s->t, time);
+    evaluate(s);
+    if (s->halves == 2 && s->params.guidance_rescale > 0.0f && !e->measuring)
+        rescale_guidance(s);
 }
 
 static void upload_latent(sd_sampler *s, sdb_tensor dst, const float *nchw) {
@@ -89,6 +111,35 @@ static void draw(void *user) {
         return;
     sd_noise_draw(&s->noise, s->nchw, (int64_t)s->c * s->h * s->w);
     upload_latent(s, s->run.noise, s->nchw);
+}
+
+static void clip(void *user, sdb_tensor x) {
+    sd_sampler *s = user;
+    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w;
+    if (s->e->measuring)
+        return;
+    sd_exec_download(s->e, s->nhwc, x);
+    for (size_t i = 0; i < size && !s->e->status; i++)
+        s->nhwc[i] = fminf(fmaxf(s->nhwc[i], -1.0f), 1.0f);
+    sd_exec_upload(s->e, x, s->nhwc);
+}
+
+/* What the mask holds is the known x_0 at step i's time, noised anew: DDIMSampler's mask. */
+static void apply_mask(sd_sampler *s, int i) {
+    int64_t area = (int64_t)s->h * s->w, each = s->c * area;
+    sd_noise_draw(&s->noise, s->nchw, each);
+    sd_q_sample(sd_run_alpha(&s->run, i), s->masked, s->nchw, s->nchw, s->n * each);
+    sd_exec_download(s->e, s->nhwc, s->run.x);
+    if (s->e->status)
+        return;
+    for (int64_t j = 0; j < s->n * each; j++) {
+        int64_t pixel = j / s->c;
+        float mask = s->mask[pixel];
+        float known = s->nchw[pixel / area * each + j % s->c * area + pixel % area];
+        s->nhwc[j] = known * mask + (1.0f - mask) * s->nhwc[j];
+    }
+    sd_exec_upload(s->e, s->run.x, s->nhwc);
+    s->run.touched = true;
 }
 
 /* ---------------------------------------------------------------------------------- memory */
@@ -132,8 +183,10 @@ static void measure(sd_sampler *s) {
     sd_exec_measure(s->e);
     layout(s);
     encode_prompts(s, NULL, NULL);
-    s->e->flops = 0; /* of a step alone */
-    s->run.method->step(&s->run, 0);
+    s->e->flops = 0; /* of a step alone, one from the middle of a run */
+    s->run.done = 1;
+    s->run.method->step(&s->run, s->run.times.count > 1 ? 1 : 0);
+    s->run.done = 0;
 }
 
 /* A call begins; inside a run's callback it is part of the run. */
@@ -166,16 +219,16 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->w = params->width / scale;
     s->c = model->source->vae.latent_channels;
     s->halves = params->guidance_scale == 1.0f ? 1 : 2;
-    s->next = -1;
     sd_status status = check_model(model);
     if (!status)
-        status = sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction,
-                             params);
+        status =
+            sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
     if (status)
         return status;
     s->run.user = s;
     s->run.denoise = denoise;
     s->run.draw = draw;
+    s->run.clip = clip;
     status = sd_noise_init(&s->noise, ctx, params);
     if (status)
         return status;
@@ -217,6 +270,8 @@ void sd_sampling_free(sd_sampler *s) {
     sd_noise_free(&s->noise, model->ctx);
     sd_free(model->ctx, s->nchw);
     sd_free(model->ctx, s->nhwc);
+    sd_free(model->ctx, s->mask);
+    sd_free(model->ctx, s->masked);
     sd_free(model->ctx, s);
     sd_model_release(model);
 }
@@ -280,6 +335,13 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
                          (double)s->params.guidance_scale);
     if (!status && s->halves == 2)
         status = check_embeddings(s, uncond, "uncond");
+    if (!status && s->run.method->inverse && !init_latent)
+        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                         "init is NULL; the sampling method \"%s\" begins at a latent",
+                         s->run.method->name);
+    if (!status && s->run.method->inverse && s->mask)
+        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                         "the sampling method \"%s\" takes no mask", s->run.method->name);
     if (!status && init_latent)
         status = check_latent(s, init_latent, "init", true);
     if (!status && noise)
@@ -288,34 +350,47 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
 }
 
 /*
- * How many of the steps are run, and alphas_cumprod at which the init latent is noised. The
- * original's stochastic_encode takes the DDIM alpha of index t_enc while the first step is that of
+ * Sets total and next, and returns alphas_cumprod at which the init latent is noised: 0 where
+ * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step. The
+ * original's stochastic_encode takes the DDIM alpha of index t_enc while its first step is that of
  * t_enc - 1; at strength 1 it would index past the end, and nothing is left of the init latent
  * here ("full destruction of information", as its --strength says).
  */
-static int start_of(const sd_sampler *s, bool from_init, double *alpha) {
-    int steps = s->run.n_steps;
-    *alpha = 0.0;
+static double start_of(sd_sampler *s, bool from_init) {
+    const sd_method *method = s->run.method;
+    int count = s->run.times.count;
+    s->total = count;
+    s->next = count - 1;
     if (!from_init)
-        return steps;
+        return 0.0;
     /* 0.7f is 0.699999988, but int(0.7 * 50) must be 35 as in Python: back to the decimal. */
     double strength = round((double)s->params.strength * 1e6) / 1e6;
     int t_enc = (int)(strength * s->params.steps);
-    if (t_enc >= s->params.steps)
-        return steps;
-    *alpha = sd_run_alpha(&s->run, t_enc);
-    return t_enc;
+    bool all = t_enc >= s->params.steps;
+    if (!all)
+        s->total = t_enc;
+    if (method->inverse)
+        return 1.0;
+    if (all)
+        return 0.0;
+    s->next = t_enc - 1;
+    if (t_enc == 0)
+        return 1.0;
+    return sd_run_alpha(&s->run, method->encode_above ? t_enc : t_enc - 1);
 }
 
 /* x of the first step into s->nchw, where its noise is already. */
 static void start_latent(sd_sampler *s, const sd_tensor *init_latent, double alpha) {
     int64_t each = (int64_t)s->c * s->h * s->w;
-    for (int i = 0; i < s->n && init_latent; i++) {
+    float scale = (float)s->run.times.noise_scale;
+    for (int64_t i = 0; i < s->n * each && alpha == 0.0; i++)
+        s->nchw[i] *= scale;
+    for (int i = 0; i < s->n && alpha > 0.0; i++) {
         const float *z0 = init_latent->data + (init_latent->dims[0] == 1 ? 0 : i * each);
         float *x = s->nchw + i * each;
-        if (s->total == 0)
+        if (alpha == 1.0)
             memcpy(x, z0, (size_t)each * sizeof *x);
-        else if (alpha > 0.0)
+        else
             sd_q_sample(alpha, z0, x, x, each);
     }
 }
@@ -332,26 +407,26 @@ static void first_noise(sd_sampler *s, const sd_tensor *noise) {
 
 static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
                        const sd_tensor *init_latent, const sd_tensor *noise) {
-    s->next = -1;
-    s->total = s->done = 0;
+    s->total = s->run.done = 0;
+    s->run.touched = false;
     s->has_latent = s->has_x0 = false;
     sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
     if (status)
         return status;
-    double alpha;
     float scale = s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
     enter(s);
     sd_run_upload(&s->run);
     sd_exec_upload(s->e, s->guidance, guidance);
     encode_prompts(s, cond, uncond);
-    s->total = start_of(s, init_latent != NULL, &alpha);
+    double alpha = start_of(s, init_latent != NULL);
     first_noise(s, noise);
     start_latent(s, init_latent, alpha);
     upload_latent(s, s->run.x, s->nchw);
-    if (s->e->status)
+    if (s->e->status) {
+        s->total = 0;
         return s->e->status;
-    s->next = s->total - 1;
+    }
     s->has_latent = true;
     return SD_OK;
 }
@@ -370,7 +445,7 @@ sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tenso
 }
 
 int sd_sampling_remaining(const sd_sampler *s) {
-    return s->next + 1;
+    return s->total - s->run.done;
 }
 
 /* ------------------------------------------------------------------------------------ steps */
@@ -378,15 +453,15 @@ int sd_sampling_remaining(const sd_sampler *s) {
 static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     sd_progress progress = {
         .struct_size = sizeof progress,
-        .step = s->done,
+        .step = s->run.done,
         .total = s->total,
-        .timestep = s->run.timesteps[step],
+        .timestep = (int)rint(s->run.times.times[step]),
         .seconds = seconds,
         .sampler = s,
     };
     if (s->params.progress && s->params.progress(s->params.progress_user, &progress))
         return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
-                       "cancelled by the progress callback after step %d of %d", s->done,
+                       "cancelled by the progress callback after step %d of %d", s->run.done,
                        s->total);
     return SD_OK;
 }
@@ -396,18 +471,21 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
 static sd_status step(sd_sampler *s) {
     double start = sd_clock_seconds();
     int i = s->next;
+    if (s->mask)
+        apply_mask(s, i);
     s->run.method->step(&s->run, i);
     if (!s->e->status)
         sd_exec_fail(s->e, s->e->api->sync(s->e->queue));
     sd_status status = s->e->status;
     if (!status) {
         s->next--;
-        s->done++;
+        s->run.done++;
+        s->run.touched = false;
         s->has_x0 = true;
         status = report_progress(s, i, sd_clock_seconds() - start);
     }
     if (status) {
-        s->next = -1;
+        s->total = s->run.done = 0;
         s->has_latent = s->has_x0 = false;
     }
     return status;
@@ -417,7 +495,7 @@ sd_status sd_sampling_step(sd_sampler *s) {
     sd_status status = refuse_in_callback(s, "sd_sampler_step");
     if (status)
         return status;
-    if (s->next < 0)
+    if (sd_sampling_remaining(s) == 0)
         return sd_fail(s->model->ctx, SD_ERROR_STATE,
                        s->has_latent ? "the run has no steps left"
                                      : "sd_sampler_step was called before sd_sampler_begin");
@@ -437,7 +515,7 @@ sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor 
         return status;
     status = begin(s, cond, uncond, init_latent, noise);
     s->busy = true;
-    while (!status && s->next >= 0)
+    while (!status && sd_sampling_remaining(s) > 0)
         status = step(s);
     if (!status)
         status = sd_sampling_latent(s, latent);
@@ -494,7 +572,42 @@ sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent) {
         return status;
     enter(s);
     upload_latent(s, s->run.x, latent->data);
+    s->run.touched = true;
     return s->e->status;
+}
+
+static void copy_rows(float *out, const sd_tensor *t, int n) {
+    int64_t each = t->n_elements / t->dims[0];
+    for (int i = 0; i < n; i++)
+        memcpy(out + i * each, t->data + (t->dims[0] == 1 ? 0 : i * each),
+               (size_t)each * sizeof *out);
+}
+
+sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+    sd_context *ctx = s->model->ctx;
+    int64_t dims[] = {mask && mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : s->n, 1, s->h, s->w};
+    sd_status status = mask ? sd_expect_shape(mask, "mask", 4, dims) : SD_OK;
+    if (!status && mask)
+        status = check_latent(s, x0, "x0", true);
+    if (status)
+        return status;
+    size_t area = (size_t)s->n * (size_t)s->h * (size_t)s->w;
+    float *values = mask ? sd_alloc_array(ctx, area, sizeof *values) : NULL;
+    float *known = mask ? sd_alloc_array(ctx, area * (size_t)s->c, sizeof *known) : NULL;
+    if (mask && (!values || !known)) {
+        sd_free(ctx, values);
+        sd_free(ctx, known);
+        return SD_ERROR_MEMORY;
+    }
+    sd_free(ctx, s->mask);
+    sd_free(ctx, s->masked);
+    s->mask = values;
+    s->masked = known;
+    if (mask) {
+        copy_rows(s->mask, mask, s->n);
+        copy_rows(s->masked, x0, s->n);
+    }
+    return SD_OK;
 }
 
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out) {

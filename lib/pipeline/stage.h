@@ -46,6 +46,8 @@ void sd_noise_restart(sd_noise *noise);
 void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
+/* e *= phi std(cond) / std(e) + 1 - phi: Lin et al. 2024, eq. 15 and 16. */
+void sd_rescale(float *e, const float *cond, size_t n, double phi);
 
 /* --- estimates, for estimate.c --- */
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost);

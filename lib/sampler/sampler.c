@@ -4,7 +4,10 @@
 #include <string.h>
 
 static const sd_method *const methods[] = {
-    &sd_method_ddim,
+    &sd_method_ddim,  &sd_method_plms,     &sd_method_ddpm,         &sd_method_ddim_inverse,
+    &sd_method_euler, &sd_method_euler_a,  &sd_method_heun,         &sd_method_dpm2,
+    &sd_method_lms,   &sd_method_dpmpp_2m, &sd_method_dpmpp_2m_sde, &sd_method_unipc,
+    &sd_method_lcm,
 };
 
 const sd_method *sd_method_at(int i) {
@@ -18,9 +21,9 @@ const sd_method *sd_method_find(const char *name) {
     return NULL;
 }
 
-/* A row of the table: the time, two numbers that turn the network's output into epsilon, then the
- * method's own. */
-enum { ROW_TIME = 0, ROW_EPS_X = 1, ROW_EPS_OUT = 2, ROW_METHOD = 3 };
+/* A row of the table: the time, two numbers that turn the network's output into epsilon, two that
+ * make x_0 from x and epsilon, then the method's own. */
+enum { ROW_TIME = 0, ROW_EPS = 1, ROW_X0 = 3, ROW_METHOD = 5 };
 
 static int row_size(const sd_run *run) {
     return ROW_METHOD + run->method->n_coefs;
@@ -45,15 +48,28 @@ static void epsilon_coefs(sd_prediction prediction, double a, double out[2]) {
     }
 }
 
+void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]) {
+    out[0] = time;
+    epsilon_coefs(run->prediction, alpha, out + 1);
+}
+
 static void fill_row(const sd_run *run, int i, float *row) {
-    double eps[2], own[SD_METHOD_MAX_COEFS];
-    epsilon_coefs(run->prediction, sd_run_alpha(run, i), eps);
-    run->method->coefs(run, i, own);
-    row[ROW_TIME] = (float)run->timesteps[i];
-    row[ROW_EPS_X] = (float)eps[0];
-    row[ROW_EPS_OUT] = (float)eps[1];
-    for (int k = 0; k < run->method->n_coefs; k++)
-        row[ROW_METHOD + k] = (float)own[k];
+    double numbers[ROW_METHOD + SD_METHOD_MAX_COEFS];
+    double a = sd_run_alpha(run, i);
+    sd_run_time_coefs(run, run->times.times[i], a, numbers);
+    numbers[ROW_X0] = 1.0 / sqrt(a);
+    numbers[ROW_X0 + 1] = -sqrt(1.0 - a) / sqrt(a);
+    run->method->coefs(run, i, numbers + ROW_METHOD);
+    for (int k = 0; k < row_size(run); k++)
+        row[k] = (float)numbers[k];
+}
+
+static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
+    const sd_method *method = run->method;
+    if (method->fill_times)
+        return method->fill_times(&run->times, run->ctx, run->schedule, params);
+    return sd_times_fill(&run->times, run->ctx, run->schedule, method->times, method->name,
+                         params->spacing, params->steps);
 }
 
 sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
@@ -62,21 +78,20 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
                     .schedule = schedule,
                     .prediction = prediction,
                     .eta = params->eta,
-                    .temperature = params->temperature};
+                    .temperature = params->temperature,
+                    .clip_denoised = params->clip_denoised != 0};
     run->method = params->method ? sd_method_find(params->method) : methods[0];
     if (!run->method)
         return sd_fail(ctx, SD_ERROR_ARGUMENT, "there is no sampling method \"%s\"",
                        params->method);
     sd_status status = run->method->check ? run->method->check(ctx, params) : SD_OK;
+    if (!status)
+        status = sd_times_init(&run->times, ctx, schedule);
     if (status)
         return status;
-    run->timesteps = sd_alloc_array(ctx, (size_t)schedule->n, sizeof *run->timesteps);
-    if (!run->timesteps)
-        return SD_ERROR_MEMORY;
-    status = run->method->timesteps(ctx, schedule, params->spacing, params->steps, run->timesteps,
-                                    &run->n_steps);
+    status = choose_times(run, params);
     if (!status) {
-        run->table = sd_alloc_array(ctx, (size_t)run->n_steps * (size_t)row_size(run),
+        run->table = sd_alloc_array(ctx, (size_t)run->times.count * (size_t)row_size(run),
                                     sizeof *run->table);
         status = run->table ? SD_OK : SD_ERROR_MEMORY;
     }
@@ -84,15 +99,14 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
         sd_run_free(run);
         return status;
     }
-    for (int i = 0; i < run->n_steps; i++)
+    for (int i = 0; i < run->times.count; i++)
         fill_row(run, i, run->table + (size_t)i * (size_t)row_size(run));
     return SD_OK;
 }
 
 void sd_run_free(sd_run *run) {
-    sd_free(run->ctx, run->timesteps);
+    sd_times_free(&run->times, run->ctx);
     sd_free(run->ctx, run->table);
-    run->timesteps = NULL;
     run->table = NULL;
 }
 
@@ -103,7 +117,7 @@ void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c) {
         *latents[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     for (int i = 0; i < run->method->n_history; i++)
         run->history[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
-    run->numbers = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->n_steps * row_size(run));
+    run->numbers = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->times.count * row_size(run));
 }
 
 void sd_run_upload(sd_run *run) {
@@ -114,18 +128,50 @@ static sdb_tensor numbers_at(const sd_run *run, int i, int first, int count) {
     return sd_view_channels(run->numbers, i * row_size(run) + first, count);
 }
 
-void sd_run_predict(sd_run *run, sdb_tensor x, int i) {
-    run->denoise(run->user, x, numbers_at(run, i, ROW_TIME, 1));
+/* `first`: of the numbers of sd_run_time_coefs in row i. */
+static void predict(sd_run *run, sdb_tensor x, int i, int first) {
+    run->denoise(run->user, x, numbers_at(run, i, first + ROW_TIME, 1));
     if (run->prediction != SD_PREDICT_EPSILON) {
         sdb_tensor terms[] = {x, run->eps};
-        sd_op_combine(run->e, run->eps, 2, terms, numbers_at(run, i, ROW_EPS_X, 2));
+        sd_op_combine(run->e, run->eps, 2, terms, numbers_at(run, i, first + ROW_EPS, 2));
     }
+}
+
+void sd_run_predict(sd_run *run, sdb_tensor x, int i) {
+    predict(run, x, i, 0);
+}
+
+void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
+    predict(run, x, i, ROW_METHOD + first);
+}
+
+void sd_run_predict_x0(sd_run *run, int i) {
+    sdb_tensor terms[] = {run->x, run->eps};
+    sd_op_combine(run->e, run->pred_x0, 2, terms, numbers_at(run, i, ROW_X0, 2));
 }
 
 sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count) {
     return numbers_at(run, i, ROW_METHOD + first, count);
 }
 
+void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
+                    const sdb_tensor *terms) {
+    sd_op_combine(run->e, y, count, terms, sd_run_coefs(run, i, first, count));
+}
+
 double sd_run_alpha(const sd_run *run, int i) {
-    return run->schedule->alphas_cumprod[i < 0 ? 0 : run->timesteps[i]];
+    return i < 0 ? run->times.final_alpha : run->times.alphas[i];
+}
+
+double sd_run_sigma(const sd_run *run, int i) {
+    return sd_sigma_of_alpha(sd_run_alpha(run, i));
+}
+
+double sd_run_lambda(const sd_run *run, int i) {
+    return -log(sd_run_sigma(run, i));
+}
+
+void sd_flow_coefs(double a, double b, double out[2]) {
+    out[0] = sqrt(b) / sqrt(a);
+    out[1] = sqrt(b) * (sd_sigma_of_alpha(b) - sd_sigma_of_alpha(a));
 }

@@ -3,14 +3,18 @@
  * sampler.c. It chooses timesteps, computes its numbers once in float64, and makes a step from
  * these: evaluations of the network and sums of latents, all on the device.
  *
- * Latents are [n, h, w, c] of SDB_F32. Errors stay in run->e->status.
+ * Latents are [n, h, w, c] of SDB_F32, always scaled as the network takes them:
+ * x = sqrt(a) x_0 + sqrt(1 - a) noise. Methods of the literature on sigmas work on x / sqrt(a) =
+ * x_0 + sigma noise, sigma^2 = (1 - a) / a; the factors are part of their numbers here.
+ *
+ * Errors stay in run->e->status.
  */
 #ifndef SD_SAMPLER_SAMPLER_H
 #define SD_SAMPLER_SAMPLER_H
 
 #include "backend/exec.h"
 #include "io/source.h"
-#include "sampler/schedule.h"
+#include "sampler/times.h"
 
 #define SD_METHOD_MAX_COEFS 32
 #define SD_METHOD_MAX_HISTORY 8
@@ -19,33 +23,41 @@ typedef struct sd_run sd_run;
 
 typedef struct sd_method {
     const char *name;
-    int n_coefs;   /* numbers of a step, at most SD_METHOD_MAX_COEFS */
-    int n_history; /* latents kept from step to step, at most SD_METHOD_MAX_HISTORY */
+    int n_coefs;    /* numbers of a step, at most SD_METHOD_MAX_COEFS */
+    int n_history;  /* latents kept from step to step, at most SD_METHOD_MAX_HISTORY */
+    unsigned times; /* SD_TIMES_* */
+    /* Image to image noises the init latent to the time above the first step's, as the original's
+     * stochastic_encode does, not to the first step's own. */
+    bool encode_above;
+    bool inverse; /* from x_0 to noise: the run begins at the init latent as it is */
     /* Refuses parameters that the method cannot follow. NULL: it follows all. */
     sd_status (*check)(const sd_context *ctx, const sd_sampler_params *params);
-    /* The times that the network sees, ascending; as sd_ddim_timesteps. */
-    sd_status (*timesteps)(const sd_context *ctx, const sd_schedule *s,
-                           sd_timestep_spacing spacing, int steps, int *out, int *count);
-    /* The n_coefs numbers of step i, which leads from timesteps[i] to timesteps[i - 1]. */
+    /* Chooses other times than sd_times_fill. NULL: that one. */
+    sd_status (*fill_times)(sd_times *t, const sd_context *ctx, const sd_schedule *s,
+                            const sd_sampler_params *params);
+    /* The n_coefs numbers of step i, which leads from times[i] to times[i - 1]. Where a run will
+     * begin is not known here: a multistep method has numbers for each order. */
     void (*coefs)(const sd_run *run, int i, double *coefs);
-    /* x_t of timesteps[i] becomes x of timesteps[i - 1] in run->x; pred_x0 is left in
-     * run->pred_x0. Steps are made from a run's first index down to 0. */
+    /* x of times[i] becomes x of times[i - 1] in run->x; pred_x0 is left in run->pred_x0. Steps
+     * are made from a run's first index down to 0; run->done of them were made before. */
     void (*step)(sd_run *run, int i);
 } sd_method;
 
 const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sd_method_find(const char *name); /* NULL: unknown */
 
-/* What a method works with. The fields above `user` do not change during a run. */
+/* What a method works with. The fields above `user` do not change during a run, but for `done`. */
 struct sd_run {
     const sd_context *ctx;
     const sd_method *method;
     const sd_schedule *schedule; /* not owned */
     sd_prediction prediction;
     double eta, temperature;
-    int n_steps;
-    int *timesteps;   /* [n_steps], ascending */
-    float *table;     /* a row of numbers for each step, see sampler.c */
+    bool clip_denoised; /* DDPM's */
+    sd_times times;
+    float *table; /* a row of numbers for each step, see sampler.c */
+    int done;     /* steps made since the run began */
+    bool touched; /* x was changed from outside since the last step */
 
     sd_exec *e;
     sdb_tensor x;       /* x_t */
@@ -61,6 +73,8 @@ struct sd_run {
     void (*denoise)(void *user, sdb_tensor x, sdb_tensor time);
     /* Draws the next noise of the run's generators into run->noise. */
     void (*draw)(void *user);
+    /* Clamps a latent to [-1, 1]. */
+    void (*clip)(void *user, sdb_tensor x);
 };
 
 /* Chooses timesteps and computes all numbers. `params` is complete (lib/api checked it). */
@@ -73,16 +87,33 @@ void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c);
 /* Puts the numbers on the device. */
 void sd_run_upload(sd_run *run);
 
-/* For methods: the guided noise predicted at `x` and timesteps[i], in run->eps. A network that
+/* For methods: the guided noise predicted at `x` and times[i], in run->eps. A network that
  * predicts v or x_0 is converted. */
 void sd_run_predict(sd_run *run, sdb_tensor x, int i);
+/* The same at a time between two steps: numbers first .. first + 2 of step i are those of
+ * sd_run_time_coefs. */
+void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
+void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);
+/* For methods: run->pred_x0 from run->eps, both of run->x and times[i] (DDIM eq. 12). */
+void sd_run_predict_x0(sd_run *run, int i);
 /* For methods: numbers first .. first + count - 1 of step i, for sd_op_combine. */
 sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count);
-/* For methods: alphas_cumprod at timesteps[i]; i = -1 is the end of the last step, for which the
- * original takes alphas_cumprod[0]. */
+/* For methods: y = the sum of `count` terms with the numbers of step i from `first` on. */
+void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
+                    const sdb_tensor *terms);
+/* For methods: alphas_cumprod at times[i], sigma = sqrt((1 - a) / a) and lambda = -log(sigma);
+ * i = -1 is the end of the last step. */
 double sd_run_alpha(const sd_run *run, int i);
+double sd_run_sigma(const sd_run *run, int i);
+double sd_run_lambda(const sd_run *run, int i);
+/* For methods: a step of the probability flow's equation dx/dsigma = eps (Karras et al. 2022,
+ * eq. 1) from alpha `a` to `b` in one go: x' = out[0] x + out[1] eps. DDIM with eta 0 is the same.
+ */
+void sd_flow_coefs(double a, double b, double out[2]);
 
 /* The methods. */
-extern const sd_method sd_method_ddim;
+extern const sd_method sd_method_ddim, sd_method_plms, sd_method_ddpm, sd_method_ddim_inverse,
+    sd_method_euler, sd_method_euler_a, sd_method_heun, sd_method_dpm2, sd_method_lms,
+    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm;
 
 #endif

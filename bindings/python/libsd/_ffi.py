@@ -126,6 +126,8 @@ class SamplerParams(SizedStructure):
         ("progress", PROGRESS_FN),
         ("progress_user", c_void_p),
         ("text_tokens", c_int),
+        ("guidance_rescale", c_float),
+        ("clip_denoised", c_int),
     ]
     _defaults_ = {
         "steps": 50,
@@ -245,6 +247,7 @@ FUNCTIONS = {
     "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_pred_x0": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_set_latent": (c_int, [c_sampler, c_tensor]),
+    "sd_sampler_set_mask": (c_int, [c_sampler, c_tensor, c_tensor]),
     "sd_sampler_preview": (c_int, [c_sampler, c_int, POINTER(c_image)]),
     "sd_randn": (
         c_int,
@@ -359,5 +362,5 @@ def word(name: str, value: str, words: "dict[str, int]") -> int:
 
 PRECISIONS = {"auto": 0, "full": 1, "autocast": 2}
 RNGS = {"cpu": 0, "cuda": 1}
-SPACINGS = {"uniform": 0, "quad": 1}
+SPACINGS = {"uniform": 0, "quad": 1, "linspace": 2, "trailing": 3, "karras": 4}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}

@@ -295,6 +295,8 @@ class Model(Handle):
         seeds: Optional[Sequence[int]] = None,
         one_stream: bool = False,
         text_tokens: Optional[int] = None,
+        guidance_rescale: Optional[float] = None,
+        clip_denoised: bool = False,
         progress: Optional[ProgressFn] = None,
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
@@ -303,10 +305,12 @@ class Model(Handle):
         guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once (7.5).
         width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
         eta: DDIM's eta (0). strength: image to image, share of the steps that is run (0.75).
-        method: one of sampling_methods() ("ddim"). spacing: "uniform" or "quad".
-        temperature: factor of DDIM's noise (1). rng: torch's "cpu" or "cuda" generator.
+        method: one of sampling_methods() ("ddim"). spacing: "uniform", "quad", "linspace",
+            "trailing", or "karras" for methods on sigmas.
+        temperature: factor of the noise that steps add (1). rng: torch's "cpu" or "cuda" generator.
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
         text_tokens: of the embeddings, where prompts are long (the model's).
+        guidance_rescale: phi of Lin et al. 2024 (0). clip_denoised: ddpm clamps its x_0.
         progress: called with a Progress after each step; returning True, or raising, ends the run.
         """
         options = dict(locals())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def sampling_methods() -> "list[str]":
-    """Names for Model.sampler's `method`: ["ddim"]."""
+    """Names for Model.sampler's `method`: ["ddim", "plms", ...]."""
     names = []
     while lib.sd_sampler_method(len(names)):
         names.append(lib.sd_sampler_method(len(names)).decode())
@@ -102,7 +102,7 @@ class Watch:
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
 _INTEGERS = ("steps", "width", "height", "batch", "text_tokens")
-_FLOATS = ("eta", "guidance_scale", "strength", "temperature")
+_FLOATS = ("eta", "guidance_scale", "strength", "temperature", "guidance_rescale")
 
 
 def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
@@ -130,6 +130,7 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
     if "rng" in options:
         params.rng = _ffi.word("rng", options.pop("rng"), _ffi.RNGS)
     params.one_stream = bool(options.pop("one_stream", False))
+    params.clip_denoised = bool(options.pop("clip_denoised", False))
     if options:
         raise TypeError(f"unknown sampling option: {', '.join(options)}")
     if watch:
@@ -237,6 +238,14 @@ class Sampler(Handle):
     def pred_x0(self) -> np.ndarray:
         """A copy of the last predicted x_0 (DDIM eq. 12), float32 [batch, channels, h, w]."""
         return _get_latent(lib.sd_sampler_pred_x0, self._address, self._error_context)
+
+    def set_mask(self, mask: Optional[np.ndarray], x0: Optional[np.ndarray] = None) -> None:
+        """Keeps `x0` [batch or 1, channels, h, w] where `mask` [batch or 1, 1, h, w] is 1: each
+        step begins from it there, noised to the step's time. None takes the mask away."""
+        sampler = self._address
+        with as_tensor(self._error_context, "mask", mask) as m:
+            with as_tensor(self._error_context, "x0", x0) as known:
+                check(lib.sd_sampler_set_mask(sampler, m, known), self._error_context)
 
     def preview(self, index: int = 0) -> np.ndarray:
         """Picture `index` of the predicted x_0, decoded by the VAE: uint8 [h, w, 3]."""

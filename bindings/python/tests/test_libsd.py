@@ -416,6 +416,22 @@ class SamplerTest(unittest.TestCase):
             sampler.step()
             self.assertGreater(np.abs(sampler.latent - whole).max(), 1e-3)
 
+    def test_mask(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN, method="euler", spacing="karras") as sampler:
+            free = sampler.sample(cond, uncond)
+            x0 = 0 * free
+            mask = np.zeros((1, 1, *free.shape[2:]), np.float32)
+            sampler.set_mask(mask, x0)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            mask[..., :4] = 1
+            sampler.set_mask(mask, x0)
+            self.assertGreater(np.abs(sampler.sample(cond, uncond) - free).max(), 1e-3)
+            sampler.set_mask(None)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            with self.assertRaises(libsd.ArgumentError):
+                sampler.set_mask(mask)
+
     def test_preview(self):
         cond, uncond = embeddings()
         pictures = []
@@ -605,13 +621,13 @@ class ErrorTest(unittest.TestCase):
         fails, bad = self.fails, libsd.ArgumentError
         fails(bad, "steps is 0", model.sampler, **{**RUN, "steps": 0})
         fails(bad, "width is 65", model.sampler, width=65)
-        fails(bad, "euler.*ddim", model.sampler, method="euler")
+        fails(bad, "elsewhere.*ddim", model.sampler, method="elsewhere")
         fails(bad, "steps is 4294967300", model.sampler, steps=2**32 + 4)
         fails(bad, "seed is -1", model.sampler, seed=-1)
         fails(bad, "seeds has 1", model.sampler, batch=2, seeds=[1])
         fails(bad, "batch is 0", model.sampler, batch=0)
         fails(bad, "batch", model.txt2img, "a", batch=2000)
-        fails(bad, "uniform, quad", model.sampler, spacing="cubic")
+        fails(bad, "uniform, quad, linspace, trailing, karras", model.sampler, spacing="cubic")
         fails(bad, "cpu, cuda", model.sampler, rng="tpu")
         fails(bad, "eta", model.sampler, eta=float("nan"))
         fails(TypeError, "steps is float", model.sampler, steps=4.0)

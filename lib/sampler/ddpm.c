@@ -1,0 +1,44 @@
+/*
+ * DDPM's ancestral sampling: Ho et al. 2020, eq. 7 and algorithm 2; p_sample of
+ * ldm/models/diffusion/ddpm.py with v_posterior 0: the posterior's mean from the predicted x_0, and
+ * its variance, clipped at 1e-20. With as many steps as train timesteps it is the original's loop;
+ * with fewer the posterior is that between the timesteps kept (Nichol and Dhariwal 2021, section
+ * 4; diffusers' DDPMScheduler, variance_type fixed_small). The last step adds no noise.
+ */
+#include "sampler/sampler.h"
+
+#include <math.h>
+
+/* x' = COEFS . (pred_x0, x, noise) */
+#define N_COEFS 3
+#define MIN_VARIANCE 1e-20
+
+static void ddpm_coefs(const sd_run *run, int i, double *coefs) {
+    double a = sd_run_alpha(run, i);
+    double a_prev = sd_run_alpha(run, i - 1);
+    double beta = 1.0 - a / a_prev;
+    double variance = beta * (1.0 - a_prev) / (1.0 - a);
+    coefs[0] = sqrt(a_prev) * beta / (1.0 - a);
+    coefs[1] = sqrt(a / a_prev) * (1.0 - a_prev) / (1.0 - a);
+    coefs[2] = sqrt(fmax(variance, MIN_VARIANCE)) * run->temperature;
+}
+
+static void ddpm_step(sd_run *run, int i) {
+    sd_run_predict(run, run->x, i);
+    sd_run_predict_x0(run, i);
+    if (run->clip_denoised)
+        run->clip(run->user, run->pred_x0);
+    bool noisy = i > 0 && run->temperature > 0.0;
+    if (noisy)
+        run->draw(run->user);
+    sdb_tensor terms[] = {run->pred_x0, run->x, run->noise};
+    sd_run_combine(run, run->x, i, 0, noisy ? 3 : 2, terms);
+}
+
+const sd_method sd_method_ddpm = {
+    .name = "ddpm",
+    .n_coefs = N_COEFS,
+    .times = SD_TIMES_TO_ZERO,
+    .coefs = ddpm_coefs,
+    .step = ddpm_step,
+};

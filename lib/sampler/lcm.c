@@ -1,0 +1,65 @@
+/*
+ * Multistep sampling of latent consistency models: Luo et al. 2023, algorithm 3; diffusers'
+ * LCMScheduler with original_inference_steps 50, timestep_scaling 10. Each step predicts x_0 by
+ * f = c_skip x + c_out x_0 (eq. 7, sigma_data 0.5) and noises it anew to the next time; the last
+ * step's f is the result. Uniform spacing takes its times, from the top down, out of the 50 that
+ * the models were distilled on.
+ */
+#include "sampler/sampler.h"
+
+#include <math.h>
+
+/* f = COEF_F . (x, pred_x0); x' = COEF_NEXT . (f, noise) */
+enum { COEF_F = 0, COEF_NEXT = 2, N_COEFS = 4 };
+
+#define ORIGINAL_STEPS 50
+#define TIME_SCALE 10.0
+#define SIGMA_DATA 0.5
+
+static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
+                           const sd_sampler_params *params) {
+    int original = s->n < ORIGINAL_STEPS ? s->n : ORIGINAL_STEPS, steps = params->steps;
+    if (params->spacing != SD_SPACING_UNIFORM)
+        return sd_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params->spacing, steps);
+    if (steps > original)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "steps is %d; \"lcm\" has %d times in uniform spacing, others have more",
+                       steps, original);
+    t->count = steps;
+    t->final_alpha = 1.0;
+    for (int i = 0; i < steps; i++) { /* numpy.linspace(0, 50, steps, endpoint=False), floored */
+        int from_top = (int)((steps - 1 - i) * ((double)original / steps));
+        sd_times_set(t, s, i, (double)(original - from_top) * (s->n / original) - 1.0);
+    }
+    return SD_OK;
+}
+
+static void lcm_coefs(const sd_run *run, int i, double *coefs) {
+    double t = run->times.times[i] * TIME_SCALE, a_prev = sd_run_alpha(run, i - 1);
+    coefs[COEF_F] = SIGMA_DATA * SIGMA_DATA / (t * t + SIGMA_DATA * SIGMA_DATA);
+    coefs[COEF_F + 1] = t / sqrt(t * t + SIGMA_DATA * SIGMA_DATA);
+    coefs[COEF_NEXT] = sqrt(a_prev);
+    coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev) * run->temperature;
+}
+
+static void lcm_step(sd_run *run, int i) {
+    sd_run_predict(run, run->x, i);
+    sd_run_predict_x0(run, i);
+    sdb_tensor f_terms[] = {run->x, run->pred_x0};
+    sd_run_combine(run, run->x, i, COEF_F, 2, f_terms);
+    if (i == 0)
+        return;
+    bool noisy = run->temperature > 0.0;
+    if (noisy)
+        run->draw(run->user);
+    sdb_tensor terms[] = {run->x, run->noise};
+    sd_run_combine(run, run->x, i, COEF_NEXT, noisy ? 2 : 1, terms);
+}
+
+const sd_method sd_method_lcm = {
+    .name = "lcm",
+    .n_coefs = N_COEFS,
+    .fill_times = lcm_times,
+    .coefs = lcm_coefs,
+    .step = lcm_step,
+};

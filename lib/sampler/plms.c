@@ -1,0 +1,90 @@
+/*
+ * PLMS: Liu et al. 2022, "Pseudo Numerical Methods for Diffusion Models on Manifolds";
+ * ldm/models/diffusion/plms.py of the original. The first step is a pseudo improved Euler of two
+ * evaluations, the next are Adams-Bashforth of order 2, 3 and 4 (eq. 9 and 12 of the paper), each
+ * into the transfer of DDIM with eta 0. Times and the last alpha are DDIM's.
+ */
+#include "sampler/sampler.h"
+
+#include <math.h>
+
+#define MAX_ORDER 4
+
+/* x' = COEF_NEXT . (pred_x0, e'); then the weights of each order, newest first: 2 of the first
+ * step, 2, 3 and 4. */
+enum { COEF_NEXT = 0, COEF_WEIGHTS = 2, N_COEFS = 13 };
+static const double weights[N_COEFS - COEF_WEIGHTS] = {
+    1.0 / 2,   1.0 / 2,                           /* of e(t) and e(t_next) */
+    3.0 / 2,   -1.0 / 2,                          /* */
+    23.0 / 12, -16.0 / 12, 5.0 / 12,              /* */
+    55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24}; /* */
+static const int first_weight[MAX_ORDER] = {0, 2, 4, 7};
+
+/* The last predictions in a ring, and e'. */
+enum { RING = MAX_ORDER - 1, MIXED = RING, N_HISTORY };
+
+static sd_status plms_check(const sd_context *ctx, const sd_sampler_params *params) {
+    if (params->eta == 0.0f)
+        return SD_OK;
+    return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                   "sd_sampler_params.eta is %g; \"plms\" takes 0 only, as the original does",
+                   (double)params->eta);
+}
+
+static void plms_coefs(const sd_run *run, int i, double *coefs) {
+    double a_prev = sd_run_alpha(run, i - 1);
+    coefs[COEF_NEXT] = sqrt(a_prev);
+    coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev);
+    for (int k = 0; k < N_COEFS - COEF_WEIGHTS; k++)
+        coefs[COEF_WEIGHTS + k] = weights[k];
+}
+
+/* get_x_prev_and_pred_x0: `e` is the noise to step by. */
+static void transfer(sd_run *run, sdb_tensor x_prev, int i, sdb_tensor e) {
+    sdb_tensor eps = run->eps;
+    run->eps = e;
+    sd_run_predict_x0(run, i);
+    run->eps = eps;
+    sdb_tensor terms[] = {run->pred_x0, e};
+    sd_run_combine(run, x_prev, i, COEF_NEXT, 2, terms);
+}
+
+/* e' = (e(x, t) + e(x', t_next)) / 2, where x' is a plain step. */
+static void improved_euler(sd_run *run, int i) {
+    sdb_tensor mixed = run->history[MIXED], first = run->history[0];
+    sd_op_copy(run->e, first, run->eps);
+    transfer(run, mixed, i, first);
+    sd_run_predict(run, mixed, i > 0 ? i - 1 : 0);
+    sdb_tensor terms[] = {first, run->eps};
+    sd_run_combine(run, mixed, i, COEF_WEIGHTS, 2, terms);
+}
+
+static void adams_bashforth(sd_run *run, int i, int order) {
+    sdb_tensor terms[MAX_ORDER] = {run->eps};
+    for (int k = 1; k < order; k++)
+        terms[k] = run->history[(run->done - k) % RING];
+    sd_run_combine(run, run->history[MIXED], i, COEF_WEIGHTS + first_weight[order - 1], order,
+                   terms);
+    sd_op_copy(run->e, run->history[run->done % RING], run->eps);
+}
+
+static void plms_step(sd_run *run, int i) {
+    int order = run->done < MAX_ORDER ? run->done + 1 : MAX_ORDER;
+    sd_run_predict(run, run->x, i);
+    if (order == 1)
+        improved_euler(run, i);
+    else
+        adams_bashforth(run, i, order);
+    transfer(run, run->x, i, run->history[MIXED]);
+}
+
+const sd_method sd_method_plms = {
+    .name = "plms",
+    .n_coefs = N_COEFS,
+    .n_history = N_HISTORY,
+    .times = SD_TIMES_ORIGINAL,
+    .encode_above = true,
+    .check = plms_check,
+    .coefs = plms_coefs,
+    .step = plms_step,
+};

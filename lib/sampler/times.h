@@ -1,0 +1,44 @@
+/* Which times a run goes through: the spacings of diffusers' schedulers, in float64. */
+#ifndef SD_SAMPLER_TIMES_H
+#define SD_SAMPLER_TIMES_H
+
+#include "sampler/schedule.h"
+
+/* What a method asks of its times. */
+enum {
+    SD_TIMES_ORIGINAL = 1,      /* uniform is make_ddim_timesteps' own, which may give more steps */
+    SD_TIMES_ONE_MORE = 2,      /* one point more is spaced, and the lowest left out (DPM-Solver) */
+    SD_TIMES_SIGMAS = 4,        /* defined on sigmas: Karras spacing works */
+    SD_TIMES_FRACTIONS = 8,     /* times of linspace are not rounded */
+    SD_TIMES_WHOLE_KARRAS = 16, /* times of Karras sigmas are rounded; the sigmas are not */
+    SD_TIMES_TO_ZERO = 32,      /* the last step ends at x_0, not at alphas_cumprod[0] */
+    SD_TIMES_SCALE_NOISE = 64   /* the first noise is sigma_max wide where t begins at the top */
+};
+
+/*
+ * Step i leads from times[i] to times[i - 1], and steps are made from the last entry down, so times
+ * ascend. `alphas` is what alphas_cumprod is there; sigma^2 = (1 - a) / a.
+ */
+typedef struct sd_times {
+    int count;
+    double *times;      /* [count] of room for one for each train timestep */
+    double *alphas;     /* [count] */
+    double final_alpha; /* where the last step ends */
+    double noise_scale; /* factor of the noise that a run begins with */
+} sd_times;
+
+/* Takes memory for one entry for each train timestep. */
+sd_status sd_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s);
+void sd_times_free(sd_times *t, const sd_context *ctx);
+
+/* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal. */
+sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
+                        const char *method, sd_timestep_spacing spacing, int steps);
+/* The same from given whole timesteps, ascending. */
+void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time);
+
+/* The time, whole or not, at which sigma is this: _sigma_to_t of diffusers. */
+double sd_time_of_sigma(const sd_schedule *s, double sigma);
+double sd_sigma_of_alpha(double alpha);
+
+#endif
