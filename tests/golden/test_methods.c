@@ -1,0 +1,251 @@
+/*
+ * Every sampling method against its judge (tests/tools/make_sampler_golden.py): diffusers'
+ * schedulers, or the formulas in float64. The tiny model at a latent of 8 x 8, on the cpu backend.
+ */
+#include "golden.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIMIT 1e-4
+
+static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
+
+static const char *const spacing_names[] = {"uniform", "quad", "linspace", "trailing", "karras"};
+
+enum {
+    UNI = 1 << SD_SPACING_UNIFORM,
+    TIMES = UNI | 1 << SD_SPACING_LINSPACE | 1 << SD_SPACING_TRAILING,
+    ALL = TIMES | 1 << SD_SPACING_KARRAS
+};
+
+/* A row of the fixture for each spacing, then one of image to image. */
+static const struct method_case {
+    const char *method;
+    unsigned spacings;
+    bool img2img;
+} cases[] = {
+    {"ddim", TIMES, false},      {"plms", UNI, true},      {"ddpm", TIMES, true},
+    {"euler", ALL, true},        {"euler_a", TIMES, true}, {"heun", ALL, true},
+    {"dpm2", ALL, true},         {"lms", ALL, true},       {"dpmpp_2m", ALL, true},
+    {"dpmpp_2m_sde", ALL, true}, {"unipc", ALL, true},     {"lcm", UNI, true},
+};
+#define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
+
+typedef struct scene {
+    golden g;
+    sd_tensor *cond, *uncond, *init;
+    sd_sampler_params p;
+} scene;
+
+static scene open_scene(const char *method) {
+    scene s;
+    ck_assert(golden_open(&setup, &s.g));
+    s.cond = golden_tensor(&s.g, "text", 1, 1);
+    s.uncond = golden_tensor(&s.g, "text", 0, 1);
+    s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
+    s.p = golden_params(1);
+    s.p.method = method;
+    s.p.width = s.p.height = 64;
+    return s;
+}
+
+static void close_scene(scene *s) {
+    sd_tensor_free(s->cond);
+    sd_tensor_free(s->uncond);
+    sd_tensor_free(s->init);
+    golden_close(&s->g);
+}
+
+static sd_tensor *sample(scene *s, const sd_tensor *init) {
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    must(&s->g, sd_sampler_new(s->g.model, &s->p, &sampler));
+    must(&s->g, sd_sample(sampler, s->cond, s->uncond, init, NULL, &latent));
+    sd_sampler_free(sampler);
+    return latent;
+}
+
+static void check_row(const char *what, const char *fixture, int row, sd_tensor *got) {
+    npy want = golden_array(fixture);
+    ck_assert_int_eq(want.n_dims, 4);
+    ck_assert_int_lt(row, want.dims[0]);
+    size_t each = want.n / (size_t)want.dims[0];
+    ck_assert_int_eq((int64_t)each, sd_tensor_n_elements(got));
+    bool ok = check_error(what, sd_tensor_data(got), want.f32 + (size_t)row * each, each, LIMIT);
+    ck_assert_msg(ok, "%s: beyond the limit", what);
+    npy_free(&want);
+    sd_tensor_free(got);
+}
+
+/* Each spacing in 20 steps, then image to image. */
+START_TEST(methods) {
+    const struct method_case *c = &cases[_i];
+    scene s = open_scene(c->method);
+    char what[64], fixture[64];
+    int row = 0;
+    snprintf(fixture, sizeof(fixture), "sampler-%s", c->method);
+    for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
+        if (!(c->spacings >> spacing & 1))
+            continue;
+        s.p.spacing = (sd_timestep_spacing)spacing;
+        snprintf(what, sizeof(what), "%-14s%s", c->method, spacing_names[spacing]);
+        check_row(what, fixture, row++, sample(&s, NULL));
+    }
+    if (c->img2img) {
+        s.p.spacing = SD_SPACING_UNIFORM;
+        snprintf(what, sizeof(what), "%-14simage to image", c->method);
+        check_row(what, fixture, row, sample(&s, s.init));
+    }
+    close_scene(&s);
+}
+END_TEST
+
+START_TEST(few_steps) {
+    scene s = open_scene("lcm");
+    s.p.steps = 4;
+    check_row("lcm           4 steps", "sampler-lcm-4", 0, sample(&s, NULL));
+    s.p.method = "dpmpp_2m";
+    s.p.steps = 7; /* does not divide 1000 */
+    check_row("dpmpp_2m      7 steps", "sampler-dpmpp_2m-7", 0, sample(&s, NULL));
+    close_scene(&s);
+}
+END_TEST
+
+START_TEST(options) {
+    scene s = open_scene("euler");
+    s.p.guidance_rescale = 0.7f;
+    check_row("euler         guidance rescale 0.7", "sampler-rescaled", 0, sample(&s, NULL));
+    s.p.guidance_rescale = 0;
+    s.p.method = "euler_a";
+    s.p.spacing = SD_SPACING_KARRAS;
+    check_row("euler_a       karras", "sampler-euler_a-karras", 0, sample(&s, NULL));
+    s.p.spacing = SD_SPACING_UNIFORM;
+    s.p.method = "ddpm";
+    s.p.clip_denoised = 1;
+    check_row("ddpm          clip_denoised", "sampler-ddpm-clipped", 0, sample(&s, NULL));
+    close_scene(&s);
+}
+END_TEST
+
+/* The first steps of the original's loop over all train timesteps. */
+START_TEST(ddpm_original) {
+    scene s = open_scene("ddpm");
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    s.p.steps = 1000;
+    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(&s.g, sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+    ck_assert_int_eq(sd_sampler_remaining(sampler), 1000);
+    for (int i = 0; i < 5; i++)
+        must(&s.g, sd_sampler_step(sampler));
+    must(&s.g, sd_sampler_latent(sampler, &latent));
+    check_row("ddpm          5 of 1000 steps", "sampler-ddpm-original", 0, latent);
+    sd_sampler_free(sampler);
+    close_scene(&s);
+}
+END_TEST
+
+START_TEST(inversion) {
+    scene s = open_scene("ddim_inverse");
+    sd_sampler *sampler;
+    s.p.strength = 1;
+    check_row("ddim_inverse  all steps", "sampler-ddim_inverse", 0, sample(&s, s.init));
+    s.p.strength = GOLDEN_STRENGTH;
+    check_row("ddim_inverse  3/4 of the steps", "sampler-ddim_inverse", 1, sample(&s, s.init));
+    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+    sd_status status = sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL);
+    ck_assert_int_eq(status, SD_ERROR_ARGUMENT); /* nothing to invert */
+    ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
+    sd_sampler_free(sampler);
+    close_scene(&s);
+}
+END_TEST
+
+/* DDIMSampler's mask; taken away again, the run is as without. */
+START_TEST(masked) {
+    scene s = open_scene("ddim");
+    sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latent;
+    sd_sampler *sampler;
+    s.p.eta = 1;
+    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
+    for (int i = 0; i < 2; i++) { /* the mask stays */
+        must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+        check_row("ddim          masked, eta 1", "sampler-masked", 0, latent);
+    }
+    sd_sampler_free(sampler);
+    s.p.eta = 0;
+    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
+    ck_assert_int_eq(sd_sampler_set_mask(sampler, mask, NULL), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_sampler_set_mask(sampler, s.init, s.init), SD_ERROR_ARGUMENT);
+    must(&s.g, sd_sampler_set_mask(sampler, NULL, NULL));
+    must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    check_row("ddim          unmasked", "sampler-ddim", 0, latent);
+    sd_sampler_free(sampler);
+    sd_tensor_free(mask);
+    close_scene(&s);
+}
+END_TEST
+
+static bool goes(scene *s) {
+    sd_sampler *sampler;
+    sd_tensor *latent;
+    sd_status status = sd_sampler_new(s->g.model, &s->p, &sampler);
+    if (status) {
+        ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
+        return false;
+    }
+    must(&s->g, sd_sample(sampler, s->cond, s->uncond, s->init, NULL, &latent));
+    for (int64_t i = 0; i < sd_tensor_n_elements(latent); i++)
+        ck_assert_msg(isfinite(sd_tensor_data(latent)[i]), "%s, spacing %d, %d steps: not finite",
+                      s->p.method, (int)s->p.spacing, s->p.steps);
+    sd_tensor_free(latent);
+    sd_sampler_free(sampler);
+    return true;
+}
+
+/* One step, quad's equal timesteps, and a number of steps that leaves no room: all stay finite. */
+START_TEST(corners) {
+    const char *method = sd_sampler_method(_i);
+    bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0;
+    scene s = open_scene(method);
+    for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
+        s.p.spacing = (sd_timestep_spacing)spacing;
+        s.p.steps = 1;
+        s.p.strength = 1;
+        ck_assert_int_eq(goes(&s), spacing != SD_SPACING_KARRAS || on_sigmas);
+    }
+    const struct {
+        int steps;
+        sd_timestep_spacing spacing;
+        float strength;
+    } many[] = {{300, SD_SPACING_QUAD, 0.02f},
+                {1000, SD_SPACING_UNIFORM, 0.005f},
+                {999, SD_SPACING_LINSPACE, 0.005f}};
+    for (int i = 0; i < 3; i++) {
+        s.p.steps = many[i].steps;
+        s.p.spacing = many[i].spacing;
+        s.p.strength = many[i].strength;
+        ck_assert_int_eq(goes(&s), i != 1 || strcmp(method, "lcm") != 0);
+    }
+    s.p.steps = 5;
+    s.p.spacing = SD_SPACING_UNIFORM;
+    s.p.strength = 1;
+    s.p.eta = 0.5f;
+    ck_assert_int_eq(goes(&s), strcmp(method, "plms") != 0);
+    close_scene(&s);
+}
+END_TEST
+
+int main(void) {
+    int n_methods = 0;
+    while (sd_sampler_method(n_methods))
+        n_methods++;
+    const golden_test tests[] = {{methods, 0, N_CASES},  {few_steps, 0, 1}, {options, 0, 1},
+                                 {ddpm_original, 0, 1},  {inversion, 0, 1}, {masked, 0, 1},
+                                 {corners, 0, n_methods}};
+    return golden_main("golden methods", tests, sizeof(tests) / sizeof(tests[0]));
+}
