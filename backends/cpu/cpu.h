@@ -68,6 +68,9 @@ void cpu_weight_free(sdb_device *dev, sdb_weight *weight);
 
 /* linear.c, attention.c */
 sd_status cpu_linear(sdb_queue *q, const sdb_linear *op);
+#ifdef SD_HAVE_OPENBLAS
+sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op); /* blas.c */
+#endif
 sd_status cpu_attention(sdb_queue *q, const sdb_attention *op);
 
 /* conv.c */

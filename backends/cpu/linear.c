@@ -9,14 +9,16 @@
  * over more than one block of k wait in scratch memory, because y may be the residual. Where
  * several tiles share rows of an x that is not large, x is packed once before.
  *
- * OpenBLAS is not used here: its thread count is process-wide state that belongs to the host, its
- * sums depend on that count, and it would need the weights in float32 and y's epilogue in a pass
- * of its own.
+ * Where the processor has kernels of ours, OpenBLAS is not used: its thread count is process-wide
+ * state that belongs to the host, its sums may depend on that count, and it would need the weights
+ * in float32 and y's epilogue in a pass of its own. The portable code leaves large products to it
+ * (blas.c).
  */
 #include "cpu.h"
 #include "kernels.h"
 
 enum {
+    BLAS_ROWS = 32,       /* from here on widening the weights pays */
     ROWS_OF_TILE = 252,   /* with KC_MAX floats each: a third of a 1 MB cache */
     KC_MAX = 320,         /* a panel's kc rows and a few rows of x stay in the first level */
     TILES_OF_THREAD = 12, /* wanted, for an even end */
@@ -256,6 +258,11 @@ sd_status cpu_linear(sdb_queue *q, const sdb_linear *op) {
     if (job.rows == 0) {
         return SD_OK;
     }
+#ifdef SD_HAVE_OPENBLAS
+    if (job.k == &cpu_kernels_portable && job.rows >= BLAS_ROWS) {
+        return cpu_linear_blas(q, op);
+    }
+#endif
     job.panels = div_up(job.columns, job.panel_columns);
     plan_tiles(&job, q->dev->n_threads);
     plan_scratch(&job);
