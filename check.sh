@@ -81,6 +81,24 @@ if [ "$quick" = no ]; then
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     run asan --no-suite python --no-suite install --num-processes 2 --timeout-multiplier 4
 
+    say "fuzzing, 10 s for each target"
+    CC=clang CXX=clang++ configure fuzz -Dfuzz=true -Db_lundef=false -Ddefault_library=static \
+        -Dexamples=false
+    ninja -C "$root/fuzz" --quiet fuzzers
+    for corpus in tests/fuzz/corpus/*; do
+        target=$(basename "$corpus")
+        mkdir -p "$root/fuzz/found/$target"
+        if "$root/fuzz/tests/fuzz/fuzz-$target" -max_total_time=10 -max_len=4096 -timeout=25 \
+            -artifact_prefix="$root/fuzz/found/" "$root/fuzz/found/$target" "$corpus" \
+            >"$root/fuzz/found/$target.log" 2>&1; then
+            tail -n 1 "$root/fuzz/found/$target.log" | sed "s/^/$target: /"
+            passed=$((passed + 1))
+        else
+            tail -n 40 "$root/fuzz/found/$target.log"
+            failed=$((failed + 1))
+        fi
+    done
+
     say "thread sanitizer"
     configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
         -Ddefault_library=shared

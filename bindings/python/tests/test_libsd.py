@@ -550,9 +550,10 @@ class PictureTest(unittest.TestCase):
         self.assertEqual((images.dtype, images.shape), (np.uint8, (2, SIDE, SIDE, 3)))
         np.testing.assert_array_equal(images, model.txt2img("a red boat", "rain", **RUN, batch=2))
         weighted = model.txt2img("a (red:2) BREAK boat", weighted_prompts=True, clip_skip=2, **RUN)
-        cond, uncond = model.encode_text(["a (red:2) BREAK boat", ""], weighted=True, clip_skip=2)
-        sampler = model.sampler(text_tokens=154, **RUN)
-        again = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))
+        both = model.encode_text(["a (red:2) BREAK boat", ""], weighted=True, clip_skip=2)
+        with model.sampler(text_tokens=154, **RUN) as sampler:
+            latent = sampler.sample(both[:1], both[1:])
+        again = model.to_images(model.vae_decode(latent))
         np.testing.assert_array_equal(weighted, again)
         cond, uncond = model.encode_text("a red boat"), model.encode_text("rain")
         with model.sampler(**RUN, batch=2) as sampler:

@@ -1,0 +1,52 @@
+/* The first byte chooses which of the JSON files of a diffusers folder the rest is. */
+#include "fuzz.h"
+
+#include "io/config.h"
+
+#include <string.h>
+
+/* sd_weights_open of a sharded checkpoint's list, whose shards are not there or are itself. */
+static sd_status read_index(const uint8_t *data, size_t size) {
+    sd_weights *w;
+    const char *path = fuzz_file("model.safetensors.index.json", data, size);
+    sd_status status = sd_weights_open(fuzz_ctx, path, &w);
+    if (!status)
+        sd_weights_close(w);
+    return status;
+}
+
+static sd_status read_folder(const uint8_t *data, size_t size) {
+    sd_source *source;
+    fuzz_file("model_index.json", data, size);
+    sd_status status = sd_source_open(fuzz_ctx, fuzz_folder(), &source);
+    if (!status)
+        sd_source_close(source);
+    return status;
+}
+
+sd_status fuzz_json(const uint8_t *data, size_t size) {
+    sd_source s;
+    memset(&s, 0, sizeof s);
+    if (size == 0)
+        return SD_OK;
+    int kind = data[0] % 7;
+    const char *name = kind == 4 ? "special_tokens_map.json" : "config.json";
+    data++, size--;
+    const char *path = fuzz_file(name, data, size);
+    switch (kind) {
+    case 0:
+        return sd_config_unet(fuzz_ctx, path, &s.unet);
+    case 1:
+        return sd_config_vae(fuzz_ctx, path, &s.vae);
+    case 2:
+        return sd_config_text(fuzz_ctx, path, &s.text);
+    case 3:
+        return sd_config_schedule(fuzz_ctx, path, &s.schedule);
+    case 4:
+        return sd_config_pad(fuzz_ctx, fuzz_folder(), &s.text);
+    case 5:
+        return read_index(data, size);
+    default:
+        return read_folder(data, size);
+    }
+}

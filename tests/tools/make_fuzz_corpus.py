@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Writes the inputs that fuzzing begins with: python3 tests/tools/make_fuzz_corpus.py tests/fuzz/corpus
+
+Files that fuzzing found (crash-*, found-*) lie in the same folders and stay.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import struct
+import sys
+
+DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "data")
+SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+
+
+def safetensors(tensors, metadata=None):
+    header, offset = {}, 0
+    if metadata:
+        header["__metadata__"] = metadata
+    for name, (dtype, shape) in tensors.items():
+        size = SIZES[dtype]
+        for n in shape:
+            size *= n
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(i & 255 for i in range(offset))
+
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+TEXT = "cond_stage_model.transformer.text_model."
+# The tensors that tell the sizes of a model in the original naming, as few bytes as they can be.
+ORIGINAL = {
+    UNET + "input_blocks.0.0.weight": [32, 4, 1, 1],
+    UNET + "input_blocks.1.0.in_layers.2.weight": [32, 8, 1, 1],
+    UNET + "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": [32, 8],
+    UNET + "input_blocks.1.1.proj_in.weight": [32, 8, 1, 1],
+    UNET + "input_blocks.2.0.op.weight": [32, 8, 1, 1],
+    UNET + "middle_block.0.in_layers.2.weight": [32, 8, 1, 1],
+    UNET + "middle_block.1.transformer_blocks.0.attn2.to_k.weight": [32, 8],
+    UNET + "middle_block.1.proj_in.weight": [32, 8, 1, 1],
+    UNET + "output_blocks.0.0.in_layers.2.weight": [32, 8, 1, 1],
+    UNET + "out.2.weight": [4, 32, 1, 1],
+    VAE + "encoder.conv_in.weight": [32, 3, 1, 1],
+    VAE + "encoder.down.0.block.0.conv1.weight": [32, 8, 1, 1],
+    VAE + "encoder.mid.attn_1.q.weight": [8, 8, 1, 1],
+    VAE + "decoder.conv_in.weight": [32, 4, 1, 1],
+    VAE + "decoder.conv_out.weight": [3, 32, 1, 1],
+    VAE + "quant_conv.weight": [8, 8, 1, 1],
+    TEXT + "embeddings.token_embedding.weight": [9, 64],
+    TEXT + "embeddings.position_embedding.weight": [7, 64],
+    TEXT + "encoder.layers.0.mlp.fc1.weight": [16, 8],
+    TEXT + "final_layer_norm.weight": [64],
+}
+
+WEIGHTS = {
+    "empty": safetensors({}),
+    "one": safetensors({"a": ("F16", [2, 3])}),
+    "types": safetensors({t: (t, [2]) for t in SIZES}, {"format": "pt"}),
+    "shapes": safetensors({"scalar": ("F32", []), "none": ("F32", [0, 3]), "five": ("U8", [1] * 5)}),
+    "original": safetensors({n: ("U8", s) for n, s in ORIGINAL.items()}, {"sd.unet_heads": "[4]"}),
+    "cut": safetensors({"a": ("F16", [2, 3])})[:-1],
+}
+
+# The first letter chooses the reader: F .. L.
+JSON = {
+    "unet": ("F", {"_class_name": "UNet2DConditionModel", "attention_head_dim": [4, 4, 8],
+                   "block_out_channels": [32, 64, 64], "cross_attention_dim": 128,
+                   "down_block_types": ["CrossAttnDownBlock2D"] * 2 + ["DownBlock2D"],
+                   "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 2,
+                   "layers_per_block": 2, "sample_size": 16, "act_fn": "silu",
+                   "class_embed_type": None, "use_linear_projection": False}),
+    "vae": ("G", {"_class_name": "AutoencoderKL", "block_out_channels": [32, 64],
+                  "down_block_types": ["DownEncoderBlock2D"] * 2, "layers_per_block": 1,
+                  "up_block_types": ["UpDecoderBlock2D"] * 2, "scaling_factor": 0.18215,
+                  "latent_channels": 4}),
+    "text": ("H", {"model_type": "clip_text_model", "vocab_size": 100, "hidden_size": 128,
+                   "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 2,
+                   "hidden_act": "quick_gelu", "layer_norm_eps": 1e-05, "bos_token_id": 0,
+                   "eos_token_id": 2, "pad_token_id": 1}),
+    "schedule": ("I", {"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear",
+                       "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000,
+                       "prediction_type": "epsilon", "trained_betas": None}),
+    "pad": ("J", {"pad_token": {"content": "!", "lstrip": False}, "eos_token": "<|endoftext|>"}),
+    "index": ("K", {"metadata": {"total_size": 6},
+                    "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}),
+    "pipeline": ("L", {"_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.42.0",
+                       "unet": ["diffusers", "UNet2DConditionModel"],
+                       "vae": ["diffusers", "AutoencoderKL"],
+                       "text_encoder": ["transformers", "CLIPTextModel"]}),
+}
+
+MERGES = "#version: 0.2\na t</w>\nc at</w>\na a\naa aa\n\u0120 1\n"
+
+
+def vocab():
+    """The 512 single bytes, the merges and the special tokens."""
+    prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(b) for b in prints] + [chr(256 + i) for i in range(256 - len(prints))]
+    tokens = [*letters, *(c + "</w>" for c in letters), "at</w>", "cat</w>", "aa", "aaaa"]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    merges = "\n".join(MERGES.split("\n")[:5]) + "\n"
+    text = json.dumps({t: i for i, t in enumerate(tokens)}, ensure_ascii=False,
+                      separators=(",", ":"))
+    return text.encode() + b"\0" + merges.encode()
+
+
+# c: a text; d: a list of merges; e: vocab.json, 0, merges.txt.
+SIMPLE = "#version: 0.2\na t</w>\nc at</w>\na a\n".encode()
+BPE = {
+    "text": b"cA photo of an astronaut, it's 42 <|endoftext|> <|startoftext|>!!",
+    "unicode": "c\u0130stanbul \u00e9e\u0301 \u732b \u1112\u1161\u11ab \U0001f408 \ufb01".encode(),
+    "bad-utf8": b"c\xc3(\xed\xa0\x80\xf0\x9f\x90\xff\x80\xc0\xaf",
+    "marks": b"c" + b"a" + "\u0301\u0323".encode() * 20,
+    "merges": b"d" + SIMPLE,
+    "merges-gzip": b"d" + gzip.compress(SIMPLE, mtime=0),
+    "vocab": b"e" + vocab(),
+}
+
+IMAGES = ["grey1.png", "grey2-trns.png", "grey16-interlaced.png", "greyalpha8.png", "palette4.png",
+          "palette8-trns.png", "rgb8-interlaced.png", "rgb8-trns-gamma.png", "rgba16.png",
+          "jpeg-grey.jpg", "jpeg-420.jpg", "jpeg-cmyk.jpg", "jpeg-exif.jpg", "jpeg-progressive.jpg"]
+
+PROMPTS = {
+    "weights": "a (photograph:1.3) of [an astronaut], ((horse)) (a:.5) (b:-1) (c: 2 ) (d",
+    "breaks": "a BREAK b BREAK (c BREAK d:1.2) aBREAK \u00e9BREAK BREAK\u732b BREAK",
+    "escapes": "\\(a\\) \\[b\\] \\\\ \\c (\\(:1.1) \\",
+    "broken": ")( ][ (] [) ([)] :: (a:) (a:1.2.3) (a:1e5) ((((((((((((((((",
+    "long": "a castle, by (the lake:1.1), " * 12,
+}
+
+
+def main(args):
+    if len(args) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    groups = {
+        "safetensors": WEIGHTS,
+        "json": {n: (kind + json.dumps(value)).encode() for n, (kind, value) in JSON.items()},
+        "bpe": BPE,
+        "image": {},
+        "prompt": {name: text.encode() for name, text in PROMPTS.items()},
+    }
+    for group, files in groups.items():
+        folder = os.path.join(args[0], group)
+        os.makedirs(folder, exist_ok=True)
+        for name, data in files.items():
+            with open(os.path.join(folder, name), "wb") as f:
+                f.write(data)
+    for name in IMAGES:
+        shutil.copyfile(os.path.join(DATA, name), os.path.join(args[0], "image", name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
