@@ -64,7 +64,8 @@ static void finish_group(const group_norm *g, int image, int group) {
         double scale = rstd * (double)gamma[j];
         g->mean[at] = (float)mean;
         g->scale[at] = (float)scale;
-        g->shift[at] = (float)((beta ? (double)beta[j] : 0.0) - (mean - (double)g->mean[at]) * scale);
+        double rest = mean - (double)g->mean[at];
+        g->shift[at] = (float)((beta ? (double)beta[j] : 0.0) - rest * scale);
     }
 }
 

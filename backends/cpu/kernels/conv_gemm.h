@@ -46,11 +46,11 @@ SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const fl
 
 #define SD_CONV_TILE(rows)                                                                         \
     case rows:                                                                                     \
-        conv_tile(rows, lda, a, b, kc, m, add);                                                         \
+        conv_tile(rows, lda, a, b, kc, m, add);                                                    \
         break;
 
-SD_INLINE void conv_rows(int rows, const int lda, const float *a, const float *b, int kc, float *m,
-                         bool add) {
+SD_INLINE void conv_rows(int rows, const int lda, const float *a, const float *b, int kc,
+                         float *m, bool add) {
     switch (rows) {
         SD_CONV_TILE(1)
         SD_CONV_TILE(2)

@@ -7,7 +7,7 @@
  * and 2 (compare Barabasz et al. 2020, "Error analysis and improving the accuracy of Winograd
  * convolution"), and B^T and A^T stay exact in float32.
  *
- * Blocks in scratch, kc <= CPU_KC channels of a chunk; a frequency is `stride` floats from the next:
+ * Blocks in scratch, of kc <= CPU_KC channels; a frequency is `stride` floats from the next:
  *   u: [36][kc][SD_NR]      transformed weights of one panel
  *   v: [36][tiles][lda]     transformed input
  *   m: [36][tiles][SD_NR]   products
