@@ -92,8 +92,8 @@ static sd_status print_memory(sd_model *model, const sd_model_info *info, int wi
     const struct {
         const char *name;
         uint64_t bytes;
-    } rows[] = {{"weights", memory.weights}, {"text encoder", memory.text},
-                {"UNet", memory.unet},       {"VAE decoder", memory.decode},
+    } rows[] = {{"weights", memory.weights},    {"text encoder", memory.text},
+                {"UNet", memory.unet},          {"VAE decoder", memory.decode},
                 {"VAE encoder", memory.encode}, {"peak", memory.peak}};
     printf("memory:      for %d picture%s of %d x %d\n", batch, batch == 1 ? "" : "s",
            width ? width : info->default_width, height ? height : info->default_height);
@@ -122,7 +122,8 @@ int main(int argc, char **argv) {
     if (first < 0)
         return exit_code;
     if (first + 1 != argc) {
-        fprintf(stderr, PROGRAM ": one checkpoint was expected: a .safetensors file or a folder\n");
+        fprintf(stderr, PROGRAM
+                ": one checkpoint was expected: a .safetensors or .ckpt file, or a folder\n");
         return 2;
     }
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;

@@ -10,7 +10,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
     const cli_option common[PAINT_N_OPTIONS] = {
         {"prompt", CLI_TEXT, &o->prompt, "what to paint"},
         {"negative", CLI_TEXT, &o->negative, "what to stay away from"},
-        {"ckpt", CLI_TEXT, &o->ckpt, "checkpoint: .safetensors file or diffusers folder"},
+        {"ckpt", CLI_TEXT, &o->ckpt, "checkpoint: .safetensors or .ckpt, or a diffusers folder"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
         {"ddim_steps", CLI_INT, &o->ddim_steps, "number of DDIM steps"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
@@ -81,7 +81,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     static const char *const generators[] = {"cpu", "cuda"};
     *p = (paint){.program = program, .options = options};
     if (!options->ckpt) {
-        fprintf(stderr, "%s: --ckpt is missing: a .safetensors file or a diffusers folder\n",
+        fprintf(stderr,
+                "%s: --ckpt is missing: a .safetensors or .ckpt file, or a diffusers folder\n",
                 program);
         return 2;
     }

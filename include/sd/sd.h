@@ -166,15 +166,20 @@ typedef struct sd_model_params {
     int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
     sd_load_progress_fn progress;
     void *progress_user;
+    int use_ema;            /* non-zero: the UNet's averaged weights (model_ema.*), which training
+                               checkpoints have beside the last ones; an error where there are none */
 } sd_model_params;
 
-#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL}
+#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0}
 
 /*
- * Loads a model: a single .safetensors file in the original (CompVis, runwayml) naming, or a
- * folder as diffusers lays it out (model_index.json, unet/, vae/, text_encoder/, tokenizer/,
- * scheduler/). Weights may be float32, float16 or bfloat16. The file is mapped, not read; what
- * the backend repacks is not kept twice. `params` NULL means all defaults.
+ * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
+ * (.pt, .pth: what torch.save writes since torch 1.6), or a folder as diffusers lays it out
+ * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
+ * files. Weights may be float32, float16 or bfloat16, and float64 in torch's files. The file is
+ * mapped, not read; what the backend repacks is not kept twice. Python's pickles are never run:
+ * one that names anything but tensors and plain containers is refused. `params` NULL means all
+ * defaults.
  *
  * A checkpoint without a vocabulary loads; sd_tokenize and sd_encode_text then say where a
  * vocabulary was looked for.
@@ -219,7 +224,7 @@ SD_API const char *sd_model_unexpected(const sd_model *model, int i);
 /*
  * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
  * its type ("F16"), its shape and its size in bytes. A non-zero return ends the walk with
- * SD_ERROR_CANCELLED. Works on any safetensors file or diffusers folder.
+ * SD_ERROR_CANCELLED. Works on any .safetensors or torch file of tensors, and diffusers folders.
  */
 typedef int (*sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
                                 const int64_t *dims, uint64_t n_bytes);

@@ -7,36 +7,37 @@
 
 /* ------------------------------------------------------------------- weights in a folder */
 
-/* Names that diffusers and transformers give, in the order of preference; %s is the stem. */
-static const char *const weight_names[] = {
-    "%s.safetensors",
-    "%s.fp16.safetensors",
-    "%s.safetensors.index.json",
-    "%s.safetensors.index.fp16.json",
-    "%s.fp16.safetensors.index.json",
-};
-
 typedef struct folder {
     const char *name; /* below the model's folder */
-    const char *stem;
+    const char *stem, *torch_stem;
 } folder;
 
-static const folder text_folder = {"text_encoder", "model"};
-static const folder unet_folder = {"unet", "diffusion_pytorch_model"};
-static const folder vae_folder = {"vae", "diffusion_pytorch_model"};
+static const folder text_folder = {"text_encoder", "model", "pytorch_model"};
+static const folder unet_folder = {"unet", "diffusion_pytorch_model", "diffusion_pytorch_model"};
+static const folder vae_folder = {"vae", "diffusion_pytorch_model", "diffusion_pytorch_model"};
 
-/* `pattern` has one %s; the result is "dir/folder/name", allocated. */
-static char *weight_path(const sd_context *ctx, const char *dir, const folder *f,
-                         const char *pattern) {
-    const char *at = strstr(pattern, "%s");
-    return sd_format(ctx, "%s/%s/%s%s", dir, f->name, f->stem, at + 2);
-}
+/* Names that diffusers and transformers give, in the order of preference: what follows the stem. */
+static const struct {
+    const char *end;
+    bool torch;
+} weight_names[] = {
+    {".safetensors", false},
+    {".fp16.safetensors", false},
+    {".safetensors.index.json", false},
+    {".safetensors.index.fp16.json", false},
+    {".fp16.safetensors.index.json", false},
+    {".bin", true},
+    {".fp16.bin", true},
+    {".bin.index.json", true},
+};
 
 /* The first of the names that is there; *path NULL: none is. */
 static sd_status find_weights(const sd_context *ctx, const char *dir, const folder *f,
                               char **path) {
     for (size_t i = 0; i < SD_COUNT(weight_names); i++) {
-        if (!(*path = weight_path(ctx, dir, f, weight_names[i])))
+        const char *stem = weight_names[i].torch ? f->torch_stem : f->stem;
+        *path = sd_format(ctx, "%s/%s/%s%s", dir, f->name, stem, weight_names[i].end);
+        if (!*path)
             return SD_ERROR_MEMORY;
         if (sd_is_file(*path))
             return SD_OK;
@@ -47,23 +48,8 @@ static sd_status find_weights(const sd_context *ctx, const char *dir, const fold
 }
 
 static sd_status fail_no_weights(const sd_context *ctx, const char *dir, const folder *f) {
-    static const char *const pickles[] = {"%s.bin", "%s.fp16.bin", "%s.bin.index.json"};
-    for (size_t i = 0; i < SD_COUNT(pickles); i++) {
-        char *path = weight_path(ctx, dir, f, pickles[i]);
-        if (!path)
-            return SD_ERROR_MEMORY;
-        sd_status status = SD_OK;
-        if (sd_is_file(path))
-            status = sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                             "%s: weights as Python pickles are not read; convert the folder to "
-                             "safetensors first",
-                             path);
-        sd_free(ctx, path);
-        if (status)
-            return status;
-    }
-    return sd_fail(ctx, SD_ERROR_IO, "%s/%s: no weights: %s.safetensors was expected", dir, f->name,
-                   f->stem);
+    return sd_fail(ctx, SD_ERROR_IO, "%s/%s: no weights: %s.safetensors or %s.bin was expected",
+                   dir, f->name, f->stem, f->torch_stem);
 }
 
 static sd_status open_component(sd_source *s, const folder *f, sd_component *component) {
@@ -231,6 +217,15 @@ sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
     return status;
 }
 
+sd_status sd_source_use_ema(sd_source *s) {
+    if (s->layout != SD_LAYOUT_ORIGINAL)
+        return sd_fail(s->ctx, SD_ERROR_MODEL,
+                       "%s: the averaged weights were asked for (use_ema); a diffusers folder has "
+                       "one set of weights",
+                       s->path);
+    return sd_weights_use_ema(s->unet_weights.weights);
+}
+
 void sd_source_close(sd_source *s) {
     if (!s)
         return;
@@ -264,7 +259,7 @@ sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *fi
     if (!status && *n_files == 0)
         status = sd_fail(ctx, SD_ERROR_IO,
                          "%s: no diffusers folder: neither text_encoder/, unet/ nor vae/ has "
-                         "safetensors",
+                         "weights",
                          path);
     while (status && *n_files > 0)
         sd_weights_close(files[--*n_files]);

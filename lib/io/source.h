@@ -103,16 +103,19 @@ typedef struct sd_source {
 
 /*
  * Opens a checkpoint or folder. Of an original checkpoint the sizes come from the tensors' shapes;
- * what shapes do not tell may be said by safetensors' __metadata__, as JSON values in strings:
+ * what shapes do not tell may be said by safetensors' __metadata__, or by texts beside the
+ * "state_dict" of a .ckpt file, as JSON values in strings:
  *   "sd.unet_heads"      "8" or "[5, 10, 20, 20]", one a level   (default 8)
  *   "sd.text_heads"      "12"                                    (default width / 64)
  *   "sd.sample_size"     "64", latents at the default size       (default 64)
  *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
  */
 sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
+/* The UNet's averaged weights (model_ema.*) instead of those that training ended with. */
+sd_status sd_source_use_ema(sd_source *source);
 void sd_source_close(sd_source *source);
 
-/* Only the weights: of any safetensors file, or of as many of text_encoder/, unet/ and vae/ as a
+/* Only the weights: of any file of weights, or of as many of text_encoder/, unet/ and vae/ as a
  * folder has (at least one). The caller closes them. */
 sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *files[3],
                                int *n_files);

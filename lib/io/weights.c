@@ -1,48 +1,14 @@
-/*
- * safetensors: 8 bytes of header length (little-endian), a JSON object
- * {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, ...}, then the data.
- * https://github.com/huggingface/safetensors. As the original reader does, we refuse headers over
- * 100 MB and data with holes, overlaps or a rest. Nothing in a file is trusted.
- */
+/* The table of tensors that every format fills, and files that belong together. */
 #include "io/weights.h"
 
 #include "io/json.h"
-#include "io/sniff.h"
+#include "io/weights_internal.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_HEADER 100000000u
 #define MAX_SHARDS 1024
-#define EXPECTED "a safetensors file"
-
-/* A name in the sorted table that sd_weights_find searches. */
-typedef struct name_row {
-    const char *name;
-    size_t index;
-} name_row;
-
-typedef struct shard {
-    char *path;
-    sd_mapping mapping;
-} shard;
-
-typedef struct metadata_row {
-    char *key, *value;
-} metadata_row;
-
-struct sd_weights {
-    sd_context *ctx;
-    char *path;
-    shard *shards;
-    size_t n_shards;
-    sd_entry *entries; /* by shard, then by position of the data; names are owned */
-    size_t n_entries, room;
-    name_row *by_name; /* [n_entries], sorted */
-    metadata_row *metadata;
-    size_t n_metadata;
-};
 
 /* In the order of sd_dtype. */
 static const struct {
@@ -61,150 +27,9 @@ size_t sd_dtype_size(sd_dtype type) {
     return (unsigned)type < SD_N_DTYPES ? dtypes[type].size : 0;
 }
 
-/* ------------------------------------------------------------------------- one tensor */
+/* ------------------------------------------------------------------------- filling the table */
 
-/* What sentences about a tensor need. */
-typedef struct tensor_reader {
-    const sd_context *ctx;
-    const char *path;
-    const char *name;
-    const json_t *object;
-} tensor_reader;
-
-static sd_status fail_tensor(const tensor_reader *r, sd_status status, const char *what) {
-    return sd_fail(r->ctx, status, "%s: tensor '%.200s': %s", r->path, r->name, what);
-}
-
-static sd_status read_dtype(const tensor_reader *r, sd_dtype *type) {
-    const char *text = json_string_value(json_object_get(r->object, "dtype"));
-    if (!text)
-        return fail_tensor(r, SD_ERROR_FORMAT, "\"dtype\" must be a string");
-    for (int i = 0; i < SD_N_DTYPES; i++) {
-        if (strcmp(text, dtypes[i].name) == 0) {
-            *type = (sd_dtype)i;
-            return SD_OK;
-        }
-    }
-    return sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%.200s' is of type '%.40s', which this build does not read",
-                   r->path, r->name, text);
-}
-
-/* Fills dims and size (the bytes that the shape asks for). */
-static sd_status read_shape(const tensor_reader *r, sd_entry *entry) {
-    const json_t *shape = json_object_get(r->object, "shape");
-    if (!json_is_array(shape))
-        return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must be a list");
-    if (json_array_size(shape) > SD_ENTRY_MAX_DIMS)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s' has %zu dimensions; at most %d were expected", r->path,
-                       r->name, json_array_size(shape), SD_ENTRY_MAX_DIMS);
-    entry->n_dims = (int)json_array_size(shape);
-    uint64_t size = sd_dtype_size(entry->type);
-    for (int i = 0; i < entry->n_dims; i++) {
-        const json_t *dim = json_array_get(shape, (size_t)i);
-        if (!json_is_integer(dim) || json_integer_value(dim) < 0)
-            return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must hold integers from 0 upward");
-        entry->dims[i] = (int64_t)json_integer_value(dim);
-        if (entry->dims[i] && size > (uint64_t)INT64_MAX / (uint64_t)entry->dims[i])
-            return fail_tensor(r, SD_ERROR_FORMAT, "the shape overflows 64 bits");
-        size *= (uint64_t)entry->dims[i];
-    }
-    if (size > SIZE_MAX)
-        return fail_tensor(r, SD_ERROR_UNSUPPORTED, "it does not fit this machine's memory");
-    entry->size = (size_t)size;
-    return SD_OK;
-}
-
-/* entry->data is set from the first of the two offsets. */
-static sd_status read_offsets(const tensor_reader *r, const uint8_t *data, size_t data_size,
-                              sd_entry *entry) {
-    const json_t *offsets = json_object_get(r->object, "data_offsets");
-    const json_t *first = json_array_get(offsets, 0), *second = json_array_get(offsets, 1);
-    if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(second))
-        return fail_tensor(r, SD_ERROR_FORMAT, "\"data_offsets\" must be two integers");
-    long long begin = json_integer_value(first), end = json_integer_value(second);
-    if (begin < 0 || end < begin)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': data_offsets [%lld, %lld] are no range", r->path,
-                       r->name, begin, end);
-    if ((unsigned long long)end > data_size)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
-                       "%zu (a download that was cut short?)",
-                       r->path, r->name, end, data_size);
-    if ((unsigned long long)(end - begin) != entry->size)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
-                       "data_offsets give %lld",
-                       r->path, r->name, sd_dtype_name(entry->type), entry->size, end - begin);
-    entry->data = data + begin;
-    return SD_OK;
-}
-
-/* ------------------------------------------------------------------------- one file */
-
-static sd_status read_metadata(sd_weights *w, const char *path, const json_t *object) {
-    if (!json_is_object(object))
-        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: __metadata__ must be an object, it is %s",
-                       path, sd_json_type_name(object));
-    size_t n = w->n_metadata + json_object_size(object);
-    if (n == w->n_metadata)
-        return SD_OK;
-    metadata_row *rows = sd_realloc(w->ctx, w->metadata, n * sizeof *rows);
-    if (!rows)
-        return SD_ERROR_MEMORY;
-    w->metadata = rows;
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)object, key, value) {
-        if (!json_is_string(value))
-            return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                           "%s: __metadata__ '%.200s' must be a string, it is %s", path, key,
-                           sd_json_type_name(value));
-        metadata_row *row = &rows[w->n_metadata++];
-        row->key = sd_strdup(w->ctx, key);
-        row->value = sd_strdup(w->ctx, json_string_value(value));
-        if (!row->key || !row->value)
-            return SD_ERROR_MEMORY;
-    }
-    return SD_OK;
-}
-
-static int compare_position(const void *a, const void *b) {
-    const sd_entry *x = a, *y = b;
-    uintptr_t p = (uintptr_t)x->data, q = (uintptr_t)y->data;
-    if (p != q)
-        return p < q ? -1 : 1;
-    if (x->size != y->size)
-        return x->size < y->size ? -1 : 1;
-    return strcmp(x->name, y->name);
-}
-
-/* The tensors of a file must cover its data without overlaps, holes or a rest. */
-static sd_status check_positions(const sd_context *ctx, const char *path, const sd_entry *entries,
-                                 size_t n, const uint8_t *data, size_t data_size) {
-    const uint8_t *at = data;
-    for (size_t i = 0; i < n; i++) {
-        const uint8_t *begin = entries[i].data;
-        if (begin < at)
-            return sd_fail(ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s' overlaps the data of '%.200s'", path,
-                           entries[i].name, entries[i - 1].name);
-        if (begin > at)
-            return sd_fail(ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s': %zu bytes before its data belong to no tensor",
-                           path, entries[i].name, (size_t)(begin - at));
-        at = begin + entries[i].size;
-    }
-    if (at != data + data_size)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: %zu bytes at the end of the file belong to no tensor", path,
-                       (size_t)(data + data_size - at));
-    return SD_OK;
-}
-
-static sd_status reserve_entries(sd_weights *w, size_t n_more) {
+sd_status sd_weights_reserve(sd_weights *w, size_t n_more) {
     size_t need = w->n_entries + n_more;
     if (need <= w->room)
         return SD_OK;
@@ -218,98 +43,49 @@ static sd_status reserve_entries(sd_weights *w, size_t n_more) {
     return SD_OK;
 }
 
-/* All tensors of a parsed header. */
-static sd_status read_entries(sd_weights *w, int file, const json_t *header, const uint8_t *data,
-                              size_t data_size) {
-    const char *path = w->shards[file].path;
-    sd_status status = reserve_entries(w, json_object_size(header));
-    size_t first = w->n_entries;
-    const char *name;
-    json_t *object;
-    json_object_foreach((json_t *)header, name, object) {
-        if (status)
-            return status;
-        if (strcmp(name, "__metadata__") == 0) {
-            status = read_metadata(w, path, object);
-            continue;
-        }
-        const tensor_reader r = {w->ctx, path, name, object};
-        sd_entry entry = {.file = file};
-        if (!json_is_object(object))
-            return fail_tensor(&r, SD_ERROR_FORMAT, "its description must be an object");
-        if (!(status = read_dtype(&r, &entry.type)) && !(status = read_shape(&r, &entry)))
-            status = read_offsets(&r, data, data_size, &entry);
-        if (!status && !(entry.name = sd_strdup(w->ctx, name)))
-            status = SD_ERROR_MEMORY;
-        if (!status)
-            w->entries[w->n_entries++] = entry;
-    }
-    if (status)
-        return status;
-    if (w->n_entries > first)
-        qsort(w->entries + first, w->n_entries - first, sizeof *w->entries, compare_position);
-    return check_positions(w->ctx, path, w->entries + first, w->n_entries - first, data, data_size);
+/* Room for one more of n items: the memory doubles whenever n is a power of two. */
+static void *grow(const sd_context *ctx, void *items, size_t n, size_t size) {
+    if (n & (n - 1))
+        return items;
+    return sd_realloc(ctx, items, (n ? 2 * n : 1) * size);
 }
 
-static uint64_t read_u64(const uint8_t *p) {
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | p[i];
-    return value;
+sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value) {
+    sd_metadata_row *rows = grow(w->ctx, w->metadata, w->n_metadata, sizeof *rows);
+    if (!rows)
+        return SD_ERROR_MEMORY;
+    w->metadata = rows;
+    sd_metadata_row *row = &rows[w->n_metadata++];
+    row->key = sd_strdup(w->ctx, key);
+    row->value = sd_strdup(w->ctx, value);
+    return row->key && row->value ? SD_OK : SD_ERROR_MEMORY;
 }
 
-/* Checks the length of the header, and that there is one. */
-static sd_status read_header_size(const sd_context *ctx, const char *path, const sd_mapping *m,
-                                  size_t *header_size) {
-    uint64_t size = m->size >= 8 ? read_u64(m->data) : 0;
-    if (m->size > 8 && size >= 2 && size <= MAX_HEADER && size <= m->size - 8 &&
-        m->data[8] == '{') {
-        *header_size = (size_t)size;
-        return SD_OK;
-    }
-    sd_status status = sd_sniff(ctx, path, m->data, m->size, EXPECTED);
-    if (status)
-        return status;
-    if (m->size < 10)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " EXPECTED, path,
-                       m->size);
-    if (size > MAX_HEADER)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: not " EXPECTED ": its header would be of %llu bytes, over the limit "
-                       "of %u",
-                       path, (unsigned long long)size, MAX_HEADER);
-    if (size > m->size - 8)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: the header is said to be of %llu bytes, but the file has only %zu "
-                       "(a download that was cut short?)",
-                       path, (unsigned long long)size, m->size);
-    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not " EXPECTED ": its header is no JSON object",
-                   path);
+void *sd_weights_block(sd_weights *w, size_t size) {
+    void **blocks = grow(w->ctx, w->blocks, w->n_blocks, sizeof *blocks);
+    if (!blocks)
+        return NULL;
+    w->blocks = blocks;
+    void *block = sd_alloc(w->ctx, size ? size : 1);
+    if (block)
+        blocks[w->n_blocks++] = block;
+    return block;
 }
 
-/* Maps and reads the shard `file`, whose path is set. */
+/* Maps and reads the shard `file`, whose path is set. What torch.save writes is a zip archive. */
 static sd_status open_shard(sd_weights *w, int file) {
-    shard *s = &w->shards[file];
-    size_t header_size = 0;
-    sd_status status = sd_map_file(w->ctx, s->path, &s->mapping);
-    if (!status)
-        status = read_header_size(w->ctx, s->path, &s->mapping, &header_size);
+    sd_mapping *m = &w->shards[file].mapping;
+    sd_status status = sd_map_file(w->ctx, w->shards[file].path, m);
     if (status)
         return status;
-    json_t *header;
-    status = sd_json_parse(w->ctx, s->path, s->mapping.data + 8, header_size, &header);
-    if (status)
-        return status;
-    status = read_entries(w, file, header, s->mapping.data + 8 + header_size,
-                          s->mapping.size - 8 - header_size);
-    json_decref(header);
-    return status;
+    bool is_zip = m->size >= 4 && memcmp(m->data, "PK\3\4", 4) == 0;
+    return is_zip ? sd_torch_read(w, file) : sd_safetensors_read(w, file);
 }
 
 /* ------------------------------------------------------------------------- several files */
 
 static int compare_names(const void *a, const void *b) {
-    return strcmp(((const name_row *)a)->name, ((const name_row *)b)->name);
+    return strcmp(((const sd_name_row *)a)->name, ((const sd_name_row *)b)->name);
 }
 
 /* Names of one file are unique already; those of two shards may clash. */
@@ -318,10 +94,10 @@ static sd_status index_names(sd_weights *w) {
     if (!w->by_name)
         return SD_ERROR_MEMORY;
     for (size_t i = 0; i < w->n_entries; i++)
-        w->by_name[i] = (name_row){w->entries[i].name, i};
+        w->by_name[i] = (sd_name_row){w->entries[i].name, i};
     qsort(w->by_name, w->n_entries, sizeof *w->by_name, compare_names);
     for (size_t i = 1; i < w->n_entries; i++) {
-        const name_row *row = &w->by_name[i];
+        const sd_name_row *row = &w->by_name[i];
         if (strcmp(row[-1].name, row->name) == 0)
             return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s' is also in %s",
                            sd_weights_path(w, &w->entries[row->index]), row->name,
@@ -340,11 +116,11 @@ static int find_shard(sd_weights *w, const char *path) {
         sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d files", w->path, MAX_SHARDS);
         return -1;
     }
-    shard *grown = sd_realloc(w->ctx, w->shards, (w->n_shards + 1) * sizeof *grown);
+    sd_shard *grown = sd_realloc(w->ctx, w->shards, (w->n_shards + 1) * sizeof *grown);
     if (!grown)
         return -1;
     w->shards = grown;
-    grown[w->n_shards] = (shard){.path = sd_strdup(w->ctx, path)};
+    grown[w->n_shards] = (sd_shard){.path = sd_strdup(w->ctx, path)};
     return grown[w->n_shards].path ? (int)w->n_shards++ : -1;
 }
 
@@ -397,9 +173,8 @@ static sd_status open_index(sd_weights *w) {
         return status;
     const json_t *map = json_object_get(root, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
-        status =
-            sd_fail(w->ctx, SD_ERROR_FORMAT,
-                    "%s: not an index of safetensors files: it has no \"weight_map\"", w->path);
+        status = sd_fail(w->ctx, SD_ERROR_FORMAT,
+                         "%s: not an index of weight files: it has no \"weight_map\"", w->path);
     else if (!(directory = sd_path_dirname(w->ctx, w->path)))
         status = SD_ERROR_MEMORY;
     else if (!(status = open_map(w, map, directory)))
@@ -452,6 +227,9 @@ void sd_weights_close(sd_weights *w) {
         sd_unmap_file(&w->shards[i].mapping);
         sd_free(ctx, w->shards[i].path);
     }
+    for (size_t i = 0; i < w->n_blocks; i++)
+        sd_free(ctx, w->blocks[i]);
+    sd_free(ctx, w->blocks);
     sd_free(ctx, w->entries);
     sd_free(ctx, w->metadata);
     sd_free(ctx, w->shards);
@@ -507,5 +285,59 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key) {
 }
 
 void sd_weights_discard(const sd_weights *w, const sd_entry *entry) {
-    sd_map_discard(&w->shards[entry->file].mapping, entry->data, entry->size);
+    const sd_mapping *m = &w->shards[entry->file].mapping;
+    uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)entry->data;
+    if (at >= begin && at - begin < m->size) /* else it lies in memory of our own */
+        sd_map_discard(m, entry->data, entry->size);
+}
+
+/* ------------------------------------------------------------------------- averaged weights */
+
+#define UNET_PREFIX "model.diffusion_model."
+#define EMA_PREFIX "model_ema.diffusion_model"
+
+/* The name of a UNet's tensor in LitEma, which takes the dots out of what follows "model.". */
+static char *ema_name(const sd_context *ctx, const char *name) {
+    char *ema = sd_format(ctx, EMA_PREFIX "%s", name + strlen(UNET_PREFIX));
+    if (!ema)
+        return NULL;
+    char *to = ema + strlen(EMA_PREFIX);
+    for (const char *from = to; *from; from++)
+        if (*from != '.')
+            *to++ = *from;
+    *to = 0;
+    return ema;
+}
+
+static sd_status replace_by_ema(sd_weights *w, sd_entry *entry) {
+    char *name = ema_name(w->ctx, entry->name);
+    if (!name)
+        return SD_ERROR_MEMORY;
+    const sd_entry *ema = sd_weights_find(w, name);
+    sd_status status = SD_OK;
+    if (!ema) {
+        status = sd_fail(w->ctx, SD_ERROR_MODEL,
+                         "%s: the averaged weights were asked for (use_ema), but tensor '%.200s' "
+                         "is missing",
+                         w->path, name);
+    } else {
+        const char *kept = entry->name;
+        *entry = *ema;
+        entry->name = kept;
+    }
+    sd_free(w->ctx, name);
+    return status;
+}
+
+sd_status sd_weights_use_ema(sd_weights *w) {
+    sd_status status = SD_OK;
+    if (!sd_weights_has_prefix(w, EMA_PREFIX))
+        return sd_fail(w->ctx, SD_ERROR_MODEL,
+                       "%s: the averaged weights were asked for (use_ema), but no tensor is named "
+                       "'" EMA_PREFIX "...'",
+                       w->path);
+    for (size_t i = 0; i < w->n_entries && !status; i++)
+        if (strncmp(w->entries[i].name, UNET_PREFIX, strlen(UNET_PREFIX)) == 0)
+            status = replace_by_ema(w, &w->entries[i]);
+    return status;
 }

@@ -1,4 +1,4 @@
-/* Tensors of checkpoint files, mapped and never copied. */
+/* Tensors of checkpoint files, mapped and, where the file has them as they are, never copied. */
 #ifndef SD_IO_WEIGHTS_H
 #define SD_IO_WEIGHTS_H
 
@@ -33,7 +33,9 @@ typedef struct sd_entry {
 
 typedef struct sd_weights sd_weights;
 
-/* One .safetensors file, or the .safetensors.index.json of a sharded one. */
+/* One .safetensors file, one that torch.save wrote (.ckpt, .pt, .pth, .bin), or the .index.json of
+ * a sharded one; what a file is shows in its first bytes. Of a torch file the entries are those of
+ * its "state_dict", or of its top where it has none; float64 comes as float32. */
 sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out);
 void sd_weights_close(sd_weights *w);
 
@@ -44,6 +46,12 @@ const sd_entry *sd_weights_at(const sd_weights *w, size_t i); /* in the order of
 const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entry NULL: as opened */
 /* The value of a string in safetensors' __metadata__, or NULL. */
 const char *sd_weights_metadata(const sd_weights *w, const char *key);
+/*
+ * As ema_scope() of the original: "model.diffusion_model.X" gets the data of the averaged copy,
+ * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL: one is not there.
+ * ldm/modules/ema.py
+ */
+sd_status sd_weights_use_ema(sd_weights *w);
 /* The entry's pages will not be read again soon. */
 void sd_weights_discard(const sd_weights *w, const sd_entry *entry);
 const char *sd_dtype_name(sd_dtype type); /* "F16" */

@@ -41,8 +41,8 @@ void sd_model_release(sd_model *model) {
  * the calls that need one. */
 static sd_status find_vocabulary(sd_model *model, const char *path) {
     const sd_source *source = model->source;
-    sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir,
-                                         source->directory, &model->tokenizer);
+    sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir, source->directory,
+                                         &model->tokenizer);
     if (!status)
         return SD_OK;
     model->tokenizer = NULL;
@@ -153,6 +153,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     if (status)
         return status;
     status = check_source(model);
+    if (!status && params->use_ema)
+        status = sd_source_use_ema(model->source);
     if (!status)
         status = find_vocabulary(model, params->vocab);
     if (!status) {
@@ -180,8 +182,7 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
     model->ctx = ctx;
     atomic_init(&model->refs, 1);
     model->precision = params->precision;
-    model->act =
-        params->precision == SD_PRECISION_FULL ? SDB_F32 : ctx->device->info.autocast_type;
+    model->act = params->precision == SD_PRECISION_FULL ? SDB_F32 : ctx->device->info.autocast_type;
     sd_status status = load(model, path, params);
     if (status) {
         free_model(model);

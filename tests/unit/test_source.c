@@ -322,12 +322,42 @@ START_TEST(says_what_is_missing) {
         snprintf(name, sizeof name, "%s.safetensors", weights[i]);
         remove(files_path(dir, name));
         check_fails(dir, SD_ERROR_IO, "no weights");
-        snprintf(name, sizeof name, "%s.bin", weights[i]);
-        files_write_text(files_path(dir, name), "pickle");
-        check_fails(dir, SD_ERROR_UNSUPPORTED, "pickles");
-        remove(files_path(dir, name));
     }
     check_fails(files_path(dir, "nothing"), SD_ERROR_IO, "nothing: cannot open");
+}
+END_TEST
+
+/* transformers calls its file otherwise than diffusers; a .safetensors file is preferred. */
+START_TEST(finds_torch_files) {
+    static const char *const rows[][2] = {
+        {"unet/diffusion_pytorch_model", "unet/diffusion_pytorch_model"},
+        {"text_encoder/model", "text_encoder/pytorch_model"},
+        {"vae/diffusion_pytorch_model", "vae/diffusion_pytorch_model"},
+    };
+    static const char *const ends[] = {".bin", ".fp16.bin"};
+    size_t n;
+    uint8_t *bytes = files_read(files_path(SD_TEST_DATA, "ckpt/plain.pt"), &n);
+    for (size_t i = 0; i < 2 * SD_COUNT(rows); i++) {
+        char old[64], name[64];
+        sd_source *s;
+        files_make_tiny_diffusers(dir);
+        snprintf(name, sizeof name, "%s%s", rows[i / 2][1], ends[i % 2]);
+        snprintf(old, sizeof old, "%s.safetensors", rows[i / 2][0]);
+        files_write(files_path(dir, name), bytes, n);
+        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+        ck_assert_ptr_nonnull(strstr(sd_weights_path(s->files[(i / 2 + 1) % 3], NULL), ".safe"));
+        sd_source_close(s);
+        remove(files_path(dir, old));
+        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+        size_t found = 0;
+        for (int k = 0; k < s->n_files; k++)
+            found += sd_weights_find(s->files[k], "shared.whole") != NULL;
+        ck_assert_uint_eq(found, 1);
+        ck_assert_int_eq(sd_source_use_ema(s), SD_ERROR_MODEL);
+        sd_source_close(s);
+        remove(files_path(dir, name));
+    }
+    free(bytes);
 }
 END_TEST
 
@@ -366,6 +396,7 @@ int main(void) {
     tcase_add_test(tcase, finds_weights_by_any_name);
     tcase_add_test(tcase, says_what_is_missing);
     tcase_add_test(tcase, opens_only_the_files);
+    tcase_add_test(tcase, finds_torch_files);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

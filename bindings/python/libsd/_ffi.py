@@ -68,6 +68,7 @@ class ModelParams(SizedStructure):
         ("strict", c_int),
         ("progress", LOAD_PROGRESS_FN),
         ("progress_user", c_void_p),
+        ("use_ema", c_int),
     ]
 
 

@@ -110,7 +110,7 @@ class Context(Handle):
         return take_tensor(pointer)
 
     def list_checkpoint(self, path: "str | os.PathLike") -> "list[TensorInfo]":
-        """The tensors of a .safetensors file or a diffusers folder; no network is loaded."""
+        """The tensors of a .safetensors or torch file or a diffusers folder; no network is loaded."""
         context = self._address
         tensors = []
         guard = Guard()

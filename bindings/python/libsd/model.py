@@ -116,8 +116,9 @@ class Model(Handle):
         precision: str = "auto",
         strict: bool = False,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
+        use_ema: bool = False,
     ) -> "Model":
-        """Loads a .safetensors file in the original naming, or a diffusers folder.
+        """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
         context: None opens one with all defaults.
         vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz] or a folder with vocab.json and
@@ -125,12 +126,14 @@ class Model(Handle):
         precision: "auto", "full" or "autocast".
         strict: a tensor that no network uses is an error.
         progress: called with tensors done and in total; True cancels.
+        use_ema: the UNet's averaged weights (model_ema.*).
         """
         context = context or Context()
         guard = Guard()
         params = _ffi.ModelParams(
             precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
             strict=bool(strict),
+            use_ema=bool(use_ema),
             progress=_ffi.LOAD_PROGRESS_FN(
                 lambda _user, done, total: guard.call(progress or _go_on, done, total)
             ),

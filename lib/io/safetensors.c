@@ -1,0 +1,234 @@
+/*
+ * safetensors: 8 bytes of header length (little-endian), a JSON object
+ * {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, ...}, then the data.
+ * https://github.com/huggingface/safetensors. As the original reader does, we refuse headers over
+ * 100 MB and data with holes, overlaps or a rest. Nothing in a file is trusted.
+ */
+#include "io/json.h"
+#include "io/sniff.h"
+#include "io/weights_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_HEADER 100000000u
+#define EXPECTED "a safetensors file"
+
+/* ------------------------------------------------------------------------- one tensor */
+
+/* What sentences about a tensor need. */
+typedef struct tensor_reader {
+    const sd_context *ctx;
+    const char *path;
+    const char *name;
+    const json_t *object;
+} tensor_reader;
+
+static sd_status fail_tensor(const tensor_reader *r, sd_status status, const char *what) {
+    return sd_fail(r->ctx, status, "%s: tensor '%.200s': %s", r->path, r->name, what);
+}
+
+static sd_status read_dtype(const tensor_reader *r, sd_dtype *type) {
+    const char *text = json_string_value(json_object_get(r->object, "dtype"));
+    if (!text)
+        return fail_tensor(r, SD_ERROR_FORMAT, "\"dtype\" must be a string");
+    for (int i = 0; i < SD_N_DTYPES; i++) {
+        if (strcmp(text, sd_dtype_name((sd_dtype)i)) == 0) {
+            *type = (sd_dtype)i;
+            return SD_OK;
+        }
+    }
+    return sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: tensor '%.200s' is of type '%.40s', which this build does not read",
+                   r->path, r->name, text);
+}
+
+/* Fills dims and size (the bytes that the shape asks for). */
+static sd_status read_shape(const tensor_reader *r, sd_entry *entry) {
+    const json_t *shape = json_object_get(r->object, "shape");
+    if (!json_is_array(shape))
+        return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must be a list");
+    if (json_array_size(shape) > SD_ENTRY_MAX_DIMS)
+        return sd_fail(r->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s' has %zu dimensions; at most %d were expected", r->path,
+                       r->name, json_array_size(shape), SD_ENTRY_MAX_DIMS);
+    entry->n_dims = (int)json_array_size(shape);
+    uint64_t size = sd_dtype_size(entry->type);
+    for (int i = 0; i < entry->n_dims; i++) {
+        const json_t *dim = json_array_get(shape, (size_t)i);
+        if (!json_is_integer(dim) || json_integer_value(dim) < 0)
+            return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must hold integers from 0 upward");
+        entry->dims[i] = (int64_t)json_integer_value(dim);
+        if (entry->dims[i] && size > (uint64_t)INT64_MAX / (uint64_t)entry->dims[i])
+            return fail_tensor(r, SD_ERROR_FORMAT, "the shape overflows 64 bits");
+        size *= (uint64_t)entry->dims[i];
+    }
+    if (size > SIZE_MAX)
+        return fail_tensor(r, SD_ERROR_UNSUPPORTED, "it does not fit this machine's memory");
+    entry->size = (size_t)size;
+    return SD_OK;
+}
+
+/* entry->data is set from the first of the two offsets. */
+static sd_status read_offsets(const tensor_reader *r, const uint8_t *data, size_t data_size,
+                              sd_entry *entry) {
+    const json_t *offsets = json_object_get(r->object, "data_offsets");
+    const json_t *first = json_array_get(offsets, 0), *second = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(second))
+        return fail_tensor(r, SD_ERROR_FORMAT, "\"data_offsets\" must be two integers");
+    long long begin = json_integer_value(first), end = json_integer_value(second);
+    if (begin < 0 || end < begin)
+        return sd_fail(r->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s': data_offsets [%lld, %lld] are no range", r->path,
+                       r->name, begin, end);
+    if ((unsigned long long)end > data_size)
+        return sd_fail(r->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
+                       "%zu (a download that was cut short?)",
+                       r->path, r->name, end, data_size);
+    if ((unsigned long long)(end - begin) != entry->size)
+        return sd_fail(r->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
+                       "data_offsets give %lld",
+                       r->path, r->name, sd_dtype_name(entry->type), entry->size, end - begin);
+    entry->data = data + begin;
+    return SD_OK;
+}
+
+/* ------------------------------------------------------------------------- one file */
+
+static sd_status read_metadata(sd_weights *w, const char *path, const json_t *object) {
+    if (!json_is_object(object))
+        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: __metadata__ must be an object, it is %s",
+                       path, sd_json_type_name(object));
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value) {
+        if (!json_is_string(value))
+            return sd_fail(w->ctx, SD_ERROR_FORMAT,
+                           "%s: __metadata__ '%.200s' must be a string, it is %s", path, key,
+                           sd_json_type_name(value));
+        sd_status status = sd_weights_add_metadata(w, key, json_string_value(value));
+        if (status)
+            return status;
+    }
+    return SD_OK;
+}
+
+static int compare_position(const void *a, const void *b) {
+    const sd_entry *x = a, *y = b;
+    uintptr_t p = (uintptr_t)x->data, q = (uintptr_t)y->data;
+    if (p != q)
+        return p < q ? -1 : 1;
+    if (x->size != y->size)
+        return x->size < y->size ? -1 : 1;
+    return strcmp(x->name, y->name);
+}
+
+/* The tensors of a file must cover its data without overlaps, holes or a rest. */
+static sd_status check_positions(const sd_context *ctx, const char *path, const sd_entry *entries,
+                                 size_t n, const uint8_t *data, size_t data_size) {
+    const uint8_t *at = data;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *begin = entries[i].data;
+        if (begin < at)
+            return sd_fail(ctx, SD_ERROR_FORMAT,
+                           "%s: tensor '%.200s' overlaps the data of '%.200s'", path,
+                           entries[i].name, entries[i - 1].name);
+        if (begin > at)
+            return sd_fail(ctx, SD_ERROR_FORMAT,
+                           "%s: tensor '%.200s': %zu bytes before its data belong to no tensor",
+                           path, entries[i].name, (size_t)(begin - at));
+        at = begin + entries[i].size;
+    }
+    if (at != data + data_size)
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "%s: %zu bytes at the end of the file belong to no tensor", path,
+                       (size_t)(data + data_size - at));
+    return SD_OK;
+}
+
+/* All tensors of a parsed header. */
+static sd_status read_entries(sd_weights *w, int file, const json_t *header, const uint8_t *data,
+                              size_t data_size) {
+    const char *path = w->shards[file].path;
+    sd_status status = sd_weights_reserve(w, json_object_size(header));
+    size_t first = w->n_entries;
+    const char *name;
+    json_t *object;
+    json_object_foreach((json_t *)header, name, object) {
+        if (status)
+            return status;
+        if (strcmp(name, "__metadata__") == 0) {
+            status = read_metadata(w, path, object);
+            continue;
+        }
+        const tensor_reader r = {w->ctx, path, name, object};
+        sd_entry entry = {.file = file};
+        if (!json_is_object(object))
+            return fail_tensor(&r, SD_ERROR_FORMAT, "its description must be an object");
+        if (!(status = read_dtype(&r, &entry.type)) && !(status = read_shape(&r, &entry)))
+            status = read_offsets(&r, data, data_size, &entry);
+        if (!status && !(entry.name = sd_strdup(w->ctx, name)))
+            status = SD_ERROR_MEMORY;
+        if (!status)
+            w->entries[w->n_entries++] = entry;
+    }
+    if (status)
+        return status;
+    if (w->n_entries > first)
+        qsort(w->entries + first, w->n_entries - first, sizeof *w->entries, compare_position);
+    return check_positions(w->ctx, path, w->entries + first, w->n_entries - first, data, data_size);
+}
+
+static uint64_t read_u64(const uint8_t *p) {
+    uint64_t value = 0;
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | p[i];
+    return value;
+}
+
+/* Checks the length of the header, and that there is one. */
+static sd_status read_header_size(const sd_context *ctx, const char *path, const sd_mapping *m,
+                                  size_t *header_size) {
+    uint64_t size = m->size >= 8 ? read_u64(m->data) : 0;
+    if (m->size > 8 && size >= 2 && size <= MAX_HEADER && size <= m->size - 8 &&
+        m->data[8] == '{') {
+        *header_size = (size_t)size;
+        return SD_OK;
+    }
+    sd_status status = sd_sniff(ctx, path, m->data, m->size, EXPECTED);
+    if (status)
+        return status;
+    if (m->size < 10)
+        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " EXPECTED, path,
+                       m->size);
+    if (size > MAX_HEADER)
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "%s: not " EXPECTED ": its header would be of %llu bytes, over the limit "
+                       "of %u",
+                       path, (unsigned long long)size, MAX_HEADER);
+    if (size > m->size - 8)
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "%s: the header is said to be of %llu bytes, but the file has only %zu "
+                       "(a download that was cut short?)",
+                       path, (unsigned long long)size, m->size);
+    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not " EXPECTED ": its header is no JSON object",
+                   path);
+}
+
+sd_status sd_safetensors_read(sd_weights *w, int file) {
+    const sd_shard *s = &w->shards[file];
+    size_t header_size = 0;
+    sd_status status = read_header_size(w->ctx, s->path, &s->mapping, &header_size);
+    if (status)
+        return status;
+    json_t *header;
+    status = sd_json_parse(w->ctx, s->path, s->mapping.data + 8, header_size, &header);
+    if (status)
+        return status;
+    status = read_entries(w, file, header, s->mapping.data + 8 + header_size,
+                          s->mapping.size - 8 - header_size);
+    json_decref(header);
+    return status;
+}

@@ -1,0 +1,305 @@
+/*
+ * .ckpt, .pt, .pth and .bin files of torch 1.6 and later: a zip archive whose data.pkl describes
+ * tensors as windows on storages, which are files of the archive. torch/serialization.py. Storages
+ * that are stored as they are, as torch does it, are never copied; what is compressed, float64 or
+ * not contiguous gets memory of its own.
+ */
+#include "io/pickle.h"
+#include "io/torch_archive.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <utf8proc.h>
+
+#define MAX_PICKLE ((size_t)64 << 20)
+#define MAX_TENSORS (1 << 18)
+#define MAX_NAME 512
+#define MAX_KEY 64
+
+typedef struct torch_reader {
+    sd_weights *w;
+    int file;
+    const char *path;
+    sd_archive *archive;
+    const char *name; /* of the tensor that is being read */
+} torch_reader;
+
+static sd_status fail_tensor(const torch_reader *r, const char *what) {
+    return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s': %s", r->path, r->name, what);
+}
+
+/* ------------------------------------------------------------------------- data of a tensor */
+
+/* The bytes of a storage: they must be as many as the pickle says. */
+static sd_status find_storage(const torch_reader *r, const sd_pickle_value *storage,
+                              const uint8_t **data) {
+    char name[MAX_KEY + 8];
+    const sd_pickle_value *key = storage->storage.key;
+    if (key->text.size == 0 || key->text.size > MAX_KEY ||
+        memchr(key->text.bytes, 0, key->text.size))
+        return fail_tensor(r, "the key of its storage is no name of a file");
+    snprintf(name, sizeof name, "data/%.*s", (int)key->text.size, key->text.bytes);
+    size_t size;
+    sd_status status = sd_archive_get(r->archive, name, SIZE_MAX, data, &size);
+    if (status)
+        return status;
+    if (!*data)
+        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s': its storage '%s' is not in the archive", r->path,
+                       r->name, name);
+    uint64_t numel = (uint64_t)storage->storage.numel;
+    size_t element = sd_dtype_size(storage->storage.type);
+    if (numel > SIZE_MAX / element || numel * element != size)
+        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s': its storage '%s' should have %llu elements of type "
+                       "%s, but has %zu bytes",
+                       r->path, r->name, name, (unsigned long long)numel,
+                       sd_dtype_name(storage->storage.type), size);
+    return SD_OK;
+}
+
+/* Elements and bytes in all; and the last element must lie within the storage. */
+static sd_status measure(const torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
+    uint64_t size = sd_dtype_size(entry->type), numel = (uint64_t)t->storage->storage.numel;
+    uint64_t last = (uint64_t)t->offset;
+    bool empty = false;
+    for (int i = 0; i < t->n_dims; i++) {
+        uint64_t dim = (uint64_t)t->dims[i];
+        entry->dims[i] = t->dims[i];
+        empty = empty || dim == 0;
+        if (dim && size > (uint64_t)INT64_MAX / dim)
+            return fail_tensor(r, "the shape overflows 64 bits");
+        size *= dim;
+    }
+    entry->n_dims = t->n_dims;
+    if (size > SIZE_MAX)
+        return fail_tensor(r, "it does not fit this machine's memory");
+    entry->size = (size_t)size;
+    for (int i = 0; i < t->n_dims && !empty; i++) {
+        uint64_t steps = (uint64_t)t->dims[i] - 1, stride = (uint64_t)t->strides[i];
+        if (steps && stride > (numel - (last < numel ? last : numel)) / steps)
+            return fail_tensor(r, "its shape and strides reach beyond its storage");
+        last += steps * stride;
+    }
+    if (!empty && last >= numel)
+        return fail_tensor(r, "its shape and strides reach beyond its storage");
+    return SD_OK;
+}
+
+static bool is_contiguous(const sd_pickle_tensor *t) {
+    uint64_t stride = 1; /* measure() has seen that the product fits */
+    for (int i = t->n_dims - 1; i >= 0; i--) {
+        if (t->dims[i] != 1 && (uint64_t)t->strides[i] != stride)
+            return false;
+        stride *= (uint64_t)t->dims[i];
+    }
+    return true;
+}
+
+static void copy_element(uint8_t *to, const uint8_t *from, sd_dtype type) {
+    if (type == SD_DTYPE_F64) {
+        double x;
+        memcpy(&x, from, sizeof x);
+        float y = (float)x;
+        memcpy(to, &y, sizeof y);
+    } else {
+        memcpy(to, from, sd_dtype_size(type));
+    }
+}
+
+/* Row-major copy of n elements at the tensor's strides; float64 becomes float32. */
+static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickle_tensor *t,
+                   size_t n) {
+    sd_dtype type = t->storage->storage.type;
+    size_t element = sd_dtype_size(type);
+    int64_t index[SD_ENTRY_MAX_DIMS] = {0};
+    uint64_t at = (uint64_t)t->offset;
+    for (size_t done = 0; done < n; done++) {
+        copy_element(to + done * step, base + at * element, type);
+        for (int d = t->n_dims - 1; d >= 0; d--) {
+            at += (uint64_t)t->strides[d];
+            if (++index[d] < t->dims[d])
+                break;
+            at -= (uint64_t)t->strides[d] * (uint64_t)t->dims[d];
+            index[d] = 0;
+        }
+    }
+}
+
+static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
+    const uint8_t *base;
+    sd_dtype type = t->storage->storage.type;
+    size_t element = sd_dtype_size(type);
+    *entry = (sd_entry){.type = type, .file = r->file};
+    sd_status status = find_storage(r, t->storage, &base);
+    if (!status)
+        status = measure(r, t, entry);
+    if (status)
+        return status;
+    entry->data = base;
+    if (type != SD_DTYPE_F64 && (entry->size == 0 || is_contiguous(t))) {
+        if (entry->size)
+            entry->data = base + (size_t)t->offset * element;
+        return SD_OK;
+    }
+    uint8_t *own;
+    size_t n = entry->size / element;
+    entry->type = type == SD_DTYPE_F64 ? SD_DTYPE_F32 : type;
+    size_t step = sd_dtype_size(entry->type);
+    status = sd_archive_block(r->archive, n * step, r->name, &own);
+    if (status)
+        return status;
+    gather(own, step, base, t, n);
+    entry->data = own;
+    entry->size = n * step;
+    return SD_OK;
+}
+
+/* ------------------------------------------------------------------------- names */
+
+/* A name that messages and hosts can show: UTF-8 without a 0. */
+static sd_status copy_name(const torch_reader *r, const sd_pickle_value *key, char **name) {
+    utf8proc_ssize_t step = 1;
+    utf8proc_int32_t c = 1;
+    *name = NULL;
+    bool ok = key->kind == SD_PICKLE_TEXT && key->text.size <= MAX_NAME;
+    for (size_t i = 0; ok && i < key->text.size; i += (size_t)step) {
+        step = utf8proc_iterate((const utf8proc_uint8_t *)key->text.bytes + i,
+                                (utf8proc_ssize_t)(key->text.size - i), &c);
+        ok = step > 0 && c != 0;
+    }
+    if (!ok)
+        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
+                       "%s: the name of a tensor is not a text of at most %d bytes", r->path,
+                       MAX_NAME);
+    *name = sd_strndup(r->w->ctx, key->text.bytes, key->text.size);
+    return *name ? SD_OK : SD_ERROR_MEMORY;
+}
+
+/* One member of the state dict. Numbers and texts among the tensors are none of ours. */
+static sd_status add_member(torch_reader *r, const sd_pickle_value *key,
+                            const sd_pickle_value *member) {
+    if (member->kind != SD_PICKLE_TENSOR && member->kind != SD_PICKLE_OPAQUE)
+        return SD_OK;
+    char *name;
+    sd_entry entry;
+    sd_status status = copy_name(r, key, &name);
+    if (status)
+        return status;
+    r->name = name;
+    if (member->kind == SD_PICKLE_OPAQUE)
+        status = sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                         "%s: '%.200s' is made by '%.*s'; a tensor was expected", r->path, name,
+                         (int)member->text.size, member->text.bytes);
+    else
+        status = read_tensor(r, member->tensor, &entry);
+    if (status) {
+        sd_free(r->w->ctx, name);
+        return status;
+    }
+    entry.name = name;
+    r->w->entries[r->w->n_entries++] = entry;
+    return SD_OK;
+}
+
+static size_t count_tensors(const sd_pickle_value *dict) {
+    size_t n = 0;
+    for (size_t i = 1; i < dict->list.n; i += 2)
+        n += dict->list.items[i]->kind == SD_PICKLE_TENSOR;
+    return n;
+}
+
+static sd_status add_state_dict(torch_reader *r, const sd_pickle_value *dict) {
+    size_t n = count_tensors(dict);
+    if (n > MAX_TENSORS)
+        return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: %zu tensors; at most %d were expected",
+                       r->path, n, MAX_TENSORS);
+    sd_status status = sd_weights_reserve(r->w, n);
+    for (size_t i = 0; i < dict->list.n && !status; i += 2)
+        status = add_member(r, dict->list.items[i], dict->list.items[i + 1]);
+    return status;
+}
+
+/* Texts beside the state dict that are named "sd.*": what safetensors keep in __metadata__. */
+static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root) {
+    sd_status status = SD_OK;
+    for (size_t i = 0; i < root->list.n && !status; i += 2) {
+        const sd_pickle_value *member = root->list.items[i + 1];
+        const sd_pickle_value *key = root->list.items[i];
+        if (key->kind != SD_PICKLE_TEXT || member->kind != SD_PICKLE_TEXT || key->text.size < 3 ||
+            memcmp(key->text.bytes, "sd.", 3) != 0)
+            continue;
+        char *name, *text = NULL;
+        status = copy_name(r, key, &name);
+        if (!status)
+            status = copy_name(r, member, &text);
+        if (!status)
+            status = sd_weights_add_metadata(r->w, name, text);
+        sd_free(r->w->ctx, name);
+        sd_free(r->w->ctx, text);
+    }
+    return status;
+}
+
+/* {"state_dict": {name: tensor, ...}, ...} as Lightning writes it, or {name: tensor, ...}. */
+static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
+    if (root->kind != SD_PICKLE_DICT)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the file holds %s; a dictionary of tensors was expected", r->path,
+                       sd_pickle_kind_name(root->kind));
+    const sd_pickle_value *dict = sd_pickle_get(root, "state_dict");
+    if (dict && dict->kind == SD_PICKLE_DICT) {
+        sd_status status = add_metadata(r, root);
+        return status ? status : add_state_dict(r, dict);
+    }
+    if (count_tensors(root) == 0)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
+    return add_state_dict(r, root);
+}
+
+/* ------------------------------------------------------------------------- the file */
+
+static sd_status check_byte_order(const torch_reader *r) {
+    const uint8_t *order;
+    size_t n;
+    sd_status status = sd_archive_get(r->archive, "byteorder", 64, &order, &n);
+    if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
+        return status;
+    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: it was written by a big-endian machine; load and save it on a common one",
+                   r->path);
+}
+
+static sd_status check_not_script(const torch_reader *r) {
+    const uint8_t *constants;
+    size_t n;
+    sd_status status = sd_archive_get(r->archive, "constants.pkl", MAX_PICKLE, &constants, &n);
+    if (status || !constants)
+        return status;
+    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: this is a TorchScript program; a checkpoint as torch.save writes was "
+                   "expected",
+                   r->path);
+}
+
+sd_status sd_torch_read(sd_weights *w, int file) {
+    torch_reader r = {.w = w, .file = file, .path = w->shards[file].path};
+    const uint8_t *bytes;
+    size_t n;
+    sd_pickle *pickle = NULL;
+    sd_status status = sd_archive_open(w, file, &r.archive);
+    if (!status)
+        status = check_not_script(&r);
+    if (!status)
+        status = check_byte_order(&r);
+    if (!status)
+        status = sd_archive_get(r.archive, "data.pkl", MAX_PICKLE, &bytes, &n);
+    if (!status)
+        status = sd_pickle_read(w->ctx, r.path, bytes, n, &pickle);
+    if (!status)
+        status = add_root(&r, sd_pickle_root(pickle));
+    sd_pickle_free(pickle);
+    sd_archive_close(r.archive);
+    return status;
+}

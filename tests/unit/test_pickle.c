@@ -1,0 +1,344 @@
+/* torch.save's files that are as they should be (tests/unit/data/ckpt, made by
+ * tests/tools/make_ckpt_fixtures.py), pickles by hand, and averaged weights. What is broken on
+ * purpose is in tests/fault/pickles.c. */
+#include "io/pickle.h"
+
+#include "../tools/counting.h"
+#include "../tools/files.h"
+#include "io/source.h"
+#include "io/weights_internal.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static counting counts;
+static sd_context *ctx;
+static long live_at_start;
+static char dir[FILES_PATH];
+
+static void setup(void) {
+    ctx = counting_context(&counts);
+    ck_assert_ptr_nonnull(ctx);
+    live_at_start = counts.live;
+    files_make_temp(dir);
+}
+
+static void teardown(void) {
+    files_remove_tree(dir);
+    ck_assert_int_eq(counts.live, live_at_start);
+    sd_context_release(ctx);
+}
+
+static sd_weights *open_fixture(const char *name) {
+    sd_weights *w;
+    char path[FILES_PATH];
+    snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
+    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get(ctx->id));
+    return w;
+}
+
+static void check_fixture_fails(const char *name, sd_status status, const char *part) {
+    sd_weights *w;
+    char path[FILES_PATH];
+    snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
+    ck_assert_int_eq(sd_weights_open(ctx, path, &w), status);
+    const char *text = sd_error_get(ctx->id);
+    ck_assert_msg(strstr(text, part) && strstr(text, path), "'%s' is not in: %s", part, text);
+    ck_assert_ptr_null(w);
+}
+
+/* ------------------------------------------------------------------------- fixtures */
+
+static double half_value(uint16_t bits) {
+    int exponent = bits >> 10 & 31;
+    double fraction = bits & 1023;
+    double x = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+    return bits & 0x8000 ? -x : x;
+}
+
+#define READ(type)                                                                                 \
+    (memcpy(&type##_, (const uint8_t *)e->data + i * sizeof type##_, sizeof type##_),              \
+     (double)type##_)
+
+static double element(const sd_entry *e, size_t i) {
+    float float_;
+    uint16_t uint16_t_;
+    uint32_t bits;
+    int64_t int64_t_;
+    int32_t int32_t_;
+    int16_t int16_t_;
+    int8_t int8_t_;
+    uint8_t uint8_t_;
+    switch (e->type) {
+    case SD_DTYPE_F32:
+        return READ(float);
+    case SD_DTYPE_F16:
+        return half_value((uint16_t)READ(uint16_t));
+    case SD_DTYPE_BF16:
+        bits = (uint32_t)READ(uint16_t) << 16;
+        memcpy(&float_, &bits, sizeof bits);
+        return (double)float_;
+    case SD_DTYPE_I64:
+        return READ(int64_t);
+    case SD_DTYPE_I32:
+        return READ(int32_t);
+    case SD_DTYPE_I16:
+        return READ(int16_t);
+    case SD_DTYPE_I8:
+        return READ(int8_t);
+    default:
+        return READ(uint8_t);
+    }
+}
+
+/* One line of values.txt: name, type, number of dimensions, dimensions, elements. */
+static void check_line(const sd_weights *w, char *line) {
+    char *word = strtok(line, " ");
+    const sd_entry *e = sd_weights_find(w, word);
+    ck_assert_msg(e != NULL, "no tensor %s", word);
+    ck_assert_str_eq(sd_dtype_name(e->type), strtok(NULL, " "));
+    ck_assert_int_eq(e->n_dims, atoi(strtok(NULL, " ")));
+    size_t n = 1;
+    for (int i = 0; i < e->n_dims; i++) {
+        ck_assert_int_eq(e->dims[i], atoi(strtok(NULL, " ")));
+        n *= (size_t)e->dims[i];
+    }
+    ck_assert_uint_eq(e->size, n * sd_dtype_size(e->type));
+    for (size_t i = 0; i < n; i++) {
+        double want = atof(strtok(NULL, " ")), got = element(e, i);
+        ck_assert_msg(got == want, "%s[%zu] is %g, not %g", e->name, i, got, want);
+    }
+    ck_assert_ptr_null(strtok(NULL, " "));
+}
+
+static size_t check_values(const sd_weights *w) {
+    size_t n, lines = 0;
+    uint8_t *bytes = files_read(SD_TEST_DATA "/ckpt/values.txt", &n);
+    char *text = malloc(n + 1), *next = text;
+    memcpy(text, bytes, n);
+    text[n] = 0;
+    free(bytes);
+    while (*next) {
+        char *end = strchr(next, '\n');
+        *end = 0;
+        check_line(w, next);
+        next = end + 1;
+        lines++;
+    }
+    free(text);
+    return lines;
+}
+
+static const char *const good[] = {"lightning.ckpt", "plain.pt", "protocol4.pth", "deflated.ckpt"};
+
+START_TEST(reads_what_torch_writes) {
+    for (size_t i = 0; i < SD_COUNT(good); i++) {
+        sd_weights *w = open_fixture(good[i]);
+        size_t n = check_values(w);
+        ck_assert_uint_eq(sd_weights_count(w), n);
+        ck_assert_str_eq(sd_weights_at(w, 0)->name, "types.float32"); /* the order of the file */
+        printf("%s: %zu tensors are torch's\n", good[i], n);
+        for (size_t j = 0; j < n; j++)
+            sd_weights_discard(w, sd_weights_at(w, j));
+        check_values(w); /* also what is not in the mapping is still there */
+        sd_weights_close(w);
+    }
+}
+END_TEST
+
+static bool is_mapped(const sd_weights *w, const char *name) {
+    const sd_mapping *m = &w->shards[0].mapping;
+    const uint8_t *data = sd_weights_find(w, name)->data;
+    return data >= m->data && data < m->data + m->size;
+}
+
+START_TEST(copies_only_what_it_must) {
+    static const char *const mapped[] = {"types.float32", "types.bfloat16", "types.bool",
+                                         "shared.whole",  "shared.part",    "parameter",
+                                         "scalar",        "strided.ones"};
+    static const char *const copied[] = {"types.float64", "strided.transposed", "strided.step",
+                                         "strided.half", "strided.expanded"};
+    sd_weights *w = open_fixture("lightning.ckpt");
+    for (size_t i = 0; i < SD_COUNT(mapped); i++)
+        ck_assert_msg(is_mapped(w, mapped[i]), "%s was copied", mapped[i]);
+    for (size_t i = 0; i < SD_COUNT(copied); i++)
+        ck_assert_msg(!is_mapped(w, copied[i]), "%s was not copied", copied[i]);
+    ck_assert_ptr_eq((const float *)sd_weights_find(w, "shared.whole")->data + 5,
+                     sd_weights_find(w, "shared.part")->data);
+    ck_assert_uint_eq((uintptr_t)sd_weights_find(w, "shared.whole")->data % 64, 0);
+    sd_weights_close(w);
+    w = open_fixture("deflated.ckpt"); /* unpacked once, and shared all the same */
+    ck_assert(!is_mapped(w, "shared.whole"));
+    ck_assert_ptr_eq((const float *)sd_weights_find(w, "shared.whole")->data + 5,
+                     sd_weights_find(w, "shared.part")->data);
+    sd_weights_close(w);
+}
+END_TEST
+
+START_TEST(reads_texts_beside_the_weights) {
+    sd_weights *w = open_fixture("lightning.ckpt");
+    ck_assert_str_eq(sd_weights_metadata(w, "sd.sample_size"), "16");
+    ck_assert_ptr_null(sd_weights_metadata(w, "pytorch-lightning_version"));
+    sd_weights_close(w);
+}
+END_TEST
+
+START_TEST(refuses_what_is_no_checkpoint) {
+    check_fixture_fails("system.ckpt", SD_ERROR_UNSUPPORTED, "the pickle names 'posix.system'");
+    check_fixture_fails("eval.ckpt", SD_ERROR_UNSUPPORTED, "'__builtin__.eval'");
+    check_fixture_fails("load-from-bytes.ckpt", SD_ERROR_UNSUPPORTED,
+                        "'torch.storage._load_from_bytes'");
+    check_fixture_fails("complex.pt", SD_ERROR_UNSUPPORTED, "'torch.ComplexFloatStorage'");
+    check_fixture_fails("opaque-tensor.ckpt", SD_ERROR_UNSUPPORTED, "a tensor was expected");
+    check_fixture_fails("list.pt", SD_ERROR_UNSUPPORTED, "a list");
+    check_fixture_fails("no-tensors.pt", SD_ERROR_UNSUPPORTED, "state_dict");
+    check_fixture_fails("script.pt", SD_ERROR_UNSUPPORTED, "TorchScript");
+    check_fixture_fails("big-endian.pt", SD_ERROR_UNSUPPORTED, "big-endian");
+    check_fixture_fails("legacy.pt", SD_ERROR_UNSUPPORTED, "before torch 1.6");
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- pickles by hand */
+
+#define P(text) text, sizeof(text) - 1
+
+static sd_pickle *read_pickle(const char *bytes, size_t n) {
+    sd_pickle *p;
+    sd_status status = sd_pickle_read(ctx, "x.ckpt", (const uint8_t *)bytes, n, &p);
+    ck_assert_msg(status == SD_OK, "%s", sd_error_get(ctx->id));
+    return p;
+}
+
+START_TEST(reads_numbers) {
+    static const struct {
+        const char *bytes;
+        size_t n;
+        int64_t value;
+    } rows[] = {
+        {P("\x80\2K\xff."), 255},
+        {P("\x80\2M\xfe\xff."), 65534},
+        {P("\x80\2J\xfe\xff\xff\xff."), -2},
+        {P("\x80\2\x8a\0."), 0},
+        {P("\x80\2\x8a\1\x80."), -128},
+        {P("\x80\2\x8a\2\xff\0."), 255},
+        {P("\x80\2\x8b\5\0\0\0\0\0\0\0\1."), (int64_t)1 << 32},
+        {P("\x80\2\x8a\x08\0\0\0\0\0\0\0\x80."), INT64_MIN},
+        {P("\x80\2\x88."), 1},
+        {P("\x80\2\x89."), 0},
+    };
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        sd_pickle *p = read_pickle(rows[i].bytes, rows[i].n);
+        sd_pickle_kind kind = sd_pickle_root(p)->kind;
+        ck_assert_int_eq(kind, i < 8 ? SD_PICKLE_INT : SD_PICKLE_BOOL);
+        ck_assert_int_eq(sd_pickle_root(p)->integer, rows[i].value);
+        sd_pickle_free(p);
+    }
+    sd_pickle *p = read_pickle(P("\x80\2G\xbf\xf8\0\0\0\0\0\0."));
+    ck_assert(sd_pickle_root(p)->kind == SD_PICKLE_REAL && sd_pickle_root(p)->real == -1.5);
+    sd_pickle_free(p);
+}
+END_TEST
+
+/* {"a": [1, None], "b": ("x",)} with memo, marks, pops and a list that holds itself. */
+START_TEST(reads_containers) {
+    sd_pickle *p = read_pickle(P("\x80\4\x95\5\0\0\0\0\0\0\0}\x94(\x8c\1a\x94](K\1NeX\1\0\0\0b\x8c"
+                                 "\1x\x85K\0000(K\1K\0021u\x8c\1c]\x94h\2as."));
+    const sd_pickle_value *root = sd_pickle_root(p);
+    ck_assert_int_eq(root->kind, SD_PICKLE_DICT);
+    ck_assert_uint_eq(root->list.n, 6);
+    const sd_pickle_value *a = sd_pickle_get(root, "a"), *b = sd_pickle_get(root, "b");
+    const sd_pickle_value *c = sd_pickle_get(root, "c");
+    ck_assert(a && a->kind == SD_PICKLE_LIST && a->list.n == 2);
+    ck_assert(a->list.items[0]->integer == 1 && a->list.items[1]->kind == SD_PICKLE_NONE);
+    ck_assert(b && b->kind == SD_PICKLE_TUPLE && b->list.n == 1);
+    ck_assert(c && c->list.n == 1 && c->list.items[0] == c);
+    ck_assert_ptr_null(sd_pickle_get(root, ""));
+    ck_assert_ptr_null(sd_pickle_get(root, "aa"));
+    sd_pickle_free(p);
+}
+END_TEST
+
+/* Calls on harmless libraries' names give objects that stay inert whatever is done to them. */
+START_TEST(keeps_opaque_values_inert) {
+    static const struct {
+        const char *bytes;
+        size_t n;
+        const char *name;
+    } rows[] = {
+        {P("\x80\2comegaconf.base\nNode\n)\x81}q\1(X\1\0\0\0aK\1ub."), "omegaconf.base.Node"},
+        {P("\x80\2cnumpy\ndtype\n(K\1K\2tR(K\1tb."), "numpy.dtype"},
+        {P("\x80\2ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RX\1\0\0\0aK\1s."),
+         "collections.defaultdict"},
+        {P("\x80\4\x8c\21pytorch_lightning\x8c\1X\x93)R]\x94K\1a\x86\x85R."), NULL},
+    };
+    for (size_t i = 0; i < SD_COUNT(rows) - 1; i++) {
+        sd_pickle *p = read_pickle(rows[i].bytes, rows[i].n);
+        ck_assert_int_eq(sd_pickle_root(p)->kind, SD_PICKLE_OPAQUE);
+        ck_assert_str_eq(sd_pickle_root(p)->text.bytes, rows[i].name);
+        sd_pickle_free(p);
+    }
+    sd_pickle *p; /* a tuple with an object in it is still no function */
+    const uint8_t *bytes = (const uint8_t *)rows[3].bytes;
+    ck_assert_int_eq(sd_pickle_read(ctx, "x.ckpt", bytes, rows[3].n, &p), SD_ERROR_FORMAT);
+}
+END_TEST
+
+/* ------------------------------------------------------------------------- averaged weights */
+
+START_TEST(takes_the_average) {
+    static const char *const names[] = {
+        "model.diffusion_model.out.0.weight", "model_ema.diffusion_modelout0weight",
+        "model.diffusion_model.a.1.b",        "first_stage_model.x",
+        "model_ema.diffusion_modela1b",       "model_ema.decay"};
+    const char *path = files_path(dir, "ema.safetensors");
+    safetensors *s = safetensors_new();
+    for (size_t i = 0; i < SD_COUNT(names); i++)
+        safetensors_add(s, names[i], "F16", "[2]");
+    safetensors_save(s, path);
+    sd_weights *w;
+    ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
+    const void *last = sd_weights_find(w, names[0])->data, *other = sd_weights_find(w, names[3]);
+    const void *ema = sd_weights_find(w, names[1])->data;
+    ck_assert_int_eq(sd_weights_use_ema(w), SD_OK);
+    ck_assert(sd_weights_find(w, names[0])->data == ema && ema != last);
+    ck_assert_str_eq(sd_weights_find(w, names[0])->name, names[0]);
+    ck_assert_ptr_eq(sd_weights_find(w, names[2])->data, sd_weights_find(w, names[4])->data);
+    ck_assert_ptr_eq(sd_weights_find(w, names[3]), other);
+    sd_weights_close(w);
+
+    for (int i = 4; i > 0; i -= 3) { /* one is missing, then all */
+        safetensors_drop(s, names[i]);
+        safetensors_save(s, path);
+        ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
+        ck_assert_int_eq(sd_weights_use_ema(w), SD_ERROR_MODEL);
+        ck_assert_ptr_nonnull(
+            strstr(sd_error_get(ctx->id),
+                   i == 4 ? "'model_ema.diffusion_modela1b' is missing" : "no tensor is named"));
+        sd_weights_close(w);
+    }
+    safetensors_free(s);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("pickle");
+    TCase *tcase = tcase_create("pickle");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, reads_what_torch_writes);
+    tcase_add_test(tcase, copies_only_what_it_must);
+    tcase_add_test(tcase, reads_texts_beside_the_weights);
+    tcase_add_test(tcase, refuses_what_is_no_checkpoint);
+    tcase_add_test(tcase, reads_numbers);
+    tcase_add_test(tcase, reads_containers);
+    tcase_add_test(tcase, keeps_opaque_values_inert);
+    tcase_add_test(tcase, takes_the_average);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
