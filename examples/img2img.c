@@ -55,6 +55,8 @@ int main(int argc, char **argv) {
         .seed = 42,
         .backend = "auto",
         .rng = "cpu",
+        .sampler = "ddim",
+        .spacing = "uniform",
     };
     const char *init_path = NULL;
     float strength = 0.75f;

@@ -12,7 +12,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"negative", CLI_TEXT, &o->negative, "what to stay away from"},
         {"ckpt", CLI_TEXT, &o->ckpt, "checkpoint: .safetensors or .ckpt, or a diffusers folder"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
-        {"ddim_steps", CLI_INT, &o->ddim_steps, "number of DDIM steps"},
+        {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
         {"n_iter", CLI_INT, &o->n_iter, "how many times to sample"},
         {"n_samples", CLI_INT, &o->n_samples, "pictures at once"},
@@ -25,6 +25,12 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"vocab", CLI_TEXT, &o->vocab, "CLIP vocabulary, where the checkpoint has none beside it"},
         {"weighted", CLI_FLAG, &o->weighted,
          "prompts with (weights:1.2), [less], BREAK, any length"},
+        {"plms", CLI_FLAG, &o->plms, "the original's flag for --sampler plms"},
+        {"sampler", CLI_TEXT, &o->sampler,
+         "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
+         "unipc, lcm"},
+        {"spacing", CLI_TEXT, &o->spacing,
+         "of timesteps: uniform, quad, linspace, trailing, karras"},
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
     };
     memcpy(rows, common, sizeof common);
@@ -36,9 +42,33 @@ static int choose(const char *program, const char *flag, const char *text, const
     for (int i = 0; i < n; i++)
         if (!strcmp(text, names[i]))
             return i;
-    fprintf(stderr, "%s: --%s '%s': %s or %s was expected\n", program, flag, text, names[0],
-            names[1]);
+    fprintf(stderr, "%s: --%s '%s': ", program, flag, text);
+    for (int i = 0; i < n; i++)
+        fprintf(stderr, "%s%s", i == 0 ? "" : i < n - 1 ? ", " : " or ", names[i]);
+    fprintf(stderr, " was expected\n");
     return -1;
+}
+
+/* In the order of sd_timestep_spacing. */
+static const char *const spacings[] = {"uniform", "quad", "linspace", "trailing", "karras"};
+#define N_SPACINGS ((int)(sizeof spacings / sizeof *spacings))
+
+/* Methods by the names that the popular web UIs write. */
+static const char *const sampler_labels[][2] = {
+    {"ddim", "DDIM"},   {"plms", "PLMS"},
+    {"ddpm", "DDPM"},   {"ddim_inverse", "DDIM inverse"},
+    {"euler", "Euler"}, {"euler_a", "Euler a"},
+    {"heun", "Heun"},   {"dpm2", "DPM2"},
+    {"lms", "LMS"},     {"dpmpp_2m", "DPM++ 2M"},
+    {"unipc", "UniPC"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
+    {"lcm", "LCM"},
+};
+
+static const char *sampler_label(const char *method) {
+    for (size_t i = 0; i < sizeof sampler_labels / sizeof *sampler_labels; i++)
+        if (!strcmp(method, sampler_labels[i][0]))
+            return sampler_labels[i][1];
+    return method;
 }
 
 static int on_load(void *user, int done, int total) {
@@ -88,6 +118,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     }
     if (choose(program, "rng", options->rng, generators, 2) < 0)
         return 2;
+    if (choose(program, "spacing", options->spacing, spacings, N_SPACINGS) < 0)
+        return 2;
     if (options->n_samples < 1 || options->n_iter < 1) {
         fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1\n", program);
         return 2;
@@ -112,6 +144,9 @@ void paint_end(paint *p) {
 sd_sampler_params paint_sampling(paint *p, int iteration) {
     const paint_options *o = p->options;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+    sampling.method = o->plms ? "plms" : o->sampler;
+    sampling.spacing = (sd_timestep_spacing)choose(p->program, "spacing", o->spacing, spacings,
+                                                   N_SPACINGS); /* paint_begin checked it */
     sampling.steps = o->ddim_steps;
     sampling.eta = o->ddim_eta;
     sampling.guidance_scale = o->scale;
@@ -131,15 +166,20 @@ static char *parameters_text(const paint *p, const sd_sampler_params *sampling, 
     const char *slash = strrchr(o->ckpt, '/');
     const char *model = slash && slash[1] ? slash + 1 : o->ckpt;
     const char *format =
-        "%s%s%s\nSteps: %d, Sampler: DDIM, CFG scale: %g, Seed: %llu, Size: %dx%d, "
+        "%s%s%s\nSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %llu, Size: %dx%d, "
         "Model: %s, Eta: %g, RNG: %s%s%s, Version: libsd %s";
     const char *label = *o->negative ? "\nNegative prompt: " : "";
-    char *text = NULL, skip[32] = "";
+    char *text = NULL, skip[32] = "", schedule[48] = "";
+    if (sampling->spacing == SD_SPACING_KARRAS)
+        snprintf(schedule, sizeof schedule, ", Schedule type: Karras");
+    else if (sampling->spacing != SD_SPACING_UNIFORM)
+        snprintf(schedule, sizeof schedule, ", Spacing: %s", o->spacing);
     if (o->clip_skip > 1)
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
         int n = snprintf(text, (size_t)size, format, o->prompt, label, o->negative, o->ddim_steps,
-                         (double)o->scale, (unsigned long long)(sampling->seed + (uint64_t)index),
+                         sampler_label(sampling->method), schedule, (double)o->scale,
+                         (unsigned long long)(sampling->seed + (uint64_t)index),
                          sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
                          strcmp(o->rng, "cuda") ? "CPU" : "GPU", skip, extra, sd_version_string());
         if (n < size || n < 0)

@@ -50,6 +50,8 @@ int main(int argc, char **argv) {
         .seed = 42,
         .backend = "auto",
         .rng = "cpu",
+        .sampler = "ddim",
+        .spacing = "uniform",
     };
     int width = 0, height = 0;
     cli_option rows[PAINT_N_OPTIONS + 2] = {

@@ -190,6 +190,36 @@ START_TEST(masked) {
 }
 END_TEST
 
+/* What a mask put into x stays there: UniPC does not correct it away. Its predictor is then
+ * DPM-Solver++ 2M's step. */
+START_TEST(masked_unipc) {
+    static const char *const both[] = {"unipc", "dpmpp_2m"};
+    scene s = open_scene(NULL);
+    sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latents[2];
+    sd_sampler *sampler;
+    for (int i = 0; i < 64; i++)
+        sd_tensor_data(mask)[i] = 1.0f;
+    for (int m = 0; m < 2; m++) {
+        s.p.method = both[m];
+        must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+        must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
+        must(&s.g, sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+        for (int i = 0; i < 3; i++)
+            must(&s.g, sd_sampler_step(sampler));
+        must(&s.g, sd_sampler_latent(sampler, &latents[m]));
+        sd_sampler_free(sampler);
+    }
+    bool ok =
+        check_error("unipc         masked", sd_tensor_data(latents[0]), sd_tensor_data(latents[1]),
+                    (size_t)sd_tensor_n_elements(latents[0]), 1e-6);
+    ck_assert_msg(ok, "UniPC corrected a masked latent");
+    sd_tensor_free(latents[0]);
+    sd_tensor_free(latents[1]);
+    sd_tensor_free(mask);
+    close_scene(&s);
+}
+END_TEST
+
 static bool goes(scene *s) {
     sd_sampler *sampler;
     sd_tensor *latent;
@@ -244,8 +274,8 @@ int main(void) {
     int n_methods = 0;
     while (sd_sampler_method(n_methods))
         n_methods++;
-    const golden_test tests[] = {{methods, 0, N_CASES},  {few_steps, 0, 1}, {options, 0, 1},
-                                 {ddpm_original, 0, 1},  {inversion, 0, 1}, {masked, 0, 1},
-                                 {corners, 0, n_methods}};
+    const golden_test tests[] = {{methods, 0, N_CASES}, {few_steps, 0, 1},      {options, 0, 1},
+                                 {ddpm_original, 0, 1}, {inversion, 0, 1},      {masked, 0, 1},
+                                 {masked_unipc, 0, 1},  {corners, 0, n_methods}};
     return golden_main("golden methods", tests, sizeof(tests) / sizeof(tests[0]));
 }

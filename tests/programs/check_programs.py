@@ -58,6 +58,28 @@ class Programs(unittest.TestCase):
         self.assertEqual(lines[:2], ["a red boat", "Negative prompt: fog"])
         self.assertRegex(lines[2], "^Steps: 2, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 64x64")
 
+    def test_samplers_are_named_as_the_web_uis_do(self):
+        for flags, words in (
+            (["--plms"], "Sampler: PLMS, CFG"),
+            (["--sampler", "dpmpp_2m", "--spacing", "karras"],
+             "Sampler: DPM\\+\\+ 2M, Schedule type: Karras, CFG"),
+            (["--sampler", "euler_a", "--spacing", "trailing"],
+             "Sampler: Euler a, Spacing: trailing, CFG"),
+        ):
+            done = self.paint(*flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            chunks = png_chunks(done.stdout.strip())
+            text = dict(c[1].split(b"\0", 1) for c in chunks if c[0] == b"tEXt")[b"parameters"]
+            self.assertRegex(text.decode(), words)
+        done = self.paint("--sampler", "elsewhere")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("dpmpp_2m_sde unipc lcm", done.stderr)
+        done = self.paint("--spacing", "wide")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("quad, linspace, trailing or karras was expected", done.stderr)
+        done = self.paint("--plms", "--ddim_eta", "0.5")
+        self.assertIn('"plms" takes 0 only', done.stderr)
+
     def test_pictures_are_numbered_on(self):
         for expected in (["00000.png", "00001.png"], ["00002.png", "00003.png"]):
             done = self.paint("--n_iter", "2")
