@@ -187,11 +187,13 @@ static sd_status run_all(bench *b, bool whole) {
     return status;
 }
 
-static sd_status load(bench *b, const char *path) {
+static sd_status load(bench *b, const char *path, const char *config) {
+    sd_model_params params = SD_MODEL_PARAMS_INIT;
     cli_progress bar;
     double begin = peak_clock();
+    params.config = config;
     cli_progress_begin(&bar, "loading");
-    sd_status status = sd_model_load(b->ctx, path, NULL, &b->model);
+    sd_status status = sd_model_load(b->ctx, path, &params, &b->model);
     double seconds = peak_clock() - begin;
     cli_progress_end(&bar);
     if (status)
@@ -211,7 +213,7 @@ static sd_status load(bench *b, const char *path) {
 
 int main(int argc, char **argv) {
     bench b = {.batch = 1, .runs = 5, .steps = 20, .scale = 7.5f};
-    const char *backend = "auto";
+    const char *backend = "auto", *config = NULL;
     bool whole = false;
     const cli_option rows[] = {
         {"W", CLI_INT, &b.width, "width in pixels; 0 is the model's"},
@@ -221,6 +223,7 @@ int main(int argc, char **argv) {
         {"scale", CLI_FLOAT, &b.scale, "guidance scale; 1 evaluates the UNet once a step"},
         {"whole", CLI_FLAG, &whole, "time a whole picture too"},
         {"ddim_steps", CLI_INT, &b.steps, "steps of the whole picture"},
+        {"config", CLI_TEXT, &config, "YAML config of the checkpoint; most need none"},
         {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
         {"threads", CLI_INT, &b.threads, "CPU threads; 0 is two"},
     };
@@ -244,7 +247,7 @@ int main(int argc, char **argv) {
     if (status)
         return cli_fail(PROGRAM, NULL, status);
     cli_cancel_on_interrupt(b.ctx);
-    status = load(&b, argv[first]);
+    status = load(&b, argv[first], config);
     if (!status)
         status = run_all(&b, whole);
     exit_code = status ? cli_fail(PROGRAM, b.ctx, status) : 0;

@@ -66,13 +66,23 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
     printf("parameters:  %.2f million, %s as prepared for this device\n",
            (double)info->n_parameters / 1e6,
            cli_bytes(bytes, sizeof bytes, (uint64_t)info->weight_bytes));
-    printf("text:        %d tokens of width %d, vocabulary %s\n", info->text_tokens,
-           info->text_width, info->has_vocabulary ? "found" : "not found");
+    if (info->conditioning == SD_CONDITIONING_TEXT)
+        printf("text:        %d tokens of width %d, vocabulary %s\n", info->text_tokens,
+               info->text_width, info->has_vocabulary ? "found" : "not found");
+    else if (info->conditioning == SD_CONDITIONING_CLASS)
+        printf("classes:     %d, of width %d\n", info->n_classes, info->text_width);
+    else
+        printf("condition:   none\n");
     printf("latents:     %d channels, 1/%d of the picture, scale %g\n", info->latent_channels,
            info->latent_downscale, info->latent_scale);
     printf("pictures:    %d x %d by default, sides multiples of %d\n", info->default_width,
            info->default_height, info->size_multiple);
-    printf("schedule:    %d timesteps\n", info->train_timesteps);
+    if (!info->unet_channels)
+        printf("unet:        none: a first stage alone\n");
+    else if (info->unet_channels != info->latent_channels)
+        printf("unet:        takes %d channels\n", info->unet_channels);
+    if (info->train_timesteps)
+        printf("schedule:    %d timesteps\n", info->train_timesteps);
     if (info->n_unexpected)
         printf("unexpected:  %d tensors that no network uses\n", info->n_unexpected);
     for (int i = 0; i < info->n_unexpected && i < 10; i++)
@@ -108,8 +118,10 @@ int main(int argc, char **argv) {
     bool list = false;
     int width = 0, height = 0, batch = 1, threads = 0;
     const char *backend = "auto";
+    sd_model_params loading = SD_MODEL_PARAMS_INIT;
     const cli_option rows[] = {
         {"tensors", CLI_FLAG, &list, "list name, type and shape of every tensor, and no more"},
+        {"config", CLI_TEXT, &loading.config, "YAML config of the checkpoint; most need none"},
         {"W", CLI_INT, &width, "width in pixels for the memory estimate; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
         {"n_samples", CLI_INT, &batch, "pictures at once"},
@@ -141,14 +153,14 @@ int main(int argc, char **argv) {
     if (!status && !list) {
         printf("checkpoint:  %s\ndevice:      %s\n", argv[first], sd_context_device(ctx));
         print_contents(&c);
-        status = sd_model_load(ctx, argv[first], NULL, &model);
+        status = sd_model_load(ctx, argv[first], &loading, &model);
     }
     if (model) {
         sd_model_info info = SD_MODEL_INFO_INIT;
         status = sd_model_get_info(model, &info);
         if (!status)
             print_model(model, &info);
-        if (!status)
+        if (!status && info.unet_channels == info.latent_channels)
             status = print_memory(model, &info, width, height, batch);
     }
     exit_code = status ? cli_fail(PROGRAM, ctx, status) : 0;

@@ -11,6 +11,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"prompt", CLI_TEXT, &o->prompt, "what to paint"},
         {"negative", CLI_TEXT, &o->negative, "what to stay away from"},
         {"ckpt", CLI_TEXT, &o->ckpt, "checkpoint: .safetensors or .ckpt, or a diffusers folder"},
+        {"config", CLI_TEXT, &o->config, "YAML config of the checkpoint; most need none"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
         {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
@@ -99,6 +100,7 @@ static int load(paint *p) {
     sd_model_params model = SD_MODEL_PARAMS_INIT;
     model.precision = precision == 0 ? SD_PRECISION_FULL : SD_PRECISION_AUTOCAST;
     model.vocab = o->vocab;
+    model.config = o->config;
     model.progress = on_load;
     model.progress_user = &p->progress;
     cli_progress_begin(&p->progress, "loading");

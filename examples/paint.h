@@ -11,13 +11,13 @@ typedef struct paint_options {
     float ddim_eta, scale;
     uint64_t seed;
     int threads;
-    const char *backend, *vocab, *rng, *sampler, *spacing;
+    const char *backend, *vocab, *rng, *sampler, *spacing, *config;
     bool plms;
     bool weighted;
     int clip_skip;
 } paint_options;
 
-#define PAINT_N_OPTIONS 20
+#define PAINT_N_OPTIONS 21
 
 /* Rows for these flags, to be followed by the program's own. */
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]);

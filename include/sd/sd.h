@@ -168,9 +168,13 @@ typedef struct sd_model_params {
     void *progress_user;
     int use_ema;            /* non-zero: the UNet's averaged weights (model_ema.*), which training
                                checkpoints have beside the last ones; an error where there are none */
+    const char *config;     /* a YAML file of the original repositories (v1-inference.yaml) that
+                               says what the checkpoint holds, as instantiate_from_config reads it;
+                               NULL: Stable Diffusion, known by the tensors' names and shapes */
 } sd_model_params;
 
-#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0}
+#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, \
+                              NULL}
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
@@ -193,6 +197,13 @@ SD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model
                                sd_model **out);
 SD_API void sd_model_free(sd_model *model);
 
+/* What a model is conditioned on. */
+typedef enum sd_conditioning {
+    SD_CONDITIONING_TEXT = 0,  /* sd_encode_text, sd_txt2img */
+    SD_CONDITIONING_CLASS = 1, /* sd_encode_class */
+    SD_CONDITIONING_NONE = 2   /* nothing: sd_sample takes cond NULL */
+} sd_conditioning;
+
 typedef struct sd_model_info {
     size_t struct_size;
     const char *family;        /* "Stable Diffusion 1.x"; valid as long as the model */
@@ -210,10 +221,14 @@ typedef struct sd_model_info {
     int train_timesteps;       /* 1000 */
     int n_unexpected;          /* tensors of the networks' names that no network uses */
     int has_vocabulary;
+    sd_conditioning conditioning;
+    int n_classes;             /* of a model with SD_CONDITIONING_CLASS, else 0 */
+    int unet_channels;         /* that the UNet takes: the latent's, more where it is conditioned on
+                                  pictures (9: inpainting); 0: a first stage alone, with no UNet */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT {sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, \
-                            0, 0}
+                            0, 0, SD_CONDITIONING_TEXT, 0, 0}
 
 /* Fills as much of `info` as info->struct_size says. */
 SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
@@ -416,16 +431,26 @@ SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, 
 SD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
                                   sd_tensor **embeddings);
 
+/* Class ids, each 0 .. n_classes - 1, to embeddings [n, 1, text_width] (ClassEmbedder). */
+SD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
+                                 sd_tensor **embeddings);
+
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
  * [n, c, h/8, w/8] times latent_scale. With `noise` (of the latent's shape) the posterior is
- * sampled, mean + exp(logvar / 2) * noise; without, the latent is its mean.
+ * sampled, mean + exp(logvar / 2) * noise; without, the latent is its mean. A VQ model has no
+ * posterior: its latent is what its encoder gives, not quantised, and noise is not looked at.
  */
 SD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                                sd_tensor **latent);
 
-/* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. */
+/* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. A VQ
+ * model takes the nearest row of its codebook for each of its pixels first. */
 SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
+
+/* The same without quantising (force_not_quantize of VQModelInterface). */
+SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
+                                           sd_tensor **pixels);
 
 /* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
 SD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
@@ -460,9 +485,9 @@ SD_API void sd_sampler_free(sd_sampler *sampler);
 
 /*
  * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width], with the tokens
- * of sd_sampler_params.text_tokens; `uncond` may be NULL where guidance_scale is 1. `init` NULL
- * starts from noise (text to image); else it is a latent [batch or 1, c, h, w] that is noised to
- * `strength` first (image to image).
+ * of sd_sampler_params.text_tokens; `uncond` may be NULL where guidance_scale is 1, and both are
+ * where the model is unconditional. `init` NULL starts from noise (text to image); else it is a
+ * latent [batch or 1, c, h, w] that is noised to `strength` first (image to image).
  * `noise` [batch, c, h, w] replaces the seed's first draw, or is NULL.
  * *latent gets [batch, c, h, w]. A sampler can run any number of times; each run starts the
  * seeds afresh.
@@ -511,7 +536,8 @@ SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const 
 
 /*
  * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
- * fractional), embeddings [n, tokens, width] to its output [n, c, h, w] (epsilon for SD 1.x).
+ * fractional), embeddings [n, tokens, width] (NULL for an unconditional model) to its output
+ * [n, c, h, w] (epsilon for SD 1.x).
  */
 SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                  const sd_tensor *embeddings, sd_tensor **out);

@@ -31,6 +31,7 @@ sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
     const sd_source *source = model->source;
     int downscale = sd_model_downscale(model);
     int size = source->unet.sample_size * downscale;
+    bool text = source->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
         .family = source->family,
         .layout = source->layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
@@ -41,12 +42,15 @@ sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
         .size_multiple = sd_model_size_multiple(model),
         .default_width = size,
         .default_height = size,
-        .text_tokens = source->text.tokens,
-        .text_width = source->text.width,
+        .text_tokens = sd_model_context_tokens(model),
+        .text_width = text ? source->text.width : source->unet.context_dim,
         .latent_scale = source->vae.scaling_factor,
         .train_timesteps = model->schedule.n,
         .n_unexpected = model->n_unexpected,
         .has_vocabulary = model->tokenizer != NULL,
+        .conditioning = source->conditioning,
+        .n_classes = source->n_classes,
+        .unet_channels = source->unet.in_channels,
     };
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }

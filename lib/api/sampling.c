@@ -59,7 +59,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                (double)p->guidance_rescale);
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
-    SD_REQUIRE(ctx, p->text_tokens >= 1 && p->text_tokens <= MAX_TOKENS,
+    SD_REQUIRE(ctx, p->text_tokens >= 0 && p->text_tokens <= MAX_TOKENS,
                "sd_sampler_params.text_tokens is %d; 0 to %d was expected", p->text_tokens,
                MAX_TOKENS);
     return SD_OK;
@@ -69,13 +69,15 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
 static sd_status read_sampling(const sd_model *model, const sd_sampler_params *given,
                                sd_sampler_params *full) {
     *full = (sd_sampler_params)SD_SAMPLER_PARAMS_INIT;
-    sd_status status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
+    sd_status status = sd_need_unet(model, "a sampler");
+    if (!status)
+        status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
     if (status)
         return status;
     if (!full->method)
         full->method = sd_sampling_method(0);
-    if (!full->text_tokens)
-        full->text_tokens = model->source->text.tokens;
+    if (!full->text_tokens || model->source->conditioning != SD_CONDITIONING_TEXT)
+        full->text_tokens = sd_model_context_tokens(model);
     status = check_method(model->ctx, full->method);
     if (!status)
         status = check_numbers(model, full);
@@ -125,14 +127,12 @@ sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor 
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, sampler);
-    SD_REQUIRE_PTR(context_of(sampler), cond);
     return sd_sampling_run(sampler, cond, uncond, init, noise, latent);
 }
 
 sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
                            const sd_tensor *init, const sd_tensor *noise) {
     SD_REQUIRE_PTR(NULL, sampler);
-    SD_REQUIRE_PTR(context_of(sampler), cond);
     return sd_sampling_begin(sampler, cond, uncond, init, noise);
 }
 

@@ -10,6 +10,9 @@ sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int
     const sd_context *ctx = model->ctx;
     SD_REQUIRE_PTR(ctx, text);
     SD_REQUIRE_PTR(ctx, ids);
+    sd_status status = sd_need_conditioning(model, "sd_tokenize", SD_CONDITIONING_TEXT);
+    if (status)
+        return status;
     int tokens = model->source->text.tokens;
     SD_REQUIRE(ctx, capacity >= tokens, "sd_tokenize: room for %d ids; at least %d was expected",
                capacity, tokens);
@@ -43,7 +46,9 @@ static sd_status encode_texts(sd_model *model, const char *function, const char 
     SD_REQUIRE(NULL, model, "%s: model is NULL", function);
     SD_REQUIRE(model->ctx, texts, "%s: texts is NULL", function);
     sd_text_params p = SD_TEXT_PARAMS_INIT;
-    sd_status status = check_count(model->ctx, function, n_texts);
+    sd_status status = sd_need_conditioning(model, function, SD_CONDITIONING_TEXT);
+    if (!status)
+        status = check_count(model->ctx, function, n_texts);
     if (!status)
         status = sd_read_params(model->ctx, "sd_text_params", &p, sizeof p, params);
     if (!status)
@@ -71,7 +76,9 @@ sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
     *embeddings = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, ids);
-    sd_status status = check_count(model->ctx, "sd_encode_tokens", n_texts);
+    sd_status status = sd_need_conditioning(model, "sd_encode_tokens", SD_CONDITIONING_TEXT);
+    if (!status)
+        status = check_count(model->ctx, "sd_encode_tokens", n_texts);
     if (status)
         return status;
     int tokens = model->source->text.tokens, vocab = model->source->text.vocab_size;
@@ -80,6 +87,16 @@ sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
                    "sd_encode_tokens: ids[%lld] is %d; 0 to %d was expected", (long long)i,
                    (int)ids[i], vocab - 1);
     return sd_stage_encode_tokens(model, ids, n_texts, embeddings);
+}
+
+sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **embeddings) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
+    *embeddings = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, classes);
+    SD_REQUIRE(model->ctx, n >= 1 && n <= MAX_TEXTS,
+               "sd_encode_class: n is %d; 1 to %d was expected", n, MAX_TEXTS);
+    return sd_stage_encode_class(model, classes, n, embeddings);
 }
 
 sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
@@ -99,6 +116,14 @@ sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pi
     return sd_stage_vae_decode(model, latent, pixels);
 }
 
+sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
+    *pixels = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, latent);
+    return sd_stage_vae_decode_unquantized(model, latent, pixels);
+}
+
 sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                           const sd_tensor *embeddings, sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
@@ -106,7 +131,6 @@ sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *time
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, x);
     SD_REQUIRE_PTR(model->ctx, timesteps);
-    SD_REQUIRE_PTR(model->ctx, embeddings);
     return sd_stage_unet(model, x, timesteps, embeddings, out);
 }
 

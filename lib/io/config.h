@@ -1,5 +1,6 @@
-/* Sizes of the networks: from the config.json files of a diffusers folder, or from the shapes of
- * an original checkpoint's tensors. Numbers are checked; every failure names file and key. */
+/* Sizes of the networks: from the config.json files of a diffusers folder, from an LDM YAML config,
+ * or from the shapes of an original checkpoint's tensors. Numbers are checked; every failure names
+ * file and key. */
 #ifndef SD_IO_CONFIG_H
 #define SD_IO_CONFIG_H
 
@@ -22,6 +23,14 @@ sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_tex
 
 /* infer.c: fills all of source's configurations from its one file, and the prefixes. */
 sd_status sd_infer(sd_source *source);
+
+/* The text encoder's sizes, which no YAML config has, and the names of the rest: for a source that
+ * sd_ldm_config filled. */
+sd_status sd_infer_configured(sd_source *source);
+
+/* ldm_config.c: fills source's configurations from a YAML file of the original repositories; those
+ * of a text encoder but for its sizes. */
+sd_status sd_ldm_config(sd_source *source, const char *path);
 
 /* check.c: what must hold however the numbers were found. `path` is for the sentences. */
 sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);

@@ -7,6 +7,7 @@
 
 #include "io/reader.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,12 +28,12 @@ static const marker foreign[] = {
     {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
     {"double_blocks.", "the transformer of Flux"},
     {"transformer_blocks.", "the transformer of a newer model in diffusers' naming"},
-    {"cond_stage_model.model.", "a Stable Diffusion 2.x checkpoint in the original naming; its "
-                                "diffusers folder can be loaded"},
     {"cond_stage_model.transformer.token_emb.",
      "a latent diffusion checkpoint with a BERT encoder"},
-    {"cond_stage_model.embedding.", "a class-conditional latent diffusion checkpoint"},
-    {"first_stage_model.quantize.", "a latent diffusion checkpoint with a VQ autoencoder"},
+    {"cond_stage_model.embedding.",
+     "a class-conditional latent diffusion checkpoint, which needs its YAML config"},
+    {"first_stage_model.quantize.",
+     "a latent diffusion checkpoint with a VQ autoencoder, which needs its YAML config"},
     {"control_model.", "a ControlNet"},
     {"lora_unet_", "a LoRA, which is applied to a checkpoint and is none itself"},
     {"lora_te_", "a LoRA, which is applied to a checkpoint and is none itself"},
@@ -52,7 +53,7 @@ static sd_status check_kind(const sd_source *s, const sd_weights *w) {
         if (sd_weights_has_prefix(w, foreign[i].prefix))
             return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                            "%s: this looks like %s (it has tensors named '%s...'); libsd loads "
-                           "Stable Diffusion 1.x checkpoints",
+                           "Stable Diffusion checkpoints",
                            s->path, foreign[i].what, foreign[i].prefix);
     if (!sd_weights_has_prefix(w, "model.diffusion_model."))
         return sd_fail(s->ctx, sd_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
@@ -148,7 +149,9 @@ static void read_block(infer *in, int i, int level, int block, sd_unet_config *c
     int channels = dim(in, 4, 0, SD_MAX_CHANNELS, "%s.0.in_layers.2.weight", name);
     bool attention = has(in, "%s.1.transformer_blocks.0.attn2.to_k.weight", name);
     if (!attention && has(in, "%s.1.qkv.weight", name))
-        fail(in, SD_ERROR_UNSUPPORTED, "its UNet has no cross-attention (an unconditional model)");
+        fail(in, SD_ERROR_UNSUPPORTED,
+             "its UNet has no cross-attention (an unconditional model, which needs its YAML "
+             "config)");
     if (attention)
         count_depth(in, name, c);
     if (block > 0 && (channels != c->channels[level] || attention != c->attention[level]))
@@ -234,8 +237,8 @@ static void infer_vae(infer *in, sd_vae_config *c) {
 
 /* -------------------------------------------------------------------- text encoder */
 
-static void infer_text(infer *in, sd_text_config *c) {
-    *c = (sd_text_config){.act = SD_TEXT_QUICK_GELU, .eps = 1e-5f};
+/* What a YAML config said of it (`skip`) stays. */
+static void infer_clip(infer *in, sd_text_config *c) {
     in->prefix = "cond_stage_model.transformer.";
     bool nested = !has(in, "embeddings.token_embedding.weight");
     if (nested)
@@ -246,11 +249,36 @@ static void infer_text(infer *in, sd_text_config *c) {
     c->mlp_width = dim(in, 2, 0, 8 * SD_MAX_CHANNELS, "encoder.layers.0.mlp.fc1.weight");
     while (c->layers < SD_MAX_BLOCKS && has(in, "encoder.layers.%d.mlp.fc1.weight", c->layers))
         c->layers++;
+}
+
+/* open_clip's text tower. */
+static void infer_open_clip(infer *in, sd_text_config *c) {
+    in->prefix = "cond_stage_model.model.";
+    c->vocab_size = dim(in, 2, 0, SD_MAX_VOCAB, "token_embedding.weight");
+    c->width = dim(in, 2, 1, SD_MAX_CHANNELS, "token_embedding.weight");
+    c->tokens = dim(in, 2, 0, SD_MAX_TOKENS, "positional_embedding");
+    c->mlp_width = dim(in, 2, 0, 8 * SD_MAX_CHANNELS, "transformer.resblocks.0.mlp.c_fc.weight");
+    while (c->layers < SD_MAX_BLOCKS &&
+           has(in, "transformer.resblocks.%d.mlp.c_fc.weight", c->layers))
+        c->layers++;
+    c->layers -= c->skip;
+    if (c->layers < 1)
+        fail(in, SD_ERROR_MODEL, "its text encoder has too few layers for the penultimate");
+}
+
+static void infer_text(infer *in, sd_text_config *c, bool open_clip) {
+    *c = (sd_text_config){.eps = 1e-5f, .skip = c->skip};
+    c->act = open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
+    if (open_clip)
+        infer_open_clip(in, c);
+    else
+        infer_clip(in, c);
     if (c->vocab_size < 3 || c->tokens < 2)
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
     c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
     c->bos = c->vocab_size - 2;
-    c->eos = c->pad = c->vocab_size - 1;
+    c->eos = c->vocab_size - 1;
+    c->pad = open_clip ? 0 : c->eos;
 }
 
 /* -------------------------------------------------------------------- __metadata__ */
@@ -270,20 +298,92 @@ static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
         r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
 }
 
-static sd_status read_overrides(sd_source *s, const sd_weights *w) {
-    static const char *const keys[] = {"sd.unet_heads", "sd.text_heads", "sd.sample_size",
-                                       "sd.scaling_factor"};
+static void override_prediction(sd_reader *r, sd_schedule_config *c) {
+    const char *word = sd_reader_string(r, "sd.prediction", NULL);
+    if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
+        sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
+                              "\"epsilon\" and \"v\"");
+    if (word && !r->status)
+        c->prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
+}
+
+/* With a YAML config (`text_only`) it says all that is not of the text encoder. */
+static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_only) {
+    static const char *const keys[] = {"sd.text_heads", "sd.unet_heads", "sd.sample_size",
+                                       "sd.scaling_factor", "sd.prediction"};
     sd_reader r = {.ctx = s->ctx, .path = s->path, .root = json_object()};
     if (!r.root)
         return sd_fail(s->ctx, SD_ERROR_MEMORY, "%s: out of memory", s->path);
-    for (size_t i = 0; i < SD_COUNT(keys); i++)
+    for (size_t i = 0; i < (text_only ? 1 : SD_COUNT(keys)); i++)
         add_override(&r, w, keys[i]);
-    sd_reader_levels(&r, "sd.unet_heads", 8, s->unet.n_levels, s->unet.heads, 1, SD_MAX_CHANNELS);
     s->text.heads = sd_reader_int(&r, "sd.text_heads", s->text.heads, 1, SD_MAX_CHANNELS);
-    s->unet.sample_size = sd_reader_int(&r, "sd.sample_size", 64, 1, SD_MAX_SAMPLE);
-    s->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+    if (!text_only) {
+        if (sd_reader_get(&r, "sd.unet_heads"))
+            sd_reader_levels(&r, "sd.unet_heads", 8, s->unet.n_levels, s->unet.heads, 1,
+                             SD_MAX_CHANNELS);
+        s->unet.sample_size =
+            sd_reader_int(&r, "sd.sample_size", s->unet.sample_size, 1, SD_MAX_SAMPLE);
+        s->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+        override_prediction(&r, &s->schedule);
+    }
     sd_reader_close(&r);
     return r.status;
+}
+
+/* -------------------------------------------------------------------- SD 2.x */
+
+static double value_at(const sd_entry *entry, size_t i) {
+    const uint8_t *bytes = (const uint8_t *)entry->data + i * sd_dtype_size(entry->type);
+    uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
+    float value;
+    if (entry->type == SD_DTYPE_F16) {
+        int exponent = (int)(bits >> 10 & 31);
+        double fraction = (double)(bits & 1023) / 1024.0;
+        double size = exponent ? ldexp(1.0 + fraction, exponent - 15) : ldexp(fraction, -14);
+        return bits >> 15 ? -size : size;
+    }
+    bits = entry->type == SD_DTYPE_BF16
+               ? bits << 16
+               : bits | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
+/*
+ * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. The
+ * network that was trained on does: a norm's biases in its last transformer have grown, to a
+ * standard deviation above 0.09, in those that predict v (a rule that users of these files go by).
+ */
+static bool predicts_v(const sd_source *s, const sd_weights *w) {
+    char name[NAME_SIZE];
+    int last = s->unet.n_levels * (s->unet.res_blocks + 1) - 1;
+    snprintf(name, sizeof name,
+             "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias", last);
+    const sd_entry *entry = sd_weights_find(w, name);
+    bool readable = entry && entry->n_dims == 1 && entry->data &&
+                    (entry->type == SD_DTYPE_F32 || entry->type == SD_DTYPE_F16 ||
+                     entry->type == SD_DTYPE_BF16);
+    if (!readable)
+        return false;
+    size_t n = entry->size / sd_dtype_size(entry->type);
+    double sum = 0.0, squares = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        double x = value_at(entry, i);
+        sum += x;
+        squares += x * x;
+    }
+    return n > 0 && sqrt(squares / (double)n - sum * sum / (double)(n * n)) > 0.09;
+}
+
+/* Heads of 64 channels; 96 latents a side for the models of 768 pixels, which predict v. */
+static void infer_sd2(sd_source *s, const sd_weights *w) {
+    s->family = "Stable Diffusion 2.x";
+    for (int i = 0; i < s->unet.n_levels; i++)
+        s->unet.heads[i] = s->unet.channels[i] >= 64 ? s->unet.channels[i] / 64 : 1;
+    if (predicts_v(s, w)) {
+        s->schedule.prediction = SD_PREDICT_V;
+        s->unet.sample_size = 96;
+    }
 }
 
 sd_status sd_infer(sd_source *s) {
@@ -293,20 +393,56 @@ sd_status sd_infer(sd_source *s) {
     s->unet_weights.prefix = in.prefix;
     infer_vae(&in, &s->vae);
     s->vae_weights.prefix = in.prefix;
-    infer_text(&in, &s->text);
+    bool open_clip = sd_weights_has_prefix(w, "cond_stage_model.model.");
+    s->text_weights.open_clip = open_clip;
+    s->text.skip = open_clip; /* FrozenOpenCLIPEmbedder with layer "penultimate" */
+    infer_text(&in, &s->text, open_clip);
     s->text_weights.prefix = in.prefix;
     /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
     s->schedule =
-        (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON};
+        (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON, 0.0};
+    s->unet.sample_size = 64;
+    for (int i = 0; i < s->unet.n_levels; i++)
+        s->unet.heads[i] = 8;
     if (!in.status && s->unet.linear_projection)
-        fail(&in, SD_ERROR_UNSUPPORTED,
-             "its UNet has linear projections, as Stable Diffusion 2.x: its diffusers folder can "
-             "be loaded");
+        infer_sd2(s, w);
     if (!in.status)
-        in.status = read_overrides(s, w);
+        in.status = read_overrides(s, w, false);
     if (!in.status)
         in.status = sd_check_unet(s->ctx, s->path, &s->unet);
     if (!in.status)
         in.status = sd_check_vae(s->ctx, s->path, &s->vae);
+    return in.status ? in.status : sd_check_text(s->ctx, s->path, &s->text);
+}
+
+/* LatentDiffusion's buffer, which training with scale_by_std filled. */
+static void read_scale(infer *in, sd_source *s) {
+    const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");
+    bool readable = entry && entry->data && entry->size == sd_dtype_size(entry->type) &&
+                    (entry->type == SD_DTYPE_F32 || entry->type == SD_DTYPE_F16 ||
+                     entry->type == SD_DTYPE_BF16);
+    double scale = readable ? value_at(entry, 0) : s->vae.scaling_factor;
+    if (!(scale >= 1e-6 && scale <= 1e6))
+        fail(in, SD_ERROR_MODEL, "its scale_factor is no number from 1e-6 to 1e6");
+    else
+        s->vae.scaling_factor = scale;
+}
+
+sd_status sd_infer_configured(sd_source *s) {
+    const sd_weights *w = s->files[0];
+    infer in = {.source = s, .weights = w};
+    s->unet_weights.prefix = "model.diffusion_model.";
+    s->class_weights.prefix = "cond_stage_model.";
+    /* a first stage's own checkpoint has no prefix */
+    bool alone = s->first_stage_only && !sd_weights_has_prefix(w, "first_stage_model.");
+    s->vae_weights.prefix = alone ? "" : "first_stage_model.";
+    if (s->scale_by_std)
+        read_scale(&in, s);
+    if (in.status || s->first_stage_only || s->conditioning != SD_CONDITIONING_TEXT)
+        return in.status;
+    infer_text(&in, &s->text, s->text_weights.open_clip);
+    s->text_weights.prefix = in.prefix;
+    if (!in.status)
+        in.status = read_overrides(s, w, true);
     return in.status ? in.status : sd_check_text(s->ctx, s->path, &s->text);
 }

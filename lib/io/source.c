@@ -184,7 +184,7 @@ static sd_status open_folder(sd_source *s) {
 
 /* ------------------------------------------------------------------- one file, and all */
 
-static sd_status open_checkpoint(sd_source *s) {
+static sd_status open_checkpoint(sd_source *s, const char *config) {
     s->layout = SD_LAYOUT_ORIGINAL;
     s->family = "Stable Diffusion 1.x";
     s->directory = sd_path_dirname(s->ctx, s->path);
@@ -195,11 +195,24 @@ static sd_status open_checkpoint(sd_source *s) {
         return status;
     s->n_files = 1;
     s->text_weights.weights = s->unet_weights.weights = s->vae_weights.weights = s->files[0];
-    return sd_infer(s);
+    s->class_weights.weights = s->files[0];
+    if (!config)
+        return sd_infer(s);
+    status = sd_ldm_config(s, config);
+    return status ? status : sd_infer_configured(s);
 }
 
 sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
+    return sd_source_open_config(ctx, path, NULL, out);
+}
+
+sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
+                                sd_source **out) {
     *out = NULL;
+    if (config && sd_is_directory(path))
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "%s: a diffusers folder has its own configs; %s cannot be used with it",
+                       path, config);
     sd_source *s = sd_zalloc(ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
@@ -207,7 +220,7 @@ sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
     s->path = sd_strdup(ctx, path);
     sd_status status = !s->path                   ? SD_ERROR_MEMORY
                        : sd_is_directory(s->path) ? open_folder(s)
-                                                  : open_checkpoint(s);
+                                                  : open_checkpoint(s, config);
     if (!status)
         status = sd_check_source(s);
     if (status)

@@ -1,14 +1,16 @@
 /*
  * Where a model comes from: a single checkpoint in the original naming, or a diffusers folder. A
- * source has the sizes of each network (from config.json files, or from the tensors' shapes where
- * a checkpoint has no config) and the weights they are found in.
+ * source has the sizes of each network (from config.json files or an LDM YAML config, or from the
+ * tensors' shapes where a checkpoint has no config) and the weights they are found in.
  */
 #ifndef SD_IO_SOURCE_H
 #define SD_IO_SOURCE_H
 
 #include "io/weights.h"
 
-typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS } sd_layout;
+/* OPEN_CLIP: how a text encoder inside an original checkpoint may be named, never a whole source.
+ */
+typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN_CLIP } sd_layout;
 
 #define SD_MAX_LEVELS 8
 
@@ -25,6 +27,7 @@ typedef struct sd_text_config {
     sd_text_act act;
     float eps;         /* 1e-5 */
     int bos, eos, pad; /* 49406, 49407, 49407 */
+    int skip;          /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
 } sd_text_config;
 
 typedef struct sd_unet_config {
@@ -42,7 +45,19 @@ typedef struct sd_unet_config {
     float norm_eps;                /* 1e-5 */
     bool linear_projection;        /* proj_in and proj_out stored as Linear (SD 2.x) */
     int sample_size;               /* 64: latents at the default size */
+    /* Options of UNetModel that Stable Diffusion does not use. */
+    bool plain_attention;  /* AttentionBlock, not SpatialTransformer */
+    bool whole_qkv;        /* use_new_attention_order: q, k, v of all heads, not heads of q, k, v */
+    bool scale_shift_norm; /* use_scale_shift_norm */
+    bool updown_blocks;    /* resblock_updown */
+    bool pooled_resample;  /* conv_resample false: mean and nearest, no convolution */
 } sd_unet_config;
+
+typedef enum sd_first_stage {
+    SD_FIRST_STAGE_KL,      /* AutoencoderKL */
+    SD_FIRST_STAGE_VQ,      /* VQModelInterface */
+    SD_FIRST_STAGE_IDENTITY /* IdentityFirstStage: the latents are the pixels */
+} sd_first_stage;
 
 typedef struct sd_vae_config {
     int in_channels, out_channels;    /* 3, 3 */
@@ -55,22 +70,37 @@ typedef struct sd_vae_config {
     double shift_factor;              /* 0 */
     bool mid_attention;               /* true */
     bool quant_conv, post_quant_conv; /* true */
+    sd_first_stage kind;
+    int z_channels;                /* of encoder and decoder; 0: latent_channels */
+    int n_codes;                   /* rows of the codebook (VQ) */
+    bool attention[SD_MAX_LEVELS]; /* attn_resolutions: an AttnBlock after each ResnetBlock */
 } sd_vae_config;
 
 typedef enum sd_beta_schedule {
     SD_BETA_LINEAR,
     SD_BETA_SCALED_LINEAR,
-    SD_BETA_COSINE
+    SD_BETA_COSINE,
+    SD_BETA_SQRT
 } sd_beta_schedule;
 typedef enum sd_prediction { SD_PREDICT_EPSILON, SD_PREDICT_V, SD_PREDICT_SAMPLE } sd_prediction;
 
-/* diffusers' words: scaled_linear is what the original calls "linear". */
+/* diffusers' words: scaled_linear is what the original calls "linear", and linear is its
+ * "sqrt_linear". */
 typedef struct sd_schedule_config {
     sd_beta_schedule beta_schedule; /* scaled_linear */
     double beta_start, beta_end;    /* 0.00085, 0.012 */
     int train_timesteps;            /* 1000 */
     sd_prediction prediction;
+    double cosine_s; /* 0: 0.008 */
 } sd_schedule_config;
+
+/* How the UNet is conditioned besides the time step: DiffusionWrapper's conditioning_key. */
+typedef enum sd_conditioning_key {
+    SD_CONDITION_CROSSATTN,
+    SD_CONDITION_CONCAT,
+    SD_CONDITION_HYBRID, /* both */
+    SD_CONDITION_NONE
+} sd_conditioning_key;
 
 /*
  * The weights of one network: the names in `weights` begin with `prefix`. That of the text encoder
@@ -83,6 +113,7 @@ typedef struct sd_schedule_config {
 typedef struct sd_component {
     sd_weights *weights; /* owned by the source; components may share one */
     const char *prefix;
+    bool open_clip; /* named as OpenCLIP does, in an original checkpoint */
 } sd_component;
 
 typedef struct sd_source {
@@ -97,6 +128,12 @@ typedef struct sd_source {
     sd_vae_config vae;
     sd_schedule_config schedule;
     sd_component text_weights, unet_weights, vae_weights;
+    sd_conditioning conditioning; /* what is to be encoded: text, a class, nothing */
+    sd_conditioning_key condition_key;
+    bool first_stage_only; /* there is no UNet */
+    bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
+    int n_classes;         /* rows of ClassEmbedder, context_dim wide */
+    sd_component class_weights;
     sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
 } sd_source;
@@ -109,8 +146,12 @@ typedef struct sd_source {
  *   "sd.text_heads"      "12"                                    (default width / 64)
  *   "sd.sample_size"     "64", latents at the default size       (default 64)
  *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
+ *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)
  */
 sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
+/* The same with the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
+sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
+                                sd_source **out);
 /* The UNet's averaged weights (model_ema.*) instead of those that training ended with. */
 sd_status sd_source_use_ema(sd_source *source);
 void sd_source_close(sd_source *source);

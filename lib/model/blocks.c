@@ -42,46 +42,68 @@ void sd_linear_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
 /* ------------------------------------------------------------------------- ResBlock */
 
 void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
-                        sd_norm_spec spec, sd_wide_builder *emb) {
+                        sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift) {
     /* the autoencoder's names are in the UNet's order */
     sd_key keys = emb ? SD_KEY_RES_NORM1 : SD_KEY_VAE_RES_NORM1;
     enum { NORM1, CONV1, NORM2, CONV2, SKIP };
 
-    *block = (sd_res_block){.in = in, .out = out, .spec = spec, .has_skip = in != out};
+    *block = (sd_res_block){
+        .in = in, .out = out, .spec = spec, .has_skip = in != out, .scale_shift = scale_shift};
+    int emb_rows = scale_shift ? 2 * out : out;
     sd_builder_divides(b, "normalisation groups", in, spec.groups);
     sd_builder_divides(b, "normalisation groups", out, spec.groups);
     block->norm1 = sd_get_norm(b, &path, keys + NORM1, in);
     block->conv1 = sd_get_conv3x3(b, &path, keys + CONV1, out, in);
-    block->emb_first = emb ? sd_wide_add(emb, &path, SD_KEY_RES_EMB, out, true) : -1;
+    block->emb_first = emb ? sd_wide_add(emb, &path, SD_KEY_RES_EMB, emb_rows, true) : -1;
     block->norm2 = sd_get_norm(b, &path, keys + NORM2, out);
     block->conv2 = sd_get_conv3x3(b, &path, keys + CONV2, out, out);
     if (block->has_skip)
         block->skip = sd_get_linear(b, &path, keys + SKIP, out, in);
 }
 
+/* norm2 and SiLU, with the time embedding's scale and shift between them where there are such. */
+static void second_norm(sd_exec *e, const sd_res_block *block, sdb_tensor h, sdb_tensor emb) {
+    sd_norm_spec spec = block->spec;
+    bool modulated = block->scale_shift;
+    sd_op_group_norm(e, h, h, block->norm2, spec.groups, spec.eps,
+                     modulated ? SDB_ACT_NONE : SDB_ACT_SILU);
+    if (modulated)
+        sd_op_modulate(e, h, h, sd_view_channels(emb, block->emb_first, block->out),
+                       sd_view_channels(emb, block->emb_first + block->out, block->out),
+                       SDB_ACT_SILU);
+}
+
 void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, sdb_tensor x,
                           sdb_tensor emb, bool consume) {
     sd_norm_spec spec = block->spec;
     size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, block->out);
+    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, block->out);
     sd_conv_args conv1 = {0}, conv2 = {.residual = x};
 
     if (block->has_skip) {
         /* the skip goes first, into y; then nothing but the first norm reads x */
         sd_op_linear(e, y, x, block->skip, plain);
         conv2.residual = y;
+    } else if (block->size != SD_RES_SAME) {
+        sd_op_resample(e, y, x);
+        conv2.residual = y;
     }
-    if (block->emb_first >= 0)
+    if (block->emb_first >= 0 && !block->scale_shift)
         conv1.emb = sd_view_channels(emb, block->emb_first, block->out);
 
     size_t inner = sd_exec_mark(e);
     bool in_place = consume && block->has_skip;
     sdb_tensor normed = in_place ? x : sd_exec_tensor(e, x.n, x.h, x.w, block->in);
     sd_op_group_norm(e, normed, x, block->norm1, spec.groups, spec.eps, SDB_ACT_SILU);
+    if (block->size != SD_RES_SAME) {
+        sdb_tensor before = normed;
+        normed = sd_exec_tensor(e, y.n, y.h, y.w, block->in);
+        sd_op_resample(e, normed, before);
+    }
     sd_op_conv2d(e, h, normed, block->conv1, conv1);
     sd_exec_release(e, inner);
 
-    sd_op_group_norm(e, h, h, block->norm2, spec.groups, spec.eps, SDB_ACT_SILU);
+    second_norm(e, block, h, emb);
     sd_op_conv2d(e, y, h, block->conv2, conv2);
     sd_exec_release(e, mark);
 }
@@ -92,10 +114,29 @@ void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path 
                               sd_norm_spec spec) {
     static const sd_key qkv[3] = {SD_KEY_VAE_ATTENTION_Q, SD_KEY_VAE_ATTENTION_K,
                                   SD_KEY_VAE_ATTENTION_V};
-    *block = (sd_attention_block){.channels = channels, .spec = spec};
+    sd_wide_builder w;
+    *block = (sd_attention_block){.channels = channels, .heads = 1, .spec = spec};
     block->norm = sd_get_norm(b, &path, SD_KEY_VAE_ATTENTION_NORM, channels);
-    block->qkv = sd_get_qkv(b, &path, qkv, channels, true);
+    sd_wide_begin(&w, b, &block->qkv, channels);
+    for (int i = 0; i < 3; i++)
+        sd_wide_add(&w, &path, qkv[i], channels, true);
+    sd_wide_end(&w);
     block->out = sd_get_linear(b, &path, SD_KEY_VAE_ATTENTION_OUT, channels, channels);
+}
+
+void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
+                              int heads, bool whole, sd_norm_spec spec) {
+    sd_wide_builder w;
+    *block = (sd_attention_block){.channels = channels, .heads = heads, .spec = spec};
+    sd_builder_divides(b, "attention heads", channels, heads);
+    block->norm = sd_get_norm(b, &path, SD_KEY_PLAIN_NORM, channels);
+    sd_wide_begin(&w, b, &block->qkv, channels);
+    if (whole) /* QKVAttention */
+        sd_wide_add(&w, &path, SD_KEY_PLAIN_QKV, 3 * channels, true);
+    else /* QKVAttentionLegacy */
+        sd_wide_add_heads(&w, &path, SD_KEY_PLAIN_QKV, channels, heads);
+    sd_wide_end(&w);
+    block->out = sd_get_linear(b, &path, SD_KEY_PLAIN_OUT, channels, channels);
 }
 
 /* softmax(q k^T / sqrt(dim)) v of a tensor [n, t, 3c] that holds q, k and v side by side. */
@@ -115,8 +156,8 @@ void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb
 
     sd_op_group_norm(e, a, x, block->norm, block->spec.groups, block->spec.eps, SDB_ACT_NONE);
     a = sd_as_tokens(a);
-    sd_op_linear(e, qkv, a, block->qkv, plain);
-    self_attention(e, a, qkv, 1);
+    sd_wide_forward(e, &block->qkv, qkv, a);
+    self_attention(e, a, qkv, block->heads);
     sd_op_linear(e, tokens, a, block->out, (sd_linear_args){.residual = tokens});
     sd_exec_release(e, mark);
 }

@@ -11,18 +11,22 @@ typedef struct sd_norm_spec {
 } sd_norm_spec;
 
 /* ---- ResBlock (openaimodel.py), ResnetBlock (model.py): norm, SiLU, conv, twice, + skip. */
+typedef enum sd_res_size { SD_RES_SAME, SD_RES_DOWN, SD_RES_UP } sd_res_size;
+
 typedef struct sd_res_block {
     int in, out;
     sd_norm_spec spec;
     const sdb_weight *norm1, *conv1, *norm2, *conv2;
     const sdb_weight *skip; /* 1x1; NULL where in == out: the identity */
     bool has_skip;
-    int emb_first; /* its channels in the wide projection of the time embedding, or -1 */
+    int emb_first;    /* its channels in the wide projection of the time embedding, or -1 */
+    bool scale_shift; /* the embedding is scale and shift after norm2, not added before it */
+    sd_res_size size; /* of y against x: half or twice it (resblock_updown) */
 } sd_res_block;
 
 /* `emb` gathers the projections of the time embedding; NULL: there is none (the autoencoder). */
 void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
-                        sd_norm_spec spec, sd_wide_builder *emb);
+                        sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift);
 
 /*
  * x [n, h, w, in] to y [n, h, w, out]; emb [n, 1, 1, all projections] or none. y may be x where the
@@ -31,15 +35,19 @@ void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in
 void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, sdb_tensor x,
                           sdb_tensor emb, bool consume);
 
-/* ---- AttnBlock (model.py): self-attention over pixels with one head. */
+/* ---- AttnBlock (model.py) and AttentionBlock (openaimodel.py): self-attention over pixels. */
 typedef struct sd_attention_block {
-    int channels;
+    int channels, heads;
     sd_norm_spec spec;
-    const sdb_weight *norm, *qkv, *out;
+    const sdb_weight *norm, *out;
+    sd_wide_linear qkv; /* q, k and v of all heads */
 } sd_attention_block;
 
 void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
                               sd_norm_spec spec);
+/* AttentionBlock: `whole` is use_new_attention_order. */
+void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
+                              int heads, bool whole, sd_norm_spec spec);
 /* x [n, h, w, c], in place. */
 void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
 

@@ -41,12 +41,27 @@ void sd_build_finish(sd_build *b) {
     }
 }
 
+/* A layer of the text encoder that config.skip leaves out. */
+static bool is_skipped(const sd_build *b, const char *name) {
+    const sd_source *source = b->source;
+    char layer[SD_MAX_NAME];
+    for (int i = 0; i < source->text.skip; i++) {
+        sd_path path = sd_path_at(sd_path_top(), SD_KEY_TEXT_LAYER,
+                                  (sd_indices){.layer = source->text.layers + i});
+        sd_layout layout = source->text_weights.open_clip ? SD_LAYOUT_OPEN_CLIP : source->layout;
+        sd_path_name(layer, &path, layout, 0, source->text_weights.prefix, ".");
+        if (strncmp(name, layer, strlen(layer)) == 0)
+            return true;
+    }
+    return false;
+}
+
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {
     for (int i = 0; i < b->source->n_files; i++) {
         const sd_weights *w = b->source->files[i];
         for (size_t j = 0; j < sd_weights_count(w); j++) {
             const char *name = sd_weights_at(w, j)->name;
-            if (!b->used[i][j] && !sd_name_is_harmless(name))
+            if (!b->used[i][j] && !sd_name_is_harmless(name) && !is_skipped(b, name))
                 fn(user, name);
         }
     }
@@ -57,12 +72,16 @@ sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_
     sd_text_model *text = NULL;
     sd_unet *unet = NULL;
     sd_vae *vae = NULL;
+    sd_class_model *classes = NULL;
     sd_status status = sd_text_model_new(&b, &text);
+    if (!status)
+        status = sd_class_model_new(&b, &classes);
     if (!status)
         status = sd_unet_new(&b, &unet);
     if (!status)
         status = sd_vae_new(&b, &vae);
     sd_text_model_free(text);
+    sd_class_model_free(classes);
     sd_unet_free(unet);
     sd_vae_free(vae);
     return status;
@@ -153,15 +172,18 @@ typedef struct wanted {
     int64_t dims[4];
 } wanted;
 
-static wanted want_vector(const sd_path *path, sd_key key, const char *suffix, int n) {
-    return (wanted){path, key, suffix, 1, {n}};
+static sd_layout layout_of(const sd_builder *b) {
+    return b->component->open_clip ? SD_LAYOUT_OPEN_CLIP : b->build->source->layout;
+}
+
+static const char *weight_suffix(const sd_builder *b, sd_key key) {
+    return sd_key_weight_suffix(key, layout_of(b));
 }
 
 static const char *spell(char name[SD_MAX_NAME], const sd_builder *b, const wanted *want,
                          int spelling) {
     sd_path path = sd_path_child(*want->path, want->key);
-    return sd_path_name(name, &path, b->build->source->layout, spelling, b->component->prefix,
-                        want->suffix);
+    return sd_path_name(name, &path, layout_of(b), spelling, b->component->prefix, want->suffix);
 }
 
 /* Tries the spelling of the last tensor first, since a file keeps to one. */
@@ -190,16 +212,20 @@ static bool same_dims(const int64_t *a, const int64_t *b, int n) {
     return true;
 }
 
-/* [out, in] and [out, in, 1, 1] are the same matrix. */
+/* [out, in], [out, in, 1] and [out, in, 1, 1] are the same matrix. */
 static bool shape_fits(const sd_entry *entry, const wanted *want) {
-    static const int64_t one_by_one[2] = {1, 1};
+    int most = entry->n_dims > want->n_dims ? entry->n_dims : want->n_dims;
     if (entry->n_dims == want->n_dims)
         return same_dims(entry->dims, want->dims, want->n_dims);
-    if (entry->n_dims == 4 && want->n_dims == 2)
-        return same_dims(entry->dims, want->dims, 2) && same_dims(entry->dims + 2, one_by_one, 2);
-    if (entry->n_dims == 2 && want->n_dims == 4)
-        return same_dims(entry->dims, want->dims, 2) && same_dims(want->dims + 2, one_by_one, 2);
-    return false;
+    if (entry->n_dims < 2 || want->n_dims < 2)
+        return false;
+    for (int i = 0; i < most; i++) {
+        int64_t a = i < entry->n_dims ? entry->dims[i] : 1;
+        int64_t b = i < want->n_dims ? want->dims[i] : 1;
+        if (a != b)
+            return false;
+    }
+    return true;
 }
 
 static bool read_type(sd_builder *b, const sd_entry *entry, sdb_type *type) {
@@ -270,7 +296,8 @@ static const sd_entry *fetch(sd_builder *b, const wanted *want, sdb_weight_part 
 /* ------------------------------------------------------------------------- one weight */
 
 static void parts_add(sd_builder *b, sd_parts *p, const wanted *weight, bool bias) {
-    wanted beta = want_vector(weight->path, weight->key, ".bias", (int)weight->dims[0]);
+    const char *suffix = sd_key_bias_suffix(weight->key, layout_of(b));
+    wanted beta = {weight->path, weight->key, suffix, 1, {weight->dims[0]}};
     int i = p->n++;
     p->rows += (int)weight->dims[0];
     p->entries[p->n_entries++] = fetch(b, weight, &p->weight[i]);
@@ -316,8 +343,8 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
 }
 
 static wanted want_matrix(const sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
-    bool conv = sd_key_is_conv1x1(key, b->build->source->layout);
-    return (wanted){path, key, ".weight", conv ? 4 : 2, {out, in, 1, 1}};
+    int n_dims = sd_key_matrix_dims(key, layout_of(b));
+    return (wanted){path, key, weight_suffix(b, key), n_dims, {out, in, 1, 1}};
 }
 
 static const sdb_weight *get_one(sd_builder *b, const wanted *want, sdb_weight_kind kind, int in,
@@ -349,13 +376,13 @@ const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key,
 }
 
 const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
-    wanted want = want_vector(path, key, ".weight", channels);
+    wanted want = {path, key, weight_suffix(b, key), 1, {channels}};
     return get_one(b, &want, SDB_WEIGHT_VECTOR, 1, true);
 }
 
 const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
                                    int width) {
-    wanted want = {path, key, ".weight", 2, {n, width}};
+    wanted want = {path, key, weight_suffix(b, key), 2, {n, width}};
     return get_one(b, &want, SDB_WEIGHT_EMBEDDING, width, false);
 }
 
@@ -408,6 +435,36 @@ int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, b
 }
 
 void sd_wide_end(sd_wide_builder *w) {
+    wide_flush(w);
+}
+
+/* Rows first .. first + n - 1 of one tensor's part. */
+static sdb_weight_part rows_of(sdb_weight_part whole, int first, int n, int row_size) {
+    sdb_weight_part part = {whole.data, whole.type, n};
+    size_t size = (size_t)first * (size_t)row_size * (whole.type == SDB_F32 ? 4 : 2);
+    if (whole.data)
+        part.data = (const uint8_t *)whole.data + size;
+    return part;
+}
+
+void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads) {
+    wanted want = want_matrix(w->b, path, key, 3 * c, c);
+    sd_parts whole = {0};
+    if (!sd_builder_divides(w->b, "attention heads", c, heads))
+        return;
+    int dim = c / heads;
+    parts_add(w->b, &whole, &want, true);
+    for (int i = 0; i < 3 * heads && !w->b->status; i++) {
+        /* output i is head i % heads of q, k or v; the tensor has [head][q, k, v][dim] */
+        int first = (i % heads * 3 + i / heads) * dim;
+        if (w->parts.n == SDB_MAX_PARTS)
+            wide_flush(w);
+        int n = w->parts.n++;
+        w->parts.weight[n] = rows_of(whole.weight[0], first, dim, c);
+        w->parts.bias[n] = rows_of(whole.bias[0], first, dim, 1);
+        w->parts.rows += dim;
+        w->wide->width += dim;
+    }
     wide_flush(w);
 }
 

@@ -97,6 +97,9 @@ typedef struct sd_wide_builder {
 void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in);
 /* Adds a layer of `rows` outputs and returns the first of its channels. */
 int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias);
+/* One tensor [3c, c] whose rows are q, k and v of each head in turn, with bias, becomes outputs [q
+ * of all heads, k of all, v of all]. */
+void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads);
 void sd_wide_end(sd_wide_builder *w);
 void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x);
 

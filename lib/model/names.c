@@ -8,25 +8,32 @@ typedef struct name_row {
     const char *original;
     const char *diffusers; /* NULL: the same */
     const char *old;       /* diffusers' former name; NULL: the same */
-    unsigned conv1x1;      /* the layouts that store this Linear as [out, in, 1, 1] */
+    unsigned conv1x1;      /* the layouts that store this Linear as [out, in, 1, 1]; or CONV1D */
+    const char *open_clip; /* in OpenCLIP's text tower */
 } name_row;
 
 enum { CONV_ORIGINAL = 1u << SD_LAYOUT_ORIGINAL, CONV_DIFFUSERS = 1u << SD_LAYOUT_DIFFUSERS };
 #define CONV_BOTH (CONV_ORIGINAL | CONV_DIFFUSERS)
+#define CONV1D 8u /* [out, in, 1] in all layouts */
+#define TEXT(name, open_clip)                                                                      \
+    { name, NULL, NULL, 0, open_clip }
 
 static const name_row rows[SD_N_KEYS] = {
-    [SD_KEY_TEXT_TOKEN] = {"embeddings.token_embedding"},
-    [SD_KEY_TEXT_POSITION] = {"embeddings.position_embedding"},
-    [SD_KEY_TEXT_LAYER] = {"encoder.layers.{layer}"},
-    [SD_KEY_TEXT_NORM1] = {"layer_norm1"},
+    [SD_KEY_TEXT_TOKEN] = TEXT("embeddings.token_embedding", "token_embedding"),
+    [SD_KEY_TEXT_POSITION] = TEXT("embeddings.position_embedding", "positional_embedding"),
+    [SD_KEY_TEXT_LAYER] = TEXT("encoder.layers.{layer}", "transformer.resblocks.{layer}"),
+    [SD_KEY_TEXT_NORM1] = TEXT("layer_norm1", "ln_1"),
     [SD_KEY_TEXT_Q] = {"self_attn.q_proj"},
     [SD_KEY_TEXT_K] = {"self_attn.k_proj"},
     [SD_KEY_TEXT_V] = {"self_attn.v_proj"},
-    [SD_KEY_TEXT_OUT] = {"self_attn.out_proj"},
-    [SD_KEY_TEXT_NORM2] = {"layer_norm2"},
-    [SD_KEY_TEXT_FC1] = {"mlp.fc1"},
-    [SD_KEY_TEXT_FC2] = {"mlp.fc2"},
-    [SD_KEY_TEXT_FINAL_NORM] = {"final_layer_norm"},
+    [SD_KEY_TEXT_OUT] = TEXT("self_attn.out_proj", "attn.out_proj"),
+    [SD_KEY_TEXT_NORM2] = TEXT("layer_norm2", "ln_2"),
+    [SD_KEY_TEXT_FC1] = TEXT("mlp.fc1", "mlp.c_fc"),
+    [SD_KEY_TEXT_FC2] = TEXT("mlp.fc2", "mlp.c_proj"),
+    [SD_KEY_TEXT_FINAL_NORM] = TEXT("final_layer_norm", "ln_final"),
+    [SD_KEY_TEXT_QKV] = TEXT("attn.in_proj", "attn.in_proj"),
+
+    [SD_KEY_CLASS] = {"embedding"},
 
     [SD_KEY_UNET_TIME1] = {"time_embed.0", "time_embedding.linear_1"},
     [SD_KEY_UNET_TIME2] = {"time_embed.2", "time_embedding.linear_2"},
@@ -35,6 +42,7 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_UNET_IN_ATTENTION] = {"input_blocks.{flat}.1",
                                   "down_blocks.{level}.attentions.{block}"},
     [SD_KEY_UNET_DOWN] = {"input_blocks.{flat}.0.op", "down_blocks.{level}.downsamplers.0.conv"},
+    [SD_KEY_UNET_DOWN_RES] = {"input_blocks.{flat}.0", "down_blocks.{level}.downsamplers.0"},
     [SD_KEY_UNET_MID_RES1] = {"middle_block.0", "mid_block.resnets.0"},
     [SD_KEY_UNET_MID_ATTENTION] = {"middle_block.1", "mid_block.attentions.0"},
     [SD_KEY_UNET_MID_RES2] = {"middle_block.2", "mid_block.resnets.1"},
@@ -42,6 +50,7 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_UNET_OUT_ATTENTION] = {"output_blocks.{flat}.1",
                                    "up_blocks.{level}.attentions.{block}"},
     [SD_KEY_UNET_UP] = {"output_blocks.{flat}.{slot}.conv", "up_blocks.{level}.upsamplers.0.conv"},
+    [SD_KEY_UNET_UP_RES] = {"output_blocks.{flat}.{slot}", "up_blocks.{level}.upsamplers.0"},
     [SD_KEY_UNET_NORM_OUT] = {"out.0", "conv_norm_out"},
     [SD_KEY_UNET_CONV_OUT] = {"out.2", "conv_out"},
 
@@ -51,6 +60,10 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_RES_CONV2] = {"out_layers.3", "conv2"},
     [SD_KEY_RES_SKIP] = {"skip_connection", "conv_shortcut", NULL, CONV_BOTH},
     [SD_KEY_RES_EMB] = {"emb_layers.1", "time_emb_proj"},
+
+    [SD_KEY_PLAIN_NORM] = {"norm"},
+    [SD_KEY_PLAIN_QKV] = {"qkv", NULL, NULL, CONV1D},
+    [SD_KEY_PLAIN_OUT] = {"proj_out", NULL, NULL, CONV1D},
 
     [SD_KEY_ST_NORM] = {"norm"},
     [SD_KEY_ST_PROJ_IN] = {"proj_in", NULL, NULL, CONV_BOTH},
@@ -76,8 +89,12 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_VAE_DECODER] = {"decoder"},
     [SD_KEY_VAE_CONV_IN] = {"conv_in"},
     [SD_KEY_VAE_DOWN_RES] = {"down.{level}.block.{block}", "down_blocks.{level}.resnets.{block}"},
+    [SD_KEY_VAE_DOWN_ATTENTION] = {"down.{level}.attn.{block}",
+                                   "down_blocks.{level}.attentions.{block}"},
     [SD_KEY_VAE_DOWN] = {"down.{level}.downsample.conv", "down_blocks.{level}.downsamplers.0.conv"},
     [SD_KEY_VAE_UP_RES] = {"up.{from_end}.block.{block}", "up_blocks.{level}.resnets.{block}"},
+    [SD_KEY_VAE_UP_ATTENTION] = {"up.{from_end}.attn.{block}",
+                                 "up_blocks.{level}.attentions.{block}"},
     [SD_KEY_VAE_UP] = {"up.{from_end}.upsample.conv", "up_blocks.{level}.upsamplers.0.conv"},
     [SD_KEY_VAE_MID_RES1] = {"mid.block_1", "mid_block.resnets.0"},
     [SD_KEY_VAE_MID_ATTENTION] = {"mid.attn_1", "mid_block.attentions.0"},
@@ -86,6 +103,7 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_VAE_CONV_OUT] = {"conv_out"},
     [SD_KEY_VAE_QUANT] = {"quant_conv", NULL, NULL, CONV_BOTH},
     [SD_KEY_VAE_POST_QUANT] = {"post_quant_conv", NULL, NULL, CONV_BOTH},
+    [SD_KEY_VAE_CODEBOOK] = {"quantize.embedding"},
 
     [SD_KEY_VAE_RES_NORM1] = {"norm1"},
     [SD_KEY_VAE_RES_CONV1] = {"conv1"},
@@ -110,6 +128,10 @@ static const harmless_row harmless[] = {
     {"model_ema.", AT_START},                /* the averaged copy that training keeps */
     {"cond_stage_model.logit_scale", WHOLE}, /* CLIP's other half and its head */
     {"cond_stage_model.transformer.vision_model.", AT_START},
+    {"cond_stage_model.model.visual.", AT_START},
+    {"cond_stage_model.model.logit_scale", WHOLE},
+    {"cond_stage_model.model.text_projection", WHOLE},
+    {"cond_stage_model.model.attn_mask", WHOLE},
     {"text_projection", WHOLE},
     {"text_projection.weight", WHOLE},
     {"cond_stage_model.transformer.text_projection.weight", WHOLE},
@@ -192,6 +214,8 @@ static void append_pattern(name_text *t, const char *pattern, const sd_indices *
 }
 
 static const char *row_pattern(const name_row *row, sd_layout layout, int spelling) {
+    if (layout == SD_LAYOUT_OPEN_CLIP)
+        return row->open_clip ? row->open_clip : row->original;
     if (layout == SD_LAYOUT_ORIGINAL || !row->diffusers)
         return row->original;
     return spelling > 0 && row->old ? row->old : row->diffusers;
@@ -210,8 +234,21 @@ const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout 
     return name;
 }
 
-bool sd_key_is_conv1x1(sd_key key, sd_layout layout) {
-    return rows[key].conv1x1 >> layout & 1;
+int sd_key_matrix_dims(sd_key key, sd_layout layout) {
+    unsigned conv = rows[key].conv1x1;
+    return conv & CONV1D ? 3 : conv >> layout & 1 ? 4 : 2;
+}
+
+/* nn.MultiheadAttention's in_proj_weight, and a bare nn.Parameter. */
+const char *sd_key_weight_suffix(sd_key key, sd_layout layout) {
+    if (key == SD_KEY_TEXT_QKV)
+        return "_weight";
+    return key == SD_KEY_TEXT_POSITION && layout == SD_LAYOUT_OPEN_CLIP ? "" : ".weight";
+}
+
+const char *sd_key_bias_suffix(sd_key key, sd_layout layout) {
+    (void)layout;
+    return key == SD_KEY_TEXT_QKV ? "_bias" : ".bias";
 }
 
 static bool matches(const harmless_row *row, const char *name) {

@@ -23,6 +23,9 @@ typedef enum sd_key {
     SD_KEY_TEXT_FC1,
     SD_KEY_TEXT_FC2,
     SD_KEY_TEXT_FINAL_NORM,
+    SD_KEY_TEXT_QKV, /* OpenCLIP alone: all three in one */
+    /* ClassEmbedder */
+    SD_KEY_CLASS,
     /* UNet */
     SD_KEY_UNET_TIME1,
     SD_KEY_UNET_TIME2,
@@ -30,12 +33,14 @@ typedef enum sd_key {
     SD_KEY_UNET_IN_RES,
     SD_KEY_UNET_IN_ATTENTION,
     SD_KEY_UNET_DOWN,
+    SD_KEY_UNET_DOWN_RES,
     SD_KEY_UNET_MID_RES1,
     SD_KEY_UNET_MID_ATTENTION,
     SD_KEY_UNET_MID_RES2,
     SD_KEY_UNET_OUT_RES,
     SD_KEY_UNET_OUT_ATTENTION,
     SD_KEY_UNET_UP,
+    SD_KEY_UNET_UP_RES,
     SD_KEY_UNET_NORM_OUT,
     SD_KEY_UNET_CONV_OUT,
     /* the UNet's ResBlock; the order is that of the VAE's below */
@@ -45,6 +50,10 @@ typedef enum sd_key {
     SD_KEY_RES_CONV2,
     SD_KEY_RES_SKIP,
     SD_KEY_RES_EMB,
+    /* AttentionBlock */
+    SD_KEY_PLAIN_NORM,
+    SD_KEY_PLAIN_QKV,
+    SD_KEY_PLAIN_OUT,
     /* SpatialTransformer */
     SD_KEY_ST_NORM,
     SD_KEY_ST_PROJ_IN,
@@ -70,8 +79,10 @@ typedef enum sd_key {
     SD_KEY_VAE_DECODER,
     SD_KEY_VAE_CONV_IN,
     SD_KEY_VAE_DOWN_RES,
+    SD_KEY_VAE_DOWN_ATTENTION,
     SD_KEY_VAE_DOWN,
     SD_KEY_VAE_UP_RES,
+    SD_KEY_VAE_UP_ATTENTION,
     SD_KEY_VAE_UP,
     SD_KEY_VAE_MID_RES1,
     SD_KEY_VAE_MID_ATTENTION,
@@ -80,6 +91,7 @@ typedef enum sd_key {
     SD_KEY_VAE_CONV_OUT,
     SD_KEY_VAE_QUANT,
     SD_KEY_VAE_POST_QUANT,
+    SD_KEY_VAE_CODEBOOK,
     /* its ResnetBlock and AttnBlock */
     SD_KEY_VAE_RES_NORM1,
     SD_KEY_VAE_RES_CONV1,
@@ -125,8 +137,13 @@ sd_path sd_path_child(sd_path parent, sd_key key); /* at its parent's place */
 const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
                          int spelling, const char *prefix, const char *suffix);
 
-/* Whether the layout stores this Linear as a 1x1 convolution, [out, in, 1, 1]. */
-bool sd_key_is_conv1x1(sd_key key, sd_layout layout);
+/* How many dimensions the layout stores this Linear with: 2; 4 where it is a 1x1 convolution [out,
+ * in, 1, 1], 3 where it is one over tokens. */
+int sd_key_matrix_dims(sd_key key, sd_layout layout);
+
+/* ".weight" and ".bias", or what a layout has in their place. */
+const char *sd_key_weight_suffix(sd_key key, sd_layout layout);
+const char *sd_key_bias_suffix(sd_key key, sd_layout layout);
 
 /* Tensors that checkpoints carry and that no network computes with. */
 bool sd_name_is_harmless(const char *name);

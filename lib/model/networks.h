@@ -10,6 +10,7 @@
 #include "io/source.h"
 
 typedef struct sd_text_model sd_text_model;
+typedef struct sd_class_model sd_class_model;
 typedef struct sd_unet sd_unet;
 typedef struct sd_vae sd_vae;
 
@@ -45,7 +46,9 @@ void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *n
  * files: names in the usual spelling of its layout, shapes as that layout stores them. */
 sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
 
-/* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder. */
+/* A network that the source does not have is NULL, which is no failure. */
+
+/* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder, FrozenOpenCLIPEmbedder. */
 sd_status sd_text_model_new(sd_build *b, sd_text_model **out);
 void sd_text_model_free(sd_text_model *m);
 /* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. The last `skip` layers are left
@@ -53,12 +56,18 @@ void sd_text_model_free(sd_text_model *m);
 void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
                            int skip);
 
+/* ClassEmbedder: ids [n, 1, 1] of SDB_I32; y [n, 1, 1, context_dim] of SDB_F32. */
+sd_status sd_class_model_new(sd_build *b, sd_class_model **out);
+void sd_class_model_free(sd_class_model *m);
+void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids);
+
 /* UNetModel of the original (openaimodel.py). */
 sd_status sd_unet_new(sd_build *b, sd_unet **out);
 void sd_unet_free(sd_unet *m);
 /* Cross-attention keys and values of a prompt, for all layers: computed once a run. `context` is
  * [n, tokens, context_dim] of SDB_F32. `kv` is one tensor [n, tokens, 1, sd_unet_kv_width] of
- * e->act that the caller took from the executor. */
+ * e->act that the caller took from the executor. A width of 0: the network looks at no context, and
+ * kv may be no tensor. */
 int sd_unet_kv_width(const sd_unet *m);
 void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context);
 /* x [n, h, w, in_channels] of any type, t [n, 1, 1, 1] of SDB_F32, y [n, h, w, out_channels] of
@@ -66,12 +75,15 @@ void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context)
 void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
                      sdb_tensor kv);
 
-/* AutoencoderKL. */
+/* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
 sd_status sd_vae_new(sd_build *b, sd_vae **out);
 void sd_vae_free(sd_vae *m);
-/* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. */
-void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z);
-/* x [n, 8h, 8w, 3] of SDB_F32 to moments [n, h, w, 2 * latent] of SDB_F32. */
+/* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A VQ
+ * model quantises z first where `quantize`. */
+void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z, bool quantize);
+/* x [n, 8h, 8w, 3] of SDB_F32 to moments [n, h, w, sd_vae_moments] of SDB_F32: mean and logvar, or
+ * the latent itself where there is no posterior. */
 void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x);
+int sd_vae_moments(const sd_vae *m);
 
 #endif

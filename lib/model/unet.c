@@ -1,5 +1,6 @@
 /*
- * UNetModel of openaimodel.py, with SpatialTransformers (Rombach et al. 2022, section 3.3).
+ * UNetModel of openaimodel.py, with SpatialTransformers (Rombach et al. 2022, section 3.3) or with
+ * AttentionBlocks alone (ADM: Dhariwal and Nichol 2021).
  *
  * The way down makes one skip an input block, the way up consumes them last in, first out, each
  * concatenated after the current tensor: [h, skip]. Nothing is copied for that: as an input block
@@ -10,13 +11,20 @@
 
 #define MAX_BLOCKS 64 /* input blocks, and as many output blocks */
 
-/* One of input_blocks: a convolution (the first, or a Downsample), or a ResBlock. */
+/* What may follow a ResBlock. */
+typedef struct attention {
+    enum { NO_ATTENTION, TRANSFORMER, PLAIN } kind;
+    sd_spatial_transformer transformer;
+    sd_attention_block block;
+} attention;
+
+/* One of input_blocks: a convolution (the first, or a Downsample), a ResBlock, or a pooling. */
 typedef struct input_block {
+    enum { CONV, RES, POOL } kind;
     const sdb_weight *conv;
-    int stride; /* of conv */
-    bool has_res, has_attention;
+    int stride; /* 2: y is half of x */
     sd_res_block res;
-    sd_spatial_transformer attention;
+    attention attention;
     int channels; /* of its skip */
     int partner;  /* of the tensor that the skip is concatenated to */
 } input_block;
@@ -24,9 +32,10 @@ typedef struct input_block {
 /* One of output_blocks. */
 typedef struct output_block {
     sd_res_block res;
-    bool has_attention, has_up;
-    sd_spatial_transformer attention;
+    attention attention;
+    enum { NO_UP, UP_CONV, UP_RES, UP_NEAREST } up_kind;
     const sdb_weight *up; /* Upsample's convolution */
+    sd_res_block up_res;
     int channels;
 } output_block;
 
@@ -40,7 +49,7 @@ struct sd_unet {
     output_block *out;
     int n_blocks; /* of each of both */
     sd_res_block mid_res1, mid_res2;
-    sd_spatial_transformer mid_attention;
+    attention mid_attention;
     const sdb_weight *norm_out, *conv_out;
 };
 
@@ -59,12 +68,18 @@ static int time_width(const sd_unet_config *c) {
 static void build_res(unet_builder *u, sd_res_block *block, sd_path path, int in, int out) {
     const sd_unet_config *c = &u->m->config;
     sd_norm_spec spec = {c->norm_groups, c->norm_eps};
-    sd_res_block_build(u->b, block, path, in, out, spec, &u->emb);
+    sd_res_block_build(u->b, block, path, in, out, spec, &u->emb, c->scale_shift_norm);
 }
 
-static void build_attention(unet_builder *u, sd_spatial_transformer *st, sd_path path, int level) {
+static void build_attention(unet_builder *u, attention *a, sd_path path, int level) {
     const sd_unet_config *c = &u->m->config;
-    sd_spatial_transformer_build(u->b, st, path, c, c->channels[level], c->heads[level], &u->kv);
+    sd_norm_spec spec = {c->norm_groups, c->norm_eps};
+    int channels = c->channels[level], heads = c->heads[level];
+    a->kind = c->plain_attention ? PLAIN : TRANSFORMER;
+    if (c->plain_attention)
+        sd_plain_attention_build(u->b, &a->block, path, channels, heads, c->whole_qkv, spec);
+    else
+        sd_spatial_transformer_build(u->b, &a->transformer, path, c, channels, heads, &u->kv);
 }
 
 static void check_config(sd_builder *b, const sd_unet_config *c) {
@@ -73,13 +88,31 @@ static void check_config(sd_builder *b, const sd_unet_config *c) {
     sd_builder_range(b, "the UNet's input channels", c->in_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the UNet's output channels", c->out_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the UNet's model_channels", c->model_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the UNet's transformer_depth", c->transformer_depth, 1, 32);
+    if (!c->plain_attention) {
+        sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
+        sd_builder_range(b, "the UNet's transformer_depth", c->transformer_depth, 1, 32);
+    }
     for (int i = 0; !b->status && i < c->n_levels; i++)
         sd_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
     if (!b->status)
         sd_builder_range(b, "the UNet's number of blocks", c->n_levels * (c->res_blocks + 1), 1,
                          MAX_BLOCKS);
+}
+
+/* What halves the size after a level: `at.flat` is its place in input_blocks. */
+static void build_down(unet_builder *u, input_block *block, sd_indices at, int ch) {
+    const sd_unet_config *c = &u->m->config;
+    sd_path top = sd_path_top();
+    *block = (input_block){.kind = POOL, .stride = 2, .channels = ch};
+    if (c->updown_blocks) {
+        block->kind = RES;
+        build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_DOWN_RES, at), ch, ch);
+        block->res.size = SD_RES_DOWN;
+    } else if (!c->pooled_resample) {
+        block->kind = CONV;
+        top.at = at;
+        block->conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_DOWN, ch, ch);
+    }
 }
 
 static void build_input_blocks(unet_builder *u) {
@@ -100,18 +133,15 @@ static void build_input_blocks(unet_builder *u) {
                       c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
-            block->has_res = true;
-            block->has_attention = c->attention[level];
-            if (block->has_attention)
+            block->kind = RES;
+            block->stride = 1;
+            if (c->attention[level])
                 build_attention(u, &block->attention, sd_path_at(top, SD_KEY_UNET_IN_ATTENTION, at),
                                 level);
         }
         if (level + 1 < c->n_levels) {
             at.flat++;
-            top.at = at;
-            *block++ = (input_block){.conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_DOWN, ch, ch),
-                                     .stride = 2,
-                                     .channels = ch};
+            build_down(u, block++, at, ch);
         }
     }
 }
@@ -125,6 +155,23 @@ static void build_middle(unet_builder *u) {
     if (c->mid_attention)
         build_attention(u, &m->mid_attention, sd_path_child(top, SD_KEY_UNET_MID_ATTENTION), level);
     build_res(u, &m->mid_res2, sd_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
+}
+
+/* What doubles the size after a level, in its last output block. */
+static void build_up(unet_builder *u, output_block *block, sd_indices at) {
+    const sd_unet_config *c = &u->m->config;
+    sd_path top = sd_path_top();
+    int ch = block->channels;
+    block->up_kind = UP_NEAREST;
+    if (c->updown_blocks) {
+        block->up_kind = UP_RES;
+        build_res(u, &block->up_res, sd_path_at(top, SD_KEY_UNET_UP_RES, at), ch, ch);
+        block->up_res.size = SD_RES_UP;
+    } else if (!c->pooled_resample) {
+        block->up_kind = UP_CONV;
+        top.at = at;
+        block->up = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_UP, ch, ch);
+    }
 }
 
 static void build_output_blocks(unet_builder *u) {
@@ -144,15 +191,11 @@ static void build_output_blocks(unet_builder *u) {
                       c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
-            block->has_attention = c->attention[level];
-            if (block->has_attention)
+            if (c->attention[level])
                 build_attention(u, &block->attention,
                                 sd_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
-            block->has_up = at.block == c->res_blocks && level > 0;
-            if (block->has_up) {
-                top.at = at;
-                block->up = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_UP, ch, ch);
-            }
+            if (at.block == c->res_blocks && level > 0)
+                build_up(u, block, at);
         }
     }
 }
@@ -181,8 +224,10 @@ static void unet_build(sd_builder *b, sd_unet *m) {
 }
 
 sd_status sd_unet_new(sd_build *build, sd_unet **out) {
-    sd_unet *m = sd_zalloc(build->ctx, sizeof *m);
     *out = NULL;
+    if (build->source->first_stage_only)
+        return SD_OK;
+    sd_unet *m = sd_zalloc(build->ctx, sizeof *m);
     if (!m)
         return SD_ERROR_MEMORY;
     m->config = build->source->unet;
@@ -238,43 +283,53 @@ static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_ten
 }
 
 /* y = attention(res(x)), the attention where there is one. */
-static void res_attention(const unet_run *run, const sd_res_block *res,
-                          const sd_spatial_transformer *attention, sdb_tensor y, sdb_tensor x,
-                          bool consume) {
+static void res_attention(const unet_run *run, const sd_res_block *res, const attention *a,
+                          sdb_tensor y, sdb_tensor x, bool consume) {
     sd_res_block_forward(run->e, res, y, x, run->emb, consume);
-    if (attention)
-        sd_spatial_transformer_forward(run->e, attention, y, y, run->kv);
+    if (a->kind == TRANSFORMER)
+        sd_spatial_transformer_forward(run->e, &a->transformer, y, y, run->kv);
+    else if (a->kind == PLAIN)
+        sd_attention_block_forward(run->e, &a->block, y);
 }
 
 static void input_block_forward(const unet_run *run, const input_block *block, sdb_tensor y,
                                 sdb_tensor x) {
-    if (block->has_res)
-        res_attention(run, &block->res, block->has_attention ? &block->attention : NULL, y, x,
-                      false);
-    else
+    switch (block->kind) {
+    case RES:
+        res_attention(run, &block->res, &block->attention, y, x, false);
+        break;
+    case CONV:
         sd_op_conv2d(run->e, y, x, block->conv, (sd_conv_args){.stride = block->stride});
+        break;
+    case POOL:
+        sd_op_resample(run->e, y, x);
+        break;
+    }
 }
 
 /* x is [h, skip], which nothing else reads: its memory may serve as scratch. */
 static void output_block_forward(const unet_run *run, const output_block *block, sdb_tensor y,
                                  sdb_tensor x) {
     sd_exec *e = run->e;
-    const sd_spatial_transformer *attention = block->has_attention ? &block->attention : NULL;
-    size_t mark = sd_exec_mark(e);
-    if (block->has_up) {
-        sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, block->channels);
-        res_attention(run, &block->res, attention, h, x, true);
-        sd_op_conv2d(e, y, h, block->up, (sd_conv_args){.upsample = true});
-    } else {
-        res_attention(run, &block->res, attention, y, x, true);
+    if (block->up_kind == NO_UP) {
+        res_attention(run, &block->res, &block->attention, y, x, true);
+        return;
     }
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, block->channels);
+    res_attention(run, &block->res, &block->attention, h, x, true);
+    if (block->up_kind == UP_CONV)
+        sd_op_conv2d(e, y, h, block->up, (sd_conv_args){.upsample = true});
+    else if (block->up_kind == UP_RES)
+        sd_res_block_forward(e, &block->up_res, y, h, run->emb, true);
+    else
+        sd_op_resample(e, y, h);
     sd_exec_release(e, mark);
 }
 
 static void middle_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
     const sd_unet *m = run->m;
-    res_attention(run, &m->mid_res1, m->config.mid_attention ? &m->mid_attention : NULL, y, x,
-                  false);
+    res_attention(run, &m->mid_res1, &m->mid_attention, y, x, false);
     sd_res_block_forward(run->e, &m->mid_res2, y, y, run->emb, false);
 }
 
@@ -287,7 +342,7 @@ static void blocks_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
 
     for (int i = 0; i < m->n_blocks; i++) {
         const input_block *block = &m->in[i];
-        int stride = block->has_res ? 1 : block->stride;
+        int stride = block->stride;
         marks[i] = sd_exec_mark(e);
         joined[i] =
             sd_exec_tensor(e, x.n, x.h / stride, x.w / stride, block->partner + block->channels);

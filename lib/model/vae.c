@@ -1,5 +1,6 @@
 /*
- * AutoencoderKL (Rombach et al. 2022; model.py and autoencoder.py).
+ * AutoencoderKL, and VQModelInterface (VQ-GAN: Esser et al. 2021), which has a codebook where the
+ * other has a posterior (Rombach et al. 2022; model.py and autoencoder.py).
  *
  * Encoder and decoder are the same ladder of levels, walked in opposite directions: conv_in, then
  * for each level its ResnetBlocks, with a Downsample or Upsample before each level but the first.
@@ -21,6 +22,7 @@ typedef struct vae_level {
     int in, out;                /* channels */
     int n_blocks;
     sd_res_block *blocks;
+    sd_attention_block *attention; /* one after each block; NULL: none */
 } vae_level;
 
 typedef struct vae_ladder {
@@ -36,9 +38,19 @@ struct sd_vae {
     sd_vae_config config;
     vae_ladder encoder, decoder;
     const sdb_weight *quant, *post_quant; /* 1x1 convolutions */
+    const sdb_weight *codebook;           /* VQ alone */
 };
 
 /* ------------------------------------------------------------------------- building */
+
+static int z_channels(const sd_vae_config *c) {
+    return c->z_channels ? c->z_channels : c->latent_channels;
+}
+
+/* Mean and logvar, where there is a posterior. */
+static int moments_per_channel(const sd_vae_config *c) {
+    return c->kind == SD_FIRST_STAGE_KL ? 2 : 1;
+}
 
 static sd_norm_spec norm_spec(const sd_vae_config *c) {
     return (sd_norm_spec){c->norm_groups, VAE_NORM_EPS};
@@ -47,13 +59,25 @@ static sd_norm_spec norm_spec(const sd_vae_config *c) {
 static void build_middle(sd_builder *b, vae_middle *mid, sd_path top, const sd_vae_config *c) {
     int ch = c->channels[c->n_levels - 1];
     sd_res_block_build(b, &mid->res1, sd_path_child(top, SD_KEY_VAE_MID_RES1), ch, ch, norm_spec(c),
-                       NULL);
+                       NULL, false);
     mid->has_attention = c->mid_attention;
     if (mid->has_attention)
         sd_attention_block_build(b, &mid->attention, sd_path_child(top, SD_KEY_VAE_MID_ATTENTION),
                                  ch, norm_spec(c));
     sd_res_block_build(b, &mid->res2, sd_path_child(top, SD_KEY_VAE_MID_RES2), ch, ch, norm_spec(c),
-                       NULL);
+                       NULL, false);
+}
+
+/* attn_resolutions: an AttnBlock after each of the level's ResnetBlocks. */
+static void build_level_attention(sd_builder *b, vae_ladder *ladder, int i, sd_path top,
+                                  const sd_vae_config *c) {
+    sd_key key = ladder->decoder ? SD_KEY_VAE_UP_ATTENTION : SD_KEY_VAE_DOWN_ATTENTION;
+    vae_level *level = &ladder->levels[i];
+    sd_indices at = {.level = i, .from_end = c->n_levels - 1 - i};
+    level->attention = sd_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->attention);
+    for (; level->attention && at.block < level->n_blocks; at.block++)
+        sd_attention_block_build(b, &level->attention[at.block], sd_path_at(top, key, at),
+                                 level->out, norm_spec(c));
 }
 
 /* The i-th level in the order of the run. The original and diffusers agree to name a Downsample or
@@ -77,15 +101,18 @@ static void build_level(sd_builder *b, vae_ladder *ladder, int i, sd_path top,
     sd_indices at = {.level = i, .from_end = last - i};
     for (; level->blocks && at.block < level->n_blocks; at.block++)
         sd_res_block_build(b, &level->blocks[at.block], sd_path_at(top, res_key, at),
-                           at.block == 0 ? level->in : level->out, level->out, norm_spec(c), NULL);
+                           at.block == 0 ? level->in : level->out, level->out, norm_spec(c), NULL,
+                           false);
+    if (c->attention[ladder->decoder ? last - i : i])
+        build_level_attention(b, ladder, i, top, c);
 }
 
 static void build_ladder(sd_builder *b, vae_ladder *ladder, const sd_vae_config *c, bool decoder) {
     sd_path top = sd_path_child(sd_path_top(), decoder ? SD_KEY_VAE_DECODER : SD_KEY_VAE_ENCODER);
     int first = c->channels[decoder ? c->n_levels - 1 : 0];
     int last = c->channels[decoder ? 0 : c->n_levels - 1];
-    int in = decoder ? c->latent_channels : c->in_channels;
-    int out = decoder ? c->out_channels : 2 * c->latent_channels; /* mean and logvar */
+    int in = decoder ? z_channels(c) : c->in_channels;
+    int out = decoder ? c->out_channels : moments_per_channel(c) * z_channels(c);
 
     ladder->decoder = decoder;
     ladder->n_levels = c->n_levels;
@@ -104,6 +131,9 @@ static void check_config(sd_builder *b, const sd_vae_config *c) {
     sd_builder_range(b, "the autoencoder's input channels", c->in_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the autoencoder's output channels", c->out_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the autoencoder's latent channels", c->latent_channels, 1, SD_MAX_WIDTH);
+    sd_builder_range(b, "the autoencoder's z_channels", z_channels(c), 1, SD_MAX_WIDTH);
+    if (c->kind == SD_FIRST_STAGE_VQ)
+        sd_builder_range(b, "the number of codes", c->n_codes, 1, 1 << 24);
     for (int i = 0; !b->status && i < c->n_levels; i++)
         sd_builder_range(b, "the autoencoder's number of channels", c->channels[i], 1,
                          SD_MAX_WIDTH);
@@ -112,15 +142,17 @@ static void check_config(sd_builder *b, const sd_vae_config *c) {
 static void vae_build(sd_builder *b, sd_vae *m) {
     const sd_vae_config *c = &m->config;
     sd_path top = sd_path_top();
-    int latent = c->latent_channels;
+    int latent = c->latent_channels, z = z_channels(c), n = moments_per_channel(c);
     check_config(b, c);
-    if (b->status)
+    if (b->status || c->kind == SD_FIRST_STAGE_IDENTITY)
         return;
     build_ladder(b, &m->encoder, c, false);
     if (c->quant_conv)
-        m->quant = sd_get_linear(b, &top, SD_KEY_VAE_QUANT, 2 * latent, 2 * latent);
+        m->quant = sd_get_linear(b, &top, SD_KEY_VAE_QUANT, n * latent, n * z);
+    if (c->kind == SD_FIRST_STAGE_VQ)
+        m->codebook = sd_get_embedding(b, &top, SD_KEY_VAE_CODEBOOK, c->n_codes, latent);
     if (c->post_quant_conv)
-        m->post_quant = sd_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, latent, latent);
+        m->post_quant = sd_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, z, latent);
     build_ladder(b, &m->decoder, c, true);
 }
 
@@ -184,8 +216,11 @@ static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sdb_tenso
     }
     sd_exec_release(e, inner);
 
-    for (int j = 0; j < level->n_blocks; j++)
+    for (int j = 0; j < level->n_blocks; j++) {
         sd_res_block_forward(e, &level->blocks[j], y, j == 0 ? x : y, sd_no_tensor(), true);
+        if (level->attention)
+            sd_attention_block_forward(e, &level->attention[j], y);
+    }
     sd_exec_release(e, mark);
 }
 
@@ -199,29 +234,53 @@ static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_co
     sd_op_group_norm(e, y, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
 }
 
-void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z) {
-    const sd_vae_config *c = &m->config;
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[0]);
+/* The latent in the type of activations, on the stack: quantised, and through post_quant_conv. */
+static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool quantize) {
     sdb_tensor latent = sd_as_activations(e, z);
-    if (m->post_quant) {
+    if (m->codebook && quantize) {
         sdb_tensor before = latent;
         latent = sd_exec_tensor(e, z.n, z.h, z.w, z.c);
+        sd_op_quantize(e, latent, sd_no_tensor(), before, m->codebook);
+    }
+    if (m->post_quant) {
+        sdb_tensor before = latent;
+        latent = sd_exec_tensor(e, z.n, z.h, z.w, z_channels(&m->config));
         sd_op_linear(e, latent, before, m->post_quant, (sd_linear_args){0});
     }
-    ladder_forward(e, &m->decoder, c, h, latent);
+    return latent;
+}
+
+void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z,
+                            bool quantize) {
+    const sd_vae_config *c = &m->config;
+    if (c->kind == SD_FIRST_STAGE_IDENTITY) {
+        sd_op_copy(e, y, z);
+        return;
+    }
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[0]);
+    ladder_forward(e, &m->decoder, c, h, decoder_input(e, m, z, quantize));
     sd_conv_to(e, y, h, m->decoder.conv_out);
     sd_exec_release(e, mark);
+}
+
+int sd_vae_moments(const sd_vae *m) {
+    return moments_per_channel(&m->config) * m->config.latent_channels;
 }
 
 void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x) {
     const sd_vae_config *c = &m->config;
     sdb_tensor y = moments;
+    if (c->kind == SD_FIRST_STAGE_IDENTITY) {
+        sd_op_copy(e, y, x);
+        return;
+    }
     size_t mark = sd_exec_mark(e);
     sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[c->n_levels - 1]);
     ladder_forward(e, &m->encoder, c, h, sd_as_activations(e, x));
     if (m->quant) {
-        sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
+        int channels = moments_per_channel(c) * z_channels(c);
+        sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, channels);
         sd_op_conv2d(e, before, h, m->encoder.conv_out, (sd_conv_args){0});
         sd_linear_to(e, y, before, m->quant);
     } else {

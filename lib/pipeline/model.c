@@ -8,7 +8,35 @@ int sd_model_downscale(const sd_model *model) {
 }
 
 int sd_model_size_multiple(const sd_model *model) {
-    return sd_model_downscale(model) << (model->source->unet.n_levels - 1);
+    int levels = model->source->first_stage_only ? 1 : model->source->unet.n_levels;
+    return sd_model_downscale(model) << (levels - 1);
+}
+
+int sd_model_context_tokens(const sd_model *model) {
+    const sd_source *source = model->source;
+    return source->first_stage_only                                ? 0
+           : source->conditioning == SD_CONDITIONING_TEXT          ? source->text.tokens
+           : source->conditioning == SD_CONDITIONING_CLASS         ? 1
+                                                                   : 0;
+}
+
+sd_status sd_need_unet(const sd_model *model, const char *call) {
+    if (model->unet)
+        return SD_OK;
+    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: %s is a first stage alone and has no UNet", call, model->source->path);
+}
+
+sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind) {
+    static const char *const has[] = {"on text: it has a text encoder (sd_encode_text)",
+                                      "on classes (sd_encode_class)",
+                                      "on nothing: cond is NULL in sd_sample"};
+    const sd_source *source = model->source;
+    sd_status status = sd_need_unet(model, call);
+    if (status || source->conditioning == kind)
+        return status;
+    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED, "%s: the model %s is conditioned %s", call,
+                   source->path, has[source->conditioning]);
 }
 
 void sd_model_retain(sd_model *model) {
@@ -19,6 +47,7 @@ static void free_model(sd_model *model) {
     sd_context *ctx = model->ctx;
     sd_execs_free(model->execs);
     sd_text_model_free(model->text);
+    sd_class_model_free(model->classes);
     sd_unet_free(model->unet);
     sd_vae_free(model->vae);
     sd_schedule_free(&model->schedule, ctx);
@@ -104,6 +133,8 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params) 
         return status;
     status = sd_text_model_new(&build, &model->text);
     if (!status)
+        status = sd_class_model_new(&build, &model->classes);
+    if (!status)
         status = sd_unet_new(&build, &model->unet);
     if (!status)
         status = sd_vae_new(&build, &model->vae);
@@ -123,12 +154,13 @@ static void close_files(sd_source *source) {
     source->text_weights.weights = NULL;
     source->unet_weights.weights = NULL;
     source->vae_weights.weights = NULL;
+    source->class_weights.weights = NULL;
 }
 
 /* What the pipeline itself takes for granted of the three configurations. */
 static sd_status check_source(const sd_model *model) {
     const sd_source *s = model->source;
-    if (s->unet.out_channels != s->vae.latent_channels)
+    if (!s->first_stage_only && s->unet.out_channels != s->vae.latent_channels)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet gives %d channels, the VAE's latents have %d", s->path,
                        s->unet.out_channels, s->vae.latent_channels);
@@ -136,7 +168,8 @@ static sd_status check_source(const sd_model *model) {
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the VAE has %d and %d picture channels; 3 were expected", s->path,
                        s->vae.in_channels, s->vae.out_channels);
-    if (s->unet.context_dim != s->text.width)
+    bool text = s->conditioning == SD_CONDITIONING_TEXT && !s->first_stage_only;
+    if (text && s->unet.context_dim != s->text.width)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet takes embeddings %d wide, the text encoder gives %d", s->path,
                        s->unet.context_dim, s->text.width);
@@ -149,19 +182,16 @@ static sd_status check_source(const sd_model *model) {
 
 static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
     sd_context *ctx = model->ctx;
-    sd_status status = sd_source_open(ctx, path, &model->source);
+    sd_status status = sd_source_open_config(ctx, path, params->config, &model->source);
     if (status)
         return status;
     status = check_source(model);
     if (!status && params->use_ema)
         status = sd_source_use_ema(model->source);
-    if (!status)
+    if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, params->vocab);
-    if (!status) {
-        const sd_schedule_config *c = &model->source->schedule;
-        status = sd_schedule_init(&model->schedule, ctx, (int)c->beta_schedule, c->beta_start,
-                                  c->beta_end, c->train_timesteps);
-    }
+    if (!status && !model->source->first_stage_only)
+        status = sd_schedule_make(&model->schedule, ctx, &model->source->schedule);
     if (!status)
         status = sd_execs_new(ctx, &model->execs);
     if (!status)

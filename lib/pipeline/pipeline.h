@@ -19,8 +19,9 @@ struct sd_model {
     sd_source *source;       /* sizes and paths; its files are closed after load */
     sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
-    sd_text_model *text;
-    sd_unet *unet;
+    sd_text_model *text;         /* NULL: see source->conditioning */
+    sd_class_model *classes;     /* NULL: not of that kind */
+    sd_unet *unet;               /* NULL: a first stage alone */
     sd_vae *vae;
     sd_schedule schedule;
     int64_t n_parameters;
@@ -37,6 +38,11 @@ void sd_model_retain(sd_model *model);
 void sd_model_release(sd_model *model);
 int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
 int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 64 */
+/* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
+int sd_model_context_tokens(const sd_model *model);
+/* Fails, with a sentence that names `call`, where the model has no such network. */
+sd_status sd_need_unet(const sd_model *model, const char *call);
+sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind);
 /* sd_checkpoint_list */
 sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
 
@@ -44,9 +50,13 @@ sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn f
 sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out);
 sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
                                const sd_text_params *params, sd_tensor **out);
+sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out);
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                               sd_tensor **latent);
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
+sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
+                                          sd_tensor **pixels);
+/* `embeddings` may be NULL where the UNet looks at none. */
 sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
                         const sd_tensor *embeddings, sd_tensor **out);
 

@@ -154,7 +154,9 @@ static void layout(sd_sampler *s) {
     s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
     s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
     s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
-    s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(s->model->unet));
+    s->kv = sd_no_tensor();
+    if (tokens > 0)
+        s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(s->model->unet));
 }
 
 /* Rows of cond or uncond into images first .. first + n - 1 of the context. */
@@ -169,8 +171,11 @@ static void upload_rows(sd_sampler *s, sdb_tensor context, int first, const sd_t
 static void encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
     const sd_source *source = s->model->source;
     size_t mark = sd_exec_mark(s->e);
-    sdb_tensor context = sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n,
-                                              s->params.text_tokens, 1, source->unet.context_dim);
+    int tokens = s->params.text_tokens;
+    if (tokens == 0)
+        return;
+    sdb_tensor context = sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1,
+                                              source->unet.context_dim);
     if (s->halves == 2 && uncond)
         upload_rows(s, context, 0, uncond);
     if (cond)
@@ -199,8 +204,9 @@ static void enter(sd_sampler *s) {
 
 static sd_status check_model(const sd_model *model) {
     const sd_source *source = model->source;
-    if (source->unet.in_channels == source->vae.latent_channels)
-        return SD_OK;
+    sd_status status = sd_need_unet(model, "a sampler");
+    if (status || source->unet.in_channels == source->vae.latent_channels)
+        return status;
     return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                    "%s: the UNet takes %d channels; a sampler can give it the %d of the latents",
                    source->path, source->unet.in_channels, source->vae.latent_channels);
@@ -218,7 +224,9 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->h = params->height / scale;
     s->w = params->width / scale;
     s->c = model->source->vae.latent_channels;
-    s->halves = params->guidance_scale == 1.0f ? 1 : 2;
+    /* without a condition there is nothing to be guided to */
+    bool guided = params->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0;
+    s->halves = guided ? 2 : 1;
     sd_status status = check_model(model);
     if (!status)
         status =
@@ -313,6 +321,12 @@ void sd_sampling_skip(sd_sampler *s, int draws) {
 static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const char *what) {
     const sd_source *source = s->model->source;
     int64_t dims[] = {s->n, s->params.text_tokens, source->unet.context_dim};
+    if (dims[1] == 0)
+        return t ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                           "%s is given; the model is unconditional, NULL was expected", what)
+                 : SD_OK;
+    if (!t)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
     if (t->n_dims == 3 && t->dims[0] == 1)
         dims[0] = 1;
     return sd_expect_shape(t, what, 3, dims);

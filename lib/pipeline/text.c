@@ -162,7 +162,54 @@ sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
     return status;
 }
 
+/* -------------------------------------------------------------------------------- classes */
+
+typedef struct class_job {
+    const sd_model *model;
+    const int32_t *ids;
+    float *out;
+    int n;
+} class_job;
+
+static void encode_classes(sd_exec *e, void *arg) {
+    const class_job *job = arg;
+    sdb_tensor ids = sd_exec_tensor_typed(e, SDB_I32, job->n, 1, 1, 1);
+    sdb_tensor y =
+        sd_exec_tensor_typed(e, SDB_F32, job->n, 1, 1, job->model->source->unet.context_dim);
+    sd_exec_upload(e, ids, job->ids);
+    sd_class_model_forward(e, job->model->classes, y, ids);
+    sd_exec_download(e, job->out, y);
+}
+
+sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out) {
+    const sd_source *source = model->source;
+    int64_t dims[] = {n, 1, source->unet.context_dim};
+    *out = NULL;
+    sd_status status = sd_need_conditioning(model, "sd_encode_class", SD_CONDITIONING_CLASS);
+    for (int i = 0; i < n && !status; i++)
+        if (classes[i] < 0 || classes[i] >= source->n_classes)
+            status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                             "sd_encode_class: classes[%d] is %d; 0 to %d was expected", i,
+                             (int)classes[i], source->n_classes - 1);
+    sd_tensor *embeddings;
+    if (!status)
+        status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
+    if (status)
+        return status;
+    class_job job = {model, classes, embeddings->data, n};
+    status = sd_execs_run(model, encode_classes, &job);
+    if (status)
+        sd_tensor_destroy(embeddings);
+    else
+        *out = embeddings;
+    return status;
+}
+
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
+    if (!model->text) {
+        *cost = (sd_cost){0};
+        return SD_OK;
+    }
     text_job job = {.model = model, .n = n};
     return sd_execs_estimate(model, encode, &job, cost);
 }
@@ -184,7 +231,12 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *neg
     int n = sampling->guidance_scale == 1.0f ? 1 : 2;
     sd_tensor *both;
     *cond = *uncond = NULL;
-    sd_status status = sd_stage_encode_text(model, texts, n, text, &both);
+    /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
+    if (model->source->conditioning == SD_CONDITIONING_NONE && !*texts[0] && !*texts[1])
+        return SD_OK;
+    sd_status status = sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
+    if (!status)
+        status = sd_stage_encode_text(model, texts, n, text, &both);
     if (status)
         return status;
     sampling->text_tokens = (int)both->dims[1];

@@ -16,12 +16,16 @@ static void predict(sd_exec *e, void *arg) {
     sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
     sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
     sdb_tensor t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
-    sdb_tensor context = sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
-    sdb_tensor kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(unet));
+    sdb_tensor kv = sd_no_tensor();
     sd_exec_upload(e, x, job->x);
     sd_exec_upload(e, t, job->timesteps);
-    sd_exec_upload(e, context, job->context);
-    sd_unet_kv(e, unet, kv, context);
+    if (job->context) {
+        sdb_tensor context =
+            sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
+        kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(unet));
+        sd_exec_upload(e, context, job->context);
+        sd_unet_kv(e, unet, kv, context);
+    }
     sd_unet_forward(e, unet, y, x, t, kv);
     sd_exec_download(e, job->y, y);
 }
@@ -30,10 +34,20 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
     const sd_unet_config *config = &model->source->unet;
     int downscale = sd_model_downscale(model);
     int64_t x_dims[] = {-1, config->in_channels, -1, -1};
-    sd_status status = sd_expect_shape(x, "x", 4, x_dims);
+    sd_status status = sd_need_unet(model, "sd_unet_predict");
+    if (!status)
+        status = sd_expect_shape(x, "x", 4, x_dims);
     if (!status)
         status = sd_expect_multiple(x, "x", sd_model_size_multiple(model) / downscale,
                                     SD_MAX_IMAGE_SIDE / downscale);
+    bool unconditional = !status && sd_unet_kv_width(model->unet) == 0;
+    if (!status && unconditional && embeddings)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "embeddings are given; this UNet looks at none, NULL was expected");
+    if (!status && !unconditional && !embeddings)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT, "embeddings is NULL");
+    if (status || unconditional)
+        return status;
     int64_t context_dims[] = {x->dims[0], -1, config->context_dim};
     if (!status)
         status = sd_expect_shape(embeddings, "embeddings", 3, context_dims);
@@ -62,8 +76,11 @@ sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timest
         status = SD_ERROR_MEMORY;
     if (!status) {
         sd_nchw_to_nhwc(x_nhwc, x->data, n, config->in_channels, h, w);
-        unet_job job = {model, x_nhwc, timesteps, embeddings->data, y_nhwc, n,
-                        h, w, (int)embeddings->dims[1]};
+        unet_job job = {model, x_nhwc, timesteps, NULL, y_nhwc, n, h, w, 0};
+        if (embeddings) {
+            job.context = embeddings->data;
+            job.tokens = (int)embeddings->dims[1];
+        }
         status = sd_execs_run(model, predict, &job);
     }
     if (!status) {

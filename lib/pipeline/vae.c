@@ -10,6 +10,7 @@ typedef struct decode_job {
     float *picture; /* NHWC, one */
     float *out;     /* NCHW */
     int n, h, w;
+    bool quantize;
 } decode_job;
 
 static void decode(sd_exec *e, void *arg) {
@@ -27,7 +28,7 @@ static void decode(sd_exec *e, void *arg) {
         sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, c);
         if (!e->measuring)
             sd_exec_upload(e, z, job->z + (size_t)i * z_size);
-        sd_vae_decoder_forward(e, job->model->vae, y, z);
+        sd_vae_decoder_forward(e, job->model->vae, y, z, job->quantize);
         if (!e->measuring)
             sd_exec_download(e, job->picture, y);
         if (!e->measuring && !e->status)
@@ -43,7 +44,8 @@ static void unscale(const sd_vae_config *config, float *z, int64_t n) {
         z[i] = z[i] / scale + shift;
 }
 
-sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool quantize,
+                               sd_tensor **pixels) {
     const sd_vae_config *config = &model->source->vae;
     sd_context *ctx = model->ctx;
     int scale = sd_model_downscale(model);
@@ -65,7 +67,7 @@ sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tenso
     if (z && picture) {
         sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
         unscale(config, z, latent->n_elements);
-        decode_job job = {model, z, picture, out->data, n, h, w};
+        decode_job job = {model, z, picture, out->data, n, h, w, quantize};
         status = sd_execs_run(model, decode, &job);
     } else {
         status = SD_ERROR_MEMORY;
@@ -79,8 +81,17 @@ sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tenso
     return status;
 }
 
+sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+    return decode_tensor(model, latent, true, pixels);
+}
+
+sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
+                                          sd_tensor **pixels) {
+    return decode_tensor(model, latent, false, pixels);
+}
+
 sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {
-    decode_job job = {.model = model, .n = n, .h = h, .w = w};
+    decode_job job = {.model = model, .n = n, .h = h, .w = w, .quantize = true};
     return sd_execs_estimate(model, decode, &job, cost);
 }
 
@@ -131,16 +142,18 @@ static void encode(sd_exec *e, void *arg) {
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e);
         sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, config->in_channels);
-        sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, 2 * c);
+        sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w,
+                                                  sd_vae_moments(job->model->vae));
         sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
         sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
         if (!e->measuring)
             sd_exec_upload(e, x, job->x + (size_t)i * x_size);
         sd_vae_encoder_forward(e, job->model->vae, moments, x);
         for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
-            if (job->noise && !e->measuring)
+            bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
+            if (sampled && !e->measuring)
                 sd_exec_upload(e, noise, job->noise + (size_t)j * z_size);
-            sd_op_posterior(e, z, moments, job->noise ? noise : sd_no_tensor(),
+            sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(),
                             (float)config->scaling_factor);
             if (!e->measuring)
                 sd_exec_download(e, job->z + (size_t)j * z_size, z);

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-enum { SCHEDULE_LINEAR = 0, SCHEDULE_SCALED_LINEAR = 1, SCHEDULE_COSINE = 2 };
-
 /* i-th of n points from `start` to `end`, both included, as numpy.linspace. */
 static double linspace(double start, double end, int n, int i) {
     if (i == n - 1 && n > 1) {
@@ -12,22 +10,27 @@ static double linspace(double start, double end, int n, int i) {
     return n > 1 ? start + i * ((end - start) / (n - 1)) : start;
 }
 
-/* Nichol and Dhariwal 2021, eq. 17, with s = 0.008. */
-static double cosine_alpha_bar(double t) {
-    double c = cos((t + 0.008) / 1.008 * 3.14159265358979323846 / 2.0);
+/* Nichol and Dhariwal 2021, eq. 17. */
+static double cosine_alpha_bar(double t, double s) {
+    double c = cos((t + s) / (1.0 + s) * 3.14159265358979323846 / 2.0);
     return c * c;
 }
 
-static double beta_at(int kind, double beta_start, double beta_end, int n, int i) {
-    switch (kind) {
-    case SCHEDULE_LINEAR:
-        return linspace(beta_start, beta_end, n, i);
-    case SCHEDULE_SCALED_LINEAR: {
-        double root = linspace(sqrt(beta_start), sqrt(beta_end), n, i);
+static double beta_at(const sd_schedule_config *config, int i) {
+    double start = config->beta_start, end = config->beta_end;
+    int n = config->train_timesteps;
+    switch (config->beta_schedule) {
+    case SD_BETA_LINEAR:
+        return linspace(start, end, n, i);
+    case SD_BETA_SQRT:
+        return sqrt(linspace(start, end, n, i));
+    case SD_BETA_SCALED_LINEAR: {
+        double root = linspace(sqrt(start), sqrt(end), n, i);
         return root * root;
     }
     default: {
-        double beta = 1.0 - cosine_alpha_bar((i + 1.0) / n) / cosine_alpha_bar((double)i / n);
+        double s = config->cosine_s > 0.0 ? config->cosine_s : 0.008;
+        double beta = 1.0 - cosine_alpha_bar((i + 1.0) / n, s) / cosine_alpha_bar((double)i / n, s);
         return beta < 0.999 ? beta : 0.999;
     }
     }
@@ -36,14 +39,27 @@ static double beta_at(int kind, double beta_start, double beta_end, int n, int i
 sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
                            double beta_end, int n) {
     *s = (sd_schedule){0};
+    if (kind < SD_BETA_LINEAR || kind > SD_BETA_SQRT) {
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED, "schedule: unknown beta schedule %d", kind);
+    }
+    sd_schedule_config config = {.beta_schedule = (sd_beta_schedule)kind,
+                                 .beta_start = beta_start,
+                                 .beta_end = beta_end,
+                                 .train_timesteps = n};
+    return sd_schedule_make(s, ctx, &config);
+}
+
+sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
+                           const sd_schedule_config *config) {
+    double beta_start = config->beta_start, beta_end = config->beta_end;
+    int n = config->train_timesteps;
+    *s = (sd_schedule){0};
     if (n < 1 || n > 1000000) {
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "schedule: train timesteps must be 1 to 1000000, found %d", n);
     }
-    if (kind < SCHEDULE_LINEAR || kind > SCHEDULE_COSINE) {
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED, "schedule: unknown beta schedule %d", kind);
-    }
-    if (kind != SCHEDULE_COSINE && !(beta_start > 0 && beta_start <= beta_end && beta_end < 1)) {
+    if (config->beta_schedule != SD_BETA_COSINE &&
+        !(beta_start > 0 && beta_start <= beta_end && beta_end < 1)) {
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "schedule: expected 0 < beta_start <= beta_end < 1, found %g and %g",
                        beta_start, beta_end);
@@ -57,7 +73,7 @@ sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, doub
     s->n = n;
     double product = 1.0;
     for (int i = 0; i < n; i++) {
-        s->betas[i] = beta_at(kind, beta_start, beta_end, n, i);
+        s->betas[i] = beta_at(config, i);
         product *= 1.0 - s->betas[i];
         s->alphas_cumprod[i] = product;
     }

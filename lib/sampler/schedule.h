@@ -2,7 +2,7 @@
 #ifndef SD_SAMPLER_SCHEDULE_H
 #define SD_SAMPLER_SCHEDULE_H
 
-#include "core/context.h"
+#include "io/source.h"
 
 typedef struct sd_schedule {
     int n;                  /* train timesteps */
@@ -10,7 +10,9 @@ typedef struct sd_schedule {
     double *alphas_cumprod; /* [n], DDPM eq. 4 */
 } sd_schedule;
 
-/* kind: 0 linear, 1 scaled_linear, 2 cosine (squaredcos_cap_v2), as io/source.h numbers them. */
+/* make_beta_schedule. */
+sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx, const sd_schedule_config *config);
+/* The same; kind is a number of sd_beta_schedule, and cosine_s 0.008. */
 sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
                            double beta_end, int n);
 void sd_schedule_free(sd_schedule *s, const sd_context *ctx);

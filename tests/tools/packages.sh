@@ -2,7 +2,7 @@
 
 # What building and running needs, then what only the checks need.
 build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libopenblas-dev libpng-dev \
-libjpeg62-turbo-dev libjansson-dev libutf8proc-dev libzip-dev zlib1g-dev"
+libjpeg62-turbo-dev libjansson-dev libutf8proc-dev libyaml-dev libzip-dev zlib1g-dev"
 check_packages="g++ binutils check clang libclang-rt-14-dev clang-format-14 python3-numpy"
 
 say() {

@@ -69,6 +69,7 @@ class ModelParams(SizedStructure):
         ("progress", LOAD_PROGRESS_FN),
         ("progress_user", c_void_p),
         ("use_ema", c_int),
+        ("config", c_char_p),
     ]
 
 
@@ -90,6 +91,9 @@ class ModelInfo(SizedStructure):
         ("train_timesteps", c_int),
         ("n_unexpected", c_int),
         ("has_vocabulary", c_int),
+        ("conditioning", c_int),
+        ("n_classes", c_int),
+        ("unet_channels", c_int),
     ]
 
 
@@ -225,6 +229,7 @@ FUNCTIONS = {
     "sd_tensor_data": (POINTER(c_float), [c_tensor]),
     "sd_tokenize": (c_int, [c_model, c_char_p, POINTER(c_int32), c_int, POINTER(c_int)]),
     "sd_token_text": (c_char_p, [c_model, c_int32]),
+    "sd_encode_class": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
     "sd_encode_text": (c_int, [c_model, POINTER(c_char_p), c_int, POINTER(c_tensor)]),
     "sd_encode_text_with": (
         c_int,
@@ -233,6 +238,7 @@ FUNCTIONS = {
     "sd_encode_tokens": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
     "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
+    "sd_vae_decode_unquantized": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
     "sd_image_from_tensor": (c_int, [c_tensor, c_int, POINTER(c_image)]),
     "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
     "sd_sampler_method": (c_char_p, [c_int]),

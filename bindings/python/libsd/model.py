@@ -43,6 +43,12 @@ class ModelInfo:
     n_unexpected: int
     """tensors that no network uses: Model.unexpected"""
     has_vocabulary: bool
+    conditioning: str
+    """"text", "class" or "none\""""
+    n_classes: int
+    """of a model that is conditioned on classes, else 0"""
+    unet_channels: int
+    """that the UNet takes; 0: a first stage alone"""
 
 
 class Memory(NamedTuple):
@@ -117,6 +123,7 @@ class Model(Handle):
         strict: bool = False,
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: bool = False,
+        config: "str | os.PathLike | None" = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
@@ -127,6 +134,8 @@ class Model(Handle):
         strict: a tensor that no network uses is an error.
         progress: called with tensors done and in total; True cancels.
         use_ema: the UNet's averaged weights (model_ema.*).
+        config: a YAML file of the original repositories (v1-inference.yaml) that says what the
+            checkpoint holds; None knows Stable Diffusion by its tensors.
         """
         context = context or Context()
         guard = Guard()
@@ -140,6 +149,8 @@ class Model(Handle):
         )
         if vocab is not None:
             params.vocab = _ffi.path_bytes(vocab)
+        if config is not None:
+            params.config = _ffi.path_bytes(config)
         address, pointer = context._address, ctypes.c_void_p()
         with guard.interruptible():
             status = lib.sd_model_load(
@@ -160,8 +171,10 @@ class Model(Handle):
     def info(self) -> ModelInfo:
         info = _ffi.ModelInfo()
         check(lib.sd_model_get_info(self._address, ctypes.byref(info)), self._context_address)
-        values = _values(info, ModelInfo)
-        return ModelInfo(*values[:-1], bool(values[-1]))
+        values = dict(zip(ModelInfo.__dataclass_fields__, _values(info, ModelInfo)))
+        values["has_vocabulary"] = bool(values["has_vocabulary"])
+        values["conditioning"] = ("text", "class", "none")[values["conditioning"]]
+        return ModelInfo(**values)
 
     @property
     def unexpected(self) -> "list[str]":
@@ -230,6 +243,16 @@ class Model(Handle):
         check(status, self._context_address)
         return take_tensor(pointer)
 
+    def encode_class(self, classes: Union[int, Sequence[int]]) -> np.ndarray:
+        """Class ids to embeddings: float32 [n, 1, text_width]."""
+        model = self._address
+        ids = [classes] if isinstance(classes, int) else [int(i) for i in classes]
+        pointer = ctypes.c_void_p()
+        array = (ctypes.c_int32 * len(ids))(*ids)
+        status = lib.sd_encode_class(model, array, len(ids), ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
     # --- VAE
 
     def vae_encode(self, pixels: np.ndarray, noise: Optional[np.ndarray] = None) -> np.ndarray:
@@ -243,12 +266,13 @@ class Model(Handle):
         check(status, self._context_address)
         return take_tensor(pointer)
 
-    def vae_decode(self, latent: np.ndarray) -> np.ndarray:
+    def vae_decode(self, latent: np.ndarray, *, quantize: bool = True) -> np.ndarray:
         """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
-        not clamped."""
+        not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`."""
         model, pointer = self._address, ctypes.c_void_p()
+        decode = lib.sd_vae_decode if quantize else lib.sd_vae_decode_unquantized
         with as_tensor(self._context_address, "latent", latent) as z:
-            status = lib.sd_vae_decode(model, z, ctypes.byref(pointer))
+            status = decode(model, z, ctypes.byref(pointer))
         check(status, self._context_address)
         return take_tensor(pointer)
 

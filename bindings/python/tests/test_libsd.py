@@ -77,6 +77,7 @@ class HeaderTest(unittest.TestCase):
         "sd_precision": ctypes.c_int,
         "sd_log_level": ctypes.c_int,
         "sd_timestep_spacing": ctypes.c_int,
+        "sd_conditioning": ctypes.c_int,
         "sd_log_fn": _ffi.LOG_FN,
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,

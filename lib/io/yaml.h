@@ -1,0 +1,19 @@
+/*
+ * YAML by libyaml, as a tree of jansson's values, so that configurations of both kinds are read
+ * with io/reader.h. What a configuration needs and no more: one document, no anchors, aliases,
+ * merge keys or tags; scalars are YAML 1.1's, and 1e-6 is a number as OmegaConf has it.
+ */
+#ifndef SD_IO_YAML_H
+#define SD_IO_YAML_H
+
+#include "io/json.h"
+
+/* Parses a mapping; `name` (a path) begins the sentence of a failure, which has the line.
+ * json_decref what comes out. */
+sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                        json_t **out);
+
+/* A whole file of at most 1 MiB. */
+sd_status sd_yaml_read(const sd_context *ctx, const char *path, json_t **out);
+
+#endif
