@@ -57,6 +57,7 @@ bool golden_open(const golden_setup *setup, golden *g) {
     snprintf(vocab, sizeof(vocab), "%s/tokenizer", environment("SD_TINY_FOLDER"));
     mp.vocab = vocab;
     mp.strict = 1;
+    mp.use_ema = setup->use_ema;
     mp.precision = SD_PRECISION_FULL;
     must(g, sd_model_load(g->ctx, environment(setup->model), &mp, &g->model));
     return true;

@@ -17,6 +17,7 @@ typedef struct golden_setup {
     const char *backend;
     int n_threads;
     const char *model; /* environment variable that has the path */
+    int use_ema;
 } golden_setup;
 
 /* Every backend, and both layouts. The first is "reference", which takes its time. */

@@ -84,6 +84,31 @@ START_TEST(layouts) {
 }
 END_TEST
 
+START_TEST(torch_files) {
+    golden_setup file = {backends[_i], backends[_i], 2, MODEL_FILE};
+    golden_setup ckpt = {".ckpt", backends[_i], 2, "SD_TINY_CKPT"};
+    golden_setup ema = {".ckpt, use_ema", backends[_i], 2, "SD_TINY_EMA", 1};
+    same_bits(&file, &ckpt);
+    same_bits(&file, &ema);
+}
+END_TEST
+
+/* Without use_ema the last weights of training are taken, and the average is not unexpected. */
+START_TEST(average_is_chosen) {
+    golden_setup setups[] = {{"cpu", "cpu", 2, MODEL_FILE}, {"last", "cpu", 2, "SD_TINY_EMA"}};
+    sd_sampler_params p = short_run("cpu", 1);
+    sd_tensor *latents[2];
+    for (int i = 0; i < 2; i++)
+        ck_assert(run(&setups[i], p, &latents[i], NULL));
+    double other = relative_error(sd_tensor_data(latents[0]), sd_tensor_data(latents[1]),
+                                  (size_t)sd_tensor_n_elements(latents[0]));
+    printf("the last weights instead of the average: relative difference %.2e\n", other);
+    ck_assert(other > 0.01);
+    sd_tensor_free(latents[0]);
+    sd_tensor_free(latents[1]);
+}
+END_TEST
+
 /* With weights of 8 significant bits the three types hold equal numbers. */
 START_TEST(types) {
     golden_setup f32 = {backends[_i], backends[_i], 2, "SD_TINY_F32"};
@@ -116,9 +141,8 @@ START_TEST(company) {
 END_TEST
 
 int main(void) {
-    const golden_test tests[] = {{threads, 0, N_BACKENDS},
-                                 {layouts, 0, N_BACKENDS},
-                                 {types, 0, N_BACKENDS},
-                                 {company, 0, N_BACKENDS}};
+    const golden_test tests[] = {{threads, 0, N_BACKENDS},     {layouts, 0, N_BACKENDS},
+                                 {torch_files, 0, N_BACKENDS}, {average_is_chosen, 0, 1},
+                                 {types, 0, N_BACKENDS},       {company, 0, N_BACKENDS}};
     return golden_main("golden same", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,6 +1,7 @@
 /*
  * sd-random-checkpoint: a Stable Diffusion 1.x model with random weights, as a file in the
- * original layout or as a diffusers folder; both hold the same weights. See --help.
+ * original layout (safetensors or torch's) or as a diffusers folder; all hold the same weights. See
+ * --help.
  */
 #include "checkpoint.h"
 
@@ -9,18 +10,21 @@
 
 static const char help[] =
     "usage: sd-random-checkpoint [options] --out PATH\n"
-    "  --layout original|diffusers  one .safetensors file (default), or a folder\n"
+    "  --layout original|diffusers|ckpt  one .safetensors file (default), a folder, or one file\n"
+    "                               as torch.save writes it\n"
     "  --size tiny|small|sd15       default tiny; sd15 has the released file's 1,131 tensors\n"
     "  --dtype f32|f16|bf16         default f16\n"
     "  --seed N                     default 0\n"
     "  --bits N                     significant bits of a weight, 4 .. 24 (default 24: all that\n"
     "                               dtype holds); with 8, files of all dtypes hold equal numbers\n"
+    "  --ema 0|1                    for ckpt: the UNet's weights are the averaged ones, beside\n"
+    "                               those of the next seed (default 0)\n"
     "  --stamp FILE                 write FILE at the end (for build systems)\n";
 
 typedef struct options {
     const model_size *size;
     value_options values;
-    bool diffusers;
+    bool diffusers, torch, ema;
     const char *out;
     const char *stamp;
 } options;
@@ -48,7 +52,11 @@ static bool parse_option(options *o, const char *name, const char *value) {
 
     if (strcmp(name, "--layout") == 0) {
         o->diffusers = strcmp(value, "diffusers") == 0;
-        ok = o->diffusers || strcmp(value, "original") == 0;
+        o->torch = strcmp(value, "ckpt") == 0;
+        ok = o->diffusers || o->torch || strcmp(value, "original") == 0;
+    } else if (strcmp(name, "--ema") == 0) {
+        ok = parse_number(value, 0, 1, &number);
+        o->ema = number == 1;
     } else if (strcmp(name, "--size") == 0) {
         o->size = model_size_find(value);
         ok = o->size != NULL;
@@ -115,6 +123,8 @@ int main(int argc, char **argv) {
     bool ok = tensor_list_build(o.size, &list);
     if (ok && o.diffusers)
         ok = write_folder(&o, &list);
+    else if (ok && o.torch)
+        ok = torch_write(o.out, &list, &o.values, o.ema, o.size);
     else if (ok)
         ok = safetensors_write(o.out, &list, &o.values, N_COMPONENTS, false, o.size);
     if (ok && o.stamp)
