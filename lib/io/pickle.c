@@ -675,8 +675,9 @@ sd_status sd_pickle_read(const sd_context *ctx, const char *path, const uint8_t 
     sd_pickle *pickle = sd_zalloc(ctx, sizeof *pickle);
     machine *m = sd_zalloc(ctx, sizeof *m);
     sd_status status = SD_ERROR_MEMORY;
-    if (pickle && m) {
+    if (pickle)
         pickle->ctx = ctx;
+    if (pickle && m) {
         *m = (machine){.ctx = ctx, .path = path, .bytes = bytes, .size = size, .pickle = pickle};
         run(m);
         status = m->status;
@@ -686,7 +687,7 @@ sd_status sd_pickle_read(const sd_context *ctx, const char *path, const uint8_t 
     sd_free(ctx, m);
     if (!status)
         *out = pickle;
-    else if (pickle)
+    else
         sd_pickle_free(pickle);
     return status;
 }

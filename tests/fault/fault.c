@@ -92,6 +92,7 @@ TCase *fault_case(Suite *suite, const char *name) {
 int main(void) {
     Suite *suite = suite_create("fault");
     fault_add_weights(suite);
+    fault_add_pickles(suite);
     fault_add_checkpoints(suite);
     fault_add_folders(suite);
     fault_add_images(suite);

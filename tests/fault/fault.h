@@ -30,6 +30,7 @@ void fault_refused(const char *label, sd_status status, sd_status expected, cons
 void fault_survived(const char *label, sd_status status, const char *path);
 
 void fault_add_weights(Suite *suite);
+void fault_add_pickles(Suite *suite);
 void fault_add_checkpoints(Suite *suite);
 void fault_add_folders(Suite *suite);
 void fault_add_images(Suite *suite);

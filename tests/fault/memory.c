@@ -138,6 +138,10 @@ START_TEST(no_memory_for_files) {
     files_write_text(target, "{\"weight_map\": {\"model.diffusion_model.out.2.weight\": "
                              "\"model.safetensors\"}}");
     fail_each("sd_weights_open, an index", open_weights);
+    snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/lightning.ckpt");
+    fail_each("sd_weights_open, .ckpt", open_weights);
+    snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/deflated.ckpt");
+    fail_each("sd_weights_open, deflated", open_weights);
     files_make_tiny_diffusers(fault_dir);
     files_write_text(files_path(fault_dir, "tokenizer/special_tokens_map.json"),
                      "{\"pad_token\": \"x\"}");
