@@ -171,10 +171,13 @@ typedef struct sd_model_params {
     const char *config;     /* a YAML file of the original repositories (v1-inference.yaml) that
                                says what the checkpoint holds, as instantiate_from_config reads it;
                                NULL: Stable Diffusion, known by the tensors' names and shapes */
+    const char *const *embeddings; /* paths of textual-inversion files (.safetensors, .pt, .bin): */
+    int n_embeddings;       /* where a file's name without its extension stands in a prompt, its
+                               embeddings [k, text_width] take the place of k tokens. At most 63 */
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, \
-                              NULL}
+                              NULL, NULL, 0}
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt

@@ -17,6 +17,10 @@ sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params
     SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_AUTOCAST,
                "sd_model_params.precision is %d; a value of sd_precision was expected",
                (int)p.precision);
+    SD_REQUIRE(ctx, p.n_embeddings >= 0, "sd_model_params.n_embeddings is %d", p.n_embeddings);
+    SD_REQUIRE(ctx, p.n_embeddings == 0 || p.embeddings, "sd_model_params.embeddings is NULL");
+    for (int i = 0; i < p.n_embeddings; i++)
+        SD_REQUIRE(ctx, p.embeddings[i], "sd_model_params.embeddings[%d] is NULL", i);
     return sd_model_open(ctx, path, &p, out);
 }
 

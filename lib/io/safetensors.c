@@ -176,9 +176,11 @@ static sd_status read_entries(sd_weights *w, int file, const json_t *header, con
     }
     if (status)
         return status;
-    if (w->n_entries > first)
-        qsort(w->entries + first, w->n_entries - first, sizeof *w->entries, compare_position);
-    return check_positions(w->ctx, path, w->entries + first, w->n_entries - first, data, data_size);
+    size_t n = w->n_entries - first;
+    sd_entry *entries = n ? w->entries + first : NULL; /* NULL + 0 is undefined */
+    if (n)
+        qsort(entries, n, sizeof *entries, compare_position);
+    return check_positions(w->ctx, path, entries, n, data, data_size);
 }
 
 static uint64_t read_u64(const uint8_t *p) {

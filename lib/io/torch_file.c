@@ -241,13 +241,16 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
     return status;
 }
 
-/* {"state_dict": {name: tensor, ...}, ...} as Lightning writes it, or {name: tensor, ...}. */
+/* {"state_dict": {name: tensor, ...}, ...} as Lightning writes it, {"string_to_param": {"*":
+ * tensor}} as the web UIs write the embeddings of textual inversion, or {name: tensor, ...}. */
 static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
     if (root->kind != SD_PICKLE_DICT)
         return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the file holds %s; a dictionary of tensors was expected", r->path,
                        sd_pickle_kind_name(root->kind));
     const sd_pickle_value *dict = sd_pickle_get(root, "state_dict");
+    if (!dict)
+        dict = sd_pickle_get(root, "string_to_param");
     if (dict && dict->kind == SD_PICKLE_DICT) {
         sd_status status = add_metadata(r, root);
         return status ? status : add_state_dict(r, dict);

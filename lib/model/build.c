@@ -386,6 +386,18 @@ const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key ke
     return get_one(b, &want, SDB_WEIGHT_EMBEDDING, width, false);
 }
 
+const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                         int width) {
+    wanted want = {path, key, ".weight", 2, {n, width}};
+    sd_parts parts = {0};
+    parts_add(b, &parts, &want, false);
+    for (int i = 0; i < b->build->n_words; i++) {
+        parts.weight[parts.n++] = b->build->words[i];
+        parts.rows += b->build->words[i].rows;
+    }
+    return parts_prepare(b, &parts, SDB_WEIGHT_EMBEDDING, width);
+}
+
 const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
                              bool bias) {
     sd_parts parts = {0};

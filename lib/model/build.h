@@ -59,6 +59,9 @@ const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key,
 const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels);
 const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
                                    int width);
+/* The vocabulary's table, and below it the rows of build->words. */
+const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                         int width);
 /* Query, key and value of width c as one Linear from c to 3c. */
 const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
                              bool bias);

@@ -44,7 +44,7 @@ static void text_build(sd_builder *b, sd_text_model *m) {
     m->layers = sd_builder_alloc(b, (size_t)c->layers, sizeof *m->layers);
     if (!m->layers)
         return;
-    m->token = sd_get_embedding(b, &top, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
+    m->token = sd_get_token_embedding(b, &top, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
     m->position = sd_get_embedding(b, &top, SD_KEY_TEXT_POSITION, c->tokens, c->width);
     for (int i = 0; i < c->layers; i++)
         text_layer_build(b, &m->layers[i],

@@ -32,6 +32,8 @@ typedef struct sd_build {
     int done, total;                 /* tensors, for progress */
     sd_load_progress_fn progress;
     void *progress_user;
+    const sdb_weight_part *words;    /* fewer than SDB_MAX_PARTS: embeddings that follow the */
+    int n_words;                     /* vocabulary's, set after sd_build_init */
     uint8_t *used[3];                /* flags for source->files[i], made by sd_build_init */
 } sd_build;
 

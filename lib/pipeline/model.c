@@ -52,6 +52,7 @@ static void free_model(sd_model *model) {
     sd_vae_free(model->vae);
     sd_schedule_free(&model->schedule, ctx);
     sd_tokenizer_free(model->tokenizer);
+    sd_words_free(ctx, &model->words);
     sd_source_close(model->source);
     for (int i = 0; i < model->n_unexpected; i++)
         sd_free(ctx, model->unexpected[i]);
@@ -126,11 +127,14 @@ static sd_status list_unexpected(sd_model *model, const sd_build *build, bool st
     return SD_OK;
 }
 
-static sd_status build_networks(sd_model *model, const sd_model_params *params) {
+static sd_status build_networks(sd_model *model, const sd_model_params *params,
+                                const sd_word_files *words) {
     sd_build build;
     sd_status status = sd_build_init(&build, model->ctx, model->source, model->act, params);
     if (status)
         return status;
+    build.words = words->parts;
+    build.n_words = words->n;
     status = sd_text_model_new(&build, &model->text);
     if (!status)
         status = sd_class_model_new(&build, &model->classes);
@@ -194,8 +198,12 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
         status = sd_schedule_make(&model->schedule, ctx, &model->source->schedule);
     if (!status)
         status = sd_execs_new(ctx, &model->execs);
+    sd_word_files words = {.n = 0};
+    if (!status && params->n_embeddings > 0)
+        status = sd_words_open(model, params->embeddings, params->n_embeddings, &words);
     if (!status)
-        status = build_networks(model, params);
+        status = build_networks(model, params, &words);
+    sd_words_close(&words);
     if (!status)
         close_files(model->source);
     return status;

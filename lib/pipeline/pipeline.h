@@ -9,7 +9,7 @@
 #include "core/tensor.h"
 #include "model/networks.h"
 #include "sampler/schedule.h"
-#include "text/tokenizer.h"
+#include "text/prompt.h"
 
 struct sd_model {
     sd_context *ctx;         /* retained */
@@ -19,6 +19,7 @@ struct sd_model {
     sd_source *source;       /* sizes and paths; its files are closed after load */
     sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
+    sd_words words;          /* textual inversion */
     sd_text_model *text;         /* NULL: see source->conditioning */
     sd_class_model *classes;     /* NULL: not of that kind */
     sd_unet *unet;               /* NULL: a first stage alone */

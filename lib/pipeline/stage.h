@@ -26,6 +26,20 @@ typedef struct sd_cost {
 } sd_cost;
 sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost);
 
+/* --- words.c: textual inversion. The files stay open until the text encoder is built. --- */
+#define SD_MAX_WORDS (SDB_MAX_PARTS - 1)
+
+typedef struct sd_word_files {
+    sd_weights *files[SD_MAX_WORDS];
+    sdb_weight_part parts[SD_MAX_WORDS]; /* the rows of each */
+    int n;
+} sd_word_files;
+
+/* Fills model->words; the model has a source, and a tokenizer where a vocabulary was found. */
+sd_status sd_words_open(sd_model *model, const char *const *paths, int n, sd_word_files *files);
+void sd_words_close(sd_word_files *files);
+void sd_words_free(const sd_context *ctx, sd_words *words);
+
 /* --- shapes.c: `dims` has -1 where any size is fine. --- */
 sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);

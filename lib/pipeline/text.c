@@ -39,11 +39,12 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
     const sd_text_config *config = &model->source->text;
     int64_t dims[] = {n, config->tokens, config->width};
     *out = NULL;
+    int n_ids = config->vocab_size + model->words.n_rows;
     for (int64_t i = 0; i < (int64_t)n * config->tokens; i++)
-        if (ids[i] < 0 || ids[i] >= config->vocab_size)
+        if (ids[i] < 0 || ids[i] >= n_ids)
             return sd_fail(model->ctx, SD_ERROR_MODEL,
                            "token id %d is none of the text encoder's 0 to %d", (int)ids[i],
-                           config->vocab_size - 1);
+                           n_ids - 1);
     sd_tensor *embeddings;
     sd_status status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
     if (status)
@@ -79,8 +80,9 @@ static sd_status split_texts(sd_model *model, const char *const *texts, bool wei
     for (int i = 0; i <= rows->n; i++) {
         sd_chunks *chunks = &rows->chunks[i];
         int n_used;
-        sd_status status = sd_prompt_chunks(model->tokenizer, i < rows->n ? texts[i] : "", weighted,
-                                            config->tokens, config->pad, chunks, &n_used);
+        sd_status status =
+            sd_prompt_chunks(model->tokenizer, &model->words, i < rows->n ? texts[i] : "", weighted,
+                             config->tokens, config->pad, chunks, &n_used);
         if (status)
             return status;
         if (!weighted && n_used > config->tokens)

@@ -1,14 +1,16 @@
-/* Long prompts in rows of the text encoder's length: tokenize_line of the web UIs. */
+/* Prompts in rows of the text encoder's length: tokenize_line of the web UIs. */
 #include "text/prompt.h"
 #include "text/unicode.h"
 #include "text/vocab.h"
 
+#include <limits.h>
 #include <string.h>
 
 #define COMMA_BACKTRACK 20 /* the web UIs' default */
 
 typedef struct chunker {
     const sd_tokenizer *t;
+    const sd_words *words;
     sd_chunks *out;
     int32_t pad, comma;
     size_t id_capacity, weight_capacity;
@@ -83,18 +85,14 @@ static sd_status move_after_comma(chunker *c) {
     return status;
 }
 
-static sd_status put_token(chunker *c, int32_t id, float weight) {
+/* Makes sure of room for one token, which is not there yet. */
+static sd_status make_room(chunker *c, int32_t id) {
     sd_status status = SD_OK;
     if (id == c->comma)
         c->last_comma = c->n;
     else if (c->n == c->room && c->last_comma >= 0 && c->n - c->last_comma <= COMMA_BACKTRACK)
         status = move_after_comma(c);
-    if (!status && c->n == c->room)
-        status = begin_row(c);
-    if (status)
-        return status;
-    put(c, id, weight);
-    return SD_OK;
+    return !status && c->n == c->room ? begin_row(c) : status;
 }
 
 /* All ids of a text into c->ids, between a start and an end. */
@@ -111,61 +109,90 @@ static sd_status encode_part(chunker *c, const char *text, int *n_used) {
     }
 }
 
+/* The longest word that the n ids begin with, or NULL. */
+static const sd_word *find_word(const chunker *c, const int32_t *ids, int n) {
+    const sd_word *best = NULL;
+    for (int i = 0; c->words && i < c->words->n; i++) {
+        const sd_word *word = &c->words->at[i];
+        if (word->n_ids <= n && (!best || word->n_ids > best->n_ids) &&
+            !memcmp(ids, word->ids, (size_t)word->n_ids * sizeof *ids))
+            best = word;
+    }
+    return best;
+}
+
+/* Takes the text at c->ids[i], of n, apart: the id and the rows that stand there (1 where it is no
+ * word), and where the next is. */
+static int next_token(const chunker *c, int i, int n, int32_t *first, int *n_rows) {
+    const sd_word *word = find_word(c, c->ids + i, n - i);
+    *first = word ? word->first : c->ids[i];
+    *n_rows = word ? word->n_rows : 1;
+    return i + (word ? word->n_ids : 1);
+}
+
 static sd_status put_part(chunker *c, const sd_prompt_part *part) {
+    int n, n_rows;
+    int32_t first;
     if (part->is_break)
         return begin_row(c);
-    int n_used;
-    sd_status status = encode_part(c, part->text, &n_used);
-    for (int i = 1; i < n_used - 1 && !status; i++)
-        status = put_token(c, c->ids[i], (float)part->weight);
-    if (!status && n_used > 2) {
-        c->n_used += n_used - 2;
+    sd_status status = encode_part(c, part->text, &n);
+    for (int i = 1; !status && i < n - 1;) {
+        status = make_room(c, c->ids[i]);
+        i = next_token(c, i, n - 1, &first, &n_rows);
+        if (!status && c->n + n_rows > c->room) /* a word's rows stay together */
+            status = begin_row(c);
+        for (int k = 0; k < n_rows && !status; k++)
+            put(c, first + k, (float)part->weight);
+        c->n_used += n_rows;
         c->out->weighted |= part->weight != 1.0;
     }
     return status;
 }
 
-static sd_status put_prompt(chunker *c, const sd_prompt *prompt) {
-    sd_status status = begin_row(c);
-    for (size_t i = 0; i < prompt->n && !status; i++)
-        status = put_part(c, &prompt->parts[i]);
+static sd_status put_prompt(chunker *c, const char *text) {
+    sd_prompt prompt;
+    sd_status status = sd_prompt_parse(c->t->ctx, text, &prompt);
+    if (!status)
+        status = begin_row(c);
+    for (size_t i = 0; i < prompt.n && !status; i++)
+        status = put_part(c, &prompt.parts[i]);
     /* A break at the end begins nothing. */
     if (!status && c->out->n > 1 && c->n == 0)
         c->out->n--;
+    sd_prompt_free(c->t->ctx, &prompt);
     return status;
 }
 
-static sd_status plain_row(chunker *c, const char *text, int *n_used) {
+/* One row, whatever is left out. */
+static sd_status put_plain(chunker *c, const char *text) {
+    int n, n_rows;
+    int32_t first;
     sd_status status = begin_row(c);
-    return status ? status
-                  : sd_tokenizer_encode(c->t, text, c->pad, c->out->ids, c->out->tokens, n_used);
+    if (!status)
+        status = encode_part(c, text, &n);
+    for (int i = 1; !status && i < n - 1;) {
+        i = next_token(c, i, n - 1, &first, &n_rows);
+        for (int k = 0; k < n_rows && c->n < c->room; k++)
+            put(c, first + k, 1.0f);
+        c->n_used += n_rows;
+    }
+    return status;
 }
 
-sd_status sd_prompt_chunks(const sd_tokenizer *t, const char *text, bool weighted, int tokens,
-                           int32_t pad, sd_chunks *out, int *n_used) {
-    chunker c = {.t = t, .out = out, .pad = pad, .room = tokens - 2, .n_used = 2};
+sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
+                           bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used) {
+    chunker c = {.t = t, .words = words, .out = out, .pad = pad, .room = tokens - 2, .n_used = 2};
     *out = (sd_chunks){.tokens = tokens};
-    if (weighted && tokens < 3)
+    if (tokens < 3)
         return sd_fail(t->ctx, SD_ERROR_UNSUPPORTED,
                        "the text encoder takes %d tokens; a prompt needs at least 3", tokens);
     c.comma = sd_vocab_id(t, ",</w>", 5);
-    sd_status status;
-    int used = 0;
-    if (weighted) {
-        sd_prompt prompt;
-        status = sd_prompt_parse(t->ctx, text, &prompt);
-        if (!status)
-            status = put_prompt(&c, &prompt);
-        sd_prompt_free(t->ctx, &prompt);
-        used = (int)c.n_used;
-    } else {
-        status = plain_row(&c, text, &used);
-    }
+    sd_status status = weighted ? put_prompt(&c, text) : put_plain(&c, text);
     sd_free(t->ctx, c.ids);
     if (status)
         sd_chunks_free(t->ctx, out);
     else if (n_used)
-        *n_used = used;
+        *n_used = c.n_used < INT_MAX ? (int)c.n_used : INT_MAX;
     return status;
 }
 

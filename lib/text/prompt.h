@@ -33,6 +33,21 @@ typedef struct sd_prompt {
 sd_status sd_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out);
 void sd_prompt_free(const sd_context *ctx, sd_prompt *prompt);
 
+/* Textual inversion (Gal et al. 2022): a word whose embeddings were learned. Its own ids, wherever
+ * they stand in a prompt, become first .. first + n_rows - 1, which follow the vocabulary's. */
+typedef struct sd_word {
+    int32_t *ids;
+    int n_ids;
+    int32_t first;
+    int n_rows;
+} sd_word;
+
+typedef struct sd_words {
+    sd_word *at;
+    int n;
+    int n_rows; /* of all */
+} sd_words;
+
 #define SD_PROMPT_MAX_CHUNKS 256
 
 /* Rows of `tokens` ids each: start, tokens - 2 of text, end; and their weights. */
@@ -46,10 +61,11 @@ typedef struct sd_chunks {
 /*
  * `weighted` 0: the plain text, in one row as sd_tokenizer_encode gives it, cut where it is too
  * long. Else the syntax above, in as many rows as it takes; a row that is full and had a comma
- * among its last 20 tokens ends at this comma. *n_used (may be NULL) as sd_tokenizer_encode's.
+ * among its last 20 tokens ends at this comma. *n_used (may be NULL) as sd_tokenizer_encode's. No
+ * word of `words` (may be NULL) has more than tokens - 2 rows.
  */
-sd_status sd_prompt_chunks(const sd_tokenizer *t, const char *text, bool weighted, int tokens,
-                           int32_t pad, sd_chunks *out, int *n_used);
+sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
+                           bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used);
 void sd_chunks_free(const sd_context *ctx, sd_chunks *chunks);
 
 #endif

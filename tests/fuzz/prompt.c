@@ -45,7 +45,7 @@ sd_status fuzz_prompt(const uint8_t *data, size_t size) {
     FUZZ_REQUIRE(!sd_prompt_parse(fuzz_ctx, text, &prompt));
     check_parts(&prompt, strlen(text));
     sd_prompt_free(fuzz_ctx, &prompt);
-    sd_status status = sd_prompt_chunks(fuzz_tokenizer, text, true, TOKENS,
+    sd_status status = sd_prompt_chunks(fuzz_tokenizer, NULL, text, true, TOKENS,
                                         sd_tokenizer_end(fuzz_tokenizer), &chunks, NULL);
     if (!status) {
         check_rows(fuzz_tokenizer, &chunks);

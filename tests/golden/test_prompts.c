@@ -158,12 +158,97 @@ START_TEST(img2img) {
 }
 END_TEST
 
+static const char *const word_prompts[] = {
+    "a photograph of a cat by the lake in golden-style, a cat",
+    "a (photograph:1.2) of a (cat in golden-style:0.8), a [cat] BREAK golden-style",
+    "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 "
+    "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 golden-style 2",
+};
+
+/* Loads the model of a setup once more with embeddings; the status is the call's. */
+static sd_status load_words(golden *g, const golden_setup *setup, const char *const *paths, int n,
+                            sd_model **out) {
+    char vocab[4096];
+    sd_model_params params = SD_MODEL_PARAMS_INIT;
+    snprintf(vocab, sizeof(vocab), "%s/tokenizer", getenv("SD_TINY_FOLDER"));
+    params.vocab = vocab;
+    params.precision = SD_PRECISION_FULL;
+    params.embeddings = paths;
+    params.n_embeddings = n;
+    return sd_model_load(g->ctx, getenv(setup->model), &params, out);
+}
+
+static const char *data_path(char path[4096], const char *name) {
+    snprintf(path, 4096, "%s/%s", getenv("SD_GOLDEN_DATA"), name);
+    return path;
+}
+
+/* Textual inversion: two rows from a file of the web UIs, one, in float16, from one of diffusers,
+ * and one from an older file of the web UIs. */
+START_TEST(words) {
+    const golden_setup *setup = &golden_setups[_i];
+    char paths[3][4096];
+    const char *const files[] = {data_path(paths[0], "golden-style.safetensors"),
+                                 data_path(paths[1], "cat.safetensors"),
+                                 data_path(paths[2], "lake.pt")};
+    golden g;
+    if (!golden_open(setup, &g))
+        return;
+    sd_model_free(g.model);
+    must(&g, load_words(&g, setup, files, 3, &g.model));
+    check_columns(&g, setup->name, "prompt-words", encode(&g, word_prompts, 3, 1, 0));
+    check_columns(&g, setup->name, "prompt-words-plain", encode(&g, word_prompts, 1, 1, 0));
+    check_columns(&g, setup->name, "prompt-words-plain", encode(&g, word_prompts, 1, 0, 0));
+    sd_tensor *want = golden_tensor(&g, "text", 1, 1); /* no word in it: as before */
+    sd_tensor *same = encode(&g, golden_prompts + 1, 1, 0, 0);
+    size_t n = (size_t)sd_tensor_n_elements(want);
+    ck_assert(check_error("no word", sd_tensor_data(same), sd_tensor_data(want), n, LIMIT));
+    sd_tensor_free(want);
+    sd_tensor_free(same);
+    golden_close(&g);
+}
+END_TEST
+
 static void refused(const golden *g, sd_status status, const char *word) {
     const char *sentence = sd_last_error(g->ctx);
     printf("%s\n", sentence);
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
     ck_assert_msg(strstr(sentence, word) != NULL, "\"%s\" does not say %s", sentence, word);
 }
+
+START_TEST(bad_words) {
+    const golden_setup *setup = &golden_setups[_i];
+    char path[4096], *model_file = getenv("SD_TINY_FILE");
+    const char *files[64] = {data_path(path, "cat.safetensors")};
+    const struct {
+        const char *file;
+        int n;
+        sd_status status;
+        const char *word;
+    } table[] = {
+        {files[0], 2, SD_ERROR_ARGUMENT, "same word"},
+        {files[0], 64, SD_ERROR_UNSUPPORTED, "63"},
+        {files[0], -1, SD_ERROR_ARGUMENT, "n_embeddings"},
+        {NULL, 1, SD_ERROR_ARGUMENT, "embeddings[0]"},
+        {"/no/such.safetensors", 1, SD_ERROR_IO, "such"},
+        {model_file, 1, SD_ERROR_MODEL, "emb_params"},
+    };
+    golden g;
+    sd_model *model;
+    if (!golden_open(setup, &g))
+        return;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        for (int k = 0; k < 64; k++)
+            files[k] = table[i].file;
+        sd_status status = load_words(&g, setup, files, table[i].n, &model);
+        printf("%s\n", sd_last_error(g.ctx));
+        ck_assert_int_eq(status, table[i].status);
+        ck_assert_ptr_null(model);
+        ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), table[i].word));
+    }
+    golden_close(&g);
+}
+END_TEST
 
 START_TEST(arguments) {
     golden g;
@@ -203,6 +288,8 @@ int main(void) {
                                  {plain, 1, 2},
                                  {sampling, 1, n_golden_setups},
                                  {img2img, 1, 2},
+                                 {words, 0, n_golden_setups},
+                                 {bad_words, 1, 2},
                                  {arguments, 1, 2}};
     return golden_main("golden prompts", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -15,6 +15,7 @@ import sys
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from make_golden import Golden, randn
 
@@ -54,6 +55,16 @@ PROMPTS = [
     "",
 ]
 STEPS = 5
+
+# Textual inversion: the words, the files' tensors (drawn from seeds), and prompts with them.
+WORDS = {
+    "golden-style": ("emb_params", torch.float32, (2,)),
+    "cat": ("<cat-toy>", torch.float16, ()),
+    "lake": ("string_to_param", torch.float32, (1,)),
+}
+WORD_PROMPTS = ["a photograph of a cat by the lake in golden-style, a cat",
+                "a (photograph:1.2) of a (cat in golden-style:0.8), a [cat] BREAK golden-style",
+                " ".join(["1"] * 74) + " golden-style 2"]
 
 
 def number(text):
@@ -116,8 +127,8 @@ def parse(prompt):
     return out
 
 
-def chunks(prompt, tokenizer):
-    """Lists of (id, weight), at most 75 each."""
+def chunks(prompt, tokenizer, words):
+    """Lists of (id, weight), at most 75 each. `words`: lists of ids, and the ids in their place."""
     comma = tokenizer.convert_tokens_to_ids(",</w>")
     rows, last = [[]], None  # last: the last comma's place in the last row
     for part in parse(prompt):
@@ -125,8 +136,9 @@ def chunks(prompt, tokenizer):
             rows.append([])
             last = None
             continue
-        for token in tokenizer(part[0], add_special_tokens=False).input_ids:
-            row = rows[-1]
+        tokens = tokenizer(part[0], add_special_tokens=False).input_ids
+        while tokens:
+            token, row = tokens[0], rows[-1]
             if token == comma:
                 last = len(row)
             elif len(row) == LIMIT and last is not None and LIMIT - last <= BACKTRACK:
@@ -136,13 +148,21 @@ def chunks(prompt, tokenizer):
             if len(rows[-1]) == LIMIT:
                 rows.append([])
                 last = None
-            rows[-1].append((token, part[1]))
+            known = [word for word in words if tokens[:len(word[0])] == word[0]]
+            name, ids = max(known, key=lambda word: len(word[0]), default=([token], [token]))
+            if len(rows[-1]) + len(ids) > LIMIT:
+                rows.append([])
+                last = None
+            rows[-1] += [(i, part[1]) for i in ids]
+            tokens = tokens[len(name):]
     if len(rows) > 1 and not rows[-1]:
         rows.pop()
     return rows
 
 
 class Prompts(Golden):
+    words = []
+
     def hidden(self, ids, clip_skip):
         out = self.text_model(ids, output_hidden_states=True)
         norm = getattr(self.text_model, "text_model", self.text_model).final_layer_norm
@@ -160,18 +180,40 @@ class Prompts(Golden):
         return z * (mean / z.mean())
 
     def encode(self, prompts, clip_skip=0):
-        rows = [chunks(prompt, self.tokenizer) for prompt in prompts]
+        rows = [chunks(prompt, self.tokenizer, self.words) for prompt in prompts]
         longest = max(map(len, rows))
         print("chunks", [[len(row) for row in prompt] for prompt in rows])
         return torch.cat([torch.cat([self.row(row, clip_skip)
                                      for row in prompt + [[]] * (longest - len(prompt))], 1)
                           for prompt in rows])
 
+    def invert(self):
+        """Gives the words rows below the vocabulary, and encodes prompts with them."""
+        embeddings = self.text_model.get_input_embeddings()
+        table = embeddings.weight.data
+        for i, (word, (key, dtype, shape)) in enumerate(WORDS.items()):
+            rows = randn(10 + i, *shape, table.shape[1]).mul(table.std()).to(dtype)
+            path = os.path.join(self.out, word)
+            if key == "string_to_param":
+                torch.save({"string_to_token": {"*": 265}, key: {"*": rows}, "name": word,
+                            "step": None}, path + ".pt")
+            else:
+                save_file({key: rows}, path + ".safetensors")
+            rows = rows.float().reshape(-1, table.shape[1])
+            ids = self.tokenizer(word, add_special_tokens=False).input_ids
+            self.words.append((ids, list(range(len(table), len(table) + len(rows)))))
+            table = torch.cat([table, rows])
+        embeddings.weight.data = table
+        self.save("prompt-words", self.encode(WORD_PROMPTS)[:, :, ::COLUMNS])
+        # The first again without the syntax: it has none, but for its one chunk.
+        self.save("prompt-words-plain", self.encode(WORD_PROMPTS[:1])[:, :, ::COLUMNS])
+
     def prompts(self):
         embeddings = self.encode(PROMPTS)
         self.save("prompt-text", embeddings[:, :, ::COLUMNS])
         skipped = self.encode(PROMPTS[:1], 2)
         self.save("prompt-skip", skipped[:, :, ::COLUMNS])
+        self.invert()
         # Guidance between a long prompt and an empty one.
         self.embeddings = embeddings[[3, 1]]
         x = randn(42, 1, 4, 16, 16)

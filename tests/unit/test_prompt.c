@@ -59,7 +59,7 @@ END_TEST
 
 static sd_chunks split(const char *text, bool weighted, int *n_used) {
     sd_chunks chunks;
-    ck_assert_msg(sd_prompt_chunks(tokenizer, text, weighted, TOKENS, PAD, &chunks, n_used) ==
+    ck_assert_msg(sd_prompt_chunks(tokenizer, NULL, text, weighted, TOKENS, PAD, &chunks, n_used) ==
                       SD_OK,
                   "%s", sd_error_get(ctx->id));
     ck_assert_int_eq(chunks.tokens, TOKENS);
@@ -193,11 +193,11 @@ START_TEST(too_long) {
     ck_assert_int_eq(chunks.n, SD_PROMPT_MAX_CHUNKS);
     sd_chunks_free(ctx, &chunks);
     memcpy(text + n, "1", 2);
-    ck_assert_int_eq(sd_prompt_chunks(tokenizer, text, true, TOKENS, PAD, &chunks, NULL),
+    ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, text, true, TOKENS, PAD, &chunks, NULL),
                      SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(chunks.ids);
     printf("%s\n", sd_error_get(ctx->id));
-    ck_assert_int_eq(sd_prompt_chunks(tokenizer, "a", true, 2, PAD, &chunks, NULL),
+    ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, "a", true, 2, PAD, &chunks, NULL),
                      SD_ERROR_UNSUPPORTED);
     free(text);
 }

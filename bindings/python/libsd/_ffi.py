@@ -70,6 +70,8 @@ class ModelParams(SizedStructure):
         ("progress_user", c_void_p),
         ("use_ema", c_int),
         ("config", c_char_p),
+        ("embeddings", POINTER(c_char_p)),
+        ("n_embeddings", c_int),
     ]
 
 

@@ -121,6 +121,7 @@ class Model(Handle):
         vocab: "str | os.PathLike | None" = None,
         precision: str = "auto",
         strict: bool = False,
+        embeddings: "Sequence[str | os.PathLike]" = (),
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: bool = False,
         config: "str | os.PathLike | None" = None,
@@ -132,6 +133,7 @@ class Model(Handle):
             merges.txt; None looks beside the checkpoint.
         precision: "auto", "full" or "autocast".
         strict: a tensor that no network uses is an error.
+        embeddings: textual-inversion files; a file's name without extension is its word.
         progress: called with tensors done and in total; True cancels.
         use_ema: the UNet's averaged weights (model_ema.*).
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
@@ -147,6 +149,10 @@ class Model(Handle):
                 lambda _user, done, total: guard.call(progress or _go_on, done, total)
             ),
         )
+        if embeddings:
+            paths = [_ffi.path_bytes(path) for path in embeddings]
+            params.embeddings = (ctypes.c_char_p * len(paths))(*paths)
+            params.n_embeddings = len(paths)
         if vocab is not None:
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:
