@@ -14,6 +14,7 @@ const fuzz_target fuzz_targets[] = {
     {"bpe", fuzz_bpe, 5000},
     {"image", fuzz_image, 10000},
     {"prompt", fuzz_prompt, 15000},
+    {"yaml", fuzz_yaml, 10000},
 };
 const size_t fuzz_n_targets = SD_COUNT(fuzz_targets);
 

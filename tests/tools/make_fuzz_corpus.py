@@ -132,6 +132,109 @@ PROMPTS = {
 }
 
 
+TEXT_MODEL = """model:
+  base_learning_rate: 1.0e-04
+  target: ldm.models.diffusion.ddpm.LatentDiffusion
+  params:
+    linear_start: 0.00085
+    linear_end: 0.0120
+    timesteps: 1000
+    first_stage_key: "jpg"
+    image_size: 64
+    channels: 4
+    conditioning_key: crossattn
+    scale_factor: 0.18215
+    use_ema: False  # a comment
+    scheduler_config:
+      target: ldm.lr_scheduler.LambdaLinearScheduler
+      params: {warm_up_steps: [10000], f_max: [ 1. ]}
+    unet_config:
+      target: ldm.modules.diffusionmodules.openaimodel.UNetModel
+      params:
+        image_size: 32
+        in_channels: 4
+        out_channels: 4
+        model_channels: 320
+        attention_resolutions: [ 4, 2, 1 ]
+        num_res_blocks: 2
+        channel_mult: [ 1, 2, 4, 4 ]
+        num_heads: 8
+        use_spatial_transformer: True
+        transformer_depth: 1
+        context_dim: 768
+        use_checkpoint: True
+        legacy: False
+    first_stage_config:
+      target: ldm.models.autoencoder.AutoencoderKL
+      params:
+        embed_dim: 4
+        ddconfig: {double_z: true, z_channels: 4, resolution: 256, in_channels: 3, out_ch: 3,
+          ch: 128, ch_mult: [1, 2, 4, 4], num_res_blocks: 2, attn_resolutions: [], dropout: 0.0}
+        lossconfig:
+          target: torch.nn.Identity
+    cond_stage_config:
+      target: ldm.modules.encoders.modules.FrozenCLIPEmbedder
+"""
+
+CLASS_MODEL = """model:
+  target: ldm.models.diffusion.ddpm.LatentDiffusion
+  params:
+    linear_start: 0.0015
+    linear_end: 0.0195
+    timesteps: 1000
+    image_size: 32
+    channels: 4
+    conditioning_key: crossattn
+    unet_config:
+      target: ldm.modules.diffusionmodules.openaimodel.UNetModel
+      params:
+        image_size: 32
+        in_channels: 4
+        out_channels: 4
+        model_channels: 256
+        attention_resolutions:
+        - 4
+        - 2
+        num_res_blocks: 2
+        channel_mult: [1, 2, 4]
+        num_head_channels: 32
+        use_spatial_transformer: true
+        context_dim: 512
+    first_stage_config:
+      target: ldm.models.autoencoder.VQModelInterface
+      params:
+        embed_dim: 4
+        n_embed: 16384
+        ddconfig: {double_z: false, z_channels: 4, resolution: 256, in_channels: 3, out_ch: 3,
+          ch: 128, ch_mult: [1, 2, 2, 4], num_res_blocks: 2, attn_resolutions: [32]}
+        lossconfig: {target: torch.nn.Identity}
+    cond_stage_config:
+      target: ldm.modules.encoders.modules.ClassEmbedder
+      params: {embed_dim: 512, n_classes: 1001, key: class_label}
+"""
+
+FIRST_STAGE = """model:
+  target: ldm.models.autoencoder.AutoencoderKL
+  params:
+    embed_dim: 4
+    lossconfig: {target: ldm.modules.losses.LPIPSWithDiscriminator}
+    ddconfig: {double_z: True, z_channels: 4, resolution: 256, in_channels: 3, out_ch: 3, ch: 128,
+      ch_mult: [1, 2, 4, 4], num_res_blocks: 2, attn_resolutions: [ ], dropout: 0.0}
+"""
+
+YAML = {
+    "text": TEXT_MODEL,
+    "inpainting": TEXT_MODEL.replace("        in_channels: 4", "        in_channels: 9")
+                            .replace("crossattn", "hybrid"),
+    "class": CLASS_MODEL,
+    "first-stage": FIRST_STAGE,
+    "scalars": "a: 1\nb: [0x1F, 0o7, 012, 1_000, .inf, -.INF, .nan, 1e-6, ~, null, yes, Off]\n"
+               "c: {d: 'it''s', \"e\\n\\u263a\": |\n}\n",
+    "blocks": "a: |\n  one\n  two\nb: >-\n  three\n  four\n? c\n: - 1\n  - - 2\n    - 3\n",
+    "refused": "a: &x 1\nb: *x\n<<: {c: !!int 3}\n---\nd: 1\n",
+}
+
+
 def main(args):
     if len(args) != 1:
         print(__doc__, file=sys.stderr)
@@ -141,6 +244,7 @@ def main(args):
         "json": {n: (kind + json.dumps(value)).encode() for n, (kind, value) in JSON.items()},
         "bpe": BPE,
         "image": {},
+        "yaml": {name: text.encode() for name, text in YAML.items()},
         "prompt": {name: text.encode() for name, text in PROMPTS.items()},
     }
     for group, files in groups.items():
