@@ -1,0 +1,291 @@
+/*
+ * The YAML configs of the original: each of data/ldm/NAME.yaml with a checkpoint of random weights,
+ * whose names and shapes are the reference's (NAME.tsv), against tests/tools/make_ldm_golden.py.
+ */
+#include "../tools/checkpoint.h"
+#include "golden.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* docs/numerics: 1e-4 is right; what is measured is near 1e-6. */
+#define LIMIT 1e-5
+#define LIMIT_DDIM 1e-4 /* four guided steps */
+#define SEED 5
+#define STEPS 4
+#define SCALE 3.0f
+
+typedef struct ldm_case {
+    const char *name;
+    sd_conditioning conditioning;
+    int n_classes, unet_channels, latent_channels, downscale, tokens;
+    bool vq, bare; /* bare: known without its config too */
+} ldm_case;
+
+static const ldm_case cases[] = {
+    {"celeba", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, true, false},
+    {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false},
+    {"cin", SD_CONDITIONING_CLASS, 10, 4, 4, 2, 1, true, false},
+    {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, false},
+    {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false},
+    {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false},
+    {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true},
+};
+#define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
+
+static const char *const backends[] = {"reference", "cpu", "cpu:1", "cpu:2"};
+#define N_BACKENDS ((int)(sizeof(backends) / sizeof(backends[0])))
+
+static char folder[] = "/tmp/sd-ldm-XXXXXX";
+
+static const char *checkpoint_path(const char *name, char path[PATH_SIZE]) {
+    snprintf(path, PATH_SIZE, "%s/%s.safetensors", folder, name);
+    return path;
+}
+
+static const char *data_path(const char *name, const char *ending, char path[PATH_SIZE]) {
+    snprintf(path, PATH_SIZE, "%s/ldm/%s%s", getenv("SD_GOLDEN_DATA"), name, ending);
+    return path;
+}
+
+/* "name TAB kind TAB 32,3,3,3" */
+static bool read_row(char *line, tensor_spec *t) {
+    const char *kind = strchr(line, '\t');
+    if (!kind || kind - line >= NAME_SIZE || !strchr(kind + 1, '\t'))
+        return false;
+    memcpy(t->original, line, (size_t)(kind - line));
+    t->kind = (tensor_kind)(kind[1] - '0');
+    for (char *at = strchr(kind + 1, '\t') + 1; *at >= '0' && t->n_dims < 4;) {
+        t->dims[t->n_dims++] = strtoll(at, &at, 10);
+        at += *at == ',';
+    }
+    return true;
+}
+
+/* Outside of tests: Check's macros do not work here. */
+static bool write_checkpoint(const char *name) {
+    static tensor_spec items[1024];
+    static const model_size size = {.sample_size = 64}; /* says nothing in the metadata */
+    const value_options options = {SEED, DTYPE_F32, 24};
+    tensor_list list = {.items = items};
+    char path[PATH_SIZE], line[256];
+    FILE *f = fopen(data_path(name, ".tsv", path), "rb");
+    if (!f)
+        return false;
+    bool ok = true;
+    memset(items, 0, sizeof items);
+    while (ok && list.n < 1024 && fgets(line, sizeof line, f))
+        ok = read_row(line, &items[list.n++]);
+    fclose(f);
+    return ok && safetensors_write(checkpoint_path(name, path), &list, &options, N_COMPONENTS,
+                                   false, &size);
+}
+
+static void print_log(void *user, sd_log_level level, const char *message) {
+    (void)user, (void)level;
+    if (!strstr(message, "vocab"))
+        printf("%s\n", message);
+}
+
+typedef struct subject {
+    golden g;
+    const ldm_case *c;
+    char label[64];
+} subject;
+
+static bool subject_open(subject *s, const ldm_case *c, const char *backend, bool with_config) {
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    char path[PATH_SIZE], config[PATH_SIZE];
+    cp.backend = backend;
+    cp.n_threads = 2;
+    cp.log = print_log;
+    s->c = c;
+    snprintf(s->label, sizeof s->label, "%s%s", backend, with_config ? "" : ", no config");
+    if (sd_context_new(&cp, &s->g.ctx) == SD_ERROR_BACKEND)
+        return false;
+    mp.strict = 1;
+    mp.precision = SD_PRECISION_FULL;
+    if (with_config)
+        mp.config = data_path(c->name, ".yaml", config);
+    must(&s->g, sd_model_load(s->g.ctx, checkpoint_path(c->name, path), &mp, &s->g.model));
+    return true;
+}
+
+static const char *fixture(const subject *s, const char *what, char name[64]) {
+    snprintf(name, 64, "ldm/%s-%s", s->c->name, what);
+    return name;
+}
+
+static sd_tensor *tensor(const subject *s, const char *what, int64_t first, int64_t n) {
+    char name[64];
+    return golden_tensor(&s->g, fixture(s, what, name), first, n);
+}
+
+static void check(const subject *s, const char *what, sd_tensor *got, double limit) {
+    char name[64];
+    golden_check(s->label, fixture(s, what, name), got, limit);
+}
+
+static void check_info(const subject *s) {
+    const ldm_case *c = s->c;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    must(&s->g, sd_model_get_info(s->g.model, &info));
+    ck_assert_int_eq(info.conditioning, c->conditioning);
+    ck_assert_int_eq(info.n_classes, c->n_classes);
+    ck_assert_int_eq(info.unet_channels, c->unet_channels);
+    ck_assert_int_eq(info.latent_channels, c->latent_channels);
+    ck_assert_int_eq(info.latent_downscale, c->downscale);
+    ck_assert_int_eq(info.text_tokens, c->tokens);
+}
+
+static void check_first_stage(const subject *s) {
+    sd_tensor *pixels = tensor(s, "pixels", 0, 0), *z = tensor(s, "z", 0, 0), *out;
+    must(&s->g, sd_vae_encode(s->g.model, pixels, NULL, &out));
+    check(s, "latent", out, LIMIT);
+    must(&s->g, sd_vae_decode(s->g.model, z, &out));
+    check(s, "decoded", out, LIMIT);
+    must(&s->g, sd_vae_decode_unquantized(s->g.model, z, &out));
+    check(s, s->c->vq ? "unquantized" : "decoded", out, LIMIT);
+    sd_tensor_free(pixels);
+    sd_tensor_free(z);
+}
+
+/* Both rows; NULL where there are none. */
+static sd_tensor *check_context(const subject *s) {
+    char name[64];
+    int32_t ids[2 * 77];
+    sd_tensor *out;
+    if (s->c->tokens == 0)
+        return NULL;
+    npy given = golden_array(fixture(s, "ids", name));
+    ck_assert_int_eq((int)given.n, 2 * s->c->tokens);
+    for (size_t i = 0; i < given.n; i++)
+        ids[i] = (int32_t)given.f32[i];
+    npy_free(&given);
+    if (s->c->conditioning == SD_CONDITIONING_CLASS)
+        must(&s->g, sd_encode_class(s->g.model, ids, 2, &out));
+    else
+        must(&s->g, sd_encode_tokens(s->g.model, ids, 2, &out));
+    check(s, "context", out, LIMIT);
+    return tensor(s, "context", 0, 0);
+}
+
+static void check_unet(const subject *s, const sd_tensor *context) {
+    static const float t[2] = {951.0f, 16.5f};
+    sd_tensor *x = tensor(s, "unet-in", 0, 0), *out;
+    must(&s->g, sd_unet_predict(s->g.model, x, t, context, &out));
+    check(s, "unet", out, LIMIT);
+    sd_tensor_free(x);
+}
+
+static void check_ddim(const subject *s) {
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    sd_sampler *sampler;
+    bool any = s->c->tokens > 0;
+    sd_tensor *noise = tensor(s, "noise", 0, 0), *out;
+    sd_tensor *uncond = any ? tensor(s, "context", 0, 1) : NULL;
+    sd_tensor *cond = any ? tensor(s, "context", 1, 1) : NULL;
+    p.steps = STEPS;
+    p.guidance_scale = SCALE;
+    p.width = p.height = 8 * s->c->downscale;
+    must(&s->g, sd_sampler_new(s->g.model, &p, &sampler));
+    must(&s->g, sd_sample(sampler, cond, uncond, NULL, noise, &out));
+    check(s, "ddim", out, LIMIT_DDIM);
+    sd_sampler_free(sampler);
+    sd_tensor_free(noise);
+    sd_tensor_free(uncond);
+    sd_tensor_free(cond);
+}
+
+static void check_all(const ldm_case *c, const char *backend, bool with_config) {
+    subject s;
+    if (!subject_open(&s, c, backend, with_config))
+        return;
+    if (with_config)
+        check_info(&s);
+    check_first_stage(&s);
+    if (c->unet_channels) {
+        sd_tensor *context = check_context(&s);
+        check_unet(&s, context);
+        sd_tensor_free(context);
+    }
+    if (c->unet_channels == c->latent_channels && with_config)
+        check_ddim(&s);
+    golden_close(&s.g);
+}
+
+START_TEST(models) {
+    check_all(&cases[_i % N_CASES], backends[_i / N_CASES], true);
+}
+END_TEST
+
+/* Stable Diffusion 2.x by its tensors alone. */
+START_TEST(without_config) {
+    if (cases[_i].bare)
+        check_all(&cases[_i], "cpu", false);
+}
+END_TEST
+
+/* What a model does not have is said. */
+START_TEST(refusals) {
+    const ldm_case *c = &cases[_i];
+    subject s;
+    sd_tensor *out;
+    sd_sampler *sampler;
+    const char *text = "a cat";
+    const int32_t none = c->n_classes;
+    sd_image *image = NULL;
+    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    p.prompt = text;
+    ck_assert(subject_open(&s, c, "cpu", true));
+    if (c->conditioning != SD_CONDITIONING_TEXT) {
+        ck_assert_int_eq(sd_encode_text(s.g.model, &text, 1, &out), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_txt2img(s.g.model, &p, &image), SD_ERROR_UNSUPPORTED);
+        ck_assert_ptr_null(image);
+    }
+    sd_status expected =
+        c->conditioning == SD_CONDITIONING_CLASS ? SD_ERROR_ARGUMENT : SD_ERROR_UNSUPPORTED;
+    ck_assert_int_eq(sd_encode_class(s.g.model, &none, 1, &out), expected);
+    if (c->unet_channels != c->latent_channels)
+        ck_assert_int_eq(sd_sampler_new(s.g.model, NULL, &sampler), SD_ERROR_UNSUPPORTED);
+    printf("%s: %s\n", c->name, sd_last_error(s.g.ctx));
+    golden_close(&s.g);
+}
+END_TEST
+
+/* A prompt-less picture of an unconditional model, in one call. */
+START_TEST(unconditional_picture) {
+    subject s;
+    sd_image *image = NULL;
+    sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sampling.steps = 2;
+    p.sampling = &sampling;
+    ck_assert(subject_open(&s, &cases[0], "cpu", true));
+    must(&s.g, sd_txt2img(s.g.model, &p, &image));
+    ck_assert_int_eq(sd_image_width(image), 32);
+    sd_image_free(image);
+    golden_close(&s.g);
+}
+END_TEST
+
+int main(void) {
+    const golden_test tests[] = {{models, 0, N_CASES * N_BACKENDS},
+                                 {without_config, 0, N_CASES},
+                                 {refusals, 0, N_CASES},
+                                 {unconditional_picture, 0, 1}};
+    char path[PATH_SIZE];
+    bool ok = mkdtemp(folder) != NULL;
+    for (int i = 0; i < N_CASES && ok; i++) {
+        ok = write_checkpoint(cases[i].name);
+        if (!ok)
+            fprintf(stderr, "%s: no checkpoint could be made\n", cases[i].name);
+    }
+    int status = ok ? golden_main("ldm", tests, 4) : EXIT_FAILURE;
+    for (int i = 0; i < N_CASES; i++)
+        unlink(checkpoint_path(cases[i].name, path));
+    rmdir(folder);
+    return status;
+}
