@@ -24,4 +24,4 @@ fi
 
 say "painting: $prompt"
 build/examples/sd-txt2img --ckpt "$model" --prompt "$prompt" --outdir outputs/quickstart \
-    --ddim_steps 20 --n_iter 1 --n_samples 1
+    --ddim_steps 20 --n_iter 1 --n_samples 1 --skip_grid

@@ -4,6 +4,7 @@
 
 #include "peak.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
@@ -201,15 +202,86 @@ bool cli_make_directory(const char *program, const char *path) {
     return true;
 }
 
-int cli_next_number(const char *dir) {
-    char path[4200];
+/* len(os.listdir(dir)) */
+static int count_entries(const char *dir) {
+    int n = 0;
+    DIR *folder = opendir(dir);
+    if (!folder)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(folder));)
+        n += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+    closedir(folder);
+    return n;
+}
+
+int cli_next_number(const char *dir, const char *prefix, int digits, int others) {
+    char path[4300];
     struct stat st;
-    for (int i = 0; i < 100000; i++) {
-        snprintf(path, sizeof path, "%s/%05d.png", dir, i);
+    int i = count_entries(dir) - others;
+    for (i = i < 0 ? 0 : i; i < 100000000; i++) {
+        snprintf(path, sizeof path, "%s/%s%0*d.png", dir, prefix, digits, i);
         if (stat(path, &st) != 0)
-            return i;
+            break;
     }
-    return 100000;
+    return i;
+}
+
+/* The whole file with a NUL at its end. */
+static char *read_text(FILE *file) {
+    char *text = NULL;
+    size_t size = 0, room = 0;
+    do {
+        room = room ? 2 * room : 4096;
+        char *more = realloc(text, room);
+        if (!more)
+            break;
+        text = more;
+        size += fread(text + size, 1, room - size - 1, file);
+        text[size] = '\0';
+        if (size < room - 1 && !ferror(file))
+            return text;
+    } while (!ferror(file));
+    free(text);
+    return NULL;
+}
+
+/* Pointers to the lines of `text`, and the text itself, in one block. A last line without a newline
+ * counts. */
+static char **split_lines(const char *text, int *n_lines) {
+    size_t n = 0, size = strlen(text);
+    for (size_t i = 0; i < size; i++)
+        n += text[i] == '\n' || i + 1 == size;
+    char **lines = malloc((n + 1) * sizeof *lines + size + 1);
+    if (!lines)
+        return NULL;
+    char *at = (char *)(lines + n + 1);
+    memcpy(at, text, size + 1);
+    for (size_t i = 0; i < n; i++) {
+        size_t length = strcspn(at, "\n");
+        lines[i] = at;
+        at[length] = '\0';
+        if (length > 0 && at[length - 1] == '\r')
+            at[length - 1] = '\0';
+        at += length + 1;
+    }
+    lines[n] = NULL;
+    *n_lines = (int)n;
+    return lines;
+}
+
+char **cli_read_lines(const char *program, const char *path, int *n_lines) {
+    FILE *file = fopen(path, "rb");
+    if (!file) {
+        fprintf(stderr, "%s: cannot open %s: %s\n", program, path, strerror(errno));
+        return NULL;
+    }
+    char *text = read_text(file);
+    fclose(file);
+    char **lines = text ? split_lines(text, n_lines) : NULL;
+    free(text);
+    if (!lines)
+        fprintf(stderr, "%s: cannot read %s\n", program, path);
+    return lines;
 }
 
 uint64_t cli_peak_memory(void) {

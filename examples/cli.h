@@ -13,14 +13,14 @@ typedef enum cli_kind { CLI_TEXT, CLI_INT, CLI_U64, CLI_FLOAT, CLI_FLAG } cli_ki
 typedef struct cli_option {
     const char *name; /* without the dashes */
     cli_kind kind;
-    void *value;      /* const char **, int *, uint64_t *, float *, bool * */
+    void *value; /* const char **, int *, uint64_t *, float *, bool * */
     const char *help;
 } cli_option;
 
 typedef struct cli_program {
     const char *name;
-    const char *about;     /* a sentence or two */
-    const char *operands;  /* "FILE", or NULL: none are taken */
+    const char *about;    /* a sentence or two */
+    const char *operands; /* "FILE", or NULL: none are taken */
     const cli_option *options;
     int n_options;
 } cli_program;
@@ -32,7 +32,8 @@ int cli_parse(const cli_program *program, int argc, char **argv, int *exit_code)
 /* "program: sentence" on standard error; returns the exit code 1 (130 when cancelled). */
 int cli_fail(const char *program, const sd_context *ctx, sd_status status);
 
-/* Ctrl-C (and SIGTERM) cancels what runs on `ctx`; a second one ends the process. NULL undoes it. */
+/* Ctrl-C (and SIGTERM) cancels what runs on `ctx`; a second one ends the process. NULL undoes it.
+ */
 void cli_cancel_on_interrupt(sd_context *ctx);
 
 /* Whether Ctrl-C came: for the moments between two calls of the library. */
@@ -55,8 +56,12 @@ void cli_log(void *user, sd_log_level level, const char *message);
 /* mkdir -p. False with a sentence printed. */
 bool cli_make_directory(const char *program, const char *path);
 
-/* The first number whose file DIR/%05d.png is not there yet. */
-int cli_next_number(const char *dir);
+/* The number of the next file DIR/PREFIX%0*d.png: as many as DIR has entries, less `others`, as the
+ * original scripts count; never that of a file which is there. */
+int cli_next_number(const char *dir, const char *prefix, int digits, int others);
+
+/* The lines of a text file, as one block that the caller frees. NULL with a sentence printed. */
+char **cli_read_lines(const char *program, const char *path, int *n_lines);
 
 /* The largest resident memory of this process so far, in bytes; 0 where it cannot be told. */
 uint64_t cli_peak_memory(void);

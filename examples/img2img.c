@@ -18,26 +18,28 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
         return 1;
     }
     int exit_code = 0;
-    for (int i = 0; i < o->n_iter && !exit_code && !cli_interrupted(); i++) {
-        sd_sampler_params sampling = paint_sampling(p, i);
-        sampling.strength = strength;
-        sampling.width = width;
-        sampling.height = height;
+    for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
+        paint_round round = paint_round_at(p, i);
+        round.sampling.strength = strength;
+        round.sampling.width = width;
+        round.sampling.height = height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
-        params.prompt = o->prompt;
+        params.prompt = round.prompt;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clip_skip = o->clip_skip;
         params.init = init;
-        params.sampling = &sampling;
+        params.sampling = &round.sampling;
         sd_status status = sd_img2img(p->model, &params, images);
         if (status) {
             cli_progress_end(&p->progress);
             exit_code = cli_fail(PROGRAM, p->ctx, status);
         } else {
-            exit_code = paint_save(p, &sampling, images, extra);
+            exit_code = paint_save(p, &round, images, extra);
         }
     }
+    if (!exit_code && !cli_interrupted())
+        exit_code = paint_save_grid(p);
     free(images);
     return cli_interrupted() ? 130 : exit_code;
 }
@@ -68,8 +70,9 @@ int main(int argc, char **argv) {
         {"H", CLI_INT, &height, "height; 0: the picture's, cut down to a multiple of 64"},
     };
     paint_option_rows(&o, rows);
-    const cli_program program = {PROGRAM, "Repaints a picture after a prompt with Stable Diffusion.",
-                                 NULL, rows, PAINT_N_OPTIONS + 4};
+    const cli_program program = {
+        PROGRAM, "Repaints a picture after a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL,
+        rows, PAINT_N_OPTIONS + 4};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;
@@ -82,8 +85,8 @@ int main(int argc, char **argv) {
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code) {
         sd_status status = sd_image_load(p.ctx, init_path, &init);
-        exit_code = status ? cli_fail(PROGRAM, p.ctx, status)
-                           : run(&p, init, strength, width, height);
+        exit_code =
+            status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, strength, width, height);
     }
     sd_image_free(init);
     paint_end(&p);

@@ -1,22 +1,35 @@
 #include "paint.h"
 
-#include "peak.h"
+#include "grid.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define ORIGINAL_CKPT "models/ldm/stable-diffusion-v1/model.ckpt"
 
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
     const cli_option common[PAINT_N_OPTIONS] = {
         {"prompt", CLI_TEXT, &o->prompt, "what to paint"},
         {"negative", CLI_TEXT, &o->negative, "what to stay away from"},
-        {"ckpt", CLI_TEXT, &o->ckpt, "checkpoint: .safetensors or .ckpt, or a diffusers folder"},
+        {"ckpt", CLI_TEXT, &o->ckpt,
+         "checkpoint: .safetensors or .ckpt, or a diffusers folder [" ORIGINAL_CKPT "]"},
         {"config", CLI_TEXT, &o->config, "YAML config of the checkpoint; most need none"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
         {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
         {"n_iter", CLI_INT, &o->n_iter, "how many times to sample"},
         {"n_samples", CLI_INT, &o->n_samples, "pictures at once"},
+        {"n_rows", CLI_INT, &o->n_rows, "pictures side by side in the grid; 0: n_samples"},
+        {"skip_grid", CLI_FLAG, &o->skip_grid, "no OUTDIR/grid-0000.png of all pictures"},
+        {"skip_save", CLI_FLAG, &o->skip_save, "no OUTDIR/samples/00000.png and so on"},
+        {"from-file", CLI_TEXT, &o->from_file,
+         "instead of --prompt: a text file, each line the prompt of a picture"},
+        {"fixed_code", CLI_FLAG, &o->fixed_code, "begin every iteration with the same noise"},
+        {"C", CLI_INT, &o->latent_channels, "channels of the latents; 0 is the model's"},
+        {"f", CLI_INT, &o->downscale, "pixels per latent, across; 0 is the model's"},
         {"scale", CLI_FLOAT, &o->scale, "guidance scale"},
         {"seed", CLI_U64, &o->seed, "seed of the first picture; the next has seed + 1"},
         {"precision", CLI_TEXT, &o->precision, "full or autocast"},
@@ -27,6 +40,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"weighted", CLI_FLAG, &o->weighted,
          "prompts with (weights:1.2), [less], BREAK, any length"},
         {"plms", CLI_FLAG, &o->plms, "the original's flag for --sampler plms"},
+        {"dpm_solver", CLI_FLAG, &o->dpm_solver,
+         "the original's flag for --sampler dpmpp_2m (DPM-Solver++, second order multistep)"},
         {"sampler", CLI_TEXT, &o->sampler,
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
          "unipc, lcm"},
@@ -83,6 +98,26 @@ static int on_step(void *user, const sd_progress *state) {
     return cli_interrupted();
 }
 
+/* --C and --f, which the original builds the latent's shape from. */
+static int check_latents(const paint *p) {
+    const paint_options *o = p->options;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    sd_status status = sd_model_get_info(p->model, &info);
+    if (status)
+        return cli_fail(p->program, p->ctx, status);
+    if (o->latent_channels && o->latent_channels != info.latent_channels) {
+        fprintf(stderr, "%s: --C %d: the model's latents have %d channels\n", p->program,
+                o->latent_channels, info.latent_channels);
+        return 2;
+    }
+    if (o->downscale && o->downscale != info.latent_downscale) {
+        fprintf(stderr, "%s: --f %d: a latent of the model stands for %d pixels\n", p->program,
+                o->downscale, info.latent_downscale);
+        return 2;
+    }
+    return 0;
+}
+
 static int load(paint *p) {
     static const char *const precisions[] = {"full", "autocast"};
     const paint_options *o = p->options;
@@ -104,28 +139,66 @@ static int load(paint *p) {
     model.progress = on_load;
     model.progress_user = &p->progress;
     cli_progress_begin(&p->progress, "loading");
-    status = sd_model_load(p->ctx, o->ckpt, &model, &p->model);
+    status = sd_model_load(p->ctx, p->ckpt, &model, &p->model);
     cli_progress_end(&p->progress);
-    return status ? cli_fail(p->program, p->ctx, status) : 0;
+    return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }
 
-int paint_begin(paint *p, const char *program, const paint_options *options) {
+/* What can be said about the flags before anything is opened. */
+static int check_options(const char *program, const paint_options *o) {
     static const char *const generators[] = {"cpu", "cuda"};
-    *p = (paint){.program = program, .options = options};
-    if (!options->ckpt) {
+    if (!o->ckpt && access(ORIGINAL_CKPT, F_OK) != 0) {
         fprintf(stderr,
-                "%s: --ckpt is missing: a .safetensors or .ckpt file, or a diffusers folder\n",
+                "%s: --ckpt is missing: a .safetensors or .ckpt file, or a diffusers folder; "
+                "there is no " ORIGINAL_CKPT " here\n",
                 program);
         return 2;
     }
-    if (choose(program, "rng", options->rng, generators, 2) < 0)
+    if (choose(program, "rng", o->rng, generators, 2) < 0)
         return 2;
-    if (choose(program, "spacing", options->spacing, spacings, N_SPACINGS) < 0)
+    if (choose(program, "spacing", o->spacing, spacings, N_SPACINGS) < 0)
         return 2;
-    if (options->n_samples < 1 || options->n_iter < 1) {
-        fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1\n", program);
+    if (o->n_samples < 1 || o->n_iter < 1 || o->n_rows < 0) {
+        fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1, --n_rows at least 0\n",
+                program);
         return 2;
     }
+    return 0;
+}
+
+/* The prompts of --from-file, and room for the grid's pictures. */
+static int plan(paint *p) {
+    const paint_options *o = p->options;
+    if (o->from_file) {
+        p->lines = cli_read_lines(p->program, o->from_file, &p->n_lines);
+        if (!p->lines)
+            return 1;
+        if (!p->n_lines) {
+            fprintf(stderr, "%s: %s has no lines\n", p->program, o->from_file);
+            return 1;
+        }
+    }
+    size_t pictures = (size_t)o->n_iter * (size_t)(p->lines ? p->n_lines : o->n_samples);
+    if (pictures > INT_MAX) {
+        fprintf(stderr, "%s: %zu pictures are more than can be counted\n", p->program, pictures);
+        return 2;
+    }
+    if (!o->skip_grid && !(p->kept = calloc(pictures, sizeof *p->kept))) {
+        fprintf(stderr, "%s: out of memory\n", p->program);
+        return 1;
+    }
+    return 0;
+}
+
+int paint_begin(paint *p, const char *program, const paint_options *options) {
+    *p = (paint){.program = program,
+                 .options = options,
+                 .ckpt = options->ckpt ? options->ckpt : ORIGINAL_CKPT};
+    int exit_code = check_options(program, options);
+    if (!exit_code)
+        exit_code = plan(p);
+    if (exit_code)
+        return exit_code;
     int n = snprintf(p->samples, sizeof p->samples, "%s/samples", options->outdir);
     if (n < 0 || (size_t)n >= sizeof p->samples) {
         fprintf(stderr, "%s: --outdir: the path is too long\n", program);
@@ -133,40 +206,59 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     }
     if (!cli_make_directory(program, p->samples))
         return 1;
-    p->next = cli_next_number(p->samples);
+    p->next = cli_next_number(p->samples, "", 5, 0);
     return load(p);
 }
 
 void paint_end(paint *p) {
     cli_cancel_on_interrupt(NULL);
+    for (int i = 0; i < p->n_kept; i++)
+        sd_image_free(p->kept[i]);
+    free(p->kept);
+    free(p->lines);
     sd_model_free(p->model);
     sd_context_free(p->ctx);
 }
 
-sd_sampler_params paint_sampling(paint *p, int iteration) {
+int paint_rounds(const paint *p) {
+    return p->options->n_iter * (p->lines ? p->n_lines : 1);
+}
+
+/* Of the first picture of a round. The original draws the lines of --from-file n_samples at a time,
+ * and with --fixed_code each such batch from the same noise. */
+static uint64_t round_seed(const paint *p, int index) {
+    const paint_options *o = p->options;
+    int picture = p->lines ? index : index * o->n_samples;
+    if (o->fixed_code)
+        picture = p->lines ? index % p->n_lines % o->n_samples : 0;
+    return o->seed + (uint64_t)picture;
+}
+
+paint_round paint_round_at(paint *p, int index) {
     const paint_options *o = p->options;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sampling.method = o->plms ? "plms" : o->sampler;
+    sampling.method = o->dpm_solver ? "dpmpp_2m" : o->plms ? "plms" : o->sampler;
     sampling.spacing = (sd_timestep_spacing)choose(p->program, "spacing", o->spacing, spacings,
                                                    N_SPACINGS); /* paint_begin checked it */
     sampling.steps = o->ddim_steps;
     sampling.eta = o->ddim_eta;
     sampling.guidance_scale = o->scale;
-    sampling.batch = o->n_samples;
-    sampling.seed = o->seed + (uint64_t)iteration * (uint64_t)o->n_samples;
+    sampling.batch = p->lines ? 1 : o->n_samples;
+    sampling.seed = round_seed(p, index);
     sampling.rng = strcmp(o->rng, "cuda") ? SD_RNG_CPU : SD_RNG_CUDA;
     sampling.progress = on_step;
     sampling.progress_user = p;
     cli_progress_begin(&p->progress, "sampling");
-    return sampling;
+    return (paint_round){p->lines ? p->lines[index % p->n_lines] : o->prompt, sampling};
 }
 
 /* Generation parameters in the form that the popular web UIs write and read. Caller frees. */
-static char *parameters_text(const paint *p, const sd_sampler_params *sampling, int index,
+static char *parameters_text(const paint *p, const paint_round *round, int index,
                              const sd_image *image, const char *extra) {
+    const sd_sampler_params *sampling = &round->sampling;
     const paint_options *o = p->options;
-    const char *slash = strrchr(o->ckpt, '/');
-    const char *model = slash && slash[1] ? slash + 1 : o->ckpt;
+    const char *slash = strrchr(p->ckpt, '/');
+    const char *model = slash && slash[1] ? slash + 1 : p->ckpt;
     const char *format =
         "%s%s%s\nSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %llu, Size: %dx%d, "
         "Model: %s, Eta: %g, RNG: %s%s%s, Version: libsd %s";
@@ -179,8 +271,8 @@ static char *parameters_text(const paint *p, const sd_sampler_params *sampling, 
     if (o->clip_skip > 1)
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
-        int n = snprintf(text, (size_t)size, format, o->prompt, label, o->negative, o->ddim_steps,
-                         sampler_label(sampling->method), schedule, (double)o->scale,
+        int n = snprintf(text, (size_t)size, format, round->prompt, label, o->negative,
+                         o->ddim_steps, sampler_label(sampling->method), schedule, (double)o->scale,
                          (unsigned long long)(sampling->seed + (uint64_t)index),
                          sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
                          strcmp(o->rng, "cuda") ? "CPU" : "GPU", skip, extra, sd_version_string());
@@ -193,25 +285,50 @@ static char *parameters_text(const paint *p, const sd_sampler_params *sampling, 
     }
 }
 
-int paint_save(paint *p, const sd_sampler_params *sampling, sd_image **images, const char *extra) {
+static int save_one(paint *p, const paint_round *round, int index, const sd_image *image,
+                    const char *extra) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next++);
+    char *text = parameters_text(p, round, index, image, extra);
+    sd_status status = sd_image_save(image, path, text);
+    free(text);
+    if (status)
+        return cli_fail(p->program, p->ctx, status);
+    printf("%s\n", path);
+    return 0;
+}
+
+int paint_save(paint *p, const paint_round *round, sd_image **images, const char *extra) {
     int exit_code = 0;
     cli_progress_end(&p->progress);
-    for (int i = 0; i < sampling->batch; i++) {
-        char path[4200];
-        snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next);
-        char *text = exit_code ? NULL : parameters_text(p, sampling, i, images[i], extra);
-        if (!exit_code) {
-            sd_status status = sd_image_save(images[i], path, text);
-            if (status)
-                exit_code = cli_fail(p->program, p->ctx, status);
-            else
-                printf("%s\n", path);
-            p->next++;
-        }
-        free(text);
-        sd_image_free(images[i]);
+    for (int i = 0; i < round->sampling.batch; i++) {
+        if (!exit_code && !p->options->skip_save)
+            exit_code = save_one(p, round, i, images[i], extra);
+        if (p->kept)
+            p->kept[p->n_kept++] = images[i];
+        else
+            sd_image_free(images[i]);
         images[i] = NULL;
     }
     fflush(stdout);
     return exit_code;
+}
+
+int paint_save_grid(paint *p) {
+    const paint_options *o = p->options;
+    if (!p->n_kept)
+        return 0;
+    char path[4200];
+    int number = cli_next_number(o->outdir, "grid-", 4, 1); /* OUTDIR has samples/ besides */
+    snprintf(path, sizeof path, "%s/grid-%04d.png", o->outdir, number);
+    sd_image *grid;
+    sd_status status =
+        grid_make(p->ctx, p->kept, p->n_kept, o->n_rows ? o->n_rows : o->n_samples, &grid);
+    if (!status)
+        status = sd_image_save(grid, path, NULL);
+    sd_image_free(grid);
+    if (status)
+        return cli_fail(p->program, p->ctx, status);
+    printf("%s\n", path);
+    return 0;
 }

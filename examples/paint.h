@@ -4,20 +4,25 @@
 
 #include "cli.h"
 
-/* Flags of the original scripts/txt2img.py and img2img.py, then ours. */
+/* Flags of the original scripts/txt2img.py and img2img.py, and ours. */
 typedef struct paint_options {
-    const char *prompt, *negative, *outdir, *ckpt, *precision;
-    int ddim_steps, n_iter, n_samples;
+    const char *prompt, *negative, *outdir, *ckpt, *precision, *from_file;
+    int ddim_steps, n_iter, n_samples, n_rows, latent_channels, downscale;
     float ddim_eta, scale;
     uint64_t seed;
     int threads;
     const char *backend, *vocab, *rng, *sampler, *spacing, *config;
-    bool plms;
+    bool plms, dpm_solver, fixed_code, skip_grid, skip_save;
     bool weighted;
     int clip_skip;
 } paint_options;
 
-#define PAINT_N_OPTIONS 21
+#define PAINT_N_OPTIONS 29
+
+/* For the help texts. */
+#define PAINT_ABSENT                                                                               \
+    "The flags of the original script have its names and defaults; others are added. Its safety\n" \
+    "checker and its invisible watermark are absent: pictures are neither checked nor marked."
 
 /* Rows for these flags, to be followed by the program's own. */
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]);
@@ -25,24 +30,41 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]);
 typedef struct paint {
     const char *program;
     const paint_options *options;
+    const char *ckpt; /* --ckpt, or the original's place */
     sd_context *ctx;
     sd_model *model;
     cli_progress progress;
     char samples[4096]; /* OUTDIR/samples */
     int next;           /* number of the next picture */
+    char **lines;       /* of --from-file, or NULL */
+    int n_lines;
+    sd_image **kept; /* the run's pictures, for the grid */
+    int n_kept;
 } paint;
+
+/* A call of the library: some pictures of one prompt. */
+typedef struct paint_round {
+    const char *prompt;
+    sd_sampler_params sampling;
+} paint_round;
 
 /* Opens the context, loads the model, makes the output folder. Non-zero: the exit code, after the
  * reason was printed. */
 int paint_begin(paint *p, const char *program, const paint_options *options);
 void paint_end(paint *p);
 
-/* The common flags as sampling parameters of iteration `iteration`; seeds go on from one iteration
- * to the next. Progress shows on p's bar. */
-sd_sampler_params paint_sampling(paint *p, int iteration);
+/* How many rounds a run has: --n_iter of --n_samples pictures, or of the prompts of --from-file. */
+int paint_rounds(const paint *p);
 
-/* Writes the pictures of an iteration as samples/%05d.png with their generation parameters, prints
- * each path, and frees them. `extra` is appended to the parameters ("" or ", Key: value"). */
-int paint_save(paint *p, const sd_sampler_params *sampling, sd_image **images, const char *extra);
+/* Round `index` by the common flags; seeds go on from picture to picture. Progress shows on p's
+ * bar. */
+paint_round paint_round_at(paint *p, int index);
+
+/* Writes a round's pictures as samples/%05d.png with their generation parameters, prints each path,
+ * and takes them. `extra` is appended to the parameters ("" or ", Key: value"). */
+int paint_save(paint *p, const paint_round *round, sd_image **images, const char *extra);
+
+/* Writes grid-%04d.png of all that was saved, unless --skip_grid. */
+int paint_save_grid(paint *p);
 
 #endif

@@ -15,24 +15,26 @@ static int run(paint *p, int width, int height) {
         return 1;
     }
     int exit_code = 0;
-    for (int i = 0; i < o->n_iter && !exit_code && !cli_interrupted(); i++) {
-        sd_sampler_params sampling = paint_sampling(p, i);
-        sampling.width = width;
-        sampling.height = height;
+    for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
+        paint_round round = paint_round_at(p, i);
+        round.sampling.width = width;
+        round.sampling.height = height;
         sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
-        params.prompt = o->prompt;
+        params.prompt = round.prompt;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clip_skip = o->clip_skip;
-        params.sampling = &sampling;
+        params.sampling = &round.sampling;
         sd_status status = sd_txt2img(p->model, &params, images);
         if (status) {
             cli_progress_end(&p->progress);
             exit_code = cli_fail(PROGRAM, p->ctx, status);
         } else {
-            exit_code = paint_save(p, &sampling, images, "");
+            exit_code = paint_save(p, &round, images, "");
         }
     }
+    if (!exit_code && !cli_interrupted())
+        exit_code = paint_save_grid(p);
     free(images);
     return cli_interrupted() ? 130 : exit_code;
 }
@@ -54,16 +56,25 @@ int main(int argc, char **argv) {
         .spacing = "uniform",
     };
     int width = 0, height = 0;
-    cli_option rows[PAINT_N_OPTIONS + 2] = {
+    bool laion400m = false;
+    cli_option rows[PAINT_N_OPTIONS + 3] = {
         [PAINT_N_OPTIONS] = {"W", CLI_INT, &width, "width in pixels; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
+        {"laion400m", CLI_FLAG, &laion400m,
+         "the original's --config, --ckpt and --outdir of its LAION 400M model"},
     };
     paint_option_rows(&o, rows);
-    const cli_program program = {PROGRAM, "Paints pictures from a prompt with Stable Diffusion.",
-                                 NULL, rows, PAINT_N_OPTIONS + 2};
+    const cli_program program = {
+        PROGRAM, "Paints pictures from a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL, rows,
+        PAINT_N_OPTIONS + 3};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;
+    if (laion400m) {
+        o.config = "configs/latent-diffusion/txt2img-1p4B-eval.yaml";
+        o.ckpt = "models/ldm/text2img-large/model.ckpt";
+        o.outdir = "outputs/txt2img-samples-laion400m";
+    }
     paint p;
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code)

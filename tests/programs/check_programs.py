@@ -11,11 +11,13 @@ import sys
 import tempfile
 import time
 import unittest
+import zlib
 
-TXT2IMG, IMG2IMG, INFO, BENCH = sys.argv[1:5]
+TXT2IMG, IMG2IMG, INFO, BENCH = map(os.path.abspath, sys.argv[1:5])
 FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
 FILE = os.environ["SD_TEST_TINY_FILE"]
-QUICK = ["--ddim_steps", "2", "--n_iter", "1", "--n_samples", "1", "--W", "64", "--H", "64"]
+SIZE = ["--ddim_steps", "2", "--W", "64", "--H", "64"]
+QUICK = [*SIZE, "--n_iter", "1", "--n_samples", "1", "--skip_grid"]
 
 
 def run(*command, **options):
@@ -32,6 +34,29 @@ def png_chunks(path):
         chunks.append((kind, data[at + 8:at + 8 + size]))
         at += 12 + size
     return chunks
+
+
+def png_pixels(path):
+    """(width, height, rows of bytes) of an 8-bit RGB file without interlacing."""
+    chunks = png_chunks(path)
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    assert (depth, colour, interlace) == (8, 2, 0), path
+    data = zlib.decompress(b"".join(c[1] for c in chunks if c[0] == b"IDAT"))
+    line, above, rows = 3 * width, bytes(3 * width), []
+    for y in range(height):
+        kind, row = data[y * (line + 1)], bytearray(data[y * (line + 1) + 1:(y + 1) * (line + 1)])
+        for x in range(line):
+            a, b, c = (row[x - 3], above[x], above[x - 3]) if x > 2 else (0, above[x], 0)
+            near = min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2]
+            row[x] = (row[x] + (0, a, b, (a + b) // 2, near)[kind]) & 255
+        rows.append(bytes(row))
+        above = row
+    return width, height, rows
+
+
+def parameters(path):
+    text = dict(c[1].split(b"\0", 1) for c in png_chunks(path) if c[0] == b"tEXt")
+    return text[b"parameters"].decode("latin-1")  # as the PNG standard has it
 
 
 class Programs(unittest.TestCase):
@@ -61,6 +86,7 @@ class Programs(unittest.TestCase):
     def test_samplers_are_named_as_the_web_uis_do(self):
         for flags, words in (
             (["--plms"], "Sampler: PLMS, CFG"),
+            (["--dpm_solver"], "Sampler: DPM\\+\\+ 2M, CFG"),
             (["--sampler", "dpmpp_2m", "--spacing", "karras"],
              "Sampler: DPM\\+\\+ 2M, Schedule type: Karras, CFG"),
             (["--sampler", "euler_a", "--spacing", "trailing"],
@@ -94,6 +120,55 @@ class Programs(unittest.TestCase):
         self.assertNotEqual(pixels[0], pixels[1])
         self.assertEqual(pixels[1], pixels[2])
 
+    def test_a_grid_has_all_pictures(self):
+        flags = [*SIZE, "--n_samples", "3", "--n_iter", "1", "--n_rows", "2"]
+        done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *flags)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        paths = done.stdout.split()
+        self.assertEqual([str(pathlib.Path(p).relative_to(self.out)) for p in paths],
+                         [f"samples/0000{i}.png" for i in range(3)] + ["grid-0000.png"])
+        width, height, grid = png_pixels(paths[3])
+        self.assertEqual((width, height), (2 + 2 * 66, 2 + 2 * 66))
+        black = bytes(64 * 3)
+        cells = [png_pixels(p)[2] for p in paths[:3]] + [[black] * 64]
+        for i, cell in enumerate(cells):
+            left, top = 2 + i % 2 * 66, 2 + i // 2 * 66
+            for y in range(64):
+                self.assertEqual(grid[top + y][3 * left:3 * (left + 64)], cell[y], f"cell {i}")
+        for y in (0, 1, 66, 67, 132, 133):
+            self.assertEqual(grid[y], bytes(3 * width))
+        self.assertTrue(all(row[:6] == bytes(6) and row[198:204] == bytes(6) for row in grid))
+        self.assertNotEqual(cells[0], cells[1])
+
+    def test_the_grid_alone_and_of_one_picture(self):
+        self.assertEqual(self.paint().returncode, 0)
+        done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *SIZE, "--n_samples", "1",
+                   "--n_iter", "1", "--skip_save")
+        self.assertEqual(done.stdout.split(), [str(self.out / "grid-0000.png")], done.stderr)
+        self.assertEqual(png_pixels(self.out / "grid-0000.png"),
+                         png_pixels(self.out / "samples" / "00000.png"))
+        self.assertEqual(len(list((self.out / "samples").iterdir())), 1)
+
+    def test_prompts_come_from_a_file(self):
+        prompts = pathlib.Path(self.scratch.name) / "prompts.txt"
+        prompts.write_bytes("a red boat\r\na cat\n\na d\u00f6g".encode())
+        done = self.paint("--from-file", prompts, "--n_iter", "2", "--seed", "3")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        paths = done.stdout.split()
+        self.assertEqual(len(paths), 8)
+        for i, prompt in enumerate(["a red boat", "a cat", "", "a d\u00f6g"] * 2):
+            self.assertEqual(parameters(paths[i]).split("\n")[0], prompt)
+            self.assertIn(f"Seed: {3 + i},", parameters(paths[i]))
+        alone = self.paint("--prompt", "a cat", "--seed", "4")
+        self.assertEqual(png_pixels(alone.stdout.strip()), png_pixels(paths[1]))
+        prompts.write_bytes(b"")
+        self.assertIn("has no lines", self.paint("--from-file", prompts).stderr)
+
+    def test_a_fixed_code_begins_every_iteration(self):
+        done = self.paint("--fixed_code", "--n_iter", "2")
+        first, second = [png_pixels(p) for p in done.stdout.split()]
+        self.assertEqual(first, second)
+
     def test_a_picture_becomes_another(self):
         first = self.paint("--vocab", FOLDER + "/tokenizer", ckpt=FILE)
         self.assertEqual(first.returncode, 0, first.stderr)
@@ -106,6 +181,10 @@ class Programs(unittest.TestCase):
         cases = [
             ([TXT2IMG], 2, "--ckpt is missing"),
             ([TXT2IMG, "--nonsense"], 2, "nonsense"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--C", "5"], 2, "have 4 channels"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--f", "16"], 2, "stands for 8"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--n_rows", "-1"], 2, "--n_rows at least 0"),
+            ([TXT2IMG, "--ckpt", FOLDER, "--from-file", "/nonexistent"], 1, "/nonexistent"),
             ([TXT2IMG, "--seed", "x", "--ckpt", FOLDER], 2, "--seed 'x'"),
             ([TXT2IMG, "--scale", "nan", "--ckpt", FOLDER], 2, "--scale 'nan'"),
             ([TXT2IMG, "stray"], 2, "'stray' was not expected"),
@@ -133,6 +212,22 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("usage: sd-", done.stdout)
             self.assertIn("--backend", done.stdout)
+        flags = ("prompt outdir skip_grid skip_save ddim_steps plms fixed_code ddim_eta n_iter H W C "
+                 "f n_samples n_rows scale from-file config ckpt seed precision").split()
+        for program, own in ((TXT2IMG, ["laion400m", "dpm_solver"]),
+                             (IMG2IMG, ["init-img", "strength"])):
+            text = run(program, "--help").stdout
+            for flag in flags + own:
+                self.assertRegex(text, f"(?m)^  --{flag} ")
+            self.assertIn("safety", text)
+            self.assertIn("watermark are absent", text)
+
+    def test_laion400m_stands_for_three_flags(self):
+        done = run(TXT2IMG, "--laion400m", "--ckpt", FOLDER, cwd=self.scratch.name)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("models/ldm/text2img-large/model.ckpt", done.stderr)
+        made = pathlib.Path(self.scratch.name) / "outputs" / "txt2img-samples-laion400m"
+        self.assertTrue((made / "samples").is_dir())
 
     def test_info_tells_and_lists(self):
         done = run(INFO, FOLDER)
