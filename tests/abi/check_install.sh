@@ -23,7 +23,7 @@ LD_LIBRARY_PATH="$pc/.." "$scratch/lighthouse"
     echo "README's program wrote no picture"
     exit 1
 }
-for program in sd-txt2img sd-img2img sd-info sd-bench; do
+for program in sd-txt2img sd-img2img sd-inpaint sd-info sd-bench; do
     [ -x "$(find "$scratch/root" -name "$program")" ] || {
         echo "$program was not installed"
         exit 1

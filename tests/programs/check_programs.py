@@ -13,7 +13,7 @@ import time
 import unittest
 import zlib
 
-TXT2IMG, IMG2IMG, INFO, BENCH = map(os.path.abspath, sys.argv[1:5])
+TXT2IMG, IMG2IMG, INFO, BENCH, INPAINT = map(os.path.abspath, sys.argv[1:6])
 FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
 FILE = os.environ["SD_TEST_TINY_FILE"]
 SIZE = ["--ddim_steps", "2", "--W", "64", "--H", "64"]
@@ -52,6 +52,18 @@ def png_pixels(path):
         rows.append(bytes(row))
         above = row
     return width, height, rows
+
+
+def write_png(path, width, height, pixel):
+    """An RGB file whose pixel (x, y) is pixel(x, y), three values each."""
+    rows = b"".join(b"\0" + bytes(v for x in range(width) for v in pixel(x, y))
+                    for y in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        data += struct.pack(">I", len(content)) + kind + content
+        data += struct.pack(">I", zlib.crc32(kind + content))
+    path.write_bytes(data)
 
 
 def parameters(path):
@@ -177,6 +189,40 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("00001.png", done.stdout)
 
+    def test_inpainting_keeps_what_is_not_masked(self):
+        init, mask, small = (pathlib.Path(self.scratch.name) / name for name in "imh")
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        write_png(mask, 64, 64, lambda x, y: (128 if x >= 21 and y >= 16 else 127,) * 3)
+        write_png(small, 32, 64, lambda x, y: (0, 0, 0))
+        flags = ["--init-img", init, "--mask-img", mask, "--n_samples", "2", "--prompt", "a cat"]
+        before = png_pixels(init)[2]
+        for more in ([], ["--strength", "0.5"], ["--sampler", "euler", "--scale", "1"]):
+            done = self.paint(*flags, *more, program=INPAINT)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            after = [png_pixels(p)[2] for p in done.stdout.split()]
+            self.assertEqual(len(after), 2)
+            self.assertNotEqual(after[0], after[1])
+            for picture in after:
+                changed = {(x, y) for y in range(64) for x in range(64)
+                           if picture[y][3 * x:3 * x + 3] != before[y][3 * x:3 * x + 3]}
+                self.assertTrue(all(x >= 21 and y >= 16 for x, y in changed))
+                self.assertGreater(len(changed), 0.9 * 43 * 48)
+        done = self.paint("--init-img", init, "--mask-img", small, program=INPAINT)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("32x64; 64x64 was expected", done.stderr)
+
+    def test_the_mask_reaches_the_sampler(self):
+        """What is kept conditions what is painted."""
+        pictures = []
+        for name, blue in (("dark", 0), ("blue", 255)):
+            init, mask = (pathlib.Path(self.scratch.name) / (name + end) for end in ("", "_mask"))
+            write_png(init, 64, 64, lambda x, y: (0, 0, blue if x < 32 else 90))
+            write_png(mask, 64, 64, lambda x, y: (255 if x >= 32 else 0,) * 3)
+            done = self.paint("--init-img", init, "--mask-img", mask, program=INPAINT)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            pictures.append([row[96:] for row in png_pixels(done.stdout.strip())[2]])
+        self.assertNotEqual(pictures[0], pictures[1])
+
     def test_errors_are_sentences(self):
         cases = [
             ([TXT2IMG], 2, "--ckpt is missing"),
@@ -196,6 +242,8 @@ class Programs(unittest.TestCase):
             ([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--precision", "half"], 2, "half"),
             ([IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out], 2, "--init-img is missing"),
             ([IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--init-img", __file__], 1, __file__),
+            ([INPAINT, "--ckpt", FOLDER, "--init-img", "x.png"], 2, "--mask-img is missing"),
+            ([INPAINT, "--ckpt", FOLDER, "--mask-img", "x.png"], 2, "--init-img is missing"),
             ([INFO], 2, "one checkpoint"),
             ([INFO, "/nonexistent"], 1, "/nonexistent"),
             ([BENCH, FOLDER, "--runs", "0"], 2, "1 to"),
@@ -207,7 +255,7 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.stdout, "")
 
     def test_help_lists_every_flag(self):
-        for program in (TXT2IMG, IMG2IMG, INFO, BENCH):
+        for program in (TXT2IMG, IMG2IMG, INFO, BENCH, INPAINT):
             done = run(program, "--help")
             self.assertEqual(done.returncode, 0)
             self.assertIn("usage: sd-", done.stdout)
