@@ -545,6 +545,48 @@ SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const 
 SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                  const sd_tensor *embeddings, sd_tensor **out);
 
+typedef enum sd_loss_type {
+    SD_LOSS_L2 = 0,
+    SD_LOSS_L1 = 1
+} sd_loss_type;
+
+typedef struct sd_loss_params {
+    size_t struct_size;
+    sd_loss_type type;
+    double l_simple_weight;      /* default 1 */
+    double original_elbo_weight; /* default 0 */
+    double logvar_init;          /* of all timesteps, unless `logvar` is set; default 0 */
+    const float *logvar;         /* [train_timesteps], as learn_logvar leaves them, or NULL */
+    const sd_tensor *concat;     /* [n, c', h, w] that the UNet takes beside the latent: for models
+                                    of more unet_channels than the latent has; else NULL */
+} sd_loss_params;
+
+#define SD_LOSS_PARAMS_INIT {sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL}
+
+/* Means over the batch, by the names that the original logs them under. */
+typedef struct sd_loss {
+    size_t struct_size;
+    double total;  /* loss: l_simple_weight gamma + original_elbo_weight vlb */
+    double simple; /* loss_simple */
+    double gamma;  /* loss_gamma: loss_simple / exp(logvar_t) + logvar_t */
+    double vlb;    /* loss_vlb: lvlb_weights_t loss_simple */
+    double logvar; /* logvar, over all train timesteps */
+} sd_loss;
+
+#define SD_LOSS_INIT {sizeof(sd_loss), 0, 0, 0, 0, 0}
+
+/*
+ * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0
+ * [n, c, h, w] (as sd_vae_encode gives it) is noised with `noise` to timesteps [n], the UNet
+ * predicts, and its distance to the target is taken: the noise, x0, or
+ * v = sqrt(a_t) noise - sqrt(1 - a_t) x0, by what the model was trained for. `params` NULL means
+ * all defaults. *samples (`samples` may be NULL) gets [n, 3]: simple, gamma and vlb of each.
+ */
+SD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                                  const int32_t *timesteps, const sd_tensor *embeddings,
+                                  const sd_loss_params *params, sd_loss *loss,
+                                  sd_tensor **samples);
+
 typedef struct sd_memory {
     size_t struct_size;
     uint64_t weights; /* bytes on the device */

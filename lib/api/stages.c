@@ -147,6 +147,37 @@ sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tens
     return sd_stage_add_noise(model, x0, noise, timestep, out);
 }
 
+sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                           const int32_t *timesteps, const sd_tensor *embeddings,
+                           const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
+    if (samples)
+        *samples = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    const sd_context *ctx = model->ctx;
+    SD_REQUIRE_PTR(ctx, x0);
+    SD_REQUIRE_PTR(ctx, noise);
+    SD_REQUIRE_PTR(ctx, timesteps);
+    SD_REQUIRE_PTR(ctx, loss);
+    sd_loss_params p = SD_LOSS_PARAMS_INIT;
+    sd_loss full = SD_LOSS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_loss_params", &p, sizeof p, params);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, p.type == SD_LOSS_L2 || p.type == SD_LOSS_L1,
+               "sd_loss_params.type is %d; SD_LOSS_L2 (0) or SD_LOSS_L1 (1) was expected",
+               (int)p.type);
+    sd_tensor *rows = NULL;
+    status = sd_stage_training_loss(model, x0, noise, timesteps, embeddings, &p, &full,
+                                    samples ? &rows : NULL);
+    if (!status)
+        status = sd_write_struct(ctx, "sd_loss", loss, &full, sizeof full);
+    if (status)
+        sd_tensor_destroy(rows);
+    else if (samples)
+        *samples = rows;
+    return status;
+}
+
 sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims, const int64_t *dims,
                    sd_tensor **out) {
     SD_REQUIRE_PTR(ctx, out);

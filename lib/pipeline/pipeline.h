@@ -64,6 +64,11 @@ sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timest
 sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                              int timestep, sd_tensor **out);
 
+/* loss.c. `concat` and `logvar` of `params` may be NULL, and so may `samples`. */
+sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                                 const int32_t *timesteps, const sd_tensor *embeddings,
+                                 const sd_loss_params *params, sd_loss *loss, sd_tensor **samples);
+
 /* sampling.c: the struct sd_sampler is there. Parameters were validated by lib/api. */
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
 void sd_sampling_free(sd_sampler *s);

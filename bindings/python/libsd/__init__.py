@@ -30,7 +30,7 @@ from .errors import (
     UnsupportedError,
 )
 from .image import load_image, resize_image, save_image
-from .model import Memory, Model, ModelInfo, Tokens, Work
+from .model import Loss, Memory, Model, ModelInfo, Tokens, Work
 from .sampler import Progress, Sampler, sampling_methods
 
 __version__ = version()
@@ -44,6 +44,7 @@ __all__ = [
     "FileError",
     "FormatError",
     "InternalError",
+    "Loss",
     "Memory",
     "Model",
     "ModelError",

@@ -177,6 +177,25 @@ class TextParams(SizedStructure):
     ]
 
 
+class LossParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("type", c_int),
+        ("l_simple_weight", c_double),
+        ("original_elbo_weight", c_double),
+        ("logvar_init", c_double),
+        ("logvar", POINTER(c_float)),
+        ("concat", c_tensor),
+    ]
+    _defaults_ = {"l_simple_weight": 1.0}
+
+
+class Loss(SizedStructure):
+    _fields_ = [("struct_size", c_size_t)] + [
+        (name, c_double) for name in ("total", "simple", "gamma", "vlb", "logvar")
+    ]
+
+
 class Memory(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_uint64) for name in ("weights", "text", "unet", "decode", "encode", "peak")
@@ -265,6 +284,19 @@ FUNCTIONS = {
     "sd_alphas_cumprod": (c_double, [c_model, c_int]),
     "sd_add_noise": (c_int, [c_model, c_tensor, c_tensor, c_int, POINTER(c_tensor)]),
     "sd_unet_predict": (c_int, [c_model, c_tensor, POINTER(c_float), c_tensor, POINTER(c_tensor)]),
+    "sd_training_loss": (
+        c_int,
+        [
+            c_model,
+            c_tensor,
+            c_tensor,
+            POINTER(c_int32),
+            c_tensor,
+            POINTER(LossParams),
+            POINTER(Loss),
+            POINTER(c_tensor),
+        ],
+    ),
     "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Memory)]),
     "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Work)]),
 }
@@ -372,4 +404,5 @@ def word(name: str, value: str, words: "dict[str, int]") -> int:
 PRECISIONS = {"auto": 0, "full": 1, "autocast": 2}
 RNGS = {"cpu": 0, "cuda": 1}
 SPACINGS = {"uniform": 0, "quad": 1, "linspace": 2, "trailing": 3, "karras": 4}
+LOSS_TYPES = {"l2": 0, "l1": 1}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}

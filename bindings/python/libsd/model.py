@@ -1,5 +1,6 @@
 """Models: loading, the stages one by one, and pictures in one call."""
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -49,6 +50,21 @@ class ModelInfo:
     """of a model that is conditioned on classes, else 0"""
     unet_channels: int
     """that the UNet takes; 0: a first stage alone"""
+
+
+class Loss(NamedTuple):
+    """The training objective's terms: means over the batch, and `samples` of each picture."""
+
+    total: float
+    """l_simple_weight gamma + original_elbo_weight vlb"""
+    simple: float
+    gamma: float
+    """simple / exp(logvar_t) + logvar_t"""
+    vlb: float
+    logvar: float
+    """over all train timesteps"""
+    samples: np.ndarray
+    """float32 [n, 3]: simple, gamma and vlb"""
 
 
 class Memory(NamedTuple):
@@ -464,3 +480,70 @@ class Model(Handle):
                 status = lib.sd_unet_predict(model, x_tensor, data, e, ctypes.byref(pointer))
         check(status, self._context_address)
         return take_tensor(pointer)
+
+    def training_loss(
+        self,
+        x0: np.ndarray,
+        noise: np.ndarray,
+        timesteps: "int | np.ndarray",
+        embeddings: Optional[np.ndarray] = None,
+        *,
+        loss_type: str = "l2",
+        l_simple_weight: float = 1.0,
+        original_elbo_weight: float = 0.0,
+        logvar: "float | np.ndarray" = 0.0,
+        concat: Optional[np.ndarray] = None,
+    ) -> Loss:
+        """The training objective, forward (p_losses of LatentDiffusion): x0 and noise
+        [n, channels, h, w], timesteps [n] or one for all. `logvar` is one for all timesteps or
+        [train_timesteps]; `concat` is what an inpainting model takes beside the latent."""
+        model, pointer, loss = self._address, ctypes.c_void_p(), _ffi.Loss()
+        x0 = np.asarray(x0, dtype=np.float32)
+        n = x0.shape[0] if x0.ndim else 1
+        given = np.asarray(timesteps).reshape(-1)
+        times = [_ffi.c_integer("timesteps", t) for t in given]
+        if len(times) == 1:
+            times *= n
+        if np.ndim(timesteps) > 1 or len(times) != n:
+            shape = list(np.shape(timesteps))
+            raise ArgumentError(f"timesteps has the shape {shape}; [{n}] was expected")
+        params = _ffi.LossParams(
+            type=_ffi.word("loss_type", loss_type, _ffi.LOSS_TYPES),
+            l_simple_weight=l_simple_weight,
+            original_elbo_weight=original_elbo_weight,
+        )
+        logvars = np.ascontiguousarray(logvar, dtype=np.float32)
+        if np.ndim(logvar) == 0:
+            params.logvar_init = logvar
+        elif logvars.shape == (self.info.train_timesteps,):
+            params.logvar = logvars.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        else:
+            raise ArgumentError(
+                f"logvar has the shape {list(logvars.shape)}; a number or "
+                f"[{self.info.train_timesteps}] was expected"
+            )
+        with contextlib.ExitStack() as stack:
+            x, e, z, c = (
+                stack.enter_context(as_tensor(self._context_address, name, array))
+                for name, array in (
+                    ("x0", x0),
+                    ("noise", noise),
+                    ("embeddings", embeddings),
+                    ("concat", concat),
+                )
+            )
+            params.concat = c
+            status = lib.sd_training_loss(
+                model,
+                x,
+                e,
+                (ctypes.c_int32 * n)(*times),
+                z,
+                ctypes.byref(params),
+                ctypes.byref(loss),
+                ctypes.byref(pointer),
+            )
+        check(status, self._context_address)
+        return Loss(
+            loss.total, loss.simple, loss.gamma, loss.vlb, loss.logvar, take_tensor(pointer)
+        )

@@ -59,6 +59,8 @@ class HeaderTest(unittest.TestCase):
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
         "sd_text_params": _ffi.TextParams,
+        "sd_loss_params": _ffi.LossParams,
+        "sd_loss": _ffi.Loss,
         "sd_memory": _ffi.Memory,
         "sd_work": _ffi.Work,
     }
@@ -78,6 +80,7 @@ class HeaderTest(unittest.TestCase):
         "sd_log_level": ctypes.c_int,
         "sd_timestep_spacing": ctypes.c_int,
         "sd_conditioning": ctypes.c_int,
+        "sd_loss_type": ctypes.c_int,
         "sd_log_fn": _ffi.LOG_FN,
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,
@@ -153,6 +156,7 @@ class HeaderTest(unittest.TestCase):
             ("SD_RNG_", _ffi.RNGS),
             ("SD_SPACING_", _ffi.SPACINGS),
             ("SD_LOG_", _ffi.LOG_LEVELS),
+            ("SD_LOSS_", _ffi.LOSS_TYPES),
         ):
             of_kind = [n for n in values if n.startswith(prefix)]
             self.assertEqual(words, {n[len(prefix) :].lower(): values[n] for n in of_kind})
@@ -316,6 +320,23 @@ class StagesTest(unittest.TestCase):
         self.assertEqual(eps.shape, x0.shape)
         np.testing.assert_array_equal(eps, model.unet_predict(x0, [300, 300], cond))
         self.assertGreater(np.abs(eps - model.unet_predict(x0, [300, 5.5], cond))[1].max(), 0)
+
+    def test_training_loss(self):
+        info, a = model.info, model.alphas_cumprod[300]
+        x0, noise = (ctx.randn((2, info.latent_channels, 8, 8), seed=s) for s in (1, 2))
+        cond = model.encode_text(["a", "b"])
+        loss = model.training_loss(x0, noise, 300, cond)
+        x = np.sqrt(a) * x0 + np.sqrt(1 - a) * noise
+        eps = model.unet_predict(x.astype(np.float32), 300, cond)
+        simple = ((eps - noise) ** 2).mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(loss.samples[:, 0], simple, rtol=1e-5)
+        np.testing.assert_allclose(loss.total, simple.mean(), rtol=1e-5)
+        options = dict(loss_type="l1", logvar=np.full(info.train_timesteps, 0.5), l_simple_weight=2)
+        other = model.training_loss(x0, noise, [300, 300], cond, **options)
+        l1 = np.abs(eps - noise).mean()
+        np.testing.assert_allclose(other.total, 2 * (l1 / np.exp(0.5) + 0.5), rtol=1e-5)
+        with self.assertRaisesRegex(libsd.ArgumentError, "timesteps.*1000"):
+            model.training_loss(x0, noise, 1000, cond)
 
 
 class SamplerTest(unittest.TestCase):

@@ -1,0 +1,145 @@
+#include "pipeline/stage.h"
+
+#include <math.h>
+#include <string.h>
+
+/*
+ * LatentDiffusion.p_losses, forward: ldm/models/diffusion/ddpm.py. Sums are in double; the rest is
+ * as precise as the UNet.
+ */
+
+/* lvlb_weights of register_schedule, with v_posterior 0. For x0 the original divides by
+ * `2. * 1 - alphas_cumprod`, which is kept; for v (SD 2.x) its weights are ones. */
+static double vlb_weight(const sd_model *model, int t) {
+    const sd_schedule *s = &model->schedule;
+    t = t ? t : 1; /* lvlb_weights[0] = lvlb_weights[1] */
+    double beta = s->betas[t], a = s->alphas_cumprod[t], previous = s->alphas_cumprod[t - 1];
+    double posterior_variance = beta * (1.0 - previous) / (1.0 - a);
+    if (model->source->schedule.prediction == SD_PREDICT_EPSILON)
+        return beta * beta / (2.0 * posterior_variance * (1.0 - beta) * (1.0 - a));
+    return model->source->schedule.prediction == SD_PREDICT_SAMPLE ? 0.5 * sqrt(a) / (2.0 - a)
+                                                                   : 1.0;
+}
+
+/* get_loss(...).mean([1, 2, 3]) of one picture; the target is never stored. */
+static double simple_loss(const sd_model *model, sd_loss_type type, int t, const float *y,
+                          const float *x0, const float *noise, int64_t n) {
+    double a = model->schedule.alphas_cumprod[t], of_noise = 1.0, of_x0 = 0.0, sum = 0.0;
+    if (model->source->schedule.prediction == SD_PREDICT_SAMPLE) {
+        of_noise = 0.0;
+        of_x0 = 1.0;
+    } else if (model->source->schedule.prediction == SD_PREDICT_V) { /* get_v */
+        of_noise = sqrt(a);
+        of_x0 = -sqrt(1.0 - a);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double d = (double)y[i] - (of_noise * (double)noise[i] + of_x0 * (double)x0[i]);
+        sum += type == SD_LOSS_L1 ? fabs(d) : d * d;
+    }
+    return sum / (double)n;
+}
+
+static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                       const int32_t *timesteps, const sd_loss_params *p) {
+    const sd_unet_config *config = &model->source->unet;
+    int64_t dims[] = {-1, config->out_channels, -1, -1};
+    sd_status status = sd_need_unet(model, "sd_training_loss");
+    if (!status && model->schedule.n < 2)
+        status = sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                         "sd_training_loss: the model has %d train timestep; at least 2 were "
+                         "expected",
+                         model->schedule.n);
+    if (!status)
+        status = sd_expect_shape(x0, "x0", 4, dims);
+    if (!status)
+        status = sd_expect_shape(noise, "noise", 4, x0->dims);
+    int64_t concat = config->in_channels - config->out_channels;
+    int64_t concat_dims[] = {x0->dims[0], concat, x0->dims[2], x0->dims[3]};
+    if (!status && concat > 0 && !p->concat)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "sd_loss_params.concat is NULL; this UNet takes %d channels beside the "
+                         "latent's %d",
+                         (int)concat, config->out_channels);
+    if (!status && concat <= 0 && p->concat)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "sd_loss_params.concat is given; this UNet takes the latent alone");
+    if (!status && concat > 0)
+        status = sd_expect_shape(p->concat, "sd_loss_params.concat", 4, concat_dims);
+    for (int64_t i = 0; !status && i < x0->dims[0]; i++)
+        if (timesteps[i] < 0 || timesteps[i] >= model->schedule.n)
+            status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                             "timesteps[%lld] is %d; 0 to %d was expected", (long long)i,
+                             (int)timesteps[i], model->schedule.n - 1);
+    return status;
+}
+
+/* x_t beside the pictures that it is conditioned on, and the times as the UNet takes them. */
+static void noised(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                   const int32_t *timesteps, const sd_tensor *concat, sd_tensor *x, float *t) {
+    int64_t n = x0->dims[0], each = x0->n_elements / n;
+    int64_t extra = concat ? concat->n_elements / n : 0;
+    for (int64_t i = 0; i < n; i++) {
+        float *row = x->data + i * (each + extra);
+        t[i] = (float)timesteps[i];
+        sd_q_sample(model->schedule.alphas_cumprod[timesteps[i]], x0->data + i * each,
+                    noise->data + i * each, row, each);
+        if (concat)
+            memcpy(row + each, concat->data + i * extra, (size_t)extra * sizeof *row);
+    }
+}
+
+/* The weighted sums of p_losses. `samples`, [n, 3], may be NULL. */
+static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                   const int32_t *timesteps, const sd_tensor *y, const sd_loss_params *p,
+                   sd_loss *loss, float *samples) {
+    int n = (int)x0->dims[0], n_train = model->schedule.n;
+    int64_t each = x0->n_elements / n;
+    for (int i = 0; i < n; i++) {
+        int t = timesteps[i];
+        double logvar = p->logvar ? (double)p->logvar[t] : p->logvar_init;
+        double simple = simple_loss(model, p->type, t, y->data + i * each, x0->data + i * each,
+                                    noise->data + i * each, each);
+        double row[] = {simple, simple / exp(logvar) + logvar, vlb_weight(model, t) * simple};
+        loss->simple += row[0] / n;
+        loss->gamma += row[1] / n;
+        loss->vlb += row[2] / n;
+        for (int k = 0; samples && k < 3; k++)
+            samples[3 * i + k] = (float)row[k];
+    }
+    for (int t = 0; p->logvar && t < n_train; t++)
+        loss->logvar += (double)p->logvar[t] / n_train;
+    if (!p->logvar)
+        loss->logvar = p->logvar_init;
+    loss->total = p->l_simple_weight * loss->gamma + p->original_elbo_weight * loss->vlb;
+}
+
+sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                                 const int32_t *timesteps, const sd_tensor *embeddings,
+                                 const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
+    sd_context *ctx = model->ctx;
+    sd_status status = check(model, x0, noise, timesteps, params);
+    if (status)
+        return status;
+    int64_t n = x0->dims[0], rows[] = {n, 3};
+    int64_t dims[] = {n, model->source->unet.in_channels, x0->dims[2], x0->dims[3]};
+    sd_tensor *x = NULL, *y = NULL, *each = NULL;
+    float *t = sd_alloc_array(ctx, (size_t)n, sizeof *t);
+    status = t ? sd_tensor_create(ctx, 4, dims, &x) : SD_ERROR_MEMORY;
+    if (!status && samples)
+        status = sd_tensor_create(ctx, 2, rows, &each);
+    if (!status) {
+        noised(model, x0, noise, timesteps, params->concat, x, t);
+        status = sd_stage_unet(model, x, t, embeddings, &y);
+    }
+    if (!status) {
+        reduce(model, x0, noise, timesteps, y, params, loss, each ? each->data : NULL);
+        if (samples)
+            *samples = each;
+        each = NULL;
+    }
+    sd_tensor_destroy(x);
+    sd_tensor_destroy(y);
+    sd_tensor_destroy(each);
+    sd_free(ctx, t);
+    return status;
+}
