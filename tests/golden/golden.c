@@ -10,6 +10,7 @@ const golden_setup golden_setups[] = {
     {"cpu, file", "cpu", 1, "SD_TINY_FILE"},
     {"cpu:1, file", "cpu:1", 2, "SD_TINY_FILE"},
     {"cpu:2, folder", "cpu:2", 2, "SD_TINY_FOLDER"},
+    {"cpu, file, config", "cpu", 2, "SD_TINY_FILE", .config = "tiny-v1.yaml"},
 };
 const int n_golden_setups = sizeof(golden_setups) / sizeof(golden_setups[0]);
 
@@ -43,7 +44,7 @@ void golden_must(const sd_context *ctx, sd_status status, const char *what) {
 bool golden_open(const golden_setup *setup, golden *g) {
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
-    char vocab[4096];
+    char vocab[4096], config[4096];
 
     cp.backend = setup->backend;
     cp.n_threads = setup->n_threads;
@@ -57,6 +58,10 @@ bool golden_open(const golden_setup *setup, golden *g) {
     snprintf(vocab, sizeof(vocab), "%s/tokenizer", environment("SD_TINY_FOLDER"));
     mp.vocab = vocab;
     mp.strict = 1;
+    if (setup->config) {
+        snprintf(config, sizeof(config), "%s/%s", environment("SD_GOLDEN_DATA"), setup->config);
+        mp.config = config;
+    }
     mp.use_ema = setup->use_ema;
     mp.precision = SD_PRECISION_FULL;
     must(g, sd_model_load(g->ctx, environment(setup->model), &mp, &g->model));

@@ -16,8 +16,9 @@ typedef struct golden_setup {
     const char *name;
     const char *backend;
     int n_threads;
-    const char *model; /* environment variable that has the path */
+    const char *model;  /* environment variable that has the path */
     int use_ema;
+    const char *config; /* a YAML config among the fixtures, or NULL */
 } golden_setup;
 
 /* Every backend, and both layouts. The first is "reference", which takes its time. */

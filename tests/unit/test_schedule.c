@@ -34,12 +34,18 @@ START_TEST(alphas_cumprod_are_those_of_diffusers) {
         int t;
         double expected;
     } known[] = {
-        {1, 0.00085, 0.012, 0, 0.999149978},    {1, 0.00085, 0.012, 1, 0.998296022},
-        {1, 0.00085, 0.012, 21, 0.980380654},   {1, 0.00085, 0.012, 500, 0.276332468},
-        {1, 0.00085, 0.012, 981, 0.0057754959}, {1, 0.00085, 0.012, 999, 0.00466009509},
-        {0, 0.0001, 0.02, 0, 0.999899983},      {0, 0.0001, 0.02, 500, 0.0777966529},
-        {0, 0.0001, 0.02, 999, 4.03583035e-05}, {2, 0, 0, 0, 0.999958694},
-        {2, 0, 0, 500, 0.492285043},            {2, 0, 0, 999, 2.42873499e-09},
+        {1, 0.00085, 0.012, 0, 0.999149978},
+        {1, 0.00085, 0.012, 1, 0.998296022},
+        {1, 0.00085, 0.012, 21, 0.980380654},
+        {1, 0.00085, 0.012, 500, 0.276332468},
+        {1, 0.00085, 0.012, 981, 0.0057754959},
+        {1, 0.00085, 0.012, 999, 0.00466009509},
+        {0, 0.0001, 0.02, 0, 0.999899983},
+        {0, 0.0001, 0.02, 500, 0.0777966529},
+        {0, 0.0001, 0.02, 999, 4.03583035e-05},
+        {2, 0, 0, 0, 0.999958694},
+        {2, 0, 0, 500, 0.492285043},
+        {2, 0, 0, 999, 2.42873499e-09},
     };
     double worst = 0;
     for (size_t i = 0; i < SD_COUNT(known); i++) {
@@ -88,8 +94,8 @@ START_TEST(timesteps_are_those_of_the_original) {
     int *t = calloc(1000, sizeof *t);
     for (size_t i = 0; i < SD_COUNT(known); i++) {
         int count = 0, sum = 0;
-        ck_assert_int_eq(
-            sd_ddim_timesteps(ctx, &s, known[i].spacing, known[i].steps, t, &count), SD_OK);
+        ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, known[i].spacing, known[i].steps, t, &count),
+                         SD_OK);
         for (int k = 0; k < count; k++) {
             sum += t[k];
             ck_assert(t[k] >= (k ? t[k - 1] : 1) && t[k] < 1000);
@@ -101,6 +107,30 @@ START_TEST(timesteps_are_those_of_the_original) {
     }
     free(t);
     sd_schedule_free(&s, ctx);
+}
+END_TEST
+
+/* make_beta_schedule's "sqrt", and its "cosine" with another cosine_s, by numpy in float64. */
+START_TEST(schedules_of_the_original) {
+    static const struct {
+        sd_schedule_config config;
+        int t;
+        double expected;
+    } known[] = {
+        {{SD_BETA_SQRT, 1e-4, 2e-2, 1000}, 0, 0.99},
+        {{SD_BETA_SQRT, 1e-4, 2e-2, 1000}, 100, 0.03864360202929929},
+        {{SD_BETA_SQRT, 1e-4, 2e-2, 1000}, 300, 7.961241607250688e-08},
+        {{SD_BETA_COSINE, 0, 0, 1000, SD_PREDICT_EPSILON, 0.01}, 0, 0.9999492023098195},
+        {{SD_BETA_COSINE, 0, 0, 1000, SD_PREDICT_EPSILON, 0.01}, 500, 0.4907877797319979},
+        {{SD_BETA_COSINE, 0, 0, 1000, SD_PREDICT_EPSILON, 0.01}, 999, 2.4193667459977043e-09},
+    };
+    for (size_t i = 0; i < SD_COUNT(known); i++) {
+        sd_schedule s;
+        ck_assert_int_eq(sd_schedule_make(&s, ctx, &known[i].config), SD_OK);
+        double found = s.alphas_cumprod[known[i].t];
+        ck_assert_double_le(fabs(found - known[i].expected) / known[i].expected, 1e-11);
+        sd_schedule_free(&s, ctx);
+    }
 }
 END_TEST
 
@@ -129,8 +159,9 @@ START_TEST(small_schedules_work) {
         for (int steps = 1; steps <= n; steps++) {
             int t[12], count;
             for (int spacing = SD_SPACING_UNIFORM; spacing <= SD_SPACING_QUAD; spacing++) {
-                ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, (sd_timestep_spacing)spacing, steps, t,
-                                                   &count), SD_OK);
+                ck_assert_int_eq(
+                    sd_ddim_timesteps(ctx, &s, (sd_timestep_spacing)spacing, steps, t, &count),
+                    SD_OK);
                 ck_assert(count >= steps && count <= n);
                 for (int i = 0; i < count; i++)
                     ck_assert(t[i] >= 0 && t[i] < n);
@@ -172,7 +203,8 @@ START_TEST(ddim_numbers_follow_the_equations) {
 END_TEST
 
 /* A row of the table begins with the time and the two numbers that turn the network's output into
- * epsilon: x = sqrt(a) x0 + sqrt(1 - a) noise gives the noise back from v, from x0 and from itself. */
+ * epsilon: x = sqrt(a) x0 + sqrt(1 - a) noise gives the noise back from v, from x0 and from itself.
+ */
 START_TEST(every_prediction_becomes_epsilon) {
     sd_schedule s = sd1_schedule();
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
@@ -188,7 +220,8 @@ START_TEST(every_prediction_becomes_epsilon) {
             double x = sqrt(a) * x0 + sqrt(1 - a) * noise;
             double outputs[] = {noise, sqrt(a) * noise - sqrt(1 - a) * x0, x0};
             ck_assert(c[0] == (float)(100 * i + 1));
-            worst = fmax(worst, fabs((double)c[1] * x + (double)c[2] * outputs[prediction] - noise));
+            worst =
+                fmax(worst, fabs((double)c[1] * x + (double)c[2] * outputs[prediction] - noise));
         }
         sd_run_free(&run);
     }
@@ -218,6 +251,7 @@ int main(void) {
     tcase_add_test(tc, alphas_cumprod_are_those_of_diffusers);
     tcase_add_test(tc, alphas_cumprod_are_float64);
     tcase_add_test(tc, timesteps_are_those_of_the_original);
+    tcase_add_test(tc, schedules_of_the_original);
     tcase_add_test(tc, bad_arguments_are_refused);
     tcase_add_test(tc, small_schedules_work);
     tcase_add_test(tc, ddim_numbers_follow_the_equations);
