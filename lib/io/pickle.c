@@ -156,7 +156,7 @@ static value **pop_mark(machine *m, size_t *n) {
     size_t height = m->marks[--m->n_marks];
     *n = m->n_stack - height;
     m->n_stack = height;
-    return m->stack + height;
+    return *n ? m->stack + height : NULL; /* there may be no stack yet */
 }
 
 /* ------------------------------------------------------------------------- plain values */

@@ -10,6 +10,8 @@
 
 const fuzz_target fuzz_targets[] = {
     {"safetensors", fuzz_safetensors, 5000},
+    {"torch", fuzz_torch, 5000},
+    {"pickle", fuzz_pickle, 20000},
     {"json", fuzz_json, 10000},
     {"bpe", fuzz_bpe, 5000},
     {"image", fuzz_image, 10000},

@@ -1,8 +1,8 @@
 /*
  * Readers of foreign bytes under fuzzing. Each target takes any bytes and must come back with a
  * status, with every block given back and without a finding of the sanitizers. One source for two
- * programs: fuzz-NAME, where libFuzzer looks for inputs (Meson option `fuzz`, Clang), and regress.c,
- * which every build runs on the corpus and on mutations of it.
+ * programs: fuzz-NAME, where libFuzzer looks for inputs (Meson option `fuzz`, Clang), and
+ * regress.c, which every build runs on the corpus and on mutations of it.
  */
 #ifndef SD_TESTS_FUZZ_H
 #define SD_TESTS_FUZZ_H
@@ -41,6 +41,8 @@ const char *fuzz_file(const char *name, const uint8_t *data, size_t size);
 const char *fuzz_folder(void);
 
 sd_status fuzz_safetensors(const uint8_t *data, size_t size);
+sd_status fuzz_torch(const uint8_t *data, size_t size);
+sd_status fuzz_pickle(const uint8_t *data, size_t size);
 sd_status fuzz_json(const uint8_t *data, size_t size);
 sd_status fuzz_bpe(const uint8_t *data, size_t size);
 sd_status fuzz_image(const uint8_t *data, size_t size);

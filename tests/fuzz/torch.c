@@ -1,0 +1,34 @@
+/* torch.save's files: a whole archive, and the pickle alone, which mutations of an archive reach
+ * less often. */
+#include "fuzz.h"
+
+#include "io/pickle.h"
+
+/* What a file is shows in its first bytes, and what must hold of its entries is the same. */
+sd_status fuzz_torch(const uint8_t *data, size_t size) {
+    return fuzz_safetensors(data, size);
+}
+
+/* A tensor must have a storage, which has a key. */
+static void check_tensor(const sd_pickle_tensor *t) {
+    FUZZ_REQUIRE(t->n_dims >= 0 && t->n_dims <= SD_ENTRY_MAX_DIMS && t->offset >= 0);
+    for (int i = 0; i < t->n_dims; i++)
+        FUZZ_REQUIRE(t->dims[i] >= 0 && t->strides[i] >= 0);
+    FUZZ_REQUIRE(t->storage->kind == SD_PICKLE_STORAGE && t->storage->storage.numel >= 0);
+    FUZZ_REQUIRE(t->storage->storage.key->kind == SD_PICKLE_TEXT);
+}
+
+sd_status fuzz_pickle(const uint8_t *data, size_t size) {
+    sd_pickle *pickle;
+    sd_status status = sd_pickle_read(fuzz_ctx, "data.pkl", data, size, &pickle);
+    if (status)
+        return status;
+    const sd_pickle_value *root = sd_pickle_root(pickle);
+    bool is_list = root->kind == SD_PICKLE_DICT || root->kind == SD_PICKLE_LIST;
+    FUZZ_REQUIRE(root->kind != SD_PICKLE_DICT || root->list.n % 2 == 0);
+    for (size_t i = 0; is_list && i < root->list.n; i++)
+        if (root->list.items[i]->kind == SD_PICKLE_TENSOR)
+            check_tensor(root->list.items[i]->tensor);
+    sd_pickle_free(pickle);
+    return SD_OK;
+}
