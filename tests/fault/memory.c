@@ -26,6 +26,15 @@ static sd_status open_source(void) {
     return status;
 }
 
+/* `target` is the tiny model's file. */
+static sd_status open_configured(void) {
+    sd_source *s;
+    sd_status status = sd_source_open_config(fault_ctx, target, SD_TEST_CONFIG, &s);
+    ck_assert((status == SD_OK) == (s != NULL));
+    sd_source_close(s);
+    return status;
+}
+
 static sd_status open_files(void) {
     sd_weights *files[3];
     int n;
@@ -142,6 +151,8 @@ START_TEST(no_memory_for_files) {
     fail_each("sd_weights_open, .ckpt", open_weights);
     snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/deflated.ckpt");
     fail_each("sd_weights_open, deflated", open_weights);
+    snprintf(target, sizeof target, "%s", getenv("SD_TEST_TINY_FILE"));
+    fail_each("sd_source_open_config", open_configured);
     files_make_tiny_diffusers(fault_dir);
     files_write_text(files_path(fault_dir, "tokenizer/special_tokens_map.json"),
                      "{\"pad_token\": \"x\"}");
