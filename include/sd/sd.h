@@ -303,11 +303,13 @@ typedef struct sd_sampler_params {
     int text_tokens;             /* of the embeddings; 0: the model's. Long prompts have more */
     float guidance_rescale;      /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
     int clip_denoised;           /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
+    int skip_draws;              /* batches of noise that a run draws from its seeds and drops before
+                                    its first, to go on where another left off; default 0 */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT {sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, \
                                 SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, \
-                                0.0f, 0}
+                                0.0f, 0, 0}
 
 typedef struct sd_txt2img_params {
     size_t struct_size;

@@ -7,6 +7,7 @@
 
 #define MAX_BATCH 1024
 #define MAX_TOKENS 65536 /* of embeddings */
+#define MAX_SKIP 1000000
 
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
@@ -62,6 +63,8 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, p->text_tokens >= 0 && p->text_tokens <= MAX_TOKENS,
                "sd_sampler_params.text_tokens is %d; 0 to %d was expected", p->text_tokens,
                MAX_TOKENS);
+    SD_REQUIRE(ctx, p->skip_draws >= 0 && p->skip_draws <= MAX_SKIP,
+               "sd_sampler_params.skip_draws is %d; 0 to %d was expected", p->skip_draws, MAX_SKIP);
     return SD_OK;
 }
 

@@ -220,6 +220,7 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->params = *params;
     s->params.method = NULL; /* the caller's strings and arrays are not kept */
     s->params.seeds = NULL;
+    s->skip_draws = params->skip_draws;
     s->n = params->batch;
     s->h = params->height / scale;
     s->w = params->width / scale;
@@ -313,7 +314,7 @@ const char *sd_sampling_method(int i) {
 }
 
 void sd_sampling_skip(sd_sampler *s, int draws) {
-    s->skip_draws = draws;
+    s->skip_draws = s->params.skip_draws + draws;
 }
 
 /* -------------------------------------------------------------------------------- beginning */

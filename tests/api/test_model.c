@@ -179,6 +179,7 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(spacing, (sd_timestep_spacing)9, "spacing is 9"),
         BAD(rng, (sd_rng)9, "rng is 9"),
         BAD(guidance_rescale, 1.5f, "guidance_rescale is 1.5"),
+        BAD(skip_draws, -1, "skip_draws is -1"),
         BAD(spacing, SD_SPACING_KARRAS, "\"ddim\" goes by timesteps"),
 #undef BAD
     };

@@ -123,6 +123,28 @@ START_TEST(given_noise_replaces_the_first_draw) {
 }
 END_TEST
 
+/* torch.randn of the second batch, after that of the first, of one stream. */
+START_TEST(skipped_draws_are_those_before) {
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    sd_tensor *first, *stream;
+    p.batch = 2;
+    p.one_stream = 1;
+    p.skip_draws = 1;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(ctx, sd_sampler_latent(s, &first));
+    const int64_t *own = sd_tensor_dims(first);
+    int64_t dims[] = {4, own[1], own[2], own[3]};
+    ck_ok(ctx, sd_randn(ctx, p.rng, p.seed, 4, dims, &stream));
+    int64_t n = sd_tensor_n_elements(first);
+    ck_assert_mem_eq(sd_tensor_data(first), sd_tensor_data(stream) + n, (size_t)n * sizeof(float));
+    sd_tensor_free(first);
+    sd_tensor_free(stream);
+    sd_sampler_free(s);
+}
+END_TEST
+
 /* Strength 0 gives the init latent back; 1 leaves nothing of it. */
 START_TEST(strength_goes_from_nothing_to_all) {
     sd_sampler_params p = noisy_run(NULL);
@@ -174,6 +196,7 @@ int main(void) {
     tcase_add_test(tests, callbacks_look_and_do_not_disturb);
     tcase_add_test(tests, a_cancelled_sampler_runs_again);
     tcase_add_test(tests, given_noise_replaces_the_first_draw);
+    tcase_add_test(tests, skipped_draws_are_those_before);
     tcase_add_test(tests, strength_goes_from_nothing_to_all);
     tcase_add_test(tests, latents_that_are_no_numbers_pass_through);
     Suite *suite = suite_create("sampler");

@@ -135,6 +135,7 @@ class SamplerParams(SizedStructure):
         ("text_tokens", c_int),
         ("guidance_rescale", c_float),
         ("clip_denoised", c_int),
+        ("skip_draws", c_int),
     ]
     _defaults_ = {
         "steps": 50,

@@ -346,6 +346,7 @@ class Model(Handle):
         text_tokens: Optional[int] = None,
         guidance_rescale: Optional[float] = None,
         clip_denoised: bool = False,
+        skip_draws: Optional[int] = None,
         progress: Optional[ProgressFn] = None,
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
@@ -360,6 +361,7 @@ class Model(Handle):
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
         text_tokens: of the embeddings, where prompts are long (the model's).
         guidance_rescale: phi of Lin et al. 2024 (0). clip_denoised: ddpm clamps its x_0.
+        skip_draws: batches of noise that are drawn from the seeds and dropped before the first (0).
         progress: called with a Progress after each step; returning True, or raising, ends the run.
         """
         options = dict(locals())

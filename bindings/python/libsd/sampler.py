@@ -101,7 +101,7 @@ class Watch:
 
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
-_INTEGERS = ("steps", "width", "height", "batch", "text_tokens")
+_INTEGERS = ("steps", "width", "height", "batch", "text_tokens", "skip_draws")
 _FLOATS = ("eta", "guidance_scale", "strength", "temperature", "guidance_rescale")
 
 

@@ -406,6 +406,7 @@ class SamplerTest(unittest.TestCase):
         self.assertGreater(np.abs(run(rng="cuda") - pair[:1]).max(), 1e-2)
         self.assertGreater(np.abs(run(batch=2, one_stream=True)[1] - pair[1]).max(), 1e-2)
         self.assertGreater(np.abs(run(seed=2**64 - 1) - pair[:1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(skip_draws=1) - pair[:1]).max(), 1e-2)
 
     def test_noise_and_init(self):
         cond, uncond = embeddings()
