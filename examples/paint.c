@@ -80,6 +80,10 @@ static const char *const sampler_labels[][2] = {
     {"lcm", "LCM"},
 };
 
+static const char *sampling_method(const paint_options *o) {
+    return o->dpm_solver ? "dpmpp_2m" : o->plms ? "plms" : o->sampler;
+}
+
 static const char *sampler_label(const char *method) {
     for (size_t i = 0; i < sizeof sampler_labels / sizeof *sampler_labels; i++)
         if (!strcmp(method, sampler_labels[i][0]))
@@ -99,12 +103,13 @@ static int on_step(void *user, const sd_progress *state) {
 }
 
 /* --C and --f, which the original builds the latent's shape from. */
-static int check_latents(const paint *p) {
+static int check_latents(paint *p) {
     const paint_options *o = p->options;
     sd_model_info info = SD_MODEL_INFO_INIT;
     sd_status status = sd_model_get_info(p->model, &info);
     if (status)
         return cli_fail(p->program, p->ctx, status);
+    p->train_timesteps = info.train_timesteps;
     if (o->latent_channels && o->latent_channels != info.latent_channels) {
         fprintf(stderr, "%s: --C %d: the model's latents have %d channels\n", p->program,
                 o->latent_channels, info.latent_channels);
@@ -144,6 +149,23 @@ static int load(paint *p) {
     return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }
 
+/* --original_seeds where it has a meaning: what the original can draw. */
+static int check_original_seeds(const char *program, const paint_options *o) {
+    const char *method = sampling_method(o), *cannot = NULL;
+    if (strcmp(method, "ddim") && strcmp(method, "plms") && strcmp(method, "dpmpp_2m"))
+        cannot = "the original has ddim, --plms and --dpm_solver only";
+    else if (strcmp(o->spacing, "uniform"))
+        cannot = "the original has --spacing uniform only";
+    else if (o->from_file)
+        cannot = "it does not go with --from-file";
+    else if (o->fixed_code && o->ddim_eta > 0.0f)
+        cannot = "it does not go with --fixed_code and a --ddim_eta";
+    if (!o->original_seeds || !cannot)
+        return 0;
+    fprintf(stderr, "%s: --original_seeds: %s\n", program, cannot);
+    return 2;
+}
+
 /* What can be said about the flags before anything is opened. */
 static int check_options(const char *program, const paint_options *o) {
     static const char *const generators[] = {"cpu", "cuda"};
@@ -163,7 +185,7 @@ static int check_options(const char *program, const paint_options *o) {
                 program);
         return 2;
     }
-    return 0;
+    return check_original_seeds(program, o);
 }
 
 /* The prompts of --from-file, and room for the grid's pictures. */
@@ -224,6 +246,21 @@ int paint_rounds(const paint *p) {
     return p->options->n_iter * (p->lines ? p->n_lines : 1);
 }
 
+/*
+ * Batches of noise that an iteration of the original draws: x_T, then one in each step of DDIM and
+ * PLMS, also where it is multiplied by 0, and one more in the first step of PLMS, which has two.
+ * make_ddim_timesteps "uniform" has every (1000 // steps)-th, which can be more than `steps`.
+ */
+static int draws_of_an_iteration(const paint *p) {
+    const char *method = sampling_method(p->options);
+    int asked = p->options->ddim_steps; /* may be out of range: the library will say so */
+    if (!strcmp(method, "dpmpp_2m") || asked < 1 || asked > p->train_timesteps)
+        return 1;
+    int stride = p->train_timesteps / asked;
+    int steps = (p->train_timesteps + stride - 1) / stride;
+    return 1 + steps + !strcmp(method, "plms");
+}
+
 /* Of the first picture of a round. The original draws the lines of --from-file n_samples at a time,
  * and with --fixed_code each such batch from the same noise. */
 static uint64_t round_seed(const paint *p, int index) {
@@ -237,7 +274,7 @@ static uint64_t round_seed(const paint *p, int index) {
 paint_round paint_round_at(paint *p, int index) {
     const paint_options *o = p->options;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sampling.method = o->dpm_solver ? "dpmpp_2m" : o->plms ? "plms" : o->sampler;
+    sampling.method = sampling_method(o);
     sampling.spacing = (sd_timestep_spacing)choose(p->program, "spacing", o->spacing, spacings,
                                                    N_SPACINGS); /* paint_begin checked it */
     sampling.steps = o->ddim_steps;
@@ -245,6 +282,12 @@ paint_round paint_round_at(paint *p, int index) {
     sampling.guidance_scale = o->scale;
     sampling.batch = p->lines ? 1 : o->n_samples;
     sampling.seed = round_seed(p, index);
+    if (o->original_seeds) {
+        long long skip = (long long)index * draws_of_an_iteration(p);
+        sampling.seed = o->seed;
+        sampling.one_stream = 1;
+        sampling.skip_draws = o->fixed_code ? 0 : skip > INT_MAX ? INT_MAX : (int)skip;
+    }
     sampling.rng = strcmp(o->rng, "cuda") ? SD_RNG_CPU : SD_RNG_CUDA;
     sampling.progress = on_step;
     sampling.progress_user = p;
@@ -261,21 +304,25 @@ static char *parameters_text(const paint *p, const paint_round *round, int index
     const char *model = slash && slash[1] ? slash + 1 : p->ckpt;
     const char *format =
         "%s%s%s\nSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %llu, Size: %dx%d, "
-        "Model: %s, Eta: %g, RNG: %s%s%s, Version: libsd %s";
+        "Model: %s, Eta: %g, RNG: %s%s%s%s, Version: libsd %s";
     const char *label = *o->negative ? "\nNegative prompt: " : "";
-    char *text = NULL, skip[32] = "", schedule[48] = "";
+    char *text = NULL, stream[64] = "", skip[32] = "", schedule[48] = "";
     if (sampling->spacing == SD_SPACING_KARRAS)
         snprintf(schedule, sizeof schedule, ", Schedule type: Karras");
     else if (sampling->spacing != SD_SPACING_UNIFORM)
         snprintf(schedule, sizeof schedule, ", Spacing: %s", o->spacing);
+    if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
+        snprintf(stream, sizeof stream, ", Noise: %d batches on, picture %d of %d",
+                 sampling->skip_draws, index + 1, sampling->batch);
     if (o->clip_skip > 1)
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
-        int n = snprintf(text, (size_t)size, format, round->prompt, label, o->negative,
-                         o->ddim_steps, sampler_label(sampling->method), schedule, (double)o->scale,
-                         (unsigned long long)(sampling->seed + (uint64_t)index),
-                         sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
-                         strcmp(o->rng, "cuda") ? "CPU" : "GPU", skip, extra, sd_version_string());
+        int n = snprintf(
+            text, (size_t)size, format, round->prompt, label, o->negative, o->ddim_steps,
+            sampler_label(sampling->method), schedule, (double)o->scale,
+            (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
+            sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
+            strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra, sd_version_string());
         if (n < size || n < 0)
             return text;
         size = n + 1;

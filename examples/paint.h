@@ -12,7 +12,7 @@ typedef struct paint_options {
     uint64_t seed;
     int threads;
     const char *backend, *vocab, *rng, *sampler, *spacing, *config;
-    bool plms, dpm_solver, fixed_code, skip_grid, skip_save;
+    bool plms, dpm_solver, fixed_code, skip_grid, skip_save, original_seeds;
     bool weighted;
     int clip_skip;
 } paint_options;
@@ -40,6 +40,7 @@ typedef struct paint {
     int n_lines;
     sd_image **kept; /* the run's pictures, for the grid */
     int n_kept;
+    int train_timesteps; /* of the model */
 } paint;
 
 /* A call of the library: some pictures of one prompt. */

@@ -57,16 +57,19 @@ int main(int argc, char **argv) {
     };
     int width = 0, height = 0;
     bool laion400m = false;
-    cli_option rows[PAINT_N_OPTIONS + 3] = {
+    cli_option rows[PAINT_N_OPTIONS + 4] = {
         [PAINT_N_OPTIONS] = {"W", CLI_INT, &width, "width in pixels; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
+        {"original_seeds", CLI_FLAG, &o.original_seeds,
+         "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda; without, "
+         "picture i has seed + i"},
         {"laion400m", CLI_FLAG, &laion400m,
          "the original's --config, --ckpt and --outdir of its LAION 400M model"},
     };
     paint_option_rows(&o, rows);
     const cli_program program = {
         PROGRAM, "Paints pictures from a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL, rows,
-        PAINT_N_OPTIONS + 3};
+        PAINT_N_OPTIONS + 4};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;

@@ -181,6 +181,35 @@ class Programs(unittest.TestCase):
         first, second = [png_pixels(p) for p in done.stdout.split()]
         self.assertEqual(first, second)
 
+    def test_original_seeds_are_one_stream(self):
+        """DPM-Solver draws x_T alone, so two iterations draw what one of two pictures does; DDIM
+        draws in each of its two steps too."""
+        def near(a, b):
+            return max(abs(x - y) for x, y in zip(b"".join(a), b"".join(b))) <= 1
+
+        def paint(*flags):
+            done = self.paint("--original_seeds", *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return [png_pixels(p)[2] for p in done.stdout.split()]
+
+        pair = paint("--dpm_solver", "--n_samples", "2")
+        self.assertTrue(near(paint("--dpm_solver", "--n_iter", "2")[1], pair[1]))
+        self.assertFalse(near(pair[0], pair[1]))
+        batch = paint("--n_samples", "5")
+        single = paint("--n_iter", "2")
+        self.assertTrue(near(single[0], batch[0]))
+        self.assertTrue(near(single[1], batch[3]))
+        self.assertTrue(near(paint("--plms", "--n_iter", "2")[1], paint("--plms", "--n_samples", "5")[4]))
+        fixed = paint("--fixed_code", "--n_iter", "2")
+        self.assertEqual(fixed[0], fixed[1])
+        for flags, words in ((["--sampler", "heun"], "--dpm_solver only"),
+                             (["--spacing", "quad"], "--spacing uniform only"),
+                             (["--from-file", "x"], "--from-file"),
+                             (["--fixed_code", "--ddim_eta", "1"], "--fixed_code")):
+            done = self.paint("--original_seeds", *flags)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(words, done.stderr)
+
     def test_a_picture_becomes_another(self):
         first = self.paint("--vocab", FOLDER + "/tokenizer", ckpt=FILE)
         self.assertEqual(first.returncode, 0, first.stderr)
