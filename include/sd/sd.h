@@ -457,6 +457,27 @@ SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tens
 SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
                                            sd_tensor **pixels);
 
+typedef struct sd_tile_params {
+    size_t struct_size;
+    int tile;        /* side of a tile in latents, default 64 */
+    int overlap;     /* latents that neighbours share, 0 .. tile - 1, default 16 */
+    int unquantized; /* decoding: non-zero is sd_vae_decode_unquantized */
+} sd_tile_params;
+
+#define SD_TILE_PARAMS_INIT {sizeof(sd_tile_params), 64, 16, 0}
+
+/*
+ * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
+ * into each other over their overlap, as with enable_tiling of diffusers' AutoencoderKL. A picture
+ * no larger than a tile is exactly what the plain calls give; a larger one differs, as each tile
+ * is normalised alone. `params` NULL means all defaults.
+ */
+SD_API sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
+                                     const sd_tile_params *params, sd_tensor **pixels);
+SD_API sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
+                                     const sd_tensor *noise, const sd_tile_params *params,
+                                     sd_tensor **latent);
+
 /* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
 SD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
 

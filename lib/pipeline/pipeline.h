@@ -57,6 +57,12 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
 sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
                                           sd_tensor **pixels);
+/* tiles.c. Parameters were validated by lib/api. */
+sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
+                                    const sd_tensor *noise, const sd_tile_params *params,
+                                    sd_tensor **latent);
+sd_status sd_stage_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
+                                    const sd_tile_params *params, sd_tensor **pixels);
 /* `embeddings` may be NULL where the UNet looks at none. */
 sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
                         const sd_tensor *embeddings, sd_tensor **out);

@@ -178,6 +178,16 @@ class TextParams(SizedStructure):
     ]
 
 
+class TileParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("tile", c_int),
+        ("overlap", c_int),
+        ("unquantized", c_int),
+    ]
+    _defaults_ = {"tile": 64, "overlap": 16}
+
+
 class LossParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -261,6 +271,14 @@ FUNCTIONS = {
     "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode_unquantized": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
+    "sd_vae_decode_tiled": (
+        c_int,
+        [c_model, c_tensor, POINTER(TileParams), POINTER(c_tensor)],
+    ),
+    "sd_vae_encode_tiled": (
+        c_int,
+        [c_model, c_tensor, c_tensor, POINTER(TileParams), POINTER(c_tensor)],
+    ),
     "sd_image_from_tensor": (c_int, [c_tensor, c_int, POINTER(c_image)]),
     "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
     "sd_sampler_method": (c_char_p, [c_int]),

@@ -52,6 +52,12 @@ class ModelInfo:
     """that the UNet takes; 0: a first stage alone"""
 
 
+def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
+    side = 64 if tile is None else _ffi.c_integer("tile", tile)
+    shared = side // 4 if overlap is None else _ffi.c_integer("overlap", overlap)
+    return _ffi.TileParams(tile=side, overlap=shared, **fields)
+
+
 class Loss(NamedTuple):
     """The training objective's terms: means over the batch, and `samples` of each picture."""
 
@@ -277,24 +283,52 @@ class Model(Handle):
 
     # --- VAE
 
-    def vae_encode(self, pixels: np.ndarray, noise: Optional[np.ndarray] = None) -> np.ndarray:
+    def vae_encode(
+        self,
+        pixels: np.ndarray,
+        noise: Optional[np.ndarray] = None,
+        *,
+        tile: Optional[int] = None,
+        overlap: Optional[int] = None,
+    ) -> np.ndarray:
         """Pixels float32 [n, 3, h, w] in [-1, 1] to a latent [n, channels, h / 8, w / 8], times
         latent_scale. With `noise` of the latent's shape the posterior is sampled; without, the
-        latent is its mean."""
+        latent is its mean. With `tile` latents a side it takes the memory of one tile; tiles fade
+        into each other over `overlap` latents (a quarter of a tile)."""
         model, pointer = self._address, ctypes.c_void_p()
         with as_tensor(self._context_address, "pixels", pixels) as x:
             with as_tensor(self._context_address, "noise", noise) as n:
-                status = lib.sd_vae_encode(model, x, n, ctypes.byref(pointer))
+                if tile is None and overlap is None:
+                    status = lib.sd_vae_encode(model, x, n, ctypes.byref(pointer))
+                else:
+                    params = _tile_params(tile, overlap)
+                    status = lib.sd_vae_encode_tiled(
+                        model, x, n, ctypes.byref(params), ctypes.byref(pointer)
+                    )
         check(status, self._context_address)
         return take_tensor(pointer)
 
-    def vae_decode(self, latent: np.ndarray, *, quantize: bool = True) -> np.ndarray:
+    def vae_decode(
+        self,
+        latent: np.ndarray,
+        *,
+        quantize: bool = True,
+        tile: Optional[int] = None,
+        overlap: Optional[int] = None,
+    ) -> np.ndarray:
         """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
-        not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`."""
+        not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`.
+        `tile` and `overlap` are as in vae_encode."""
         model, pointer = self._address, ctypes.c_void_p()
         decode = lib.sd_vae_decode if quantize else lib.sd_vae_decode_unquantized
         with as_tensor(self._context_address, "latent", latent) as z:
-            status = decode(model, z, ctypes.byref(pointer))
+            if tile is None and overlap is None:
+                status = decode(model, z, ctypes.byref(pointer))
+            else:
+                params = _tile_params(tile, overlap, unquantized=not quantize)
+                status = lib.sd_vae_decode_tiled(
+                    model, z, ctypes.byref(params), ctypes.byref(pointer)
+                )
         check(status, self._context_address)
         return take_tensor(pointer)
 

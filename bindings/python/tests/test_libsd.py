@@ -59,6 +59,7 @@ class HeaderTest(unittest.TestCase):
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
         "sd_text_params": _ffi.TextParams,
+        "sd_tile_params": _ffi.TileParams,
         "sd_loss_params": _ffi.LossParams,
         "sd_loss": _ffi.Loss,
         "sd_memory": _ffi.Memory,
@@ -299,6 +300,15 @@ class StagesTest(unittest.TestCase):
         # Strided and double arrays are taken as they read.
         twice = np.repeat(latent.astype(np.float64), 2, axis=3)[..., ::2]
         np.testing.assert_array_equal(model.vae_decode(twice), decoded)
+        # One tile is the plain call; several are of the same shape and not the same numbers.
+        np.testing.assert_array_equal(model.vae_decode(latent, tile=16), decoded)
+        np.testing.assert_array_equal(model.vae_encode(pixels, noise, overlap=1), sampled)
+        tiled = model.vae_decode(latent, tile=6, overlap=2)
+        self.assertEqual(tiled.shape, decoded.shape)
+        self.assertGreater(np.abs(tiled - decoded).max(), 0)
+        self.assertEqual(model.vae_encode(pixels, tile=8).shape, latent.shape)
+        with self.assertRaisesRegex(libsd.ArgumentError, "overlap is 6"):
+            model.vae_decode(latent, tile=6, overlap=6)
 
     def test_randn(self):
         # torch.manual_seed(0); torch.randn(4)

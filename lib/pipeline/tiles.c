@@ -1,0 +1,338 @@
+#include "pipeline/stage.h"
+
+#include <string.h>
+
+/*
+ * Large pictures through the VAE tile by tile, as tiled_decode and _tiled_encode of diffusers'
+ * AutoencoderKL: tiles overlap, and each fades in over what lies above, then over what lies to its
+ * left. A tile that its neighbour covers whole is left out, where diffusers makes one of the few
+ * rows or columns that remain.
+ */
+
+/* One way of a picture through the VAE: planes [in_channels, h, w] to [out_channels, h', w']. */
+typedef struct tiling {
+    sd_model *model;
+    /* A tile [1, in_channels, th, tw] to *out [1, out_channels, th', tw']. */
+    sd_status (*compute)(sd_model *model, const sd_tensor *tile, sd_tensor **out);
+    int c_in, c_out;
+    int h, w;          /* latents */
+    int in, out;       /* rows of the one and of the other for each latent */
+    int tile, overlap; /* latents */
+    float *above;      /* the last rows of each tile of the row above: strip j at j * strip */
+    size_t strip;
+    float *left; /* the last columns of the tile to the left: [c_out, rows, overlap] */
+} tiling;
+
+/* Tiles along a side of n latents. */
+static int count_tiles(const tiling *t, int n) {
+    int step = t->tile - t->overlap;
+    return n <= t->tile ? 1 : 1 + (n - t->tile + step - 1) / step;
+}
+
+static int tile_side(const tiling *t, int n, int i) {
+    int rest = n - i * (t->tile - t->overlap);
+    return rest < t->tile ? rest : t->tile;
+}
+
+/* Fades `tile` [c, h, w] in over the strip [c, extent, w] of the tile above: h > extent, or there
+ * would be no such tile. */
+static void fade_down(float *tile, const float *strip, int c, int h, int w, int extent) {
+    for (int k = 0; k < c; k++)
+        for (int y = 0; y < extent; y++) {
+            float *row = tile + ((size_t)k * (size_t)h + (size_t)y) * (size_t)w;
+            const float *over = strip + ((size_t)k * (size_t)extent + (size_t)y) * (size_t)w;
+            float share = (float)y / (float)extent;
+            for (int x = 0; x < w; x++)
+                row[x] = over[x] * (1.0f - share) + row[x] * share;
+        }
+}
+
+/* The same over the strip [c, h, extent] of the tile to the left. */
+static void fade_right(float *tile, const float *strip, int c, int h, int w, int extent) {
+    for (size_t y = 0; y < (size_t)c * (size_t)h; y++) {
+        float *row = tile + y * (size_t)w;
+        const float *over = strip + y * (size_t)extent;
+        for (int x = 0; x < extent; x++) {
+            float share = (float)x / (float)extent;
+            row[x] = over[x] * (1.0f - share) + row[x] * share;
+        }
+    }
+}
+
+/* What the tiles below and to the right fade in over. A tile shorter than that has none there. */
+static void keep_strips(tiling *t, const float *tile, int j, int h, int w) {
+    int extent = t->overlap * t->out;
+    for (int k = 0; k < t->c_out && h >= extent; k++)
+        memcpy(t->above + (size_t)j * t->strip + (size_t)k * (size_t)extent * (size_t)w,
+               tile + ((size_t)k * (size_t)h + (size_t)(h - extent)) * (size_t)w,
+               (size_t)extent * (size_t)w * sizeof *tile);
+    for (size_t y = 0; y < (size_t)t->c_out * (size_t)h && w >= extent; y++)
+        memcpy(t->left + y * (size_t)extent, tile + y * (size_t)w + (w - extent),
+               (size_t)extent * sizeof *tile);
+}
+
+/* Tile (i, j) of the planes at `src`, alone. */
+static sd_status compute_tile(const tiling *t, const float *src, int i, int j, sd_tensor **out) {
+    int step = t->tile - t->overlap;
+    int rows = tile_side(t, t->h, i) * t->in, columns = tile_side(t, t->w, j) * t->in;
+    int64_t dims[] = {1, t->c_in, rows, columns};
+    size_t height = (size_t)t->h * (size_t)t->in, width = (size_t)t->w * (size_t)t->in;
+    sd_tensor *in;
+    sd_status status = sd_tensor_create(t->model->ctx, 4, dims, &in);
+    if (status)
+        return status;
+    for (int k = 0; k < t->c_in; k++)
+        for (int y = 0; y < rows; y++) {
+            size_t row = (size_t)k * height + (size_t)(i * step * t->in + y);
+            memcpy(in->data + ((size_t)k * (size_t)rows + (size_t)y) * (size_t)columns,
+                   src + row * width + (size_t)(j * step * t->in), (size_t)columns * sizeof *src);
+        }
+    status = t->compute(t->model, in, out);
+    sd_tensor_destroy(in);
+    return status;
+}
+
+/* Blends a tile and puts it into the planes at `dst`: all but what the next ones cover. */
+static void place_tile(tiling *t, float *tile, int i, int j, float *dst) {
+    int step = (t->tile - t->overlap) * t->out, extent = t->overlap * t->out;
+    int h = tile_side(t, t->h, i) * t->out, w = tile_side(t, t->w, j) * t->out;
+    size_t height = (size_t)t->h * (size_t)t->out, width = (size_t)t->w * (size_t)t->out;
+    if (i > 0)
+        fade_down(tile, t->above + (size_t)j * t->strip, t->c_out, h, w, extent);
+    if (j > 0)
+        fade_right(tile, t->left, t->c_out, h, w, extent);
+    keep_strips(t, tile, j, h, w);
+    int rows = i + 1 < count_tiles(t, t->h) ? step : h;
+    int columns = j + 1 < count_tiles(t, t->w) ? step : w;
+    for (int k = 0; k < t->c_out; k++)
+        for (int y = 0; y < rows; y++)
+            memcpy(dst + ((size_t)k * height + (size_t)(i * step + y)) * width + (size_t)(j * step),
+                   tile + ((size_t)k * (size_t)h + (size_t)y) * (size_t)w,
+                   (size_t)columns * sizeof *tile);
+}
+
+/* One picture; between two tiles it can be cancelled. */
+static sd_status run_tiles(tiling *t, const float *src, float *dst, unsigned epoch) {
+    sd_status status = SD_OK;
+    int rows = count_tiles(t, t->h), columns = count_tiles(t, t->w);
+    for (int i = 0; i < rows && !status; i++)
+        for (int j = 0; j < columns && !status; j++) {
+            sd_tensor *tile = NULL;
+            status = compute_tile(t, src, i, j, &tile);
+            if (!status)
+                place_tile(t, tile->data, i, j, dst);
+            sd_tensor_destroy(tile);
+            if (!status)
+                status = sd_check_cancel(t->model->ctx, epoch);
+        }
+    return status;
+}
+
+/* All pictures of `src` into `dst`, whose sizes were checked. */
+static sd_status run(tiling *t, const sd_tensor *src, sd_tensor *dst) {
+    sd_context *ctx = t->model->ctx;
+    unsigned epoch = sd_cancel_epoch(ctx);
+    int64_t n = src->dims[0];
+    size_t side = (size_t)t->tile * (size_t)t->out, extent = (size_t)t->overlap * (size_t)t->out;
+    t->strip = (size_t)t->c_out * extent * side;
+    t->above = sd_alloc_array(ctx, (size_t)count_tiles(t, t->w) * t->strip + 1, sizeof *t->above);
+    t->left = sd_alloc_array(ctx, t->strip + 1, sizeof *t->left); /* + 1: an overlap may be 0 */
+    sd_status status = t->above && t->left ? SD_OK : SD_ERROR_MEMORY;
+    for (int64_t i = 0; i < n && !status; i++)
+        status = run_tiles(t, src->data + i * (src->n_elements / n),
+                           dst->data + i * (dst->n_elements / n), epoch);
+    sd_free(ctx, t->above);
+    sd_free(ctx, t->left);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------- decoding */
+
+sd_status sd_stage_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
+                                    const sd_tile_params *params, sd_tensor **pixels) {
+    const sd_vae_config *config = &model->source->vae;
+    int scale = sd_model_downscale(model);
+    int64_t latent_dims[] = {-1, config->latent_channels, -1, -1};
+    *pixels = NULL;
+    sd_status status = sd_expect_shape(latent, "latent", 4, latent_dims);
+    if (!status)
+        status = sd_expect_multiple(latent, "latent", 1, SD_MAX_IMAGE_SIDE / scale);
+    if (status)
+        return status;
+    tiling t = {.model = model,
+                .compute =
+                    params->unquantized ? sd_stage_vae_decode_unquantized : sd_stage_vae_decode,
+                .c_in = config->latent_channels,
+                .c_out = config->out_channels,
+                .h = (int)latent->dims[2],
+                .w = (int)latent->dims[3],
+                .in = 1,
+                .out = scale,
+                .tile = params->tile,
+                .overlap = params->overlap};
+    if (t.h <= t.tile && t.w <= t.tile)
+        return t.compute(model, latent, pixels);
+    int64_t dims[] = {latent->dims[0], t.c_out, (int64_t)t.h * scale, (int64_t)t.w * scale};
+    sd_tensor *out;
+    status = sd_tensor_create(model->ctx, 4, dims, &out);
+    if (status)
+        return status;
+    status = run(&t, latent, out);
+    if (status)
+        sd_tensor_destroy(out);
+    else
+        *pixels = out;
+    return status;
+}
+
+/* ------------------------------------------------------------------------------- encoding */
+
+typedef struct moments_job {
+    const sd_model *model;
+    const float *x; /* NHWC, one picture */
+    float *moments; /* NHWC */
+    int h, w;       /* latents */
+} moments_job;
+
+static void encode_moments(sd_exec *e, void *arg) {
+    const moments_job *job = arg;
+    const sd_vae *vae = job->model->vae;
+    int scale = sd_model_downscale(job->model);
+    sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, job->h * scale, job->w * scale,
+                                        job->model->source->vae.in_channels);
+    sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(vae));
+    sd_exec_upload(e, x, job->x);
+    sd_vae_encoder_forward(e, vae, moments, x);
+    sd_exec_download(e, job->moments, moments);
+}
+
+/* Pixels [1, 3, th, tw] to *out [1, moments, th / 8, tw / 8]. */
+static sd_status moments_of_tile(sd_model *model, const sd_tensor *pixels, sd_tensor **out) {
+    sd_context *ctx = model->ctx;
+    int scale = sd_model_downscale(model), c = sd_vae_moments(model->vae);
+    int height = (int)pixels->dims[2], width = (int)pixels->dims[3];
+    int64_t dims[] = {1, c, height / scale, width / scale};
+    *out = NULL;
+    sd_tensor *result;
+    sd_status status = sd_tensor_create(ctx, 4, dims, &result);
+    if (status)
+        return status;
+    float *x = sd_alloc_array(ctx, (size_t)pixels->n_elements, sizeof *x);
+    float *moments = sd_alloc_array(ctx, (size_t)result->n_elements, sizeof *moments);
+    status = x && moments ? SD_OK : SD_ERROR_MEMORY;
+    if (!status) {
+        sd_nchw_to_nhwc(x, pixels->data, 1, (int)pixels->dims[1], height, width);
+        moments_job job = {model, x, moments, height / scale, width / scale};
+        status = sd_execs_run(model, encode_moments, &job);
+    }
+    if (!status)
+        sd_nhwc_to_nchw(result->data, moments, 1, c, height / scale, width / scale);
+    sd_free(ctx, x);
+    sd_free(ctx, moments);
+    if (status)
+        sd_tensor_destroy(result);
+    else
+        *out = result;
+    return status;
+}
+
+typedef struct posterior_job {
+    const sd_model *model;
+    const float *moments, *noise; /* NHWC; noise may be NULL */
+    float *z;
+    int n, h, w;
+} posterior_job;
+
+static void sample_posterior(sd_exec *e, void *arg) {
+    const posterior_job *job = arg;
+    const sd_vae_config *config = &job->model->source->vae;
+    int n = job->n, h = job->h, w = job->w, c = config->latent_channels;
+    sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, n, h, w, sd_vae_moments(job->model->vae));
+    sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
+    sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
+    bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
+    sd_exec_upload(e, moments, job->moments);
+    if (sampled)
+        sd_exec_upload(e, noise, job->noise);
+    sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(), (float)config->scaling_factor);
+    sd_exec_download(e, job->z, z);
+}
+
+/* The blended moments [n, moments, h, w] to a latent [n, c, h, w]. */
+static sd_status sample(sd_model *model, const sd_tensor *moments, const sd_tensor *noise,
+                        sd_tensor *latent) {
+    const sd_vae_config *config = &model->source->vae;
+    sd_context *ctx = model->ctx;
+    int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
+    size_t size = (size_t)latent->n_elements;
+    float *m = sd_alloc_array(ctx, (size_t)moments->n_elements, sizeof *m);
+    float *z = sd_alloc_array(ctx, size, sizeof *z);
+    float *e = noise ? sd_alloc_array(ctx, size, sizeof *e) : NULL;
+    sd_status status = m && z && (e || !noise) ? SD_OK : SD_ERROR_MEMORY;
+    if (!status) {
+        sd_nchw_to_nhwc(m, moments->data, n, (int)moments->dims[1], h, w);
+        if (noise)
+            sd_nchw_to_nhwc(e, noise->data, n, config->latent_channels, h, w);
+        posterior_job job = {model, m, e, z, n, h, w};
+        status = sd_execs_run(model, sample_posterior, &job);
+    }
+    float shift = (float)(config->shift_factor * config->scaling_factor);
+    for (size_t i = 0; !status && i < size; i++)
+        z[i] -= shift;
+    if (!status)
+        sd_nhwc_to_nchw(latent->data, z, n, config->latent_channels, h, w);
+    sd_free(ctx, m);
+    sd_free(ctx, z);
+    sd_free(ctx, e);
+    return status;
+}
+
+static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
+    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
+    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
+    return status
+               ? status
+               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
+}
+
+sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
+                                    const sd_tensor *noise, const sd_tile_params *params,
+                                    sd_tensor **latent) {
+    const sd_vae_config *config = &model->source->vae;
+    int scale = sd_model_downscale(model);
+    *latent = NULL;
+    sd_status status = check_pixels(model, pixels);
+    if (status)
+        return status;
+    tiling t = {.model = model,
+                .compute = moments_of_tile,
+                .c_in = config->in_channels,
+                .c_out = sd_vae_moments(model->vae),
+                .h = (int)pixels->dims[2] / scale,
+                .w = (int)pixels->dims[3] / scale,
+                .in = scale,
+                .out = 1,
+                .tile = params->tile,
+                .overlap = params->overlap};
+    if (t.h <= t.tile && t.w <= t.tile)
+        return sd_stage_vae_encode(model, pixels, noise, latent);
+    int64_t dims[] = {pixels->dims[0], config->latent_channels, t.h, t.w};
+    int64_t moments_dims[] = {pixels->dims[0], t.c_out, t.h, t.w};
+    if (noise)
+        status = sd_expect_shape(noise, "noise", 4, dims);
+    sd_tensor *moments = NULL, *out = NULL;
+    if (!status)
+        status = sd_tensor_create(model->ctx, 4, moments_dims, &moments);
+    if (!status)
+        status = sd_tensor_create(model->ctx, 4, dims, &out);
+    if (!status)
+        status = run(&t, pixels, moments);
+    if (!status)
+        status = sample(model, moments, noise, out);
+    sd_tensor_destroy(moments);
+    if (status)
+        sd_tensor_destroy(out);
+    else
+        *latent = out;
+    return status;
+}

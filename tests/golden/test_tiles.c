@@ -1,0 +1,253 @@
+/* The VAE tile by tile: against diffusers, against itself without tiles, its seams and its memory.
+ */
+#include "golden.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIMIT 1e-5
+
+static sd_tile_params tiles(int tile, int overlap) {
+    sd_tile_params p = SD_TILE_PARAMS_INIT;
+    p.tile = tile;
+    p.overlap = overlap;
+    return p;
+}
+
+static sd_tensor *randn(const golden *g, uint64_t seed, int n, int h, int w) {
+    const int64_t dims[] = {n, 4, h, w};
+    sd_tensor *t;
+    must(g, sd_randn(g->ctx, SD_RNG_CPU, seed, 4, dims, &t));
+    return t;
+}
+
+START_TEST(as_diffusers) {
+    const golden_setup *setup = &golden_setups[_i];
+    const sd_tile_params p = tiles(4, 1);
+    golden g;
+    sd_tensor *out;
+    if (!golden_open(setup, &g))
+        return;
+    sd_tensor *latent = golden_tensor(&g, "tiles-latent", 0, 0);
+    sd_tensor *pixels = golden_tensor(&g, "tiles-decoded", 0, 0);
+    sd_tensor *noise = golden_tensor(&g, "tiles-noise", 0, 0);
+    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &out));
+    golden_check(setup->name, "tiles-decoded", out, LIMIT);
+    must(&g, sd_vae_encode_tiled(g.model, pixels, NULL, &p, &out));
+    golden_check(setup->name, "tiles-mean", out, LIMIT);
+    must(&g, sd_vae_encode_tiled(g.model, pixels, noise, &p, &out));
+    golden_check(setup->name, "tiles-sample", out, LIMIT);
+    sd_tensor_free(latent);
+    sd_tensor_free(pixels);
+    sd_tensor_free(noise);
+    golden_close(&g);
+}
+END_TEST
+
+static void same(sd_tensor *a, sd_tensor *b) {
+    ck_assert_int_eq(sd_tensor_n_elements(a), sd_tensor_n_elements(b));
+    ck_assert_mem_eq(sd_tensor_data(a), sd_tensor_data(b),
+                     (size_t)sd_tensor_n_elements(a) * sizeof(float));
+    sd_tensor_free(a);
+    sd_tensor_free(b);
+}
+
+/* Also where a tile is larger than the picture on one side only, and of a batch. */
+START_TEST(one_tile_is_the_plain_call) {
+    golden g;
+    sd_tensor *plain, *tiled, *rows[2];
+    sd_tile_params p = tiles(16, 4);
+    ck_assert(golden_open(&golden_setups[1], &g));
+    sd_tensor *latent = golden_tensor(&g, "vae-latent", 0, 0);
+    sd_tensor *pixels = golden_tensor(&g, "vae-pixels", 0, 0);
+    sd_tensor *noise = golden_tensor(&g, "vae-noise", 0, 0);
+    must(&g, sd_vae_decode(g.model, latent, &plain));
+    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    same(plain, tiled);
+    must(&g, sd_vae_encode(g.model, pixels, noise, &plain));
+    must(&g, sd_vae_encode_tiled(g.model, pixels, noise, &p, &tiled));
+    same(plain, tiled);
+    sd_tensor_free(latent);
+
+    /* a batch in tiles is its pictures one by one */
+    p = tiles(6, 2);
+    latent = golden_tensor(&g, "vae-latent", 0, 0);
+    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    size_t half = (size_t)sd_tensor_n_elements(tiled) / 2;
+    for (int i = 0; i < 2; i++) {
+        sd_tensor *one = golden_tensor(&g, "vae-latent", i, 1);
+        must(&g, sd_vae_decode_tiled(g.model, one, &p, &rows[i]));
+        ck_assert_mem_eq(sd_tensor_data(rows[i]), sd_tensor_data(tiled) + (size_t)i * half,
+                         half * sizeof(float));
+        sd_tensor_free(rows[i]);
+        sd_tensor_free(one);
+    }
+    sd_tensor_free(tiled);
+    sd_tensor_free(latent);
+    sd_tensor_free(pixels);
+    sd_tensor_free(noise);
+    golden_close(&g);
+}
+END_TEST
+
+/* Mean step from column x - 1 to x, over the columns where a tile begins or its fading ends, and
+ * over all others; the ratio of the two. */
+static double seam_ratio(sd_tensor *t, int step, int overlap, int tile) {
+    const int64_t *dims = sd_tensor_dims(t);
+    int64_t rows = dims[0] * dims[1] * dims[2], w = dims[3];
+    const float *data = sd_tensor_data(t);
+    double sum[2] = {0, 0}, n[2] = {0, 0};
+    for (int64_t x = 1; x < w; x++) {
+        int64_t within = x % step;
+        bool seam = x >= step && x + (tile - step) <= w && (within == 0 || within == overlap);
+        for (int64_t y = 0; y < rows; y++) {
+            sum[seam] += fabs((double)data[y * w + x] - (double)data[y * w + x - 1]);
+            n[seam]++;
+        }
+    }
+    return sum[1] / n[1] / (sum[0] / n[0]);
+}
+
+/* A smooth latent, as of a picture with little detail, where a seam would show. */
+static sd_tensor *smooth(const golden *g, int h, int w) {
+    sd_tensor *t = randn(g, 5, 1, h, w);
+    float *data = sd_tensor_data(t);
+    for (int c = 0; c < 4; c++)
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++)
+                data[(c * h + y) * w + x] = sinf(0.2f * (float)(x + c) + 0.13f * (float)(y * c));
+    return t;
+}
+
+START_TEST(seams_do_not_show) {
+    enum { H = 16, W = 64, TILE = 16, OVERLAP = 4, SCALE = 8 };
+    golden g;
+    sd_tensor *plain, *faded, *cut;
+    sd_tile_params p = tiles(TILE, OVERLAP), no_overlap = tiles(TILE, 0);
+    ck_assert(golden_open(&golden_setups[1], &g));
+    sd_tensor *latent = smooth(&g, H, W);
+    must(&g, sd_vae_decode(g.model, latent, &plain));
+    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &faded));
+    must(&g, sd_vae_decode_tiled(g.model, latent, &no_overlap, &cut));
+    size_t n = (size_t)sd_tensor_n_elements(plain);
+    printf("tiled and plain: relative %.2e, largest difference %.2e\n",
+           relative_error(sd_tensor_data(faded), sd_tensor_data(plain), n),
+           largest_difference(sd_tensor_data(faded), sd_tensor_data(plain), n));
+    int step = (TILE - OVERLAP) * SCALE, side = TILE * SCALE;
+    double of_plain = seam_ratio(plain, step, OVERLAP * SCALE, side);
+    double of_faded = seam_ratio(faded, step, OVERLAP * SCALE, side);
+    double of_cut = seam_ratio(cut, side, 0, side);
+    printf("steps at seams to steps elsewhere: plain %.3f, tiled %.3f, without overlap %.3f\n",
+           of_plain, of_faded, of_cut);
+    ck_assert_double_le(of_faded, 1.2 * of_plain);
+    ck_assert_double_ge(of_cut, 1.5); /* what the test is there to see */
+    sd_tensor_free(plain);
+    sd_tensor_free(faded);
+    sd_tensor_free(cut);
+    sd_tensor_free(latent);
+    golden_close(&g);
+}
+END_TEST
+
+typedef struct meter {
+    size_t live, peak;
+} meter;
+
+static void *metered_alloc(void *user, size_t size, size_t alignment) {
+    meter *m = user;
+    void *p = NULL;
+    if (posix_memalign(&p, alignment < sizeof(void *) ? sizeof(void *) : alignment, size))
+        return NULL;
+    m->live += size;
+    m->peak = m->live > m->peak ? m->live : m->peak;
+    return p;
+}
+
+static void metered_free(void *user, void *ptr, size_t size) {
+    ((meter *)user)->live -= ptr ? size : 0;
+    free(ptr);
+}
+
+/* Bytes beyond the model, the latent and the pixels while [1, 4, h, 16] is decoded; a new model for
+ * each, as the executor keeps what it took. */
+static size_t working_set(int h, const sd_tile_params *p) {
+    meter m = {0, 0};
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    golden g;
+    sd_tensor *pixels;
+    cp.backend = "cpu";
+    cp.n_threads = 1; /* so that one thread counts */
+    cp.alloc = metered_alloc;
+    cp.free = metered_free;
+    cp.alloc_user = &m;
+    golden_must(NULL, sd_context_new(&cp, &g.ctx), "sd_context_new");
+    must(&g, sd_model_load(g.ctx, getenv("SD_TINY_FILE"), NULL, &g.model));
+    sd_tensor *latent = randn(&g, 6, 1, h, 16);
+    size_t before = m.live;
+    m.peak = 0;
+    if (p)
+        must(&g, sd_vae_decode_tiled(g.model, latent, p, &pixels));
+    else
+        must(&g, sd_vae_decode(g.model, latent, &pixels));
+    size_t size = (size_t)sd_tensor_n_elements(pixels) * sizeof(float);
+    sd_tensor_free(pixels);
+    sd_tensor_free(latent);
+    golden_close(&g);
+    return m.peak - before - size;
+}
+
+START_TEST(memory_is_that_of_a_tile) {
+    const sd_tile_params p = tiles(16, 4);
+    size_t one = working_set(16, NULL), two = working_set(28, &p), six = working_set(76, &p);
+    size_t whole = working_set(76, NULL);
+    printf("working set in kB: one tile %zu, 2 tiles %zu, 6 tiles %zu, 6 tiles' size whole %zu\n",
+           one / 1024, two / 1024, six / 1024, whole / 1024);
+    ck_assert_int_eq(two, six);
+    ck_assert_double_le((double)six, 1.5 * (double)one); /* strips, and the tile itself */
+    ck_assert_double_ge((double)whole, 2.0 * (double)six);
+}
+END_TEST
+
+START_TEST(bad_arguments_are_named) {
+    static const struct {
+        int tile, overlap;
+        const char *word;
+    } bad[] = {{0, 0, "tile is 0"},
+               {-4, 0, "tile is -4"},
+               {8, 8, "overlap is 8"},
+               {8, -1, "overlap is -1"},
+               {1 << 20, 4, "tile is 1048576"}};
+    golden g;
+    sd_tensor *out;
+    ck_assert(golden_open(&golden_setups[1], &g));
+    sd_tensor *latent = randn(&g, 7, 1, 4, 12);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        sd_tile_params p = tiles(bad[i].tile, bad[i].overlap);
+        ck_assert_int_eq(sd_vae_decode_tiled(g.model, latent, &p, &out), SD_ERROR_ARGUMENT);
+        ck_assert_msg(strstr(sd_last_error(g.ctx), bad[i].word) != NULL, "%s",
+                      sd_last_error(g.ctx));
+        ck_assert_ptr_null(out);
+    }
+    /* not pixels; and noise of another shape */
+    ck_assert_int_eq(sd_vae_encode_tiled(g.model, latent, NULL, NULL, &out), SD_ERROR_ARGUMENT);
+    sd_tile_params p = tiles(4, 1);
+    sd_tensor *pixels;
+    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &pixels));
+    ck_assert_int_eq(sd_vae_encode_tiled(g.model, pixels, pixels, &p, &out), SD_ERROR_ARGUMENT);
+    ck_assert_msg(strstr(sd_last_error(g.ctx), "noise is") != NULL, "%s", sd_last_error(g.ctx));
+    sd_tensor_free(pixels);
+    sd_tensor_free(latent);
+    golden_close(&g);
+}
+END_TEST
+
+int main(void) {
+    const golden_test tests[] = {{as_diffusers, 0, n_golden_setups},
+                                 {one_tile_is_the_plain_call, 0, 1},
+                                 {seams_do_not_show, 0, 1},
+                                 {memory_is_that_of_a_tile, 0, 1},
+                                 {bad_arguments_are_named, 0, 1}};
+    return golden_main("tiles", tests, sizeof(tests) / sizeof(tests[0]));
+}
