@@ -1,10 +1,11 @@
-/* Every allocation of a whole run fails once: each time a status, nothing leaked, nothing crashed. */
+/* Every allocation of a whole run fails once: each time a status, nothing leaked, nothing crashed.
+ */
 #include "api.h"
 
 typedef struct meter {
-    long count;    /* allocations so far */
-    long fail_at;  /* this one fails; 0: none */
-    long live;     /* blocks not given back */
+    long count;   /* allocations so far */
+    long fail_at; /* this one fails; 0: none */
+    long live;    /* blocks not given back */
 } meter;
 
 static void *metered_alloc(void *user, size_t size, size_t alignment) {
@@ -23,6 +24,34 @@ static void metered_free(void *user, void *ptr, size_t size) {
     (void)size;
     ((meter *)user)->live--;
     free(ptr);
+}
+
+/* The VAE in tiles, both ways, and the training objective. */
+static sd_status other_stages(sd_context *ctx, sd_model *model) {
+    const int64_t dims[] = {1, 4, 8, 16};
+    const int32_t timestep = 500;
+    const char *text = "a lake";
+    sd_tile_params tiles = SD_TILE_PARAMS_INIT;
+    sd_loss loss = SD_LOSS_INIT;
+    sd_tensor *z, *pixels = NULL, *latent = NULL, *embeddings = NULL, *samples = NULL;
+    tiles.tile = 8;
+    tiles.overlap = 2;
+    sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
+    if (!status)
+        status = sd_vae_decode_tiled(model, z, &tiles, &pixels);
+    if (!status)
+        status = sd_vae_encode_tiled(model, pixels, z, &tiles, &latent);
+    if (!status)
+        status = sd_encode_text(model, &text, 1, &embeddings);
+    if (!status)
+        status = sd_training_loss(model, latent, z, &timestep, embeddings, NULL, &loss, &samples);
+    ck_assert(!status == (samples != NULL));
+    sd_tensor_free(z);
+    sd_tensor_free(pixels);
+    sd_tensor_free(latent);
+    sd_tensor_free(embeddings);
+    sd_tensor_free(samples);
+    return status;
 }
 
 /* Context, model, and a picture from a picture: every stage there is. */
@@ -52,6 +81,8 @@ static sd_status whole_run(meter *m) {
         img.sampling = &sampling;
         status = sd_img2img(model, &img, &result);
     }
+    if (!status)
+        status = other_stages(ctx, model);
     if (status)
         ck_assert_str_ne(sd_last_error(ctx), "");
     sd_image_free(result);

@@ -255,6 +255,63 @@ START_TEST(refusals) {
 }
 END_TEST
 
+/* Mean squares of y - noise, [c, h, w] each. */
+static double mean_square(const float *y, const float *noise, size_t n) {
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)y[i] - (double)noise[i]) * ((double)y[i] - (double)noise[i]);
+    return sum / (double)n;
+}
+
+/* The training objective of a UNet that takes more than the latent, from the parts of the API. */
+START_TEST(loss_with_concat) {
+    enum { C = 4, MORE = 5, T = 300 };
+    static const int32_t timesteps[2] = {T, T};
+    static const float t[2] = {T, T};
+    subject s;
+    sd_tensor *given, *x0, *noise, *concat, *noisy, *y, *samples;
+    sd_loss_params p = SD_LOSS_PARAMS_INIT;
+    sd_loss loss = SD_LOSS_INIT;
+    ck_assert(subject_open(&s, &cases[3], "cpu", true));
+    given = tensor(&s, "unet-in", 0, 0);
+    sd_tensor *context = tensor(&s, "context", 0, 0);
+    int64_t dims[4], more[4];
+    memcpy(dims, sd_tensor_dims(given), sizeof dims);
+    ck_assert_int_eq(dims[0], 2);
+    ck_assert_int_eq(dims[1], C + MORE);
+    size_t plane = (size_t)(dims[2] * dims[3]), each = C * plane;
+    dims[1] = C;
+    memcpy(more, dims, sizeof more);
+    more[1] = MORE;
+    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 31, 4, dims, &x0));
+    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 32, 4, dims, &noise));
+    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 33, 4, more, &concat));
+    must(&s.g, sd_add_noise(s.g.model, x0, noise, T, &noisy));
+    for (size_t i = 0; i < 2; i++) {
+        float *row = sd_tensor_data(given) + i * (C + MORE) * plane;
+        memcpy(row, sd_tensor_data(noisy) + i * each, each * sizeof *row);
+        memcpy(row + each, sd_tensor_data(concat) + i * MORE * plane, MORE * plane * sizeof *row);
+    }
+    must(&s.g, sd_unet_predict(s.g.model, given, t, context, &y));
+    ck_assert_int_eq(
+        sd_training_loss(s.g.model, x0, noise, timesteps, context, NULL, &loss, &samples),
+        SD_ERROR_ARGUMENT);
+    p.concat = concat;
+    must(&s.g, sd_training_loss(s.g.model, x0, noise, timesteps, context, &p, &loss, &samples));
+    for (size_t i = 0; i < 2; i++) {
+        double want =
+            mean_square(sd_tensor_data(y) + i * each, sd_tensor_data(noise) + i * each, each);
+        double got = (double)sd_tensor_data(samples)[3 * i];
+        printf("inpaint: loss %.6f, relative error %.2e\n", got, fabs(got / want - 1.0));
+        ck_assert_double_le(fabs(got / want - 1.0), LIMIT);
+    }
+    sd_tensor *const all[] = {given, context, x0, noise, concat, noisy, y, samples};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        sd_tensor_free(all[i]);
+    golden_close(&s.g);
+}
+END_TEST
+
 /* A prompt-less picture of an unconditional model, in one call. */
 START_TEST(unconditional_picture) {
     subject s;
@@ -275,6 +332,7 @@ int main(void) {
     const golden_test tests[] = {{models, 0, N_CASES * N_BACKENDS},
                                  {without_config, 0, N_CASES},
                                  {refusals, 0, N_CASES},
+                                 {loss_with_concat, 0, 1},
                                  {unconditional_picture, 0, 1}};
     char path[PATH_SIZE];
     bool ok = mkdtemp(folder) != NULL;
@@ -283,7 +341,7 @@ int main(void) {
         if (!ok)
             fprintf(stderr, "%s: no checkpoint could be made\n", cases[i].name);
     }
-    int status = ok ? golden_main("ldm", tests, 4) : EXIT_FAILURE;
+    int status = ok ? golden_main("ldm", tests, sizeof(tests) / sizeof(tests[0])) : EXIT_FAILURE;
     for (int i = 0; i < N_CASES; i++)
         unlink(checkpoint_path(cases[i].name, path));
     rmdir(folder);
