@@ -61,8 +61,8 @@ int main(int argc, char **argv) {
         [PAINT_N_OPTIONS] = {"W", CLI_INT, &width, "width in pixels; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
         {"original_seeds", CLI_FLAG, &o.original_seeds,
-         "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda; without, "
-         "picture i has seed + i"},
+         "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda; "
+         "without, picture i has seed + i"},
         {"laion400m", CLI_FLAG, &laion400m,
          "the original's --config, --ckpt and --outdir of its LAION 400M model"},
     };

@@ -199,7 +199,8 @@ class Programs(unittest.TestCase):
         single = paint("--n_iter", "2")
         self.assertTrue(near(single[0], batch[0]))
         self.assertTrue(near(single[1], batch[3]))
-        self.assertTrue(near(paint("--plms", "--n_iter", "2")[1], paint("--plms", "--n_samples", "5")[4]))
+        batch = paint("--plms", "--n_samples", "5")
+        self.assertTrue(near(paint("--plms", "--n_iter", "2")[1], batch[4]))
         fixed = paint("--fixed_code", "--n_iter", "2")
         self.assertEqual(fixed[0], fixed[1])
         for flags, words in ((["--sampler", "heun"], "--dpm_solver only"),
