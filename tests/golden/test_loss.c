@@ -94,7 +94,10 @@ START_TEST(losses) {
     npy want = golden_array("loss");
     for (int k = 0; k < 3; k++) {
         char dir[] = "/tmp/sd-loss-XXXXXX";
-        golden_setup own = {setup->name, setup->backend, setup->n_threads, "SD_LOSS_FOLDER"};
+        golden_setup own = {.name = setup->name,
+                            .backend = setup->backend,
+                            .n_threads = setup->n_threads,
+                            .model = "SD_LOSS_FOLDER"};
         golden g;
         loss_inputs in;
         make_folder(dir, predictions[k]);
