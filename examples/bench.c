@@ -233,8 +233,10 @@ int main(int argc, char **argv) {
     if (first < 0)
         return exit_code;
     if (first + 1 != argc || b.runs < 1 || b.runs > MAX_RUNS || b.batch < 1) {
-        fprintf(stderr, PROGRAM ": one checkpoint, 1 to %d runs and a batch of at least 1 were "
-                        "expected\n", MAX_RUNS);
+        fprintf(stderr,
+                PROGRAM ": one checkpoint, 1 to %d runs and a batch of at least 1 were "
+                        "expected\n",
+                MAX_RUNS);
         return 2;
     }
     if (!b.threads)

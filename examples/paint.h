@@ -1,4 +1,5 @@
-/* What sd-txt2img, sd-img2img and sd-inpaint share: common flags, loading, and saving of pictures. */
+/* What sd-txt2img, sd-img2img and sd-inpaint share: common flags, loading, and saving of pictures.
+ */
 #ifndef SD_EXAMPLES_PAINT_H
 #define SD_EXAMPLES_PAINT_H
 

@@ -20,12 +20,12 @@ typedef struct winograd {
     const sdb_conv2d *op;
     const cpu_kernels *k;
     int tiles_y, tiles_x;
-    int first, tiles;  /* the present block */
-    int parts;         /* of the block, for panel_task */
-    int chunks;        /* of input channels */
-    int lda;           /* floats of a chunk in v */
-    float *v;          /* [chunks][36][block][lda] */
-    float *workers;    /* u, m */
+    int first, tiles; /* the present block */
+    int parts;        /* of the block, for panel_task */
+    int chunks;       /* of input channels */
+    int lda;          /* floats of a chunk in v */
+    float *v;         /* [chunks][36][block][lda] */
+    float *workers;   /* u, m */
     size_t v_stride, u_stride, m_stride, worker_size;
 } winograd;
 
@@ -56,8 +56,8 @@ static void input_task(void *arg, int task, int worker) {
         tile_place p = place_of(w, w->first + t);
         const float *pixel[36];
         for (int i = 0; i < 36; i++) {
-            pixel[i] = conv_pixel(op, p.n, p.y - op->pad_before + i / 6,
-                                  p.x - op->pad_before + i % 6, c0);
+            pixel[i] =
+                conv_pixel(op, p.n, p.y - op->pad_before + i / 6, p.x - op->pad_before + i % 6, c0);
         }
         w->k->winograd_input(pixel, c1 - c0, v + (size_t)t * (size_t)w->lda, w->v_stride);
     }

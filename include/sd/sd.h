@@ -88,8 +88,8 @@ typedef struct sd_image sd_image;
 /*
  * The sentence that explains the calling thread's last failure with `ctx`: it names the file,
  * tensor or argument, what was expected and what was found. Never NULL; "" when nothing failed.
- * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The string is valid
- * until the next failure of this thread. Any thread may call it at any time.
+ * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The
+ * string is valid until the next failure of this thread. Any thread may call it at any time.
  */
 SD_API const char *sd_last_error(const sd_context *ctx);
 
@@ -111,19 +111,19 @@ typedef void (*sd_free_fn)(void *user, void *ptr, size_t size);
 
 typedef struct sd_context_params {
     size_t struct_size;
-    const char *backend;    /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
-    int n_threads;          /* CPU threads, the caller's included; 0: one per core; at most 256 */
-    sd_alloc_fn alloc;      /* both or neither; NULL: the C library. Called from any thread */
+    const char *backend; /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
+    int n_threads;       /* CPU threads, the caller's included; 0: one per core; at most 256 */
+    sd_alloc_fn alloc;   /* both or neither; NULL: the C library. Called from any thread */
     sd_free_fn free;
     void *alloc_user;
-    sd_log_fn log;          /* NULL: no log */
+    sd_log_fn log; /* NULL: no log */
     void *log_user;
-    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_ERROR (0) */
+    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_WARN */
     const char *module_dir; /* where backend modules are looked for first; NULL: beside libsd */
 } sd_context_params;
 
-#define SD_CONTEXT_PARAMS_INIT {sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, \
-                                SD_LOG_WARN, NULL}
+#define SD_CONTEXT_PARAMS_INIT                                                                     \
+    { sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, SD_LOG_WARN, NULL }
 
 /*
  * Opens the processor and starts the threads. `params` NULL means all defaults. The pictures do
@@ -166,18 +166,18 @@ typedef struct sd_model_params {
     int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
     sd_load_progress_fn progress;
     void *progress_user;
-    int use_ema;            /* non-zero: the UNet's averaged weights (model_ema.*), which training
-                               checkpoints have beside the last ones; an error where there are none */
-    const char *config;     /* a YAML file of the original repositories (v1-inference.yaml) that
-                               says what the checkpoint holds, as instantiate_from_config reads it;
-                               NULL: Stable Diffusion, known by the tensors' names and shapes */
+    int use_ema;        /* non-zero: the UNet's averaged weights (model_ema.*), which training
+                           checkpoints have beside the last ones; an error where there are none */
+    const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that
+                           says what the checkpoint holds, as instantiate_from_config reads it;
+                           NULL: Stable Diffusion, known by the tensors' names and shapes */
     const char *const *embeddings; /* paths of textual-inversion files (.safetensors, .pt, .bin): */
-    int n_embeddings;       /* where a file's name without its extension stands in a prompt, its
-                               embeddings [k, text_width] take the place of k tokens. At most 63 */
+    int n_embeddings; /* where a file's name without its extension stands in a prompt, its
+                         embeddings [k, text_width] take the place of k tokens. At most 63 */
 } sd_model_params;
 
-#define SD_MODEL_PARAMS_INIT {sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, \
-                              NULL, NULL, 0}
+#define SD_MODEL_PARAMS_INIT                                                                       \
+    { sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, NULL, NULL, 0 }
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
@@ -209,29 +209,32 @@ typedef enum sd_conditioning {
 
 typedef struct sd_model_info {
     size_t struct_size;
-    const char *family;        /* "Stable Diffusion 1.x"; valid as long as the model */
-    const char *layout;        /* "original" or "diffusers" */
-    int64_t n_parameters;      /* of all networks */
-    int64_t weight_bytes;      /* memory that the weights take on the device */
-    int latent_channels;       /* 4 */
-    int latent_downscale;      /* pixels per latent: 8 */
-    int size_multiple;         /* width and height of a sampler are multiples of this: 64 */
-    int default_width;         /* pixels: 512 */
+    const char *family;   /* "Stable Diffusion 1.x"; valid as long as the model */
+    const char *layout;   /* "original" or "diffusers" */
+    int64_t n_parameters; /* of all networks */
+    int64_t weight_bytes; /* memory that the weights take on the device */
+    int latent_channels;  /* 4 */
+    int latent_downscale; /* pixels per latent: 8 */
+    int size_multiple;    /* width and height of a sampler are multiples of this: 64 */
+    int default_width;    /* pixels: 512 */
     int default_height;
-    int text_tokens;           /* 77 */
-    int text_width;            /* 768 */
-    double latent_scale;       /* 0.18215 */
-    int train_timesteps;       /* 1000 */
-    int n_unexpected;          /* tensors of the networks' names that no network uses */
+    int text_tokens;     /* 77 */
+    int text_width;      /* 768 */
+    double latent_scale; /* 0.18215 */
+    int train_timesteps; /* 1000 */
+    int n_unexpected;    /* tensors of the networks' names that no network uses */
     int has_vocabulary;
     sd_conditioning conditioning;
-    int n_classes;             /* of a model with SD_CONDITIONING_CLASS, else 0 */
-    int unet_channels;         /* that the UNet takes: the latent's, more where it is conditioned on
-                                  pictures (9: inpainting); 0: a first stage alone, with no UNet */
+    int n_classes;     /* of a model with SD_CONDITIONING_CLASS, else 0 */
+    int unet_channels; /* that the UNet takes: the latent's, more where it is conditioned on
+                          pictures (9: inpainting); 0: a first stage alone, with no UNet */
 } sd_model_info;
 
-#define SD_MODEL_INFO_INIT {sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, \
-                            0, 0, SD_CONDITIONING_TEXT, 0, 0}
+#define SD_MODEL_INFO_INIT                                                                         \
+    {                                                                                              \
+        sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
+            SD_CONDITIONING_TEXT, 0, 0                                                             \
+    }
 
 /* Fills as much of `info` as info->struct_size says. */
 SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
@@ -251,7 +254,8 @@ SD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkp
 
 /* ---------------------------------------------------------------- 4. pictures in one call */
 
-/* Which of torch's generators the noise is drawn from, so that an old seed gives the old picture. */
+/* Which of torch's generators the noise is drawn from, so that an old seed gives the old picture.
+ */
 typedef enum sd_rng {
     SD_RNG_CPU = 0, /* torch's CPU generator: mt19937 and Box-Muller */
     SD_RNG_CUDA = 1 /* torch's CUDA generator: Philox4x32-10 */
@@ -260,7 +264,7 @@ typedef enum sd_rng {
 /* State of a run, given to the progress callback. Valid during the call only. */
 typedef struct sd_progress {
     size_t struct_size;
-    int step;            /* steps finished: 1 .. total */
+    int step; /* steps finished: 1 .. total */
     int total;
     int timestep;        /* of the step just done, 0 .. train_timesteps - 1 */
     double seconds;      /* wall time of that step */
@@ -271,8 +275,8 @@ typedef struct sd_progress {
 typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
 
 typedef enum sd_timestep_spacing {
-    SD_SPACING_UNIFORM = 0, /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
-    SD_SPACING_QUAD = 1,    /* make_ddim_timesteps "quad" */
+    SD_SPACING_UNIFORM = 0,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
+    SD_SPACING_QUAD = 1,     /* make_ddim_timesteps "quad" */
     SD_SPACING_LINSPACE = 2, /* evenly from the first train timestep to the last, both included */
     SD_SPACING_TRAILING = 3, /* evenly downward from the last train timestep */
     SD_SPACING_KARRAS = 4    /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
@@ -282,45 +286,48 @@ typedef enum sd_timestep_spacing {
 
 typedef struct sd_sampler_params {
     size_t struct_size;
-    const char *method;          /* "ddim" (default, NULL); sd_sampler_method lists them */
-    int steps;                   /* 1 .. train_timesteps; default 50 */
-    float eta;                   /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
-                                    only, the other methods do not look at it */
-    float guidance_scale;        /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
-    int width;                   /* pixels, a multiple of size_multiple; 0: default or image's */
+    const char *method;   /* "ddim" (default, NULL); sd_sampler_method lists them */
+    int steps;            /* 1 .. train_timesteps; default 50 */
+    float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
+                             only, the other methods do not look at it */
+    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
+    int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
-    int batch;                   /* pictures at once, >= 1 */
-    float strength;              /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
+    int batch;      /* pictures at once, >= 1 */
+    float strength; /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
     sd_timestep_spacing spacing;
-    float temperature;           /* factor of the noise that steps add; default 1 */
+    float temperature; /* factor of the noise that steps add; default 1 */
     sd_rng rng;
-    uint64_t seed;               /* picture i draws from seed + i, unless `seeds` is set */
-    const uint64_t *seeds;       /* `batch` seeds, or NULL. Copied */
-    int one_stream;              /* non-zero: the whole batch draws from `seed`, as
-                                    torch.randn([batch, c, h, w]) in the original scripts */
+    uint64_t seed;         /* picture i draws from seed + i, unless `seeds` is set */
+    const uint64_t *seeds; /* `batch` seeds, or NULL. Copied */
+    int one_stream;        /* non-zero: the whole batch draws from `seed`, as
+                              torch.randn([batch, c, h, w]) in the original scripts */
     sd_progress_fn progress;
     void *progress_user;
-    int text_tokens;             /* of the embeddings; 0: the model's. Long prompts have more */
-    float guidance_rescale;      /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
-    int clip_denoised;           /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
-    int skip_draws;              /* batches of noise that a run draws from its seeds and drops before
-                                    its first, to go on where another left off; default 0 */
+    int text_tokens;        /* of the embeddings; 0: the model's. Long prompts have more */
+    float guidance_rescale; /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
+    int clip_denoised;      /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
+    int skip_draws;         /* batches of noise that a run draws from its seeds and drops before
+                               its first, to go on where another left off; default 0 */
 } sd_sampler_params;
 
-#define SD_SAMPLER_PARAMS_INIT {sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, \
-                                SD_SPACING_UNIFORM, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, \
-                                0.0f, 0, 0}
+#define SD_SAMPLER_PARAMS_INIT                                                                     \
+    {                                                                                              \
+        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, SD_SPACING_UNIFORM, 1.0f, \
+            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0                                     \
+    }
 
 typedef struct sd_txt2img_params {
     size_t struct_size;
-    const char *prompt;          /* NULL is "" */
-    const char *negative_prompt; /* NULL is "" */
+    const char *prompt;                /* NULL is "" */
+    const char *negative_prompt;       /* NULL is "" */
     const sd_sampler_params *sampling; /* NULL: all defaults; its text_tokens is not read */
-    int weighted_prompts;        /* of both prompts: see sd_text_params */
+    int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
 } sd_txt2img_params;
 
-#define SD_TXT2IMG_PARAMS_INIT {sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0}
+#define SD_TXT2IMG_PARAMS_INIT                                                                     \
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0 }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -340,7 +347,8 @@ typedef struct sd_img2img_params {
     int clip_skip;
 } sd_img2img_params;
 
-#define SD_IMG2IMG_PARAMS_INIT {sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0}
+#define SD_IMG2IMG_PARAMS_INIT                                                                     \
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0 }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -414,7 +422,8 @@ typedef struct sd_text_params {
     int clip_skip;       /* n > 1 ends n - 1 layers before the last; the final norm is applied */
 } sd_text_params;
 
-#define SD_TEXT_PARAMS_INIT {sizeof(sd_text_params), 0, 0}
+#define SD_TEXT_PARAMS_INIT                                                                        \
+    { sizeof(sd_text_params), 0, 0 }
 
 /*
  * sd_encode_text with more to say; `params` NULL means all defaults. The weighted syntax:
@@ -423,11 +432,11 @@ typedef struct sd_text_params {
  *   (word:1.3)  weighs 1.3                      BREAK           goes on in the next chunk
  *   [word]      weighs 1 / 1.1
  *
- * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is restored.
- * A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by side:
- * [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty prompts. A
- * sampler for these has text_tokens = k * text_tokens. No text is refused: brackets without a
- * partner are read as the web UIs read them.
+ * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is
+ * restored. A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by
+ * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
+ * prompts. A sampler for these has text_tokens = k * text_tokens. No text is refused: brackets
+ * without a partner are read as the web UIs read them.
  */
 SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
                                      const sd_text_params *params, sd_tensor **embeddings);
@@ -464,7 +473,8 @@ typedef struct sd_tile_params {
     int unquantized; /* decoding: non-zero is sd_vae_decode_unquantized */
 } sd_tile_params;
 
-#define SD_TILE_PARAMS_INIT {sizeof(sd_tile_params), 64, 16, 0}
+#define SD_TILE_PARAMS_INIT                                                                        \
+    { sizeof(sd_tile_params), 64, 16, 0 }
 
 /*
  * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
@@ -505,8 +515,7 @@ SD_API const char *sd_sampler_method(int i);
  * Thread-safety of sd_sampler: one thread at a time. Several samplers of one model may run at
  * once.
  */
-SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params,
-                                sd_sampler **out);
+SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
 SD_API void sd_sampler_free(sd_sampler *sampler);
 
 /*
@@ -568,10 +577,7 @@ SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const 
 SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                  const sd_tensor *embeddings, sd_tensor **out);
 
-typedef enum sd_loss_type {
-    SD_LOSS_L2 = 0,
-    SD_LOSS_L1 = 1
-} sd_loss_type;
+typedef enum sd_loss_type { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 } sd_loss_type;
 
 typedef struct sd_loss_params {
     size_t struct_size;
@@ -584,7 +590,8 @@ typedef struct sd_loss_params {
                                     of more unet_channels than the latent has; else NULL */
 } sd_loss_params;
 
-#define SD_LOSS_PARAMS_INIT {sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL}
+#define SD_LOSS_PARAMS_INIT                                                                        \
+    { sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL }
 
 /* Means over the batch, by the names that the original logs them under. */
 typedef struct sd_loss {
@@ -596,7 +603,8 @@ typedef struct sd_loss {
     double logvar; /* logvar, over all train timesteps */
 } sd_loss;
 
-#define SD_LOSS_INIT {sizeof(sd_loss), 0, 0, 0, 0, 0}
+#define SD_LOSS_INIT                                                                               \
+    { sizeof(sd_loss), 0, 0, 0, 0, 0 }
 
 /*
  * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0
@@ -607,8 +615,7 @@ typedef struct sd_loss {
  */
 SD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                                   const int32_t *timesteps, const sd_tensor *embeddings,
-                                  const sd_loss_params *params, sd_loss *loss,
-                                  sd_tensor **samples);
+                                  const sd_loss_params *params, sd_loss *loss, sd_tensor **samples);
 
 typedef struct sd_memory {
     size_t struct_size;
@@ -620,14 +627,15 @@ typedef struct sd_memory {
     uint64_t peak;    /* weights + the largest that lives at once in sd_txt2img */
 } sd_memory;
 
-#define SD_MEMORY_INIT {sizeof(sd_memory), 0, 0, 0, 0, 0, 0}
+#define SD_MEMORY_INIT                                                                             \
+    { sizeof(sd_memory), 0, 0, 0, 0, 0, 0 }
 
 /* What a run with `params` will take, before it takes it. */
 SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
                                     sd_memory *memory);
 
-/* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums), linear
- * layers and attention products. */
+/* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
+ * linear layers and attention products. */
 typedef struct sd_work {
     size_t struct_size;
     double text;   /* sd_encode_tokens of one prompt */
@@ -636,7 +644,8 @@ typedef struct sd_work {
     double encode; /* sd_vae_encode of one image */
 } sd_work;
 
-#define SD_WORK_INIT {sizeof(sd_work), 0, 0, 0, 0}
+#define SD_WORK_INIT                                                                               \
+    { sizeof(sd_work), 0, 0, 0, 0 }
 
 /* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
 SD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work);

@@ -27,6 +27,7 @@ sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_s
     } while (0)
 
 /* The same for a pointer that may not be NULL. */
-#define SD_REQUIRE_PTR(ctx, pointer) SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", __func__, #pointer)
+#define SD_REQUIRE_PTR(ctx, pointer)                                                               \
+    SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", __func__, #pointer)
 
 #endif

@@ -9,9 +9,10 @@ sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
     sd_status status = sd_read_params(NULL, "sd_context_params", &p, sizeof p, params);
     if (status)
         return status;
-    SD_REQUIRE(NULL, p.log_level >= SD_LOG_ERROR && p.log_level <= SD_LOG_DEBUG,
-               "sd_context_params.log_level is %d; SD_LOG_ERROR (0) to SD_LOG_DEBUG (3) was expected",
-               (int)p.log_level);
+    SD_REQUIRE(
+        NULL, p.log_level >= SD_LOG_ERROR && p.log_level <= SD_LOG_DEBUG,
+        "sd_context_params.log_level is %d; SD_LOG_ERROR (0) to SD_LOG_DEBUG (3) was expected",
+        (int)p.log_level);
     sd_context *ctx;
     status = sd_context_create(&p, &ctx);
     if (status)

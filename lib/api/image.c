@@ -1,7 +1,7 @@
 /* Images: section 5 of sd.h. */
+#include "io/image.h"
 #include "api/check.h"
 #include "core/os.h"
-#include "io/image.h"
 #include "pipeline/pipeline.h"
 
 #include <string.h>
@@ -55,8 +55,7 @@ sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
     return status;
 }
 
-sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
-                               sd_image **out) {
+sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);

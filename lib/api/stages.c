@@ -124,8 +124,7 @@ sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd
     return sd_stage_vae_decode_unquantized(model, latent, pixels);
 }
 
-static sd_status read_tiles(const sd_context *ctx, const sd_tile_params *given,
-                            sd_tile_params *p) {
+static sd_status read_tiles(const sd_context *ctx, const sd_tile_params *given, sd_tile_params *p) {
     *p = (sd_tile_params)SD_TILE_PARAMS_INIT;
     sd_status status = sd_read_params(ctx, "sd_tile_params", p, sizeof *p, given);
     if (status)

@@ -1,6 +1,6 @@
 /* Tensors: section 6 of sd.h. */
-#include "api/check.h"
 #include "core/tensor.h"
+#include "api/check.h"
 
 #include <string.h>
 

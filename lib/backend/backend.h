@@ -73,19 +73,19 @@ typedef struct sdb_weight sdb_weight; /* prepared weights */
 typedef struct sdb_graph sdb_graph;   /* a recorded region */
 
 typedef struct sdb_device_info {
-    char name[128];          /* "cpu (avx512, 2 threads)" */
-    uint64_t memory_total;   /* 0: the host's */
-    sdb_type autocast_type;  /* activations under SD_PRECISION_AUTOCAST and AUTO */
+    char name[128];         /* "cpu (avx512, 2 threads)" */
+    uint64_t memory_total;  /* 0: the host's */
+    sdb_type autocast_type; /* activations under SD_PRECISION_AUTOCAST and AUTO */
 } sdb_device_info;
 
 /* ------------------------------------------------------------------------------- weights */
 
 typedef enum sdb_weight_kind {
-    SDB_WEIGHT_LINEAR = 0,    /* [out, in], torch.nn.Linear; a 1x1 conv is one too */
-    SDB_WEIGHT_GEGLU = 1,     /* [2 * out, in]: value rows, then gate rows */
-    SDB_WEIGHT_CONV3X3 = 2,   /* [out, in, 3, 3] */
-    SDB_WEIGHT_VECTOR = 3,    /* [n], e.g. gamma; bias is beta, n too */
-    SDB_WEIGHT_EMBEDDING = 4  /* [rows, width], gathered by row */
+    SDB_WEIGHT_LINEAR = 0,   /* [out, in], torch.nn.Linear; a 1x1 conv is one too */
+    SDB_WEIGHT_GEGLU = 1,    /* [2 * out, in]: value rows, then gate rows */
+    SDB_WEIGHT_CONV3X3 = 2,  /* [out, in, 3, 3] */
+    SDB_WEIGHT_VECTOR = 3,   /* [n], e.g. gamma; bias is beta, n too */
+    SDB_WEIGHT_EMBEDDING = 4 /* [rows, width], gathered by row */
 } sdb_weight_kind;
 
 #define SDB_MAX_PARTS 64
@@ -137,7 +137,8 @@ typedef struct sdb_conv2d {
     float scale;
 } sdb_conv2d;
 
-/* y = scale * act(x W^T + bias) + residual. A GEGLU weight gives value * gelu(gate); act is NONE. */
+/* y = scale * act(x W^T + bias) + residual. A GEGLU weight gives value * gelu(gate); act is NONE.
+ */
 typedef struct sdb_linear {
     sdb_tensor x, y;
     const sdb_weight *weight;
@@ -229,8 +230,8 @@ typedef struct sdb_modulate {
 } sdb_modulate;
 
 /* y = the row of the codebook, an EMBEDDING weight [rows, c], that is nearest to x's pixel in the
- * 2-norm; the first of equals. ids [n, h, w, 1] of SDB_I32 gets its index; c 0: not wanted. In place
- * is fine. c up to 1024. */
+ * 2-norm; the first of equals. ids [n, h, w, 1] of SDB_I32 gets its index; c 0: not wanted. In
+ * place is fine. c up to 1024. */
 typedef struct sdb_quantize {
     sdb_tensor x, y, ids;
     const sdb_weight *codebook;
@@ -272,7 +273,8 @@ typedef struct sdb_backend {
 
     /* A region that is recorded once and replayed; NULL means that regions are always run anew. */
     sd_status (*record_begin)(sdb_queue *q);
-    sd_status (*record_end)(sdb_queue *q, sdb_graph **out); /* also ends a failed region; out NULL */
+    sd_status (*record_end)(sdb_queue *q,
+                            sdb_graph **out); /* also ends a failed region; out NULL */
     sd_status (*graph_replay)(sdb_queue *q, sdb_graph *graph);
     void (*graph_free)(sdb_queue *q, sdb_graph *graph);
 

@@ -63,7 +63,8 @@ static sd_status parse_name(const sd_context *ctx, const char *text, char *name,
     if (n == 0 || n >= size || bad_index)
         return sd_fail(ctx, SD_ERROR_ARGUMENT,
                        "backend '%s': \"auto\", \"cpu\", \"reference\", \"cuda\" or a name with a "
-                       "device number, \"cuda:1\", was expected", text);
+                       "device number, \"cuda:1\", was expected",
+                       text);
     memcpy(name, text, n);
     name[n] = '\0';
     *index = (int)number;
@@ -84,10 +85,9 @@ static sd_status open_module(sd_context *ctx, struct sd_device_slot *slot, const
         memcpy(&entry, &symbol, sizeof entry);
         slot->api = symbol ? entry() : NULL;
         if (!slot->api || slot->api->api_version != SDB_API_VERSION)
-            status = sd_fail(ctx, SD_ERROR_BACKEND,
-                             "%s: backend interface version %u was expected, found %u",
-                             path ? path : file, SDB_API_VERSION,
-                             slot->api ? slot->api->api_version : 0u);
+            status = sd_fail(
+                ctx, SD_ERROR_BACKEND, "%s: backend interface version %u was expected, found %u",
+                path ? path : file, SDB_API_VERSION, slot->api ? slot->api->api_version : 0u);
     }
     if (status && slot->module) {
         sd_module_close(slot->module);
@@ -136,8 +136,13 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
     if (!slot)
         return SD_ERROR_MEMORY;
     slot->ctx = ctx;
-    slot->host = (sdb_host){ctx,        sd_threads_count(ctx->threads), host_alloc, host_free,
-                            host_error, host_log,                       host_parallel_for};
+    slot->host = (sdb_host){ctx,
+                            sd_threads_count(ctx->threads),
+                            host_alloc,
+                            host_free,
+                            host_error,
+                            host_log,
+                            host_parallel_for};
     status = find_backend(ctx, slot, name, module_dir);
     if (!status)
         status = slot->api->device_open(&slot->host, index, &slot->dev);

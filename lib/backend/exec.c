@@ -284,9 +284,9 @@ void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor no
 /* Operations that a backend may leave out. */
 static bool offers(sd_exec *e, bool there, const char *name) {
     if (!there && !e->status)
-        e->status = sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
-                            "the backend %s cannot compute this model: it has no %s", e->api->name,
-                            name);
+        e->status =
+            sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
+                    "the backend %s cannot compute this model: it has no %s", e->api->name, name);
     return there && ready(e);
 }
 

@@ -23,13 +23,13 @@ typedef struct sd_exec {
     const sdb_backend *api;
     sdb_device *dev;
     sdb_queue *queue;
-    sdb_type act;       /* type of activations */
-    sd_status status;   /* sticky */
+    sdb_type act;     /* type of activations */
+    sd_status status; /* sticky */
     bool measuring;
-    unsigned epoch;     /* of cancellation */
-    uint8_t *arena;     /* device memory; NULL until committed */
+    unsigned epoch; /* of cancellation */
+    uint8_t *arena; /* device memory; NULL until committed */
     size_t capacity, top, peak;
-    double flops;       /* counted while measuring: 2 per multiply-add */
+    double flops; /* counted while measuring: 2 per multiply-add */
 } sd_exec;
 
 sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
@@ -56,7 +56,9 @@ sdb_tensor sd_view_channels(sdb_tensor t, int first, int c);
 sdb_tensor sd_view_batch(sdb_tensor t, int first, int n);
 sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w);
 size_t sd_type_size(sdb_type type);
-static inline sdb_tensor sd_no_tensor(void) { return (sdb_tensor){0}; }
+static inline sdb_tensor sd_no_tensor(void) {
+    return (sdb_tensor){0};
+}
 
 /* Host <-> device, float32, packed. Wait until done. No-ops while measuring. */
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
@@ -67,12 +69,12 @@ void sd_exec_fail(sd_exec *e, sd_status status);
 
 /* Operations; see backend.h for what each computes. */
 typedef struct sd_conv_args {
-    int stride;       /* 0 means 1 */
-    bool pad_end;     /* pad below and right only (AutoencoderKL's Downsample) */
+    int stride;   /* 0 means 1 */
+    bool pad_end; /* pad below and right only (AutoencoderKL's Downsample) */
     bool upsample;
     sdb_tensor emb, residual;
     sdb_act act;
-    float scale;      /* 0 means 1 */
+    float scale; /* 0 means 1 */
 } sd_conv_args;
 
 void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_conv_args args);

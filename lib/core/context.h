@@ -11,8 +11,8 @@ struct sd_threads;
 struct sd_device_slot; /* lib/backend: the opened processor */
 
 struct sd_context {
-    atomic_int refs;          /* the host's handle and one for each model, tensor and image */
-    uint64_t id;              /* unique in the process; names the thread's error slot */
+    atomic_int refs; /* the host's handle and one for each model, tensor and image */
+    uint64_t id;     /* unique in the process; names the thread's error slot */
     sd_alloc_fn alloc;
     sd_free_fn free;
     void *alloc_user;
@@ -37,10 +37,10 @@ struct sd_context {
 
 /* --- alloc.c: all heap use. Memory is aligned to 64 bytes; NULL when there is none (the error
  * sentence is recorded then, so that callers can return SD_ERROR_MEMORY as it is). --- */
-void *sd_alloc(const sd_context *ctx, size_t size);                  /* not initialised */
-void *sd_zalloc(const sd_context *ctx, size_t size);                 /* zeros */
-void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size);  /* zeros; checks overflow */
-void *sd_realloc(const sd_context *ctx, void *ptr, size_t size);     /* ptr stays valid on failure */
+void *sd_alloc(const sd_context *ctx, size_t size);                 /* not initialised */
+void *sd_zalloc(const sd_context *ctx, size_t size);                /* zeros */
+void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size); /* zeros; checks overflow */
+void *sd_realloc(const sd_context *ctx, void *ptr, size_t size);    /* ptr stays valid on failure */
 void sd_free(const sd_context *ctx, void *ptr);
 char *sd_strdup(const sd_context *ctx, const char *s);
 char *sd_strndup(const sd_context *ctx, const char *s, size_t n);

@@ -70,9 +70,9 @@ static float polynomial(const float *c, int n, float x) {
  * x is a normal number > 0.
  */
 static float cephes_log(float x) {
-    static const float p[] = {7.0376836292E-2f, -1.1514610310E-1f, 1.1676998740E-1f,
-                              -1.2420140846E-1f, 1.4249322787E-1f, -1.6668057665E-1f,
-                              2.0000714765E-1f, -2.4999993993E-1f, 3.3333331174E-1f};
+    static const float p[] = {7.0376836292E-2f,  -1.1514610310E-1f, 1.1676998740E-1f,
+                              -1.2420140846E-1f, 1.4249322787E-1f,  -1.6668057665E-1f,
+                              2.0000714765E-1f,  -2.4999993993E-1f, 3.3333331174E-1f};
     int exponent;
     x = frexpf(x, &exponent); /* [0.5, 1) */
     float e = (float)exponent;

@@ -7,10 +7,10 @@
 typedef struct sd_generator {
     sd_rng kind;
     uint64_t seed;
-    uint64_t offset;       /* Philox: counter of draws as torch.cuda counts them */
-    uint32_t mt[624];      /* mt19937 */
+    uint64_t offset;  /* Philox: counter of draws as torch.cuda counts them */
+    uint32_t mt[624]; /* mt19937 */
     int mt_index;
-    bool has_next_normal;  /* the second value of a pair, as at::CPUGeneratorImpl keeps it */
+    bool has_next_normal; /* the second value of a pair, as at::CPUGeneratorImpl keeps it */
     double next_normal;
 } sd_generator;
 

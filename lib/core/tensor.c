@@ -8,8 +8,8 @@
 const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims) {
     size_t used = (size_t)snprintf(text, size, "[");
     for (int i = 0; i < n_dims && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "",
-                                 (long long)dims[i]);
+        used +=
+            (size_t)snprintf(text + used, size - used, "%s%lld", i ? ", " : "", (long long)dims[i]);
     if (used < size)
         snprintf(text + used, size - used, "]");
     return text;
@@ -36,8 +36,8 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
         int shown = n_dims < 0 ? 0 : n_dims > SD_MAX_DIMS ? SD_MAX_DIMS : n_dims;
         return sd_fail(ctx, SD_ERROR_ARGUMENT,
                        "tensor of %d dimensions %s: 1 to %d dimensions, each at least 1, were "
-                       "expected", n_dims, sd_shape_text(shape, sizeof shape, shown, dims),
-                       SD_MAX_DIMS);
+                       "expected",
+                       n_dims, sd_shape_text(shape, sizeof shape, shown, dims), SD_MAX_DIMS);
     }
     sd_tensor *t = sd_zalloc(ctx, sizeof *t);
     float *data = t ? sd_alloc_array(ctx, (size_t)n, sizeof *data) : NULL;

@@ -3,10 +3,10 @@
  * worker spins a little for it before it sleeps, because the regions of one network follow each
  * other within microseconds.
  *
- * `state` holds the generation (upper half) and the tasks not yet taken (lower half) in one word, so
- * that a worker that is late for a region can never take a task of the next one with old arguments:
- * it reads fn and arg only after it took a task of the generation whose fields they are, and these
- * stay until all tasks of that generation are done.
+ * `state` holds the generation (upper half) and the tasks not yet taken (lower half) in one word,
+ * so that a worker that is late for a region can never take a task of the next one with old
+ * arguments: it reads fn and arg only after it took a task of the generation whose fields they are,
+ * and these stay until all tasks of that generation are done.
  */
 #include "core/threads.h"
 
@@ -15,17 +15,17 @@
 #define SPINS 2000
 
 struct sd_threads {
-    sd_context *ctx;          /* not retained: the context owns the pool */
-    int n_workers;            /* without the caller */
+    sd_context *ctx; /* not retained: the context owns the pool */
+    int n_workers;   /* without the caller */
     sd_thread *workers[SD_MAX_THREADS];
-    sd_mutex *region;         /* one region at a time */
-    sd_mutex *lock;           /* for sleeping */
+    sd_mutex *region; /* one region at a time */
+    sd_mutex *lock;   /* for sleeping */
     sd_cond *wake;
     sd_task_fn fn;
     void *arg;
     int n_tasks;
     atomic_uint_fast64_t state;
-    atomic_int unfinished;    /* tasks of this region */
+    atomic_int unfinished; /* tasks of this region */
     atomic_int sleepers;
     atomic_bool quit;
 };
@@ -39,8 +39,8 @@ typedef struct worker_start {
 static int take_task(struct sd_threads *t, uint32_t generation) {
     uint_fast64_t seen = atomic_load_explicit(&t->state, memory_order_acquire);
     while ((uint32_t)(seen >> 32) == generation && (uint32_t)seen > 0) {
-        if (atomic_compare_exchange_weak_explicit(&t->state, &seen, seen - 1,
-                                                  memory_order_acq_rel, memory_order_acquire))
+        if (atomic_compare_exchange_weak_explicit(&t->state, &seen, seen - 1, memory_order_acq_rel,
+                                                  memory_order_acquire))
             return t->n_tasks - (int)(uint32_t)seen;
     }
     return -1;

@@ -23,18 +23,18 @@ typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const
 typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;
-    unsigned epoch;                  /* of cancellation */
-    sd_build_list_fn list;           /* not NULL: only list the tensors, see sd_build_list */
+    unsigned epoch;        /* of cancellation */
+    sd_build_list_fn list; /* not NULL: only list the tensors, see sd_build_list */
     void *list_user;
-    sdb_type compute;                /* type of the activations */
+    sdb_type compute; /* type of the activations */
     int64_t n_parameters;
     int64_t weight_bytes;
-    int done, total;                 /* tensors, for progress */
+    int done, total; /* tensors, for progress */
     sd_load_progress_fn progress;
     void *progress_user;
-    const sdb_weight_part *words;    /* fewer than SDB_MAX_PARTS: embeddings that follow the */
-    int n_words;                     /* vocabulary's, set after sd_build_init */
-    uint8_t *used[3];                /* flags for source->files[i], made by sd_build_init */
+    const sdb_weight_part *words; /* fewer than SDB_MAX_PARTS: embeddings that follow the */
+    int n_words;                  /* vocabulary's, set after sd_build_init */
+    uint8_t *used[3];             /* flags for source->files[i], made by sd_build_init */
 } sd_build;
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
@@ -80,8 +80,8 @@ void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, s
 /* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
 sd_status sd_vae_new(sd_build *b, sd_vae **out);
 void sd_vae_free(sd_vae *m);
-/* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A VQ
- * model quantises z first where `quantize`. */
+/* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A
+ * VQ model quantises z first where `quantize`. */
 void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z, bool quantize);
 /* x [n, 8h, 8w, 3] of SDB_F32 to moments [n, h, w, sd_vae_moments] of SDB_F32: mean and logvar, or
  * the latent itself where there is no posterior. */

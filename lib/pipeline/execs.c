@@ -1,5 +1,5 @@
-#include "pipeline/stage.h"
 #include "core/os.h"
+#include "pipeline/stage.h"
 
 /* More than this many idle ones are freed: each keeps its arena. */
 #define MAX_IDLE 2

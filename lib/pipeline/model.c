@@ -14,10 +14,10 @@ int sd_model_size_multiple(const sd_model *model) {
 
 int sd_model_context_tokens(const sd_model *model) {
     const sd_source *source = model->source;
-    return source->first_stage_only                                ? 0
-           : source->conditioning == SD_CONDITIONING_TEXT          ? source->text.tokens
-           : source->conditioning == SD_CONDITIONING_CLASS         ? 1
-                                                                   : 0;
+    return source->first_stage_only                        ? 0
+           : source->conditioning == SD_CONDITIONING_TEXT  ? source->text.tokens
+           : source->conditioning == SD_CONDITIONING_CLASS ? 1
+                                                           : 0;
 }
 
 sd_status sd_need_unet(const sd_model *model, const char *call) {

@@ -12,22 +12,22 @@
 #include "text/prompt.h"
 
 struct sd_model {
-    sd_context *ctx;         /* retained */
-    atomic_int refs;         /* the host's handle and one for each sampler */
+    sd_context *ctx; /* retained */
+    atomic_int refs; /* the host's handle and one for each sampler */
     sd_precision precision;
     sdb_type act;            /* type of activations */
     sd_source *source;       /* sizes and paths; its files are closed after load */
     sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
     sd_words words;          /* textual inversion */
-    sd_text_model *text;         /* NULL: see source->conditioning */
-    sd_class_model *classes;     /* NULL: not of that kind */
-    sd_unet *unet;               /* NULL: a first stage alone */
+    sd_text_model *text;     /* NULL: see source->conditioning */
+    sd_class_model *classes; /* NULL: not of that kind */
+    sd_unet *unet;           /* NULL: a first stage alone */
     sd_vae *vae;
     sd_schedule schedule;
     int64_t n_parameters;
     int64_t weight_bytes;
-    char **unexpected;       /* names */
+    char **unexpected; /* names */
     int n_unexpected;
     struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };

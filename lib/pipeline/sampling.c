@@ -174,8 +174,8 @@ static void encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor
     int tokens = s->params.text_tokens;
     if (tokens == 0)
         return;
-    sdb_tensor context = sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1,
-                                              source->unet.context_dim);
+    sdb_tensor context =
+        sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1, source->unet.context_dim);
     if (s->halves == 2 && uncond)
         upload_rows(s, context, 0, uncond);
     if (cond)

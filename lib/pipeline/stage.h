@@ -47,10 +47,10 @@ sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple,
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {
     sd_generator *generators;
-    int n_generators;       /* one for each picture, or one for all */
+    int n_generators; /* one for each picture, or one for all */
     int n_pictures;
     sd_rng kind;
-    uint64_t *seeds;        /* [n_generators] */
+    uint64_t *seeds; /* [n_generators] */
 } sd_noise;
 
 sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params);

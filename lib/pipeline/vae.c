@@ -23,8 +23,7 @@ static void decode(sd_exec *e, void *arg) {
     int n = e->measuring ? 1 : job->n;
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e);
-        sdb_tensor z =
-            sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
+        sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
         sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, c);
         if (!e->measuring)
             sd_exec_upload(e, z, job->z + (size_t)i * z_size);
@@ -142,8 +141,8 @@ static void encode(sd_exec *e, void *arg) {
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e);
         sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, config->in_channels);
-        sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w,
-                                                  sd_vae_moments(job->model->vae));
+        sdb_tensor moments =
+            sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(job->model->vae));
         sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
         sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
         if (!e->measuring)
@@ -212,9 +211,9 @@ cleanup:
 static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
     int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
     sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
-    return status ? status
-                  : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model),
-                                       SD_MAX_IMAGE_SIDE);
+    return status
+               ? status
+               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
 }
 
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,

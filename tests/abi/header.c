@@ -18,8 +18,8 @@ int main(void) {
                       txt2img.struct_size == sizeof txt2img &&
                       img2img.struct_size == sizeof img2img && info.struct_size == sizeof info &&
                       memory.struct_size == sizeof memory;
-    return sizes_first && sd_version() == SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 +
-                                              SD_VERSION_PATCH
+    return sizes_first && sd_version() ==
+                              SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH
                ? 0
                : 1;
 }

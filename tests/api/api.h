@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The tiny random model that the build made (environment SD_TEST_TINY_FOLDER, SD_TEST_TINY_FILE). */
+/* The tiny random model that the build made (environment SD_TEST_TINY_FOLDER, SD_TEST_TINY_FILE).
+ */
 const char *tiny_folder(void);
 const char *tiny_file(void);
 

@@ -2,8 +2,8 @@
 #include "api.h"
 
 START_TEST(versions_agree) {
-    ck_assert_uint_eq(sd_version(), SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 +
-                                        SD_VERSION_PATCH);
+    ck_assert_uint_eq(sd_version(),
+                      SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH);
     ck_assert_str_eq(sd_version_string(), "0.1.0");
     ck_assert_ptr_nonnull(strstr(sd_build_info(), "openblas: "));
     ck_assert_ptr_nonnull(strchr(sd_build_info(), '\n'));
@@ -59,8 +59,8 @@ START_TEST(bad_context_parameters_are_named) {
     p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
     p.free = (sd_free_fn)(void (*)(void))abort;
     ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "alloc and free");
-    static const char *const bad_names[] = {"", ":1", "cpu:", "cpu:x", "cpu:-1", "../evil",
-                                            "a/b", "no.such"};
+    static const char *const bad_names[] = {"",       ":1",      "cpu:", "cpu:x",
+                                            "cpu:-1", "../evil", "a/b",  "no.such"};
     for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
         p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
         p.backend = bad_names[i];
@@ -169,7 +169,8 @@ END_TEST
 START_TEST(hostile_floats_become_pixels) {
     sd_context *ctx = open_context(1);
     const int64_t dims[] = {1, 3, 1, 2};
-    const float values[] = {0.0f / 1.0f, 1e30f, -1e30f, (float)(1e308 * 10), (float)-(1e308 * 10), 0};
+    const float values[] = {0.0f / 1.0f,          1e30f, -1e30f, (float)(1e308 * 10),
+                            (float)-(1e308 * 10), 0};
     sd_tensor *t;
     ck_ok(ctx, sd_tensor_new(ctx, 4, dims, values, &t));
     sd_tensor_data(t)[0] = sd_tensor_data(t)[3] - sd_tensor_data(t)[3]; /* inf - inf is NaN */

@@ -163,8 +163,13 @@ START_TEST(bad_sampling_parameters_are_named) {
         const char *word;
         sd_sampler_params p;
     } bad[] = {
-#define BAD(field, value, text) {text, {.struct_size = sizeof(sd_sampler_params), .steps = 3, \
-        .guidance_scale = 2, .batch = 1, .field = value}}
+#define BAD(field, value, text)                                                                    \
+    {text,                                                                                         \
+     {.struct_size = sizeof(sd_sampler_params),                                                    \
+      .steps = 3,                                                                                  \
+      .guidance_scale = 2,                                                                         \
+      .batch = 1,                                                                                  \
+      .field = value}}
         {"steps is 0", {.struct_size = sizeof(sd_sampler_params), .batch = 1}},
         {"batch is 0", {.struct_size = sizeof(sd_sampler_params), .steps = 3}},
         BAD(method, "no such", "\"no such\""),

@@ -1,4 +1,5 @@
-/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats. */
+/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats.
+ */
 #include "api.h"
 
 #include <math.h>

@@ -30,8 +30,8 @@ static void *paint(void *arg) {
 START_TEST(two_threads_paint_with_one_model) {
     sd_context *ctx = open_context(2);
     sd_model *model = open_model(ctx);
-    painter alone = {.model = model, .seed = 1}, pair[2] = {{.model = model, .seed = 1},
-                                                            {.model = model, .seed = 2}};
+    painter alone = {.model = model, .seed = 1},
+            pair[2] = {{.model = model, .seed = 1}, {.model = model, .seed = 2}};
     pthread_t threads[2];
     paint(&alone);
     for (int i = 0; i < 2; i++)

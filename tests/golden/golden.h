@@ -16,7 +16,7 @@ typedef struct golden_setup {
     const char *name;
     const char *backend;
     int n_threads;
-    const char *model;  /* environment variable that has the path */
+    const char *model; /* environment variable that has the path */
     int use_ema;
     const char *config; /* a YAML config among the fixtures, or NULL */
 } golden_setup;

@@ -161,7 +161,8 @@ END_TEST
 static const char *const word_prompts[] = {
     "a photograph of a cat by the lake in golden-style, a cat",
     "a (photograph:1.2) of a (cat in golden-style:0.8), a [cat] BREAK golden-style",
-    ("1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 "
+    ("1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 "
+     "1 "
      "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 golden-style 2"),
 };
 

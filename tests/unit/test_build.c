@@ -75,11 +75,11 @@ static void replace(char *name, size_t size, const char *from, const char *to) {
 
 static void write_row(writer *w, const char *name, const char *type, const char *shape,
                       int64_t size) {
-    w->used += (size_t)snprintf(
-        w->header + w->used, sizeof w->header - w->used,
-        "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}",
-        w->used ? "," : "{", name, type, shape, (long long)w->offset,
-        (long long)(w->offset + size));
+    w->used +=
+        (size_t)snprintf(w->header + w->used, sizeof w->header - w->used,
+                         "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%lld,%lld]}",
+                         w->used ? "," : "{", name, type, shape, (long long)w->offset,
+                         (long long)(w->offset + size));
     ck_assert_uint_lt(w->used, sizeof w->header);
     w->offset += size;
 }

@@ -9,7 +9,6 @@
  */
 #define CPU_LINE 16 /* floats */
 
-
 SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const float *b, int kc,
                          float *m, bool add) {
     vf sum[SD_MR][2];
@@ -49,8 +48,8 @@ SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const fl
         conv_tile(rows, lda, a, b, kc, m, add);                                                    \
         break;
 
-SD_INLINE void conv_rows(int rows, const int lda, const float *a, const float *b, int kc,
-                         float *m, bool add) {
+SD_INLINE void conv_rows(int rows, const int lda, const float *a, const float *b, int kc, float *m,
+                         bool add) {
     switch (rows) {
         SD_CONV_TILE(1)
         SD_CONV_TILE(2)

@@ -31,8 +31,7 @@ SD_INLINE void winograd_input_1d(vf o[6], const vf d[6]) {
 }
 
 /* One vector of channels of one tile. */
-SD_INLINE void winograd_input_vector(const float *const pixel[36], int c, float *v,
-                                     size_t stride) {
+SD_INLINE void winograd_input_vector(const float *const pixel[36], int c, float *v, size_t stride) {
     vf t[6][6];
     SD_UNROLL(6)
     for (int j = 0; j < 6; j++) {
