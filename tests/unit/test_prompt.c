@@ -166,7 +166,7 @@ END_TEST
 
 /* Weights go with their tokens, also into the next row. */
 START_TEST(weights) {
-    char text[400];
+    char text[4200];
     snprintf(text, sizeof text, "%s (, 1 1:2) 1 1", digits(70, -1));
     sd_chunks chunks = split(text, true, NULL);
     static const float ends[] = {1, 1, 2}, begins[] = {1, 2, 2, 1, 1, 1};
