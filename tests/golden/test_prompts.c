@@ -166,6 +166,12 @@ static const char *const word_prompts[] = {
      "1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 golden-style 2"),
 };
 
+static void check_words(golden *g, const char *setup, const char *fixture, int n, int weighted) {
+    sd_tensor *got = encode(g, word_prompts, n, weighted, 0);
+    check_columns(g, setup, fixture, got);
+    sd_tensor_free(got);
+}
+
 /* Loads the model of a setup once more with embeddings; the status is the call's. */
 static sd_status load_words(golden *g, const golden_setup *setup, const char *const *paths, int n,
                             sd_model **out) {
@@ -197,9 +203,9 @@ START_TEST(words) {
         return;
     sd_model_free(g.model);
     must(&g, load_words(&g, setup, files, 3, &g.model));
-    check_columns(&g, setup->name, "prompt-words", encode(&g, word_prompts, 3, 1, 0));
-    check_columns(&g, setup->name, "prompt-words-plain", encode(&g, word_prompts, 1, 1, 0));
-    check_columns(&g, setup->name, "prompt-words-plain", encode(&g, word_prompts, 1, 0, 0));
+    check_words(&g, setup->name, "prompt-words", 3, 1);
+    check_words(&g, setup->name, "prompt-words-plain", 1, 1);
+    check_words(&g, setup->name, "prompt-words-plain", 1, 0);
     sd_tensor *want = golden_tensor(&g, "text", 1, 1); /* no word in it: as before */
     sd_tensor *same = encode(&g, golden_prompts + 1, 1, 0, 0);
     size_t n = (size_t)sd_tensor_n_elements(want);
