@@ -31,12 +31,7 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
         params.init = init;
         params.sampling = &round.sampling;
         sd_status status = sd_img2img(p->model, &params, images);
-        if (status) {
-            cli_progress_end(&p->progress);
-            exit_code = cli_fail(PROGRAM, p->ctx, status);
-        } else {
-            exit_code = paint_save(p, &round, images, extra);
-        }
+        exit_code = paint_save(p, status, &round, images, extra);
     }
     if (!exit_code && !cli_interrupted())
         exit_code = paint_save_grid(p);
@@ -47,18 +42,11 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
 int main(int argc, char **argv) {
     paint_options o = {
         .prompt = "a painting of a virus monster playing guitar",
-        .negative = "",
         .outdir = "outputs/img2img-samples",
-        .precision = "autocast",
-        .ddim_steps = 50,
         .n_iter = 1,
         .n_samples = 2,
         .scale = 5.0f,
-        .seed = 42,
-        .backend = "auto",
-        .rng = "cpu",
-        .sampler = "ddim",
-        .spacing = "uniform",
+        PAINT_COMMON_DEFAULTS,
     };
     const char *init_path = NULL;
     float strength = 0.75f;

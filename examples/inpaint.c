@@ -174,12 +174,7 @@ static int run(inpaint *job) {
     for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
         paint_round round = paint_round_at(p, i);
         sd_status status = paint_batch(job, &round, images);
-        if (status) {
-            cli_progress_end(&p->progress);
-            exit_code = cli_fail(PROGRAM, p->ctx, status);
-        } else {
-            exit_code = paint_save(p, &round, images, ", Inpainting: masked latents");
-        }
+        exit_code = paint_save(p, status, &round, images, ", Inpainting: masked latents");
     }
     if (!exit_code && !cli_interrupted())
         exit_code = paint_save_grid(p);
@@ -216,18 +211,11 @@ static void end(inpaint *job) {
 int main(int argc, char **argv) {
     paint_options o = {
         .prompt = "",
-        .negative = "",
         .outdir = "outputs/inpaint-samples",
-        .precision = "autocast",
-        .ddim_steps = 50,
         .n_iter = 1,
         .n_samples = 1,
         .scale = 7.5f,
-        .seed = 42,
-        .backend = "auto",
-        .rng = "cpu",
-        .sampler = "ddim",
-        .spacing = "uniform",
+        PAINT_COMMON_DEFAULTS,
     };
     inpaint job = {.strength = 1.0f, .info = SD_MODEL_INFO_INIT};
     cli_option rows[PAINT_N_OPTIONS + 6] = {

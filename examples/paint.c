@@ -345,9 +345,12 @@ static int save_one(paint *p, const paint_round *round, int index, const sd_imag
     return 0;
 }
 
-int paint_save(paint *p, const paint_round *round, sd_image **images, const char *extra) {
+int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
+               const char *extra) {
     int exit_code = 0;
     cli_progress_end(&p->progress);
+    if (status)
+        return cli_fail(p->program, p->ctx, status);
     for (int i = 0; i < round->sampling.batch; i++) {
         if (!exit_code && !p->options->skip_save)
             exit_code = save_one(p, round, i, images[i], extra);

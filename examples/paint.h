@@ -20,6 +20,11 @@ typedef struct paint_options {
 
 #define PAINT_N_OPTIONS 29
 
+/* Defaults that all these programs share, for the options' initialiser. */
+#define PAINT_COMMON_DEFAULTS                                                                      \
+    .negative = "", .precision = "autocast", .ddim_steps = 50, .seed = 42, .backend = "auto",      \
+    .rng = "cpu", .sampler = "ddim", .spacing = "uniform"
+
 /* For the help texts. */
 #define PAINT_ABSENT                                                                               \
     "The flags of the original script have its names and defaults; others are added. Its safety\n" \
@@ -62,9 +67,11 @@ int paint_rounds(const paint *p);
  * bar. */
 paint_round paint_round_at(paint *p, int index);
 
-/* Writes a round's pictures as samples/%05d.png with their generation parameters, prints each path,
- * and takes them. `extra` is appended to the parameters ("" or ", Key: value"). */
-int paint_save(paint *p, const paint_round *round, sd_image **images, const char *extra);
+/* Ends a round whose call gave `status`: says what failed, or writes the pictures as
+ * samples/%05d.png with their generation parameters, prints each path, and takes them. `extra` is
+ * appended to the parameters ("" or ", Key: value"). Returns the exit code. */
+int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
+               const char *extra);
 
 /* Writes grid-%04d.png of all that was saved, unless --skip_grid. */
 int paint_save_grid(paint *p);

@@ -26,12 +26,7 @@ static int run(paint *p, int width, int height) {
         params.clip_skip = o->clip_skip;
         params.sampling = &round.sampling;
         sd_status status = sd_txt2img(p->model, &params, images);
-        if (status) {
-            cli_progress_end(&p->progress);
-            exit_code = cli_fail(PROGRAM, p->ctx, status);
-        } else {
-            exit_code = paint_save(p, &round, images, "");
-        }
+        exit_code = paint_save(p, status, &round, images, "");
     }
     if (!exit_code && !cli_interrupted())
         exit_code = paint_save_grid(p);
@@ -42,18 +37,11 @@ static int run(paint *p, int width, int height) {
 int main(int argc, char **argv) {
     paint_options o = {
         .prompt = "a painting of a virus monster playing guitar",
-        .negative = "",
         .outdir = "outputs/txt2img-samples",
-        .precision = "autocast",
-        .ddim_steps = 50,
         .n_iter = 2,
         .n_samples = 3,
         .scale = 7.5f,
-        .seed = 42,
-        .backend = "auto",
-        .rng = "cpu",
-        .sampler = "ddim",
-        .spacing = "uniform",
+        PAINT_COMMON_DEFAULTS,
     };
     int width = 0, height = 0;
     bool laion400m = false;
