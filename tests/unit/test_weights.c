@@ -1,30 +1,11 @@
 /* Reading safetensors files that are as they should be; those that are not are in tests/fault. */
 #include "io/weights.h"
 
-#include "../tools/counting.h"
-#include "../tools/files.h"
+#include "../tools/fixture.h"
 
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
-
-static counting counts;
-static sd_context *ctx;
-static long live_at_start;
-static char dir[FILES_PATH];
-
-static void setup(void) {
-    ctx = counting_context(&counts);
-    ck_assert_ptr_nonnull(ctx);
-    live_at_start = counts.live;
-    files_make_temp(dir);
-}
-
-static void teardown(void) {
-    files_remove_tree(dir);
-    ck_assert_int_eq(counts.live, live_at_start);
-    sd_context_release(ctx);
-}
 
 static sd_weights *open_weights(const char *path) {
     sd_weights *w;
