@@ -143,8 +143,10 @@ static void vae_build(sd_builder *b, sd_vae *m) {
     const sd_vae_config *c = &m->config;
     sd_path top = sd_path_top();
     int latent = c->latent_channels, z = z_channels(c), n = moments_per_channel(c);
+    if (c->kind == SD_FIRST_STAGE_IDENTITY)
+        return;
     check_config(b, c);
-    if (b->status || c->kind == SD_FIRST_STAGE_IDENTITY)
+    if (b->status)
         return;
     build_ladder(b, &m->encoder, c, false);
     if (c->quant_conv)

@@ -30,6 +30,7 @@ static const ldm_case cases[] = {
     {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, false},
     {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false},
     {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false},
+    {"pixels", SD_CONDITIONING_TEXT, 0, 3, 3, 1, 77, false, false},
     {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true},
 };
 #define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))

@@ -376,6 +376,23 @@ class FirstStage(nn.Module):
         return self.decoder(self.post_quant_conv(z))
 
 
+class IdentityFirstStage(nn.Module):
+    """The latent is the picture."""
+    vq = False
+
+    def encode(self, x):
+        return x
+
+    def decode(self, z, quantize=True):
+        return z
+
+
+def first_stage(config):
+    if config["target"].endswith("IdentityFirstStage"):
+        return IdentityFirstStage()
+    return FirstStage(**config["params"])
+
+
 # ------------------------------------------------------------------------------ conditioning
 
 
@@ -408,10 +425,11 @@ class OpenClipBlock(nn.Module):
 
 
 class OpenClipText(nn.Module):
-    """FrozenOpenCLIPEmbedder with layer "penultimate"."""
+    """FrozenOpenCLIPEmbedder with layer "last" or "penultimate"."""
 
-    def __init__(self, width, layers):
+    def __init__(self, width, layers, layer="last", **_):
         super().__init__()
+        self.n_run = layers - (layer == "penultimate")
         m = named(token_embedding=nn.Embedding(100, width), ln_final=nn.LayerNorm(width),
                   transformer=named(resblocks=nn.ModuleList(
                       OpenClipBlock(width, width // 64) for _ in range(layers))))
@@ -424,7 +442,7 @@ class OpenClipText(nn.Module):
         m = self.model
         x = m.token_embedding(ids) + m.positional_embedding
         mask = torch.full((N_TOKENS, N_TOKENS), float("-inf")).triu(1)
-        for block in m.transformer.resblocks[:-1]:
+        for block in m.transformer.resblocks[:self.n_run]:
             x = block(x, mask)
         return m.ln_final(x)
 
@@ -448,15 +466,17 @@ def build(config, text_layers=2):
         return FirstStage(**params)
     unet = params["unet_config"]["params"]
     model = named(model=named(diffusion_model=UNet(**unet)),
-                  first_stage_model=FirstStage(**params["first_stage_config"]["params"]))
+                  first_stage_model=first_stage(params["first_stage_config"]))
     cond = params["cond_stage_config"]
     if isinstance(cond, dict):
         kind = cond["target"].rsplit(".", 1)[1]
         if kind == "ClassEmbedder":
             model.cond_stage_model = ClassEmbedder(**cond["params"])
+        elif text_layers and kind == "FrozenOpenCLIPEmbedder":
+            model.cond_stage_model = OpenClipText(unet["context_dim"], text_layers,
+                                                  **cond.get("params", {}))
         elif text_layers:
-            cls = OpenClipText if kind == "FrozenOpenCLIPEmbedder" else ClipText
-            model.cond_stage_model = cls(unet["context_dim"], text_layers)
+            model.cond_stage_model = ClipText(unet["context_dim"], text_layers)
     if params.get("scale_by_std"):
         model.register_buffer("scale_factor", torch.tensor(1.0))
     return model
