@@ -75,7 +75,7 @@ sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_
                                  const int32_t *timesteps, const sd_tensor *embeddings,
                                  const sd_loss_params *params, sd_loss *loss, sd_tensor **samples);
 
-/* sampling.c: the struct sd_sampler is there. Parameters were validated by lib/api. */
+/* sampling*.c: the struct sd_sampler is in sampling.h. Parameters were validated by lib/api. */
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
 void sd_sampling_free(sd_sampler *s);
 sd_model *sd_sampling_model(const sd_sampler *s);

@@ -1,0 +1,50 @@
+/*
+ * struct sd_sampler, for the files that make it up: sampling.c has its memory and the network,
+ * sampling_run.c the step loop, sampling_access.c what is read and set between steps.
+ */
+#ifndef SD_PIPELINE_SAMPLING_H
+#define SD_PIPELINE_SAMPLING_H
+
+#include "pipeline/stage.h"
+#include "sampler/sampler.h"
+
+struct sd_sampler {
+    sd_model *model; /* retained */
+    sd_sampler_params params;
+    int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
+    int halves;     /* 2 with guidance: unconditional, then conditional */
+    sd_noise noise;
+    int skip_draws;
+    float *nchw, *nhwc; /* one batch of latents each, on the host */
+    sd_run run;
+
+    sd_exec *e;
+    sdb_tensor x_in;     /* [halves * n, h, w, c] */
+    sdb_tensor out;      /* of the same shape; run.eps itself without guidance */
+    sdb_tensor t;        /* [halves * n, 1, 1, 1] */
+    sdb_tensor guidance; /* [1, 1, 1, 2]: 1 - s, s */
+    sdb_tensor kv;       /* keys and values of the prompts */
+    sdb_graph *graph;    /* the recorded network with its guidance, or NULL */
+
+    float *mask, *masked; /* [n, h, w] and [n, c, h, w] on the host, or NULL: no mask */
+
+    int next;  /* index of the next step */
+    int total; /* steps of the run; run.done of them were made */
+    bool has_latent, has_x0;
+    bool busy; /* within sd_sampling_run or _step: a callback may be calling */
+};
+
+/* sampling.c */
+/* A call begins; inside a run's callback it is part of the run. */
+void sd_sampling_enter(sd_sampler *s);
+/* Of the prompts, into s->kv. Both NULL while measuring. */
+void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond);
+/* One batch of latents [n, c, h, w] to the device. */
+void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw);
+
+/* sampling_run.c */
+/* Latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
+sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
+                                   bool one_is_fine);
+
+#endif

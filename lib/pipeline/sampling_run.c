@@ -1,0 +1,245 @@
+/* A run of struct sd_sampler: its beginning and its steps. */
+#include "core/os.h"
+#include "pipeline/sampling.h"
+
+#include <math.h>
+#include <string.h>
+
+/* -------------------------------------------------------------------------------- beginning */
+
+static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const char *what) {
+    const sd_source *source = s->model->source;
+    int64_t dims[] = {s->n, s->params.text_tokens, source->unet.context_dim};
+    if (dims[1] == 0)
+        return t ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                           "%s is given; the model is unconditional, NULL was expected", what)
+                 : SD_OK;
+    if (!t)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
+    if (t->n_dims == 3 && t->dims[0] == 1)
+        dims[0] = 1;
+    return sd_expect_shape(t, what, 3, dims);
+}
+
+sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
+                                   bool one_is_fine) {
+    int64_t dims[] = {s->n, s->c, s->h, s->w};
+    if (one_is_fine && t->n_dims == 4 && t->dims[0] == 1)
+        dims[0] = 1;
+    return sd_expect_shape(t, what, 4, dims);
+}
+
+static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                              const sd_tensor *init_latent, const sd_tensor *noise) {
+    sd_status status = check_embeddings(s, cond, "cond");
+    if (!status && s->halves == 2 && !uncond)
+        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                         "uncond is NULL; the guidance scale %g needs its embeddings",
+                         (double)s->params.guidance_scale);
+    if (!status && s->halves == 2)
+        status = check_embeddings(s, uncond, "uncond");
+    if (!status && s->run.method->inverse && !init_latent)
+        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                         "init is NULL; the sampling method \"%s\" begins at a latent",
+                         s->run.method->name);
+    if (!status && s->run.method->inverse && s->mask)
+        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                         "the sampling method \"%s\" takes no mask", s->run.method->name);
+    if (!status && init_latent)
+        status = sd_sampling_check_latent(s, init_latent, "init", true);
+    if (!status && noise)
+        status = sd_sampling_check_latent(s, noise, "noise", false);
+    return status;
+}
+
+/*
+ * Sets total and next, and returns alphas_cumprod at which the init latent is noised: 0 where
+ * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step. The
+ * original's stochastic_encode takes the DDIM alpha of index t_enc while its first step is that of
+ * t_enc - 1; at strength 1 it would index past the end, and nothing is left of the init latent
+ * here ("full destruction of information", as its --strength says).
+ */
+static double start_of(sd_sampler *s, bool from_init) {
+    const sd_method *method = s->run.method;
+    int count = s->run.times.count;
+    s->total = count;
+    s->next = count - 1;
+    if (!from_init)
+        return 0.0;
+    /* 0.7f is 0.699999988, but int(0.7 * 50) must be 35 as in Python: back to the decimal. */
+    double strength = round((double)s->params.strength * 1e6) / 1e6;
+    int t_enc = (int)(strength * s->params.steps);
+    bool all = t_enc >= s->params.steps;
+    if (!all)
+        s->total = t_enc;
+    if (method->inverse)
+        return 1.0;
+    if (all)
+        return 0.0;
+    s->next = t_enc - 1;
+    if (t_enc == 0)
+        return 1.0;
+    return sd_run_alpha(&s->run, method->encode_above ? t_enc : t_enc - 1);
+}
+
+/* x of the first step into s->nchw, where its noise is already. */
+static void start_latent(sd_sampler *s, const sd_tensor *init_latent, double alpha) {
+    int64_t each = (int64_t)s->c * s->h * s->w;
+    float scale = (float)s->run.times.noise_scale;
+    for (int64_t i = 0; i < s->n * each && alpha == 0.0; i++)
+        s->nchw[i] *= scale;
+    for (int i = 0; i < s->n && alpha > 0.0; i++) {
+        const float *z0 = init_latent->data + (init_latent->dims[0] == 1 ? 0 : i * each);
+        float *x = s->nchw + i * each;
+        if (alpha == 1.0)
+            memcpy(x, z0, (size_t)each * sizeof *x);
+        else
+            sd_q_sample(alpha, z0, x, x, each);
+    }
+}
+
+/* The seeds' first draw of this run; `noise` replaces it, and later draws stay what they are. */
+static void first_noise(sd_sampler *s, const sd_tensor *noise) {
+    int64_t each = (int64_t)s->c * s->h * s->w;
+    sd_noise_restart(&s->noise);
+    for (int i = 0; i <= s->skip_draws; i++)
+        sd_noise_draw(&s->noise, s->nchw, each);
+    if (noise)
+        memcpy(s->nchw, noise->data, (size_t)noise->n_elements * sizeof *s->nchw);
+}
+
+static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                       const sd_tensor *init_latent, const sd_tensor *noise) {
+    s->total = s->run.done = 0;
+    s->run.touched = false;
+    s->has_latent = s->has_x0 = false;
+    sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
+    if (status)
+        return status;
+    float scale = s->params.guidance_scale;
+    float guidance[2] = {1.0f - scale, scale};
+    sd_sampling_enter(s);
+    sd_run_upload(&s->run);
+    sd_exec_upload(s->e, s->guidance, guidance);
+    sd_sampling_encode_prompts(s, cond, uncond);
+    double alpha = start_of(s, init_latent != NULL);
+    first_noise(s, noise);
+    start_latent(s, init_latent, alpha);
+    sd_sampling_upload(s, s->run.x, s->nchw);
+    if (s->e->status) {
+        s->total = 0;
+        return s->e->status;
+    }
+    s->has_latent = true;
+    return SD_OK;
+}
+
+static sd_status refuse_in_callback(const sd_sampler *s, const char *function) {
+    if (!s->busy)
+        return SD_OK;
+    return sd_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's progress callback",
+                   function);
+}
+
+sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                            const sd_tensor *init_latent, const sd_tensor *noise) {
+    sd_status status = refuse_in_callback(s, "sd_sampler_begin");
+    return status ? status : begin(s, cond, uncond, init_latent, noise);
+}
+
+int sd_sampling_remaining(const sd_sampler *s) {
+    return s->total - s->run.done;
+}
+
+/* ------------------------------------------------------------------------------------ steps */
+
+static sd_status report_progress(sd_sampler *s, int step, double seconds) {
+    sd_progress progress = {
+        .struct_size = sizeof progress,
+        .step = s->run.done,
+        .total = s->total,
+        .timestep = (int)rint(s->run.times.times[step]),
+        .seconds = seconds,
+        .sampler = s,
+    };
+    if (s->params.progress && s->params.progress(s->params.progress_user, &progress))
+        return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
+                       "cancelled by the progress callback after step %d of %d", s->run.done,
+                       s->total);
+    return SD_OK;
+}
+
+/* What the mask holds is the known x_0 at step i's time, noised anew: DDIMSampler's mask. */
+static void apply_mask(sd_sampler *s, int i) {
+    int64_t area = (int64_t)s->h * s->w, each = s->c * area;
+    sd_noise_draw(&s->noise, s->nchw, each);
+    sd_q_sample(sd_run_alpha(&s->run, i), s->masked, s->nchw, s->nchw, s->n * each);
+    sd_exec_download(s->e, s->nhwc, s->run.x);
+    if (s->e->status)
+        return;
+    for (int64_t j = 0; j < s->n * each; j++) {
+        int64_t pixel = j / s->c;
+        float mask = s->mask[pixel];
+        float known = s->nchw[pixel / area * each + j % s->c * area + pixel % area];
+        s->nhwc[j] = known * mask + (1.0f - mask) * s->nhwc[j];
+    }
+    sd_exec_upload(s->e, s->run.x, s->nhwc);
+    s->run.touched = true;
+}
+
+/* One step, with s->busy set. A failure, or cancelling, ends the run: the sampler is as before
+ * begin. */
+static sd_status step(sd_sampler *s) {
+    double start = sd_clock_seconds();
+    int i = s->next;
+    if (s->mask)
+        apply_mask(s, i);
+    s->run.method->step(&s->run, i);
+    if (!s->e->status)
+        sd_exec_fail(s->e, s->e->api->sync(s->e->queue));
+    sd_status status = s->e->status;
+    if (!status) {
+        s->next--;
+        s->run.done++;
+        s->run.touched = false;
+        s->has_x0 = true;
+        status = report_progress(s, i, sd_clock_seconds() - start);
+    }
+    if (status) {
+        s->total = s->run.done = 0;
+        s->has_latent = s->has_x0 = false;
+    }
+    return status;
+}
+
+sd_status sd_sampling_step(sd_sampler *s) {
+    sd_status status = refuse_in_callback(s, "sd_sampler_step");
+    if (status)
+        return status;
+    if (sd_sampling_remaining(s) == 0)
+        return sd_fail(s->model->ctx, SD_ERROR_STATE,
+                       s->has_latent ? "the run has no steps left"
+                                     : "sd_sampler_step was called before sd_sampler_begin");
+    sd_sampling_enter(s);
+    s->busy = true;
+    status = step(s);
+    s->busy = false;
+    return status;
+}
+
+sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                          const sd_tensor *init_latent, const sd_tensor *noise,
+                          sd_tensor **latent) {
+    *latent = NULL;
+    sd_status status = refuse_in_callback(s, "sd_sample");
+    if (status)
+        return status;
+    status = begin(s, cond, uncond, init_latent, noise);
+    s->busy = true;
+    while (!status && sd_sampling_remaining(s) > 0)
+        status = step(s);
+    if (!status)
+        status = sd_sampling_latent(s, latent);
+    s->busy = false;
+    return status;
+}
