@@ -553,6 +553,16 @@ SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *lat
 SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
                                      const sd_tensor *x0);
 
+/*
+ * What the UNet of a model with more unet_channels than latent_channels takes beside the latent:
+ * [batch or 1, unet_channels - latent_channels, h, w], in the order that the model was trained with
+ * (`concat` and `hybrid` of LatentDiffusion's conditioning_key: torch.cat([x] + c_concat, dim=1)).
+ * SD 1.x and 2.x inpainting: the mask, 1 where to paint, then the latent of the masked picture.
+ * Both halves of guidance see the same. It is copied and stays until replaced, also between two
+ * steps; NULL: none, and then such a model's run does not begin (SD_ERROR_STATE).
+ */
+SD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat);
+
 /* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
 SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
 

@@ -175,6 +175,11 @@ sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask, const 
     return sd_sampling_set_mask(sampler, mask, x0);
 }
 
+sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_set_concat(sampler, concat);
+}
+
 sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {
     SD_REQUIRE_PTR(context_of(sampler), out);
     *out = NULL;

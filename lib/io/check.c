@@ -41,22 +41,16 @@ sd_status sd_check_source(const sd_source *s) {
     const char *path = s->path;
     int latent = s->vae.latent_channels;
     bool text = s->conditioning == SD_CONDITIONING_TEXT;
-    bool pictures =
-        s->condition_key == SD_CONDITION_CONCAT || s->condition_key == SD_CONDITION_HYBRID;
     if (!s->first_stage_only && text && s->unet.context_dim != s->text.width)
         return sd_fail(s->ctx, SD_ERROR_MODEL,
                        "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
                        "one here is %d wide (hidden_size)",
                        path, s->unet.context_dim, s->text.width);
-    if (!s->first_stage_only && !pictures && s->unet.in_channels != latent)
+    /* More are conditioned on pictures: a mask and what is around it, a depth map, ... */
+    if (!s->first_stage_only && s->unet.in_channels < latent)
         return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet takes %d channels where the latent has %d: this looks like "
-                       "%s, which libsd does not run yet",
-                       path, s->unet.in_channels, latent,
-                       s->unet.in_channels == 2 * latent + 1 ? "an inpainting model"
-                       : s->unet.in_channels == 2 * latent   ? "an image editing model"
-                       : s->unet.in_channels == latent + 1   ? "a depth model"
-                                                             : "a model of another kind");
+                       "%s: the UNet takes %d channels; the latent alone has %d", path,
+                       s->unet.in_channels, latent);
     if (!s->first_stage_only && s->unet.out_channels != latent)
         return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet gives %d channels where the latent has %d (a learned "

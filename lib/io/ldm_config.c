@@ -261,20 +261,33 @@ static const class_row unets[] = {
 /* ------------------------------------------------------------------------- first stages */
 
 static const char *const dd_read[] = {
-    "double_z", "z_channels", "resolution",     "in_channels",      "out_ch",
-    "ch",       "ch_mult",    "num_res_blocks", "attn_resolutions", NULL};
+    "double_z", "z_channels",     "resolution",       "in_channels", "out_ch", "ch",
+    "ch_mult",  "num_res_blocks", "attn_resolutions", "attn_type",   NULL};
 static const char *const dd_ignored[] = {"dropout", "ignored_kwargs", NULL};
 static const sd_fixed dd_fixed[] = {
-    {"resamp_with_conv", SD_FIXED_TRUE, 0, NULL}, {"use_linear_attn", SD_FIXED_FALSE, 0, NULL},
-    {"attn_type", SD_FIXED_TEXT, 0, "vanilla"},   {"give_pre_end", SD_FIXED_FALSE, 0, NULL},
+    {"resamp_with_conv", SD_FIXED_TRUE, 0, NULL},
+    {"use_linear_attn", SD_FIXED_FALSE, 0, NULL},
+    {"give_pre_end", SD_FIXED_FALSE, 0, NULL},
     {"tanh_out", SD_FIXED_FALSE, 0, NULL},
 };
+
+/* The place of a string in `names`. */
+static int read_word(section *s, const char *key, const char *fallback, const char *const *names,
+                     int n, const char *expected) {
+    const char *word = sd_reader_string(&s->r, key, fallback);
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], word) == 0)
+            return i;
+    sd_reader_unsupported(&s->r, key, sd_reader_get(&s->r, key), expected);
+    return 0;
+}
 
 /* Encoder's and Decoder's arguments. */
 static void read_ddconfig(section *s) {
     static const char *const needed[] = {
         "z_channels", "resolution", "in_channels",    "out_ch",
         "ch",         "ch_mult",    "num_res_blocks", "attn_resolutions"};
+    static const char *const types[] = {"vanilla", "none"};
     static const int mult[] = {1, 2, 4, 8};
     sd_vae_config *c = &s->source->vae;
     sd_reader *r = &s->r;
@@ -290,7 +303,10 @@ static void read_ddconfig(section *s) {
     c->n_levels = read_levels(s, "ch_mult", mult, 4, ch, c->channels);
     int resolution = sd_reader_int(r, "resolution", 256, 1, 1 << 20);
     int n = read_integers(s, "attn_resolutions", sides, (int)SD_COUNT(sides), 1 << 20);
-    for (int i = 0; i < c->n_levels; i++)
+    /* make_attn: "none" is nn.Identity, also in the middle */
+    c->mid_attention =
+        read_word(s, "attn_type", "vanilla", types, 2, "\"vanilla\" and \"none\"") == 0;
+    for (int i = 0; i < c->n_levels && c->mid_attention; i++)
         for (int j = 0; j < n && !r->status; j++)
             c->attention[i] = c->attention[i] || sides[j] == resolution >> i;
     bool double_z = sd_reader_bool(r, "double_z", true);
@@ -331,7 +347,6 @@ static void read_autoencoder(section *s, sd_first_stage kind) {
     need(s, "embed_dim");
     *c = (sd_vae_config){.kind = kind,
                          .norm_groups = 32,
-                         .mid_attention = true,
                          .quant_conv = true,
                          .post_quant_conv = true,
                          .scaling_factor = scale};
@@ -478,17 +493,6 @@ static const sd_fixed ldm_fixed[] = {
     {"given_betas", SD_FIXED_UNSET, 0, NULL},
     {"v_posterior", SD_FIXED_NUMBER, 0, NULL},
 };
-
-/* The place of a string in `names`. */
-static int read_word(section *s, const char *key, const char *fallback, const char *const *names,
-                     int n, const char *expected) {
-    const char *word = sd_reader_string(&s->r, key, fallback);
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], word) == 0)
-            return i;
-    sd_reader_unsupported(&s->r, key, sd_reader_get(&s->r, key), expected);
-    return 0;
-}
 
 /* register_schedule and make_beta_schedule. */
 static void read_schedule(section *s) {

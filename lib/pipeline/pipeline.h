@@ -90,6 +90,8 @@ sd_status sd_sampling_pred_x0(sd_sampler *s, sd_tensor **latent);
 sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);
 /* Both NULL: no mask. */
 sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
+/* NULL: none. */
+sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat);
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out);
 const char *sd_sampling_method(int i);
 

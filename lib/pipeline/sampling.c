@@ -64,7 +64,7 @@ static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_sampler *s = user;
     sd_exec *e = s->e;
     for (int i = 0; i < s->halves; i++)
-        sd_op_copy(e, sd_view_batch(s->x_in, i * s->n, s->n), x);
+        sd_op_copy(e, sd_view_channels(sd_view_batch(s->x_in, i * s->n, s->n), 0, s->c), x);
     sd_op_copy(e, s->t, time);
     evaluate(s);
     if (s->halves == 2 && s->params.guidance_rescale > 0.0f && !e->measuring)
@@ -103,7 +103,7 @@ static void layout(sd_sampler *s) {
     sd_exec *e = s->e;
     int n = s->halves * s->n, tokens = s->params.text_tokens;
     sd_run_layout(&s->run, e, s->n, s->h, s->w, s->c);
-    s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c);
+    s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c + s->extra);
     s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
     s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
     s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
@@ -153,16 +153,6 @@ void sd_sampling_enter(sd_sampler *s) {
     layout(s);
 }
 
-static sd_status check_model(const sd_model *model) {
-    const sd_source *source = model->source;
-    sd_status status = sd_need_unet(model, "a sampler");
-    if (status || source->unet.in_channels == source->vae.latent_channels)
-        return status;
-    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: the UNet takes %d channels; a sampler can give it the %d of the latents",
-                   source->path, source->unet.in_channels, source->vae.latent_channels);
-}
-
 /* All but the executor's memory. */
 static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *params) {
     sd_context *ctx = model->ctx;
@@ -176,13 +166,12 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->h = params->height / scale;
     s->w = params->width / scale;
     s->c = model->source->vae.latent_channels;
+    s->extra = model->source->unet.in_channels - s->c;
     /* without a condition there is nothing to be guided to */
     bool guided = params->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0;
     s->halves = guided ? 2 : 1;
-    sd_status status = check_model(model);
-    if (!status)
-        status =
-            sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
+    sd_status status =
+        sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
     if (status)
         return status;
     s->run.user = s;

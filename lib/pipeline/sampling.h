@@ -1,6 +1,7 @@
 /*
  * struct sd_sampler, for the files that make it up: sampling.c has its memory and the network,
- * sampling_run.c the step loop, sampling_access.c what is read and set between steps.
+ * sampling_run.c the step loop, sampling_access.c what is read and set between steps, concat.c what
+ * the network sees beside the latent.
  */
 #ifndef SD_PIPELINE_SAMPLING_H
 #define SD_PIPELINE_SAMPLING_H
@@ -13,14 +14,15 @@ struct sd_sampler {
     sd_sampler_params params;
     int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
     int halves;     /* 2 with guidance: unconditional, then conditional */
+    int extra;      /* channels that the UNet takes beside the latent's */
     sd_noise noise;
     int skip_draws;
     float *nchw, *nhwc; /* one batch of latents each, on the host */
     sd_run run;
 
     sd_exec *e;
-    sdb_tensor x_in;     /* [halves * n, h, w, c] */
-    sdb_tensor out;      /* of the same shape; run.eps itself without guidance */
+    sdb_tensor x_in;     /* [halves * n, h, w, c + extra]: x_t, then what concat.c put there */
+    sdb_tensor out;      /* [halves * n, h, w, c]; run.eps itself without guidance */
     sdb_tensor t;        /* [halves * n, 1, 1, 1] */
     sdb_tensor guidance; /* [1, 1, 1, 2]: 1 - s, s */
     sdb_tensor kv;       /* keys and values of the prompts */
@@ -30,7 +32,7 @@ struct sd_sampler {
 
     int next;  /* index of the next step */
     int total; /* steps of the run; run.done of them were made */
-    bool has_latent, has_x0;
+    bool has_latent, has_x0, has_concat;
     bool busy; /* within sd_sampling_run or _step: a callback may be calling */
 };
 

@@ -32,6 +32,11 @@ sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, cons
 static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
                               const sd_tensor *init_latent, const sd_tensor *noise) {
     sd_status status = check_embeddings(s, cond, "cond");
+    if (!status && s->extra > 0 && !s->has_concat)
+        status = sd_fail(s->model->ctx, SD_ERROR_STATE,
+                         "the UNet takes %d channels beside the latent's %d, and none were set: "
+                         "sd_sampler_set_concat",
+                         s->extra, s->c);
     if (!status && s->halves == 2 && !uncond)
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                          "uncond is NULL; the guidance scale %g needs its embeddings",

@@ -99,10 +99,8 @@ static const struct {
 #define UNET "model.diffusion_model."
 #define VAE "first_stage_model."
 #define TEXT "cond_stage_model.transformer.text_model."
-    {"inpainting", UNET "input_blocks.0.0.weight", "[32, 9, 3, 3]", SD_ERROR_UNSUPPORTED,
-     "inpainting"},
-    {"image editing", UNET "input_blocks.0.0.weight", "[32, 8, 3, 3]", SD_ERROR_UNSUPPORTED,
-     "editing"},
+    {"less than the latent", UNET "input_blocks.0.0.weight", "[32, 3, 3, 3]", SD_ERROR_UNSUPPORTED,
+     "3 channels"},
     {"learned sigma", UNET "out.2.weight", "[8, 32, 3, 3]", SD_ERROR_UNSUPPORTED, "variance"},
     {"no channels", UNET "input_blocks.0.0.weight", "[0, 4, 3, 3]", SD_ERROR_MODEL, "dimension 0"},
     {"huge channels", UNET "input_blocks.1.0.in_layers.2.weight", "[20000, 1, 3, 3]",

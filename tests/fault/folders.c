@@ -81,7 +81,7 @@ static const struct {
     {unet, "{\"encoder_hid_dim\": 1024}", OTHER, "encoder_hid_dim"},
     {unet, "{\"flip_sin_to_cos\": false}", OTHER, "flip_sin_to_cos"},
     {unet, "{\"freq_shift\": 1}", OTHER, "freq_shift"},
-    {unet, "{\"in_channels\": 9}", OTHER, "inpainting"},
+    {unet, "{\"in_channels\": 3}", OTHER, "3 channels"},
     {unet, "{\"in_channels\": 0}", BAD, "in_channels"},
     {unet, "{\"in_channels\": true}", BAD, "in_channels"},
     {unet, "{\"out_channels\": 8}", OTHER, "variance"},

@@ -27,8 +27,9 @@ static const ldm_case cases[] = {
     {"celeba", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, true, false},
     {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false},
     {"cin", SD_CONDITIONING_CLASS, 10, 4, 4, 2, 1, true, false},
-    {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, false},
+    {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, true},
     {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false},
+    {"masked", SD_CONDITIONING_NONE, 0, 7, 3, 4, 0, true, false},
     {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false},
     {"pixels", SD_CONDITIONING_TEXT, 0, 3, 3, 1, 77, false, false},
     {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true},
@@ -181,23 +182,41 @@ static void check_unet(const subject *s, const sd_tensor *context) {
     sd_tensor_free(x);
 }
 
-static void check_ddim(const subject *s) {
-    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+/* A sampler of 8 x 8 latents, and all that it takes. */
+typedef struct scene {
     sd_sampler *sampler;
-    bool any = s->c->tokens > 0;
-    sd_tensor *noise = tensor(s, "noise", 0, 0), *out;
-    sd_tensor *uncond = any ? tensor(s, "context", 0, 1) : NULL;
-    sd_tensor *cond = any ? tensor(s, "context", 1, 1) : NULL;
-    p.steps = STEPS;
+    sd_tensor *cond, *uncond, *noise, *concat;
+} scene;
+
+static scene scene_open(const subject *s, const sd_sampler_params *params) {
+    bool any = s->c->tokens > 0, wide = s->c->unet_channels > s->c->latent_channels;
+    sd_sampler_params p = *params;
+    scene v = {.cond = any ? tensor(s, "context", 1, 1) : NULL,
+               .uncond = any ? tensor(s, "context", 0, 1) : NULL,
+               .noise = tensor(s, "noise", 0, 0),
+               .concat = wide ? tensor(s, "concat", 0, 0) : NULL};
     p.guidance_scale = SCALE;
     p.width = p.height = 8 * s->c->downscale;
-    must(&s->g, sd_sampler_new(s->g.model, &p, &sampler));
-    must(&s->g, sd_sample(sampler, cond, uncond, NULL, noise, &out));
+    must(&s->g, sd_sampler_new(s->g.model, &p, &v.sampler));
+    must(&s->g, sd_sampler_set_concat(v.sampler, v.concat));
+    return v;
+}
+
+static void scene_close(scene *v) {
+    sd_sampler_free(v->sampler);
+    sd_tensor *const all[] = {v->cond, v->uncond, v->noise, v->concat};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        sd_tensor_free(all[i]);
+}
+
+static void check_ddim(const subject *s) {
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    sd_tensor *out;
+    p.steps = STEPS;
+    scene v = scene_open(s, &p);
+    must(&s->g, sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &out));
     check(s, "ddim", out, LIMIT_DDIM);
-    sd_sampler_free(sampler);
-    sd_tensor_free(noise);
-    sd_tensor_free(uncond);
-    sd_tensor_free(cond);
+    scene_close(&v);
 }
 
 static void check_all(const ldm_case *c, const char *backend, bool with_config) {
@@ -212,7 +231,7 @@ static void check_all(const ldm_case *c, const char *backend, bool with_config) 
         check_unet(&s, context);
         sd_tensor_free(context);
     }
-    if (c->unet_channels == c->latent_channels && with_config)
+    if (c->unet_channels && with_config)
         check_ddim(&s);
     golden_close(&s.g);
 }
@@ -222,7 +241,7 @@ START_TEST(models) {
 }
 END_TEST
 
-/* Stable Diffusion 2.x by its tensors alone. */
+/* Stable Diffusion 2.x, and the inpainting model, by their tensors alone. */
 START_TEST(without_config) {
     if (cases[_i].bare)
         check_all(&cases[_i], "cpu", false);
@@ -249,9 +268,97 @@ START_TEST(refusals) {
     sd_status expected =
         c->conditioning == SD_CONDITIONING_CLASS ? SD_ERROR_ARGUMENT : SD_ERROR_UNSUPPORTED;
     ck_assert_int_eq(sd_encode_class(s.g.model, &none, 1, &out), expected);
-    if (c->unet_channels != c->latent_channels)
+    if (!c->unet_channels)
         ck_assert_int_eq(sd_sampler_new(s.g.model, NULL, &sampler), SD_ERROR_UNSUPPORTED);
     printf("%s: %s\n", c->name, sd_last_error(s.g.ctx));
+    golden_close(&s.g);
+}
+END_TEST
+
+/* The inpainting model by every method. */
+START_TEST(wide_methods) {
+    subject s;
+    sd_tensor *out;
+    ck_assert(subject_open(&s, &cases[3], "cpu", true));
+    for (int i = 0; sd_sampler_method(i); i++) {
+        sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+        p.method = sd_sampler_method(i);
+        p.steps = GOLDEN_STEPS;
+        p.strength = 1;
+        scene v = scene_open(&s, &p);
+        bool inverse = strcmp(p.method, "ddim_inverse") == 0;
+        sd_tensor *init = inverse ? tensor(&s, "init", 0, 0) : NULL;
+        sd_tensor *want = tensor(&s, "methods", i, 1);
+        must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, init, NULL, &out));
+        ck_assert_msg(check_error(p.method, sd_tensor_data(out), sd_tensor_data(want),
+                                  (size_t)sd_tensor_n_elements(out), LIMIT_DDIM),
+                      "%s: beyond the limit", p.method);
+        sd_tensor_free(init);
+        sd_tensor_free(want);
+        sd_tensor_free(out);
+        scene_close(&v);
+    }
+    golden_close(&s.g);
+}
+END_TEST
+
+/* A batch whose pictures have each their own, set anew between two steps, and none. */
+START_TEST(concat_of_a_batch) {
+    enum { N = 2, C = 4, MORE = 5, EACH = C * 64 };
+    static const int64_t dims[] = {N, MORE, 8, 8}, noise_dims[] = {N, C, 8, 8};
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    subject s;
+    sd_tensor *out, *one, *random, *noises;
+    p.steps = STEPS;
+    ck_assert(subject_open(&s, &cases[3], "cpu", true));
+    scene v = scene_open(&s, &p);
+    must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &one));
+    sd_sampler_free(v.sampler);
+    p.batch = N;
+    p.guidance_scale = SCALE;
+    p.width = p.height = 16;
+    must(&s.g, sd_sampler_new(s.g.model, &p, &v.sampler));
+    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 8, 4, dims, &random));
+    must(&s.g, sd_tensor_new(s.g.ctx, 4, noise_dims, NULL, &noises));
+    for (size_t i = 0; i < N; i++)
+        memcpy(sd_tensor_data(noises) + i * EACH, sd_tensor_data(v.noise), EACH * sizeof(float));
+    memcpy(sd_tensor_data(random) + MORE * 64, sd_tensor_data(v.concat), MORE * 64 * sizeof(float));
+
+    ck_assert_int_eq(sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out), SD_ERROR_STATE);
+    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, noises), SD_ERROR_ARGUMENT);
+    must(&s.g, sd_sampler_set_concat(v.sampler, random));
+    must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out));
+    const float *first = sd_tensor_data(out);
+    ck_assert(check_error("second of a batch", first + EACH, sd_tensor_data(one), EACH, LIMIT));
+    ck_assert_msg(memcmp(first, first + EACH, EACH * sizeof *first) != 0, "one concat for both");
+    sd_tensor_free(out);
+
+    must(&s.g, sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises));
+    must(&s.g, sd_sampler_set_concat(v.sampler, v.concat)); /* for both */
+    for (int i = 0; i < STEPS; i++)
+        must(&s.g, sd_sampler_step(v.sampler));
+    must(&s.g, sd_sampler_latent(v.sampler, &out));
+    ck_assert(
+        check_error("set within a run", sd_tensor_data(out), sd_tensor_data(one), EACH, LIMIT));
+    must(&s.g, sd_sampler_set_concat(v.sampler, NULL));
+    ck_assert_int_eq(sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises), SD_ERROR_STATE);
+    sd_tensor *const all[] = {out, one, random, noises};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        sd_tensor_free(all[i]);
+    scene_close(&v);
+    golden_close(&s.g);
+}
+END_TEST
+
+/* The latent alone is all that most models take. */
+START_TEST(no_concat) {
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    subject s;
+    ck_assert(subject_open(&s, &cases[0], "cpu", true));
+    scene v = scene_open(&s, &p);
+    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, v.noise), SD_ERROR_ARGUMENT);
+    printf("%s\n", sd_last_error(s.g.ctx));
+    scene_close(&v);
     golden_close(&s.g);
 }
 END_TEST
@@ -333,6 +440,9 @@ int main(void) {
     const golden_test tests[] = {{models, 0, N_CASES * N_BACKENDS},
                                  {without_config, 0, N_CASES},
                                  {refusals, 0, N_CASES},
+                                 {wide_methods, 0, 1},
+                                 {concat_of_a_batch, 0, 1},
+                                 {no_concat, 0, 1},
                                  {loss_with_concat, 0, 1},
                                  {unconditional_picture, 0, 1}};
     char path[PATH_SIZE];

@@ -6,7 +6,7 @@ are built from the same YAML files that the library reads. Weights are functions
 in tests/tools/checkpoint_values.c), so only their list is kept, NAME.tsv. The fixtures are
 committed; to make them again:
 
-  pip install torch transformers numpy pyyaml
+  pip install torch transformers diffusers scipy numpy pyyaml
   python3 tests/tools/make_ldm_golden.py tests/golden/data/ldm [folder of the original's configs]
 
 With the second folder configs.tsv is written too: number, size and a hash of the names and shapes
@@ -24,10 +24,14 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from make_sampler_golden import SCHEDULERS, SD, SPACINGS, Samplers
+
 SEED = 5
 STEPS = 4
 SCALE = 3.0
 N_TOKENS = 77
+METHODS = ("ddim", "plms", "ddpm", "ddim_inverse", "euler", "euler_a", "heun", "dpm2", "lms",
+           "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm")
 
 # ------------------------------------------------------------------------------ small modules
 
@@ -274,8 +278,9 @@ class VaeAttention(nn.Module):
         return x + self.proj_out(h.transpose(1, 2).reshape(x.shape))
 
 
-def middle(c):
-    return named(block_1=VaeRes(c, c), attn_1=VaeAttention(c), block_2=VaeRes(c, c))
+def middle(c, attn_type):
+    attention = VaeAttention(c) if attn_type == "vanilla" else nn.Identity()
+    return named(block_1=VaeRes(c, c), attn_1=attention, block_2=VaeRes(c, c))
 
 
 def run_middle(m, h):
@@ -284,7 +289,7 @@ def run_middle(m, h):
 
 class Encoder(nn.Module):
     def __init__(self, ch, ch_mult, num_res_blocks, attn_resolutions, in_channels, resolution,
-                 z_channels, double_z=True, **_):
+                 z_channels, double_z=True, attn_type="vanilla", **_):
         super().__init__()
         self.conv_in = conv(in_channels, ch)
         self.down = nn.ModuleList()
@@ -300,7 +305,7 @@ class Encoder(nn.Module):
             if i + 1 < len(ch_mult):
                 level.downsample = named(conv=conv(c, c, stride=2, padding=0))
             self.down.append(level)
-        self.mid = middle(c)
+        self.mid = middle(c, attn_type)
         self.norm_out = norm(c, 1e-6)
         self.conv_out = conv(c, (1 + double_z) * z_channels)
 
@@ -317,11 +322,11 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     def __init__(self, ch, ch_mult, num_res_blocks, attn_resolutions, out_ch, resolution,
-                 z_channels, **_):
+                 z_channels, attn_type="vanilla", **_):
         super().__init__()
         c = ch * ch_mult[-1]
         self.conv_in = conv(z_channels, c)
-        self.mid = middle(c)
+        self.mid = middle(c, attn_type)
         levels = []
         for i, mult in reversed(list(enumerate(ch_mult))):
             blocks, attn = nn.ModuleList(), nn.ModuleList()
@@ -585,16 +590,20 @@ class Case:
         self.save("context", out)
         return out
 
-    def ddim(self, unet, x, context, params):
+    def guided(self, unet, x, t, context, concat):
+        """DiffusionWrapper with `concat` and `hybrid` too; concat may have no channels."""
+        x = torch.cat([x, concat], dim=1)
+        if context is None:
+            return unet(x, torch.full((1,), float(t)))
+        u, c = unet(torch.cat([x, x]), torch.full((2,), float(t)), context).chunk(2)
+        return u + SCALE * (c - u)
+
+    def ddim(self, unet, x, context, params, concat):
         a = alphas(params)
         times = np.arange(0, len(a), len(a) // STEPS) + 1
         for i in reversed(range(len(times))):
             t, a_t, a_prev = int(times[i]), a[times[i]], a[times[i - 1]] if i else a[0]
-            if context is None:
-                e = unet(x, torch.tensor([float(t)]))
-            else:
-                u, c = unet(torch.cat([x, x]), torch.full((2,), float(t)), context).chunk(2)
-                e = u + SCALE * (c - u)
+            e = self.guided(unet, x, t, context, concat)
             kind = params.get("parameterization", "eps")
             if kind == "v":
                 e = math.sqrt(a_t) * e + math.sqrt(1 - a_t) * x
@@ -619,10 +628,31 @@ class Case:
         x, t = self.randn(3, 2, u["in_channels"], 8, 16), torch.tensor([951.0, 16.5])
         self.save("unet-in", x)
         self.save("unet", unet(x, t, context))
-        if u["in_channels"] == u["out_channels"]:
-            noise = self.randn(4, 1, u["in_channels"], 8, 8)
-            self.save("noise", noise)
-            self.save("ddim", self.ddim(unet, noise, context, params))
+        noise = self.randn(4, 1, u["out_channels"], 8, 8)
+        concat = self.randn(6, 1, u["in_channels"] - u["out_channels"], 8, 8)
+        self.save("noise", noise)
+        if concat.shape[1]:
+            self.save("concat", concat)
+        self.save("ddim", self.ddim(unet, noise, context, params, concat))
+        if self.name == "inpaint":
+            self.methods(lambda x, t: self.guided(unet, x, t, context, concat))
+
+    def methods(self, guided):
+        """Every sampling method's last latent, in METHODS' order, by the judges of
+        make_sampler_golden.py. (The config has the schedule of SD 1.5.)"""
+        rows = {}
+        judge = Samplers.__new__(Samplers)
+        judge.guided = lambda x, t, rescale=0.0: guided(x, t)
+        judge.save = lambda name, out: rows.setdefault(name.removeprefix("sampler-"), out[:1])
+        judge.z0, judge.alphas = 0.8 * self.randn(7, 1, 4, 8, 8), alphas({
+            "linear_start": 0.00085, "linear_end": 0.012})
+        for name, (scheduler, own, _) in SCHEDULERS.items():
+            rows[name] = judge.run(scheduler(**SD, **own, **SPACINGS["uniform"]))
+        judge.ddim()
+        judge.plms_runs()
+        judge.inverse()
+        self.save("init", judge.z0)
+        self.save("methods", torch.cat([torch.as_tensor(rows[name]).float() for name in METHODS]))
 
 
 def list_configs(folder, out):

@@ -293,6 +293,7 @@ FUNCTIONS = {
     "sd_sampler_remaining": (c_int, [c_sampler]),
     "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_pred_x0": (c_int, [c_sampler, POINTER(c_tensor)]),
+    "sd_sampler_set_concat": (c_int, [c_sampler, c_tensor]),
     "sd_sampler_set_latent": (c_int, [c_sampler, c_tensor]),
     "sd_sampler_set_mask": (c_int, [c_sampler, c_tensor, c_tensor]),
     "sd_sampler_preview": (c_int, [c_sampler, c_int, POINTER(c_image)]),

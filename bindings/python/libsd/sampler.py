@@ -247,6 +247,13 @@ class Sampler(Handle):
             with as_tensor(self._error_context, "x0", x0) as known:
                 check(lib.sd_sampler_set_mask(sampler, m, known), self._error_context)
 
+    def set_concat(self, concat: Optional[np.ndarray]) -> None:
+        """What an inpainting model takes beside the latent: [batch or 1, unet_channels -
+        latent_channels, h, w]. None takes it away."""
+        sampler = self._address
+        with as_tensor(self._error_context, "concat", concat) as c:
+            check(lib.sd_sampler_set_concat(sampler, c), self._error_context)
+
     def preview(self, index: int = 0) -> np.ndarray:
         """Picture `index` of the predicted x_0, decoded by the VAE: uint8 [h, w, 3]."""
         return _preview(self._address, index, self._error_context)
