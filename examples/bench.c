@@ -1,9 +1,10 @@
 /*
  * sd-bench: how fast each stage runs, and how near to what the machine can do.
  *
- * Every rate is quoted beside the float32 FMA peak measured in the same run, just before the stage,
- * because machines drift. Effective FLOP/s count a convolution as its direct sum, so that an
- * algorithm with fewer multiplications (Winograd) can pass 1.
+ * Every rate is quoted beside a ceiling measured in the same run, just before the stage, because
+ * machines drift: the float32 FMA peak of the CPU's threads, or on an NVIDIA card cuBLAS's largest
+ * float16 product. Effective FLOP/s count a convolution as its direct sum, so that an algorithm
+ * with fewer multiplications (Winograd) can pass 1.
  */
 #include "cli.h"
 #include "peak.h"
@@ -22,6 +23,9 @@ typedef struct bench {
     sd_work work;
     int width, height, batch, runs, steps, threads;
     float scale;
+    bool profile;
+    peak_cuda *card;  /* NULL: the CPU computes */
+    double copy_rate; /* bytes/s */
     sd_tensor *cond, *uncond, *latent, *pixels;
     sd_sampler *stepping; /* of bench_steps */
 } bench;
@@ -33,13 +37,26 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static double ceiling(const bench *b) {
+    return b->card ? peak_cuda_matrix(b->card) : peak_fma(b->threads, NULL);
+}
+
+/* "0.85", or "-" where there is nothing to compare with. */
+static const char *ratio(char *text, size_t size, double rate, double peak) {
+    if (peak > 0)
+        snprintf(text, size, "%.2f", rate / peak);
+    else
+        snprintf(text, size, "-");
+    return text;
+}
+
 /* One row: median, least time, rate, ratio to the peak. The first run warms up and is not counted
  * when there are more than two. */
 static sd_status measure(bench *b, const char *name, double flops, stage_fn run, int runs) {
     double times[MAX_RUNS];
     int first = runs > 2 ? 1 : 0;
     cli_progress bar;
-    double peak = peak_fma(b->threads, NULL);
+    double peak = ceiling(b);
     cli_progress_begin(&bar, name);
     for (int i = 0; i < runs; i++) {
         double begin = peak_clock();
@@ -55,11 +72,36 @@ static sd_status measure(bench *b, const char *name, double flops, stage_fn run,
     int n = runs - first;
     qsort(times + first, (size_t)n, sizeof *times, compare);
     double median = times[first + n / 2], rate = flops / median;
-    char memory[32];
-    printf("%-14s %9.4f %9.4f %9.4f %9.1f %9.1f %7.2f %10s\n", name, median, times[first],
-           flops / 1e12, rate / 1e9, peak / 1e9, rate / peak,
-           cli_bytes(memory, sizeof memory, cli_peak_memory()));
+    char text[16];
+    printf("%-14s %10.3f %10.3f %9.4f %9.1f %9.1f %7s\n", name, 1e3 * median, 1e3 * times[first],
+           flops / 1e12, rate / 1e9, peak / 1e9, ratio(text, sizeof text, rate, peak));
     fflush(stdout);
+    return SD_OK;
+}
+
+/* Where the time of one run of a stage goes, by operation. */
+static sd_status profile(bench *b, const char *name, stage_fn run) {
+    sd_status status = sd_profile_begin(b->ctx);
+    if (!status)
+        status = run(b);
+    sd_status ended = sd_profile_end(b->ctx);
+    if (status || ended)
+        return status ? status : ended;
+    double all = 0, peak = ceiling(b);
+    sd_profile_row row = SD_PROFILE_ROW_INIT;
+    for (int i = 0; !sd_profile_get(b->ctx, i, &row); i++)
+        all += row.seconds;
+    printf("\n%-14s %6s %10s %6s %9s %7s %9s %7s\n", name, "calls", "ms", "share", "GFLOP/s",
+           "ratio", "GB/s", "ratio");
+    for (int i = 0; !sd_profile_get(b->ctx, i, &row); i++) {
+        char flop_ratio[16], byte_ratio[16];
+        double rate = row.flops / row.seconds, bytes = row.bytes / row.seconds;
+        printf("%-14s %6llu %10.3f %5.1f%% %9.1f %7s %9.1f %7s\n", row.operation,
+               (unsigned long long)row.calls, 1e3 * row.seconds, 100 * row.seconds / all,
+               rate / 1e9, ratio(flop_ratio, sizeof flop_ratio, rate, peak), bytes / 1e9,
+               ratio(byte_ratio, sizeof byte_ratio, bytes, b->copy_rate));
+    }
+    printf("%-14s %6s %10.3f\n", "all", "", 1e3 * all);
     return SD_OK;
 }
 
@@ -76,21 +118,22 @@ static sd_sampler_params sampling(const bench *b) {
 /* ------------------------------------------------------------------------------- stages */
 
 /* Token ids of no meaning: a vocabulary is not needed for timing. */
-static sd_status encode_ids(bench *b, int first, sd_tensor **out) {
+static sd_status encode_ids(bench *b, int first, int n, sd_tensor **out) {
     int tokens = b->info.text_tokens;
-    int32_t *ids = malloc((size_t)tokens * sizeof *ids);
+    int32_t *ids = malloc((size_t)(tokens * n) * sizeof *ids);
     if (!ids)
         return SD_ERROR_MEMORY;
-    for (int i = 0; i < tokens; i++)
+    for (int i = 0; i < tokens * n; i++)
         ids[i] = first + i;
-    sd_status status = sd_encode_tokens(b->model, ids, 1, out);
+    sd_status status = sd_encode_tokens(b->model, ids, n, out);
     free(ids);
     return status;
 }
 
+/* The prompt's and the negative prompt's. */
 static sd_status run_text(bench *b) {
     sd_tensor *out;
-    sd_status status = encode_ids(b, 0, &out);
+    sd_status status = encode_ids(b, 0, 2, &out);
     sd_tensor_free(out);
     return status;
 }
@@ -114,7 +157,7 @@ static sd_status run_picture(bench *b) {
     sd_sampler_params p = sampling(b);
     sd_sampler *sampler;
     sd_tensor *cond, *latent = NULL, *pixels = NULL;
-    sd_status status = encode_ids(b, 1, &cond);
+    sd_status status = encode_ids(b, 1, 1, &cond);
     if (!status)
         status = sd_sampler_new(b->model, &p, &sampler);
     if (!status) {
@@ -139,9 +182,9 @@ static sd_status bench_steps(bench *b) {
     sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
     if (!status)
         status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
+    const char *name = b->scale == 1 ? "UNet step" : "guided step";
     if (!status)
-        status = measure(b, b->scale == 1 ? "UNet step" : "guided step", b->work.step, run_step,
-                         b->runs);
+        status = measure(b, name, b->work.step, run_step, b->runs);
     sd_sampler_free(b->stepping);
     return status;
 }
@@ -157,9 +200,9 @@ static sd_status prepare(bench *b) {
     b->work = (sd_work)SD_WORK_INIT;
     sd_status status = sd_work_estimate(b->model, &p, &b->work);
     if (!status)
-        status = encode_ids(b, 1, &b->cond);
+        status = encode_ids(b, 1, 1, &b->cond);
     if (!status)
-        status = encode_ids(b, 0, &b->uncond);
+        status = encode_ids(b, 0, 1, &b->uncond);
     if (!status)
         status = sd_randn(b->ctx, SD_RNG_CPU, 1, 4, latent, &b->latent);
     if (!status)
@@ -167,14 +210,50 @@ static sd_status prepare(bench *b) {
     return status;
 }
 
+/* One step with its operations apart, of a sampler that has made one before. */
+static sd_status profile_step(bench *b) {
+    sd_sampler_params p = sampling(b);
+    p.steps = 2;
+    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
+    if (!status)
+        status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
+    if (!status)
+        status = run_step(b);
+    if (!status)
+        status = profile(b, b->scale == 1 ? "UNet step" : "guided step", run_step);
+    sd_sampler_free(b->stepping);
+    return status;
+}
+
+static sd_status profile_all(bench *b) {
+    sd_status status = profile(b, "text x2", run_text);
+    if (!status)
+        status = profile_step(b);
+    if (!status)
+        status = profile(b, "VAE encode", run_encode);
+    if (!status)
+        status = profile(b, "VAE decode", run_decode);
+    return status;
+}
+
+static void print_memory(const bench *b) {
+    sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+    char text[32];
+    printf("\npeak memory: %s", cli_bytes(text, sizeof text, cli_peak_memory()));
+    if (!sd_context_device_memory(b->ctx, &memory) && memory.peak > 0)
+        printf(" of the host, %s of the device", cli_bytes(text, sizeof text, memory.peak));
+    printf("\n");
+}
+
 static sd_status run_all(bench *b, bool whole) {
     sd_status status = prepare(b);
     if (status)
         return status;
-    printf("copy rate: %.1f GB/s\n\n", peak_copy() / 1e9);
-    printf("%-14s %9s %9s %9s %9s %9s %7s %10s\n", "stage", "median s", "least s", "TFLOP",
-           "GFLOP/s", "FMA peak", "ratio", "peak mem");
-    status = measure(b, "text", b->work.text, run_text, b->runs);
+    b->copy_rate = b->card ? peak_cuda_copy(b->card) : peak_copy();
+    printf("copy rate: %.1f GB/s\n\n", b->copy_rate / 1e9);
+    printf("%-14s %10s %10s %9s %9s %9s %7s\n", "stage", "median ms", "least ms", "TFLOP",
+           "GFLOP/s", b->card ? "cuBLAS" : "FMA peak", "ratio");
+    status = measure(b, "text x2", 2 * b->work.text, run_text, b->runs);
     if (!status)
         status = bench_steps(b);
     if (!status)
@@ -182,9 +261,27 @@ static sd_status run_all(bench *b, bool whole) {
     if (!status)
         status = measure(b, "VAE decode", b->work.decode, run_decode, b->runs);
     if (!status && whole)
-        status = measure(b, "whole picture",
-                         b->work.text + b->steps * b->work.step + b->work.decode, run_picture, 1);
+        status =
+            measure(b, "whole picture", b->work.text + b->steps * b->work.step + b->work.decode,
+                    run_picture, b->card ? b->runs : 1);
+    if (!status && b->profile)
+        status = profile_all(b);
+    if (!status)
+        print_memory(b);
     return status;
+}
+
+/* "cuda:1 (...)" is card 1. */
+static void open_card(bench *b) {
+    const char *device = sd_context_device(b->ctx);
+    if (strncmp(device, "cuda", 4) != 0)
+        return;
+    b->card = peak_cuda_new(device[4] == ':' ? atoi(device + 5) : 0);
+    if (!b->card)
+        fprintf(stderr, PROGRAM ": the card's ceilings cannot be measured\n");
+    else if (peak_cuda_matrix(b->card) <= 0)
+        fprintf(stderr,
+                PROGRAM ": cuBLAS was not found; there is no matrix rate to compare with\n");
 }
 
 static sd_status load(bench *b, const char *path, const char *config) {
@@ -223,6 +320,7 @@ int main(int argc, char **argv) {
         {"scale", CLI_FLOAT, &b.scale, "guidance scale; 1 evaluates the UNet once a step"},
         {"whole", CLI_FLAG, &whole, "time a whole picture too"},
         {"ddim_steps", CLI_INT, &b.steps, "steps of the whole picture"},
+        {"profile", CLI_FLAG, &b.profile, "tell for each stage which operations take its time"},
         {"config", CLI_TEXT, &config, "YAML config of the checkpoint; most need none"},
         {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
         {"threads", CLI_INT, &b.threads, "CPU threads; 0 is two"},
@@ -251,7 +349,10 @@ int main(int argc, char **argv) {
     cli_cancel_on_interrupt(b.ctx);
     status = load(&b, argv[first], config);
     if (!status)
+        open_card(&b);
+    if (!status)
         status = run_all(&b, whole);
+    peak_cuda_free(b.card);
     exit_code = status ? cli_fail(PROGRAM, b.ctx, status) : 0;
     sd_tensor_free(b.cond);
     sd_tensor_free(b.uncond);

@@ -660,6 +660,43 @@ typedef struct sd_work {
 /* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
 SD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work);
 
+/* What was done of one kind of operation. */
+typedef struct sd_profile_row {
+    size_t struct_size;
+    const char *operation; /* "conv2d", "linear", "attention", ...; a static string */
+    uint64_t calls;
+    double seconds; /* on the device */
+    double flops;   /* as in sd_work */
+    double bytes;   /* of inputs, weights and outputs, each counted once */
+} sd_profile_row;
+
+#define SD_PROFILE_ROW_INIT                                                                        \
+    { sizeof(sd_profile_row), NULL, 0, 0, 0, 0 }
+
+/*
+ * Between begin and end, the time of every operation that `ctx` computes, on any thread, is added
+ * up by kind. Operations are then launched one by one, not as a recorded graph. begin drops what an
+ * earlier profile counted. Any thread may call these.
+ */
+SD_API sd_status sd_profile_begin(sd_context *ctx);
+SD_API sd_status sd_profile_end(sd_context *ctx);
+/* The rows of the last profile: index counts from 0. SD_ERROR_ARGUMENT past the last. */
+SD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
+
+/* The device's memory, in bytes. */
+typedef struct sd_device_memory {
+    size_t struct_size;
+    uint64_t total; /* 0: the host's */
+    uint64_t used;  /* by this context's buffers and weights; 0 where it is not counted */
+    uint64_t peak;  /* most of that since the context began */
+} sd_device_memory;
+
+#define SD_DEVICE_MEMORY_INIT                                                                      \
+    { sizeof(sd_device_memory), 0, 0, 0 }
+
+/* Any thread. */
+SD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,7 @@
 /* The context: section 2 of sd.h. */
 #include "api/check.h"
 #include "backend/device.h"
+#include "backend/profile.h"
 
 sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
     SD_REQUIRE_PTR(NULL, out);
@@ -39,4 +40,34 @@ const char *sd_context_device(const sd_context *ctx) {
 void sd_cancel(sd_context *ctx) {
     if (ctx)
         atomic_fetch_add_explicit(&ctx->cancel_epoch, 1, memory_order_relaxed);
+}
+
+sd_status sd_profile_begin(sd_context *ctx) {
+    SD_REQUIRE_PTR(NULL, ctx);
+    return sd_profiler_begin(ctx);
+}
+
+sd_status sd_profile_end(sd_context *ctx) {
+    SD_REQUIRE_PTR(NULL, ctx);
+    return sd_profiler_end(ctx);
+}
+
+sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row) {
+    SD_REQUIRE_PTR(NULL, ctx);
+    SD_REQUIRE_PTR(ctx, row);
+    sd_profile_row full = SD_PROFILE_ROW_INIT;
+    SD_REQUIRE(ctx, index >= 0 && sd_profiler_row(ctx, index, &full),
+               "sd_profile_get: the profile has no row %d", index);
+    return sd_write_struct(ctx, "sd_profile_row", row, &full, sizeof full);
+}
+
+sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory) {
+    SD_REQUIRE_PTR(NULL, ctx);
+    SD_REQUIRE_PTR(ctx, memory);
+    const struct sd_device_slot *slot = ctx->device;
+    sd_device_memory full = SD_DEVICE_MEMORY_INIT;
+    full.total = slot->info.memory_total;
+    if (slot->api->memory_used)
+        slot->api->memory_used(slot->dev, &full.used, &full.peak);
+    return sd_write_struct(ctx, "sd_device_memory", memory, &full, sizeof full);
 }

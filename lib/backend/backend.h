@@ -71,6 +71,7 @@ typedef struct sdb_device sdb_device; /* each backend defines its own */
 typedef struct sdb_queue sdb_queue;   /* an order of operations with its scratch memory */
 typedef struct sdb_weight sdb_weight; /* prepared weights */
 typedef struct sdb_graph sdb_graph;   /* a recorded region */
+typedef struct sdb_mark sdb_mark;     /* a point in time of a queue */
 
 typedef struct sdb_device_info {
     char name[128];         /* "cpu (avx512, 2 threads)" */
@@ -293,6 +294,16 @@ typedef struct sdb_backend {
     sd_status (*resample)(sdb_queue *q, const sdb_resample *op);
     sd_status (*modulate)(sdb_queue *q, const sdb_modulate *op);
     sd_status (*quantize)(sdb_queue *q, const sdb_quantize *op);
+
+    /* Points in time after all that was given to the queue, and the seconds between two of one
+     * queue (waits for the later). NULL, all three: the host's clock is read after sync. */
+    sd_status (*mark_new)(sdb_queue *q, sdb_mark **out);
+    sd_status (*mark_seconds)(sdb_device *dev, const sdb_mark *begin, const sdb_mark *end,
+                              double *seconds);
+    void (*mark_free)(sdb_device *dev, sdb_mark *mark);
+
+    /* Bytes of the device that buffers and weights take now, and took at most. NULL: unknown. */
+    void (*memory_used)(const sdb_device *dev, uint64_t *now, uint64_t *peak);
 } sdb_backend;
 
 /* Backends that are linked in. */

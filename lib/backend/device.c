@@ -1,5 +1,6 @@
 #include "backend/device.h"
 
+#include "backend/profile.h"
 #include "core/os.h"
 #include "core/threads.h"
 
@@ -119,6 +120,7 @@ static sd_status find_backend(sd_context *ctx, struct sd_device_slot *slot, cons
 static void close_slot(struct sd_device_slot *slot) {
     if (!slot)
         return;
+    sd_profiler_free(slot);
     if (slot->dev)
         slot->api->device_close(slot->dev);
     sd_module_close(slot->module);
@@ -143,7 +145,8 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
                             host_error,
                             host_log,
                             host_parallel_for};
-    status = find_backend(ctx, slot, name, module_dir);
+    slot->profiler = sd_profiler_new(ctx);
+    status = slot->profiler ? find_backend(ctx, slot, name, module_dir) : SD_ERROR_MEMORY;
     if (!status)
         status = slot->api->device_open(&slot->host, index, &slot->dev);
     if (status) {

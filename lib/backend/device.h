@@ -12,6 +12,7 @@ struct sd_device_slot {
     sdb_host host;
     void *module; /* NULL when linked in */
     sdb_device_info info;
+    struct sd_profiler *profiler;
 };
 
 /* `name` as in sd_context_params.backend. On success the context owns the slot. */

@@ -1,5 +1,7 @@
 #include "backend/exec.h"
 
+#include "backend/profile.h"
+
 #include <string.h>
 
 #define ALIGNMENT 256
@@ -179,10 +181,52 @@ void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
         sd_exec_fail(e, e->api->download(e->queue, dst, src.data, packed_size(src)));
 }
 
-/* Multiply-adds of every element of y with `depth` terms each. */
-static void count_work(sd_exec *e, sdb_tensor y, double depth) {
+/* What an operation is in numbers, and where it began where a profile is wanted. */
+typedef struct watched {
+    sd_op_kind kind;
+    double flops, bytes;
+    sd_mark begin;
+    bool profiled;
+} watched;
+
+/* Two for each multiply-add of every element of y with `depth` terms. */
+static double products(sdb_tensor y, double depth) {
+    return 2.0 * y.n * y.h * y.w * y.c * depth;
+}
+
+static double bytes_of(sdb_tensor t) {
+    return (double)packed_size(t); /* 0 of no tensor */
+}
+
+static double weight_bytes(const sd_exec *e, const sdb_weight *w) {
+    return w && !e->measuring ? (double)e->api->weight_size(w) : 0.0;
+}
+
+/* True when an operation is to be called. */
+static bool begins(sd_exec *e, watched *op) {
     if (e->measuring)
-        e->flops += 2.0 * y.n * y.h * y.w * y.c * depth;
+        e->flops += op->flops;
+    if (!ready(e))
+        return false;
+    op->profiled = !e->measuring && sd_profiling(e->ctx);
+    if (op->profiled)
+        sd_exec_fail(e, sd_mark_now(e->ctx->device, e->queue, &op->begin));
+    return !e->status;
+}
+
+static void ends(sd_exec *e, const watched *op, sd_status status) {
+    sd_exec_fail(e, status);
+    if (!op->profiled)
+        return;
+    sd_mark end = {0};
+    if (!e->status)
+        sd_exec_fail(e, sd_mark_now(e->ctx->device, e->queue, &end));
+    bool counted = !e->status && (!e->api->mark_new || end.mark); /* none within a recording */
+    if (counted)
+        sd_exec_fail(
+            e, sd_profiler_add(e->ctx->device, op->kind, op->flops, op->bytes, op->begin, end));
+    else
+        sd_mark_free(e->ctx->device, op->begin);
 }
 
 static float or_one(float scale) {
@@ -202,56 +246,67 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
         .act = args.act,
         .scale = or_one(args.scale),
     };
-    count_work(e, y, 9.0 * x.c);
-    if (ready(e))
-        sd_exec_fail(e, e->api->conv2d(e->queue, &op));
+    watched o = {SD_OP_CONV2D, products(y, 9.0 * x.c),
+                 bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->conv2d(e->queue, &op));
+}
+
+static void linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args,
+                   int halves) {
+    sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale)};
+    watched o = {SD_OP_LINEAR, halves * products(y, x.c),
+                 bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->linear(e->queue, &op));
 }
 
 void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w,
                   sd_linear_args args) {
-    sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale)};
-    count_work(e, y, x.c);
-    if (ready(e))
-        sd_exec_fail(e, e->api->linear(e->queue, &op));
+    linear(e, y, x, w, args, 1);
 }
 
 void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
-    count_work(e, y, x.c); /* the gate's half; sd_op_linear counts the value's */
-    sd_op_linear(e, y, x, w, (sd_linear_args){0});
+    linear(e, y, x, w, (sd_linear_args){0}, 2); /* value and gate */
 }
 
 void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
                       float eps, sdb_act act) {
     sdb_group_norm op = {x, y, w, groups, eps, act};
-    if (ready(e))
-        sd_exec_fail(e, e->api->group_norm(e->queue, &op));
+    watched o = {SD_OP_GROUP_NORM, 0.0, bytes_of(x) + bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->group_norm(e->queue, &op));
 }
 
 void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps) {
     sdb_layer_norm op = {x, y, w, eps};
-    if (ready(e))
-        sd_exec_fail(e, e->api->layer_norm(e->queue, &op));
+    watched o = {SD_OP_LAYER_NORM, 0.0, bytes_of(x) + bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->layer_norm(e->queue, &op));
 }
 
 void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
                      bool causal, float scale) {
     sdb_attention op = {q, k, v, y, heads, causal, scale};
-    count_work(e, y, 2.0 * k.h * k.w); /* q k^T and its product with v */
-    if (ready(e))
-        sd_exec_fail(e, e->api->attention(e->queue, &op));
+    watched o = {SD_OP_ATTENTION, products(y, 2.0 * k.h * k.w), /* q k^T and its product with v */
+                 bytes_of(q) + bytes_of(k) + bytes_of(v) + bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->attention(e->queue, &op));
 }
 
 void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *token,
                  const sdb_weight *position) {
     sdb_embed op = {ids, y, token, position};
-    if (ready(e))
-        sd_exec_fail(e, e->api->embed(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, 2.0 * bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->embed(e->queue, &op));
 }
 
 void sd_op_timestep_embedding(sd_exec *e, sdb_tensor y, sdb_tensor t) {
     sdb_timestep_embedding op = {t, y};
-    if (ready(e))
-        sd_exec_fail(e, e->api->timestep_embedding(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->timestep_embedding(e->queue, &op));
 }
 
 void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {
@@ -261,8 +316,11 @@ void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, s
         return;
     }
     memcpy(op.x, x, (size_t)n_terms * sizeof *x);
-    if (ready(e))
-        sd_exec_fail(e, e->api->combine(e->queue, &op));
+    watched o = {SD_OP_COMBINE, 0.0, bytes_of(y)};
+    for (int i = 0; i < n_terms; i++)
+        o.bytes += bytes_of(x[i]);
+    if (begins(e, &o))
+        ends(e, &o, e->api->combine(e->queue, &op));
 }
 
 void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
@@ -271,14 +329,16 @@ void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
 
 void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act) {
     sdb_activation op = {x, y, act};
-    if (ready(e))
-        sd_exec_fail(e, e->api->activation(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->activation(e->queue, &op));
 }
 
 void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale) {
     sdb_posterior op = {moments, noise, y, scale};
-    if (ready(e))
-        sd_exec_fail(e, e->api->posterior(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(moments) + bytes_of(y)};
+    if (begins(e, &o))
+        ends(e, &o, e->api->posterior(e->queue, &op));
 }
 
 /* Operations that a backend may leave out. */
@@ -287,25 +347,28 @@ static bool offers(sd_exec *e, bool there, const char *name) {
         e->status =
             sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
                     "the backend %s cannot compute this model: it has no %s", e->api->name, name);
-    return there && ready(e);
+    return there;
 }
 
 void sd_op_resample(sd_exec *e, sdb_tensor y, sdb_tensor x) {
     sdb_resample op = {x, y};
-    if (offers(e, e->api->resample != NULL, "resample"))
-        sd_exec_fail(e, e->api->resample(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
+    if (offers(e, e->api->resample != NULL, "resample") && begins(e, &o))
+        ends(e, &o, e->api->resample(e->queue, &op));
 }
 
 void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sdb_tensor shift,
                     sdb_act act) {
     sdb_modulate op = {x, scale, shift, y, act};
-    if (offers(e, e->api->modulate != NULL, "modulate"))
-        sd_exec_fail(e, e->api->modulate(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
+    if (offers(e, e->api->modulate != NULL, "modulate") && begins(e, &o))
+        ends(e, &o, e->api->modulate(e->queue, &op));
 }
 
 void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
                     const sdb_weight *codebook) {
     sdb_quantize op = {x, y, ids, codebook};
-    if (offers(e, e->api->quantize != NULL, "quantize"))
-        sd_exec_fail(e, e->api->quantize(e->queue, &op));
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
+    if (offers(e, e->api->quantize != NULL, "quantize") && begins(e, &o))
+        ends(e, &o, e->api->quantize(e->queue, &op));
 }

@@ -34,6 +34,7 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     *ctx = bare;
     atomic_init(&ctx->refs, 1);
     atomic_init(&ctx->cancel_epoch, 0);
+    atomic_init(&ctx->profiling, false);
     status = sd_threads_new(ctx, p->n_threads, &ctx->threads);
     if (status) {
         sd_fail(NULL, status, "%s", sd_error_get(ctx->id));

@@ -20,6 +20,7 @@ struct sd_context {
     void *log_user;
     sd_log_level log_level;
     atomic_uint cancel_epoch; /* grows with each sd_cancel; a run ends when it sees a new value */
+    atomic_bool profiling;    /* lib/backend/profile.h */
     struct sd_threads *threads;
     struct sd_device_slot *device;
     void (*close_device)(struct sd_device_slot *device);

@@ -1,6 +1,8 @@
 /* struct sd_sampler: a run's memory on the device, and the network. */
 #include "pipeline/sampling.h"
 
+#include "backend/profile.h"
+
 #include <math.h>
 
 /* ------------------------------------------------------------------------------ the network */
@@ -50,7 +52,7 @@ static void rescale_guidance(sd_sampler *s) {
 
 static void evaluate(sd_sampler *s) {
     sd_exec *e = s->e;
-    if (e->measuring || !e->api->record_begin) {
+    if (e->measuring || !e->api->record_begin || sd_profiling(e->ctx)) {
         guided_network(s);
         return;
     }

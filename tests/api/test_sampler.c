@@ -1,5 +1,5 @@
-/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats.
- */
+/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats,
+ * profiles. */
 #include "api.h"
 
 #include <math.h>
@@ -190,6 +190,46 @@ START_TEST(latents_that_are_no_numbers_pass_through) {
 }
 END_TEST
 
+/* A profile counts the arithmetic that was estimated, once, and does not change the result. */
+START_TEST(a_profile_counts_the_work) {
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    sd_work work = SD_WORK_INIT;
+    sd_profile_row row = SD_PROFILE_ROW_INIT;
+    ck_ok(ctx, sd_work_estimate(model, &p, &work));
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    sd_tensor *plain = sample(s, NULL, NULL);
+    ck_status(ctx, sd_profile_get(ctx, 0, &row), SD_ERROR_ARGUMENT, "row 0");
+
+    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    for (int round = 0; round < 2; round++) { /* the second begins anew */
+        ck_ok(ctx, sd_profile_begin(ctx));
+        ck_ok(ctx, sd_sampler_step(s));
+        ck_ok(ctx, sd_profile_end(ctx));
+    }
+    double flops = 0;
+    int n = 0;
+    while (sd_profile_get(ctx, n, &row) == SD_OK) {
+        ck_assert(row.operation && row.calls > 0 && row.seconds >= 0 && row.bytes > 0);
+        flops += row.flops;
+        n++;
+    }
+    ck_assert_int_ge(n, 5); /* conv2d, linear, attention, norms */
+    ck_assert_double_eq_tol(flops, work.step, 1e-9 * work.step);
+
+    sd_tensor *again = sample(s, NULL, NULL);
+    ck_assert(same(plain, again));
+    ck_status(ctx, sd_profile_get(ctx, -1, &row), SD_ERROR_ARGUMENT, "row -1");
+    ck_status(ctx, sd_profile_get(ctx, 0, NULL), SD_ERROR_ARGUMENT, "row");
+    sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+    ck_ok(ctx, sd_context_device_memory(ctx, &memory));
+    ck_assert(memory.used <= memory.peak);
+    sd_tensor_free(plain);
+    sd_tensor_free(again);
+    sd_sampler_free(s);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("sampler");
     tcase_set_timeout(tests, 120);
@@ -200,6 +240,7 @@ int main(void) {
     tcase_add_test(tests, skipped_draws_are_those_before);
     tcase_add_test(tests, strength_goes_from_nothing_to_all);
     tcase_add_test(tests, latents_that_are_no_numbers_pass_through);
+    tcase_add_test(tests, a_profile_counts_the_work);
     Suite *suite = suite_create("sampler");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

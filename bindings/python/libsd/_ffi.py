@@ -219,6 +219,23 @@ class Work(SizedStructure):
     ]
 
 
+class ProfileRow(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("operation", c_char_p),
+        ("calls", c_uint64),
+        ("seconds", c_double),
+        ("flops", c_double),
+        ("bytes", c_double),
+    ]
+
+
+class DeviceMemory(SizedStructure):
+    _fields_ = [("struct_size", c_size_t)] + [
+        (name, c_uint64) for name in ("total", "used", "peak")
+    ]
+
+
 # name: (result, arguments). A result of c_int is an sd_status, or a plain number.
 FUNCTIONS = {
     "sd_version": (c_uint32, []),
@@ -319,6 +336,10 @@ FUNCTIONS = {
     ),
     "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Memory)]),
     "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Work)]),
+    "sd_profile_begin": (c_int, [c_context]),
+    "sd_profile_end": (c_int, [c_context]),
+    "sd_profile_get": (c_int, [c_context, c_int, POINTER(ProfileRow)]),
+    "sd_context_device_memory": (c_int, [c_context, POINTER(DeviceMemory)]),
 }
 
 

@@ -1,0 +1,138 @@
+#include "backend/profile.h"
+
+#include "backend/device.h"
+#include "core/os.h"
+
+#include <string.h>
+
+#define MAX_ENTRIES 4096 /* operations whose marks are kept; more are added up at once */
+
+static const char *const names[SD_N_OP_KINDS] = {
+    [SD_OP_CONV2D] = "conv2d",         [SD_OP_LINEAR] = "linear",
+    [SD_OP_ATTENTION] = "attention",   [SD_OP_GROUP_NORM] = "group_norm",
+    [SD_OP_LAYER_NORM] = "layer_norm", [SD_OP_COMBINE] = "combine",
+    [SD_OP_OTHER] = "other",
+};
+
+typedef struct profile_entry {
+    sd_op_kind kind;
+    double flops, bytes;
+    sd_mark begin, end;
+} profile_entry;
+
+typedef struct profile_sum {
+    uint64_t calls;
+    double seconds, flops, bytes;
+} profile_sum;
+
+struct sd_profiler {
+    sd_mutex *mutex;
+    profile_entry *entries; /* [MAX_ENTRIES] from the first profile on */
+    int n_entries;
+    profile_sum sums[SD_N_OP_KINDS];
+};
+
+struct sd_profiler *sd_profiler_new(const sd_context *ctx) {
+    struct sd_profiler *p = sd_zalloc(ctx, sizeof *p);
+    if (p)
+        p->mutex = sd_mutex_new(ctx);
+    if (p && !p->mutex) {
+        sd_free(ctx, p);
+        p = NULL;
+    }
+    return p;
+}
+
+void sd_mark_free(struct sd_device_slot *slot, sd_mark mark) {
+    if (mark.mark)
+        slot->api->mark_free(slot->dev, mark.mark);
+}
+
+sd_status sd_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out) {
+    *out = (sd_mark){0};
+    if (slot->api->mark_new)
+        return slot->api->mark_new(q, &out->mark);
+    sd_status status = slot->api->sync(q);
+    out->seconds = sd_clock_seconds();
+    return status;
+}
+
+/* Under the mutex: the entries are added up, and their marks go. */
+static sd_status resolve(struct sd_device_slot *slot) {
+    struct sd_profiler *p = slot->profiler;
+    sd_status status = SD_OK;
+    for (int i = 0; i < p->n_entries; i++) {
+        const profile_entry *e = &p->entries[i];
+        double seconds = e->end.seconds - e->begin.seconds;
+        if (e->end.mark && !status)
+            status = slot->api->mark_seconds(slot->dev, e->begin.mark, e->end.mark, &seconds);
+        sd_mark_free(slot, e->begin);
+        sd_mark_free(slot, e->end);
+        profile_sum *sum = &p->sums[e->kind];
+        sum->calls++;
+        sum->seconds += seconds;
+        sum->flops += e->flops;
+        sum->bytes += e->bytes;
+    }
+    p->n_entries = 0;
+    return status;
+}
+
+void sd_profiler_free(struct sd_device_slot *slot) {
+    struct sd_profiler *p = slot->profiler;
+    if (!p)
+        return;
+    if (slot->dev)
+        resolve(slot);
+    sd_mutex_free(slot->ctx, p->mutex);
+    sd_free(slot->ctx, p->entries);
+    sd_free(slot->ctx, p);
+}
+
+sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double flops, double bytes,
+                          sd_mark begin, sd_mark end) {
+    struct sd_profiler *p = slot->profiler;
+    sd_mutex_lock(p->mutex);
+    sd_status status = p->n_entries == MAX_ENTRIES ? resolve(slot) : SD_OK;
+    p->entries[p->n_entries++] = (profile_entry){kind, flops, bytes, begin, end};
+    sd_mutex_unlock(p->mutex);
+    return status;
+}
+
+sd_status sd_profiler_begin(sd_context *ctx) {
+    struct sd_device_slot *slot = ctx->device;
+    struct sd_profiler *p = slot->profiler;
+    sd_mutex_lock(p->mutex);
+    if (!p->entries)
+        p->entries = sd_alloc_array(ctx, MAX_ENTRIES, sizeof *p->entries);
+    bool there = p->entries != NULL;
+    sd_status status = there ? resolve(slot) : SD_ERROR_MEMORY;
+    memset(p->sums, 0, sizeof p->sums);
+    atomic_store(&ctx->profiling, there);
+    sd_mutex_unlock(p->mutex);
+    return status;
+}
+
+sd_status sd_profiler_end(sd_context *ctx) {
+    struct sd_profiler *p = ctx->device->profiler;
+    sd_mutex_lock(p->mutex);
+    atomic_store(&ctx->profiling, false);
+    sd_status status = resolve(ctx->device);
+    sd_mutex_unlock(p->mutex);
+    return status;
+}
+
+bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
+    struct sd_profiler *p = ctx->device->profiler;
+    bool found = false;
+    sd_mutex_lock(p->mutex);
+    for (int kind = 0; kind < SD_N_OP_KINDS && !found; kind++) {
+        const profile_sum *sum = &p->sums[kind];
+        found = sum->calls > 0 && index-- == 0;
+        if (found)
+            *row = (sd_profile_row){sizeof *row,  names[kind], sum->calls,
+                                    sum->seconds, sum->flops,  sum->bytes};
+    }
+    sd_mutex_unlock(p->mutex);
+    return found;
+}

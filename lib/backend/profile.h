@@ -1,0 +1,51 @@
+/*
+ * Where the time goes: each operation is put between two marks of its queue, and the seconds
+ * between them are added up by kind when the profile ends (or the list is full), so that the
+ * device is not held up meanwhile.
+ */
+#ifndef SD_BACKEND_PROFILE_H
+#define SD_BACKEND_PROFILE_H
+
+#include "backend/backend.h"
+#include "core/context.h"
+
+typedef enum sd_op_kind {
+    SD_OP_CONV2D = 0,
+    SD_OP_LINEAR,
+    SD_OP_ATTENTION,
+    SD_OP_GROUP_NORM,
+    SD_OP_LAYER_NORM,
+    SD_OP_COMBINE,
+    SD_OP_OTHER,
+    SD_N_OP_KINDS
+} sd_op_kind;
+
+struct sd_profiler;
+
+/* One for each device; NULL: no memory. */
+struct sd_profiler *sd_profiler_new(const sd_context *ctx);
+void sd_profiler_free(struct sd_device_slot *slot);
+
+static inline bool sd_profiling(const sd_context *ctx) {
+    return atomic_load_explicit(&((sd_context *)ctx)->profiling, memory_order_relaxed);
+}
+
+/* A point in time of a queue, after all that was given to it. */
+typedef struct sd_mark {
+    sdb_mark *mark; /* of a backend that has such */
+    double seconds; /* of the host's clock otherwise */
+} sd_mark;
+
+sd_status sd_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out);
+void sd_mark_free(struct sd_device_slot *slot, sd_mark mark);
+
+/* An operation lies between the two, which belong to the profiler from now on. */
+sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double flops, double bytes,
+                          sd_mark begin, sd_mark end);
+
+sd_status sd_profiler_begin(sd_context *ctx);
+sd_status sd_profiler_end(sd_context *ctx);
+/* false: no row of this number. */
+bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row);
+
+#endif
