@@ -284,6 +284,22 @@ typedef enum sd_timestep_spacing {
                                 order */
 } sd_timestep_spacing;
 
+/* A prediction of the network, given to a score corrector. Valid during the call only. */
+typedef struct sd_score {
+    size_t struct_size;
+    int batch;
+    int channels;
+    int height; /* of the latents */
+    int width;
+    double timestep; /* that the network was asked at; may be fractional */
+    const float *x;  /* x_t [batch, channels, height, width] that it was asked at */
+    float *e_t;      /* the guided epsilon, of the same shape, to be changed in place */
+} sd_score;
+
+/* modify_score of the original's score_corrector: called in the thread that samples, after each
+ * evaluation. Return non-zero to end the run with SD_ERROR_CANCELLED. */
+typedef int (*sd_score_corrector_fn)(void *user, const sd_score *score);
+
 typedef struct sd_sampler_params {
     size_t struct_size;
     const char *method;   /* "ddim" (default, NULL); sd_sampler_method lists them */
@@ -309,12 +325,24 @@ typedef struct sd_sampler_params {
     int clip_denoised;      /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
     int skip_draws;         /* batches of noise that a run draws from its seeds and drops before
                                its first, to go on where another left off; default 0 */
+    float noise_dropout;    /* 0 (default) .. 1: share p of the noise that steps add that is set to
+                               0, the rest being divided by 1 - p: F.dropout, drawn from the same
+                               generator after each noise, as torch 2's CPU kernel draws it, or with
+                               SD_RNG_CUDA from one Philox block for each 4 values in a row */
+    int quantize_denoised;  /* ddim, plms, ddpm; VQ models only: non-zero takes the nearest row of
+                               the codebook for each pixel of the predicted x_0. As the original
+                               does, x_0 is not divided by latent_scale first */
+    sd_score_corrector_fn score_corrector; /* NULL: none. Models that predict noise only */
+    void *corrector_user;                  /* corrector_kwargs */
+    int log_every_t;        /* what a run keeps: see sd_sampler_x_inter; 0 (default): nothing */
+    int use_original_steps; /* ddim, plms, ddpm: non-zero makes a step for each train timestep
+                               (ddim_use_original_steps); steps and spacing are not looked at */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
         sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, SD_SPACING_UNIFORM, 1.0f, \
-            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0                                     \
+            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0          \
     }
 
 typedef struct sd_txt2img_params {
@@ -540,6 +568,19 @@ SD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 bef
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
 SD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
 SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
+
+/*
+ * What a run keeps with log_every_t > 0, the intermediates of DDIMSampler.sample: entry 0 of both
+ * lists is the latent that the run began with; x_t and the predicted x_0 come after the first
+ * step, and after each whose index, counted down to 0, is a multiple of log_every_t. With ddpm the
+ * first list is that of p_sample_loop, and the second from entry 1 on that of
+ * progressive_denoising. A sampler has the memory for both from the beginning, two latents on the
+ * host for an entry. They stay until the next run begins or a run fails; a callback may read them.
+ */
+SD_API int sd_sampler_n_intermediates(const sd_sampler *sampler);
+/* Copies of entry `i`, 0 .. sd_sampler_n_intermediates() - 1. */
+SD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent);
+SD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent);
 
 /* Replaces x_t between two steps, e.g. to mask it. */
 SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);

@@ -65,6 +65,12 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                MAX_TOKENS);
     SD_REQUIRE(ctx, p->skip_draws >= 0 && p->skip_draws <= MAX_SKIP,
                "sd_sampler_params.skip_draws is %d; 0 to %d was expected", p->skip_draws, MAX_SKIP);
+    SD_REQUIRE(ctx, p->noise_dropout >= 0 && p->noise_dropout <= 1,
+               "sd_sampler_params.noise_dropout is %g; 0 to 1 was expected",
+               (double)p->noise_dropout);
+    SD_REQUIRE(ctx, p->log_every_t >= 0,
+               "sd_sampler_params.log_every_t is %d; a number from 0 upward was expected",
+               p->log_every_t);
     return SD_OK;
 }
 
@@ -81,6 +87,10 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
         full->method = sd_sampling_method(0);
     if (!full->text_tokens || model->source->conditioning != SD_CONDITIONING_TEXT)
         full->text_tokens = sd_model_context_tokens(model);
+    if (full->use_original_steps) {
+        full->steps = model->schedule.n;
+        full->spacing = SD_SPACING_UNIFORM;
+    }
     status = check_method(model->ctx, full->method);
     if (!status)
         status = check_numbers(model, full);
@@ -160,6 +170,24 @@ sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent) {
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, sampler);
     return sd_sampling_pred_x0(sampler, latent);
+}
+
+int sd_sampler_n_intermediates(const sd_sampler *sampler) {
+    return sampler ? sd_sampling_n_inter(sampler) : 0;
+}
+
+sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_x_inter(sampler, i, latent);
+}
+
+sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    return sd_sampling_pred_x0_inter(sampler, i, latent);
 }
 
 sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent) {

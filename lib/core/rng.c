@@ -198,14 +198,13 @@ static void curand_box_muller(uint32_t x, uint32_t y, float out[2]) {
  */
 enum { PHILOX_BLOCK = 256, PHILOX_MAX_THREADS = 132 * 2048 };
 
-static void philox_fill_normal(sd_generator *g, float *out, int64_t n) {
-    if (n <= 0) {
-        return;
-    }
+static int64_t philox_threads(int64_t n) {
     int64_t threads = (n + PHILOX_BLOCK - 1) / PHILOX_BLOCK * PHILOX_BLOCK;
-    if (threads > PHILOX_MAX_THREADS) {
-        threads = PHILOX_MAX_THREADS;
-    }
+    return threads < PHILOX_MAX_THREADS ? threads : PHILOX_MAX_THREADS;
+}
+
+static void philox_fill_normal(sd_generator *g, float *out, int64_t n) {
+    int64_t threads = philox_threads(n);
     for (int64_t base = 0; base < n; base += 4 * threads) {
         uint64_t counter = g->offset / 4;
         for (int64_t i = 0; i < threads && base + i < n; i++) {
@@ -220,6 +219,30 @@ static void philox_fill_normal(sd_generator *g, float *out, int64_t n) {
         }
         g->offset += 4;
     }
+}
+
+/* fused_dropout_kernel_vec (ATen/native/cuda/Dropout.cu): a thread takes four values in a row, each
+ * with one of the uniforms in (0, 1] of one curand_uniform4. */
+static void philox_dropout(sd_generator *g, float *x, int64_t n, double p) {
+    const float inv = 2.3283064e-10f, keep = (float)(1.0 - p), scale = 1.0f / keep;
+    int64_t threads = philox_threads(n);
+    for (int64_t base = 0; base < n; base += 4 * threads) {
+        uint64_t counter = g->offset / 4;
+        for (int64_t i = 0; i < threads && base + 4 * i < n; i++) {
+            uint32_t bits[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)i, 0};
+            float *at = x + base + 4 * i;
+            sd_philox4x32_10(bits, g->seed);
+            for (int64_t k = 0; k < 4 && base + 4 * i + k < n; k++)
+                at[k] *= fmaf((float)bits[k], inv, inv / 2.0f) < keep ? scale : 0.0f;
+        }
+        g->offset += 4;
+    }
+}
+
+static void mt_dropout(sd_generator *g, float *x, int64_t n, double p) {
+    float scale = 1.0f / (float)(1.0 - p);
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= mt_uniform53(g) < 1.0 - p ? scale : 0.0f;
 }
 
 /* ------------------------------------------------------------------------------- rng.h */
@@ -238,5 +261,15 @@ void sd_generator_normal(sd_generator *g, float *out, int64_t n) {
         philox_fill_normal(g, out, n);
     } else {
         mt_fill_normal(g, out, n);
+    }
+}
+
+void sd_generator_dropout(sd_generator *g, float *x, int64_t n, double p) {
+    if (p >= 1.0) {
+        memset(x, 0, (size_t)n * sizeof *x); /* torch draws nothing then */
+    } else if (p > 0.0 && g->kind == SD_RNG_CUDA) {
+        philox_dropout(g, x, n, p);
+    } else if (p > 0.0) {
+        mt_dropout(g, x, n, p);
     }
 }

@@ -87,5 +87,10 @@ void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tenso
  * the latent itself where there is no posterior. */
 void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x);
 int sd_vae_moments(const sd_vae *m);
+/* VQ models alone. y, which may be x, gets the nearest rows of the codebook, and ids [n, h, w, 1]
+ * of SDB_I32, which may be no tensor, their indices (VectorQuantizer2). */
+bool sd_vae_has_codebook(const sd_vae *m);
+void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
+                             sdb_tensor x);
 
 #endif

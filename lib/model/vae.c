@@ -236,6 +236,15 @@ static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_co
     sd_op_group_norm(e, y, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
 }
 
+bool sd_vae_has_codebook(const sd_vae *m) {
+    return m->codebook != NULL;
+}
+
+void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
+                             sdb_tensor x) {
+    sd_op_quantize(e, y, ids, x, m->codebook);
+}
+
 /* The latent in the type of activations, on the stack: quantised, and through post_quant_conv. */
 static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool quantize) {
     sdb_tensor latent = sd_as_activations(e, z);

@@ -35,6 +35,12 @@ void sd_noise_draw(sd_noise *noise, float *out, int64_t count) {
         sd_generator_normal(&noise->generators[i], out + i * each, each);
 }
 
+void sd_noise_dropout(sd_noise *noise, float *x, int64_t count, double p) {
+    int64_t each = noise->n_generators == 1 ? count * noise->n_pictures : count;
+    for (int i = 0; i < noise->n_generators; i++)
+        sd_generator_dropout(&noise->generators[i], x + i * each, each, p);
+}
+
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n) {
     float signal = (float)sqrt(a), sigma = (float)sqrt(1.0 - a);
     for (int64_t i = 0; i < n; i++)

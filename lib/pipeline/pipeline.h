@@ -94,6 +94,10 @@ sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_te
 sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat);
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out);
 const char *sd_sampling_method(int i);
+/* intermediates.c */
+int sd_sampling_n_inter(const sd_sampler *s);
+sd_status sd_sampling_x_inter(const sd_sampler *s, int i, sd_tensor **latent);
+sd_status sd_sampling_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **latent);
 
 /* estimate.c */
 sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory);

@@ -62,6 +62,27 @@ static void evaluate(sd_sampler *s) {
         sd_exec_fail(e, e->api->graph_replay(e->queue, s->graph));
 }
 
+/* Lets the host change epsilon: score_corrector of DDIMSampler. */
+static void correct_score(sd_sampler *s, sdb_tensor x) {
+    sd_exec *e = s->e;
+    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w;
+    float t = 0.0f, *e_t = s->score, *x_t = s->score + size;
+    sd_exec_download(e, &t, sd_view_batch(s->t, 0, 1));
+    sd_exec_download(e, s->nhwc, x);
+    if (!e->status)
+        sd_nhwc_to_nchw(x_t, s->nhwc, s->n, s->c, s->h, s->w);
+    sd_exec_download(e, s->nhwc, s->run.eps);
+    if (e->status)
+        return;
+    sd_nhwc_to_nchw(e_t, s->nhwc, s->n, s->c, s->h, s->w);
+    const sd_score score = {sizeof score, s->n, s->c, s->h, s->w, (double)t, x_t, e_t};
+    if (s->params.score_corrector(s->params.corrector_user, &score))
+        sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
+                                "cancelled by the score corrector at timestep %g", (double)t));
+    else
+        sd_sampling_upload(s, s->run.eps, e_t);
+}
+
 static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_sampler *s = user;
     sd_exec *e = s->e;
@@ -71,6 +92,8 @@ static void denoise(void *user, sdb_tensor x, sdb_tensor time) {
     evaluate(s);
     if (s->halves == 2 && s->params.guidance_rescale > 0.0f && !e->measuring)
         rescale_guidance(s);
+    if (s->params.score_corrector && !e->measuring)
+        correct_score(s, x);
 }
 
 void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw) {
@@ -83,6 +106,8 @@ static void draw(void *user) {
     if (s->e->measuring || s->e->status)
         return;
     sd_noise_draw(&s->noise, s->nchw, (int64_t)s->c * s->h * s->w);
+    sd_noise_dropout(&s->noise, s->nchw, (int64_t)s->c * s->h * s->w,
+                     (double)s->params.noise_dropout);
     sd_sampling_upload(s, s->run.noise, s->nchw);
 }
 
@@ -95,6 +120,11 @@ static void clip(void *user, sdb_tensor x) {
     for (size_t i = 0; i < size && !s->e->status; i++)
         s->nhwc[i] = fminf(fmaxf(s->nhwc[i], -1.0f), 1.0f);
     sd_exec_upload(s->e, x, s->nhwc);
+}
+
+static void quantize(void *user, sdb_tensor x) {
+    sd_sampler *s = user;
+    sd_vae_quantize_forward(s->e, s->model->vae, x, sd_no_tensor(), x);
 }
 
 /* ---------------------------------------------------------------------------------- memory */
@@ -155,6 +185,22 @@ void sd_sampling_enter(sd_sampler *s) {
     layout(s);
 }
 
+/* What these parameters ask of the model. */
+static sd_status check_options(const sd_model *model, const sd_sampler_params *params) {
+    const sd_source *source = model->source;
+    if (params->quantize_denoised && !sd_vae_has_codebook(model->vae))
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: sd_sampler_params.quantize_denoised is set; the first stage has no "
+                       "codebook, as VQ models have",
+                       source->path);
+    if (params->score_corrector && source->schedule.prediction != SD_PREDICT_EPSILON)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: sd_sampler_params.score_corrector is set; the model predicts %s, noise "
+                       "was expected",
+                       source->path, source->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
+    return SD_OK;
+}
+
 /* All but the executor's memory. */
 static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *params) {
     sd_context *ctx = model->ctx;
@@ -172,21 +218,26 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     /* without a condition there is nothing to be guided to */
     bool guided = params->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0;
     s->halves = guided ? 2 : 1;
-    sd_status status =
-        sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
+    sd_status status = check_options(model, params);
+    if (!status)
+        status =
+            sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
     if (status)
         return status;
     s->run.user = s;
     s->run.denoise = denoise;
     s->run.draw = draw;
     s->run.clip = clip;
+    s->run.quantize = params->quantize_denoised ? quantize : NULL;
     status = sd_noise_init(&s->noise, ctx, params);
     if (status)
         return status;
     size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w;
     s->nchw = sd_alloc_array(ctx, size, sizeof *s->nchw);
     s->nhwc = sd_alloc_array(ctx, size, sizeof *s->nhwc);
-    return s->nchw && s->nhwc ? SD_OK : SD_ERROR_MEMORY;
+    if (params->score_corrector)
+        s->score = sd_alloc_array(ctx, 2 * size, sizeof *s->score);
+    return s->nchw && s->nhwc && (s->score || !params->score_corrector) ? SD_OK : SD_ERROR_MEMORY;
 }
 
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
@@ -196,6 +247,8 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
         return SD_ERROR_MEMORY;
     sd_model_retain(model);
     sd_status status = init(s, model, params);
+    if (!status)
+        status = sd_inter_new(s);
     if (!status)
         status = sd_execs_take(model, &s->e);
     if (!status) {
@@ -218,9 +271,11 @@ void sd_sampling_free(sd_sampler *s) {
         s->e->api->graph_free(s->e->queue, s->graph);
     sd_execs_give(model, s->e);
     sd_run_free(&s->run);
+    sd_inter_free(s);
     sd_noise_free(&s->noise, model->ctx);
     sd_free(model->ctx, s->nchw);
     sd_free(model->ctx, s->nhwc);
+    sd_free(model->ctx, s->score);
     sd_free(model->ctx, s->mask);
     sd_free(model->ctx, s->masked);
     sd_free(model->ctx, s);
@@ -243,6 +298,7 @@ sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params,
     sd_noise_free(&s.noise, model->ctx);
     sd_free(model->ctx, s.nchw);
     sd_free(model->ctx, s.nhwc);
+    sd_free(model->ctx, s.score);
     return status;
 }
 

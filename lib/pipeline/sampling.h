@@ -9,6 +9,12 @@
 #include "pipeline/stage.h"
 #include "sampler/sampler.h"
 
+/* Lists of latents [n, c, h, w] on the host, with room for what any run keeps. */
+typedef struct sd_inter {
+    float *x, *x0; /* NULL: nothing is kept */
+    int count;     /* entries of both */
+} sd_inter;
+
 struct sd_sampler {
     sd_model *model; /* retained */
     sd_sampler_params params;
@@ -18,6 +24,7 @@ struct sd_sampler {
     sd_noise noise;
     int skip_draws;
     float *nchw, *nhwc; /* one batch of latents each, on the host */
+    float *score;       /* two batches, for the score corrector; NULL: there is none */
     sd_run run;
 
     sd_exec *e;
@@ -27,6 +34,8 @@ struct sd_sampler {
     sdb_tensor guidance; /* [1, 1, 1, 2]: 1 - s, s */
     sdb_tensor kv;       /* keys and values of the prompts */
     sdb_graph *graph;    /* the recorded network with its guidance, or NULL */
+
+    sd_inter inter;
 
     float *mask, *masked; /* [n, h, w] and [n, c, h, w] on the host, or NULL: no mask */
 
@@ -48,5 +57,13 @@ void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw);
 /* Latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
 sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
                                    bool one_is_fine);
+
+/* intermediates.c */
+sd_status sd_inter_new(sd_sampler *s); /* sd_inter_free after a failure too */
+void sd_inter_free(sd_sampler *s);
+/* A run begins at `x`, one batch of latents [n, c, h, w]. */
+void sd_inter_begin(sd_sampler *s, const float *x);
+/* A step was made; a failure is left in the executor's status. */
+void sd_inter_step(sd_sampler *s);
 
 #endif

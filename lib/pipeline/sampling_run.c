@@ -118,6 +118,7 @@ static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *un
     s->total = s->run.done = 0;
     s->run.touched = false;
     s->has_latent = s->has_x0 = false;
+    s->inter.count = 0;
     sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
     if (status)
         return status;
@@ -136,14 +137,14 @@ static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *un
         return s->e->status;
     }
     s->has_latent = true;
+    sd_inter_begin(s, s->nchw);
     return SD_OK;
 }
 
 static sd_status refuse_in_callback(const sd_sampler *s, const char *function) {
     if (!s->busy)
         return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's progress callback",
-                   function);
+    return sd_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's callback", function);
 }
 
 sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
@@ -208,11 +209,15 @@ static sd_status step(sd_sampler *s) {
         s->run.done++;
         s->run.touched = false;
         s->has_x0 = true;
-        status = report_progress(s, i, sd_clock_seconds() - start);
+        sd_inter_step(s);
+        status = s->e->status;
     }
+    if (!status)
+        status = report_progress(s, i, sd_clock_seconds() - start);
     if (status) {
         s->total = s->run.done = 0;
         s->has_latent = s->has_x0 = false;
+        s->inter.count = 0;
     }
     return status;
 }

@@ -58,6 +58,8 @@ void sd_noise_free(sd_noise *noise, const sd_context *ctx);
 void sd_noise_restart(sd_noise *noise);
 /* torch.randn of [n_pictures, ...], `count` values for each picture. */
 void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
+/* F.dropout of what was drawn. */
+void sd_noise_dropout(sd_noise *noise, float *x, int64_t count, double p);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
 /* e *= phi std(cond) / std(e) + 1 - phi: Lin et al. 2024, eq. 15 and 16. */

@@ -21,6 +21,7 @@ static void ddim_coefs(const sd_run *run, int i, double *coefs) {
 static void ddim_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
+    sd_run_quantize_x0(run);
     sdb_tensor terms[] = {run->pred_x0, run->eps, run->noise};
     bool noisy = run->eta > 0.0 && run->temperature > 0.0;
     if (noisy)
@@ -31,6 +32,7 @@ static void ddim_step(sd_run *run, int i) {
 const sd_method sd_method_ddim = {
     .name = "ddim",
     .n_coefs = N_COEFS,
+    .original = true,
     .times = SD_TIMES_ORIGINAL,
     .encode_above = true,
     .coefs = ddim_coefs,

@@ -28,6 +28,7 @@ static void ddpm_step(sd_run *run, int i) {
     sd_run_predict_x0(run, i);
     if (run->clip_denoised)
         run->clip(run->user, run->pred_x0);
+    sd_run_quantize_x0(run);
     bool noisy = i > 0 && run->temperature > 0.0;
     if (noisy)
         run->draw(run->user);
@@ -38,6 +39,7 @@ static void ddpm_step(sd_run *run, int i) {
 const sd_method sd_method_ddpm = {
     .name = "ddpm",
     .n_coefs = N_COEFS,
+    .original = true,
     .times = SD_TIMES_TO_ZERO,
     .coefs = ddpm_coefs,
     .step = ddpm_step,

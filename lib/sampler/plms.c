@@ -44,6 +44,7 @@ static void transfer(sd_run *run, sdb_tensor x_prev, int i, sdb_tensor e) {
     sdb_tensor eps = run->eps;
     run->eps = e;
     sd_run_predict_x0(run, i);
+    sd_run_quantize_x0(run);
     run->eps = eps;
     sdb_tensor terms[] = {run->pred_x0, e};
     sd_run_combine(run, x_prev, i, COEF_NEXT, 2, terms);
@@ -82,6 +83,7 @@ const sd_method sd_method_plms = {
     .name = "plms",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,
+    .original = true,
     .times = SD_TIMES_ORIGINAL,
     .encode_above = true,
     .check = plms_check,

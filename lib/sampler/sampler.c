@@ -64,8 +64,25 @@ static void fill_row(const sd_run *run, int i, float *row) {
         row[k] = (float)numbers[k];
 }
 
+static sd_status check_params(const sd_run *run, const sd_sampler_params *params) {
+    const sd_method *method = run->method;
+    const char *set = params->quantize_denoised    ? "quantize_denoised"
+                      : params->use_original_steps ? "use_original_steps"
+                                                   : NULL;
+    if (set && !method->original)
+        return sd_fail(run->ctx, SD_ERROR_ARGUMENT,
+                       "sd_sampler_params.%s is set; the sampling method \"%s\" does not take it, "
+                       "ddim, plms and ddpm do",
+                       set, method->name);
+    return method->check ? method->check(run->ctx, params) : SD_OK;
+}
+
 static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
     const sd_method *method = run->method;
+    if (params->use_original_steps) {
+        sd_times_all(&run->times, run->schedule);
+        return SD_OK;
+    }
     if (method->fill_times)
         return method->fill_times(&run->times, run->ctx, run->schedule, params);
     return sd_times_fill(&run->times, run->ctx, run->schedule, method->times, method->name,
@@ -84,7 +101,7 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
     if (!run->method)
         return sd_fail(ctx, SD_ERROR_ARGUMENT, "there is no sampling method \"%s\"",
                        params->method);
-    sd_status status = run->method->check ? run->method->check(ctx, params) : SD_OK;
+    sd_status status = check_params(run, params);
     if (!status)
         status = sd_times_init(&run->times, ctx, schedule);
     if (status)
@@ -148,6 +165,11 @@ void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
 void sd_run_predict_x0(sd_run *run, int i) {
     sdb_tensor terms[] = {run->x, run->eps};
     sd_op_combine(run->e, run->pred_x0, 2, terms, numbers_at(run, i, ROW_X0, 2));
+}
+
+void sd_run_quantize_x0(sd_run *run) {
+    if (run->quantize)
+        run->quantize(run->user, run->pred_x0);
 }
 
 sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count) {

@@ -29,7 +29,8 @@ typedef struct sd_method {
     /* Image to image noises the init latent to the time above the first step's, as the original's
      * stochastic_encode does, not to the first step's own. */
     bool encode_above;
-    bool inverse; /* from x_0 to noise: the run begins at the init latent as it is */
+    bool inverse;  /* from x_0 to noise: the run begins at the init latent as it is */
+    bool original; /* of the original: takes quantize_denoised and use_original_steps */
     /* Refuses parameters that the method cannot follow. NULL: it follows all. */
     sd_status (*check)(const sd_context *ctx, const sd_sampler_params *params);
     /* Chooses other times than sd_times_fill. NULL: that one. */
@@ -75,6 +76,8 @@ struct sd_run {
     void (*draw)(void *user);
     /* Clamps a latent to [-1, 1]. */
     void (*clip)(void *user, sdb_tensor x);
+    /* Takes the nearest rows of the codebook (quantize_denoised). NULL: not wanted. */
+    void (*quantize)(void *user, sdb_tensor x);
 };
 
 /* Chooses timesteps and computes all numbers. `params` is complete (lib/api checked it). */
@@ -96,6 +99,8 @@ void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
 void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);
 /* For methods: run->pred_x0 from run->eps, both of run->x and times[i] (DDIM eq. 12). */
 void sd_run_predict_x0(sd_run *run, int i);
+/* For methods of the original: pred_x0 quantised, where that is wanted. */
+void sd_run_quantize_x0(sd_run *run);
 /* For methods: numbers first .. first + count - 1 of step i, for sd_op_combine. */
 sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count);
 /* For methods: y = the sum of `count` terms with the numbers of step i from `first` on. */

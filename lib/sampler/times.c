@@ -129,6 +129,13 @@ static void fill_spaced(sd_times *t, const sd_schedule *s, unsigned rules,
     }
 }
 
+void sd_times_all(sd_times *t, const sd_schedule *s) {
+    t->count = s->n;
+    t->final_alpha = 1.0;
+    for (int i = 0; i < t->count; i++)
+        sd_times_set(t, s, i, i);
+}
+
 sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
                         const char *method, sd_timestep_spacing spacing, int steps) {
     if (steps < 1 || steps > s->n)

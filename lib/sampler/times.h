@@ -34,6 +34,9 @@ void sd_times_free(sd_times *t, const sd_context *ctx);
 /* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal. */
 sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
                         const char *method, sd_timestep_spacing spacing, int steps);
+/* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
+ * original (use_original_steps). */
+void sd_times_all(sd_times *t, const sd_schedule *s);
 /* The same from given whole timesteps, ascending. */
 void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time);
 

@@ -113,6 +113,22 @@ class Progress(Structure):
 PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
 
 
+class Score(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("batch", c_int),
+        ("channels", c_int),
+        ("height", c_int),
+        ("width", c_int),
+        ("timestep", c_double),
+        ("x", POINTER(c_float)),
+        ("e_t", POINTER(c_float)),
+    ]
+
+
+SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Score))
+
+
 class SamplerParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -136,6 +152,12 @@ class SamplerParams(SizedStructure):
         ("guidance_rescale", c_float),
         ("clip_denoised", c_int),
         ("skip_draws", c_int),
+        ("noise_dropout", c_float),
+        ("quantize_denoised", c_int),
+        ("score_corrector", SCORE_CORRECTOR_FN),
+        ("corrector_user", c_void_p),
+        ("log_every_t", c_int),
+        ("use_original_steps", c_int),
     ]
     _defaults_ = {
         "steps": 50,
@@ -311,6 +333,9 @@ FUNCTIONS = {
     "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_pred_x0": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_set_concat": (c_int, [c_sampler, c_tensor]),
+    "sd_sampler_n_intermediates": (c_int, [c_sampler]),
+    "sd_sampler_x_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
+    "sd_sampler_pred_x0_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
     "sd_sampler_set_latent": (c_int, [c_sampler, c_tensor]),
     "sd_sampler_set_mask": (c_int, [c_sampler, c_tensor, c_tensor]),
     "sd_sampler_preview": (c_int, [c_sampler, c_int, POINTER(c_image)]),

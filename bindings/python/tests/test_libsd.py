@@ -55,6 +55,7 @@ class HeaderTest(unittest.TestCase):
         "sd_model_params": _ffi.ModelParams,
         "sd_model_info": _ffi.ModelInfo,
         "sd_progress": _ffi.Progress,
+        "sd_score": _ffi.Score,
         "sd_sampler_params": _ffi.SamplerParams,
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
@@ -88,6 +89,7 @@ class HeaderTest(unittest.TestCase):
         "sd_load_progress_fn": _ffi.LOAD_PROGRESS_FN,
         "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
         "sd_progress_fn": _ffi.PROGRESS_FN,
+        "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
     }
     HANDLES = ("sd_context", "sd_model", "sd_sampler", "sd_tensor", "sd_image")
 
@@ -127,7 +129,7 @@ class HeaderTest(unittest.TestCase):
         constants = self.enumerators()
         seen = 0
         for name, struct in self.STRUCTS.items():
-            if name == "sd_progress":
+            if name in ("sd_progress", "sd_score"):
                 continue
             macro = self.macros[name.upper() + "_INIT"]
             values = [value.strip() for value in macro.split(",")]

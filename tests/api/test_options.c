@@ -1,0 +1,229 @@
+/* What a sampler keeps, and what of a run the host may change: intermediates, score corrector,
+ * dropout, and options that are refused. */
+#include "api.h"
+
+#include <math.h>
+
+static sd_context *ctx;
+static sd_model *model;
+static sd_tensor *cond, *uncond;
+
+static void set_up(void) {
+    const char *texts[] = {"a lake", ""};
+    ctx = open_context(1);
+    model = open_model(ctx);
+    ck_ok(ctx, sd_encode_text(model, texts, 1, &cond));
+    ck_ok(ctx, sd_encode_text(model, texts + 1, 1, &uncond));
+}
+
+static void tear_down(void) {
+    sd_tensor_free(cond);
+    sd_tensor_free(uncond);
+    sd_model_free(model);
+    sd_context_free(ctx);
+}
+
+static sd_sampler_params noisy_run(sd_progress_fn progress) {
+    sd_sampler_params p = small_run();
+    p.eta = 1;
+    p.progress = progress;
+    return p;
+}
+
+static sd_tensor *sample(sd_sampler *s, const sd_tensor *init, const sd_tensor *noise) {
+    sd_tensor *latent;
+    ck_ok(ctx, sd_sample(s, cond, uncond, init, noise, &latent));
+    return latent;
+}
+
+static bool same(sd_tensor *a, sd_tensor *b) {
+    return !memcmp(sd_tensor_data(a), sd_tensor_data(b),
+                   (size_t)sd_tensor_n_elements(a) * sizeof(float));
+}
+
+/* Entry 0 is where the run began; then the first step, and the multiples of log_every_t. */
+START_TEST(intermediates_are_kept) {
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    sd_tensor *x, *kept;
+    p.steps = 5;
+    p.log_every_t = 2; /* steps 4, 2 and 0 */
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
+    ck_status(ctx, sd_sampler_x_inter(s, 0, &x), SD_ERROR_STATE, "no run was begun");
+    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_assert_int_eq(sd_sampler_n_intermediates(s), 1);
+    for (int i = 5; i >= 0; i--) {
+        int entry = (6 - i) / 2;
+        if (i < 5)
+            ck_ok(ctx, sd_sampler_step(s));
+        ck_assert_int_eq(sd_sampler_n_intermediates(s), entry + 1);
+        if (i % 2 == 1 && i < 5)
+            continue;
+        ck_ok(ctx, sd_sampler_latent(s, &x));
+        ck_ok(ctx, sd_sampler_x_inter(s, entry, &kept));
+        ck_assert(same(x, kept));
+        sd_tensor_free(kept);
+        if (i < 5) {
+            sd_tensor_free(x);
+            ck_ok(ctx, sd_sampler_pred_x0(s, &x));
+        }
+        ck_ok(ctx, sd_sampler_pred_x0_inter(s, entry, &kept));
+        ck_assert(same(x, kept));
+        sd_tensor_free(kept);
+        sd_tensor_free(x);
+    }
+    ck_status(ctx, sd_sampler_x_inter(s, 4, &x), SD_ERROR_ARGUMENT, "0 to 3 was expected");
+    ck_assert_ptr_null(x);
+    ck_status(ctx, sd_sampler_pred_x0_inter(s, -1, &x), SD_ERROR_ARGUMENT, "-1 of 4");
+    ck_assert_int_eq(sd_sampler_n_intermediates(NULL), 0);
+    sd_sampler_free(s);
+}
+END_TEST
+
+static int count_kept(void *user, const sd_progress *progress) {
+    int *n = user;
+    *n = sd_sampler_n_intermediates(progress->sampler);
+    return progress->step == 3;
+}
+
+/* Any log_every_t has room; a run that fails keeps nothing. */
+START_TEST(intermediates_of_any_interval) {
+    sd_sampler_params p = noisy_run(count_kept);
+    static const int intervals[] = {1, 2, 3, 4, 5, 1000, 2147483647};
+    int n;
+    sd_tensor *latent;
+    sd_sampler *s;
+    p.progress_user = &n;
+    for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
+        int every = intervals[i], expected = 1;
+        p.log_every_t = every;
+        p.steps = 2;
+        for (int index = 0; index < 2; index++)
+            expected += index % every == 0 || index == 1;
+        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        latent = sample(s, NULL, NULL);
+        ck_assert_int_eq(n, expected);
+        ck_assert_int_eq(sd_sampler_n_intermediates(s), expected);
+        sd_tensor_free(latent);
+        sd_sampler_free(s);
+    }
+    p.steps = 5;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "step 3");
+    ck_assert_int_eq(n, 2);
+    ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
+    sd_sampler_free(s);
+    p.log_every_t = 0;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_status(ctx, sd_sampler_x_inter(s, 0, &latent), SD_ERROR_STATE, "log_every_t is 0");
+    sd_sampler_free(s);
+}
+END_TEST
+
+typedef struct corrector {
+    sd_sampler *sampler; /* that calls it */
+    int calls, stop;     /* at this call; 0: never */
+    double last;         /* timestep */
+} corrector;
+
+/* Leaves the score as it is. */
+static int watch_score(void *user, const sd_score *score) {
+    corrector *c = user;
+    sd_tensor *latent;
+    ck_assert_uint_eq(score->struct_size, sizeof *score);
+    ck_assert_int_eq(score->batch, 1);
+    ck_assert_int_eq(score->channels, 4);
+    ck_assert(score->height > 0 && score->width > 0);
+    ck_assert(c->calls == 0 || score->timestep < c->last);
+    c->last = score->timestep;
+    ck_ok(ctx, sd_sampler_latent(c->sampler, &latent));
+    ck_assert_mem_eq(score->x, sd_tensor_data(latent),
+                     (size_t)sd_tensor_n_elements(latent) * sizeof(float));
+    sd_tensor_free(latent);
+    ck_status(ctx, sd_sampler_step(c->sampler), SD_ERROR_STATE, "callback");
+    return ++c->calls == c->stop;
+}
+
+START_TEST(a_score_corrector_that_does_nothing_changes_nothing) {
+    sd_sampler_params p = noisy_run(NULL);
+    corrector c = {NULL, 0, 0, 0};
+    sd_sampler *s;
+    sd_tensor *latent;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    sd_tensor *plain = sample(s, NULL, NULL);
+    sd_sampler_free(s);
+    p.score_corrector = watch_score;
+    p.corrector_user = &c;
+    ck_ok(ctx, sd_sampler_new(model, &p, &c.sampler));
+    sd_tensor *watched = sample(c.sampler, NULL, NULL);
+    ck_assert_int_eq(c.calls, p.steps);
+    ck_assert(same(plain, watched));
+    c.calls = 0;
+    c.stop = 2;
+    ck_status(ctx, sd_sample(c.sampler, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
+              "score corrector");
+    c.calls = c.stop = 0;
+    sd_tensor *again = sample(c.sampler, NULL, NULL);
+    ck_assert(same(plain, again));
+    sd_tensor_free(plain);
+    sd_tensor_free(watched);
+    sd_tensor_free(again);
+    sd_sampler_free(c.sampler);
+}
+END_TEST
+
+START_TEST(options_out_of_range_are_named) {
+    static const float dropouts[] = {-0.1f, 1.1f, NAN};
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    for (int i = 0; i < 3; i++) {
+        p.noise_dropout = dropouts[i];
+        ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "noise_dropout");
+    }
+    p = small_run();
+    p.log_every_t = -1;
+    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "log_every_t is -1");
+    p = small_run();
+    p.quantize_denoised = 1;
+    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_UNSUPPORTED, "codebook");
+    p = small_run();
+    p.use_original_steps = 1;
+    p.method = "euler";
+    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps");
+    ck_assert_ptr_null(s);
+}
+END_TEST
+
+/* With p = 1 nothing is left of the noise; temperature 0 is the same. */
+START_TEST(all_of_the_noise_dropped) {
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    sd_tensor *latents[3];
+    for (int i = 0; i < 3; i++) {
+        p.noise_dropout = i == 0 ? 1.0f : i == 2 ? 0.5f : 0.0f;
+        p.temperature = i == 1 ? 0.0f : 1.0f;
+        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        latents[i] = sample(s, NULL, NULL);
+        sd_sampler_free(s);
+    }
+    ck_assert(same(latents[0], latents[1]));
+    ck_assert(!same(latents[0], latents[2]));
+    for (int i = 0; i < 3; i++)
+        sd_tensor_free(latents[i]);
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("options");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, set_up, tear_down);
+    tcase_add_test(tests, intermediates_are_kept);
+    tcase_add_test(tests, intermediates_of_any_interval);
+    tcase_add_test(tests, a_score_corrector_that_does_nothing_changes_nothing);
+    tcase_add_test(tests, options_out_of_range_are_named);
+    tcase_add_test(tests, all_of_the_noise_dropped);
+    Suite *suite = suite_create("options");
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
