@@ -402,13 +402,14 @@ def first_stage(config):
 
 
 class ClipText(nn.Module):
-    """FrozenCLIPEmbedder; sizes as the tests' files have them."""
+    """FrozenCLIPEmbedder; sizes as the tests' files have them, unless said otherwise."""
 
-    def __init__(self, width, layers):
+    def __init__(self, width, layers, vocab=100, mlp=2):
         super().__init__()
-        config = CLIPTextConfig(vocab_size=100, hidden_size=width, intermediate_size=2 * width,
+        config = CLIPTextConfig(vocab_size=vocab, hidden_size=width, intermediate_size=mlp * width,
                                 num_hidden_layers=layers, num_attention_heads=width // 64,
-                                hidden_act="quick_gelu", bos_token_id=98, eos_token_id=99)
+                                hidden_act="quick_gelu", bos_token_id=vocab - 2,
+                                eos_token_id=vocab - 1)
         model = CLIPTextModel(config)
         self.transformer = model if hasattr(model, "text_model") else named(text_model=model)
 
@@ -432,10 +433,10 @@ class OpenClipBlock(nn.Module):
 class OpenClipText(nn.Module):
     """FrozenOpenCLIPEmbedder with layer "last" or "penultimate"."""
 
-    def __init__(self, width, layers, layer="last", **_):
+    def __init__(self, width, layers, vocab=100, layer="last", **_):
         super().__init__()
         self.n_run = layers - (layer == "penultimate")
-        m = named(token_embedding=nn.Embedding(100, width), ln_final=nn.LayerNorm(width),
+        m = named(token_embedding=nn.Embedding(vocab, width), ln_final=nn.LayerNorm(width),
                   transformer=named(resblocks=nn.ModuleList(
                       OpenClipBlock(width, width // 64) for _ in range(layers))))
         m.positional_embedding = nn.Parameter(torch.empty(N_TOKENS, width))
@@ -464,8 +465,9 @@ class ClassEmbedder(nn.Module):
 # ------------------------------------------------------------------------------ whole models
 
 
-def build(config, text_layers=2):
-    """The networks of a config, under the names of LatentDiffusion's state dict."""
+def build(config, text_layers=2, **clip):
+    """The networks of a config, under the names of LatentDiffusion's state dict. `clip` is the
+    text encoder's."""
     params = config["model"]["params"]
     if config["model"]["target"].endswith(("AutoencoderKL", "VQModelInterface")):
         return FirstStage(**params)
@@ -479,9 +481,9 @@ def build(config, text_layers=2):
             model.cond_stage_model = ClassEmbedder(**cond["params"])
         elif text_layers and kind == "FrozenOpenCLIPEmbedder":
             model.cond_stage_model = OpenClipText(unet["context_dim"], text_layers,
-                                                  **cond.get("params", {}))
+                                                  **clip, **cond.get("params", {}))
         elif text_layers:
-            model.cond_stage_model = ClipText(unet["context_dim"], text_layers)
+            model.cond_stage_model = ClipText(unet["context_dim"], text_layers, **clip)
     if params.get("scale_by_std"):
         model.register_buffer("scale_factor", torch.tensor(1.0))
     return model
