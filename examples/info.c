@@ -82,7 +82,8 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
     else if (info->unet_channels != info->latent_channels)
         printf("unet:        takes %d channels\n", info->unet_channels);
     if (info->train_timesteps)
-        printf("schedule:    %d timesteps\n", info->train_timesteps);
+        printf("schedule:    %d timesteps; the UNet gives %s\n", info->train_timesteps,
+               info->prediction);
     if (info->n_unexpected)
         printf("unexpected:  %d tensors that no network uses\n", info->n_unexpected);
     for (int i = 0; i < info->n_unexpected && i < 10; i++)

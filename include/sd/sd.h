@@ -170,7 +170,8 @@ typedef struct sd_model_params {
                            checkpoints have beside the last ones; an error where there are none */
     const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that
                            says what the checkpoint holds, as instantiate_from_config reads it;
-                           NULL: Stable Diffusion, known by the tensors' names and shapes */
+                           NULL: Stable Diffusion, known by the tensors' names and shapes; what
+                           a 2.x model predicts, by its metadata or by one call of its UNet */
     const char *const *embeddings; /* paths of textual-inversion files (.safetensors, .pt, .bin): */
     int n_embeddings; /* where a file's name without its extension stands in a prompt, its
                          embeddings [k, text_width] take the place of k tokens. At most 63 */
@@ -225,15 +226,16 @@ typedef struct sd_model_info {
     int n_unexpected;    /* tensors of the networks' names that no network uses */
     int has_vocabulary;
     sd_conditioning conditioning;
-    int n_classes;     /* of a model with SD_CONDITIONING_CLASS, else 0 */
-    int unet_channels; /* that the UNet takes: the latent's, more where it is conditioned on
-                          pictures (9: inpainting); 0: a first stage alone, with no UNet */
+    int n_classes;          /* of a model with SD_CONDITIONING_CLASS, else 0 */
+    int unet_channels;      /* that the UNet takes: the latent's, more where it is conditioned on
+                               pictures (9: inpainting); 0: a first stage alone, with no UNet */
+    const char *prediction; /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
         sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
-            SD_CONDITIONING_TEXT, 0, 0                                                             \
+            SD_CONDITIONING_TEXT, 0, 0, NULL                                                       \
     }
 
 /* Fills as much of `info` as info->struct_size says. */

@@ -32,6 +32,8 @@ void sd_model_free(sd_model *model) {
 sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, info);
+    static const char *const predictions[] = {
+        [SD_PREDICT_EPSILON] = "epsilon", [SD_PREDICT_V] = "v", [SD_PREDICT_SAMPLE] = "sample"};
     const sd_source *source = model->source;
     int downscale = sd_model_downscale(model);
     int size = source->unet.sample_size * downscale;
@@ -55,6 +57,7 @@ sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
         .conditioning = source->conditioning,
         .n_classes = source->n_classes,
         .unet_channels = source->unet.in_channels,
+        .prediction = source->first_stage_only ? NULL : predictions[source->schedule.prediction],
     };
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }

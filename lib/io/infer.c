@@ -298,13 +298,15 @@ static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
         r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
 }
 
-static void override_prediction(sd_reader *r, sd_schedule_config *c) {
+static void override_prediction(sd_reader *r, sd_source *s) {
     const char *word = sd_reader_string(r, "sd.prediction", NULL);
     if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
         sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
                               "\"epsilon\" and \"v\"");
-    if (word && !r->status)
-        c->prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
+    if (word && !r->status) {
+        s->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
+        s->ask_prediction = false;
+    }
 }
 
 /* With a YAML config (`text_only`) it says all that is not of the text encoder. */
@@ -321,10 +323,11 @@ static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_onl
         if (sd_reader_get(&r, "sd.unet_heads"))
             sd_reader_levels(&r, "sd.unet_heads", 8, s->unet.n_levels, s->unet.heads, 1,
                              SD_MAX_CHANNELS);
+        s->sample_size_said = sd_reader_get(&r, "sd.sample_size") != NULL;
         s->unet.sample_size =
             sd_reader_int(&r, "sd.sample_size", s->unet.sample_size, 1, SD_MAX_SAMPLE);
         s->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
-        override_prediction(&r, &s->schedule);
+        override_prediction(&r, s);
     }
     sd_reader_close(&r);
     return r.status;
@@ -350,40 +353,36 @@ static double value_at(const sd_entry *entry, size_t i) {
 }
 
 /*
- * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. The
- * network that was trained on does: a norm's biases in its last transformer have grown, to a
- * standard deviation above 0.09, in those that predict v (a rule that users of these files go by).
+ * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. What
+ * others wrote into the file does: ModelSpec's words in __metadata__, or the empty tensor "v_pred"
+ * of merging tools. Else the network itself is asked once it is there (pipeline/probe.c), where it
+ * is one of 2.x and not for inpainting, of which none predicts v.
  */
-static bool predicts_v(const sd_source *s, const sd_weights *w) {
-    char name[NAME_SIZE];
-    int last = s->unet.n_levels * (s->unet.res_blocks + 1) - 1;
-    snprintf(name, sizeof name,
-             "model.diffusion_model.output_blocks.%d.1.transformer_blocks.0.norm1.bias", last);
-    const sd_entry *entry = sd_weights_find(w, name);
-    bool readable = entry && entry->n_dims == 1 && entry->data &&
-                    (entry->type == SD_DTYPE_F32 || entry->type == SD_DTYPE_F16 ||
-                     entry->type == SD_DTYPE_BF16);
-    if (!readable)
-        return false;
-    size_t n = entry->size / sd_dtype_size(entry->type);
-    double sum = 0.0, squares = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double x = value_at(entry, i);
-        sum += x;
-        squares += x * x;
+static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
+    static const struct {
+        const char *key, *begins;
+        sd_prediction prediction;
+    } words[] = {{"modelspec.prediction_type", "v", SD_PREDICT_V},
+                 {"modelspec.prediction_type", "epsilon", SD_PREDICT_EPSILON},
+                 {"modelspec.architecture", "stable-diffusion-v2-768-v", SD_PREDICT_V},
+                 {"modelspec.architecture", "stable-diffusion-v2-512", SD_PREDICT_EPSILON}};
+    for (size_t i = 0; i < SD_COUNT(words); i++) {
+        const char *text = sd_weights_metadata(w, words[i].key);
+        if (text && strncmp(text, words[i].begins, strlen(words[i].begins)) == 0) {
+            s->schedule.prediction = words[i].prediction;
+            return;
+        }
     }
-    return n > 0 && sqrt(squares / (double)n - sum * sum / (double)(n * n)) > 0.09;
+    if (sd_weights_find(w, "v_pred"))
+        s->schedule.prediction = SD_PREDICT_V;
+    else
+        s->ask_prediction = sd2 && s->unet.in_channels == s->vae.latent_channels;
 }
 
-/* Heads of 64 channels; 96 latents a side for the models of 768 pixels, which predict v. */
-static void infer_sd2(sd_source *s, const sd_weights *w) {
-    s->family = "Stable Diffusion 2.x";
-    for (int i = 0; i < s->unet.n_levels; i++)
-        s->unet.heads[i] = s->unet.channels[i] >= 64 ? s->unet.channels[i] / 64 : 1;
-    if (predicts_v(s, w)) {
-        s->schedule.prediction = SD_PREDICT_V;
-        s->unet.sample_size = 96;
-    }
+void sd_source_predicts_v(sd_source *s) {
+    s->schedule.prediction = SD_PREDICT_V;
+    if (s->unet.linear_projection && !s->sample_size_said)
+        s->unet.sample_size = 96; /* 768 pixels */
 }
 
 sd_status sd_infer(sd_source *s) {
@@ -402,12 +401,17 @@ sd_status sd_infer(sd_source *s) {
     s->schedule =
         (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON, 0.0};
     s->unet.sample_size = 64;
-    for (int i = 0; i < s->unet.n_levels; i++)
-        s->unet.heads[i] = 8;
-    if (!in.status && s->unet.linear_projection)
-        infer_sd2(s, w);
+    bool sd2 = !in.status && s->unet.linear_projection;
+    if (sd2)
+        s->family = "Stable Diffusion 2.x";
+    for (int i = 0; i < s->unet.n_levels; i++) /* 2.x has heads of 64 channels */
+        s->unet.heads[i] = !sd2 ? 8 : s->unet.channels[i] >= 64 ? s->unet.channels[i] / 64 : 1;
+    if (!in.status)
+        infer_prediction(s, w, sd2);
     if (!in.status)
         in.status = read_overrides(s, w, false);
+    if (!in.status && s->schedule.prediction == SD_PREDICT_V)
+        sd_source_predicts_v(s);
     if (!in.status)
         in.status = sd_check_unet(s->ctx, s->path, &s->unet);
     if (!in.status)

@@ -132,6 +132,8 @@ typedef struct sd_source {
     sd_conditioning_key condition_key;
     bool first_stage_only; /* there is no UNet */
     bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
+    bool ask_prediction;   /* the file does not tell what the UNet predicts: pipeline/probe.c */
+    bool sample_size_said; /* in an original checkpoint's metadata */
     int n_classes;         /* rows of ClassEmbedder, context_dim wide */
     sd_component class_weights;
     sd_weights *files[3]; /* what sd_source_close closes */
@@ -152,6 +154,8 @@ sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
 /* The same with the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
 sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
                                 sd_source **out);
+/* Sets that, and with it the default size of the 2.x models that do. */
+void sd_source_predicts_v(sd_source *source);
 /* The UNet's averaged weights (model_ema.*) instead of those that training ended with. */
 sd_status sd_source_use_ema(sd_source *source);
 void sd_source_close(sd_source *source);

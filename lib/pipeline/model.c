@@ -206,6 +206,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     sd_words_close(&words);
     if (!status)
         close_files(model->source);
+    if (!status && model->source->ask_prediction)
+        status = sd_probe_prediction(model);
     return status;
 }
 

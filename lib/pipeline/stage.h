@@ -26,6 +26,9 @@ typedef struct sd_cost {
 } sd_cost;
 sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost);
 
+/* --- probe.c: fills in what source->ask_prediction asks for. The UNet is there. --- */
+sd_status sd_probe_prediction(sd_model *model);
+
 /* --- words.c: textual inversion. The files stay open until the text encoder is built. --- */
 #define SD_MAX_WORDS (SDB_MAX_PARTS - 1)
 

@@ -5,6 +5,7 @@
 #include "../tools/checkpoint.h"
 #include "golden.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,18 +22,19 @@ typedef struct ldm_case {
     sd_conditioning conditioning;
     int n_classes, unet_channels, latent_channels, downscale, tokens;
     bool vq, bare; /* bare: known without its config too */
+    const char *prediction;
 } ldm_case;
 
 static const ldm_case cases[] = {
-    {"celeba", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, true, false},
-    {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false},
-    {"cin", SD_CONDITIONING_CLASS, 10, 4, 4, 2, 1, true, false},
-    {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, true},
-    {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false},
-    {"masked", SD_CONDITIONING_NONE, 0, 7, 3, 4, 0, true, false},
-    {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false},
-    {"pixels", SD_CONDITIONING_TEXT, 0, 3, 3, 1, 77, false, false},
-    {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true},
+    {"celeba", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, true, false, "epsilon"},
+    {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false, "epsilon"},
+    {"cin", SD_CONDITIONING_CLASS, 10, 4, 4, 2, 1, true, false, "epsilon"},
+    {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, true, "epsilon"},
+    {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false, NULL},
+    {"masked", SD_CONDITIONING_NONE, 0, 7, 3, 4, 0, true, false, "epsilon"},
+    {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false, "sample"},
+    {"pixels", SD_CONDITIONING_TEXT, 0, 3, 3, 1, 77, false, false, "epsilon"},
+    {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true, "v"},
 };
 #define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
 
@@ -140,6 +142,10 @@ static void check_info(const subject *s) {
     ck_assert_int_eq(info.latent_channels, c->latent_channels);
     ck_assert_int_eq(info.latent_downscale, c->downscale);
     ck_assert_int_eq(info.text_tokens, c->tokens);
+    if (c->unet_channels)
+        ck_assert_str_eq(info.prediction, c->prediction);
+    else
+        ck_assert_ptr_null(info.prediction);
 }
 
 static void check_first_stage(const subject *s) {
@@ -245,6 +251,83 @@ END_TEST
 START_TEST(without_config) {
     if (cases[_i].bare)
         check_all(&cases[_i], "cpu", false);
+}
+END_TEST
+
+/* Adds to the float32 values of one tensor of a .safetensors file. */
+static void add_to_tensor(const char *path, const char *name, float delta) {
+    char text[128], *header;
+    uint64_t n = 0, begin, end;
+    FILE *f = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_eq(fread(&n, 8, 1, f), 1);
+    header = calloc(n + 1, 1);
+    ck_assert_ptr_nonnull(header);
+    ck_assert_uint_eq(fread(header, 1, n, f), n);
+    snprintf(text, sizeof text, "\"%s\"", name);
+    const char *at = strstr(header, text);
+    ck_assert_ptr_nonnull(at);
+    at = strchr(strstr(at, "data_offsets"), '[');
+    ck_assert_int_eq(sscanf(at, "[%" SCNu64 ",%" SCNu64, &begin, &end), 2);
+    for (uint64_t i = 8 + n + begin; i < 8 + n + end; i += sizeof(float)) {
+        float value;
+        ck_assert(fseek(f, (long)i, SEEK_SET) == 0 && fread(&value, sizeof value, 1, f) == 1);
+        value += delta;
+        ck_assert(fseek(f, (long)i, SEEK_SET) == 0 && fwrite(&value, sizeof value, 1, f) == 1);
+    }
+    ck_assert_int_eq(fclose(f), 0);
+    free(header);
+}
+
+/* Mean of what the UNet adds to 0.5 everywhere at the last timestep. */
+static double mean_of_probe(const subject *s, int context_dim) {
+    static const float t = 999.0f;
+    float x[4 * 8 * 8], context[2 * 128];
+    const int64_t x_dims[] = {1, 4, 8, 8}, context_dims[] = {1, 2, context_dim};
+    sd_tensor *in, *embeddings, *out;
+    double sum = 0.0;
+    for (size_t i = 0; i < sizeof(x) / sizeof(x[0]); i++)
+        x[i] = 0.5f;
+    for (size_t i = 0; i < sizeof(context) / sizeof(context[0]); i++)
+        context[i] = 0.5f;
+    must(&s->g, sd_tensor_new(s->g.ctx, 4, x_dims, x, &in));
+    must(&s->g, sd_tensor_new(s->g.ctx, 3, context_dims, context, &embeddings));
+    must(&s->g, sd_unet_predict(s->g.model, in, &t, embeddings, &out));
+    for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
+        sum += (double)sd_tensor_data(out)[i] - 0.5;
+    double mean = sum / (double)sd_tensor_n_elements(out);
+    sd_tensor_free(in);
+    sd_tensor_free(embeddings);
+    sd_tensor_free(out);
+    return mean;
+}
+
+/* Whether a 2.x model predicts noise or v is asked of its network, on both sides of the limit. */
+START_TEST(prediction_is_asked_for) {
+    static const struct {
+        double mean;
+        const char *prediction;
+        int width; /* 64 or 96 latents of 2 pixels */
+    } sides[] = {{-0.9, "epsilon", 128}, {-1.1, "v", 192}};
+    const ldm_case *c = &cases[N_CASES - 1];
+    char path[PATH_SIZE];
+    ck_assert_str_eq(c->name, "sd2");
+    for (int i = 0; i < 2; i++) {
+        subject s;
+        sd_model_info info = SD_MODEL_INFO_INIT;
+        ck_assert(subject_open(&s, c, "cpu", false));
+        double mean = mean_of_probe(&s, 128);
+        golden_close(&s.g);
+        add_to_tensor(checkpoint_path(c->name, path), "model.diffusion_model.out.2.bias",
+                      (float)(sides[i].mean - mean));
+        ck_assert(subject_open(&s, c, "cpu", false));
+        must(&s.g, sd_model_get_info(s.g.model, &info));
+        printf("mean %.4f, then %.4f: %s\n", mean, mean_of_probe(&s, 128), info.prediction);
+        ck_assert_str_eq(info.prediction, sides[i].prediction);
+        ck_assert_int_eq(info.default_width, sides[i].width);
+        golden_close(&s.g);
+    }
+    ck_assert(write_checkpoint(c->name));
 }
 END_TEST
 
@@ -439,6 +522,7 @@ END_TEST
 int main(void) {
     const golden_test tests[] = {{models, 0, N_CASES * N_BACKENDS},
                                  {without_config, 0, N_CASES},
+                                 {prediction_is_asked_for, 0, 1},
                                  {refusals, 0, N_CASES},
                                  {wide_methods, 0, 1},
                                  {concat_of_a_batch, 0, 1},

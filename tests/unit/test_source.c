@@ -171,6 +171,54 @@ START_TEST(infers_stable_diffusion_1) {
 }
 END_TEST
 
+/* What other tools write into the header of a file, and what is left to ask the network. */
+START_TEST(finds_what_the_unet_predicts) {
+    static const struct {
+        const char *key, *value; /* a NULL value: an empty tensor */
+        bool sd2, v, ask;
+        int sample_size;
+    } rows[] = {
+        {"format", "pt", false, false, false, 64},
+        {"format", "pt", true, false, true, 64},
+        {"modelspec.prediction_type", "v", false, true, false, 64},
+        {"modelspec.prediction_type", "v", true, true, false, 96},
+        {"modelspec.prediction_type", "v_prediction", true, true, false, 96},
+        {"modelspec.prediction_type", "epsilon", true, false, false, 64},
+        {"modelspec.prediction_type", "flow", true, false, true, 64},
+        {"modelspec.architecture", "stable-diffusion-v2-768-v", true, true, false, 96},
+        {"modelspec.architecture", "stable-diffusion-v2-512/lora", true, false, false, 64},
+        {"modelspec.architecture", "stable-diffusion-v1", false, false, false, 64},
+        {"v_pred", NULL, false, true, false, 64},
+        {"v_pred", NULL, true, true, false, 96},
+        {"sd.prediction", "\"v\"", true, true, false, 96},
+        {"sd.prediction", "\"epsilon\"", true, false, false, 64},
+    };
+    const char *path = files_path(dir, "prediction.safetensors");
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        safetensors *t = safetensors_tiny_original();
+        if (rows[i].sd2)
+            safetensors_add(t, "model.diffusion_model.middle_block.1.proj_in.weight", "F16",
+                            "[64, 64]");
+        if (rows[i].value)
+            safetensors_metadata(t, rows[i].key, rows[i].value);
+        else
+            safetensors_add(t, rows[i].key, "F32", "[0]");
+        safetensors_save(t, path);
+        sd_source *s = open_source(path);
+        ck_assert_int_eq(s->schedule.prediction, rows[i].v ? SD_PREDICT_V : SD_PREDICT_EPSILON);
+        ck_assert_int_eq(s->ask_prediction, rows[i].ask);
+        ck_assert_int_eq(s->unet.sample_size, rows[i].sample_size);
+        sd_source_close(s);
+        safetensors_metadata(t, "sd.sample_size", "80");
+        safetensors_save(t, path);
+        safetensors_free(t);
+        s = open_source(path);
+        ck_assert_int_eq(s->unet.sample_size, 80);
+        sd_source_close(s);
+    }
+}
+END_TEST
+
 START_TEST(takes_the_defaults_of_diffusers) {
     files_make_tiny_diffusers(dir);
     files_write_text(files_path(dir, "unet/config.json"),
@@ -371,6 +419,7 @@ int main(void) {
     tcase_add_test(tcase, reads_a_diffusers_folder);
     tcase_add_test(tcase, reads_an_original_checkpoint);
     tcase_add_test(tcase, infers_stable_diffusion_1);
+    tcase_add_test(tcase, finds_what_the_unet_predicts);
     tcase_add_test(tcase, takes_the_defaults_of_diffusers);
     tcase_add_test(tcase, reads_stable_diffusion_2_settings);
     tcase_add_test(tcase, finds_the_padding_token);

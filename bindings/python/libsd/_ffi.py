@@ -96,6 +96,7 @@ class ModelInfo(SizedStructure):
         ("conditioning", c_int),
         ("n_classes", c_int),
         ("unet_channels", c_int),
+        ("prediction", c_char_p),
     ]
 
 

@@ -50,6 +50,8 @@ class ModelInfo:
     """of a model that is conditioned on classes, else 0"""
     unet_channels: int
     """that the UNet takes; 0: a first stage alone"""
+    prediction: Optional[str]
+    """what the UNet gives: "epsilon", "v" or "sample"; None: no UNet"""
 
 
 def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:

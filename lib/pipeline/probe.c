@@ -1,0 +1,45 @@
+#include "pipeline/stage.h"
+
+/*
+ * Whether a UNet predicts noise or v, asked of itself. At the last timestep x is all but noise, so
+ * a network that predicts noise gives its input back. One that predicts v = sqrt(a) noise - sqrt(1
+ * - a) x0 (Salimans and Ho 2022) gives -x0, and in an even input it sees a picture that is brighter
+ * still: what it gives lies far below the input. Input, timestep and limit are those by which
+ * stable-diffusion-webui and stable-diffusion.cpp tell the released models apart.
+ */
+#define LEVEL 0.5f
+#define LIMIT (-1.0)
+#define TOKENS 2
+#define SIDE 8
+
+static sd_status even_tensor(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    for (int64_t i = 0; !status && i < (*out)->n_elements; i++)
+        (*out)->data[i] = LEVEL;
+    return status;
+}
+
+sd_status sd_probe_prediction(sd_model *model) {
+    sd_source *source = model->source;
+    const sd_unet_config *unet = &source->unet;
+    int multiple = sd_model_size_multiple(model) / sd_model_downscale(model);
+    int64_t side = multiple > SIDE ? multiple : SIDE;
+    const int64_t x_dims[] = {1, unet->in_channels, side, side};
+    const int64_t context_dims[] = {1, TOKENS, unet->context_dim};
+    const float t = (float)(source->schedule.train_timesteps - 1);
+    sd_tensor *x = NULL, *context = NULL, *y = NULL;
+    double sum = 0.0;
+    sd_status status = even_tensor(model->ctx, 4, x_dims, &x);
+    if (!status)
+        status = even_tensor(model->ctx, 3, context_dims, &context);
+    if (!status)
+        status = sd_stage_unet(model, x, &t, context, &y);
+    for (int64_t i = 0; !status && i < y->n_elements; i++)
+        sum += (double)(y->data[i] - LEVEL);
+    if (!status && sum / (double)y->n_elements < LIMIT)
+        sd_source_predicts_v(source);
+    sd_tensor_destroy(x);
+    sd_tensor_destroy(context);
+    sd_tensor_destroy(y);
+    return status;
+}
