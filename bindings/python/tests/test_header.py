@@ -1,0 +1,161 @@
+"""_ffi.py against include/sd/sd.h."""
+
+import ctypes
+import pathlib
+import re
+import unittest
+
+from tiny import main  # first: may skip
+
+import libsd
+from libsd import _ffi
+
+HEADER = pathlib.Path(__file__).resolve().parents[3] / "include" / "sd" / "sd.h"
+
+
+class HeaderTest(unittest.TestCase):
+    """_ffi.py says what include/sd/sd.h says."""
+
+    STRUCTS = {
+        "sd_context_params": _ffi.ContextParams,
+        "sd_model_params": _ffi.ModelParams,
+        "sd_model_info": _ffi.ModelInfo,
+        "sd_progress": _ffi.Progress,
+        "sd_score": _ffi.Score,
+        "sd_sampler_params": _ffi.SamplerParams,
+        "sd_txt2img_params": _ffi.Txt2imgParams,
+        "sd_img2img_params": _ffi.Img2imgParams,
+        "sd_text_params": _ffi.TextParams,
+        "sd_tile_params": _ffi.TileParams,
+        "sd_loss_params": _ffi.LossParams,
+        "sd_loss": _ffi.Loss,
+        "sd_memory": _ffi.Memory,
+        "sd_work": _ffi.Work,
+        "sd_profile_row": _ffi.ProfileRow,
+        "sd_device_memory": _ffi.DeviceMemory,
+    }
+    SCALARS = {
+        "int": ctypes.c_int,
+        "float": ctypes.c_float,
+        "double": ctypes.c_double,
+        "size_t": ctypes.c_size_t,
+        "int32_t": ctypes.c_int32,
+        "int64_t": ctypes.c_int64,
+        "uint8_t": ctypes.c_uint8,
+        "uint32_t": ctypes.c_uint32,
+        "uint64_t": ctypes.c_uint64,
+        "sd_status": ctypes.c_int,
+        "sd_rng": ctypes.c_int,
+        "sd_precision": ctypes.c_int,
+        "sd_log_level": ctypes.c_int,
+        "sd_timestep_spacing": ctypes.c_int,
+        "sd_conditioning": ctypes.c_int,
+        "sd_loss_type": ctypes.c_int,
+        "sd_log_fn": _ffi.LOG_FN,
+        "sd_alloc_fn": _ffi.ALLOC_FN,
+        "sd_free_fn": _ffi.FREE_FN,
+        "sd_load_progress_fn": _ffi.LOAD_PROGRESS_FN,
+        "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
+        "sd_progress_fn": _ffi.PROGRESS_FN,
+        "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
+    }
+    HANDLES = ("sd_context", "sd_model", "sd_sampler", "sd_tensor", "sd_image")
+
+    @classmethod
+    def setUpClass(cls):
+        text = HEADER.read_text()
+        text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
+        cls.macros = dict(re.findall(r"#define (SD_\w+_INIT)\s+\{(.*?)\}\s*\n", text))
+        cls.text = re.sub(r"^#.*$", "", text, flags=re.M)
+
+    def ctype(self, declaration):
+        """The ctypes type of "const char *name"."""
+        words = re.sub(r"\bconst\b", " ", declaration)
+        stars = words.count("*") + words.count("[")
+        base = re.findall(r"\w+", words)[0]
+        if base in self.HANDLES:
+            kind, stars = ctypes.c_void_p, stars - 1
+        elif base == "char" and stars:
+            kind, stars = ctypes.c_char_p, stars - 1
+        elif base == "void":
+            kind, stars = (ctypes.c_void_p, stars - 1) if stars else (None, 0)
+        else:
+            kind = self.STRUCTS.get(base) or self.SCALARS[base]
+        for _ in range(stars):
+            kind = ctypes.POINTER(kind)
+        return kind
+
+    def test_structs(self):
+        found = re.findall(r"typedef struct \w+ \{(.*?)\} (\w+);", self.text, flags=re.S)
+        self.assertEqual({name for _, name in found}, set(self.STRUCTS))
+        for body, name in found:
+            fields = [line.strip() for line in body.split(";") if line.strip()]
+            expected = [(re.findall(r"\w+", f)[-1], self.ctype(f)) for f in fields]
+            self.assertEqual(list(self.STRUCTS[name]._fields_), expected, name)
+
+    def test_defaults(self):
+        constants = self.enumerators()
+        seen = 0
+        for name, struct in self.STRUCTS.items():
+            if name in ("sd_progress", "sd_score"):
+                continue
+            macro = self.macros[name.upper() + "_INIT"]
+            values = [value.strip() for value in macro.split(",")]
+            made = struct()
+            self.assertEqual(len(values), len(struct._fields_), name)
+            self.assertEqual(made.struct_size, ctypes.sizeof(struct))
+            for value, (field, _) in list(zip(values, struct._fields_))[1:]:
+                ours = getattr(made, field)
+                if value == "NULL":
+                    self.assertFalse(ours, f"{name}.{field}")
+                else:
+                    number = constants[value] if value in constants else float(value.rstrip("f"))
+                    self.assertEqual(ours, number, f"{name}.{field}")
+                    seen += 1
+        self.assertGreater(seen, 20)
+
+    def enumerators(self):
+        out = {}
+        for body in re.findall(r"typedef enum \w+ \{(.*?)\}", self.text, flags=re.S):
+            out.update({n: int(v) for n, v in re.findall(r"(\w+) = (\d+)", body)})
+        return out
+
+    def test_enumerations(self):
+        values = self.enumerators()
+        for prefix, words in (
+            ("SD_PRECISION_", _ffi.PRECISIONS),
+            ("SD_RNG_", _ffi.RNGS),
+            ("SD_SPACING_", _ffi.SPACINGS),
+            ("SD_LOG_", _ffi.LOG_LEVELS),
+            ("SD_LOSS_", _ffi.LOSS_TYPES),
+        ):
+            of_kind = [n for n in values if n.startswith(prefix)]
+            self.assertEqual(words, {n[len(prefix) :].lower(): values[n] for n in of_kind})
+        header = {n[len("SD_ERROR_") :]: v for n, v in values.items() if n.startswith("SD_ERROR_")}
+        self.assertEqual({s.name: int(s) for s in libsd.Status if s}, header)
+        for status in list(libsd.Status)[1:]:
+            error = libsd.errors.from_status(int(status), "why")
+            self.assertEqual((error.status, str(error)), (status, "why"))
+            self.assertIsNot(type(error), libsd.Error)
+        self.assertEqual(libsd.errors.from_status(99, "new").status, 99)
+
+    def test_functions(self):
+        found = re.findall(r"SD_API ([\w\s*]+?)(\w+)\(([^;]*?)\);", self.text, flags=re.S)
+        self.assertEqual({name for _, name, _ in found}, set(_ffi.FUNCTIONS))
+        for result, name, arguments in found:
+            listed = [] if arguments.strip() == "void" else arguments.split(",")
+            expected = (self.ctype(result), [self.ctype(a) for a in listed])
+            ours = _ffi.FUNCTIONS[name]
+            self.assertEqual((ours[0], list(ours[1])), expected, name)
+
+    def test_callbacks(self):
+        for name in (n[: -len("_fn")] for n in self.SCALARS if n.endswith("_fn")):
+            pattern = r"typedef ([\w\s*]+?)\(\*" + name + r"_fn\)\((.*?)\);"
+            result, arguments = re.search(pattern, self.text, flags=re.S).groups()
+            ours = self.SCALARS[name + "_fn"]
+            self.assertEqual(ours._restype_, self.ctype(result), name)
+            self.assertEqual(list(ours._argtypes_), [self.ctype(a) for a in arguments.split(",")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Samplers of the Python package, on the tiny random model."""
+
+import os
+import signal
+import threading
+import unittest
+
+from tiny import FOLDER, RUN, SIDE, ctx, embeddings, main, model  # first: may skip
+
+import numpy as np
+
+import libsd
+
+
+class SamplerTest(unittest.TestCase):
+    def test_whole_and_steps_agree(self):
+        cond, uncond = embeddings()
+        info = model.info
+        seen = []
+        with model.sampler(**RUN, batch=2, eta=0.5, progress=seen.append) as sampler:
+            self.assertEqual(sampler.remaining, 0)
+            whole = sampler.sample(cond, uncond)
+            n = SIDE // info.latent_downscale
+            self.assertEqual(whole.dtype, np.float32)
+            self.assertEqual(whole.shape, (2, info.latent_channels, n, n))
+            self.assertEqual([p.step for p in seen], [1, 2, 3, 4])
+            self.assertEqual({p.total for p in seen}, {4})
+            self.assertTrue(all(p.seconds >= 0 for p in seen))
+            times = [p.timestep for p in seen]
+            self.assertEqual(times, sorted(times, reverse=True))
+
+            left = []
+            for done in sampler.steps(cond, uncond):
+                self.assertEqual(done.timestep, times[done.step - 1])
+                left.append(sampler.remaining)
+                self.assertEqual(sampler.pred_x0.shape, whole.shape)
+            self.assertEqual(left, [3, 2, 1, 0])
+            np.testing.assert_array_equal(sampler.latent, whole)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), whole)
+        with model.sampler(**RUN, batch=2, eta=0.5) as other:
+            np.testing.assert_array_equal(other.sample(cond, uncond), whole)
+
+    def test_threads_agree(self):
+        cond, uncond = embeddings()
+        results = []
+        for threads in (1, 3):
+            with libsd.Context("cpu", threads=threads) as one, one.load(FOLDER) as same:
+                with same.sampler(**RUN) as sampler:
+                    results.append(sampler.sample(cond, uncond))
+        np.testing.assert_array_equal(*results)
+
+    def test_two_samplers_at_once(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as first, model.sampler(**RUN) as second:
+            expected = first.sample(cond, uncond)
+            results = {}
+
+            def run(name, sampler):
+                results[name] = sampler.sample(cond, uncond)
+
+            threads = [threading.Thread(target=run, args=a) for a in (("a", first), ("b", second))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            np.testing.assert_array_equal(results["a"], expected)
+            np.testing.assert_array_equal(results["b"], expected)
+
+    def test_seeds(self):
+        cond, uncond = embeddings()
+
+        def run(**options):
+            with model.sampler(**{**RUN, **options}) as sampler:
+                return sampler.sample(cond, uncond)
+
+        pair = run(batch=2)
+        np.testing.assert_allclose(pair[1:], run(seed=8), atol=2e-5)
+        np.testing.assert_array_equal(run(batch=2, seeds=[7, 8]), pair)
+        self.assertGreater(np.abs(run(rng="cuda") - pair[:1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(batch=2, one_stream=True)[1] - pair[1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(seed=2**64 - 1) - pair[:1]).max(), 1e-2)
+        self.assertGreater(np.abs(run(skip_draws=1) - pair[:1]).max(), 1e-2)
+
+    def test_noise_and_init(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as sampler:
+            usual = sampler.sample(cond, uncond)
+            noise = ctx.randn(usual.shape, seed=7)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond, noise=noise), usual)
+            self.assertEqual(sampler.sample(cond, uncond, init=usual).shape, usual.shape)
+        with model.sampler(**RUN, strength=0.5) as sampler:
+            self.assertEqual(len(list(sampler.steps(cond, uncond, init=usual))), 2)
+        with model.sampler(**RUN, guidance_scale=1.0) as sampler:
+            self.assertEqual(sampler.sample(cond).shape, usual.shape)
+
+    def test_replace_latent(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN) as sampler:
+            whole = sampler.sample(cond, uncond)
+            sampler.begin(cond, uncond)
+            sampler.step()
+            kept = sampler.latent
+            sampler.latent = kept
+            np.testing.assert_array_equal(sampler.latent, kept)
+            while sampler.remaining:
+                sampler.step()
+            np.testing.assert_array_equal(sampler.latent, whole)
+            sampler.begin(cond, uncond)
+            sampler.step()
+            sampler.latent = 0 * kept
+            self.assertEqual(np.abs(sampler.latent).max(), 0)
+            sampler.step()
+            self.assertGreater(np.abs(sampler.latent - whole).max(), 1e-3)
+
+    def test_mask(self):
+        cond, uncond = embeddings()
+        with model.sampler(**RUN, method="euler", spacing="karras") as sampler:
+            free = sampler.sample(cond, uncond)
+            x0 = 0 * free
+            mask = np.zeros((1, 1, *free.shape[2:]), np.float32)
+            sampler.set_mask(mask, x0)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            mask[..., :4] = 1
+            sampler.set_mask(mask, x0)
+            self.assertGreater(np.abs(sampler.sample(cond, uncond) - free).max(), 1e-3)
+            sampler.set_mask(None)
+            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            with self.assertRaises(libsd.ArgumentError):
+                sampler.set_mask(mask)
+
+    def test_preview(self):
+        cond, uncond = embeddings()
+        pictures = []
+
+        def progress(p):
+            pictures.append((p.preview(), p.latent()))
+
+        with model.sampler(**RUN, progress=progress) as sampler:
+            latent = sampler.sample(cond, uncond)
+            np.testing.assert_array_equal(pictures[-1][1], latent)
+            self.assertEqual(pictures[0][0].shape, (SIDE, SIDE, 3))
+            np.testing.assert_array_equal(sampler.preview(0), pictures[-1][0])
+            expected = model.to_images(model.vae_decode(sampler.pred_x0))[0]
+            np.testing.assert_array_equal(sampler.preview(), expected)
+            last = sampler._watch.last[0]
+            with self.assertRaisesRegex(libsd.StateError, "inside the progress callback"):
+                last.latent()
+
+
+class CallbackTest(unittest.TestCase):
+    """What ends a run, and that the sampler stays usable after."""
+
+    def setUp(self):
+        self.cond, self.uncond = embeddings()
+        self.act = lambda p: None
+        self.calls = 0
+
+        def progress(p):
+            self.calls += 1
+            return self.act(p)
+
+        self.sampler = model.sampler(**RUN, progress=progress)
+        self.addCleanup(self.sampler.close)
+        self.whole = self.sampler.sample(self.cond, self.uncond)
+        self.calls = 0
+
+    def still_works(self):
+        self.act = lambda p: None
+        np.testing.assert_array_equal(self.sampler.sample(self.cond, self.uncond), self.whole)
+
+    def test_true_cancels(self):
+        self.act = lambda p: p.step == 2
+        with self.assertRaisesRegex(libsd.CancelledError, "after step 2 of 4") as caught:
+            self.sampler.sample(self.cond, self.uncond)
+        self.assertEqual(caught.exception.status, libsd.Status.CANCELLED)
+        self.assertEqual(self.calls, 2)
+        self.still_works()
+
+    def test_exception_propagates(self):
+        def act(p):
+            raise KeyError("mine")
+
+        self.act = act
+        with self.assertRaisesRegex(KeyError, "mine"):
+            self.sampler.sample(self.cond, self.uncond)
+        self.assertEqual(self.calls, 1)
+        with self.assertRaisesRegex(KeyError, "mine"):
+            list(self.sampler.steps(self.cond, self.uncond))
+        with self.assertRaisesRegex(KeyError, "mine"):
+            model.txt2img("a", **RUN, progress=act)
+        self.still_works()
+
+    def test_cancel_from_elsewhere(self):
+        self.act = lambda p: ctx.cancel()
+        with self.assertRaises(libsd.CancelledError):
+            self.sampler.sample(self.cond, self.uncond)
+        self.still_works()
+
+    def test_interrupt(self):
+        before = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.act = lambda p: os.kill(os.getpid(), signal.SIGINT)
+            with self.assertRaises(KeyboardInterrupt):
+                self.sampler.sample(self.cond, self.uncond)
+            self.assertEqual(self.calls, 1)
+
+            # From outside, while C code runs: most likely not in the callback.
+            self.act = lambda p: None
+            self.calls = 0
+            with model.sampler(**{**RUN, "steps": 1000}) as long:
+                timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+                timer.start()
+                with self.assertRaises(KeyboardInterrupt):
+                    for _ in range(50):
+                        long.sample(self.cond, self.uncond)
+                timer.join()
+            self.assertIs(signal.getsignal(signal.SIGINT), signal.default_int_handler)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self.still_works()
+
+    def test_no_calls_within(self):
+        caught = []
+
+        def act(p):
+            for call in (
+                lambda: self.sampler.step(),
+                lambda: self.sampler.sample(self.cond, self.uncond),
+                lambda: self.sampler.close(),
+            ):
+                try:
+                    call()
+                except libsd.StateError as error:
+                    caught.append(str(error))
+
+        self.act = act
+        np.testing.assert_array_equal(self.sampler.sample(self.cond, self.uncond), self.whole)
+        self.assertEqual(len(caught), 3 * 4, caught)
+        self.still_works()
+
+
+if __name__ == "__main__":
+    main()
