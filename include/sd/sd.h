@@ -567,6 +567,36 @@ SD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond,
 SD_API sd_status sd_sampler_step(sd_sampler *sampler);
 SD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
 
+/*
+ * Train timestep that the sampler's index i stands for, 0 being the last step's (ddim_timesteps[i]
+ * of the original; not always whole with Karras spacing); NaN past the last one.
+ */
+SD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
+
+/*
+ * stochastic_encode of DDIMSampler: sqrt(a_t) x0 + sqrt(1 - a_t) noise, where a_t is alphas_cumprod
+ * at index t of the sampler's timesteps; at train timestep t itself with use_original_steps. `x0`
+ * is [batch or 1, c, h, w]; `noise` [batch, c, h, w], or NULL: the seeds' first draw. Any method
+ * but ddim_inverse.
+ */
+SD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
+                                              const sd_tensor *noise, sd_tensor **latent);
+
+/*
+ * decode of DDIMSampler: the last `t_start` steps, 0 to all, from a latent [batch or 1, c, h, w] as
+ * it is. The seeds' first draw is left to sd_sampler_stochastic_encode, so that both, one after
+ * the other with the same t, are the original's image to image; sd_sample with `init` is the same
+ * for ddim and plms. Any method but ddim_inverse.
+ */
+SD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
+                                   const sd_tensor *uncond, const sd_tensor *latent, int t_start,
+                                   sd_tensor **decoded);
+
+/* The same a step at a time, with sd_sampler_step. */
+SD_API sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
+                                         const sd_tensor *uncond, const sd_tensor *latent,
+                                         int t_start);
+
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
 SD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
 SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);

@@ -158,6 +158,35 @@ int sd_sampler_remaining(const sd_sampler *sampler) {
     return sampler ? sd_sampling_remaining(sampler) : 0;
 }
 
+double sd_sampler_timestep(const sd_sampler *sampler, int i) {
+    return sampler ? sd_sampling_timestep(sampler, i) : (double)NAN;
+}
+
+sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
+                                       const sd_tensor *noise, sd_tensor **latent) {
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    *latent = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), x0);
+    return sd_sampling_stochastic_encode(sampler, x0, t, noise, latent);
+}
+
+sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
+                                  const sd_tensor *uncond, const sd_tensor *latent, int t_start) {
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    return sd_sampling_begin_decode(sampler, cond, uncond, latent, t_start);
+}
+
+sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
+                            const sd_tensor *latent, int t_start, sd_tensor **decoded) {
+    SD_REQUIRE_PTR(context_of(sampler), decoded);
+    *decoded = NULL;
+    SD_REQUIRE_PTR(NULL, sampler);
+    SD_REQUIRE_PTR(context_of(sampler), latent);
+    return sd_sampling_decode(sampler, cond, uncond, latent, t_start, decoded);
+}
+
 sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;

@@ -85,6 +85,13 @@ sd_status sd_sampling_step(sd_sampler *s);
 int sd_sampling_remaining(const sd_sampler *s);
 sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
                           const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+double sd_sampling_timestep(const sd_sampler *s, int i);
+sd_status sd_sampling_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
+                                        const sd_tensor *noise, sd_tensor **latent);
+sd_status sd_sampling_begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                                   const sd_tensor *latent, int t_start);
+sd_status sd_sampling_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                             const sd_tensor *latent, int t_start, sd_tensor **decoded);
 sd_status sd_sampling_latent(sd_sampler *s, sd_tensor **latent);
 sd_status sd_sampling_pred_x0(sd_sampler *s, sd_tensor **latent);
 sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);

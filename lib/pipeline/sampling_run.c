@@ -103,34 +103,34 @@ static void start_latent(sd_sampler *s, const sd_tensor *init_latent, double alp
     }
 }
 
-/* The seeds' first draw of this run; `noise` replaces it, and later draws stay what they are. */
-static void first_noise(sd_sampler *s, const sd_tensor *noise) {
-    int64_t each = (int64_t)s->c * s->h * s->w;
-    sd_noise_restart(&s->noise);
+/* The seeds' first draw of a run, into [n, c, h, w]. */
+static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
+    sd_noise_restart(noise);
     for (int i = 0; i <= s->skip_draws; i++)
-        sd_noise_draw(&s->noise, s->nchw, each);
-    if (noise)
-        memcpy(s->nchw, noise->data, (size_t)noise->n_elements * sizeof *s->nchw);
+        sd_noise_draw(noise, out, (int64_t)s->c * s->h * s->w);
 }
 
-static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                       const sd_tensor *init_latent, const sd_tensor *noise) {
+/* The sampler is as before its first run. */
+static void reset(sd_sampler *s) {
     s->total = s->run.done = 0;
     s->run.touched = false;
     s->has_latent = s->has_x0 = false;
     s->inter.count = 0;
-    sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
-    if (status)
-        return status;
+}
+
+/* What a run needs besides its latent. */
+static void prepare(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
     float scale = s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
     sd_sampling_enter(s);
     sd_run_upload(&s->run);
     sd_exec_upload(s->e, s->guidance, guidance);
     sd_sampling_encode_prompts(s, cond, uncond);
-    double alpha = start_of(s, init_latent != NULL);
-    first_noise(s, noise);
-    start_latent(s, init_latent, alpha);
+    first_noise(s, &s->noise, s->nchw);
+}
+
+/* The run begins at what is in s->nchw. */
+static sd_status start(sd_sampler *s) {
     sd_sampling_upload(s, s->run.x, s->nchw);
     if (s->e->status) {
         s->total = 0;
@@ -139,6 +139,105 @@ static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *un
     s->has_latent = true;
     sd_inter_begin(s, s->nchw);
     return SD_OK;
+}
+
+static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                       const sd_tensor *init_latent, const sd_tensor *noise) {
+    reset(s);
+    sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
+    if (status)
+        return status;
+    prepare(s, cond, uncond);
+    double alpha = start_of(s, init_latent != NULL);
+    if (noise) /* replaces the first draw; later draws stay what they are */
+        memcpy(s->nchw, noise->data, (size_t)noise->n_elements * sizeof *s->nchw);
+    start_latent(s, init_latent, alpha);
+    return start(s);
+}
+
+/* Encoding and decoding know one direction of time. */
+static sd_status check_forward(const sd_sampler *s, const char *function) {
+    if (!s->run.method->inverse)
+        return SD_OK;
+    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                   "%s: the sampling method \"%s\" goes from x_0 to noise", function,
+                   s->run.method->name);
+}
+
+static sd_status begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                              const sd_tensor *latent, int t_start) {
+    int64_t each = (int64_t)s->c * s->h * s->w;
+    reset(s);
+    sd_status status = check_forward(s, "sd_sampler_decode");
+    if (!status)
+        status = check_inputs(s, cond, uncond, NULL, NULL);
+    if (!status)
+        status = sd_sampling_check_latent(s, latent, "latent", true);
+    if (status)
+        return status;
+    if (t_start < 0 || t_start > s->run.times.count)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_sampler_decode: t_start is %d; 0 to %d was expected", t_start,
+                       s->run.times.count);
+    prepare(s, cond, uncond);
+    for (int i = 0; i < s->n; i++)
+        memcpy(s->nchw + i * each, latent->data + (latent->dims[0] == 1 ? 0 : i * each),
+               (size_t)each * sizeof *s->nchw);
+    s->total = t_start;
+    s->next = t_start - 1;
+    return start(s);
+}
+
+/* The run's own generators stay where they are, so that this may come between two steps. */
+static sd_status draw_apart(const sd_sampler *s, float *out) {
+    sd_noise noise = s->noise;
+    noise.generators =
+        sd_alloc_array(s->model->ctx, (size_t)noise.n_generators, sizeof *noise.generators);
+    if (!noise.generators)
+        return SD_ERROR_MEMORY;
+    first_noise(s, &noise, out);
+    sd_free(s->model->ctx, noise.generators);
+    return SD_OK;
+}
+
+sd_status sd_sampling_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
+                                        const sd_tensor *noise, sd_tensor **latent) {
+    const int64_t dims[] = {s->n, s->c, s->h, s->w}, each = dims[1] * dims[2] * dims[3];
+    sd_tensor *out;
+    *latent = NULL;
+    sd_status status = check_forward(s, "sd_sampler_stochastic_encode");
+    if (!status)
+        status = sd_sampling_check_latent(s, x0, "x0", true);
+    if (!status && noise)
+        status = sd_sampling_check_latent(s, noise, "noise", false);
+    if (status)
+        return status;
+    if (t < 0 || t >= s->run.times.count)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_sampler_stochastic_encode: t is %d; 0 to %d was expected", t,
+                       s->run.times.count - 1);
+    status = sd_tensor_create(s->model->ctx, 4, dims, &out);
+    if (status)
+        return status;
+    if (noise)
+        memcpy(out->data, noise->data, (size_t)noise->n_elements * sizeof *out->data);
+    else
+        status = draw_apart(s, out->data);
+    if (status) {
+        sd_tensor_destroy(out);
+        return status;
+    }
+    for (int i = 0; i < s->n; i++) {
+        float *x = out->data + i * each;
+        sd_q_sample(sd_run_alpha(&s->run, t), x0->data + (x0->dims[0] == 1 ? 0 : i * each), x, x,
+                    each);
+    }
+    *latent = out;
+    return SD_OK;
+}
+
+double sd_sampling_timestep(const sd_sampler *s, int i) {
+    return i >= 0 && i < s->run.times.count ? s->run.times.times[i] : (double)NAN;
 }
 
 static sd_status refuse_in_callback(const sd_sampler *s, const char *function) {
@@ -151,6 +250,12 @@ sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tenso
                             const sd_tensor *init_latent, const sd_tensor *noise) {
     sd_status status = refuse_in_callback(s, "sd_sampler_begin");
     return status ? status : begin(s, cond, uncond, init_latent, noise);
+}
+
+sd_status sd_sampling_begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                                   const sd_tensor *latent, int t_start) {
+    sd_status status = refuse_in_callback(s, "sd_sampler_begin_decode");
+    return status ? status : begin_decode(s, cond, uncond, latent, t_start);
 }
 
 int sd_sampling_remaining(const sd_sampler *s) {
@@ -214,11 +319,8 @@ static sd_status step(sd_sampler *s) {
     }
     if (!status)
         status = report_progress(s, i, sd_clock_seconds() - start);
-    if (status) {
-        s->total = s->run.done = 0;
-        s->has_latent = s->has_x0 = false;
-        s->inter.count = 0;
-    }
+    if (status)
+        reset(s);
     return status;
 }
 
@@ -237,14 +339,8 @@ sd_status sd_sampling_step(sd_sampler *s) {
     return status;
 }
 
-sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                          const sd_tensor *init_latent, const sd_tensor *noise,
-                          sd_tensor **latent) {
-    *latent = NULL;
-    sd_status status = refuse_in_callback(s, "sd_sample");
-    if (status)
-        return status;
-    status = begin(s, cond, uncond, init_latent, noise);
+/* The steps of a run that `status` says was begun. */
+static sd_status run_to_end(sd_sampler *s, sd_status status, sd_tensor **latent) {
     s->busy = true;
     while (!status && sd_sampling_remaining(s) > 0)
         status = step(s);
@@ -252,4 +348,23 @@ sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor 
         status = sd_sampling_latent(s, latent);
     s->busy = false;
     return status;
+}
+
+sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                          const sd_tensor *init_latent, const sd_tensor *noise,
+                          sd_tensor **latent) {
+    *latent = NULL;
+    sd_status status = refuse_in_callback(s, "sd_sample");
+    if (status)
+        return status;
+    return run_to_end(s, begin(s, cond, uncond, init_latent, noise), latent);
+}
+
+sd_status sd_sampling_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
+                             const sd_tensor *latent, int t_start, sd_tensor **decoded) {
+    *decoded = NULL;
+    sd_status status = refuse_in_callback(s, "sd_sampler_decode");
+    if (status)
+        return status;
+    return run_to_end(s, begin_decode(s, cond, uncond, latent, t_start), decoded);
 }

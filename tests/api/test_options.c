@@ -214,6 +214,68 @@ START_TEST(all_of_the_noise_dropped) {
 }
 END_TEST
 
+/* Both together are image to image, noise by noise; encoding disturbs no run. */
+START_TEST(encoding_and_decoding_are_image_to_image) {
+    sd_sampler_params p = noisy_run(NULL);
+    sd_sampler *s;
+    sd_tensor *z, *x, *y, *decoded, *none;
+    p.strength = 0.75f;
+    p.skip_draws = 1;
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_assert(sd_sampler_timestep(s, 0) >= 0 && sd_sampler_timestep(s, 3) < 1000);
+    ck_assert(isnan(sd_sampler_timestep(s, 4)) && isnan(sd_sampler_timestep(s, -1)));
+    ck_assert(isnan(sd_sampler_timestep(NULL, 0)));
+    sd_tensor *init = sample(s, NULL, NULL), *painted = sample(s, init, NULL);
+    ck_ok(ctx, sd_sampler_stochastic_encode(s, init, 3, NULL, &z));
+    ck_ok(ctx, sd_sampler_decode(s, cond, uncond, z, 3, &decoded));
+    ck_assert(same(painted, decoded));
+    ck_ok(ctx, sd_sampler_begin_decode(s, cond, uncond, z, 3));
+    for (int i = 3; i > 0; i--) {
+        ck_assert_int_eq(sd_sampler_remaining(s), i);
+        ck_ok(ctx, sd_sampler_step(s));
+        ck_ok(ctx, sd_sampler_stochastic_encode(s, init, 1, NULL, &y));
+        sd_tensor_free(y);
+    }
+    ck_ok(ctx, sd_sampler_latent(s, &x));
+    ck_assert(same(painted, x));
+    sd_tensor_free(x);
+    ck_ok(ctx, sd_sampler_decode(s, cond, uncond, z, 0, &x)); /* no steps */
+    ck_assert(same(z, x));
+    ck_status(ctx, sd_sampler_decode(s, cond, uncond, z, 5, &none), SD_ERROR_ARGUMENT, "0 to 4");
+    ck_assert_ptr_null(none);
+    ck_status(ctx, sd_sampler_decode(s, cond, uncond, z, -1, &none), SD_ERROR_ARGUMENT, "t_start");
+    ck_status(ctx, sd_sampler_decode(s, cond, NULL, z, 1, &none), SD_ERROR_ARGUMENT, "uncond");
+    ck_status(ctx, sd_sampler_decode(s, cond, uncond, cond, 1, &none), SD_ERROR_ARGUMENT, "latent");
+    ck_status(ctx, sd_sampler_decode(s, cond, uncond, NULL, 1, &none), SD_ERROR_ARGUMENT, "latent");
+    ck_assert_int_eq(sd_sampler_remaining(s), 0);
+    ck_status(ctx, sd_sampler_stochastic_encode(s, init, 4, NULL, &none), SD_ERROR_ARGUMENT,
+              "t is 4; 0 to 3");
+    ck_status(ctx, sd_sampler_stochastic_encode(s, init, 0, cond, &none), SD_ERROR_ARGUMENT,
+              "noise");
+    ck_status(ctx, sd_sampler_stochastic_encode(s, NULL, 0, NULL, &none), SD_ERROR_ARGUMENT, "x0");
+    sd_tensor *const all[] = {init, painted, z, decoded, x};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        sd_tensor_free(all[i]);
+    sd_sampler_free(s);
+}
+END_TEST
+
+START_TEST(inversion_neither_encodes_nor_decodes) {
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    sd_tensor *x, *none;
+    const int64_t dims[] = {1, 4, 8, 8};
+    p.method = "ddim_inverse";
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
+    ck_status(ctx, sd_sampler_decode(s, cond, uncond, x, 1, &none), SD_ERROR_ARGUMENT, "inverse");
+    ck_status(ctx, sd_sampler_stochastic_encode(s, x, 1, NULL, &none), SD_ERROR_ARGUMENT,
+              "inverse");
+    sd_tensor_free(x);
+    sd_sampler_free(s);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("options");
     tcase_set_timeout(tests, 120);
@@ -223,6 +285,8 @@ int main(void) {
     tcase_add_test(tests, a_score_corrector_that_does_nothing_changes_nothing);
     tcase_add_test(tests, options_out_of_range_are_named);
     tcase_add_test(tests, all_of_the_noise_dropped);
+    tcase_add_test(tests, encoding_and_decoding_are_image_to_image);
+    tcase_add_test(tests, inversion_neither_encodes_nor_decodes);
     Suite *suite = suite_create("options");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

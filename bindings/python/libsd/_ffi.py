@@ -334,6 +334,16 @@ FUNCTIONS = {
     "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_pred_x0": (c_int, [c_sampler, POINTER(c_tensor)]),
     "sd_sampler_set_concat": (c_int, [c_sampler, c_tensor]),
+    "sd_sampler_timestep": (c_double, [c_sampler, c_int]),
+    "sd_sampler_stochastic_encode": (
+        c_int,
+        [c_sampler, c_tensor, c_int, c_tensor, POINTER(c_tensor)],
+    ),
+    "sd_sampler_decode": (
+        c_int,
+        [c_sampler, c_tensor, c_tensor, c_tensor, c_int, POINTER(c_tensor)],
+    ),
+    "sd_sampler_begin_decode": (c_int, [c_sampler, c_tensor, c_tensor, c_tensor, c_int]),
     "sd_sampler_n_intermediates": (c_int, [c_sampler]),
     "sd_sampler_x_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
     "sd_sampler_pred_x0_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),

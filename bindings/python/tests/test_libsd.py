@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import pathlib
 import re
 import tempfile
 import threading
