@@ -189,6 +189,11 @@ typedef struct sd_model_params {
  * one that names anything but tensors and plain containers is refused. `params` NULL means all
  * defaults.
  *
+ * When this returns nothing is mapped any more, and the file may be changed or removed. While it
+ * runs no other process may shorten the file in place: that is noticed from one tensor to the next
+ * (SD_ERROR_IO), but in the midst of one it ends the process (SIGBUS), as it does with any mapped
+ * file. To rename another file over it, or to remove it, is safe.
+ *
  * A checkpoint without a vocabulary loads; sd_tokenize and sd_encode_text then say where a
  * vocabulary was looked for.
  *

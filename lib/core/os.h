@@ -12,10 +12,14 @@
 typedef struct sd_mapping {
     const uint8_t *data; /* read-only; NULL for an empty file */
     size_t size;
-    void *os;
+    void *os; /* NULL: nothing is mapped */
+    int file; /* kept open for sd_map_check */
 } sd_mapping;
 
 sd_status sd_map_file(const sd_context *ctx, const char *path, sd_mapping *out);
+/* SD_ERROR_IO where another process has shortened the file: pages of the mapping are gone then, and
+ * to touch one ends the process (SIGBUS). */
+sd_status sd_map_check(const sd_context *ctx, const sd_mapping *mapping, const char *path);
 void sd_unmap_file(sd_mapping *mapping);
 /* The range will be read soon, front to back / is not needed for now (its pages may be dropped). */
 void sd_map_will_need(const sd_mapping *mapping, const void *data, size_t size);

@@ -59,15 +59,31 @@ sd_status sd_map_file(const sd_context *ctx, const char *path, sd_mapping *out) 
             close(fd);
             return status;
         }
-        *out = (sd_mapping){data, size, data};
+        *out = (sd_mapping){data, size, data, fd};
+    } else {
+        close(fd);
     }
-    close(fd);
     return SD_OK;
 }
 
+sd_status sd_map_check(const sd_context *ctx, const sd_mapping *mapping, const char *path) {
+    struct stat st;
+    if (!mapping->os)
+        return SD_OK;
+    if (fstat(mapping->file, &st) != 0)
+        return fail_errno(ctx, "look at", path);
+    if ((size_t)st.st_size >= mapping->size)
+        return SD_OK;
+    return sd_fail(ctx, SD_ERROR_IO,
+                   "%s: the file was shortened while it was read: it has %llu bytes, and had %zu",
+                   path, (unsigned long long)st.st_size, mapping->size);
+}
+
 void sd_unmap_file(sd_mapping *mapping) {
-    if (mapping->os)
+    if (mapping->os) {
         munmap(mapping->os, mapping->size);
+        close(mapping->file);
+    }
     *mapping = (sd_mapping){0};
 }
 

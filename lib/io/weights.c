@@ -284,6 +284,14 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key) {
     return NULL;
 }
 
+sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry) {
+    size_t first = entry ? (size_t)entry->file : 0, end = entry ? first + 1 : w->n_shards;
+    sd_status status = SD_OK;
+    for (size_t i = first; i < end && !status; i++)
+        status = sd_map_check(w->ctx, &w->shards[i].mapping, w->shards[i].path);
+    return status;
+}
+
 void sd_weights_discard(const sd_weights *w, const sd_entry *entry) {
     const sd_mapping *m = &w->shards[entry->file].mapping;
     uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)entry->data;

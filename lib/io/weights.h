@@ -52,6 +52,8 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key);
  * ldm/modules/ema.py
  */
 sd_status sd_weights_use_ema(sd_weights *w);
+/* SD_ERROR_IO where the entry's file, or with NULL any file, was shortened since it was opened. */
+sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry);
 /* The entry's pages will not be read again soon. */
 void sd_weights_discard(const sd_weights *w, const sd_entry *entry);
 const char *sd_dtype_name(sd_dtype type); /* "F16" */

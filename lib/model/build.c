@@ -332,6 +332,10 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
                             .bias = has_bias(p) ? p->bias : NULL,
                             .compute = build->compute};
     sdb_weight *weight = NULL;
+    for (int i = 0; i < p->n_entries && !b->status; i++)
+        b->status = sd_weights_check(b->component->weights, p->entries[i]);
+    if (b->status)
+        return NULL;
     b->status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &weight);
     if (b->status)
         return NULL;

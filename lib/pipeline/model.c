@@ -150,15 +150,21 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     return status;
 }
 
-/* What the networks need is on the device; no mapping of the file is kept. */
-static void close_files(sd_source *source) {
-    for (int i = 0; i < source->n_files; i++)
+/* What the networks need is on the device; no mapping of the file is kept. Of one that was
+ * shortened the end of a page has been read as zeros. */
+static sd_status close_files(sd_source *source) {
+    sd_status status = SD_OK;
+    for (int i = 0; i < source->n_files; i++) {
+        if (!status)
+            status = sd_weights_check(source->files[i], NULL);
         sd_weights_close(source->files[i]);
+    }
     source->n_files = 0;
     source->text_weights.weights = NULL;
     source->unet_weights.weights = NULL;
     source->vae_weights.weights = NULL;
     source->class_weights.weights = NULL;
+    return status;
 }
 
 /* What the pipeline itself takes for granted of the three configurations. */
@@ -205,7 +211,7 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
         status = build_networks(model, params, &words);
     sd_words_close(&words);
     if (!status)
-        close_files(model->source);
+        status = close_files(model->source);
     if (!status && model->source->ask_prediction)
         status = sd_probe_prediction(model);
     return status;

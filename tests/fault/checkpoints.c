@@ -2,6 +2,9 @@
  * incomplete one. The good one is the tiny random model that the build makes. */
 #include "fault.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 static const char *tiny_file(void) {
     const char *path = getenv("SD_TEST_TINY_FILE");
     ck_assert_msg(path != NULL, "SD_TEST_TINY_FILE is not set; run the tests with meson test");
@@ -170,6 +173,44 @@ START_TEST(bad_overrides) {
 }
 END_TEST
 
+typedef struct shortening {
+    const char *path;
+    int64_t size;
+    int at; /* of 4 quarters of the tensors */
+} shortening;
+
+static int shorten(void *user, int done, int total) {
+    const shortening *s = user;
+    if (done == total * s->at / 4)
+        ck_assert_int_eq(truncate(s->path, s->size), 0);
+    return 0;
+}
+
+/* Another process shortens a file that is being read; its pages are gone, and to touch one would be
+ * the end of this process. */
+START_TEST(shortened_while_read) {
+    const char *path = files_path(fault_dir, "shortened.safetensors");
+    for (int at = 0; at <= 4; at++) {
+        shortening user = {path, 4096, at > 0 ? at : 1};
+        sd_model_params params = SD_MODEL_PARAMS_INIT;
+        sd_model *model = NULL;
+        safetensors *s = safetensors_open(tiny_file());
+        safetensors_save(s, path);
+        safetensors_free(s);
+        if (at == 0) { /* by one byte, which would be read as a zero */
+            struct stat st;
+            ck_assert_int_eq(stat(path, &st), 0);
+            user.size = st.st_size - 1;
+        }
+        params.progress = shorten;
+        params.progress_user = &user;
+        sd_status status = sd_model_load(fault_ctx, path, &params, &model);
+        fault_refused("shortened", status, SD_ERROR_IO, path, "was shortened");
+        ck_assert_ptr_null(model);
+    }
+}
+END_TEST
+
 void fault_add_checkpoints(Suite *suite) {
     TCase *tcase = fault_case(suite, "checkpoints");
     tcase_add_test(tcase, other_families);
@@ -177,4 +218,5 @@ void fault_add_checkpoints(Suite *suite) {
     tcase_add_test(tcase, each_tensor_is_needed);
     tcase_add_test(tcase, odd_shapes);
     tcase_add_test(tcase, bad_overrides);
+    tcase_add_test(tcase, shortened_while_read);
 }
