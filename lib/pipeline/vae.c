@@ -7,11 +7,32 @@
 typedef struct decode_job {
     const sd_model *model;
     const float *z; /* NHWC, divided by the scale */
-    float *picture; /* NHWC, one */
     float *out;     /* NCHW */
     int n, h, w;
     bool quantize;
 } decode_job;
+
+/* NHWC in the device's type to NCHW in float32 on the host: a channel is copied to a plane each. */
+static void download_planes(sd_exec *e, float *out, sdb_tensor y) {
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, y.c, y.h, y.w, 1);
+    for (int c = 0; c < y.c; c++)
+        sd_op_copy(e, sd_view_batch(planes, c, 1), sd_view_channels(y, c, 1));
+    if (!e->measuring)
+        sd_exec_download(e, out, planes);
+    sd_exec_release(e, mark);
+}
+
+/* The other way. */
+static void upload_planes(sd_exec *e, sdb_tensor x, const float *in) {
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, x.c, x.h, x.w, 1);
+    if (!e->measuring)
+        sd_exec_upload(e, planes, in);
+    for (int c = 0; c < x.c; c++)
+        sd_op_copy(e, sd_view_channels(x, c, 1), sd_view_batch(planes, c, 1));
+    sd_exec_release(e, mark);
+}
 
 static void decode(sd_exec *e, void *arg) {
     const decode_job *job = arg;
@@ -24,14 +45,11 @@ static void decode(sd_exec *e, void *arg) {
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e);
         sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
-        sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, c);
+        sdb_tensor y = sd_exec_tensor(e, 1, height, width, c);
         if (!e->measuring)
             sd_exec_upload(e, z, job->z + (size_t)i * z_size);
         sd_vae_decoder_forward(e, job->model->vae, y, z, job->quantize);
-        if (!e->measuring)
-            sd_exec_download(e, job->picture, y);
-        if (!e->measuring && !e->status)
-            sd_nhwc_to_nchw(job->out + (size_t)i * size, job->picture, 1, c, height, width);
+        download_planes(e, e->measuring ? NULL : job->out + (size_t)i * size, y);
         sd_exec_release(e, mark);
     }
 }
@@ -62,17 +80,15 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
     if (status)
         return status;
     float *z = sd_alloc_array(ctx, (size_t)latent->n_elements, sizeof *z);
-    float *picture = sd_alloc_array(ctx, (size_t)(out->n_elements / n), sizeof *picture);
-    if (z && picture) {
+    if (z) {
         sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
         unscale(config, z, latent->n_elements);
-        decode_job job = {model, z, picture, out->data, n, h, w, quantize};
+        decode_job job = {model, z, out->data, n, h, w, quantize};
         status = sd_execs_run(model, decode, &job);
     } else {
         status = SD_ERROR_MEMORY;
     }
     sd_free(ctx, z);
-    sd_free(ctx, picture);
     if (status)
         sd_tensor_destroy(out);
     else
@@ -123,7 +139,7 @@ sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned ep
 
 typedef struct encode_job {
     const sd_model *model;
-    const float *x;     /* NHWC */
+    const float *x;     /* NCHW */
     const float *noise; /* NHWC, or NULL */
     float *z;           /* NHWC */
     int n, h, w;        /* pictures; size of the latents */
@@ -140,13 +156,12 @@ static void encode(sd_exec *e, void *arg) {
     int n = e->measuring ? 1 : job->n;
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e);
-        sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, height, width, config->in_channels);
+        sdb_tensor x = sd_exec_tensor(e, 1, height, width, config->in_channels);
         sdb_tensor moments =
             sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(job->model->vae));
         sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
         sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
-        if (!e->measuring)
-            sd_exec_upload(e, x, job->x + (size_t)i * x_size);
+        upload_planes(e, x, e->measuring ? NULL : job->x + (size_t)i * x_size);
         sd_vae_encoder_forward(e, job->model->vae, moments, x);
         for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
             bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
@@ -180,17 +195,15 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     if (status)
         return status;
     size_t z_size = (size_t)out->n_elements;
-    float *x = sd_alloc_array(ctx, (size_t)pixels->n_elements, sizeof *x);
     float *z = sd_alloc_array(ctx, z_size, sizeof *z);
     float *e = noise ? sd_alloc_array(ctx, z_size, sizeof *e) : NULL;
-    if (!x || !z || (noise && !e)) {
+    if (!z || (noise && !e)) {
         status = SD_ERROR_MEMORY;
         goto cleanup;
     }
-    sd_nchw_to_nhwc(x, pixels->data, n, config->in_channels, h * scale, w * scale);
     if (noise)
         sd_nchw_to_nhwc(e, noise->data, n * draws, c, h, w);
-    encode_job job = {model, x, e, z, n, h, w, draws};
+    encode_job job = {model, pixels->data, e, z, n, h, w, draws};
     status = sd_execs_run(model, encode, &job);
     if (status)
         goto cleanup;
@@ -201,7 +214,6 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     *latent = out;
     out = NULL;
 cleanup:
-    sd_free(ctx, x);
     sd_free(ctx, z);
     sd_free(ctx, e);
     sd_tensor_destroy(out);
