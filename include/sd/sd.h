@@ -352,6 +352,17 @@ typedef struct sd_sampler_params {
             SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0          \
     }
 
+/* The VAE in tiles: see sd_vae_decode_tiled. */
+typedef struct sd_tile_params {
+    size_t struct_size;
+    int tile;        /* side of a tile in latents, default 64 */
+    int overlap;     /* latents that neighbours share, 0 .. tile - 1, default 16 */
+    int unquantized; /* decoding: non-zero is sd_vae_decode_unquantized */
+} sd_tile_params;
+
+#define SD_TILE_PARAMS_INIT                                                                        \
+    { sizeof(sd_tile_params), 64, 16, 0 }
+
 typedef struct sd_txt2img_params {
     size_t struct_size;
     const char *prompt;                /* NULL is "" */
@@ -359,10 +370,11 @@ typedef struct sd_txt2img_params {
     const sd_sampler_params *sampling; /* NULL: all defaults; its text_tokens is not read */
     int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
+    const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
 } sd_txt2img_params;
 
 #define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0 }
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -380,10 +392,11 @@ typedef struct sd_img2img_params {
     const sd_sampler_params *sampling;
     int weighted_prompts;
     int clip_skip;
+    const sd_tile_params *tiles;
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0 }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -500,16 +513,6 @@ SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tens
 /* The same without quantising (force_not_quantize of VQModelInterface). */
 SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
                                            sd_tensor **pixels);
-
-typedef struct sd_tile_params {
-    size_t struct_size;
-    int tile;        /* side of a tile in latents, default 64 */
-    int overlap;     /* latents that neighbours share, 0 .. tile - 1, default 16 */
-    int unquantized; /* decoding: non-zero is sd_vae_decode_unquantized */
-} sd_tile_params;
-
-#define SD_TILE_PARAMS_INIT                                                                        \
-    { sizeof(sd_tile_params), 64, 16, 0 }
 
 /*
  * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
@@ -721,6 +724,11 @@ typedef struct sd_memory {
 /* What a run with `params` will take, before it takes it. */
 SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
                                     sd_memory *memory);
+
+/* The same with the VAE in tiles: `decode` and `encode` are those of sd_vae_decode_tiled and
+ * sd_vae_encode_tiled. `tiles` NULL means all defaults. */
+SD_API sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
+                                          const sd_tile_params *tiles, sd_memory *memory);
 
 /* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
  * linear layers and attention products. */

@@ -12,6 +12,9 @@
 sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, size_t full_size,
                          const void *given);
 
+/* The caller's tiles with defaults filled in and checked. */
+sd_status sd_read_tiles(const sd_context *ctx, const sd_tile_params *given, sd_tile_params *full);
+
 /* Copies as much of `full` as fits the caller's size-first struct, keeping its struct_size. */
 sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
                           size_t full_size);

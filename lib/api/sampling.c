@@ -244,17 +244,31 @@ sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {
     return sd_sampling_preview(sampler, index, out);
 }
 
-sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, memory);
+static sd_status estimate_memory(sd_model *model, const sd_sampler_params *params,
+                                 const sd_tile_params *tiles, sd_memory *memory) {
     sd_sampler_params p;
     sd_status status = read_sampling(model, params, &p);
     if (status)
         return status;
     default_sides(model, &p);
     sd_memory full = SD_MEMORY_INIT;
-    status = sd_pipeline_memory(model, &p, &full);
+    status = sd_pipeline_memory(model, &p, tiles, &full);
     return status ? status : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
+}
+
+sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, memory);
+    return estimate_memory(model, params, NULL, memory);
+}
+
+sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
+                                   const sd_tile_params *tiles, sd_memory *memory) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, memory);
+    sd_tile_params full;
+    sd_status status = sd_read_tiles(model->ctx, tiles, &full);
+    return status ? status : estimate_memory(model, params, &full, memory);
 }
 
 sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work) {
@@ -272,6 +286,16 @@ sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_
 
 /* ------------------------------------------------------------------ pictures in one call */
 
+/* Those of a picture in one call: NULL is none, not the defaults. */
+static sd_status read_own_tiles(const sd_model *model, const sd_tile_params **tiles,
+                                sd_tile_params *full) {
+    if (!*tiles)
+        return SD_OK;
+    sd_status status = sd_read_tiles(model->ctx, *tiles, full);
+    *tiles = full;
+    return status;
+}
+
 sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, images);
@@ -279,12 +303,15 @@ sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image 
     SD_REQUIRE_PTR(model->ctx, params);
     sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
     sd_sampler_params sampling;
+    sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_txt2img_params", &p, sizeof p, params);
     if (!status)
         status = read_sampling(model, p.sampling, &sampling);
     if (status)
         return status;
     status = sd_check_clip_skip(model, "sd_txt2img_params", p.clip_skip);
+    if (!status)
+        status = read_own_tiles(model, &p.tiles, &tiles);
     if (status)
         return status;
     default_sides(model, &sampling);
@@ -299,6 +326,7 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     SD_REQUIRE_PTR(model->ctx, params);
     sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
     sd_sampler_params sampling;
+    sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_img2img_params", &p, sizeof p, params);
     if (!status)
         status = read_sampling(model, p.sampling, &sampling);
@@ -306,6 +334,8 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
     status = sd_check_clip_skip(model, "sd_img2img_params", p.clip_skip);
+    if (!status)
+        status = read_own_tiles(model, &p.tiles, &tiles);
     if (status)
         return status;
     memset(images, 0, (size_t)sampling.batch * sizeof *images);

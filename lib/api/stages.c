@@ -124,18 +124,6 @@ sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd
     return sd_stage_vae_decode_unquantized(model, latent, pixels);
 }
 
-static sd_status read_tiles(const sd_context *ctx, const sd_tile_params *given, sd_tile_params *p) {
-    *p = (sd_tile_params)SD_TILE_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_tile_params", p, sizeof *p, given);
-    if (status)
-        return status;
-    SD_REQUIRE(ctx, p->tile >= 1 && p->tile <= SD_MAX_IMAGE_SIDE,
-               "sd_tile_params.tile is %d; 1 to %d was expected", p->tile, SD_MAX_IMAGE_SIDE);
-    SD_REQUIRE(ctx, p->overlap >= 0 && p->overlap < p->tile,
-               "sd_tile_params.overlap is %d; 0 to %d was expected", p->overlap, p->tile - 1);
-    return SD_OK;
-}
-
 sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
                               const sd_tile_params *params, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
@@ -143,7 +131,7 @@ sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, latent);
     sd_tile_params p;
-    sd_status status = read_tiles(model->ctx, params, &p);
+    sd_status status = sd_read_tiles(model->ctx, params, &p);
     return status ? status : sd_stage_vae_decode_tiled(model, latent, &p, pixels);
 }
 
@@ -154,7 +142,7 @@ sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     sd_tile_params p;
-    sd_status status = read_tiles(model->ctx, params, &p);
+    sd_status status = sd_read_tiles(model->ctx, params, &p);
     return status ? status : sd_stage_vae_encode_tiled(model, pixels, noise, &p, latent);
 }
 

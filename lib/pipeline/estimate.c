@@ -5,17 +5,19 @@ typedef struct run_cost {
     sd_cost text, step, decode, encode;
 } run_cost;
 
-static sd_status measure(sd_model *model, const sd_sampler_params *params, int n_texts,
-                         run_cost *cost) {
+static sd_status measure(sd_model *model, const sd_sampler_params *params,
+                         const sd_tile_params *tiles, int n_texts, run_cost *cost) {
     int scale = sd_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
     sd_status status = sd_text_estimate(model, n_texts, &cost->text);
     if (!status)
         status = sd_sampling_estimate(model, params, &cost->step);
     if (!status)
-        status = sd_vae_decode_estimate(model, params->batch, h, w, &cost->decode);
+        status = tiles ? sd_vae_decode_tiled_estimate(model, h, w, tiles, &cost->decode)
+                       : sd_vae_decode_estimate(model, params->batch, h, w, &cost->decode);
     if (!status)
-        status = sd_vae_encode_estimate(model, 1, h, w, &cost->encode);
+        status = tiles ? sd_vae_encode_tiled_estimate(model, h, w, tiles, &cost->encode)
+                       : sd_vae_encode_estimate(model, 1, h, w, &cost->encode);
     return status;
 }
 
@@ -24,9 +26,10 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 }
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
-sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
+                             const sd_tile_params *tiles, sd_memory *memory) {
     run_cost cost;
-    sd_status status = measure(model, params, 2, &cost);
+    sd_status status = measure(model, params, tiles, 2, &cost);
     if (status)
         return status;
     uint64_t weights = (uint64_t)model->weight_bytes;
@@ -44,7 +47,7 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, s
 
 sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work) {
     run_cost cost;
-    sd_status status = measure(model, params, 1, &cost);
+    sd_status status = measure(model, params, NULL, 1, &cost);
     if (status)
         return status;
     *work = (sd_work){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,

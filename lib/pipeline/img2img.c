@@ -34,7 +34,7 @@ static sd_status load_pixels(const sd_image *init, const sd_sampler_params *p, s
  * that is drawn from the seeds, before that of q_sample, as in the original script.
  */
 static sd_status encode(sd_model *model, const sd_sampler_params *p, const sd_tensor *pixels,
-                        sd_tensor **latent) {
+                        const sd_tile_params *tiles, sd_tensor **latent) {
     int scale = sd_model_downscale(model);
     int64_t dims[] = {p->batch, model->source->vae.latent_channels, p->height / scale,
                       p->width / scale};
@@ -47,7 +47,7 @@ static sd_status encode(sd_model *model, const sd_sampler_params *p, const sd_te
     if (!status) {
         sd_noise_draw(&noise, draw->data, draw->n_elements / p->batch);
         sd_noise_free(&noise, model->ctx);
-        status = sd_vae_encode_one(model, pixels, draw, latent);
+        status = sd_vae_encode_one(model, pixels, draw, tiles, latent);
     }
     sd_tensor_destroy(draw);
     return status;
@@ -66,7 +66,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
         status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &p, &cond,
                                    &uncond);
     if (!status)
-        status = encode(model, &p, pixels, &init);
+        status = encode(model, &p, pixels, params->tiles, &init);
     if (!status)
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)
@@ -79,7 +79,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     if (!status)
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)
-        status = sd_decode_images(model, latent, epoch, images);
+        status = sd_decode_images(model, latent, params->tiles, epoch, images);
     sd_tensor_destroy(latent);
     sd_tensor_destroy(init);
     sd_tensor_destroy(pixels);

@@ -106,8 +106,9 @@ int sd_sampling_n_inter(const sd_sampler *s);
 sd_status sd_sampling_x_inter(const sd_sampler *s, int i, sd_tensor **latent);
 sd_status sd_sampling_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **latent);
 
-/* estimate.c */
-sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, sd_memory *memory);
+/* estimate.c. `tiles` NULL: the VAE on whole pictures. */
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
+                             const sd_tile_params *tiles, sd_memory *memory);
 sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
 
 /* txt2img.c, img2img.c */

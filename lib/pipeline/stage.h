@@ -72,6 +72,11 @@ void sd_rescale(float *e, const float *cond, size_t n, double phi);
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost);
 sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
 sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
+/* Memory alone: one tile's. */
+sd_status sd_vae_decode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+                                       sd_cost *cost);
+sd_status sd_vae_encode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+                                       sd_cost *cost);
 sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
 
 /* --- helpers of txt2img.c and img2img.c --- */
@@ -80,12 +85,15 @@ sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params,
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
                             const sd_text_params *text, sd_sampler_params *sampling,
                             sd_tensor **cond, sd_tensor **uncond);
-/* One picture is encoded, and its posterior is sampled with each of the noises [n, c, h, w]. */
+/* One picture is encoded, and its posterior is sampled with each of the noises [n, c, h, w]; in
+ * tiles where `tiles` is not NULL. */
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                            sd_tensor **latent);
+                            const sd_tile_params *tiles, sd_tensor **latent);
+sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                                  const sd_tile_params *tiles, sd_tensor **latent);
 /* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned epoch,
-                           sd_image **images);
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
+                           unsigned epoch, sd_image **images);
 /* The generators' first `draws` draws are taken already, outside of the sampler. */
 void sd_sampling_skip(sd_sampler *s, int draws);
 

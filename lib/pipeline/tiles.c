@@ -295,9 +295,25 @@ static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
                : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
 }
 
-sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
-                                    const sd_tensor *noise, const sd_tile_params *params,
-                                    sd_tensor **latent) {
+/* Rows of moments as often as their posterior is sampled. */
+static sd_status repeat(sd_tensor **moments, int times) {
+    const sd_tensor *from = *moments;
+    int64_t dims[] = {from->dims[0] * times, from->dims[1], from->dims[2], from->dims[3]};
+    sd_tensor *to;
+    sd_status status = sd_tensor_create(from->ctx, 4, dims, &to);
+    if (status)
+        return status;
+    size_t each = (size_t)(from->n_elements / from->dims[0]);
+    for (size_t i = 0; i < (size_t)dims[0]; i++)
+        memcpy(to->data + i * each, from->data + i / (size_t)times * each, each * sizeof *to->data);
+    sd_tensor_destroy(*moments);
+    *moments = to;
+    return SD_OK;
+}
+
+/* `draws` noises for each picture; more than one are of one picture. */
+static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                              int draws, const sd_tile_params *params, sd_tensor **latent) {
     const sd_vae_config *config = &model->source->vae;
     int scale = sd_model_downscale(model);
     *latent = NULL;
@@ -315,8 +331,9 @@ sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
                 .tile = params->tile,
                 .overlap = params->overlap};
     if (t.h <= t.tile && t.w <= t.tile)
-        return sd_stage_vae_encode(model, pixels, noise, latent);
-    int64_t dims[] = {pixels->dims[0], config->latent_channels, t.h, t.w};
+        return draws > 1 ? sd_vae_encode_one(model, pixels, noise, NULL, latent)
+                         : sd_stage_vae_encode(model, pixels, noise, latent);
+    int64_t dims[] = {pixels->dims[0] * draws, config->latent_channels, t.h, t.w};
     int64_t moments_dims[] = {pixels->dims[0], t.c_out, t.h, t.w};
     if (noise)
         status = sd_expect_shape(noise, "noise", 4, dims);
@@ -327,6 +344,8 @@ sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
         status = sd_tensor_create(model->ctx, 4, dims, &out);
     if (!status)
         status = run(&t, pixels, moments);
+    if (!status && draws > 1)
+        status = repeat(&moments, draws);
     if (!status)
         status = sample(model, moments, noise, out);
     sd_tensor_destroy(moments);
@@ -334,5 +353,43 @@ sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
         sd_tensor_destroy(out);
     else
         *latent = out;
+    return status;
+}
+
+sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
+                                    const sd_tensor *noise, const sd_tile_params *params,
+                                    sd_tensor **latent) {
+    return encode_tiled(model, pixels, noise, 1, params, latent);
+}
+
+sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                                  const sd_tile_params *tiles, sd_tensor **latent) {
+    return encode_tiled(model, pixels, noise, (int)noise->dims[0], tiles, latent);
+}
+
+/* ------------------------------------------------------------------------------- estimates */
+
+static int first_tile(int side, const sd_tile_params *tiles) {
+    return side < tiles->tile ? side : tiles->tile;
+}
+
+sd_status sd_vae_decode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+                                       sd_cost *cost) {
+    return sd_vae_decode_estimate(model, 1, first_tile(h, tiles), first_tile(w, tiles), cost);
+}
+
+/* One executor encodes the tiles, then samples the posterior of the whole. */
+sd_status sd_vae_encode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+                                       sd_cost *cost) {
+    moments_job tile = {.model = model, .h = first_tile(h, tiles), .w = first_tile(w, tiles)};
+    posterior_job whole = {.model = model, .n = 1, .h = h, .w = w};
+    sd_cost last;
+    if (h <= tiles->tile && w <= tiles->tile)
+        return sd_vae_encode_estimate(model, 1, h, w, cost);
+    sd_status status = sd_execs_estimate(model, encode_moments, &tile, cost);
+    if (!status)
+        status = sd_execs_estimate(model, sample_posterior, &whole, &last);
+    if (!status && last.bytes > cost->bytes)
+        cost->bytes = last.bytes;
     return status;
 }

@@ -20,7 +20,7 @@ sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
     if (!status)
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)
-        status = sd_decode_images(model, latent, epoch, images);
+        status = sd_decode_images(model, latent, params->tiles, epoch, images);
     sd_tensor_destroy(latent);
     sd_tensor_destroy(uncond);
     sd_tensor_destroy(cond);

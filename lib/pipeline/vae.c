@@ -110,8 +110,8 @@ sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *
     return sd_execs_estimate(model, decode, &job, cost);
 }
 
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned epoch,
-                           sd_image **images) {
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
+                           unsigned epoch, sd_image **images) {
     int n = (int)latent->dims[0];
     sd_tensor one = *latent; /* a view of one picture; never freed */
     sd_status status = SD_OK;
@@ -120,7 +120,8 @@ sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, unsigned ep
     for (int i = 0; i < n && !status; i++) {
         sd_tensor *pixels;
         one.data = latent->data + i * one.n_elements;
-        status = sd_stage_vae_decode(model, &one, &pixels);
+        status = tiles ? sd_stage_vae_decode_tiled(model, &one, tiles, &pixels)
+                       : sd_stage_vae_decode(model, &one, &pixels);
         if (!status) {
             status = sd_pixels_to_image(pixels, 0, &images[i]);
             sd_tensor_destroy(pixels);
@@ -236,7 +237,9 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
 }
 
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                            sd_tensor **latent) {
+                            const sd_tile_params *tiles, sd_tensor **latent) {
+    if (tiles)
+        return sd_vae_encode_one_tiled(model, pixels, noise, tiles, latent);
     *latent = NULL;
     sd_status status = check_pixels(model, pixels);
     return status ? status : encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);

@@ -171,8 +171,8 @@ static void metered_free(void *user, void *ptr, size_t size) {
 }
 
 /* Bytes beyond the model, the latent and the pixels while [1, 4, h, 16] is decoded; a new model for
- * each, as the executor keeps what it took. */
-static size_t working_set(int h, const sd_tile_params *p) {
+ * each, as the executor keeps what it took. *estimated (or NULL) gets what it was to be. */
+static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
     meter m = {0, 0};
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     golden g;
@@ -185,6 +185,14 @@ static size_t working_set(int h, const sd_tile_params *p) {
     golden_must(NULL, sd_context_new(&cp, &g.ctx), "sd_context_new");
     must(&g, sd_model_load(g.ctx, getenv("SD_TINY_FILE"), NULL, &g.model));
     sd_tensor *latent = randn(&g, 6, 1, h, 16);
+    if (estimated) {
+        sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
+        sd_memory memory = SD_MEMORY_INIT;
+        run.width = 128;
+        run.height = 8 * (h + 7) / 64 * 64; /* as the UNet wants it; a tile is as large */
+        must(&g, sd_memory_estimate_tiled(g.model, &run, p, &memory));
+        *estimated = memory.decode;
+    }
     size_t before = m.live;
     m.peak = 0;
     if (p)
@@ -200,13 +208,95 @@ static size_t working_set(int h, const sd_tile_params *p) {
 
 START_TEST(memory_is_that_of_a_tile) {
     const sd_tile_params p = tiles(16, 4);
-    size_t one = working_set(16, NULL), two = working_set(28, &p), six = working_set(76, &p);
-    size_t whole = working_set(76, NULL);
+    size_t one = working_set(16, NULL, NULL), two = working_set(28, &p, NULL),
+           six = working_set(76, &p, NULL);
+    size_t whole = working_set(76, NULL, NULL);
     printf("working set in kB: one tile %zu, 2 tiles %zu, 6 tiles %zu, 6 tiles' size whole %zu\n",
            one / 1024, two / 1024, six / 1024, whole / 1024);
     ck_assert_int_eq(two, six);
     ck_assert_double_le((double)six, 1.5 * (double)one); /* strips, and the tile itself */
     ck_assert_double_ge((double)whole, 2.0 * (double)six);
+}
+END_TEST
+
+/* sd_memory_estimate_tiled knows what the test above measures. */
+START_TEST(memory_is_estimated) {
+    enum { SIDE = 16, LONG = 76, PIXELS = 3 * 128 * 128 * (int)sizeof(float) };
+    const sd_tile_params p = tiles(SIDE, 4);
+    sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
+    sd_memory one = SD_MEMORY_INIT, six = SD_MEMORY_INIT, whole = SD_MEMORY_INIT;
+    golden g;
+    ck_assert(golden_open(&golden_setups[1], &g));
+    run.width = run.height = 8 * SIDE;
+    must(&g, sd_memory_estimate(g.model, &run, &one));
+    run.height = 8 * (LONG + 4); /* the UNet wants a multiple of 64 */
+    must(&g, sd_memory_estimate(g.model, &run, &whole));
+    must(&g, sd_memory_estimate_tiled(g.model, &run, &p, &six));
+    uint64_t estimated;
+    size_t measured = working_set(LONG, &p, &estimated);
+    printf("decoding 6 tiles in kB: estimated %llu, measured %zu; encoding %llu, whole %llu\n",
+           (unsigned long long)estimated / 1024, measured / 1024,
+           (unsigned long long)six.encode / 1024, (unsigned long long)whole.encode / 1024);
+    ck_assert_uint_eq(six.decode, one.decode);
+    ck_assert_uint_ge(measured, estimated);
+    ck_assert_uint_le(measured, estimated + 4 * PIXELS); /* the host's: strips, and the tile */
+    ck_assert_uint_le(six.encode, one.encode);
+    ck_assert_uint_eq(six.unet, whole.unet);
+    ck_assert_uint_gt(whole.decode, 2 * six.decode);
+    ck_assert_uint_gt(whole.encode, 2 * six.encode);
+    ck_assert_uint_gt(whole.peak, six.peak);
+
+    must(&g, sd_memory_estimate_tiled(g.model, &run, NULL, &six)); /* tiles of 64 */
+    ck_assert_uint_lt(six.decode, whole.decode);
+    const sd_tile_params bad = tiles(4, 4);
+    ck_assert_int_eq(sd_memory_estimate_tiled(g.model, &run, &bad, &six), SD_ERROR_ARGUMENT);
+    golden_close(&g);
+}
+END_TEST
+
+/* In one call: what the stages give, and with each noise of a batch what it gives alone. */
+START_TEST(pictures_in_tiles) {
+    enum { W = 128, H = 64, BYTES = 3 * W * H };
+    const sd_tile_params p = tiles(8, 2);
+    golden g;
+    sd_image *init, *batch[2], *alone, *plain[2];
+    sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
+    sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
+    ck_assert(golden_open(&golden_setups[1], &g));
+    must(&g, sd_image_new(g.ctx, W, H, 3, NULL, &init));
+    for (int i = 0; i < BYTES; i++)
+        sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
+    run.steps = 2;
+    run.batch = 2;
+    run.strength = 0.5f;
+    m.prompt = "a lake";
+    m.init = init;
+    m.sampling = &run;
+    must(&g, sd_img2img(g.model, &m, plain));
+    m.tiles = &p;
+    must(&g, sd_img2img(g.model, &m, batch));
+    ck_assert(memcmp(sd_image_pixels(plain[0]), sd_image_pixels(batch[0]), BYTES) != 0);
+    run.batch = 1;
+    for (int i = 0; i < 2; i++) {
+        run.seed = 42 + (uint64_t)i;
+        must(&g, sd_img2img(g.model, &m, &alone));
+        int largest = 0;
+        for (int j = 0; j < BYTES; j++) {
+            int d = sd_image_pixels(alone)[j] - sd_image_pixels(batch[i])[j];
+            largest = d > largest ? d : -d > largest ? -d : largest;
+        }
+        printf("picture %d of a batch in tiles, and alone: largest difference %d\n", i, largest);
+        ck_assert_int_le(largest, 1);
+        sd_image_free(alone);
+        sd_image_free(batch[i]);
+        sd_image_free(plain[i]);
+    }
+    const sd_tile_params bad = tiles(0, 0);
+    m.tiles = &bad;
+    ck_assert_int_eq(sd_img2img(g.model, &m, &alone), SD_ERROR_ARGUMENT);
+    ck_assert_ptr_null(alone);
+    sd_image_free(init);
+    golden_close(&g);
 }
 END_TEST
 
@@ -244,10 +334,10 @@ START_TEST(bad_arguments_are_named) {
 END_TEST
 
 int main(void) {
-    const golden_test tests[] = {{as_diffusers, 0, n_golden_setups},
-                                 {one_tile_is_the_plain_call, 0, 1},
-                                 {seams_do_not_show, 0, 1},
-                                 {memory_is_that_of_a_tile, 0, 1},
-                                 {bad_arguments_are_named, 0, 1}};
+    const golden_test tests[] = {
+        {as_diffusers, 0, n_golden_setups}, {one_tile_is_the_plain_call, 0, 1},
+        {seams_do_not_show, 0, 1},          {memory_is_that_of_a_tile, 0, 1},
+        {memory_is_estimated, 0, 1},        {pictures_in_tiles, 0, 1},
+        {bad_arguments_are_named, 0, 1}};
     return golden_main("tiles", tests, sizeof(tests) / sizeof(tests[0]));
 }

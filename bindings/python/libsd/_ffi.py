@@ -170,6 +170,16 @@ class SamplerParams(SizedStructure):
     }
 
 
+class TileParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("tile", c_int),
+        ("overlap", c_int),
+        ("unquantized", c_int),
+    ]
+    _defaults_ = {"tile": 64, "overlap": 16}
+
+
 class Txt2imgParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -178,6 +188,7 @@ class Txt2imgParams(SizedStructure):
         ("sampling", POINTER(SamplerParams)),
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
+        ("tiles", POINTER(TileParams)),
     ]
 
 
@@ -190,6 +201,7 @@ class Img2imgParams(SizedStructure):
         ("sampling", POINTER(SamplerParams)),
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
+        ("tiles", POINTER(TileParams)),
     ]
 
 
@@ -199,16 +211,6 @@ class TextParams(SizedStructure):
         ("weighted_syntax", c_int),
         ("clip_skip", c_int),
     ]
-
-
-class TileParams(SizedStructure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("tile", c_int),
-        ("overlap", c_int),
-        ("unquantized", c_int),
-    ]
-    _defaults_ = {"tile": 64, "overlap": 16}
 
 
 class LossParams(SizedStructure):
@@ -371,6 +373,10 @@ FUNCTIONS = {
         ],
     ),
     "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Memory)]),
+    "sd_memory_estimate_tiled": (
+        c_int,
+        [c_model, POINTER(SamplerParams), POINTER(TileParams), POINTER(Memory)],
+    ),
     "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Work)]),
     "sd_profile_begin": (c_int, [c_context]),
     "sd_profile_end": (c_int, [c_context]),

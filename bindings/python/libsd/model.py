@@ -60,6 +60,13 @@ def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
     return _ffi.TileParams(tile=side, overlap=shared, **fields)
 
 
+def _picture_tiles(tile, overlap):
+    """For the `tiles` of a picture in one call: None is none."""
+    if tile is None and overlap is None:
+        return None
+    return ctypes.pointer(_tile_params(tile, overlap))
+
+
 class Loss(NamedTuple):
     """The training objective's terms: means over the batch, and `samples` of each picture."""
 
@@ -411,14 +418,17 @@ class Model(Handle):
         *,
         weighted_prompts: bool = False,
         clip_skip: int = 0,
+        tile: Optional[int] = None,
+        overlap: Optional[int] = None,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
         """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's,
-        weighted_prompts and clip_skip are Model.encode_text's."""
+        weighted_prompts and clip_skip are Model.encode_text's, tile and overlap vae_decode's."""
         params = _ffi.Txt2imgParams(
             weighted_prompts=bool(weighted_prompts),
             clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+            tiles=_picture_tiles(tile, overlap),
         )
         return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
 
@@ -430,6 +440,8 @@ class Model(Handle):
         *,
         weighted_prompts: bool = False,
         clip_skip: int = 0,
+        tile: Optional[int] = None,
+        overlap: Optional[int] = None,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
@@ -446,6 +458,7 @@ class Model(Handle):
                 init=image,
                 weighted_prompts=bool(weighted_prompts),
                 clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+                tiles=_picture_tiles(tile, overlap),
             )
             return self._pictures(
                 lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
@@ -468,9 +481,20 @@ class Model(Handle):
             for image in images:
                 lib.sd_image_free(image)
 
-    def memory_estimate(self, **sampling) -> Memory:
-        """What a run with Model.sampler's options will take, before it takes it."""
-        return self._estimate(lib.sd_memory_estimate, _ffi.Memory(), Memory, sampling)
+    def memory_estimate(
+        self, *, tile: Optional[int] = None, overlap: Optional[int] = None, **sampling
+    ) -> Memory:
+        """What a run with Model.sampler's options will take, before it takes it; with the VAE in
+        tiles where `tile` or `overlap` is given (as in vae_decode)."""
+        if tile is None and overlap is None:
+            return self._estimate(lib.sd_memory_estimate, _ffi.Memory(), Memory, sampling)
+        tiles = _tile_params(tile, overlap)
+        address, params, memory = self._address, sampler_params(None, sampling), _ffi.Memory()
+        status = lib.sd_memory_estimate_tiled(
+            address, ctypes.byref(params), ctypes.byref(tiles), ctypes.byref(memory)
+        )
+        check(status, self._context_address)
+        return Memory(*_values(memory, Memory))
 
     def work_estimate(self, **sampling) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
