@@ -37,12 +37,13 @@ static void print_default(const cli_option *o) {
         printf(" [%g]", (double)*(float *)o->value);
         break;
     case CLI_FLAG:
+    case CLI_LIST:
         break;
     }
 }
 
 static void print_help(const cli_program *p) {
-    static const char *const kinds[] = {"TEXT", "N", "N", "X", ""};
+    static const char *const kinds[] = {"TEXT", "N", "N", "X", "", "TEXT"};
     printf("usage: %s [options]%s%s\n\n%s\n\n", p->name, p->operands ? " " : "",
            p->operands ? p->operands : "", p->about);
     for (int i = 0; i < p->n_options; i++) {
@@ -76,6 +77,13 @@ static bool read_value(const cli_option *o, const char *text) {
     case CLI_FLOAT:
         *(float *)o->value = strtof(text, &end);
         return end != text && !*end && isfinite(*(float *)o->value);
+    case CLI_LIST: {
+        cli_list *list = o->value;
+        if (list->n == CLI_LIST_MAX)
+            return false;
+        list->items[list->n++] = text;
+        return true;
+    }
     }
     return false;
 }
@@ -100,8 +108,10 @@ int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
             return -1;
         }
         if (!read_value(&p->options[found], optarg)) {
-            fprintf(stderr, "%s: --%s '%s': a number was expected\n", p->name,
-                    p->options[found].name, optarg);
+            const char *text = "a number was expected";
+            if (p->options[found].kind == CLI_LIST)
+                text = "it was given too often";
+            fprintf(stderr, "%s: --%s '%s': %s\n", p->name, p->options[found].name, optarg, text);
             return -1;
         }
     }

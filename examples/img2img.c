@@ -8,10 +8,10 @@
 
 #define PROGRAM "sd-img2img"
 
-static int run(paint *p, const sd_image *init, float strength, int width, int height) {
+static int run(paint *p, const sd_image *init, int width, int height) {
     const paint_options *o = p->options;
     char extra[64];
-    snprintf(extra, sizeof extra, ", Denoising strength: %g", (double)strength);
+    snprintf(extra, sizeof extra, ", Denoising strength: %g", (double)o->strength);
     sd_image **images = calloc((size_t)o->n_samples, sizeof *images);
     if (!images) {
         fprintf(stderr, PROGRAM ": out of memory\n");
@@ -20,7 +20,7 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
     int exit_code = 0;
     for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
         paint_round round = paint_round_at(p, i);
-        round.sampling.strength = strength;
+        round.sampling.strength = o->strength;
         round.sampling.width = width;
         round.sampling.height = height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
@@ -28,6 +28,7 @@ static int run(paint *p, const sd_image *init, float strength, int width, int he
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clip_skip = o->clip_skip;
+        params.tiles = paint_tiles(p);
         params.init = init;
         params.sampling = &round.sampling;
         sd_status status = sd_img2img(p->model, &params, images);
@@ -46,21 +47,25 @@ int main(int argc, char **argv) {
         .n_iter = 1,
         .n_samples = 2,
         .scale = 5.0f,
+        .from_picture = true,
+        .strength = 0.75f,
         PAINT_COMMON_DEFAULTS,
     };
     const char *init_path = NULL;
-    float strength = 0.75f;
     int width = 0, height = 0;
-    cli_option rows[PAINT_N_OPTIONS + 4] = {
+    cli_option rows[PAINT_N_OPTIONS + 5] = {
         [PAINT_N_OPTIONS] = {"init-img", CLI_TEXT, &init_path, "the picture to begin with"},
-        {"strength", CLI_FLOAT, &strength, "how much to change it, 0 to 1"},
+        {"strength", CLI_FLOAT, &o.strength, "how much to change it, 0 to 1"},
         {"W", CLI_INT, &width, "width; 0: the picture's, cut down to a multiple of 64"},
         {"H", CLI_INT, &height, "height; 0: the picture's, cut down to a multiple of 64"},
+        {"original_seeds", CLI_FLAG, &o.original_seeds,
+         "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda, but "
+         "for the noise of the VAE's posterior, which is small; without, picture i has seed + i"},
     };
     paint_option_rows(&o, rows);
     const cli_program program = {
         PROGRAM, "Repaints a picture after a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL,
-        rows, PAINT_N_OPTIONS + 4};
+        rows, PAINT_N_OPTIONS + 5};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;
@@ -73,8 +78,7 @@ int main(int argc, char **argv) {
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code) {
         sd_status status = sd_image_load(p.ctx, init_path, &init);
-        exit_code =
-            status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, strength, width, height);
+        exit_code = status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, width, height);
     }
     sd_image_free(init);
     paint_end(&p);

@@ -91,13 +91,14 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
 }
 
 static sd_status print_memory(sd_model *model, const sd_model_info *info, int width, int height,
-                              int batch) {
+                              int batch, bool tiled) {
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
     sampling.width = width;
     sampling.height = height;
     sampling.batch = batch;
     sd_memory memory = SD_MEMORY_INIT;
-    sd_status status = sd_memory_estimate(model, &sampling, &memory);
+    sd_status status = tiled ? sd_memory_estimate_tiled(model, &sampling, NULL, &memory)
+                             : sd_memory_estimate(model, &sampling, &memory);
     if (status)
         return status;
     const struct {
@@ -116,7 +117,7 @@ static sd_status print_memory(sd_model *model, const sd_model_info *info, int wi
 }
 
 int main(int argc, char **argv) {
-    bool list = false;
+    bool list = false, tiled = false;
     int width = 0, height = 0, batch = 1, threads = 0;
     const char *backend = "auto";
     sd_model_params loading = SD_MODEL_PARAMS_INIT;
@@ -126,6 +127,7 @@ int main(int argc, char **argv) {
         {"W", CLI_INT, &width, "width in pixels for the memory estimate; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
         {"n_samples", CLI_INT, &batch, "pictures at once"},
+        {"tiled", CLI_FLAG, &tiled, "the memory of the VAE in tiles"},
         {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
         {"threads", CLI_INT, &threads, "CPU threads; 0 is one per core"},
     };
@@ -162,7 +164,7 @@ int main(int argc, char **argv) {
         if (!status)
             print_model(model, &info);
         if (!status && info.unet_channels == info.latent_channels)
-            status = print_memory(model, &info, width, height, batch);
+            status = print_memory(model, &info, width, height, batch, tiled);
     }
     exit_code = status ? cli_fail(PROGRAM, ctx, status) : 0;
     sd_model_free(model);

@@ -48,6 +48,13 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"spacing", CLI_TEXT, &o->spacing,
          "of timesteps: uniform, quad, linspace, trailing, karras"},
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
+        {"embedding", CLI_LIST, &o->embeddings,
+         "NAME=FILE: a textual-inversion file for a word of prompts, any number of times; FILE "
+         "alone: for its name"},
+        {"use_ema", CLI_FLAG, &o->use_ema,
+         "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
+        {"no_ema", CLI_FLAG, &o->no_ema, "the weights that training ended with, as without either"},
+        {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
     };
     memcpy(rows, common, sizeof common);
 }
@@ -123,6 +130,45 @@ static int check_latents(paint *p) {
     return 0;
 }
 
+/* The files and, where "NAME=FILE" is given, words of --embedding. The words are allocated, and
+ * their number returned; -1 after saying that there is no memory. */
+static int read_embeddings(const char *program, const cli_list *list, const char **files,
+                           char **names) {
+    for (int i = 0; i < list->n; i++) {
+        const char *text = list->items[i], *sign = strchr(text, '=');
+        files[i] = sign ? sign + 1 : text;
+        names[i] = NULL;
+        if (!sign)
+            continue;
+        size_t length = (size_t)(sign - text);
+        names[i] = calloc(length + 1, 1);
+        if (!names[i]) {
+            fprintf(stderr, "%s: out of memory\n", program);
+            return -1;
+        }
+        memcpy(names[i], text, length);
+    }
+    return list->n;
+}
+
+static sd_status load_model(paint *p, sd_model_params *model) {
+    const paint_options *o = p->options;
+    const char *files[CLI_LIST_MAX];
+    char *names[CLI_LIST_MAX] = {NULL};
+    sd_status status = SD_ERROR_MEMORY;
+    model->n_embeddings = read_embeddings(p->program, &o->embeddings, files, names);
+    model->embeddings = files;
+    model->embedding_names = (const char *const *)names;
+    if (model->n_embeddings >= 0) {
+        cli_progress_begin(&p->progress, "loading");
+        status = sd_model_load(p->ctx, p->ckpt, model, &p->model);
+        cli_progress_end(&p->progress);
+    }
+    for (int i = 0; i < o->embeddings.n; i++)
+        free(names[i]);
+    return status;
+}
+
 static int load(paint *p) {
     static const char *const precisions[] = {"full", "autocast"};
     const paint_options *o = p->options;
@@ -143,16 +189,17 @@ static int load(paint *p) {
     model.config = o->config;
     model.progress = on_load;
     model.progress_user = &p->progress;
-    cli_progress_begin(&p->progress, "loading");
-    status = sd_model_load(p->ctx, p->ckpt, &model, &p->model);
-    cli_progress_end(&p->progress);
+    model.use_ema = o->use_ema;
+    status = load_model(p, &model);
     return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }
 
 /* --original_seeds where it has a meaning: what the original can draw. */
 static int check_original_seeds(const char *program, const paint_options *o) {
     const char *method = sampling_method(o), *cannot = NULL;
-    if (strcmp(method, "ddim") && strcmp(method, "plms") && strcmp(method, "dpmpp_2m"))
+    if (o->from_picture && strcmp(method, "ddim"))
+        cannot = "the original img2img.py has ddim only";
+    else if (strcmp(method, "ddim") && strcmp(method, "plms") && strcmp(method, "dpmpp_2m"))
         cannot = "the original has ddim, --plms and --dpm_solver only";
     else if (strcmp(o->spacing, "uniform"))
         cannot = "the original has --spacing uniform only";
@@ -185,6 +232,10 @@ static int check_options(const char *program, const paint_options *o) {
                 program);
         return 2;
     }
+    if (o->use_ema && o->no_ema) {
+        fprintf(stderr, "%s: --use_ema and --no_ema do not go together\n", program);
+        return 2;
+    }
     return check_original_seeds(program, o);
 }
 
@@ -215,7 +266,8 @@ static int plan(paint *p) {
 int paint_begin(paint *p, const char *program, const paint_options *options) {
     *p = (paint){.program = program,
                  .options = options,
-                 .ckpt = options->ckpt ? options->ckpt : ORIGINAL_CKPT};
+                 .ckpt = options->ckpt ? options->ckpt : ORIGINAL_CKPT,
+                 .tiles = SD_TILE_PARAMS_INIT};
     int exit_code = check_options(program, options);
     if (!exit_code)
         exit_code = plan(p);
@@ -242,6 +294,10 @@ void paint_end(paint *p) {
     sd_context_free(p->ctx);
 }
 
+const sd_tile_params *paint_tiles(paint *p) {
+    return p->options->tiled ? &p->tiles : NULL;
+}
+
 int paint_rounds(const paint *p) {
     return p->options->n_iter * (p->lines ? p->n_lines : 1);
 }
@@ -249,11 +305,17 @@ int paint_rounds(const paint *p) {
 /*
  * Batches of noise that an iteration of the original draws: x_T, then one in each step of DDIM and
  * PLMS, also where it is multiplied by 0, and one more in the first step of PLMS, which has two.
- * make_ddim_timesteps "uniform" has every (1000 // steps)-th, which can be more than `steps`.
+ * make_ddim_timesteps "uniform" has every (1000 // steps)-th, which can be more than `steps`. Image
+ * to image draws for stochastic_encode, then in each of its int(strength * steps) steps (0.7f is
+ * not 0.7, which the rounding mends).
  */
 static int draws_of_an_iteration(const paint *p) {
     const char *method = sampling_method(p->options);
     int asked = p->options->ddim_steps; /* may be out of range: the library will say so */
+    float share = p->options->strength; /* may be out of range too */
+    double strength = share > 0 && share <= 1 ? (int)((double)share * 1e6 + 0.5) / 1e6 : 0;
+    if (p->options->from_picture)
+        return 1 + (int)(strength * asked);
     if (!strcmp(method, "dpmpp_2m") || asked < 1 || asked > p->train_timesteps)
         return 1;
     int stride = p->train_timesteps / asked;

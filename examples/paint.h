@@ -16,9 +16,13 @@ typedef struct paint_options {
     bool plms, dpm_solver, fixed_code, skip_grid, skip_save, original_seeds;
     bool weighted;
     int clip_skip;
+    bool use_ema, no_ema, tiled;
+    cli_list embeddings; /* NAME=FILE, or FILE */
+    bool from_picture;   /* the program is img2img: --original_seeds are that script's */
+    float strength;
 } paint_options;
 
-#define PAINT_N_OPTIONS 29
+#define PAINT_N_OPTIONS 33
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
@@ -47,6 +51,7 @@ typedef struct paint {
     sd_image **kept; /* the run's pictures, for the grid */
     int n_kept;
     int train_timesteps; /* of the model */
+    sd_tile_params tiles;
 } paint;
 
 /* A call of the library: some pictures of one prompt. */
@@ -59,6 +64,9 @@ typedef struct paint_round {
  * reason was printed. */
 int paint_begin(paint *p, const char *program, const paint_options *options);
 void paint_end(paint *p);
+
+/* For the `tiles` of a call: NULL unless --tiled. */
+const sd_tile_params *paint_tiles(paint *p);
 
 /* How many rounds a run has: --n_iter of --n_samples pictures, or of the prompts of --from-file. */
 int paint_rounds(const paint *p);

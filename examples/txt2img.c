@@ -24,6 +24,7 @@ static int run(paint *p, int width, int height) {
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clip_skip = o->clip_skip;
+        params.tiles = paint_tiles(p);
         params.sampling = &round.sampling;
         sd_status status = sd_txt2img(p->model, &params, images);
         exit_code = paint_save(p, status, &round, images, "");

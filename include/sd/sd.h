@@ -175,10 +175,12 @@ typedef struct sd_model_params {
     const char *const *embeddings; /* paths of textual-inversion files (.safetensors, .pt, .bin): */
     int n_embeddings; /* where a file's name without its extension stands in a prompt, its
                          embeddings [k, text_width] take the place of k tokens. At most 63 */
+    const char *const *embedding_names; /* n_embeddings words in place of the files' names, each
+                                           may be NULL: the file's; or NULL: all are the files' */
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
-    { sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, NULL, NULL, 0 }
+    { sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, NULL, NULL, 0, NULL }
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
@@ -324,7 +326,9 @@ typedef struct sd_sampler_params {
     uint64_t seed;         /* picture i draws from seed + i, unless `seeds` is set */
     const uint64_t *seeds; /* `batch` seeds, or NULL. Copied */
     int one_stream;        /* non-zero: the whole batch draws from `seed`, as
-                              torch.randn([batch, c, h, w]) in the original scripts */
+                              torch.randn([batch, c, h, w]) in the original scripts. With
+                              SD_RNG_CUDA sd_img2img samples the VAE's posterior with the CPU's
+                              noise of this seed, as the original does on a GPU */
     sd_progress_fn progress;
     void *progress_user;
     int text_tokens;        /* of the embeddings; 0: the model's. Long prompts have more */

@@ -29,6 +29,12 @@ static sd_status load_pixels(const sd_image *init, const sd_sampler_params *p, s
     return status;
 }
 
+/* DiagonalGaussianDistribution.sample has torch.randn(shape).to(device): the CPU's generator, also
+ * where all other noise is the GPU's. */
+static bool posterior_is_apart(const sd_sampler_params *p) {
+    return p->one_stream && p->rng == SD_RNG_CUDA;
+}
+
 /*
  * The posterior's sample for each picture of the batch, [batch, c, h, w]. Its noise is the first
  * that is drawn from the seeds, before that of q_sample, as in the original script.
@@ -43,7 +49,10 @@ static sd_status encode(sd_model *model, const sd_sampler_params *p, const sd_te
     sd_status status = sd_tensor_create(model->ctx, 4, dims, &draw);
     if (status)
         return status;
-    status = sd_noise_init(&noise, model->ctx, p);
+    sd_sampler_params drawn = *p;
+    if (posterior_is_apart(p))
+        drawn.rng = SD_RNG_CPU;
+    status = sd_noise_init(&noise, model->ctx, &drawn);
     if (!status) {
         sd_noise_draw(&noise, draw->data, draw->n_elements / p->batch);
         sd_noise_free(&noise, model->ctx);
@@ -72,7 +81,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     if (!status)
         status = sd_sampling_new(model, &p, &sampler);
     if (!status) {
-        sd_sampling_skip(sampler, 1);
+        sd_sampling_skip(sampler, posterior_is_apart(&p) ? 0 : 1);
         status = sd_sampling_run(sampler, cond, uncond, init, NULL, &latent);
     }
     sd_sampling_free(sampler);

@@ -206,7 +206,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
         status = sd_execs_new(ctx, &model->execs);
     sd_word_files words = {.n = 0};
     if (!status && params->n_embeddings > 0)
-        status = sd_words_open(model, params->embeddings, params->n_embeddings, &words);
+        status = sd_words_open(model, params->embeddings, params->embedding_names,
+                               params->n_embeddings, &words);
     if (!status)
         status = build_networks(model, params, &words);
     sd_words_close(&words);

@@ -38,8 +38,10 @@ typedef struct sd_word_files {
     int n;
 } sd_word_files;
 
-/* Fills model->words; the model has a source, and a tokenizer where a vocabulary was found. */
-sd_status sd_words_open(sd_model *model, const char *const *paths, int n, sd_word_files *files);
+/* Fills model->words; the model has a source, and a tokenizer where a vocabulary was found. `names`
+ * and each of them may be NULL: the file's. */
+sd_status sd_words_open(sd_model *model, const char *const *paths, const char *const *names, int n,
+                        sd_word_files *files);
 void sd_words_close(sd_word_files *files);
 void sd_words_free(const sd_context *ctx, sd_words *words);
 

@@ -1,7 +1,7 @@
 /*
  * Textual inversion (Gal et al. 2022): embeddings that were learned for a word. The web UIs write
  * them as "emb_params" (.safetensors) or below "string_to_param" (.pt), diffusers as one tensor of
- * the placeholder's name; the word is the file's name.
+ * the placeholder's name; the word is the file's name, or one that the host gives.
  */
 #include "pipeline/stage.h"
 
@@ -51,12 +51,18 @@ static sd_status read_rows(const sd_model *model, const char *path, const sd_wei
     return SD_OK;
 }
 
-/* The ids of the file's name without folder and extension. */
-static sd_status read_name(const sd_model *model, const char *path, sd_word *word) {
-    const sd_context *ctx = model->ctx;
+/* The file's name without folder and extension. */
+static char *name_of(const sd_context *ctx, const char *path) {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
-    char *name = sd_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
+    return sd_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
+}
+
+/* The ids of `given`, or of the file's name. */
+static sd_status read_name(const sd_model *model, const char *path, const char *given,
+                           sd_word *word) {
+    const sd_context *ctx = model->ctx;
+    char *name = given ? sd_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
     if (!name)
         return SD_ERROR_MEMORY;
     sd_chunks chunks;
@@ -89,7 +95,8 @@ static sd_status check_new(const sd_model *model, const char *path, const sd_wor
     return SD_OK;
 }
 
-static sd_status open_word(sd_model *model, const char *path, sd_word_files *files) {
+static sd_status open_word(sd_model *model, const char *path, const char *name,
+                           sd_word_files *files) {
     sd_words *words = &model->words;
     sd_word *word = &words->at[words->n];
     sd_weights **file = &files->files[files->n];
@@ -101,7 +108,7 @@ static sd_status open_word(sd_model *model, const char *path, sd_word_files *fil
     words->n++;
     status = read_rows(model, path, *file, part);
     if (!status)
-        status = read_name(model, path, word);
+        status = read_name(model, path, name, word);
     if (!status)
         status = check_new(model, path, word);
     word->first = model->source->text.vocab_size + words->n_rows;
@@ -110,7 +117,8 @@ static sd_status open_word(sd_model *model, const char *path, sd_word_files *fil
     return status;
 }
 
-sd_status sd_words_open(sd_model *model, const char *const *paths, int n, sd_word_files *files) {
+sd_status sd_words_open(sd_model *model, const char *const *paths, const char *const *names, int n,
+                        sd_word_files *files) {
     if (n > SD_MAX_WORDS)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%d embeddings were given; a model takes at most %d", n, SD_MAX_WORDS);
@@ -124,7 +132,7 @@ sd_status sd_words_open(sd_model *model, const char *const *paths, int n, sd_wor
     model->words.at = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->words.at);
     sd_status status = model->words.at ? SD_OK : SD_ERROR_MEMORY;
     for (int i = 0; i < n && !status; i++)
-        status = open_word(model, paths[i], files);
+        status = open_word(model, paths[i], names ? names[i] : NULL, files);
     return status;
 }
 

@@ -326,6 +326,58 @@ START_TEST(img2img_follows_its_strength) {
 }
 END_TEST
 
+/* The original's img2img on a GPU: the posterior's noise is the CPU's, the rest the GPU's; each
+ * stream begins at the seed. */
+START_TEST(img2img_draws_as_the_original) {
+    enum { N = 2, PIXELS = 3 * 64 * 64 };
+    const int64_t z_dims[] = {N, 4, 8, 8}, x_dims[] = {N, 3, 64, 64};
+    sd_image *init, *got[N], *want;
+    sd_tensor *one, *pixels, *noise, *z0, *latent, *decoded;
+    sd_sampler *s;
+    sd_sampler_params p = small_run();
+    sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
+    ck_ok(ctx, sd_image_new(ctx, 64, 64, 3, NULL, &init));
+    for (int i = 0; i < PIXELS; i++)
+        sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
+    p.batch = N;
+    p.rng = SD_RNG_CUDA;
+    p.one_stream = 1;
+    p.strength = 0.5f;
+    m.prompt = "a lake";
+    m.init = init;
+    m.sampling = &p;
+    ck_ok(ctx, sd_img2img(model, &m, got));
+
+    ck_ok(ctx, sd_image_to_tensor(init, &one));
+    ck_ok(ctx, sd_tensor_new(ctx, 4, x_dims, NULL, &pixels));
+    for (int i = 0; i < N; i++)
+        memcpy(sd_tensor_data(pixels) + i * PIXELS, sd_tensor_data(one), PIXELS * sizeof(float));
+    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
+    ck_ok(ctx, sd_vae_encode(model, pixels, noise, &z0));
+    sd_tensor *cond = encode("a lake"), *uncond = encode("");
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_sample(s, cond, uncond, z0, NULL, &latent));
+    ck_ok(ctx, sd_vae_decode(model, latent, &decoded));
+    for (int i = 0; i < N; i++) {
+        ck_ok(ctx, sd_image_from_tensor(decoded, i, &want));
+        int worst = 0;
+        for (int j = 0; j < PIXELS; j++) {
+            int d = abs(sd_image_pixels(want)[j] - sd_image_pixels(got[i])[j]);
+            worst = d > worst ? d : worst;
+        }
+        printf("img2img's picture %d and its stages': largest difference %d of 255\n", i, worst);
+        ck_assert_int_le(worst, 1);
+        sd_image_free(want);
+        sd_image_free(got[i]);
+    }
+    sd_tensor *const all[] = {one, pixels, noise, z0, cond, uncond, latent, decoded};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        sd_tensor_free(all[i]);
+    sd_sampler_free(s);
+    sd_image_free(init);
+}
+END_TEST
+
 START_TEST(estimates_are_of_what_runs) {
     sd_sampler_params p = small_run();
     sd_memory memory = SD_MEMORY_INIT;
@@ -365,6 +417,7 @@ int main(void) {
     tcase_add_test(tests, a_batch_is_its_pictures);
     tcase_add_test(tests, a_callback_ends_the_run);
     tcase_add_test(tests, img2img_follows_its_strength);
+    tcase_add_test(tests, img2img_draws_as_the_original);
     tcase_add_test(tests, estimates_are_of_what_runs);
     tcase_add_test(tests, schedule_is_public);
     Suite *suite = suite_create("model");

@@ -173,8 +173,8 @@ static void check_words(golden *g, const char *setup, const char *fixture, int n
 }
 
 /* Loads the model of a setup once more with embeddings; the status is the call's. */
-static sd_status load_words(golden *g, const golden_setup *setup, const char *const *paths, int n,
-                            sd_model **out) {
+static sd_status load_words(golden *g, const golden_setup *setup, const char *const *paths,
+                            const char *const *names, int n, sd_model **out) {
     char vocab[4096];
     sd_model_params params = SD_MODEL_PARAMS_INIT;
     snprintf(vocab, sizeof(vocab), "%s/tokenizer", getenv("SD_TINY_FOLDER"));
@@ -182,6 +182,7 @@ static sd_status load_words(golden *g, const golden_setup *setup, const char *co
     params.precision = SD_PRECISION_FULL;
     params.embeddings = paths;
     params.n_embeddings = n;
+    params.embedding_names = names;
     return sd_model_load(g->ctx, getenv(setup->model), &params, out);
 }
 
@@ -202,7 +203,7 @@ START_TEST(words) {
     if (!golden_open(setup, &g))
         return;
     sd_model_free(g.model);
-    must(&g, load_words(&g, setup, files, 3, &g.model));
+    must(&g, load_words(&g, setup, files, NULL, 3, &g.model));
     check_words(&g, setup->name, "prompt-words", 3, 1);
     check_words(&g, setup->name, "prompt-words-plain", 1, 1);
     check_words(&g, setup->name, "prompt-words-plain", 1, 0);
@@ -212,6 +213,35 @@ START_TEST(words) {
     ck_assert(check_error("no word", sd_tensor_data(same), sd_tensor_data(want), n, LIMIT));
     sd_tensor_free(want);
     sd_tensor_free(same);
+    golden_close(&g);
+}
+END_TEST
+
+/* Words of other names than the files'. */
+START_TEST(named_words) {
+    char path[4096], lake[4096];
+    const char *const files[] = {data_path(path, "cat.safetensors"), data_path(lake, "lake.pt")};
+    const char *const names[] = {"dog", NULL}, *const twice[] = {"lake", NULL};
+    const char *const texts[] = {"a cat by a lake", "a dog by a lake"};
+    const golden_setup *setup = &golden_setups[1];
+    golden g;
+    sd_model *other;
+    ck_assert(golden_open(setup, &g));
+    sd_model_free(g.model);
+    must(&g, load_words(&g, setup, files, NULL, 2, &g.model));
+    sd_tensor *want = encode(&g, texts, 1, 0, 0);
+    sd_model_free(g.model);
+    must(&g, load_words(&g, setup, files, names, 2, &g.model));
+    sd_tensor *got = encode(&g, texts + 1, 1, 0, 0), *cat = encode(&g, texts, 1, 0, 0);
+    size_t size = (size_t)sd_tensor_n_elements(want) * sizeof(float);
+    ck_assert_int_eq(memcmp(sd_tensor_data(got), sd_tensor_data(want), size), 0);
+    ck_assert_int_ne(memcmp(sd_tensor_data(cat), sd_tensor_data(want), size), 0);
+    sd_status status = load_words(&g, setup, files, twice, 2, &other);
+    ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), "same word"));
+    sd_tensor_free(want);
+    sd_tensor_free(got);
+    sd_tensor_free(cat);
     golden_close(&g);
 }
 END_TEST
@@ -247,7 +277,7 @@ START_TEST(bad_words) {
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         for (int k = 0; k < 64; k++)
             files[k] = table[i].file;
-        sd_status status = load_words(&g, setup, files, table[i].n, &model);
+        sd_status status = load_words(&g, setup, files, NULL, table[i].n, &model);
         printf("%s\n", sd_last_error(g.ctx));
         ck_assert_int_eq(status, table[i].status);
         ck_assert_ptr_null(model);
@@ -296,6 +326,7 @@ int main(void) {
                                  {sampling, 1, n_golden_setups},
                                  {img2img, 1, 2},
                                  {words, 0, n_golden_setups},
+                                 {named_words, 0, 1},
                                  {bad_words, 1, 2},
                                  {arguments, 1, 2}};
     return golden_main("golden prompts", tests, sizeof(tests) / sizeof(tests[0]));

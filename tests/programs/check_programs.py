@@ -16,6 +16,8 @@ import zlib
 TXT2IMG, IMG2IMG, INFO, BENCH, INPAINT = map(os.path.abspath, sys.argv[1:6])
 FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
 FILE = os.environ["SD_TEST_TINY_FILE"]
+EMA = os.environ["SD_TINY_EMA"]
+DATA = os.environ["SD_GOLDEN_DATA"]
 SIZE = ["--ddim_steps", "2", "--W", "64", "--H", "64"]
 QUICK = [*SIZE, "--n_iter", "1", "--n_samples", "1", "--skip_grid"]
 
@@ -219,6 +221,81 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("00001.png", done.stdout)
 
+    def test_original_seeds_of_a_picture(self):
+        """One stream: the posterior once, then for each iteration q_sample and its steps."""
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+
+        def paint(*flags):
+            done = run(IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--skip_grid",
+                       "--init-img", init, "--original_seeds", "--n_samples", "1", *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.split()
+
+        for rng in ("cpu", "cuda"):
+            more = ["--rng", rng, "--ddim_steps", "10", "--strength", "0.3"]
+            pair, single = paint("--n_iter", "2", *more), paint("--n_iter", "1", *more)
+            fixed = paint("--n_iter", "2", "--fixed_code", *more)
+            self.assertIn("Noise: 4 batches on, picture 1 of 1", parameters(pair[1]))
+            pixels = [png_pixels(p) for p in [*pair, *single, *fixed]]
+            self.assertNotEqual(pixels[0], pixels[1])
+            for other in pixels[2:]:
+                self.assertEqual(pixels[0], other)
+        done = self.paint("--init-img", init, "--original_seeds", "--plms", program=IMG2IMG)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("img2img.py has ddim only", done.stderr)
+
+    def test_averaged_weights_are_a_flag(self):
+        """The file has the folder's weights as averages, and others as the last ones."""
+        vocab = ["--vocab", FOLDER + "/tokenizer", "--precision", "full"]
+        folder = self.paint("--precision", "full")
+        pictures = [png_pixels(folder.stdout.strip())]
+        for flags in (["--use_ema"], ["--no_ema"], []):
+            done = self.paint(*vocab, *flags, ckpt=EMA)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            pictures.append(png_pixels(done.stdout.strip()))
+        self.assertEqual(pictures[0], pictures[1])
+        self.assertNotEqual(pictures[1], pictures[2])
+        self.assertEqual(pictures[2], pictures[3])
+        self.assertIn("model_ema", self.paint("--use_ema", *vocab, ckpt=FILE).stderr)
+        both = self.paint("--use_ema", "--no_ema", *vocab, ckpt=EMA)
+        self.assertEqual(both.returncode, 2)
+        self.assertIn("do not go together", both.stderr)
+
+    def test_embeddings_are_words(self):
+        cat, lake = DATA + "/cat.safetensors", DATA + "/lake.pt"
+
+        def paint(prompt, *flags):
+            done = self.paint("--prompt", prompt, *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return png_pixels(done.stdout.strip())
+
+        plain = paint("a cat by a lake")
+        by_file = paint("a cat by a lake", "--embedding", cat, "--embedding", lake)
+        by_name = paint("a dog by a lake", "--embedding", "dog=" + cat, "--embedding", lake)
+        self.assertNotEqual(plain, by_file)
+        self.assertEqual(by_file, by_name)
+        self.assertIn("/nonexistent", self.paint("--embedding", "x=/nonexistent").stderr)
+        self.assertIn("same word", self.paint("--embedding", cat, "--embedding", cat).stderr)
+        many = [word for i in range(65) for word in ("--embedding", f"w{i}={cat}")]
+        self.assertIn("too often", self.paint(*many).stderr)
+
+    def test_the_vae_in_tiles(self):
+        """A picture of one tile is the same; the next larger one is not."""
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 576, 64, lambda x, y: (x & 255, 4 * y, 100))
+        for size, same in (("512", True), ("576", False)):
+            flags = ["--W", size, "--ddim_steps", "1"]
+            for program, more in ((TXT2IMG, []), (IMG2IMG, ["--init-img", init])):
+                done = [self.paint(*flags, *more, *tiled, program=program)
+                        for tiled in ([], ["--tiled"])]
+                self.assertEqual([d.returncode for d in done], [0, 0], done[1].stderr)
+                plain, tiled = [png_pixels(d.stdout.strip()) for d in done]
+                self.assertEqual(plain == tiled, same, f"{program} at {size}")
+        peaks = [run(INFO, FOLDER, "--W", "2048", "--H", "2048", *tiled).stdout
+                 for tiled in ([], ["--tiled"])]
+        self.assertNotEqual(*peaks)
+
     def test_inpainting_keeps_what_is_not_masked(self):
         init, mask, small = (pathlib.Path(self.scratch.name) / name for name in "imh")
         write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
@@ -290,6 +367,9 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("usage: sd-", done.stdout)
             self.assertIn("--backend", done.stdout)
+        for program in (TXT2IMG, IMG2IMG, INPAINT):
+            for flag in ("use_ema", "no_ema", "embedding", "tiled"):
+                self.assertRegex(run(program, "--help").stdout, f"(?m)^  --{flag} ")
         flags = ("prompt outdir skip_grid skip_save ddim_steps plms fixed_code ddim_eta n_iter H W C "
                  "f n_samples n_rows scale from-file config ckpt seed precision").split()
         for program, own in ((TXT2IMG, ["laion400m", "dpm_solver"]),

@@ -72,6 +72,7 @@ class ModelParams(SizedStructure):
         ("config", c_char_p),
         ("embeddings", POINTER(c_char_p)),
         ("n_embeddings", c_int),
+        ("embedding_names", POINTER(c_char_p)),
     ]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
@@ -152,7 +153,7 @@ class Model(Handle):
         vocab: "str | os.PathLike | None" = None,
         precision: str = "auto",
         strict: bool = False,
-        embeddings: "Sequence[str | os.PathLike]" = (),
+        embeddings: "Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike]" = (),
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: bool = False,
         config: "str | os.PathLike | None" = None,
@@ -164,7 +165,8 @@ class Model(Handle):
             merges.txt; None looks beside the checkpoint.
         precision: "auto", "full" or "autocast".
         strict: a tensor that no network uses is an error.
-        embeddings: textual-inversion files; a file's name without extension is its word.
+        embeddings: textual-inversion files; a file's name without extension is its word. Or a
+            mapping of words to files.
         progress: called with tensors done and in total; True cancels.
         use_ema: the UNet's averaged weights (model_ema.*).
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
@@ -181,9 +183,13 @@ class Model(Handle):
             ),
         )
         if embeddings:
-            paths = [_ffi.path_bytes(path) for path in embeddings]
+            files = embeddings.values() if isinstance(embeddings, Mapping) else embeddings
+            paths = [_ffi.path_bytes(path) for path in files]
             params.embeddings = (ctypes.c_char_p * len(paths))(*paths)
             params.n_embeddings = len(paths)
+            if isinstance(embeddings, Mapping):
+                words = [_ffi.text_bytes("embeddings", word) for word in embeddings]
+                params.embedding_names = (ctypes.c_char_p * len(words))(*words)
         if vocab is not None:
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:
