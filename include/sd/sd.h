@@ -237,12 +237,13 @@ typedef struct sd_model_info {
     int unet_channels;      /* that the UNet takes: the latent's, more where it is conditioned on
                                pictures (9: inpainting); 0: a first stage alone, with no UNet */
     const char *prediction; /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
+    int n_codes;            /* rows of a VQ model's codebook; 0: there is none */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
         sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
-            SD_CONDITIONING_TEXT, 0, 0, NULL                                                       \
+            SD_CONDITIONING_TEXT, 0, 0, NULL, 0                                                    \
     }
 
 /* Fills as much of `info` as info->struct_size says. */
@@ -517,6 +518,27 @@ SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tens
 /* The same without quantising (force_not_quantize of VQModelInterface). */
 SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
                                            sd_tensor **pixels);
+
+/*
+ * The codebook of a VQ model, sd_model_info.n_codes rows of latent_channels; SD_ERROR_UNSUPPORTED
+ * with other models. An index stands for a latent's pixel; ids are [n, h, w] of latents, rows from
+ * the top, and `capacity` is their count or more.
+ *
+ * The index of the nearest row to each pixel of `latent` [n, c, h, w], the first of equals
+ * (min_encoding_indices of VectorQuantizer2), and a latent made of these rows, what sd_vae_decode
+ * decodes. `ids` or `quantized` may be NULL.
+ */
+SD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+                                 int64_t capacity, sd_tensor **quantized);
+
+/* sd_vae_encode, as indices: pixels [n, 3, h, w] to ids [n, h / latent_downscale, ...]. */
+SD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
+                                   int64_t capacity);
+
+/* Indices [n, h, w], each 0 .. n_codes - 1, to pixels: decode_code of VQModel, and what
+ * decode_first_stage does with predict_cids once the most likely index is taken. */
+SD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+                                   sd_tensor **pixels);
 
 /*
  * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade

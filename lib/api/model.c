@@ -57,6 +57,7 @@ sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
         .conditioning = source->conditioning,
         .n_classes = source->n_classes,
         .unet_channels = source->unet.in_channels,
+        .n_codes = sd_vae_has_codebook(model->vae) ? source->vae.n_codes : 0,
         .prediction = source->first_stage_only ? NULL : predictions[source->schedule.prediction],
     };
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);

@@ -124,6 +124,34 @@ sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd
     return sd_stage_vae_decode_unquantized(model, latent, pixels);
 }
 
+sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids, int64_t capacity,
+                          sd_tensor **quantized) {
+    if (quantized)
+        *quantized = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, latent);
+    SD_REQUIRE(model->ctx, ids || quantized,
+               "sd_vae_quantize: ids and quantized are NULL; one of them was expected");
+    return sd_stage_vae_quantize(model, latent, ids, capacity, quantized);
+}
+
+sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
+                            int64_t capacity) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, pixels);
+    SD_REQUIRE_PTR(model->ctx, ids);
+    return sd_stage_vae_encode_ids(model, pixels, ids, capacity);
+}
+
+sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+                            sd_tensor **pixels) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
+    *pixels = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, ids);
+    return sd_stage_vae_decode_ids(model, ids, n, h, w, pixels);
+}
+
 sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
                               const sd_tile_params *params, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);

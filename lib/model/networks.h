@@ -92,5 +92,7 @@ int sd_vae_moments(const sd_vae *m);
 bool sd_vae_has_codebook(const sd_vae *m);
 void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
                              sdb_tensor x);
+/* y [n, k, 1, latent] of SDB_F32 gets the rows of ids [n, k, 1, 1]. */
+void sd_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids);
 
 #endif

@@ -245,6 +245,14 @@ void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tens
     sd_op_quantize(e, y, ids, x, m->codebook);
 }
 
+void sd_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids) {
+    size_t mark = sd_exec_mark(e);
+    sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
+    sd_op_embed(e, x, ids, m->codebook, NULL);
+    sd_op_copy(e, y, x);
+    sd_exec_release(e, mark);
+}
+
 /* The latent in the type of activations, on the stack: quantised, and through post_quant_conv. */
 static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool quantize) {
     sdb_tensor latent = sd_as_activations(e, z);

@@ -57,6 +57,13 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
 sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
                                           sd_tensor **pixels);
+/* codebook.c. `ids` or `quantized` may be NULL. */
+sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+                                int64_t capacity, sd_tensor **quantized);
+sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
+                                  int64_t capacity);
+sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+                                  sd_tensor **pixels);
 /* tiles.c. Parameters were validated by lib/api. */
 sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
                                     const sd_tensor *noise, const sd_tile_params *params,

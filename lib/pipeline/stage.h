@@ -49,6 +49,10 @@ void sd_words_free(const sd_context *ctx, sd_words *words);
 sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
 
+/* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
+ * no shift). --- */
+void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n);
+
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {
     sd_generator *generators;

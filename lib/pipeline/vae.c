@@ -54,8 +54,7 @@ static void decode(sd_exec *e, void *arg) {
     }
 }
 
-/* z = latent / scale + shift, as diffusers' pipelines have it (the original has no shift). */
-static void unscale(const sd_vae_config *config, float *z, int64_t n) {
+void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     for (int64_t i = 0; i < n; i++)
         z[i] = z[i] / scale + shift;
@@ -82,7 +81,7 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
     float *z = sd_alloc_array(ctx, (size_t)latent->n_elements, sizeof *z);
     if (z) {
         sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
-        unscale(config, z, latent->n_elements);
+        sd_latent_unscale(config, z, latent->n_elements);
         decode_job job = {model, z, out->data, n, h, w, quantize};
         status = sd_execs_run(model, decode, &job);
     } else {

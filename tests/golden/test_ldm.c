@@ -160,6 +160,50 @@ static void check_first_stage(const subject *s) {
     sd_tensor_free(z);
 }
 
+enum { MAX_CODES = 128 };
+
+static void check_ids(const subject *s, const char *what, const int32_t *ids) {
+    char name[64];
+    npy want = golden_array(fixture(s, what, name));
+    ck_assert_uint_le(want.n, MAX_CODES);
+    for (size_t i = 0; i < want.n; i++)
+        ck_assert_int_eq(ids[i], (int32_t)want.f32[i]);
+    printf("%-20s %s: all %d\n", s->label, name, (int)want.n);
+    npy_free(&want);
+}
+
+/* The codebook by indices, and what is refused. */
+static void check_codes(const subject *s) {
+    sd_tensor *pixels = tensor(s, "pixels", 0, 0), *z = tensor(s, "z", 0, 0), *out;
+    const int64_t *dims = sd_tensor_dims(z);
+    int h = (int)dims[2], w = (int)dims[3], n = h * w;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    int32_t ids[MAX_CODES];
+    must(&s->g, sd_model_get_info(s->g.model, &info));
+    must(&s->g, sd_vae_encode_ids(s->g.model, pixels, ids, n));
+    check_ids(s, "pixel-codes", ids);
+    must(&s->g, sd_vae_quantize(s->g.model, z, ids, n, &out));
+    check_ids(s, "codes", ids);
+    check(s, "quantized", out, LIMIT);
+    must(&s->g, sd_vae_quantize(s->g.model, z, NULL, 0, &out));
+    check(s, "quantized", out, LIMIT);
+    must(&s->g, sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out));
+    check(s, "decoded", out, LIMIT);
+    ck_assert_int_eq(sd_vae_quantize(s->g.model, z, ids, n - 1, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_quantize(s->g.model, z, NULL, n, NULL), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_quantize(s->g.model, pixels, ids, 0, NULL), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_encode_ids(s->g.model, pixels, ids, n - 1), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, 0, w, &out), SD_ERROR_ARGUMENT);
+    ids[n - 1] = info.n_codes;
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
+    ck_assert_ptr_null(out);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(s->g.ctx), "0 to "));
+    ids[n - 1] = -1;
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
+    sd_tensor_free(pixels);
+    sd_tensor_free(z);
+}
+
 /* Both rows; NULL where there are none. */
 static sd_tensor *check_context(const subject *s) {
     char name[64];
@@ -215,13 +259,14 @@ static void scene_close(scene *v) {
         sd_tensor_free(all[i]);
 }
 
-static void check_ddim(const subject *s) {
+static void check_ddim(const subject *s, bool quantized) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     sd_tensor *out;
     p.steps = STEPS;
+    p.quantize_denoised = quantized;
     scene v = scene_open(s, &p);
     must(&s->g, sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &out));
-    check(s, "ddim", out, LIMIT_DDIM);
+    check(s, quantized ? "ddim-quantized" : "ddim", out, LIMIT_DDIM);
     scene_close(&v);
 }
 
@@ -238,7 +283,11 @@ static void check_all(const ldm_case *c, const char *backend, bool with_config) 
         sd_tensor_free(context);
     }
     if (c->unet_channels && with_config)
-        check_ddim(&s);
+        check_ddim(&s, false);
+    if (c->vq) {
+        check_codes(&s);
+        check_ddim(&s, true);
+    }
     golden_close(&s.g);
 }
 
@@ -340,6 +389,7 @@ START_TEST(refusals) {
     const char *text = "a cat";
     const int32_t none = c->n_classes;
     sd_image *image = NULL;
+    sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
     sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
     p.prompt = text;
     ck_assert(subject_open(&s, c, "cpu", true));
@@ -351,9 +401,46 @@ START_TEST(refusals) {
     sd_status expected =
         c->conditioning == SD_CONDITIONING_CLASS ? SD_ERROR_ARGUMENT : SD_ERROR_UNSUPPORTED;
     ck_assert_int_eq(sd_encode_class(s.g.model, &none, 1, &out), expected);
+    if (!c->vq) {
+        const int64_t dims[] = {1, c->latent_channels, 8, 8};
+        sd_tensor *z;
+        must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 1, 4, dims, &z));
+        sampling.quantize_denoised = 1;
+        ck_assert_int_eq(sd_vae_quantize(s.g.model, z, NULL, 0, &out), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_vae_decode_ids(s.g.model, &none, 1, 1, 1, &out), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_sampler_new(s.g.model, &sampling, &sampler), SD_ERROR_UNSUPPORTED);
+        sd_tensor_free(z);
+    }
     if (!c->unet_channels)
         ck_assert_int_eq(sd_sampler_new(s.g.model, NULL, &sampler), SD_ERROR_UNSUPPORTED);
     printf("%s: %s\n", c->name, sd_last_error(s.g.ctx));
+    golden_close(&s.g);
+}
+END_TEST
+
+/* With quantize_denoised the predicted x_0 is made of rows of the codebook. */
+START_TEST(quantized_x0) {
+    static const char *const methods[] = {"ddim", "plms", "ddpm"};
+    subject s;
+    sd_tensor *out, *x0, *rows;
+    ck_assert(subject_open(&s, &cases[0], "cpu", true));
+    ck_assert(s.c->vq);
+    for (int i = 0; i < 3; i++) {
+        sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+        p.method = methods[i];
+        p.steps = STEPS;
+        p.quantize_denoised = 1;
+        scene v = scene_open(&s, &p);
+        must(&s.g, sd_sample(v.sampler, NULL, NULL, NULL, v.noise, &out));
+        must(&s.g, sd_sampler_pred_x0(v.sampler, &x0));
+        must(&s.g, sd_vae_quantize(s.g.model, x0, NULL, 0, &rows));
+        ck_assert_mem_eq(sd_tensor_data(x0), sd_tensor_data(rows),
+                         (size_t)sd_tensor_n_elements(x0) * sizeof(float));
+        sd_tensor_free(out);
+        sd_tensor_free(x0);
+        sd_tensor_free(rows);
+        scene_close(&v);
+    }
     golden_close(&s.g);
 }
 END_TEST
@@ -524,6 +611,7 @@ int main(void) {
                                  {without_config, 0, N_CASES},
                                  {prediction_is_asked_for, 0, 1},
                                  {refusals, 0, N_CASES},
+                                 {quantized_x0, 0, 1},
                                  {wide_methods, 0, 1},
                                  {concat_of_a_batch, 0, 1},
                                  {no_concat, 0, 1},

@@ -370,14 +370,20 @@ class FirstStage(nn.Module):
         h = self.quant_conv(self.encoder(x))
         return h if self.vq else h.chunk(2, dim=1)[0]
 
+    def codes(self, z):
+        """Indices [n, h, w] of the nearest rows of the codebook."""
+        flat = z.permute(0, 2, 3, 1)
+        distance = (flat[..., None, :] - self.quantize.embedding.weight).double().square().sum(-1)
+        best = distance.topk(2, largest=False).values
+        assert float((best[..., 1] - best[..., 0]).min()) > 1e-4, "a tie in the codebook"
+        return distance.argmin(-1)
+
+    def quantized(self, z):
+        return self.quantize.embedding.weight[self.codes(z)].permute(0, 3, 1, 2)
+
     def decode(self, z, quantize=True):
         if self.vq and quantize:
-            codes = self.quantize.embedding.weight
-            flat = z.permute(0, 2, 3, 1)
-            distance = (flat[..., None, :] - codes).double().square().sum(-1)
-            best = distance.topk(2, largest=False).values
-            assert float((best[..., 1] - best[..., 0]).min()) > 1e-4, "a tie in the codebook"
-            z = codes[distance.argmin(-1)].permute(0, 3, 1, 2)
+            z = self.quantized(z)
         return self.decoder(self.post_quant_conv(z))
 
 
@@ -576,6 +582,9 @@ class Case:
         self.save("decoded", vae.decode(z))
         if vae.vq:
             self.save("unquantized", vae.decode(z, quantize=False))
+            self.save("codes", vae.codes(z))
+            self.save("quantized", scale * vae.quantized(z))
+            self.save("pixel-codes", vae.codes(latent))
 
     def context(self):
         """Unconditional and conditional; None: there are none."""
@@ -600,7 +609,8 @@ class Case:
         u, c = unet(torch.cat([x, x]), torch.full((2,), float(t)), context).chunk(2)
         return u + SCALE * (c - u)
 
-    def ddim(self, unet, x, context, params, concat):
+    def ddim(self, unet, x, context, params, concat, quantized=None):
+        """`quantized`: of x_0, for quantize_denoised."""
         a = alphas(params)
         times = np.arange(0, len(a), len(a) // STEPS) + 1
         for i in reversed(range(len(times))):
@@ -612,6 +622,7 @@ class Case:
             elif kind == "x0":
                 e = (x - math.sqrt(a_t) * e) / math.sqrt(1 - a_t)
             x0 = (x - math.sqrt(1 - a_t) * e) / math.sqrt(a_t)
+            x0 = quantized(x0) if quantized else x0
             x = math.sqrt(a_prev) * x0 + math.sqrt(1 - a_prev) * e
         return x
 
@@ -636,6 +647,10 @@ class Case:
         if concat.shape[1]:
             self.save("concat", concat)
         self.save("ddim", self.ddim(unet, noise, context, params, concat))
+        vae = self.model.first_stage_model
+        if getattr(vae, "vq", False):
+            self.save("ddim-quantized",
+                      self.ddim(unet, noise, context, params, concat, vae.quantized))
         if self.name == "inpaint":
             self.methods(lambda x, t: self.guided(unet, x, t, context, concat))
 

@@ -98,6 +98,7 @@ class ModelInfo(SizedStructure):
         ("n_classes", c_int),
         ("unet_channels", c_int),
         ("prediction", c_char_p),
+        ("n_codes", c_int),
     ]
 
 
@@ -314,6 +315,15 @@ FUNCTIONS = {
     "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode_unquantized": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
+    "sd_vae_quantize": (
+        c_int,
+        [c_model, c_tensor, POINTER(c_int32), c_int64, POINTER(c_tensor)],
+    ),
+    "sd_vae_encode_ids": (c_int, [c_model, c_tensor, POINTER(c_int32), c_int64]),
+    "sd_vae_decode_ids": (
+        c_int,
+        [c_model, POINTER(c_int32), c_int, c_int, c_int, POINTER(c_tensor)],
+    ),
     "sd_vae_decode_tiled": (
         c_int,
         [c_model, c_tensor, POINTER(TileParams), POINTER(c_tensor)],

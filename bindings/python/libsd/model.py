@@ -53,6 +53,8 @@ class ModelInfo:
     """that the UNet takes; 0: a first stage alone"""
     prediction: Optional[str]
     """what the UNet gives: "epsilon", "v" or "sample"; None: no UNet"""
+    n_codes: int
+    """rows of a VQ model's codebook; 0: there is none"""
 
 
 def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
