@@ -168,6 +168,39 @@ START_TEST(every_size_is_filled) {
 }
 END_TEST
 
+/* A value is kept with probability 1 - p and divided by it; all sizes, nothing beyond the end. */
+START_TEST(dropout_keeps_its_share) {
+    enum { N = 100003 };
+    static const sd_rng kinds[] = {SD_RNG_CPU, SD_RNG_CUDA};
+    static float x[N + 1];
+    for (size_t k = 0; k < SD_COUNT(kinds); k++) {
+        sd_generator g, same;
+        sd_generator_init(&g, kinds[k], 9);
+        for (int n = 0; n <= N; n = n < 70 ? n + 1 : n * 3 / 2 < N ? n * 3 / 2 : n + N) {
+            int kept = 0;
+            for (int i = 0; i <= n; i++)
+                x[i] = 1.0f;
+            sd_generator_dropout(&g, x, n, 0.25);
+            for (int i = 0; i < n; i++) {
+                ck_assert(x[i] == 0.0f || fabsf(x[i] - 1.0f / 0.75f) < 1e-6f);
+                kept += x[i] > 0.0f;
+            }
+            ck_assert(x[n] == 1.0f);
+            double deviation = sqrt(0.25 * 0.75 * n); /* of a binomial count */
+            ck_assert_double_le(fabs(kept - 0.75 * n), 5.0 * deviation + 1.0);
+        }
+        /* p of 0 and 1 draw nothing, as in torch */
+        same = g;
+        x[0] = 3.0f;
+        sd_generator_dropout(&g, x, 1, 0.0);
+        ck_assert(x[0] == 3.0f);
+        sd_generator_dropout(&g, x, 1, 1.0);
+        ck_assert(x[0] == 0.0f);
+        ck_assert_mem_eq(&g, &same, sizeof g);
+    }
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("rng");
     TCase *tc = tcase_create("rng");
@@ -177,6 +210,7 @@ int main(void) {
     tcase_add_test(tc, philox_known_answers);
     tcase_add_test(tc, init_starts_afresh);
     tcase_add_test(tc, every_size_is_filled);
+    tcase_add_test(tc, dropout_keeps_its_share);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
