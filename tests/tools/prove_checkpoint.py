@@ -9,8 +9,8 @@ loaded twice, as it is and with use_ema, each time in a process of its own. Chec
 its tensors, the text encoder and the UNet against PyTorch, that no memory is taken but that of the
 weights as prepared, and that the file is not mapped any more. Ends with 1 where one does not hold.
 
-Not part of the tests of every day: it takes 8 GB of disk and 12 GB of memory. Needs torch,
-transformers, numpy and pyyaml.
+Not part of the tests of every day: it takes 8 GB of disk and 12 GB of memory. Needs what
+make_ldm_golden.py does.
 """
 
 import json

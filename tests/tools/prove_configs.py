@@ -9,8 +9,8 @@ PyTorch and, of the library in the Meson build directory BUILD, through the Pyth
 encoder or class embedder, the UNet on two latents of 16 x 16, and the first stage both ways. Prints
 the relative 2-norm errors, and ends with 1 beyond the limit.
 
-Not part of the tests of every day: it takes 5 GB of disk and 8 GB of memory. Needs torch,
-transformers, numpy and pyyaml.
+Not part of the tests of every day: it takes 5 GB of disk and 8 GB of memory. Needs what
+make_ldm_golden.py does.
 """
 
 import ctypes
