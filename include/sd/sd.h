@@ -6,7 +6,7 @@
  *   1. Versions, status codes, errors
  *   2. The context: processor, threads, memory, log
  *   3. Models: loading and asking what was loaded
- *   4. Pictures in one call: sd_txt2img, sd_img2img
+ *   4. Pictures in one call: sd_txt2img, sd_img2img, sd_inpaint
  *   5. Images: files, pixels, resizing
  *   6. Tensors: float32 arrays in and out
  *   7. The stages one by one: tokenize, encode text, VAE
@@ -406,6 +406,30 @@ typedef struct sd_img2img_params {
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
 
+typedef struct sd_inpaint_params {
+    size_t struct_size;
+    const char *prompt;
+    const char *negative_prompt;
+    const sd_image *init; /* resized as sd_img2img does */
+    const sd_image *mask; /* of init's size: white (grey from 128) is painted, black is kept */
+    const sd_sampler_params *sampling; /* its strength is not used */
+    float strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
+    int weighted_prompts;
+    int clip_skip;
+    const sd_tile_params *tiles;
+} sd_inpaint_params;
+
+#define SD_INPAINT_PARAMS_INIT                                                                     \
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL }
+
+/*
+ * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
+ * is around it, as scripts/inpaint.py of the original and runwayml's inpaint_st.py have it; any
+ * other model of text to image paints with its latents kept outside of the mask
+ * (sd_sampler_set_mask). Outside of the mask the result is init.
+ */
+SD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images);
+
 /* --------------------------------------------------------------------------- 5. images */
 
 /*
@@ -664,11 +688,23 @@ SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
  * What the UNet of a model with more unet_channels than latent_channels takes beside the latent:
  * [batch or 1, unet_channels - latent_channels, h, w], in the order that the model was trained with
  * (`concat` and `hybrid` of LatentDiffusion's conditioning_key: torch.cat([x] + c_concat, dim=1)).
- * SD 1.x and 2.x inpainting: the mask, 1 where to paint, then the latent of the masked picture.
- * Both halves of guidance see the same. It is copied and stays until replaced, also between two
- * steps; NULL: none, and then such a model's run does not begin (SD_ERROR_STATE).
+ * sd_inpaint_concat makes it for inpainting models. Both halves of guidance see the same. It is
+ * copied and stays until replaced, also between two steps; NULL: none, and then such a model's run
+ * does not begin (SD_ERROR_STATE).
  */
 SD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat);
+
+/*
+ * What an inpainting model takes beside the latent, for sd_sampler_set_concat: pixels [n, 3, h, w]
+ * in [-1, 1] and mask [n or 1, 1, h, w], from 0.5 on to be painted, to [n, c + 1, h/8, w/8]. For
+ * SD 1.x and 2.x inpainting these are the mask (0 or 1), of each 8 x 8 square its first pixel, and
+ * the latent of the picture with 0 in the hole; for the `concat` models of the original the latent
+ * of the picture with -1 in the hole, not scaled, and the mask (-1 or 1). `noise` is
+ * sd_vae_encode's; where n is 1 it may be [m, c, h/8, w/8], and *concat is of m rows; concat models
+ * do not look at it. SD_ERROR_UNSUPPORTED where the UNet does not take 2 c + 1 channels.
+ */
+SD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+                                   const sd_tensor *noise, sd_tensor **concat);
 
 /* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
 SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);

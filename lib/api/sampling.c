@@ -341,3 +341,29 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     memset(images, 0, (size_t)sampling.batch * sizeof *images);
     return sd_pipeline_img2img(model, &p, &sampling, images);
 }
+
+sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, images);
+    *images = NULL;
+    SD_REQUIRE_PTR(model->ctx, params);
+    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    sd_sampler_params sampling;
+    sd_tile_params tiles;
+    sd_status status = sd_read_params(model->ctx, "sd_inpaint_params", &p, sizeof p, params);
+    if (!status)
+        status = read_sampling(model, p.sampling, &sampling);
+    if (status)
+        return status;
+    SD_REQUIRE(model->ctx, p.init, "sd_inpaint_params.init is NULL");
+    SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
+    SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
+               "sd_inpaint_params.strength is %g; 0 to 1 was expected", (double)p.strength);
+    status = sd_check_clip_skip(model, "sd_inpaint_params", p.clip_skip);
+    if (!status)
+        status = read_own_tiles(model, &p.tiles, &tiles);
+    if (status)
+        return status;
+    memset(images, 0, (size_t)sampling.batch * sizeof *images);
+    return sd_pipeline_inpaint(model, &p, &sampling, images);
+}

@@ -174,6 +174,16 @@ sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     return status ? status : sd_stage_vae_encode_tiled(model, pixels, noise, &p, latent);
 }
 
+sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+                            const sd_tensor *noise, sd_tensor **concat) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, concat);
+    *concat = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, pixels);
+    SD_REQUIRE_PTR(model->ctx, mask);
+    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, concat);
+}
+
 sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                           const sd_tensor *embeddings, sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);

@@ -8,7 +8,7 @@ static int image_side(int side, int multiple) {
     return cut > 0 ? cut : step;
 }
 
-static void fill_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p) {
+void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p) {
     int multiple = sd_model_size_multiple(model);
     if (!p->width)
         p->width = image_side(init->width, multiple);
@@ -35,30 +35,41 @@ static bool posterior_is_apart(const sd_sampler_params *p) {
     return p->one_stream && p->rng == SD_RNG_CUDA;
 }
 
-/*
- * The posterior's sample for each picture of the batch, [batch, c, h, w]. Its noise is the first
- * that is drawn from the seeds, before that of q_sample, as in the original script.
- */
-static sd_status encode(sd_model *model, const sd_sampler_params *p, const sd_tensor *pixels,
-                        const sd_tile_params *tiles, sd_tensor **latent) {
+int sd_posterior_draws(const sd_sampler_params *p) {
+    return posterior_is_apart(p) ? 0 : 1;
+}
+
+sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out) {
     int scale = sd_model_downscale(model);
     int64_t dims[] = {p->batch, model->source->vae.latent_channels, p->height / scale,
                       p->width / scale};
-    sd_tensor *draw;
     sd_noise noise;
-    sd_status status = sd_tensor_create(model->ctx, 4, dims, &draw);
+    sd_status status = sd_tensor_create(model->ctx, 4, dims, out);
     if (status)
         return status;
     sd_sampler_params drawn = *p;
     if (posterior_is_apart(p))
         drawn.rng = SD_RNG_CPU;
     status = sd_noise_init(&noise, model->ctx, &drawn);
-    if (!status) {
-        sd_noise_draw(&noise, draw->data, draw->n_elements / p->batch);
-        sd_noise_free(&noise, model->ctx);
-        status = sd_vae_encode_one(model, pixels, draw, tiles, latent);
+    if (status) {
+        sd_tensor_destroy(*out);
+        *out = NULL;
+        return status;
     }
-    sd_tensor_destroy(draw);
+    sd_noise_draw(&noise, (*out)->data, (*out)->n_elements / p->batch);
+    sd_noise_free(&noise, model->ctx);
+    return SD_OK;
+}
+
+/* The posterior's sample for each picture of the batch, [batch, c, h, w]. */
+static sd_status encode(sd_model *model, const sd_sampler_params *p, const sd_tensor *pixels,
+                        const sd_tile_params *tiles, sd_tensor **latent) {
+    sd_tensor *noise;
+    sd_status status = sd_posterior_noise(model, p, &noise);
+    if (status)
+        return status;
+    status = sd_vae_encode_one(model, pixels, noise, tiles, latent);
+    sd_tensor_destroy(noise);
     return status;
 }
 
@@ -69,7 +80,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_sampler_params p = *sampling;
     sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip};
-    fill_sides(model, params->init, &p);
+    sd_fill_sides(model, params->init, &p);
     sd_status status = load_pixels(params->init, &p, &pixels);
     if (!status)
         status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &p, &cond,
@@ -81,7 +92,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     if (!status)
         status = sd_sampling_new(model, &p, &sampler);
     if (!status) {
-        sd_sampling_skip(sampler, posterior_is_apart(&p) ? 0 : 1);
+        sd_sampling_skip(sampler, sd_posterior_draws(&p));
         status = sd_sampling_run(sampler, cond, uncond, init, NULL, &latent);
     }
     sd_sampling_free(sampler);

@@ -118,10 +118,17 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
                              const sd_tile_params *tiles, sd_memory *memory);
 sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
 
-/* txt2img.c, img2img.c */
+/* inpaint.c. `tiles` NULL: the VAE on whole pictures. */
+sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+                                  const sd_tensor *noise, const sd_tile_params *tiles,
+                                  sd_tensor **concat);
+
+/* txt2img.c, img2img.c, inpaint.c */
 sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
                               const sd_sampler_params *sampling, sd_image **images);
 sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
+                              const sd_sampler_params *sampling, sd_image **images);
+sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
                               const sd_sampler_params *sampling, sd_image **images);
 
 /* pixels.c: 8-bit images <-> pixels [n, 3, h, w] in [-1, 1] */

@@ -35,7 +35,7 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
     if (!status && s->extra > 0 && !s->has_concat)
         status = sd_fail(s->model->ctx, SD_ERROR_STATE,
                          "the UNet takes %d channels beside the latent's %d, and none were set: "
-                         "sd_sampler_set_concat",
+                         "sd_inpaint or sd_sampler_set_concat",
                          s->extra, s->c);
     if (!status && s->halves == 2 && !uncond)
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,

@@ -85,7 +85,13 @@ sd_status sd_vae_encode_tiled_estimate(sd_model *model, int h, int w, const sd_t
                                        sd_cost *cost);
 sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
 
-/* --- helpers of txt2img.c and img2img.c --- */
+/* --- helpers of txt2img.c, img2img.c and inpaint.c --- */
+/* Sides that nobody named: the picture's own, cut down to a multiple of 64. */
+void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
+/* Noise [batch, c, h, w] for the VAE's posterior: the first that is drawn from the seeds, before
+ * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
+sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
+int sd_posterior_draws(const sd_sampler_params *p);
 /* Embeddings [1, tokens, width] of both prompts, and their tokens into `sampling`; *uncond stays
  * NULL where guidance is 1. */
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,

@@ -59,18 +59,22 @@ static int leave_score(void *user, const sd_score *score) {
     return 0;
 }
 
-/* Context, model, and a picture from a picture: every stage there is. */
-static sd_status whole_run(meter *m) {
+static sd_status open_metered(meter *m, sd_context **ctx) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.backend = "cpu";
     params.n_threads = 1; /* so that one thread counts */
     params.alloc = metered_alloc;
     params.free = metered_free;
     params.alloc_user = m;
+    return sd_context_new(&params, ctx);
+}
+
+/* Context, model, and a picture from a picture: every stage there is. */
+static sd_status whole_run(meter *m) {
     sd_context *ctx;
     sd_model *model = NULL;
     sd_image *init = NULL, *result = NULL;
-    sd_status status = sd_context_new(&params, &ctx);
+    sd_status status = open_metered(m, &ctx);
     if (status)
         return status;
     status = sd_model_load(ctx, tiny_folder(), NULL, &model);
@@ -118,10 +122,59 @@ START_TEST(every_allocation_may_fail) {
 }
 END_TEST
 
+/* A step of inpainting after the model was loaded, with `before` allocations. */
+static sd_status inpaint_run(meter *m, const char *folder, long *before) {
+    sd_context *ctx;
+    sd_model *model = NULL;
+    sd_image *picture = NULL, *result = NULL;
+    sd_sampler_params sampling = small_run();
+    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    sampling.steps = 2;
+    p.strength = 0.5f;
+    p.prompt = "a lake";
+    p.sampling = &sampling;
+    sd_status status = open_metered(m, &ctx);
+    if (status)
+        return status;
+    status = sd_model_load(ctx, folder, NULL, &model);
+    *before = m->count;
+    if (!status)
+        status = sd_image_new(ctx, 64, 64, 3, NULL, &picture);
+    p.init = p.mask = picture;
+    if (!status)
+        status = sd_inpaint(model, &p, &result);
+    if (status)
+        ck_assert_str_ne(sd_last_error(ctx), "");
+    sd_image_free(result);
+    sd_image_free(picture);
+    sd_model_free(model);
+    sd_context_free(ctx);
+    return status;
+}
+
+START_TEST(inpainting_may_fail) {
+    const char *folder = getenv(_i == 0 ? "SD_TEST_TINY_FOLDER" : "SD_TEST_INPAINT_FOLDER");
+    meter all = {0};
+    long before, tried = 0;
+    ck_assert_int_eq(inpaint_run(&all, folder, &before), SD_OK);
+    ck_assert_int_eq(all.live, 0);
+    long last = all.count, first = before + 1;
+    for (long n = first; n <= last; n++, tried++) {
+        meter m = {.fail_at = n};
+        sd_status status = inpaint_run(&m, folder, &before);
+        ck_assert_msg(status == SD_ERROR_MEMORY, "allocation %ld of %ld: %s", n, last,
+                      sd_status_string(status));
+        ck_assert_msg(m.live == 0, "allocation %ld of %ld: %ld blocks leaked", n, last, m.live);
+    }
+    printf("%ld allocations of inpainting made to fail\n", tried);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("allocation");
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests, every_allocation_may_fail);
+    tcase_add_loop_test(tests, inpainting_may_fail, 0, 2);
     Suite *suite = suite_create("allocation");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

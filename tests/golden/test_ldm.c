@@ -520,6 +520,61 @@ START_TEST(concat_of_a_batch) {
 }
 END_TEST
 
+/* What inpainting models take is made of a picture and its mask. */
+START_TEST(beside_the_latent) {
+    subject s;
+    sd_tensor *out;
+    ck_assert(subject_open(&s, &cases[_i], "cpu", true));
+    sd_tensor *pixels = tensor(&s, "pixels", 0, 0), *mask = tensor(&s, "mask", 0, 0);
+    must(&s.g, sd_inpaint_concat(s.g.model, pixels, mask, NULL, &out));
+    check(&s, "beside", out, LIMIT);
+    sd_tensor_free(pixels);
+    sd_tensor_free(mask);
+    golden_close(&s.g);
+}
+END_TEST
+
+/* scripts/inpaint.py in one call, without a prompt. */
+START_TEST(inpaint_script) {
+    enum { SIDE = 32, N = 3 * SIDE * SIDE };
+    subject s;
+    sd_image *init, *mask, *got;
+    sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    ck_assert(subject_open(&s, &cases[_i], "cpu", true));
+    npy picture = golden_array("ldm/masked-picture"), white = golden_array("ldm/masked-white");
+    npy want = golden_array("ldm/masked-painted");
+    must(&s.g, sd_image_new(s.g.ctx, SIDE, SIDE, 3, NULL, &init));
+    must(&s.g, sd_image_new(s.g.ctx, SIDE, SIDE, 1, NULL, &mask));
+    for (int i = 0; i < N; i++)
+        sd_image_pixels(init)[i] = (uint8_t)picture.f32[i];
+    for (int i = 0; i < N / 3; i++)
+        sd_image_pixels(mask)[i] = white.f32[i] != 0 ? 255 : 0;
+    sampling.steps = STEPS;
+    sampling.width = sampling.height = SIDE;
+    p.init = init;
+    p.mask = mask;
+    p.sampling = &sampling;
+    must(&s.g, sd_inpaint(s.g.model, &p, &got));
+    int worst = 0;
+    for (int i = 0; i < N; i++) {
+        int d = abs(sd_image_pixels(got)[i] - (int)want.f32[i]);
+        worst = d > worst ? d : worst;
+        if (white.f32[i / 3] == 0)
+            ck_assert_int_eq(sd_image_pixels(got)[i], sd_image_pixels(init)[i]);
+    }
+    printf("masked: inpaint.py's picture: largest difference %d of 255\n", worst);
+    ck_assert_int_le(worst, 1);
+    npy_free(&picture);
+    npy_free(&white);
+    npy_free(&want);
+    sd_image_free(init);
+    sd_image_free(mask);
+    sd_image_free(got);
+    golden_close(&s.g);
+}
+END_TEST
+
 /* The latent alone is all that most models take. */
 START_TEST(no_concat) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
@@ -615,6 +670,9 @@ int main(void) {
                                  {wide_methods, 0, 1},
                                  {concat_of_a_batch, 0, 1},
                                  {no_concat, 0, 1},
+                                 {beside_the_latent, 3, 4},
+                                 {beside_the_latent, 5, 6},
+                                 {inpaint_script, 5, 6},
                                  {loss_with_concat, 0, 1},
                                  {unconditional_picture, 0, 1}};
     char path[PATH_SIZE];

@@ -23,6 +23,7 @@ typedef struct model_size {
     int vae_channels[N_LEVELS];
     int vae_res_blocks;
     int sample_size; /* latents at the default size of a picture */
+    int unet_in;     /* channels that the UNet takes: LATENT_CHANNELS, 9 for inpainting */
 } model_size;
 
 const model_size *model_size_find(const char *name); /* NULL: unknown */

@@ -91,9 +91,9 @@ static json_t *unet_config(const model_size *s) {
         "attention_head_dim", s->unet_heads, "block_out_channels", integers(s->unet_channels),
         "center_input_sample", 0, "cross_attention_dim", s->text_width, "down_block_types",
         strings(down, N_LEVELS), "downsample_padding", 1, "flip_sin_to_cos", 1, "freq_shift", 0,
-        "in_channels", LATENT_CHANNELS, "layers_per_block", s->unet_res_blocks,
-        "mid_block_scale_factor", 1, "norm_eps", 1e-5, "norm_num_groups", 32, "out_channels",
-        LATENT_CHANNELS, "sample_size", s->sample_size, "up_block_types", strings(up, N_LEVELS));
+        "in_channels", s->unet_in, "layers_per_block", s->unet_res_blocks, "mid_block_scale_factor",
+        1, "norm_eps", 1e-5, "norm_num_groups", 32, "out_channels", LATENT_CHANNELS, "sample_size",
+        s->sample_size, "up_block_types", strings(up, N_LEVELS));
 }
 
 static json_t *vae_config(const model_size *s) {

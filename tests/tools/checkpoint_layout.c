@@ -9,10 +9,23 @@
 
 static const model_size sizes[] = {
     /* All features of the full model at the least width. Heads of 4, 8 and 12 channels. */
-    {"tiny", 1000, 128, 3, 2, 512, {32, 64, 96, 96}, 2, 8, {32, 32, 64, 64}, 1, 16},
+    {"tiny", 1000, 128, 3, 2, 512, {32, 64, 96, 96}, 2, 8, {32, 32, 64, 64}, 1, 16, 4},
+    {"tiny-inpaint", 1000, 128, 3, 2, 512, {32, 64, 96, 96}, 2, 8, {32, 32, 64, 64}, 1, 16, 9},
     /* For quick benchmarks. */
-    {"small", 1000, 256, 4, 4, 1024, {96, 192, 384, 384}, 2, 8, {32, 64, 128, 128}, 2, 32},
-    {"sd15", 49408, 768, 12, 12, 3072, {320, 640, 1280, 1280}, 2, 8, {128, 256, 512, 512}, 2, 64},
+    {"small", 1000, 256, 4, 4, 1024, {96, 192, 384, 384}, 2, 8, {32, 64, 128, 128}, 2, 32, 4},
+    {"sd15",
+     49408,
+     768,
+     12,
+     12,
+     3072,
+     {320, 640, 1280, 1280},
+     2,
+     8,
+     {128, 256, 512, 512},
+     2,
+     64,
+     4},
 };
 
 const model_size *model_size_find(const char *name) {
@@ -247,7 +260,7 @@ static void put_unet(tensor_list *list, const model_size *s) {
 
     put_linear(&m, "time_embed.0", "time_embedding.linear_1", embed, channels, true);
     put_linear(&m, "time_embed.2", "time_embedding.linear_2", embed, embed, true);
-    put_conv(&m, "input_blocks.0.0", "conv_in", channels, LATENT_CHANNELS, 3);
+    put_conv(&m, "input_blocks.0.0", "conv_in", channels, s->unet_in, 3);
     int n = put_unet_down(&m, s, skips);
     module first = child(&m, "middle_block.0", "mid_block.resnets.0");
     module middle = child(&m, "middle_block.1", "mid_block.attentions.0");

@@ -651,8 +651,43 @@ class Case:
         if getattr(vae, "vq", False):
             self.save("ddim-quantized",
                       self.ddim(unet, noise, context, params, concat, vae.quantized))
+        if concat.shape[1]:
+            self.beside(vae, scale, context is not None)
+        if self.name == "masked":
+            self.script(unet, vae, params)
         if self.name == "inpaint":
             self.methods(lambda x, t: self.guided(unet, x, t, context, concat))
+
+    def beside(self, vae, scale, hybrid):
+        """What stands beside the latent: make_batch_sd of inpaint_st.py (hybrid), or make_batch of
+        inpaint.py. The mask is cut at 0.5."""
+        pixels = self.randn(1, 1, 3, 16, 32).clamp(-1, 1)
+        mask = torch.rand((1, 1, 16, 32), generator=torch.Generator().manual_seed(10))
+        self.save("mask", mask)
+        mask = (mask >= 0.5).float()
+        if hybrid:
+            z = scale * vae.encode(pixels * (mask < 0.5))
+            parts = [F.interpolate(mask, size=z.shape[-2:]), z]
+        else:
+            z = vae.encode(((1 - mask) * (pixels + 1) / 2) * 2 - 1)
+            parts = [z, F.interpolate(mask * 2 - 1, size=z.shape[-2:])]
+        self.save("beside", torch.cat(parts, dim=1))
+
+    def script(self, unet, vae, params):
+        """scripts/inpaint.py from seed 42, but for the bytes: rounded, where it cuts them off."""
+        y, x = np.mgrid[0:32, 0:32]
+        picture = np.stack([8 * x, 8 * y, (x + y) % 256], -1).astype(np.uint8)
+        white = ((x > 9) & (y > 13)).astype(np.uint8)
+        image = torch.from_numpy(picture.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        mask = torch.from_numpy(white.astype(np.float32))[None, None]
+        z = vae.encode((1 - mask) * image * 2 - 1)
+        c = torch.cat([z, F.interpolate(mask * 2 - 1, size=z.shape[-2:])], dim=1)
+        sample = self.ddim(unet, self.randn(42, *z.shape), None, params, c)
+        predicted = ((vae.decode(sample) + 1) / 2).clamp(0, 1)
+        out = (1 - mask) * image + mask * predicted
+        self.save("picture", torch.from_numpy(picture))
+        self.save("white", torch.from_numpy(white))
+        self.save("painted", (out[0].permute(1, 2, 0) * 255).round())
 
     def methods(self, guided):
         """Every sampling method's last latent, in METHODS' order, by the judges of

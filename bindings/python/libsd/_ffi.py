@@ -207,6 +207,22 @@ class Img2imgParams(SizedStructure):
     ]
 
 
+class InpaintParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("prompt", c_char_p),
+        ("negative_prompt", c_char_p),
+        ("init", c_image),
+        ("mask", c_image),
+        ("sampling", POINTER(SamplerParams)),
+        ("strength", c_float),
+        ("weighted_prompts", c_int),
+        ("clip_skip", c_int),
+        ("tiles", POINTER(TileParams)),
+    ]
+    _defaults_ = {"strength": 1.0}
+
+
 class TextParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -281,6 +297,8 @@ FUNCTIONS = {
     "sd_checkpoint_list": (c_int, [c_context, c_char_p, CHECKPOINT_FN, c_void_p]),
     "sd_txt2img": (c_int, [c_model, POINTER(Txt2imgParams), POINTER(c_image)]),
     "sd_img2img": (c_int, [c_model, POINTER(Img2imgParams), POINTER(c_image)]),
+    "sd_inpaint": (c_int, [c_model, POINTER(InpaintParams), POINTER(c_image)]),
+    "sd_inpaint_concat": (c_int, [c_model, c_tensor, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_image_new": (
         c_int,
         [c_context, c_int, c_int, c_int, POINTER(c_uint8), POINTER(c_image)],

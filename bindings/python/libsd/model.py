@@ -472,6 +472,61 @@ class Model(Handle):
                 lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
             )
 
+    def inpaint(
+        self,
+        prompt: str,
+        init: "np.ndarray | str | os.PathLike",
+        mask: "np.ndarray | str | os.PathLike",
+        negative_prompt: str = "",
+        *,
+        strength: float = 1.0,
+        weighted_prompts: bool = False,
+        clip_skip: int = 0,
+        tile: Optional[int] = None,
+        overlap: Optional[int] = None,
+        progress: Optional[ProgressFn] = None,
+        **sampling,
+    ) -> np.ndarray:
+        """A part of a picture painted anew: uint8 [batch, h, w, 3].
+
+        init and mask: uint8 [h, w, 3], or paths of files; white in the mask is painted, black kept.
+        strength: how much of what is painted may change; at 1 nothing of it is seen.
+        Inpainting models see the mask, others keep their latents outside of it. The rest is as in
+        img2img.
+        """
+        self._address
+        context = self._context_address
+        if isinstance(init, (str, os.PathLike)):
+            init = load_image(init)
+        if isinstance(mask, (str, os.PathLike)):
+            mask = load_image(mask)
+        with as_image(context, "init", init) as image, as_image(context, "mask", mask) as white:
+            params = _ffi.InpaintParams(
+                init=image,
+                mask=white,
+                strength=float(strength),
+                weighted_prompts=bool(weighted_prompts),
+                clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+                tiles=_picture_tiles(tile, overlap),
+            )
+            return self._pictures(
+                lib.sd_inpaint, params, prompt, negative_prompt, progress, sampling
+            )
+
+    def inpaint_concat(
+        self, pixels: np.ndarray, mask: np.ndarray, noise: Optional[np.ndarray] = None
+    ) -> np.ndarray:
+        """What an inpainting model takes beside the latent, for Sampler.set_concat: pixels
+        [n, 3, h, w] in [-1, 1] and mask [n or 1, 1, h, w], 1 where to paint, to float32
+        [n, channels + 1, h / 8, w / 8]. `noise` is vae_encode's."""
+        model, pointer = self._address, ctypes.c_void_p()
+        with as_tensor(self._context_address, "pixels", pixels) as x:
+            with as_tensor(self._context_address, "mask", mask) as m:
+                with as_tensor(self._context_address, "noise", noise) as n:
+                    status = lib.sd_inpaint_concat(model, x, m, n, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
     def _pictures(self, function, params, prompt, negative, progress, sampling) -> np.ndarray:
         model, context = self._address, self._context_address
         watch = Watch(progress, context)

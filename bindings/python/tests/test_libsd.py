@@ -210,6 +210,40 @@ class PictureTest(unittest.TestCase):
         large = model.img2img("a", init, steps=2, width=128, height=64)
         self.assertEqual(large.shape, (1, 64, 128, 3))
 
+    def test_inpaint(self):
+        """In one call, and by its stages: the posterior's noise is the seed's first, then x_T."""
+        r = np.random.default_rng(4)
+        picture = r.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[16:, 24:] = 255
+        hole = (mask == 255)[..., None]
+        with ctx.load(os.environ["SD_TEST_INPAINT_FOLDER"]) as wide:
+            image = wide.inpaint("a red boat", picture, mask, **RUN)[0]
+            draws = ctx.randn((2, 4, SIDE // 8, SIDE // 8), RUN["seed"])
+            pixels = wide.to_pixels(picture[None])
+            concat = wide.inpaint_concat(pixels, (hole[None, None, ..., 0]), draws[:1])
+            cond, uncond = wide.encode_text("a red boat"), wide.encode_text("")
+            with wide.sampler(**RUN) as sampler:
+                with self.assertRaisesRegex(libsd.StateError, "sd_inpaint"):
+                    sampler.sample(cond, uncond)
+                sampler.set_concat(concat)
+                latent = sampler.sample(cond, uncond, noise=draws[1:])
+            staged = wide.to_images(wide.vae_decode(latent))[0]
+            np.testing.assert_array_equal(image, np.where(hole, staged, picture))
+        image = model.inpaint("a red boat", picture, mask, tile=4, strength=0.5, **RUN)[0]
+        np.testing.assert_array_equal(image * ~hole, picture * ~hole)
+        with self.assertRaisesRegex(libsd.ArgumentError, "mask is 64x32; 64x64"):
+            model.inpaint("a", picture, mask[:32], **RUN)
+
+    def test_tiles(self):
+        whole = model.memory_estimate(width=1024, height=1024)
+        tiled = model.memory_estimate(width=1024, height=1024, tile=16)
+        self.assertLess(tiled.decode, whole.decode)
+        self.assertLess(tiled.peak, whole.peak)
+        images = model.txt2img("a red boat", **RUN)
+        np.testing.assert_array_equal(images, model.txt2img("a red boat", tile=8, **RUN))
+        self.assertFalse(np.array_equal(images, model.txt2img("a red boat", tile=4, **RUN)))
+
     def test_files(self):
         r = np.random.default_rng(3)
         image = r.integers(0, 256, (20, 30, 3), dtype=np.uint8)
