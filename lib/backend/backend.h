@@ -23,7 +23,7 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-#define SDB_API_VERSION 2
+#define SDB_API_VERSION 3
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -101,7 +101,9 @@ typedef struct sdb_weight_part {
 /*
  * Parts are stacked along the output: q, k and v as one GEMM are three parts. `bias` has the same
  * number of parts or none; a part's bias.data may be NULL, which means zeros. `in` is the input
- * features (1 for vectors). `compute` is the type of the activations that it will meet.
+ * features (1 for vectors). `compute` is the type of the activations that it will meet. `upsample`
+ * says of a 3x3 weight that it meets conv2d with upsample and nothing else; without it the weight
+ * never meets that.
  */
 typedef struct sdb_weight_desc {
     sdb_weight_kind kind;
@@ -110,6 +112,7 @@ typedef struct sdb_weight_desc {
     const sdb_weight_part *parts;
     const sdb_weight_part *bias;
     sdb_type compute;
+    bool upsample;
 } sdb_weight_desc;
 
 /* ---------------------------------------------------------------------------- operations */

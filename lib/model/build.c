@@ -315,7 +315,7 @@ static bool has_bias(const sd_parts *p) {
 
 /* Hands the parts to the device and lets go of their pages. */
 static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_weight_kind kind,
-                                       int in) {
+                                       int in, bool upsample) {
     sd_build *build = b->build;
     sd_context *ctx = build->ctx;
     if (b->status || build->list)
@@ -330,7 +330,8 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
                             .n_parts = p->n,
                             .parts = p->weight,
                             .bias = has_bias(p) ? p->bias : NULL,
-                            .compute = build->compute};
+                            .compute = build->compute,
+                            .upsample = upsample};
     sdb_weight *weight = NULL;
     for (int i = 0; i < p->n_entries && !b->status; i++)
         b->status = sd_weights_check(b->component->weights, p->entries[i]);
@@ -355,7 +356,7 @@ static const sdb_weight *get_one(sd_builder *b, const wanted *want, sdb_weight_k
                                  bool bias) {
     sd_parts parts = {0};
     parts_add(b, &parts, want, bias);
-    return parts_prepare(b, &parts, kind, in);
+    return parts_prepare(b, &parts, kind, in, false);
 }
 
 const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
@@ -379,6 +380,13 @@ const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key,
     return get_one(b, &want, SDB_WEIGHT_CONV3X3, in, true);
 }
 
+const sdb_weight *sd_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key key, int c) {
+    wanted want = {path, key, ".weight", 4, {c, c, 3, 3}};
+    sd_parts parts = {0};
+    parts_add(b, &parts, &want, true);
+    return parts_prepare(b, &parts, SDB_WEIGHT_CONV3X3, c, true);
+}
+
 const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
     wanted want = {path, key, weight_suffix(b, key), 1, {channels}};
     return get_one(b, &want, SDB_WEIGHT_VECTOR, 1, true);
@@ -399,7 +407,7 @@ const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_
         parts.weight[parts.n++] = b->build->words[i];
         parts.rows += b->build->words[i].rows;
     }
-    return parts_prepare(b, &parts, SDB_WEIGHT_EMBEDDING, width);
+    return parts_prepare(b, &parts, SDB_WEIGHT_EMBEDDING, width, false);
 }
 
 const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
@@ -409,7 +417,7 @@ const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key ke
         wanted want = want_matrix(b, path, keys[i], c, c);
         parts_add(b, &parts, &want, bias);
     }
-    return parts_prepare(b, &parts, SDB_WEIGHT_LINEAR, c);
+    return parts_prepare(b, &parts, SDB_WEIGHT_LINEAR, c, false);
 }
 
 /* ------------------------------------------------------------------------- wide linears */
@@ -430,7 +438,7 @@ static void wide_flush(sd_wide_builder *w) {
         for (size_t i = 0; i < n; i++)
             slices[i] = wide->slices[i];
         slices[n] = (sd_wide_slice){
-            .weight = parts_prepare(w->b, &w->parts, SDB_WEIGHT_LINEAR, wide->in),
+            .weight = parts_prepare(w->b, &w->parts, SDB_WEIGHT_LINEAR, wide->in, false),
             .first = wide->width - w->parts.rows,
             .width = w->parts.rows,
         };

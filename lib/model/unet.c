@@ -170,7 +170,7 @@ static void build_up(unet_builder *u, output_block *block, sd_indices at) {
     } else if (!c->pooled_resample) {
         block->up_kind = UP_CONV;
         top.at = at;
-        block->up = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_UP, ch, ch);
+        block->up = sd_get_conv3x3_up(u->b, &top, SD_KEY_UNET_UP, ch);
     }
 }
 

@@ -95,7 +95,9 @@ static void build_level(sd_builder *b, vae_ladder *ladder, int i, sd_path top,
     level->n_blocks = c->res_blocks + ladder->decoder; /* one more up than down */
     if (i > 0) {
         top.at = (sd_indices){.level = before, .from_end = last - before};
-        level->resample = sd_get_conv3x3(b, &top, resample_key, level->in, level->in);
+        level->resample = ladder->decoder
+                              ? sd_get_conv3x3_up(b, &top, resample_key, level->in)
+                              : sd_get_conv3x3(b, &top, resample_key, level->in, level->in);
     }
     level->blocks = sd_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->blocks);
     sd_indices at = {.level = i, .from_end = last - i};

@@ -266,7 +266,8 @@ const sdb_weight *kt_weight(kt_device *d, const kt_weight_args *args) {
                                       .n_parts = n_parts,
                                       .parts = parts,
                                       .bias = args->bias || args->bias_list ? bias : NULL,
-                                      .compute = d->act});
+                                      .compute = d->act,
+                                      .upsample = args->upsample});
     for (int i = 0; i < n_sources; i++) {
         memset(sources[i], 0xff, sizes[i] + 1); /* nothing may be read from there later */
         free(sources[i]);

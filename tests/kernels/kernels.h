@@ -130,6 +130,7 @@ typedef struct kt_weight_args {
     unsigned bias;  /* bit i: part i has one */
     bool bias_list; /* desc.bias is there although no bit is set */
     bool gamma;     /* around 1 */
+    bool upsample;
 } kt_weight_args;
 
 /* Random weights, of variance 1 / fan-in, whose source is at an odd address and overwritten after
