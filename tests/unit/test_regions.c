@@ -1,0 +1,391 @@
+/*
+ * Recorded regions: the cpu backend with regions laid over it that note operations and run them
+ * when they are replayed, as a GPU's graphs do. What a sampler paints must not change, each sampler
+ * records its network once, and a region that fails or is cancelled is ended.
+ */
+#include "backend/device.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------------- the recording backend
+ */
+
+typedef union noted_op {
+    sdb_conv2d conv2d;
+    sdb_linear linear;
+    sdb_group_norm group_norm;
+    sdb_layer_norm layer_norm;
+    sdb_attention attention;
+    sdb_embed embed;
+    sdb_timestep_embedding timestep_embedding;
+    sdb_combine combine;
+    sdb_activation activation;
+    sdb_posterior posterior;
+} noted_op;
+
+typedef struct note {
+    sd_status (*run)(sdb_queue *q, const noted_op *op);
+    noted_op op;
+} note;
+
+struct sdb_graph {
+    sdb_queue *queue;
+    note *notes;
+    int n;
+};
+
+static struct {
+    const sdb_backend *inner;
+    sdb_graph *open; /* the region that is recorded */
+    int begun, ended, replays, live;
+    int n_ops;          /* operations noted in the open region */
+    int fail_at;        /* the operation of a region that fails, counted from 1; 0: none */
+    sd_context *cancel; /* cancelled by the operation `cancel_at` of a region */
+    int cancel_at;
+    bool fail_begin, fail_end, fail_replay;
+} recorder;
+
+static void note_op(sd_status (*run)(sdb_queue *, const noted_op *), const void *op, size_t size) {
+    sdb_graph *g = recorder.open;
+    g->notes = realloc(g->notes, (size_t)(g->n + 1) * sizeof *g->notes);
+    g->notes[g->n].run = run;
+    memcpy(&g->notes[g->n++].op, op, size);
+}
+
+/* NAME as the inner backend has it, as a note runs it, and as libsd calls it. */
+#define OPERATION(name)                                                                            \
+    static sd_status run_##name(sdb_queue *q, const noted_op *op) {                                \
+        return recorder.inner->name(q, &op->name);                                                 \
+    }                                                                                              \
+    static sd_status record_##name(sdb_queue *q, const sdb_##name *op) {                           \
+        if (!recorder.open)                                                                        \
+            return recorder.inner->name(q, op);                                                    \
+        recorder.n_ops++;                                                                          \
+        if (recorder.n_ops == recorder.fail_at)                                                    \
+            return SD_ERROR_BACKEND;                                                               \
+        if (recorder.n_ops == recorder.cancel_at)                                                  \
+            sd_cancel(recorder.cancel);                                                            \
+        note_op(run_##name, op, sizeof *op);                                                       \
+        return SD_OK;                                                                              \
+    }
+
+OPERATION(conv2d)
+OPERATION(linear)
+OPERATION(group_norm)
+OPERATION(layer_norm)
+OPERATION(attention)
+OPERATION(embed)
+OPERATION(timestep_embedding)
+OPERATION(combine)
+OPERATION(activation)
+OPERATION(posterior)
+
+static void free_graph(sdb_graph *g) {
+    free(g->notes);
+    free(g);
+}
+
+static sd_status record_begin(sdb_queue *q) {
+    ck_assert_msg(!recorder.open, "a region is begun within a region");
+    if (recorder.fail_begin)
+        return SD_ERROR_BACKEND;
+    recorder.open = calloc(1, sizeof *recorder.open);
+    recorder.open->queue = q;
+    recorder.n_ops = 0;
+    recorder.begun++;
+    return SD_OK;
+}
+
+static sd_status record_end(sdb_queue *q, sdb_graph **out) {
+    sdb_graph *g = recorder.open;
+    ck_assert_msg(g && g->queue == q, "a region is ended that was not begun");
+    recorder.open = NULL;
+    recorder.ended++;
+    if (!out || recorder.fail_end) {
+        free_graph(g);
+        return recorder.fail_end ? SD_ERROR_BACKEND : SD_OK;
+    }
+    recorder.live++;
+    *out = g;
+    return SD_OK;
+}
+
+static sd_status graph_replay(sdb_queue *q, sdb_graph *graph) {
+    ck_assert_msg(!recorder.open, "a region is replayed within a region");
+    ck_assert_ptr_eq(graph->queue, q);
+    recorder.replays++;
+    sd_status status = recorder.fail_replay ? SD_ERROR_BACKEND : SD_OK;
+    for (int i = 0; i < graph->n && !status; i++)
+        status = graph->notes[i].run(q, &graph->notes[i].op);
+    return status;
+}
+
+static void graph_free(sdb_queue *q, sdb_graph *graph) {
+    ck_assert_ptr_eq(graph->queue, q);
+    recorder.live--;
+    free_graph(graph);
+}
+
+static sd_status upload(sdb_queue *q, void *dst, const void *src, size_t size) {
+    ck_assert_msg(!recorder.open, "an upload within a region");
+    return recorder.inner->upload(q, dst, src, size);
+}
+
+static sd_status download(sdb_queue *q, void *dst, const void *src, size_t size) {
+    ck_assert_msg(!recorder.open, "a download within a region");
+    return recorder.inner->download(q, dst, src, size);
+}
+
+static sdb_backend recording_backend(const sdb_backend *inner) {
+    sdb_backend api = *inner;
+    api.record_begin = record_begin;
+    api.record_end = record_end;
+    api.graph_replay = graph_replay;
+    api.graph_free = graph_free;
+    api.upload = upload;
+    api.download = download;
+    api.conv2d = record_conv2d;
+    api.linear = record_linear;
+    api.group_norm = record_group_norm;
+    api.layer_norm = record_layer_norm;
+    api.attention = record_attention;
+    api.embed = record_embed;
+    api.timestep_embedding = record_timestep_embedding;
+    api.combine = record_combine;
+    api.activation = record_activation;
+    api.posterior = record_posterior;
+    return api;
+}
+
+/* -------------------------------------------------------------------------------------- fixture */
+
+typedef struct subject {
+    sd_context *ctx;
+    sd_model *model;
+    sd_tensor *cond, *uncond;
+} subject;
+
+static sdb_backend recording; /* outlives the contexts */
+static subject plain, recorded;
+
+static void open_subject(subject *s, bool with_regions) {
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    const char *texts[] = {"a lake", ""};
+    params.backend = "cpu";
+    params.n_threads = 2;
+    ck_assert_int_eq(sd_context_new(&params, &s->ctx), SD_OK);
+    if (with_regions) {
+        recorder.inner = s->ctx->device->api;
+        recording = recording_backend(recorder.inner);
+        s->ctx->device->api = &recording;
+    }
+    ck_assert_int_eq(sd_model_load(s->ctx, getenv("SD_TEST_TINY_FOLDER"), NULL, &s->model), SD_OK);
+    ck_assert_int_eq(sd_encode_text(s->model, texts, 1, &s->cond), SD_OK);
+    ck_assert_int_eq(sd_encode_text(s->model, texts + 1, 1, &s->uncond), SD_OK);
+}
+
+static void close_subject(subject *s) {
+    sd_tensor_free(s->cond);
+    sd_tensor_free(s->uncond);
+    sd_model_free(s->model);
+    sd_context_free(s->ctx);
+}
+
+static void set_up(void) {
+    memset(&recorder, 0, sizeof recorder);
+    open_subject(&plain, false);
+    open_subject(&recorded, true);
+}
+
+static void tear_down(void) {
+    close_subject(&plain);
+    close_subject(&recorded);
+    ck_assert_int_eq(recorder.live, 0);
+    ck_assert_int_eq(recorder.begun, recorder.ended);
+}
+
+static sd_sampler_params run_params(const char *method) {
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.method = method;
+    p.width = p.height = 64;
+    p.steps = 4;
+    return p;
+}
+
+static sd_sampler *new_sampler(subject *s, const sd_sampler_params *params) {
+    sd_sampler *sampler;
+    ck_assert_msg(sd_sampler_new(s->model, params, &sampler) == SD_OK, "%s", sd_last_error(s->ctx));
+    return sampler;
+}
+
+static sd_tensor *sample(subject *s, sd_sampler *sampler) {
+    sd_tensor *latent;
+    ck_assert_msg(sd_sample(sampler, s->cond, s->uncond, NULL, NULL, &latent) == SD_OK, "%s",
+                  sd_last_error(s->ctx));
+    return latent;
+}
+
+static void check_same(sd_tensor *a, sd_tensor *b) {
+    ck_assert_int_eq(sd_tensor_n_elements(a), sd_tensor_n_elements(b));
+    ck_assert_mem_eq(sd_tensor_data(a), sd_tensor_data(b),
+                     (size_t)sd_tensor_n_elements(a) * sizeof(float));
+    sd_tensor_free(b);
+}
+
+static sd_tensor *expected_latent(const sd_sampler_params *params) {
+    sd_sampler *sampler = new_sampler(&plain, params);
+    sd_tensor *latent = sample(&plain, sampler);
+    sd_sampler_free(sampler);
+    return latent;
+}
+
+/* Fails as it should, and then paints the right picture on the same sampler. */
+static void check_failure(sd_status expected_status, void (*repair)(void)) {
+    sd_sampler_params params = run_params("ddim");
+    sd_tensor *expected = expected_latent(&params), *latent = NULL;
+    sd_sampler *sampler = new_sampler(&recorded, &params);
+    ck_assert_int_eq(sd_sample(sampler, recorded.cond, recorded.uncond, NULL, NULL, &latent),
+                     expected_status);
+    ck_assert_ptr_null(latent);
+    ck_assert_ptr_null(recorder.open);
+    repair();
+    check_same(expected, sample(&recorded, sampler));
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+}
+
+/* ---------------------------------------------------------------------------------------- tests */
+
+static const struct {
+    const char *method;
+    int evaluations; /* of 4 steps */
+    float guidance;
+} methods[] = {
+    {"ddim", 4, 7.5f}, {"ddim", 4, 1.0f}, {"plms", 5, 7.5f}, {"heun", 7, 7.5f}, {"dpm2", 7, 7.5f}};
+
+START_TEST(regions_change_no_bit) {
+    sd_sampler_params params = run_params(methods[_i].method);
+    params.guidance_scale = methods[_i].guidance;
+    sd_tensor *expected = expected_latent(&params);
+    sd_sampler *sampler = new_sampler(&recorded, &params);
+    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, 1);
+    ck_assert_int_eq(recorder.live, 1);
+    ck_assert_int_eq(recorder.replays, 2 * methods[_i].evaluations);
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+}
+END_TEST
+
+static void mend_operation(void) {
+    recorder.fail_at = 0;
+}
+
+START_TEST(a_failing_operation_ends_its_region) {
+    recorder.fail_at = _i;
+    check_failure(SD_ERROR_BACKEND, mend_operation);
+    ck_assert_int_eq(recorder.begun, 2);
+    ck_assert_int_eq(recorder.ended, 2);
+}
+END_TEST
+
+static void mend_all(void) {
+    recorder.fail_begin = recorder.fail_end = recorder.fail_replay = false;
+    recorder.cancel_at = 0;
+}
+
+START_TEST(a_region_that_cannot_begin_is_told) {
+    recorder.fail_begin = true;
+    check_failure(SD_ERROR_BACKEND, mend_all);
+    ck_assert_int_eq(recorder.begun, 1);
+}
+END_TEST
+
+START_TEST(a_region_that_cannot_end_is_told) {
+    recorder.fail_end = true;
+    check_failure(SD_ERROR_BACKEND, mend_all);
+    ck_assert_int_eq(recorder.begun, 2);
+}
+END_TEST
+
+START_TEST(a_failing_replay_is_told) {
+    recorder.fail_replay = true;
+    check_failure(SD_ERROR_BACKEND, mend_all);
+    ck_assert_int_eq(recorder.begun, 1);
+}
+END_TEST
+
+START_TEST(cancelling_ends_a_region) {
+    recorder.cancel = recorded.ctx;
+    recorder.cancel_at = 5;
+    check_failure(SD_ERROR_CANCELLED, mend_all);
+    ck_assert_int_eq(recorder.begun, 2);
+}
+END_TEST
+
+/* The second sampler gets the first one's executor, and with it its queue and arena. */
+START_TEST(regions_go_with_their_sampler) {
+    sd_sampler_params small = run_params("ddim"), large = run_params("ddim");
+    large.width = 128;
+    sd_tensor *expected_small = expected_latent(&small), *expected_large = expected_latent(&large);
+    sd_sampler *sampler = new_sampler(&recorded, &small);
+    check_same(expected_small, sample(&recorded, sampler));
+    sd_sampler_free(sampler);
+    ck_assert_int_eq(recorder.live, 0);
+    sampler = new_sampler(&recorded, &large);
+    sd_sampler *beside = new_sampler(&recorded, &small);
+    check_same(expected_large, sample(&recorded, sampler));
+    check_same(expected_small, sample(&recorded, beside));
+    check_same(expected_large, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, 3);
+    ck_assert_int_eq(recorder.live, 2);
+    sd_sampler_free(sampler);
+    sd_sampler_free(beside);
+    sd_tensor_free(expected_small);
+    sd_tensor_free(expected_large);
+}
+END_TEST
+
+static int preview(void *user, const sd_progress *progress) {
+    sd_image *image;
+    (void)user;
+    ck_assert_int_eq(sd_sampler_preview(progress->sampler, 0, &image), SD_OK);
+    sd_image_free(image);
+    return 0;
+}
+
+START_TEST(previews_do_not_disturb_a_region) {
+    sd_sampler_params params = run_params("ddim");
+    sd_tensor *expected = expected_latent(&params);
+    params.progress = preview;
+    sd_sampler *sampler = new_sampler(&recorded, &params);
+    check_same(expected, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, 1);
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+}
+END_TEST
+
+int main(void) {
+    TCase *tc = tcase_create("regions");
+    tcase_set_timeout(tc, 60);
+    tcase_add_checked_fixture(tc, set_up, tear_down);
+    tcase_add_loop_test(tc, regions_change_no_bit, 0, (int)SD_COUNT(methods));
+    tcase_add_loop_test(tc, a_failing_operation_ends_its_region, 1, 4);
+    tcase_add_test(tc, a_region_that_cannot_begin_is_told);
+    tcase_add_test(tc, a_region_that_cannot_end_is_told);
+    tcase_add_test(tc, a_failing_replay_is_told);
+    tcase_add_test(tc, cancelling_ends_a_region);
+    tcase_add_test(tc, regions_go_with_their_sampler);
+    tcase_add_test(tc, previews_do_not_disturb_a_region);
+    Suite *suite = suite_create("regions");
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
