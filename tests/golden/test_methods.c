@@ -39,9 +39,9 @@ typedef struct scene {
     sd_sampler_params p;
 } scene;
 
-static scene open_scene(const char *method) {
+static scene open_model(const golden_setup *model, const char *method) {
     scene s;
-    ck_assert(golden_open(&setup, &s.g));
+    ck_assert(golden_open(model, &s.g));
     s.cond = golden_tensor(&s.g, "text", 1, 1);
     s.uncond = golden_tensor(&s.g, "text", 0, 1);
     s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
@@ -49,6 +49,10 @@ static scene open_scene(const char *method) {
     s.p.method = method;
     s.p.width = s.p.height = 64;
     return s;
+}
+
+static scene open_scene(const char *method) {
+    return open_model(&setup, method);
 }
 
 static void close_scene(scene *s) {
@@ -97,6 +101,44 @@ START_TEST(methods) {
         s.p.spacing = SD_SPACING_UNIFORM;
         snprintf(what, sizeof(what), "%-14simage to image", c->method);
         check_row(what, fixture, row, sample(&s, s.init));
+    }
+    close_scene(&s);
+}
+END_TEST
+
+/* As in make_sampler_golden.py. */
+#define PREDICTED_SCALE 1.0f
+#define PREDICTED                                                                                  \
+    "euler", "euler_a", "heun", "dpm2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "ddpm"
+
+/* The same network's output taken as v and as x_0. */
+START_TEST(predicted) {
+    static const golden_setup models[] = {
+        {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"},
+        {"cpu, x0", "cpu", 1, "SD_TINY_FILE", .config = "tiny-x0.yaml"}};
+    static const char *const fixtures[] = {"sampler-v", "sampler-x0"};
+    static const char *const names[] = {PREDICTED};
+    scene s = open_model(&models[_i], NULL);
+    s.p.guidance_scale = PREDICTED_SCALE;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char what[64];
+        s.p.method = names[i];
+        snprintf(what, sizeof(what), "%-14s%s", names[i], fixtures[_i] + strlen("sampler-"));
+        check_row(what, fixtures[_i], (int)i, sample(&s, NULL));
+    }
+    close_scene(&s);
+}
+END_TEST
+
+START_TEST(quad) {
+    static const char *const names[] = {"ddim", "plms", PREDICTED};
+    scene s = open_scene(NULL);
+    s.p.spacing = SD_SPACING_QUAD;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char what[64];
+        s.p.method = names[i];
+        snprintf(what, sizeof(what), "%-14squad", names[i]);
+        check_row(what, "sampler-quad", (int)i, sample(&s, NULL));
     }
     close_scene(&s);
 }
@@ -274,8 +316,10 @@ int main(void) {
     int n_methods = 0;
     while (sd_sampler_method(n_methods))
         n_methods++;
-    const golden_test tests[] = {{methods, 0, N_CASES}, {few_steps, 0, 1},      {options, 0, 1},
-                                 {ddpm_original, 0, 1}, {inversion, 0, 1},      {masked, 0, 1},
-                                 {masked_unipc, 0, 1},  {corners, 0, n_methods}};
+    const golden_test tests[] = {{methods, 0, N_CASES},  {predicted, 0, 2}, {quad, 0, 1},
+                                 {few_steps, 0, 1},      {options, 0, 1},   {ddpm_original, 0, 1},
+                                 {inversion, 0, 1},      {masked, 0, 1},    {masked_unipc, 0, 1},
+                                 {corners, 0, n_methods}};
+    setvbuf(stdout, NULL, _IOLBF, 0);
     return golden_main("golden methods", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -8,13 +8,16 @@ one is a word of PARTS, to make only some:
   python3 tests/tools/make_sampler_golden.py build/tests/tools/tiny-diffusers tests/golden/data
 
 A method's file has a row for each spacing it knows, in the order of SPACINGS, then one of image to
-image with uniform spacing. The judges are diffusers' schedulers with the settings of SD 1.5; where
+image with uniform spacing. sampler-quad has a row for each method of QUAD; sampler-v and sampler-x0,
+the network's output taken as v and as x_0, a row for each of PREDICTED. The judges are diffusers' schedulers with the settings of SD 1.5; where
 diffusers has none, or another rule (PLMS as in CompVis' plms.py, masks, DDPM's full loop, DDIM's
 spacings), the formulas in float64.
 Noise is of one torch generator: first x_T, then what the steps draw.
 """
 
+import importlib
 import sys
+from unittest import mock
 
 import diffusers
 import numpy as np
@@ -48,9 +51,33 @@ SCHEDULERS = {
     "ddpm": (diffusers.DDPMScheduler, dict(clip_sample=False), TIMES),
     "lcm": (diffusers.LCMScheduler, {}, ("uniform",)),
 }
+PREDICTED = ("euler", "euler_a", "heun", "dpm2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm",
+             "ddpm")
+PREDICTED_SCALE = 1.0
+QUAD = ("ddim", "plms", *PREDICTED)
+# Of diffusers, these do not know what they name "sample".
+NO_SAMPLE = ("euler_a", "dpm2")
+
+
+class QuadNumpy:
+    """numpy for the schedulers, which know no quad spacing: the steps of their leading spacing come
+    from arange, and are the quad ones here."""
+
+    times = ((np.linspace(0, np.sqrt(1000 * 0.8), STEPS)) ** 2).astype(int)
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    def arange(self, start, stop=None, *args, **options):
+        if start == 0 and stop in (STEPS, STEPS + 1):
+            more = stop - STEPS  # a point below the first, that is left out
+            return np.append([0] * more, self.times) / (1000 // stop)
+        return np.arange(start, stop, *args, **options)
 
 
 class Samplers(Golden):
+    guidance_scale = SCALE
+
     def prepare(self):
         ids = self.tokenizer(["", "a photograph of an astronaut riding a horse"],
                              padding="max_length", max_length=77, truncation=True,
@@ -64,16 +91,19 @@ class Samplers(Golden):
     def guided(self, x, t, rescale=0.0):
         t = torch.as_tensor(t, dtype=torch.float32)
         uncond, cond = self.unet(torch.cat([x, x]), t, self.context).sample.chunk(2)
-        e = uncond + SCALE * (cond - uncond)
+        e = uncond + self.guidance_scale * (cond - uncond)
         if rescale > 0:
             return diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion \
                 .rescale_noise_cfg(e, cond, rescale)
         return e
 
-    def run(self, scheduler, steps=STEPS, img2img=False, rescale=0.0):
+    def run(self, scheduler, steps=STEPS, img2img=False, rescale=0.0, output=lambda e, x, ratio: e,
+            **times):
+        """`output` makes of the network's output, its input x and x / x_sigma what the scheduler
+        takes."""
         generator = torch.Generator().manual_seed(SEEDS[0])
         noise = torch.randn(LATENT, generator=generator)
-        scheduler.set_timesteps(steps)
+        scheduler.set_timesteps(**(times or {"num_inference_steps": steps}))
         timesteps = scheduler.timesteps
         if img2img:
             first = (steps - int(STRENGTH * steps)) * scheduler.order
@@ -91,7 +121,8 @@ class Samplers(Golden):
         if "generator" in scheduler.step.__code__.co_varnames:
             options["generator"] = generator
         for t in timesteps:
-            e = self.guided(scheduler.scale_model_input(x, t), t, rescale)
+            x_in = scheduler.scale_model_input(x, t)
+            e = output(self.guided(x_in, t, rescale), x_in, (x_in / x).median())
             x = scheduler.step(e, t, x, **options).prev_sample
         return x
 
@@ -109,6 +140,51 @@ class Samplers(Golden):
         self.save("sampler-ddpm-clipped", self.run(clipped))
         euler = diffusers.EulerDiscreteScheduler(**SD, **SPACINGS["uniform"])
         self.save("sampler-rescaled", self.run(euler, rescale=0.7))
+
+    def predicted(self):
+        """Without guidance: with it these steps magnify rounding errors of the network a
+        thousandfold (3e-3 between torch in float32 and in float64, for lcm and x_0)."""
+        self.guidance_scale = PREDICTED_SCALE
+
+        def epsilon(x0, x, ratio):
+            """Of the schedulers on sigmas: ratio^2 = 1 / (sigma^2 + 1) = alphas_cumprod."""
+            a = ratio.double() ** 2
+            return ((x.double() - a.sqrt() * x0.double()) / (1 - a).sqrt()).float()
+
+        for kind, name in (("v_prediction", "v"), ("sample", "x0")):
+            rows = []
+            for method in PREDICTED:
+                cls, own, _ = SCHEDULERS[method]
+                options = {**SD, **own, **SPACINGS["uniform"]}
+                if name == "x0" and method in NO_SAMPLE:
+                    rows.append(self.run(cls(**options), output=epsilon))
+                else:
+                    rows.append(self.run(cls(**options, prediction_type=kind)))
+            self.save("sampler-" + name, torch.cat(rows))
+        self.guidance_scale = SCALE
+
+    def quad(self):
+        times = QuadNumpy.times + 1
+        self.ddim_arrays = lambda: (times, self.alphas[times],
+                                    np.append(self.alphas[0], self.alphas[times[:-1]]))
+        x = randn(SEEDS[0], *LATENT).double().numpy()
+        rows = [self.plms(STEPS - 1, x)]
+        for t, a, a_prev in list(zip(*self.ddim_arrays()))[::-1]:
+            e = self.predict(x, t)
+            x = np.sqrt(a_prev / a) * (x - np.sqrt(1 - a) * e) + np.sqrt(1 - a_prev) * e
+        rows.insert(0, torch.from_numpy(x))
+        for method in QUAD[2:]:
+            cls, own, _ = SCHEDULERS[method]
+            scheduler = cls(**SD, **own, **SPACINGS["uniform"])
+            if method in ("lcm", "ddpm"):
+                rows.append(self.run(scheduler, timesteps=times[::-1].tolist()))
+                continue
+            with mock.patch.object(importlib.import_module(cls.__module__), "np", QuadNumpy()):
+                rows.append(self.run(scheduler))
+            near = np.abs(scheduler.timesteps.numpy()[:, None] - times).min(0)
+            assert near.max() < 0.01, f"{method} does not go by the quad times"
+        del self.ddim_arrays
+        self.save("sampler-quad", torch.cat([row.float() for row in rows]))
 
     def inverse(self):
         """All steps, and after the first int(STRENGTH * STEPS)."""
@@ -230,7 +306,8 @@ class Samplers(Golden):
         self.save("sampler-euler_a-karras", x)
 
 
-PARTS = ("schedulers", "inverse", "ddim", "plms_runs", "masked", "ddpm_original", "euler_a_karras")
+PARTS = ("schedulers", "inverse", "ddim", "plms_runs", "masked", "ddpm_original", "euler_a_karras",
+         "predicted", "quad")
 
 
 def main(args):
