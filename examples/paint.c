@@ -151,6 +151,23 @@ static int read_embeddings(const char *program, const cli_list *list, const char
     return list->n;
 }
 
+static int is_averaged(void *user, const char *name, const char *type, int n_dims,
+                       const int64_t *dims, uint64_t n_bytes) {
+    (void)type, (void)n_dims, (void)dims, (void)n_bytes;
+    bool *found = user;
+    *found = !strncmp(name, "model_ema.", strlen("model_ema."));
+    return *found; /* ends the walk */
+}
+
+/* --use_ema, or with neither flag what the checkpoint has, where the program wants that. */
+static bool take_averages(const paint *p) {
+    const paint_options *o = p->options;
+    bool found = o->use_ema;
+    if (!o->use_ema && !o->no_ema && o->ema_where_given)
+        sd_checkpoint_list(p->ctx, p->ckpt, is_averaged, &found); /* loading will say what failed */
+    return found;
+}
+
 static sd_status load_model(paint *p, sd_model_params *model) {
     const paint_options *o = p->options;
     const char *files[CLI_LIST_MAX];
@@ -189,7 +206,7 @@ static int load(paint *p) {
     model.config = o->config;
     model.progress = on_load;
     model.progress_user = &p->progress;
-    model.use_ema = o->use_ema;
+    model.use_ema = take_averages(p);
     status = load_model(p, &model);
     return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }
@@ -256,7 +273,7 @@ static int plan(paint *p) {
         fprintf(stderr, "%s: %zu pictures are more than can be counted\n", p->program, pictures);
         return 2;
     }
-    if (!o->skip_grid && !(p->kept = calloc(pictures, sizeof *p->kept))) {
+    if (!o->skip_grid && !o->own_names && !(p->kept = calloc(pictures, sizeof *p->kept))) {
         fprintf(stderr, "%s: out of memory\n", p->program);
         return 1;
     }
@@ -273,7 +290,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
         exit_code = plan(p);
     if (exit_code)
         return exit_code;
-    int n = snprintf(p->samples, sizeof p->samples, "%s/samples", options->outdir);
+    const char *below = options->own_names ? "" : "/samples";
+    int n = snprintf(p->samples, sizeof p->samples, "%s%s", options->outdir, below);
     if (n < 0 || (size_t)n >= sizeof p->samples) {
         fprintf(stderr, "%s: --outdir: the path is too long\n", program);
         return 2;
@@ -395,9 +413,7 @@ static char *parameters_text(const paint *p, const paint_round *round, int index
 }
 
 static int save_one(paint *p, const paint_round *round, int index, const sd_image *image,
-                    const char *extra) {
-    char path[4200];
-    snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next++);
+                    const char *extra, const char *path) {
     char *text = parameters_text(p, round, index, image, extra);
     sd_status status = sd_image_save(image, path, text);
     free(text);
@@ -410,18 +426,33 @@ static int save_one(paint *p, const paint_round *round, int index, const sd_imag
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra) {
     int exit_code = 0;
+    char path[4200];
     cli_progress_end(&p->progress);
     if (status)
         return cli_fail(p->program, p->ctx, status);
     for (int i = 0; i < round->sampling.batch; i++) {
-        if (!exit_code && !p->options->skip_save)
-            exit_code = save_one(p, round, i, images[i], extra);
+        if (!exit_code && !p->options->skip_save) {
+            snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next++);
+            exit_code = save_one(p, round, i, images[i], extra, path);
+        }
         if (p->kept)
             p->kept[p->n_kept++] = images[i];
         else
             sd_image_free(images[i]);
         images[i] = NULL;
     }
+    fflush(stdout);
+    return exit_code;
+}
+
+int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
+                  const char *extra, const char *path) {
+    cli_progress_end(&p->progress);
+    if (status)
+        return cli_fail(p->program, p->ctx, status);
+    int exit_code = save_one(p, round, 0, *image, extra, path);
+    sd_image_free(*image);
+    *image = NULL;
     fflush(stdout);
     return exit_code;
 }

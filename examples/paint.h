@@ -17,8 +17,10 @@ typedef struct paint_options {
     bool weighted;
     int clip_skip;
     bool use_ema, no_ema, tiled;
-    cli_list embeddings; /* NAME=FILE, or FILE */
-    bool from_picture;   /* the program is img2img: --original_seeds are that script's */
+    bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
+    bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
+    cli_list embeddings;  /* NAME=FILE, or FILE */
+    bool from_picture;    /* the program is img2img: --original_seeds are that script's */
     float strength;
 } paint_options;
 
@@ -80,6 +82,10 @@ paint_round paint_round_at(paint *p, int index);
  * appended to the parameters ("" or ", Key: value"). Returns the exit code. */
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra);
+
+/* The same of one picture, to `path`. */
+int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
+                  const char *extra, const char *path);
 
 /* Writes grid-%04d.png of all that was saved, unless --skip_grid. */
 int paint_save_grid(paint *p);

@@ -1,8 +1,12 @@
 #!/usr/bin/env python3
 """Runs the programs as a user would: good and bad command lines, files, pipes, Ctrl-C."""
+import array
+import json
+import math
 import os
 import pathlib
 import pty
+import random
 import select
 import signal
 import struct
@@ -17,6 +21,7 @@ TXT2IMG, IMG2IMG, INFO, BENCH, INPAINT = map(os.path.abspath, sys.argv[1:6])
 FOLDER = os.environ["SD_TEST_TINY_FOLDER"]
 FILE = os.environ["SD_TEST_TINY_FILE"]
 EMA = os.environ["SD_TINY_EMA"]
+NINE = os.environ["SD_TEST_INPAINT_FOLDER"]
 DATA = os.environ["SD_GOLDEN_DATA"]
 SIZE = ["--ddim_steps", "2", "--W", "64", "--H", "64"]
 QUICK = [*SIZE, "--n_iter", "1", "--n_samples", "1", "--skip_grid"]
@@ -71,6 +76,25 @@ def write_png(path, width, height, pixel):
 def parameters(path):
     text = dict(c[1].split(b"\0", 1) for c in png_chunks(path) if c[0] == b"tEXt")
     return text[b"parameters"].decode("latin-1")  # as the PNG standard has it
+
+
+def write_masked_model(path):
+    """A checkpoint of tests/golden/data/ldm/masked.yaml, with averaged weights of the UNet."""
+    values, header, data = random.Random(1), {}, array.array("f")
+    for line in pathlib.Path(DATA, "ldm", "masked.tsv").read_text(encoding="ascii").splitlines():
+        name, kind, shape = line.split("\t")
+        dims = [int(n) for n in shape.split(",")]
+        size = math.prod(dims)
+        spread = math.sqrt(3 * dims[0] / size) if kind == "0" else 0.1
+        names = [name]
+        if name.startswith("model."):
+            names.append("model_ema." + name[len("model."):].replace(".", ""))
+        for key in names:
+            begin = 4 * len(data)
+            data.extend(values.uniform(-spread, spread) + (kind == "2") for _ in range(size))
+            header[key] = {"dtype": "F32", "shape": dims, "data_offsets": [begin, 4 * len(data)]}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data.tobytes())
 
 
 class Programs(unittest.TestCase):
@@ -317,6 +341,67 @@ class Programs(unittest.TestCase):
         done = self.paint("--init-img", init, "--mask-img", small, program=INPAINT)
         self.assertEqual(done.returncode, 1)
         self.assertIn("32x64; 64x64 was expected", done.stderr)
+
+    def test_an_inpainting_model_sees_the_mask(self):
+        """Also where strength 1 hides what is under it; its kind is said."""
+        init, mask = (pathlib.Path(self.scratch.name) / name for name in "im")
+        flags = ["--init-img", init, "--mask-img", mask]
+        write_png(mask, 64, 64, lambda x, y: (255 if x >= 32 else 0,) * 3)
+        pictures = []
+        for blue, under in ((0, 0), (0, 9), (255, 0)):
+            write_png(init, 64, 64, lambda x, y: (0, 9, blue if x < 32 else under))
+            done = self.paint(*flags, program=INPAINT, ckpt=NINE)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            pictures.append([row[96:] for row in png_pixels(done.stdout.strip())[2]])
+            self.assertIn("Inpainting: by the model", parameters(done.stdout.strip()))
+        self.assertEqual(pictures[0], pictures[1])
+        self.assertNotEqual(pictures[0], pictures[2])
+        done = self.paint(ckpt=NINE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("sd_inpaint", done.stderr)
+
+    def test_a_folder_of_pairs(self):
+        """scripts/inpaint.py: --indir, --outdir, --steps, and the original's places of its model."""
+        root = pathlib.Path(self.scratch.name)
+        home, folder = root / "models" / "ldm" / "inpainting_big", root / "pairs"
+        folder.mkdir()
+        home.mkdir(parents=True)
+        write_masked_model(home / "last.ckpt")
+        (home / "config.yaml").write_bytes(pathlib.Path(DATA, "ldm", "masked.yaml").read_bytes())
+        for name, width in (("b", 48), ("a", 32), ("c_mask", 60)):
+            write_png(folder / (name + ".png"), width, 32, lambda x, y: (4 * x, 4 * y, 100))
+        for name, width in (("a", 32), ("b", 48)):
+            write_png(folder / (name + "_mask.png"), width, 32,
+                      lambda x, y: (255 if x >= 9 else 0,) * 3)
+
+        def paint(*more):
+            return run(INPAINT, "--indir", "pairs", "--outdir", "out", "--steps", "3", *more,
+                       cwd=root)
+
+        done = paint()
+        self.assertEqual(done.returncode, 1, "c_mask.png has no picture")
+        self.assertIn("pairs/c.png", done.stderr)
+        (folder / "c_mask.png").unlink()
+        done = paint()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stdout.split(), ["out/a.png", "out/b.png"])
+        self.assertEqual(sorted(os.listdir(root / "out")), ["a.png", "b.png"])
+        self.assertIn("Seed: 43,", parameters(root / "out" / "b.png"))
+        averaged = png_pixels(root / "out" / "b.png")
+        self.assertEqual(averaged[:2], (48, 32))
+        before = png_pixels(folder / "b.png")[2]
+        for y in range(32):
+            self.assertEqual(averaged[2][y][:27], before[y][:27])
+            self.assertNotEqual(averaged[2][y][27:], before[y][27:])
+        for flags, same in ((["--use_ema"], True), (["--no_ema"], False)):
+            self.assertEqual(paint(*flags).returncode, 0)
+            self.assertEqual(png_pixels(root / "out" / "b.png") == averaged, same, flags)
+        done = paint("--n_samples", "2")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--n_samples", done.stderr)
+        done = run(INPAINT, "--indir", self.out, "--ckpt", FOLDER, "--outdir", self.out)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("there is no *_mask.png", done.stderr)
 
     def test_the_mask_reaches_the_sampler(self):
         """What is kept conditions what is painted."""
