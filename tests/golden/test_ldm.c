@@ -2,8 +2,8 @@
  * The YAML configs of the original: each of data/ldm/NAME.yaml with a checkpoint of random weights,
  * whose names and shapes are the reference's (NAME.tsv), against tests/tools/make_ldm_golden.py.
  */
-#include "../tools/checkpoint.h"
 #include "golden.h"
+#include "listed.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,7 +13,6 @@
 /* docs/numerics: 1e-4 is right; what is measured is near 1e-6. */
 #define LIMIT 1e-5
 #define LIMIT_DDIM 1e-4 /* four guided steps */
-#define SEED 5
 #define STEPS 4
 #define SCALE 3.0f
 
@@ -53,37 +52,10 @@ static const char *data_path(const char *name, const char *ending, char path[PAT
     return path;
 }
 
-/* "name TAB kind TAB 32,3,3,3" */
-static bool read_row(char *line, tensor_spec *t) {
-    const char *kind = strchr(line, '\t');
-    if (!kind || kind - line >= NAME_SIZE || !strchr(kind + 1, '\t'))
-        return false;
-    memcpy(t->original, line, (size_t)(kind - line));
-    t->kind = (tensor_kind)(kind[1] - '0');
-    for (char *at = strchr(kind + 1, '\t') + 1; *at >= '0' && t->n_dims < 4;) {
-        t->dims[t->n_dims++] = strtoll(at, &at, 10);
-        at += *at == ',';
-    }
-    return true;
-}
-
 /* Outside of tests: Check's macros do not work here. */
 static bool write_checkpoint(const char *name) {
-    static tensor_spec items[1024];
-    static const model_size size = {.sample_size = 64}; /* says nothing in the metadata */
-    const value_options options = {SEED, DTYPE_F32, 24};
-    tensor_list list = {.items = items};
-    char path[PATH_SIZE], line[256];
-    FILE *f = fopen(data_path(name, ".tsv", path), "rb");
-    if (!f)
-        return false;
-    bool ok = true;
-    memset(items, 0, sizeof items);
-    while (ok && list.n < 1024 && fgets(line, sizeof line, f))
-        ok = read_row(line, &items[list.n++]);
-    fclose(f);
-    return ok && safetensors_write(checkpoint_path(name, path), &list, &options, N_COMPONENTS,
-                                   false, &size);
+    char list[PATH_SIZE], path[PATH_SIZE];
+    return listed_write(data_path(name, ".tsv", list), checkpoint_path(name, path));
 }
 
 static void print_log(void *user, sd_log_level level, const char *message) {

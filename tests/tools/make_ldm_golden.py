@@ -521,12 +521,12 @@ def fnv(data):
     return h
 
 
-def values(name, shape):
+def values(name, shape, kind=None):
     """As random_values of checkpoint_values.c, with float32 and 24 bits."""
     n, key = int(np.prod(shape)), fnv(SEED.to_bytes(8, "little") + name.encode())
     i = np.arange(n, dtype=np.uint32) + np.uint32(key & 0xFFFFFFFF)
     h = mix32(mix32(i) ^ np.uint32(key >> 32)).view(np.int32).astype(np.float32)
-    kind = kind_of(name, shape)
+    kind = kind_of(name, shape) if kind is None else kind
     spread = np.float32(math.sqrt(3.0 / (n // shape[0]))) if kind == WEIGHT else np.float32(
         {BIAS: 0.05, GAMMA: 0.1, EMBEDDING: 0.035}[kind])
     center = np.float32(1.0 if kind == GAMMA else 0.0)
