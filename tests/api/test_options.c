@@ -260,6 +260,33 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
 }
 END_TEST
 
+/* All train timesteps, whatever `steps` says; the last ones stay finite. */
+START_TEST(original_steps_are_all_train_timesteps) {
+    static const char *const methods[] = {"ddim", "plms", "ddpm"};
+    const int64_t dims[] = {1, 4, 8, 8};
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    sd_tensor *x, *decoded;
+    p.use_original_steps = 1;
+    p.spacing = SD_SPACING_KARRAS; /* not looked at either */
+    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
+    for (int m = 0; m < 3; m++) {
+        p.method = methods[m];
+        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+        ck_assert_int_eq(sd_sampler_remaining(s), 1000);
+        for (int i = 0; i < 1000; i++)
+            ck_assert_double_eq(sd_sampler_timestep(s, i), (double)i);
+        ck_ok(ctx, sd_sampler_decode(s, cond, uncond, x, 5, &decoded));
+        for (int64_t i = 0; i < sd_tensor_n_elements(decoded); i++)
+            ck_assert(isfinite(sd_tensor_data(decoded)[i]));
+        sd_tensor_free(decoded);
+        sd_sampler_free(s);
+    }
+    sd_tensor_free(x);
+}
+END_TEST
+
 START_TEST(inversion_neither_encodes_nor_decodes) {
     sd_sampler_params p = small_run();
     sd_sampler *s;
@@ -286,6 +313,7 @@ int main(void) {
     tcase_add_test(tests, options_out_of_range_are_named);
     tcase_add_test(tests, all_of_the_noise_dropped);
     tcase_add_test(tests, encoding_and_decoding_are_image_to_image);
+    tcase_add_test(tests, original_steps_are_all_train_timesteps);
     tcase_add_test(tests, inversion_neither_encodes_nor_decodes);
     Suite *suite = suite_create("options");
     suite_add_tcase(suite, tests);

@@ -30,8 +30,9 @@ from .errors import (
     UnsupportedError,
 )
 from .image import load_image, resize_image, save_image
-from .model import Loss, Memory, Model, ModelInfo, Tokens, Work
-from .sampler import Progress, Sampler, sampling_methods
+from .model import Model
+from .results import Loss, Memory, ModelInfo, Tokens, Work
+from .sampler import Intermediates, Progress, Sampler, sampling_methods
 
 __version__ = version()
 
@@ -43,6 +44,7 @@ __all__ = [
     "Error",
     "FileError",
     "FormatError",
+    "Intermediates",
     "InternalError",
     "Loss",
     "Memory",

@@ -2,10 +2,9 @@
 
 import contextlib
 import ctypes
-import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Callable, NamedTuple, Optional, Sequence, Union
+from typing import Callable, Optional, Sequence, Union
 
 import numpy as np
 
@@ -15,46 +14,9 @@ from ._handle import Guard, Handle
 from .context import Context
 from .errors import ArgumentError
 from .image import as_image, copy_pixels, load_image, take_image
-from .sampler import ProgressFn, Sampler, Watch, sampler_params
+from .results import Loss, Memory, ModelInfo, Tokens, Work, struct_values
+from .sampler import CorrectorFn, ProgressFn, Sampler, Watch, sampler_params
 from .tensor import as_tensor, take_tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelInfo:
-    """What was loaded."""
-
-    family: str
-    """"Stable Diffusion 1.x\""""
-    layout: str
-    """"original" or "diffusers\""""
-    n_parameters: int
-    """of all networks"""
-    weight_bytes: int
-    """memory that the weights take on the device"""
-    latent_channels: int
-    latent_downscale: int
-    """pixels per latent"""
-    size_multiple: int
-    """width and height of a sampler are multiples of this"""
-    default_width: int
-    default_height: int
-    text_tokens: int
-    text_width: int
-    latent_scale: float
-    train_timesteps: int
-    n_unexpected: int
-    """tensors that no network uses: Model.unexpected"""
-    has_vocabulary: bool
-    conditioning: str
-    """"text", "class" or "none\""""
-    n_classes: int
-    """of a model that is conditioned on classes, else 0"""
-    unet_channels: int
-    """that the UNet takes; 0: a first stage alone"""
-    prediction: Optional[str]
-    """what the UNet gives: "epsilon", "v" or "sample"; None: no UNet"""
-    n_codes: int
-    """rows of a VQ model's codebook; 0: there is none"""
 
 
 def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
@@ -70,69 +32,12 @@ def _picture_tiles(tile, overlap):
     return ctypes.pointer(_tile_params(tile, overlap))
 
 
-class Loss(NamedTuple):
-    """The training objective's terms: means over the batch, and `samples` of each picture."""
-
-    total: float
-    """l_simple_weight gamma + original_elbo_weight vlb"""
-    simple: float
-    gamma: float
-    """simple / exp(logvar_t) + logvar_t"""
-    vlb: float
-    logvar: float
-    """over all train timesteps"""
-    samples: np.ndarray
-    """float32 [n, 3]: simple, gamma and vlb"""
-
-
-class Memory(NamedTuple):
-    """Bytes that a run takes."""
-
-    weights: int
-    text: int
-    """activations of the text encoder"""
-    unet: int
-    """activations of a sampler"""
-    decode: int
-    """of vae_decode for the batch"""
-    encode: int
-    """of vae_encode for one image"""
-    peak: int
-    """weights and the most that lives at once in txt2img"""
-
-
-class Work(NamedTuple):
-    """Floating-point operations, two for each multiply-add."""
-
-    text: float
-    """encode_text of one prompt"""
-    step: float
-    """one sampler step of the batch"""
-    decode: float
-    """vae_decode of the batch"""
-    encode: float
-    """vae_encode of one image"""
-
-
-class Tokens(NamedTuple):
-    """Token ids of a text."""
-
-    ids: np.ndarray
-    """int32 [text_tokens]: start, text, end, padding"""
-    n_used: int
-    """start, text and end before cutting: more than text_tokens says that the text was cut"""
+def _int32s(array: np.ndarray):
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
 
 
 def _go_on(_done: int, _total: int) -> None:
     """Progress that nobody asked for: the guard looks for Ctrl-C."""
-
-
-def _values(struct, cls) -> list:
-    out = []
-    for name in cls._fields if issubclass(cls, tuple) else cls.__dataclass_fields__:
-        value = getattr(struct, name)
-        out.append(value.decode() if isinstance(value, bytes) else value)
-    return out
 
 
 class Model(Handle):
@@ -216,7 +121,7 @@ class Model(Handle):
     def info(self) -> ModelInfo:
         info = _ffi.ModelInfo()
         check(lib.sd_model_get_info(self._address, ctypes.byref(info)), self._context_address)
-        values = dict(zip(ModelInfo.__dataclass_fields__, _values(info, ModelInfo)))
+        values = dict(zip(ModelInfo.__dataclass_fields__, struct_values(info, ModelInfo)))
         values["has_vocabulary"] = bool(values["has_vocabulary"])
         values["conditioning"] = ("text", "class", "none")[values["conditioning"]]
         return ModelInfo(**values)
@@ -233,7 +138,7 @@ class Model(Handle):
         """Token ids as transformers' CLIPTokenizer gives them."""
         ids = np.empty(self.info.text_tokens, dtype=np.int32)
         n_used = ctypes.c_int()
-        data = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        data = _int32s(ids)
         status = lib.sd_tokenize(
             self._address, _ffi.text_bytes("text", text), data, len(ids), ctypes.byref(n_used)
         )
@@ -283,7 +188,7 @@ class Model(Handle):
             raise ArgumentError("ids has a number that is no token id")
         values = np.ascontiguousarray(given, dtype=np.int32)
         pointer = ctypes.c_void_p()
-        data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        data = _int32s(values)
         status = lib.sd_encode_tokens(model, data, values.size // tokens, ctypes.byref(pointer))
         check(status, self._context_address)
         return take_tensor(pointer)
@@ -349,6 +254,42 @@ class Model(Handle):
         check(status, self._context_address)
         return take_tensor(pointer)
 
+    def vae_quantize(self, latent: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
+        """With a VQ model: the nearest row of the codebook to each pixel of a latent
+        [n, channels, h, w], as indices int32 [n, h, w] and as a latent."""
+        model, pointer = self._address, ctypes.c_void_p()
+        shape = np.shape(latent)
+        ids = np.empty(shape[:1] + shape[2:], dtype=np.int32)
+        with as_tensor(self._context_address, "latent", latent) as z:
+            status = lib.sd_vae_quantize(model, z, _int32s(ids), ids.size, ctypes.byref(pointer))
+        check(status, self._context_address)
+        return ids, take_tensor(pointer)
+
+    def vae_encode_ids(self, pixels: np.ndarray) -> np.ndarray:
+        """vae_encode, as indices of a VQ model's codebook: int32 [n, h, w] of the latent."""
+        model, scale, shape = self._address, self.info.latent_downscale, np.shape(pixels)
+        ids = np.empty(shape[:1] + tuple(side // scale for side in shape[2:]), dtype=np.int32)
+        with as_tensor(self._context_address, "pixels", pixels) as x:
+            status = lib.sd_vae_encode_ids(model, x, _int32s(ids), ids.size)
+        check(status, self._context_address)
+        return ids
+
+    def vae_decode_ids(self, ids: np.ndarray) -> np.ndarray:
+        """Indices [n, h, w] of a VQ model's codebook to pixels float32 [n, 3, 8 h, 8 w]."""
+        model, pointer, given = self._address, ctypes.c_void_p(), np.asarray(ids)
+        if given.dtype.kind not in "iu" or given.ndim != 3:
+            raise ArgumentError(
+                f"ids is {given.dtype} {list(given.shape)}; integers [n, h, w] were expected"
+            )
+        if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
+            raise ArgumentError("ids has a number that is no index")
+        values = np.ascontiguousarray(given, dtype=np.int32)
+        status = lib.sd_vae_decode_ids(
+            model, _int32s(values), *values.shape, ctypes.byref(pointer)
+        )
+        check(status, self._context_address)
+        return take_tensor(pointer)
+
     def to_images(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels float32 [n, 3, h, w] as uint8 [n, h, w, 3]: round((x + 1) / 2 * 255), clamped."""
         self._address  # the context lives as long as the model
@@ -398,6 +339,11 @@ class Model(Handle):
         guidance_rescale: Optional[float] = None,
         clip_denoised: bool = False,
         skip_draws: Optional[int] = None,
+        noise_dropout: Optional[float] = None,
+        quantize_denoised: bool = False,
+        score_corrector: Optional[CorrectorFn] = None,
+        log_every_t: Optional[int] = None,
+        use_original_steps: bool = False,
         progress: Optional[ProgressFn] = None,
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
@@ -413,6 +359,12 @@ class Model(Handle):
         text_tokens: of the embeddings, where prompts are long (the model's).
         guidance_rescale: phi of Lin et al. 2024 (0). clip_denoised: ddpm clamps its x_0.
         skip_draws: batches of noise that are drawn from the seeds and dropped before the first (0).
+        noise_dropout: F.dropout of the noise that steps add (0). quantize_denoised: x_0 as rows of
+            a VQ model's codebook. use_original_steps: a step for each train timestep; both are for
+            ddim, plms and ddpm.
+        score_corrector: called with e_t and x [batch, channels, h, w] and the timestep after each
+            evaluation; what it returns takes e_t's place. Raising ends the run.
+        log_every_t: how often Sampler.intermediates keeps a step (0: never).
         progress: called with a Progress after each step; returning True, or raising, ends the run.
         """
         options = dict(locals())
@@ -557,7 +509,7 @@ class Model(Handle):
             address, ctypes.byref(params), ctypes.byref(tiles), ctypes.byref(memory)
         )
         check(status, self._context_address)
-        return Memory(*_values(memory, Memory))
+        return Memory(*struct_values(memory, Memory))
 
     def work_estimate(self, **sampling) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
@@ -567,7 +519,7 @@ class Model(Handle):
         params = sampler_params(None, sampling)
         status = function(self._address, ctypes.byref(params), ctypes.byref(struct))
         check(status, self._context_address)
-        return cls(*_values(struct, cls))
+        return cls(*struct_values(struct, cls))
 
     # --- building blocks
 

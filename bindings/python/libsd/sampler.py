@@ -2,7 +2,8 @@
 
 import contextlib
 import ctypes
-from typing import TYPE_CHECKING, Callable, Iterator, Optional
+import math
+from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Optional
 
 import numpy as np
 
@@ -61,6 +62,17 @@ class Progress:
 
 
 ProgressFn = Callable[[Progress], Optional[bool]]
+CorrectorFn = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+
+
+class Intermediates(NamedTuple):
+    """What a run with log_every_t kept: latents [entries, batch, channels, h, w], of which the
+    first is what the run began with."""
+
+    x_inter: np.ndarray
+    """x_t after each step that was kept"""
+    pred_x0: np.ndarray
+    """the predicted x_0 of the same steps"""
 
 
 def _get_latent(function, sampler: int, context: "int | None") -> np.ndarray:
@@ -98,11 +110,37 @@ class Watch:
             return guard.call(tell)
 
         self.callback = _ffi.PROGRESS_FN(step)
+        self.corrector = None
+
+    def correct(self, function: CorrectorFn):
+        """A score corrector as the library's callback, which lives as long as this."""
+        guard = self.guard
+
+        def change(_user, score):
+            def tell():
+                s = score.contents
+                shape = (s.batch, s.channels, s.height, s.width)
+                e_t = np.ctypeslib.as_array(s.e_t, shape=shape)
+                x = np.ctypeslib.as_array(s.x, shape=shape)
+                e_t[...] = function(e_t.copy(), x.copy(), s.timestep)
+
+            return guard.call(tell)
+
+        self.corrector = _ffi.SCORE_CORRECTOR_FN(change)
+        return self.corrector
 
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
-_INTEGERS = ("steps", "width", "height", "batch", "text_tokens", "skip_draws")
-_FLOATS = ("eta", "guidance_scale", "strength", "temperature", "guidance_rescale")
+_INTEGERS = ("steps", "width", "height", "batch", "text_tokens", "skip_draws", "log_every_t")
+_FLOATS = (
+    "eta",
+    "guidance_scale",
+    "strength",
+    "temperature",
+    "guidance_rescale",
+    "noise_dropout",
+)
+_SWITCHES = ("one_stream", "clip_denoised", "quantize_denoised", "use_original_steps")
 
 
 def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
@@ -129,12 +167,15 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
         params.spacing = _ffi.word("spacing", options.pop("spacing"), _ffi.SPACINGS)
     if "rng" in options:
         params.rng = _ffi.word("rng", options.pop("rng"), _ffi.RNGS)
-    params.one_stream = bool(options.pop("one_stream", False))
-    params.clip_denoised = bool(options.pop("clip_denoised", False))
+    for name in _SWITCHES:
+        setattr(params, name, bool(options.pop(name, False)))
+    corrector = options.pop("score_corrector", None)
     if options:
         raise TypeError(f"unknown sampling option: {', '.join(options)}")
     if watch:
         params.progress = watch.callback
+    if watch and corrector:
+        params.score_corrector = watch.correct(corrector)
     return params
 
 
@@ -203,6 +244,75 @@ class Sampler(Handle):
             status = lib.sd_sampler_step(sampler)
         guard.leave(status, self._error_context)
         return self._watch.last[0]
+
+    @property
+    def timesteps(self) -> np.ndarray:
+        """The train timesteps of the steps, ascending (ddim_timesteps): float64."""
+        found, sampler = [], self._address
+        while not math.isnan(time := lib.sd_sampler_timestep(sampler, len(found))):
+            found.append(time)
+        return np.array(found)
+
+    def stochastic_encode(
+        self, x0: np.ndarray, t: int, noise: Optional[np.ndarray] = None
+    ) -> np.ndarray:
+        """DDIMSampler.stochastic_encode: x0 [batch or 1, channels, h, w] noised to timesteps[t],
+        with `noise` or the seeds' first draw."""
+        sampler, pointer = self._address, ctypes.c_void_p()
+        index = _ffi.c_integer("t", t)
+        with as_tensor(self._error_context, "x0", x0) as z:
+            with as_tensor(self._error_context, "noise", noise) as n:
+                status = lib.sd_sampler_stochastic_encode(
+                    sampler, z, index, n, ctypes.byref(pointer)
+                )
+        check(status, self._error_context)
+        return take_tensor(pointer)
+
+    def decode(
+        self,
+        latent: np.ndarray,
+        cond: Optional[np.ndarray],
+        t_start: int,
+        uncond: Optional[np.ndarray] = None,
+    ) -> np.ndarray:
+        """DDIMSampler.decode: the last t_start steps from a latent [batch or 1, channels, h, w] as
+        it is."""
+        sampler, guard, pointer = self._address, self._watch.guard, ctypes.c_void_p()
+        start = _ffi.c_integer("t_start", t_start)
+        with _inputs(self._error_context, cond, uncond, latent, None) as (c, u, z, _):
+            with guard.interruptible():
+                status = lib.sd_sampler_decode(sampler, c, u, z, start, ctypes.byref(pointer))
+        guard.leave(status, self._error_context)
+        return take_tensor(pointer)
+
+    def begin_decode(
+        self,
+        latent: np.ndarray,
+        cond: Optional[np.ndarray],
+        t_start: int,
+        uncond: Optional[np.ndarray] = None,
+    ) -> None:
+        """Begins decode(), to be made a step() at a time."""
+        sampler, start = self._address, _ffi.c_integer("t_start", t_start)
+        with _inputs(self._error_context, cond, uncond, latent, None) as (c, u, z, _):
+            check(lib.sd_sampler_begin_decode(sampler, c, u, z, start), self._error_context)
+
+    @property
+    def intermediates(self) -> Intermediates:
+        """What the last run kept; a StateError without log_every_t, and before a run."""
+        sampler = self._address
+        entries = range(max(1, lib.sd_sampler_n_intermediates(sampler)))
+        return Intermediates(
+            *(
+                np.stack([self._entry(function, sampler, i) for i in entries])
+                for function in (lib.sd_sampler_x_inter, lib.sd_sampler_pred_x0_inter)
+            )
+        )
+
+    def _entry(self, function, sampler: int, i: int) -> np.ndarray:
+        pointer = ctypes.c_void_p()
+        check(function(sampler, i, ctypes.byref(pointer)), self._error_context)
+        return take_tensor(pointer)
 
     @property
     def remaining(self) -> int:

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import json
 import os
 import pathlib
 import re
@@ -177,6 +178,62 @@ class StagesTest(unittest.TestCase):
         np.testing.assert_allclose(other.total, 2 * (l1 / np.exp(0.5) + 0.5), rtol=1e-5)
         with self.assertRaisesRegex(libsd.ArgumentError, "timesteps.*1000"):
             model.training_loss(x0, noise, 1000, cond)
+
+
+class CodebookTest(unittest.TestCase):
+    """A VQ model of random weights, with a config and names of the golden tests."""
+
+    @classmethod
+    def setUpClass(cls):
+        data = pathlib.Path(__file__).resolve().parents[3] / "tests" / "golden" / "data" / "ldm"
+        header, offset, random = {}, 0, np.random.default_rng(1)
+        values = []
+        for line in (data / "celeba.tsv").read_text().splitlines():
+            name, _, sizes = line.split("\t")
+            shape = [int(size) for size in sizes.split(",") if size]
+            values.append(random.uniform(-0.1, 0.1, shape).astype(np.float32).tobytes())
+            end = offset + len(values[-1])
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, end]}
+            offset = end
+        text = json.dumps(header).encode()
+        with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
+            file.write(len(text).to_bytes(8, "little") + text + b"".join(values))
+            file.flush()
+            cls.vq = ctx.load(file.name, config=data / "celeba.yaml")
+        cls.addClassCleanup(cls.vq.close)
+
+    def test_ids(self):
+        vq = self.vq
+        self.assertEqual(vq.info.n_codes, 64)
+        pixels = np.random.default_rng(2).uniform(-1, 1, (2, 3, 16, 32)).astype(np.float32)
+        ids = vq.vae_encode_ids(pixels)
+        self.assertEqual((ids.dtype, ids.shape), (np.int32, (2, 4, 8)))
+        found, rows = vq.vae_quantize(vq.vae_encode(pixels))
+        np.testing.assert_array_equal(found, ids)
+        self.assertEqual(rows.shape, (2, 3, 4, 8))
+        decoded = vq.vae_decode_ids(ids)
+        np.testing.assert_array_equal(decoded, vq.vae_decode(rows))
+        np.testing.assert_array_equal(decoded, vq.vae_decode_ids(ids.astype(np.int64)))
+        sampled = vq.sampler(steps=2, method="ddim", quantize_denoised=True)
+        with sampled as sampler:
+            sampler.sample(None)
+            x0 = sampler.pred_x0
+        np.testing.assert_array_equal(vq.vae_quantize(x0)[1], x0)
+
+    def test_errors(self):
+        for ids, words in (
+            (np.zeros((1, 2, 2)), "integers"),
+            (np.zeros((2, 2), np.int32), "n, h, w"),
+            (np.full((1, 1, 1), 64), "0 to 63"),
+            (np.full((1, 1, 1), 2**40), "no index"),
+        ):
+            with self.assertRaisesRegex(libsd.ArgumentError, words):
+                self.vq.vae_decode_ids(ids)
+        with self.assertRaisesRegex(libsd.ArgumentError, "latent"):
+            self.vq.vae_quantize(np.zeros((1, 4, 2, 2)))
+        self.assertEqual(model.info.n_codes, 0)
+        with self.assertRaisesRegex(libsd.UnsupportedError, "codebook"):
+            model.vae_encode_ids(np.zeros((1, 3, SIDE, SIDE)))
 
 
 class PictureTest(unittest.TestCase):

@@ -147,6 +147,93 @@ class SamplerTest(unittest.TestCase):
                 last.latent()
 
 
+class OriginalTest(unittest.TestCase):
+    """Arguments and methods of the original's DDIMSampler."""
+
+    def setUp(self):
+        self.cond, self.uncond = embeddings()
+
+    def test_intermediates(self):
+        with model.sampler(**RUN, eta=1, log_every_t=2) as sampler:
+            with self.assertRaisesRegex(libsd.StateError, "no run was begun"):
+                sampler.intermediates
+            latent = sampler.sample(self.cond, self.uncond)
+            x_inter, pred_x0 = sampler.intermediates
+            self.assertEqual(x_inter.shape, (4, *latent.shape))  # x_T, steps 3, 2 and 0
+            np.testing.assert_array_equal(x_inter[-1], latent)
+            np.testing.assert_array_equal(pred_x0[-1], sampler.pred_x0)
+            np.testing.assert_array_equal(x_inter[0], pred_x0[0])
+        with model.sampler(**RUN) as sampler:
+            sampler.sample(self.cond, self.uncond)
+            with self.assertRaisesRegex(libsd.StateError, "log_every_t is 0"):
+                sampler.intermediates
+
+    def test_encode_and_decode(self):
+        with model.sampler(**RUN, eta=0.5, strength=0.75) as sampler:
+            self.assertEqual(sampler.timesteps.tolist(), [1, 251, 501, 751])
+            init = sampler.sample(self.cond, self.uncond)
+            painted = sampler.sample(self.cond, self.uncond, init=init)
+            noisy = sampler.stochastic_encode(init, 3)
+            np.testing.assert_array_equal(
+                sampler.decode(noisy, self.cond, 3, self.uncond), painted
+            )
+            sampler.begin_decode(noisy, self.cond, 3, self.uncond)
+            self.assertEqual([sampler.step().timestep for _ in range(3)], [501, 251, 1])
+            np.testing.assert_array_equal(sampler.latent, painted)
+            given = sampler.stochastic_encode(init, 0, np.zeros_like(init))
+            scale = np.sqrt(model.alphas_cumprod[1])
+            np.testing.assert_allclose(given, init * scale, rtol=1e-6)
+            with self.assertRaisesRegex(libsd.ArgumentError, "t_start is 5; 0 to 4"):
+                sampler.decode(noisy, self.cond, 5, self.uncond)
+            with self.assertRaisesRegex(libsd.ArgumentError, "t is 4; 0 to 3"):
+                sampler.stochastic_encode(init, 4)
+        with model.sampler(**RUN, use_original_steps=True) as sampler:
+            self.assertEqual(sampler.timesteps.tolist(), list(range(1000)))
+
+    def test_corrector(self):
+        seen = []
+
+        def corrector(e_t, x, t):
+            seen.append(t)
+            self.assertEqual(e_t.shape, x.shape)
+            return 2 * e_t
+
+        with model.sampler(**RUN) as sampler:
+            plain = sampler.sample(self.cond, self.uncond)
+        with model.sampler(**RUN, score_corrector=lambda e_t, x, t: e_t) as sampler:
+            np.testing.assert_array_equal(sampler.sample(self.cond, self.uncond), plain)
+        with model.sampler(**RUN, score_corrector=corrector) as sampler:
+            doubled = sampler.sample(self.cond, self.uncond)
+        self.assertEqual(seen, [751, 501, 251, 1])
+        self.assertFalse(np.array_equal(doubled, plain))
+        images = model.txt2img("a", **RUN, score_corrector=corrector)
+        self.assertEqual((len(images), len(seen)), (1, 8))
+
+    def test_corrector_raises(self):
+        def corrector(e_t, x, t):
+            raise KeyError("mine")
+
+        with model.sampler(**RUN, score_corrector=corrector) as sampler:
+            with self.assertRaisesRegex(KeyError, "mine"):
+                sampler.sample(self.cond, self.uncond)
+        wrong = lambda e_t, x, t: np.zeros(3)  # noqa: E731
+        with model.sampler(**RUN, score_corrector=wrong) as sampler:
+            with self.assertRaisesRegex(ValueError, "broadcast"):
+                sampler.sample(self.cond, self.uncond)
+
+    def test_dropout(self):
+        def sample(**options):
+            with model.sampler(**RUN, eta=1, **options) as sampler:
+                return sampler.sample(self.cond, self.uncond)
+
+        np.testing.assert_array_equal(sample(noise_dropout=1), sample(temperature=0))
+        self.assertFalse(np.array_equal(sample(noise_dropout=0.5), sample()))
+        with self.assertRaisesRegex(libsd.ArgumentError, "noise_dropout"):
+            sample(noise_dropout=1.5)
+        with self.assertRaisesRegex(libsd.UnsupportedError, "codebook"):
+            sample(quantize_denoised=True)
+
+
 class CallbackTest(unittest.TestCase):
     """What ends a run, and that the sampler stays usable after."""
 
