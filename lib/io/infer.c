@@ -355,7 +355,7 @@ static double value_at(const sd_entry *entry, size_t i) {
 /*
  * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. What
  * others wrote into the file does: ModelSpec's words in __metadata__, or the empty tensor "v_pred"
- * of merging tools. Else the network itself is asked once it is there (pipeline/probe.c), where it
+ * of some trainers. Else the network itself is asked once it is there (pipeline/probe.c), where it
  * is one of 2.x and not for inpainting, of which none predicts v.
  */
 static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
