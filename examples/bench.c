@@ -27,6 +27,7 @@ typedef struct bench {
     peak_cuda *card;  /* NULL: the CPU computes */
     double copy_rate; /* bytes/s */
     sd_tensor *cond, *uncond, *latent, *pixels;
+    sd_tensor *concat;    /* NULL: the UNet takes the latent alone */
     sd_sampler *stepping; /* of bench_steps */
 } bench;
 
@@ -152,18 +153,25 @@ static sd_status run_decode(bench *b) {
     return status;
 }
 
+/* An inpainting model gets noise for the picture that it sees beside the latent. */
+static sd_status new_sampler(const bench *b, const sd_sampler_params *p, sd_sampler **out) {
+    sd_status status = sd_sampler_new(b->model, p, out);
+    if (!status && b->concat)
+        status = sd_sampler_set_concat(*out, b->concat);
+    return status;
+}
+
 /* Text, all steps, decoding: what a user waits for. */
 static sd_status run_picture(bench *b) {
     sd_sampler_params p = sampling(b);
-    sd_sampler *sampler;
+    sd_sampler *sampler = NULL;
     sd_tensor *cond, *latent = NULL, *pixels = NULL;
     sd_status status = encode_ids(b, 1, 1, &cond);
     if (!status)
-        status = sd_sampler_new(b->model, &p, &sampler);
-    if (!status) {
+        status = new_sampler(b, &p, &sampler);
+    if (!status)
         status = sd_sample(sampler, cond, b->uncond, NULL, NULL, &latent);
-        sd_sampler_free(sampler);
-    }
+    sd_sampler_free(sampler);
     if (!status)
         status = sd_vae_decode(b->model, latent, &pixels);
     sd_tensor_free(cond);
@@ -179,7 +187,7 @@ static sd_status run_step(bench *b) {
 static sd_status bench_steps(bench *b) {
     sd_sampler_params p = sampling(b);
     p.steps = b->runs < 2 ? 2 : b->runs;
-    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
+    sd_status status = new_sampler(b, &p, &b->stepping);
     if (!status)
         status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
     const char *name = b->scale == 1 ? "UNet step" : "guided step";
@@ -195,6 +203,7 @@ static sd_status prepare(bench *b) {
     const int64_t latent[] = {b->batch, b->info.latent_channels,
                               b->height / b->info.latent_downscale,
                               b->width / b->info.latent_downscale};
+    const int64_t beside[] = {b->batch, b->info.unet_channels - latent[1], latent[2], latent[3]};
     const int64_t pixels[] = {1, 3, b->height, b->width};
     sd_sampler_params p = sampling(b);
     b->work = (sd_work)SD_WORK_INIT;
@@ -205,6 +214,8 @@ static sd_status prepare(bench *b) {
         status = encode_ids(b, 0, 1, &b->uncond);
     if (!status)
         status = sd_randn(b->ctx, SD_RNG_CPU, 1, 4, latent, &b->latent);
+    if (!status && beside[1] > 0)
+        status = sd_randn(b->ctx, SD_RNG_CPU, 3, 4, beside, &b->concat);
     if (!status)
         status = sd_randn(b->ctx, SD_RNG_CPU, 2, 4, pixels, &b->pixels);
     return status;
@@ -214,7 +225,7 @@ static sd_status prepare(bench *b) {
 static sd_status profile_step(bench *b) {
     sd_sampler_params p = sampling(b);
     p.steps = 2;
-    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
+    sd_status status = new_sampler(b, &p, &b->stepping);
     if (!status)
         status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
     if (!status)
@@ -357,6 +368,7 @@ int main(int argc, char **argv) {
     sd_tensor_free(b.cond);
     sd_tensor_free(b.uncond);
     sd_tensor_free(b.latent);
+    sd_tensor_free(b.concat);
     sd_tensor_free(b.pixels);
     sd_model_free(b.model);
     sd_context_free(b.ctx);

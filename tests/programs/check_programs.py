@@ -486,6 +486,8 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         for word in ("FMA peak", "text", "guided step", "VAE encode", "VAE decode"):
             self.assertIn(word, done.stdout)
+        done = run(BENCH, NINE, "--runs", "1", "--W", "64", "--H", "64", "--threads", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_terminal_gets_a_bar_and_ctrl_c_ends_the_run(self):
         pid, terminal = pty.fork()

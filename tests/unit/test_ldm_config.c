@@ -145,6 +145,8 @@ START_TEST(refused_configs) {
         {"celeba", "double_z: false", "double_z: true", SD_ERROR_UNSUPPORTED, "double_z"},
         {"celeba", "channels: 3", "channels: 4", SD_ERROR_MODEL, "\"channels\" is 4"},
         {"celeba", "dropout: 0.0", "tanh_out: true", SD_ERROR_UNSUPPORTED, "tanh_out"},
+        {"masked", "attn_type: none", "attn_type: linear", SD_ERROR_UNSUPPORTED, "linear"},
+        {"masked", "concat_mode: true", "concat_mode: false", SD_ERROR_MODEL, "conditioning_key"},
         {"celeba", "__is_unconditional__", "__is_what__", SD_ERROR_UNSUPPORTED, "__is_what__"},
         {"cin", "conditioning_key: crossattn", "conditioning_key: adm", SD_ERROR_UNSUPPORTED,
          "\"adm\""},
