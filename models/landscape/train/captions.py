@@ -80,11 +80,12 @@ KIND = ["landscape", "scene", "picture", "view", "illustration", "painting", "fa
         "image", "drawing"]
 PRAISE = ["beautiful", "highly detailed", "detailed", "serene", "peaceful", "lovely", "dreamy",
           "colourful", "quiet", "stunning", "trending on artstation", "high quality"]
-# How often what is there is said.
-SAID = {"terrain": 0.96, "time": 0.85, "sky": 0.75, "body": 0.93, "body_colour": 0.85,
-        "side": 0.75, "weather": 0.96, "object": 0.97, "colour": 0.90, "count": 1.0, "style": 0.96}
-RARELY = {("sky", "clear"): 0.35, ("style", "flat"): 0.25, ("time", "day"): 0.75,
+# How often what is there is said. A style other than flat always is: without one, draw flat.
+SAID = {"terrain": 0.96, "time": 0.93, "sky": 0.75, "body": 0.95, "body_colour": 0.85,
+        "side": 0.88, "weather": 0.96, "object": 0.97, "colour": 0.90, "count": 1.0, "style": 1.0}
+RARELY = {("sky", "clear"): 0.35, ("style", "flat"): 0.35, ("time", "day"): 0.85,
           ("sky", "rainbow"): 0.96, ("sky", "stars"): 0.85}
+ALWAYS = ("count", "style")  # also by terse captions
 
 
 def article(words):
@@ -210,7 +211,7 @@ def choose_said(r, named, keep=1.0):
         part_of = scene.PART_OF.get(key)
         if part_of and part_of not in said:
             continue
-        if r.random() < RARELY.get((key, value), SAID[key]) * (keep if key != "count" else 1.0):
+        if r.random() < RARELY.get((key, value), SAID[key]) * (1.0 if key in ALWAYS else keep):
             said[key] = value
     return said
 

@@ -1,10 +1,12 @@
 """Does a picture show what its prompt asked for?
 
     python evaluate.py --vae runs/vae/vae --ldm runs/ldm/ldm --out runs/eval [--thumbnails cache]
+    python evaluate.py --vae .. --ldm .. --out runs/eval        the exported model
 
 A classifier, trained on drawings alone, reads every attribute; its accuracy on held-out drawings is
 printed first. Then it reads 512 pictures generated for held-out prompts, and agreement is counted
-over what each prompt says. Also the VAE's PSNR on held-out drawings and an 8x8 sheet with captions.
+over what each prompt says. 'unsaid flat' is the share of pictures drawn flat where no style is asked
+for. Also the VAE's PSNR on held-out drawings and 8x8 sheets with captions.
 """
 import argparse
 import json
@@ -20,6 +22,7 @@ import bpe
 import captions
 import common
 import draw
+import exported
 import networks
 import scene
 import train_ldm
@@ -85,7 +88,7 @@ def applies(truth, key):
 
 
 def training_set(a, device):
-    tasks = train_ldm.tasks_of(a.pictures)
+    tasks = train_ldm.tasks_of(a.pictures, a.seed)
     files = [os.path.join(a.thumbnails or "", f"small.{i}.pt") for i in range(len(tasks))]
     if a.thumbnails and all(os.path.exists(f) for f in files):
         x = torch.cat([torch.load(f, weights_only=True) for f in files]).to(device)
@@ -136,7 +139,7 @@ def accuracy(model, device, n=4096, through=None):
     """Per attribute, on held-out drawings, or on what `through` makes of them."""
     right, seen = {}, {}
     for i in range(0, n, 512):
-        s = scene.sample(512, HELD_OUT_SEED + i)
+        s = scene.sample(min(512, n - i), HELD_OUT_SEED + i)
         p = draw.draw(s, HELD_OUT_SEED + i, device)
         found = read(model, through(p) if through else p)
         truth = {k: torch.as_tensor(v, device=device) for k, v in s.items()}
@@ -156,12 +159,19 @@ def agreement(found, prompts):
     return table
 
 
+def unsaid_flat(found, prompts):
+    """How many prompts say no style, and the share of their pictures that is flat."""
+    hits = [found["style"][i].item() == 0 for i, (_, said) in enumerate(prompts)
+            if "style" not in said]
+    return len(hits), sum(hits) / max(len(hits), 1)
+
+
 def mean(table):
     return sum(v[1] if isinstance(v, tuple) else v for v in table.values()) / len(table)
 
 
 @torch.no_grad()
-def generate(model, vae, std, tokenizer, prompts, scale, device, steps=20):
+def generate(model, vae, std, tokenizer, prompts, scale, device, steps=20, spacing="leading"):
     g = torch.Generator(device=device)
     g.manual_seed(SEED)
     ids = torch.tensor([tokenizer.encode(t) for t, _ in prompts], device=device)
@@ -170,7 +180,7 @@ def generate(model, vae, std, tokenizer, prompts, scale, device, steps=20):
     out = []
     for i in range(0, len(prompts), 64):
         z = networks.ddim(model.unet, model.text, ids[i:i + 64], empty, noise[i:i + 64], steps,
-                          scale)
+                          scale, spacing)
         p = vae.decode(z * std) / 2 + 0.5
         out.append(((p.clamp(0, 1) * 255).round() / 255))
     return torch.cat(out)
@@ -191,23 +201,65 @@ def captioned_sheet(pictures, prompts, path, columns=8, size=192):
     page.save(path, optimize=True)
 
 
+def measure(result, classifier, vae, device, n):
+    """The classifier on held-out drawings, on what the VAE makes of them, and the VAE's PSNR."""
+    result["classifier"] = accuracy(classifier, device, n)
+    print("classifier on held-out drawings:", mean(result["classifier"]), result["classifier"])
+
+    def through(p):
+        with torch.no_grad():
+            return torch.cat([vae.decode(vae.encode(x * 2 - 1)[0]) / 2 + 0.5
+                              for x in p.split(64)]).clamp(0, 1)
+    result["classifier_through_vae"] = accuracy(classifier, device, n // 2, through)
+    held_out = train_vae.pool(n // 8, train_vae.HELD_OUT_SEED, device)
+    result["psnr"] = train_vae.psnr(vae, held_out).mean().item()
+    print(f"VAE on held-out drawings: {result['psnr']:.2f} dB", flush=True)
+
+
+def paint(a, result, classifier, vae, std, model, device):
+    """Agreement for each spacing and guidance; written as it comes, with the first one's sheet."""
+    tokenizer, prompts = bpe.load(train_ldm.TOKENIZER), captions.held_out(a.prompts, PROMPT_SEED)
+    result["agreement"] = {}
+    for n, scale in enumerate(float(v) for v in a.scales.split(",")):
+        for spacing in a.spacings.split(","):
+            pictures = generate(model, vae, std, tokenizer, prompts, scale, device, a.steps, spacing)
+            found = read(classifier, pictures)
+            table = agreement(found, prompts)
+            said = sum(v[0] for v in table.values())
+            hits = sum(v[0] * v[1] for v in table.values())
+            flat = unsaid_flat(found, prompts)
+            print(f"{spacing}, guidance {scale}: {mean(table):.4f} averaged over attributes, "
+                  f"{hits / said:.4f} over {said} mentions, unsaid flat {flat[1]:.3f}/{flat[0]}",
+                  {k: f"{v[1]:.3f}/{v[0]}" for k, v in table.items()}, flush=True)
+            result["agreement"][f"{spacing} {scale:g}"] = {
+                "mean": mean(table), "mentions": hits / said, **table, "unsaid flat": flat}
+            with open(os.path.join(a.out, "evaluation.json"), "w") as f:
+                json.dump(result, f, indent=1)
+            if n == 0:
+                captioned_sheet(pictures[:64], prompts, os.path.join(a.out, spacing + ".png"))
+
+
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--vae")
-    a.add_argument("--ldm")
+    a.add_argument("--vae", help="a checkpoint or an exported folder")
+    a.add_argument("--ldm", help="a checkpoint or an exported folder")
     a.add_argument("--classifier-only", action="store_true")
+    a.add_argument("--classifier", help="where it is kept, if not in --out")
     a.add_argument("--out", required=True)
     a.add_argument("--thumbnails", help="train_ldm.py's --cache")
+    a.add_argument("--seed", type=int, default=train_ldm.SEED, help="of the drawings, as there")
     a.add_argument("--pictures", type=int, default=65536, help="drawings for the classifier")
     a.add_argument("--epochs", type=int, default=14)
+    a.add_argument("--held-out", type=int, default=4096, help="drawings; for the VAE an eighth")
     a.add_argument("--prompts", type=int, default=512)
-    a.add_argument("--scales", default="5,3,7.5", help="guidance; the first makes the sheet")
+    a.add_argument("--steps", type=int, default=20)
+    a.add_argument("--scales", default="5,3,7.5", help="guidance; the first makes the sheets")
+    a.add_argument("--spacings", default="leading,trailing")
     a = a.parse_args()
     os.makedirs(a.out, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    tokenizer = bpe.load(train_ldm.TOKENIZER)
-    path = os.path.join(a.out, "classifier")
+    path = a.classifier or os.path.join(a.out, "classifier")
     if common.exists(path):
         classifier = Classifier().to(device).eval()
         classifier.load_state_dict(common.floats(common.load(path, device)))
@@ -216,39 +268,15 @@ def main():
         common.save(path, common.half(classifier.state_dict()))
     if a.classifier_only:
         return
-    saved_vae, saved = common.load(a.vae, device), common.load(a.ldm, device)
-    std = saved_vae["std"]
-    vae, model = networks.Vae().to(device).eval(), train_ldm.Model().to(device).eval()
+    vae, std = exported.load_vae(a.vae, device)
+    model = train_ldm.Model().to(device).eval()
+    weights, step = exported.ldm(a.ldm, device)
     # The weights as they are shipped: rounded to half.
-    vae.load_state_dict(common.floats(common.half(saved_vae["model"])))
-    model.load_state_dict(common.floats(common.half(saved["model"])))
-    result = {"parameters": networks.count(vae) + networks.count(model), "steps": saved["step"]}
-    result["classifier"] = accuracy(classifier, device)
-    print("classifier on held-out drawings:", mean(result["classifier"]), result["classifier"])
-
-    def through(p):
-        with torch.no_grad():
-            return torch.cat([vae.decode(vae.encode(x * 2 - 1)[0]) / 2 + 0.5
-                              for x in p.split(64)]).clamp(0, 1)
-    result["classifier_through_vae"] = accuracy(classifier, device, 2048, through)
-    held_out = train_vae.pool(512, train_vae.HELD_OUT_SEED, device)
-    result["psnr"] = train_vae.psnr(vae, held_out).mean().item()
-    print(f"VAE on held-out drawings: {result['psnr']:.2f} dB", flush=True)
-    prompts = captions.held_out(a.prompts, PROMPT_SEED)
-    result["agreement"] = {}
-    for n, scale in enumerate(float(v) for v in a.scales.split(",")):
-        pictures = generate(model, vae, std, tokenizer, prompts, scale, device)
-        table = agreement(read(classifier, pictures), prompts)
-        result["agreement"][str(scale)] = table
-        said = sum(v[0] for v in table.values())
-        hits = sum(v[0] * v[1] for v in table.values())
-        print(f"guidance {scale}: {mean(table):.4f} averaged over attributes, {hits / said:.4f} "
-              f"over {said} mentions", {k: f"{v[1]:.3f}/{v[0]}" for k, v in table.items()},
-              flush=True)
-        if n == 0:
-            captioned_sheet(pictures[:64], prompts, os.path.join(a.out, "sheet.png"))
-    with open(os.path.join(a.out, "evaluation.json"), "w") as f:
-        json.dump(result, f, indent=1)
+    vae.load_state_dict(common.floats(common.half(vae.state_dict())))
+    model.load_state_dict(common.floats(common.half(weights)))
+    result = {"parameters": networks.count(vae) + networks.count(model), "steps": step}
+    measure(result, classifier, vae, device, a.held_out)
+    paint(a, result, classifier, vae, std, model, device)
 
 
 if __name__ == "__main__":

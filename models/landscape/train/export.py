@@ -1,6 +1,7 @@
 """Writes the trained networks as a diffusers folder in float16.
 
     python export.py --vae runs/vae/vae --ldm runs/ldm/ldm --out ..
+    python export.py --ldm runs/tune/ldm --out ..       text encoder and UNet alone
 """
 import argparse
 import json
@@ -10,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import common
+import exported
 import networks
 
 TEXT = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model",
@@ -48,22 +50,23 @@ def write(folder, name, config, state):
 
 def main():
     a = argparse.ArgumentParser()
-    a.add_argument("--vae", required=True)
+    a.add_argument("--vae", help="left out: the folder's stays")
     a.add_argument("--ldm", required=True)
     a.add_argument("--out", required=True)
     a = a.parse_args()
-    vae, ldm = common.load(a.vae), common.load(a.ldm)["model"]
+    ldm = common.load(a.ldm)["model"]
     part = {name: {k[len(name) + 1:]: v for k, v in ldm.items() if k.startswith(name + ".")}
             for name in ("text", "unet")}
     n = len(networks.UNET["block_out_channels"])
     write(os.path.join(a.out, "unet"), "diffusion_pytorch_model.safetensors",
           {**UNET, **networks.UNET, "down_block_types": ["CrossAttnDownBlock2D"] * n,
            "up_block_types": ["CrossAttnUpBlock2D"] * n}, part["unet"])
-    n = len(networks.VAE["block_out_channels"])
-    write(os.path.join(a.out, "vae"), "diffusion_pytorch_model.safetensors",
-          {**VAE, **networks.VAE, "down_block_types": ["DownEncoderBlock2D"] * n,
-           "up_block_types": ["UpDecoderBlock2D"] * n, "scaling_factor": 1 / vae["std"]},
-          vae["model"])
+    if a.vae:
+        vae, std = exported.vae(a.vae, "cpu")
+        n = len(networks.VAE["block_out_channels"])
+        write(os.path.join(a.out, "vae"), "diffusion_pytorch_model.safetensors",
+              {**VAE, **networks.VAE, "down_block_types": ["DownEncoderBlock2D"] * n,
+               "up_block_types": ["UpDecoderBlock2D"] * n, "scaling_factor": 1 / std}, vae)
     write(os.path.join(a.out, "text_encoder"), "model.safetensors", {**TEXT, **networks.TEXT},
           part["text"])
     write_json(os.path.join(a.out, "scheduler"), "scheduler_config.json", SCHEDULER)

@@ -404,12 +404,18 @@ def count(module):
 
 # ---------------------------------------------------------------------------- sampling
 
+def timesteps(steps, spacing):
+    """The sampler's timesteps, ascending: 'leading' as in the original, or 'trailing'."""
+    if spacing == "leading":
+        return [t + 1 for t in range(0, TRAIN_STEPS, TRAIN_STEPS // steps)]
+    return sorted(round(TRAIN_STEPS - i * TRAIN_STEPS / steps) - 1 for i in range(steps))
+
+
 @torch.no_grad()
-def ddim(unet, text, ids, empty, noise, steps=20, scale=5.0):
-    """DDIM, eta 0, timesteps as in the original: 1, 51, ... 951 for 20 steps."""
+def ddim(unet, text, ids, empty, noise, steps=20, scale=5.0, spacing="leading"):
+    """DDIM, eta 0: leading timesteps are 1, 51, ... 951 for 20 steps, trailing 49, 99, ... 999."""
     a = alphas_cumprod(noise.device)
-    ts = list(range(0, TRAIN_STEPS, TRAIN_STEPS // steps))
-    ts = [t + 1 for t in ts]
+    ts = timesteps(steps, spacing)
     context = torch.cat([text(empty.expand(len(ids), -1)), text(ids)])
     x = noise
     for i in reversed(range(steps)):
