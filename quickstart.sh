@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 . tests/tools/packages.sh
 
 prompt=${1:-"a fantasy landscape with snowy mountains and a red sun over a lake at dusk"}
-model=${2:-}
+model=${2:-models/landscape}
 
 # shellcheck disable=SC2086 # lists of words
 install_packages $build_packages check
@@ -15,13 +15,6 @@ say "building"
 [ -d build ] || meson setup build . >/dev/null
 ninja -C build --quiet
 
-# The model that comes with the library draws landscapes; models/landscape/README.md says why so.
-settings=()
-if [ -z "$model" ]; then
-    model=models/landscape
-    settings=(--spacing trailing --scale 9)
-fi
-
 say "painting: $prompt"
 build/examples/sd-txt2img --ckpt "$model" --prompt "$prompt" --outdir outputs/quickstart \
-    --ddim_steps 20 --n_iter 1 --n_samples 1 --skip_grid "${settings[@]}"
+    --ddim_steps 20 --n_iter 1 --n_samples 1 --skip_grid

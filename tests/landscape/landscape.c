@@ -29,7 +29,6 @@ void close_landscape(void) {
 sd_sampler_params sampling(int n, float guidance) {
     sd_sampler_params s = SD_SAMPLER_PARAMS_INIT;
     s.steps = STEPS;
-    s.spacing = SD_SPACING_TRAILING; /* begins at pure noise: models/landscape/README.md */
     s.guidance_scale = guidance;
     s.batch = n;
     s.seed = 1;
