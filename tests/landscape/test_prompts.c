@@ -4,7 +4,7 @@
 #include <math.h>
 
 static double brightness_of(const char *prompt, const char *negative, float guidance) {
-    pictures p = paint(prompt, negative, guidance > 0.0f ? 2 : 1, guidance);
+    pictures p = paint(prompt, negative, 1, guidance);
     double b = brightness(&p);
     printf("'%s' without '%s', guidance %g: brightness %.1f\n", prompt, negative, guidance, b);
     free_pictures(&p);
