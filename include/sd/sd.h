@@ -339,7 +339,8 @@ typedef struct sd_sampler_params {
                                its first, to go on where another left off; default 0 */
     float noise_dropout;    /* 0 (default) .. 1: share p of the noise that steps add that is set to
                                0, the rest being divided by 1 - p: F.dropout, drawn from the same
-                               generator after each noise, as torch 2's CPU kernel draws it, or with
+                               generator after each noise as torch's own CPU kernel does (on Intel
+                               processors torch may take MKL's, whose numbers are others), and with
                                SD_RNG_CUDA from one Philox block for each 4 values in a row */
     int quantize_denoised;  /* ddim, plms, ddpm; VQ models only: non-zero takes the nearest row of
                                the codebook for each pixel of the predicted x_0. As the original
@@ -678,8 +679,9 @@ SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *lat
 /*
  * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
  * [batch or 1, c, h, w] noised to its time, where it is 0 from x_t, and between in proportion
- * (the mask of DDIMSampler; any method but ddim_inverse). The noise is drawn from the seeds. Both
- * are copied and stay until replaced; both NULL: no mask. The last step's result is left as it is.
+ * (the mask of DDIMSampler; any method but ddim_inverse; p_sample_loop of the original blends after
+ * its steps instead). The noise is drawn from the seeds. Both are copied and stay until replaced;
+ * both NULL: no mask. The last step's result is left as it is.
  */
 SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
                                      const sd_tensor *x0);

@@ -22,7 +22,8 @@ void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed);
 void sd_generator_normal(sd_generator *g, float *out, int64_t n);
 
 /* torch.nn.functional.dropout(x, p) in place: a value is kept with probability 1 - p, and divided
- * by it. On the CPU as bernoulli_ draws (one double a value), on CUDA as the fused kernel. */
+ * by it. On the CPU as bernoulli_'s default kernel draws, one double a value (torch built with MKL
+ * takes MKL's generator on Intel processors), on CUDA in the order of the fused kernel. */
 void sd_generator_dropout(sd_generator *g, float *x, int64_t n, double p);
 
 /* One block of Philox4x32-10: `x` is the counter and becomes the output. */
