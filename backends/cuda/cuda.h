@@ -1,0 +1,198 @@
+/*
+ * The CUDA backend: what its files share. It is a module of its own (libsd-cuda.so) that links the
+ * CUDA runtime statically, which looks for the driver at run time: a machine without one can load
+ * the module, and device_open says what is missing.
+ *
+ * Files: module.c (the vtable), device.c (device, memory, queue, graphs, errors), weights.cu,
+ * elementwise.cu, norm.cu, latents.cu, attention*.cu; conv2d.cu and linear.cu turn their operation
+ * into a cuda_gemm (gemm.h), which gemm_*.cu compute.
+ *
+ * module.c makes the device current around each call (cuda_enter) and gives the caller's back.
+ * An operation
+ *   - while q->planning only notes scratch (cuda_scratch) and launches nothing;
+ *   - launches on q->stream, allocates nothing, and never waits: regions are captured into graphs;
+ *   - returns CUDA_LAUNCHED(q, "operation") at its end, which checks the launch.
+ * A sticky error is remembered in the device: every later call on it returns SD_ERROR_BACKEND with
+ * a sentence, and nothing aborts.
+ */
+#ifndef SD_CUDA_CUDA_H
+#define SD_CUDA_CUDA_H
+
+#include "backend/backend.h"
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+#include <pthread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cuda_slab cuda_slab;
+typedef struct cuda_staging cuda_staging;
+
+struct sdb_device {
+    const sdb_host *host;
+    int ordinal;
+    int n_sms;
+    int major, minor; /* compute capability */
+    bool hopper;      /* 9.0: wgmma and TMA kernels */
+    int max_shared;   /* opt-in shared memory of a block, bytes */
+    size_t l2_size, memory_total;
+    char name[64];
+
+    /* From the driver, looked up at run time. The context is the device's primary one, which the
+     * host's own CUDA code shares. */
+    CUcontext context;
+    CUresult (*push)(CUcontext);
+    CUresult (*pop)(CUcontext *);
+    CUresult (*address_range)(CUdeviceptr *, size_t *, CUdeviceptr);
+    CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
+                             const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
+                             const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
+                             CUtensorMapL2promotion, CUtensorMapFloatOOBfill); /* NULL: no TMA */
+    uint64_t memory, memory_peak; /* bytes allocated; accessed with __atomic builtins */
+    int broken; /* the first sticky cudaError_t; accessed with __atomic builtins */
+
+    /* Weights, under the lock: weights.cu. */
+    pthread_mutex_t lock;
+    cudaStream_t upload;
+    cudaEvent_t uploaded; /* after the last weight's preparation */
+    unsigned n_uploads;   /* weights prepared so far; accessed with __atomic builtins */
+    cuda_staging *staging;
+    cuda_slab *slab; /* that the next weight is cut from, or NULL */
+};
+
+/* Counters that a split product's blocks count down with; they are zero between operations: the
+ * last block that reads one sets it back. */
+#define CUDA_N_COUNTERS 16384
+
+struct sdb_queue {
+    sdb_device *dev;
+    cudaStream_t stream;
+    bool planning;
+    bool recording;
+    unsigned n_uploads; /* weights whose preparation the stream has waited for */
+    unsigned moves;     /* times that the scratch moved: older graphs point to what is gone */
+    size_t noted;       /* the largest scratch of one operation seen while planning */
+    void *scratch;
+    size_t capacity;
+    unsigned *counters; /* CUDA_N_COUNTERS zeros, device memory */
+};
+
+struct sdb_graph {
+    cudaGraphExec_t exec;
+    unsigned moves;
+};
+
+struct sdb_mark {
+    cudaEvent_t event;
+};
+
+/*
+ * Weights on the device. Matrices are K-major in the compute type, with zeros as padding:
+ *   LINEAR    data [n][1][k]             n = rows of all parts
+ *   GEGLU     data [n][1][k]             rows in groups of 8: 8 values, their 8 gates, ...;
+ *                                        n = 2 * round_up(out, 8), padding rows are zero
+ *   CONV3X3   data [n][9][k]             tap = 3 ky + kx
+ *   CONV3X3 with desc.upsample: data [4][n][4][k], the 2x2 kernels of the four output phases
+ *             phase = 2 (y & 1) + (x & 1), tap = 2 ty + tx: the nearest-2x picture's 3x3 sums over
+ *             equal source pixels added up beforehand (in float32, rounded once), which is exact
+ *             and takes 4/9 of the products.
+ *             Phase row 0: ty 0 is source row -1 (kernel row 0), ty 1 is row 0 (rows 1 + 2).
+ *             Phase row 1: ty 0 is source row 0 (rows 0 + 1), ty 1 is row +1 (row 2). Columns
+ * alike. VECTOR    data [n] float32, bias [n] float32 EMBEDDING data [n][in], in the checkpoint's
+ * type k is `in` rounded up to 64 (f32: to 16). bias is [n] float32 in the rows' order, NULL if
+ * none.
+ */
+struct sdb_weight {
+    sdb_weight_kind kind;
+    sdb_type type;
+    int n, in, k;
+    int out; /* GEGLU: outputs; otherwise n */
+    int taps, phases;
+    void *data;
+    float *bias;
+    size_t size;
+    cuda_slab *slab; /* whose memory this is */
+};
+
+/* -------------------------------------------------------------------------------- device.c */
+
+/* Makes the device's context current until cuda_leave; calls nest. Fails after a sticky error. */
+sd_status cuda_enter(sdb_device *dev);
+void cuda_leave(sdb_device *dev);
+
+/* Turns a CUDA error into a status with a sentence: what failed, and CUDA's words. Clears the
+ * thread's last error; remembers sticky ones. */
+sd_status cuda_check(sdb_device *dev, cudaError_t error, const char *what);
+
+/* Memory for one operation, aligned to 256 bytes. While planning it notes the size and *out is
+ * NULL. */
+sd_status cuda_scratch(sdb_queue *q, size_t size, void **out);
+
+/* SD_ERROR_UNSUPPORTED: "backend 'cuda' has no OP from TYPE to TYPE". */
+sd_status cuda_refuse_types(sdb_queue *q, const char *op, sdb_type x, sdb_type y);
+
+#define CUDA_LAUNCHED(q, what) cuda_check((q)->dev, cudaPeekAtLastError(), what)
+
+/* Device memory, counted; the sentence of a failure gives the size. With the device current. */
+sd_status cuda_alloc(sdb_device *dev, size_t size, void **out);
+void cuda_free(sdb_device *dev, void *ptr);
+
+/* --- what module.c puts into the vtable --- */
+sd_status cuda_device_open(const sdb_host *host, int index, sdb_device **out);
+void cuda_device_close(sdb_device *dev);
+void cuda_device_info(const sdb_device *dev, sdb_device_info *info);
+sd_status cuda_buffer_alloc(sdb_device *dev, size_t size, void **out);
+void cuda_buffer_free(sdb_device *dev, void *ptr);
+void cuda_memory_used(const sdb_device *dev, uint64_t *now, uint64_t *peak);
+
+/* queue.c */
+sd_status cuda_queue_new(sdb_device *dev, sdb_queue **out);
+void cuda_queue_free(sdb_queue *q);
+sd_status cuda_queue_plan(sdb_queue *q, bool planning);
+size_t cuda_queue_scratch(const sdb_queue *q);
+sd_status cuda_upload(sdb_queue *q, void *dst, const void *src, size_t size);
+sd_status cuda_download(sdb_queue *q, void *dst, const void *src, size_t size);
+sd_status cuda_sync(sdb_queue *q);
+sd_status cuda_record_begin(sdb_queue *q);
+sd_status cuda_record_end(sdb_queue *q, sdb_graph **out);
+sd_status cuda_graph_replay(sdb_queue *q, sdb_graph *graph);
+void cuda_graph_free(sdb_queue *q, sdb_graph *graph);
+sd_status cuda_mark_new(sdb_queue *q, sdb_mark **out);
+sd_status cuda_mark_seconds(sdb_device *dev, const sdb_mark *begin, const sdb_mark *end,
+                            double *seconds);
+void cuda_mark_free(sdb_device *dev, sdb_mark *mark);
+/* Operations from now on see the weights that were prepared so far. */
+sd_status cuda_await_weights(sdb_queue *q);
+
+/* weights.cu: the staging memory and the last slab. */
+void cuda_weights_close(sdb_device *dev);
+/* cudaErrorNoKernelImageForDevice and the like: the module holds no code for this card. */
+cudaError_t cuda_probe_code(void);
+
+/* ---------------------------------------------------------------- the operations of the vtable */
+
+sd_status cuda_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);
+void cuda_weight_free(sdb_device *dev, sdb_weight *weight);
+size_t cuda_weight_size(const sdb_weight *weight);
+
+sd_status cuda_conv2d(sdb_queue *q, const sdb_conv2d *op);
+sd_status cuda_linear(sdb_queue *q, const sdb_linear *op);
+sd_status cuda_group_norm(sdb_queue *q, const sdb_group_norm *op);
+sd_status cuda_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
+sd_status cuda_attention(sdb_queue *q, const sdb_attention *op);
+sd_status cuda_embed(sdb_queue *q, const sdb_embed *op);
+sd_status cuda_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op);
+sd_status cuda_combine(sdb_queue *q, const sdb_combine *op);
+sd_status cuda_activation(sdb_queue *q, const sdb_activation *op);
+sd_status cuda_posterior(sdb_queue *q, const sdb_posterior *op);
+sd_status cuda_resample(sdb_queue *q, const sdb_resample *op);
+sd_status cuda_modulate(sdb_queue *q, const sdb_modulate *op);
+sd_status cuda_quantize(sdb_queue *q, const sdb_quantize *op);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
