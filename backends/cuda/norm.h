@@ -1,0 +1,40 @@
+/*
+ * Group normalisation: what its two ways share. norm_cluster.cu does it in one launch where the
+ * blocks of a cluster can hold a slab; norm.cu in two.
+ *
+ * A slab is a run of groups whose channels are whole vectors of WIDTH elements, and a column one
+ * vector of the slab's pixel. A thread reads one column of every lanes-th pixel of its block. A
+ * vector has channels of two groups at most: cuda_norm_slab sees to that.
+ */
+#ifndef SD_CUDA_NORM_H
+#define SD_CUDA_NORM_H
+
+#include "cuda.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct cuda_norm {
+    const void *x;
+    void *y;
+    int64_t x_ld, y_ld;
+    sdb_type x_type, y_type;
+    int n, pixels, c; /* images, pixels of one, channels */
+    int groups;
+    float eps;
+    const float *gamma, *beta; /* beta or NULL */
+    sdb_act act;
+} cuda_norm;
+
+/* The fewest groups that make a slab for vectors of `width`; 0: there is none. */
+int cuda_norm_slab(const cuda_norm *g, int width);
+
+/* Whether one launch can do it: x and y of one 16-bit type, aligned for vectors of 8. */
+bool cuda_norm_cluster_fits(const sdb_device *dev, const cuda_norm *g);
+sd_status cuda_norm_cluster(sdb_queue *q, const cuda_norm *g);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
