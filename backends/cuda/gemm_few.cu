@@ -1,0 +1,103 @@
+/*
+ * Linear layers of up to eight tokens: the time embedding and what hangs on it. Reading the weights
+ * is the work. A block computes eight rows for all tokens; its warps share out k, each lane taking
+ * eight neighbours at a time, and the sums meet in shared memory in a fixed order.
+ */
+#include "gemm_common.cuh"
+
+enum { FEW_WARPS = 4, FEW_TOKENS = 8, FEW_ROWS = 8 };
+
+template <typename T> __device__ __forceinline__ void widen8(uint4 bits, float (&out)[8]) {
+    const T *e = (const T *)&bits;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        out[i] = cuda_float(e[i]);
+}
+
+/* sums[token][row] of this lane's share of k */
+template <typename T, int TOKENS>
+__device__ __forceinline__ void multiply_share(const cuda_gemm &g, int row, int rows,
+                                               float (&sums)[TOKENS][FEW_ROWS]) {
+    const T *w = (const T *)g.weight + (int64_t)row * g.k;
+    for (int k = (int)threadIdx.x * 8; k < g.c; k += FEW_WARPS * 32 * 8) {
+        uint4 bits[FEW_ROWS];
+#pragma unroll
+        for (int i = 0; i < FEW_ROWS; i++)
+            bits[i] = i < rows ? __ldg((const uint4 *)(w + (int64_t)i * g.k + k))
+                               : make_uint4(0, 0, 0, 0);
+        float x[TOKENS][8];
+#pragma unroll
+        for (int t = 0; t < TOKENS; t++) {
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (t < g.ow)
+                v = __ldg((const uint4 *)((const T *)g.x + t * g.x_ld + k));
+            widen8<T>(v, x[t]);
+        }
+#pragma unroll
+        for (int i = 0; i < FEW_ROWS; i++) {
+            float weights[8];
+            widen8<T>(bits[i], weights);
+#pragma unroll
+            for (int t = 0; t < TOKENS; t++)
+#pragma unroll
+                for (int j = 0; j < 8; j++)
+                    sums[t][i] = fmaf(weights[j], x[t][j], sums[t][i]);
+        }
+    }
+}
+
+template <typename T, int TOKENS>
+__global__ void __launch_bounds__(FEW_WARPS * 32, 2)
+    few_kernel(const __grid_constant__ cuda_gemm g, bool aligned) {
+    __shared__ float shared[FEW_WARPS][TOKENS][FEW_ROWS];
+    int row = (int)blockIdx.x * FEW_ROWS, warp = (int)threadIdx.x / 32;
+    float sums[TOKENS][FEW_ROWS] = {};
+    multiply_share<T, TOKENS>(g, row, min(FEW_ROWS, g.n_rows - row), sums);
+#pragma unroll
+    for (int t = 0; t < TOKENS; t++)
+#pragma unroll
+        for (int i = 0; i < FEW_ROWS; i++) {
+#pragma unroll
+            for (int far = 16; far > 0; far /= 2)
+                sums[t][i] += __shfl_xor_sync(0xffffffff, sums[t][i], far);
+            if (threadIdx.x % 32 == 0)
+                shared[warp][t][i] = sums[t][i];
+        }
+    __syncthreads();
+    int token = (int)threadIdx.x;
+    if (token >= g.ow)
+        return;
+    float v[8];
+    read8(shared[0][token], v);
+    for (int i = 1; i < FEW_WARPS; i++)
+        for (int j = 0; j < 8; j++)
+            v[j] += shared[i][token][j];
+    finish8<T>(g, aligned, token, 0, row, v);
+}
+
+extern "C" bool cuda_gemm_few_fits(const cuda_gemm *g) {
+    return g->type != SDB_F32 && g->n * g->oh == 1 && g->ow <= FEW_TOKENS && g->kh * g->kw == 1 &&
+           g->ow == g->w && !g->geglu && g->c % 8 == 0 && (uintptr_t)g->x % 16 == 0 &&
+           g->x_ld % 8 == 0;
+}
+
+template <typename T> static void launch(sdb_queue *q, const cuda_gemm *g) {
+    unsigned blocks = (unsigned)((g->n_rows + FEW_ROWS - 1) / FEW_ROWS);
+    bool aligned = epilogue_is_aligned(g);
+    if (g->ow <= 2)
+        few_kernel<T, 2><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
+    else if (g->ow <= 4)
+        few_kernel<T, 4><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
+    else
+        few_kernel<T, 8><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
+}
+
+extern "C" sd_status cuda_gemm_few(sdb_queue *q, const cuda_gemm *g) {
+    if (q->planning)
+        return SD_OK;
+    if (g->type == SDB_F16)
+        launch<__half>(q, g);
+    else
+        launch<__nv_bfloat16>(q, g);
+    return CUDA_LAUNCHED(q, "product with few tokens");
+}
