@@ -1,0 +1,317 @@
+/*
+ * The host's side of gemm_hopper.cuh: which tile and cluster, tensor maps, launch.
+ */
+#include "gemm_hopper.cuh"
+
+#include <algorithm>
+#include <cmath>
+
+/* ------------------------------------------------------------------------------- choices */
+
+/* Shared memory of a block that leaves room for a second one. */
+#define HOPPER_HALF 115712
+
+typedef struct hopper_choice {
+    int bn, mt;     /* the tile: 128 mt pixels by bn rows */
+    int cm, cn, ck; /* the cluster */
+    int stages;
+    bool early; /* a place of its own for the residual, which comes in during the products */
+} hopper_choice;
+
+typedef struct hopper_boxes {
+    int bw, bh, bn;
+    int x, y, total; /* boxes in a row, rows of boxes in an image, boxes in all */
+} hopper_boxes;
+
+static int ceil_div(int a, int b) {
+    return (a + b - 1) / b;
+}
+
+/* The box shape of at most 64 pixels that covers the grid with the fewest boxes, first of all with
+ * boxes of one image; an embedding asks for those. */
+static hopper_boxes choose_boxes(const cuda_gemm *g) {
+    hopper_boxes best = {};
+    for (int bw = std::min(g->ow, HOPPER_BOX); bw > 0; bw--)
+        for (int bh = std::min(g->oh, HOPPER_BOX / bw); bh > 0; bh--) {
+            const int most = g->emb ? 1 : std::min(g->n, HOPPER_BOX / (bw * bh));
+            for (int bn = 1; bn <= most; bn++) {
+                const int x = ceil_div(g->ow, bw), y = ceil_div(g->oh, bh);
+                const int64_t total = (int64_t)x * y * ceil_div(g->n, bn);
+                if (total <= INT32_MAX / 2 && (!best.total || total < best.total))
+                    best = {bw, bh, bn, x, y, (int)total};
+            }
+        }
+    return best;
+}
+
+static int stage_bytes(const hopper_choice *c) {
+    return 2 * c->mt * HOPPER_BOX_BYTES + c->bn * HOPPER_BOX_K * 2;
+}
+
+static int rest_bytes(const hopper_choice *c) {
+    return 16 * HOPPER_MAX_STAGES + 2 * c->mt * c->bn * 4 + 128 * c->mt * 4;
+}
+
+/* A row of y for each pixel, for the groups of columns that one part of the sum finishes. */
+static int staging_bytes(const hopper_choice *c) {
+    return 128 * (ceil_div(c->bn / 16, c->ck) * 32 + 16);
+}
+
+static int shared_bytes(const hopper_choice *c) {
+    return c->stages * stage_bytes(c) + rest_bytes(c) + (c->early ? staging_bytes(c) : 0);
+}
+
+/* Whether two blocks fit on a multiprocessor; the kernels of these tiles have 128 registers. */
+static bool two_fit(const hopper_choice *c) {
+    return c->bn * c->mt <= 160 && shared_bytes(c) <= HOPPER_HALF;
+}
+
+/* What the epilogue keeps in the stages' place. */
+static int epilogue_bytes(const hopper_choice *c) {
+    const int groups = c->bn / 16;
+    const int parts = c->ck > 1 ? (groups - groups / c->ck) * 128 * 16 * 4 : 0;
+    return (c->early ? 0 : staging_bytes(c)) + parts;
+}
+
+/*
+ * The time of a choice in microseconds, up to a constant, as measured on one H200: bytes that the
+ * tiles bring into shared memory, alone on a multiprocessor and with a second block beside; and the
+ * rounds of blocks.
+ */
+static double estimate(const sdb_device *dev, const cuda_gemm *g, const hopper_boxes *boxes,
+                       const hopper_choice *c) {
+    const double per_us = 69e3, per_us_shared = 97e3; /* bytes */
+    const double mma_shared = 0.36;                   /* us for 128 x 128 x 64, with another */
+    const double shallow = 1.25;                      /* three stages hide too little alone */
+    const double finish = 0.81, split = 2.5, split_bytes = 0.3, sharing = 0.006;
+    const int size = c->cm * c->cn * c->ck;
+    const int iterations = ceil_div(g->kh * g->kw * (g->k / HOPPER_BOX_K), c->ck);
+    const double blocks = (double)ceil_div(ceil_div(boxes->total, 2 * c->mt), c->cm) *
+                          ceil_div(ceil_div(g->n_rows, c->bn), c->cn) * size * g->phases;
+    /* clusters do not fill every group of multiprocessors */
+    const double sms = dev->n_sms * (size <= 2 ? 1.0 : size <= 4 ? 0.82 : 0.73);
+    const double rounds = ceil(blocks / sms), area = c->bn * c->mt / 128.0;
+    const double alone = iterations * stage_bytes(c) / per_us, end = finish * area;
+    double time;
+    if (two_fit(c)) {
+        const double one = alone * (c->stages <= 3 ? shallow : 1.0) + end;
+        const double both =
+            2 * iterations * std::max(stage_bytes(c) / per_us_shared, area * mma_shared) +
+            0.92 * end;
+        time = floor(rounds / 2) * both + (fmod(rounds, 2) > 0 ? one : 0);
+    } else {
+        time = rounds * (alone + end) + 0.2 * (rounds - 1);
+    }
+    if (c->ck > 1)
+        time += split + split_bytes * (1 - 1.0 / c->ck) * area;
+    return time + (c->cm * c->cn > 1 ? sharing * iterations : 0);
+}
+
+static bool possible(const cuda_gemm *g, const hopper_choice *c) {
+    return c->stages >= 2 && epilogue_bytes(c) <= c->stages * stage_bytes(c) &&
+           c->ck <= c->bn / 16 && c->ck * 2 <= g->kh * g->kw * (g->k / HOPPER_BOX_K) + 1 &&
+           (c->ck == 1 || (c->mt == 1 && c->bn <= 160)) &&
+           ((!g->geglu && g->act == SDB_ACT_NONE) || (c->mt == 1 && c->bn <= 160));
+}
+
+static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hopper_boxes *boxes) {
+    static const int tiles[][2] = {{64, 1}, {80, 1}, {128, 1}, {160, 1}, {256, 1}, {128, 2}};
+    static const int clusters[][3] = {{1, 1, 1}, {1, 1, 2}, {1, 1, 4}, {2, 1, 4}, {1, 1, 8}};
+    hopper_choice best = {64, 1, 1, 1, 1, 4, false};
+    double least = INFINITY;
+    for (const int *tile : tiles)
+        for (const int *cluster : clusters)
+            for (int resident = 1; resident <= 2; resident++) {
+                hopper_choice c = {tile[0], tile[1], cluster[0], cluster[1], cluster[2], 1, false};
+                const int room = resident == 2 ? HOPPER_HALF : dev->max_shared;
+                c.stages = std::min((room - rest_bytes(&c)) / stage_bytes(&c), HOPPER_MAX_STAGES);
+                if (!possible(g, &c))
+                    continue;
+                const double time = estimate(dev, g, boxes, &c);
+                if (time < least) {
+                    least = time;
+                    best = c;
+                }
+            }
+    return best;
+}
+
+/* ---------------------------------------------------------------------------------- maps */
+
+static sd_status encode(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g, const void *data,
+                        int rank, const cuuint64_t *dims, const cuuint64_t *strides,
+                        const cuuint32_t *box, const cuuint32_t *steps) {
+    const CUtensorMapDataType type =
+        g->type == SDB_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const CUresult r =
+        q->dev->encode_tiled(map, type, (cuuint32_t)rank, (void *)data, dims, strides, box, steps,
+                             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (r == CUDA_SUCCESS)
+        return SD_OK;
+    return q->dev->host->error(q->dev->host->user, SD_ERROR_BACKEND,
+                               "CUDA: no tensor map of [%d, %d, %d, %d] at distance %lld: error %d",
+                               g->n, g->h, g->w, g->c, (long long)g->x_ld, (int)r);
+}
+
+static sd_status encode_x(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
+                          const hopper_boxes *boxes) {
+    const cuuint64_t pixel = (cuuint64_t)g->x_ld * 2;
+    const cuuint64_t dims[4] = {(cuuint64_t)g->c, (cuuint64_t)g->w, (cuuint64_t)g->h,
+                                (cuuint64_t)g->n};
+    const cuuint64_t strides[3] = {pixel, pixel * g->w, pixel * g->w * g->h};
+    const cuuint32_t step = (cuuint32_t)g->stride;
+    const cuuint32_t box[4] = {HOPPER_BOX_K, boxes->bw * step, boxes->bh * step,
+                               (cuuint32_t)boxes->bn};
+    const cuuint32_t steps[4] = {1, step, step, 1};
+    return encode(q, map, g, g->x, 4, dims, strides, box, steps);
+}
+
+static sd_status encode_w(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
+                          const hopper_choice *c) {
+    const cuuint64_t k = (cuuint64_t)g->kh * g->kw * g->k;
+    const cuuint64_t dims[2] = {k, (cuuint64_t)g->phases * g->n_rows};
+    const cuuint64_t strides[1] = {k * 2};
+    const cuuint32_t box[2] = {HOPPER_BOX_K, (cuuint32_t)(c->bn / c->cm)};
+    const cuuint32_t steps[2] = {1, 1};
+    return encode(q, map, g, g->weight, 2, dims, strides, box, steps);
+}
+
+/* -------------------------------------------------------------------------------- launch */
+
+typedef void (*hopper_kernel)(hopper_params);
+
+template <class T, hopper_end END> static hopper_kernel kernel_of(const hopper_choice *c) {
+    switch (c->bn * 10 + c->mt) {
+    case 641:
+        return hopper_gemm<T, 64, 1, END>;
+    case 801:
+        return hopper_gemm<T, 80, 1, END>;
+    case 1281:
+        return hopper_gemm<T, 128, 1, END>;
+    case 1601:
+        return hopper_gemm<T, 160, 1, END>;
+    default:
+        break;
+    }
+    if constexpr (END == HOPPER_PLAIN)
+        return c->mt == 1 ? hopper_gemm<T, 256, 1, END> : hopper_gemm<T, 128, 2, END>;
+    return NULL; /* not possible(), see there */
+}
+
+template <class T> static hopper_kernel kernel_for(const cuda_gemm *g, const hopper_choice *c) {
+    if (g->geglu)
+        return kernel_of<T, HOPPER_GEGLU>(c);
+    return g->act == SDB_ACT_NONE ? kernel_of<T, HOPPER_PLAIN>(c) : kernel_of<T, HOPPER_ACT>(c);
+}
+
+static hopper_divisor divisor(int by) {
+    hopper_divisor d = {by, 0, 0};
+    if (by > 1) {
+        int log = 0;
+        while ((int64_t)1 << log < by)
+            log++;
+        d.factor = (uint32_t)((((uint64_t)1 << (31 + log)) + by - 1) / by);
+        d.shift = (uint32_t)(log - 1);
+    }
+    return d;
+}
+
+static int log2_of(int power) {
+    return power == 1 ? 0 : power == 2 ? 1 : power == 4 ? 2 : 3;
+}
+
+static void fill_tiles(hopper_params *p, const cuda_gemm *g, const hopper_choice *c,
+                       const hopper_boxes *b) {
+    p->bw = divisor(b->bw), p->bh = divisor(b->bh), p->bn = b->bn;
+    p->boxes_x = divisor(b->x), p->boxes_y = divisor(b->y);
+    p->cm = c->cm, p->cn = c->cn, p->ck = c->ck, p->stages = c->stages;
+    p->cm_log = log2_of(c->cm), p->cn_log = log2_of(c->cn);
+    p->k_blocks = divisor(g->k / HOPPER_BOX_K);
+    const int iterations = g->kh * g->kw * p->k_blocks.by;
+    p->iterations = iterations / c->ck, p->iterations_left = iterations % c->ck;
+    p->share = c->bn / 16 / c->ck, p->share_left = c->bn / 16 % c->ck;
+    p->early = c->early && g->residual;
+    p->staging = p->early ? c->stages * stage_bytes(c) + rest_bytes(c) : 0;
+    p->m_clusters = ceil_div(ceil_div(b->total, 2 * c->mt), c->cm);
+    p->n_clusters = divisor(ceil_div(ceil_div(g->n_rows, c->bn), c->cn));
+    p->cluster = divisor(c->cm * c->cn * c->ck);
+    p->clusters = divisor(p->m_clusters * p->n_clusters.by);
+    const bool large = p->clusters.by >= 1024 && (int64_t)g->n_rows * g->k >= 8 << 20;
+    p->group = large ? std::max(1, 8 / (c->cm * c->mt)) : 1;
+}
+
+static void fill_params(hopper_params *p, const cuda_gemm *g) {
+    p->n = g->n, p->oh = g->oh, p->ow = g->ow;
+    p->stride = g->stride, p->kw = g->kw, p->pad_x = g->pad_x, p->pad_y = g->pad_y;
+    p->phased = g->phases > 1;
+    p->n_rows = g->n_rows, p->n_out = g->n_out;
+    p->y = g->y, p->y_ld = g->y_ld;
+    p->y_h = g->y_h, p->y_w = g->y_w, p->y_step = g->y_step;
+    p->bias = g->bias, p->emb = g->emb, p->emb_ld = g->emb_ld;
+    p->residual = g->residual, p->residual_ld = g->residual_ld;
+    p->act = g->act, p->scale = g->scale;
+}
+
+static bool overlap_launches = true;
+
+static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
+                          const hopper_params *p) {
+    const hopper_kernel kernel =
+        g->type == SDB_F16 ? kernel_for<__half>(g, c) : kernel_for<__nv_bfloat16>(g, c);
+    const int shared = shared_bytes(c);
+    cudaError_t e = cudaFuncSetAttribute((const void *)kernel,
+                                         cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    if (e != cudaSuccess)
+        return e;
+    cudaLaunchAttribute attributes[2] = {};
+    attributes[0].id = cudaLaunchAttributeClusterDimension;
+    attributes[0].val.clusterDim.x = (unsigned)(c->cm * c->cn * c->ck);
+    attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
+    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)(p->clusters.by * g->phases) * attributes[0].val.clusterDim.x);
+    config.blockDim = dim3(HOPPER_THREADS);
+    config.dynamicSmemBytes = (size_t)shared;
+    config.stream = q->stream;
+    config.attrs = attributes;
+    config.numAttrs = overlap_launches ? 2 : 1;
+    void *args[] = {(void *)p};
+    return cudaLaunchKernelExC(&config, (const void *)kernel, args);
+}
+
+static sd_status run_choice(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
+                            const hopper_boxes *boxes) {
+    hopper_params p;
+    fill_params(&p, g);
+    fill_tiles(&p, g, c, boxes);
+    sd_status s = encode_x(q, &p.a, g, boxes);
+    if (s == SD_OK)
+        s = encode_w(q, &p.b, g, c);
+    return s != SD_OK ? s : cuda_check(q->dev, launch(q, g, c, &p), "gemm");
+}
+
+/* ------------------------------------------------------------------------------ interface */
+
+static bool aligned(const void *data, int64_t ld) {
+    return (uintptr_t)data % 16 == 0 && ld % 8 == 0;
+}
+
+bool cuda_gemm_hopper_fits(const sdb_device *dev, const cuda_gemm *g) {
+    const int64_t longest = (int64_t)1 << 38; /* bytes of a stride, less than TMA's 2^40 */
+    return dev->hopper && dev->encode_tiled && (g->type == SDB_F16 || g->type == SDB_BF16) &&
+           aligned(g->x, g->x_ld) && aligned(g->y, g->y_ld) &&
+           aligned(g->residual, g->residual_ld) && aligned(g->weight, g->k) &&
+           g->k % HOPPER_BOX_K == 0 && g->stride <= 2 && g->x_ld * g->w * g->h <= longest / 2 &&
+           (int64_t)g->n * g->y_h * g->y_w <= INT32_MAX &&
+           !(g->geglu && (g->residual || g->emb || g->act != SDB_ACT_NONE));
+}
+
+sd_status cuda_gemm_hopper(sdb_queue *q, const cuda_gemm *g) {
+    if (q->planning)
+        return SD_OK;
+    const hopper_boxes boxes = choose_boxes(g);
+    const hopper_choice c = choose(q->dev, g, &boxes);
+    return run_choice(q, g, &c, &boxes);
+}

@@ -1,0 +1,331 @@
+/*
+ * The implicit GEMM of gemm.h for compute capability 9.0.
+ *
+ * A block makes BM = 128 MT pixels by BN rows of w. Its A operand comes in boxes of up to 64 pixels
+ * (bw wide, bh high, bn images), one of which a warpgroup multiplies at a time; boxes are numbered
+ * along x, y, then images, and a block takes 2 MT successive ones. TMA puts a box of 64 channels at
+ * the tap's offset into shared memory as [64][64], with zeros outside the image. The block is two
+ * warpgroups, which multiply MT boxes each; thread 0 also starts the loads. (A warp of its own for
+ * loading would cost registers that let a second block, or the next kernel's, share the
+ * multiprocessor.)
+ *
+ * The blocks of a cluster are cm tiles along the pixels (they share w's tile: each loads a part
+ * and sends it to all) times cn along the rows (they share the pixels) times ck parts of the sum.
+ * Parts are added through distributed shared memory: each block finishes its own share of the
+ * columns, so the order of the sums is fixed.
+ */
+#ifndef SD_CUDA_GEMM_HOPPER_CUH
+#define SD_CUDA_GEMM_HOPPER_CUH
+
+#include "gemm.h"
+#include "hopper.cuh"
+#include "hopper_wgmma.cuh"
+
+#define HOPPER_THREADS 256
+#define HOPPER_MAX_STAGES 8
+#define HOPPER_BOX 64   /* pixels of a box, at most */
+#define HOPPER_BOX_K 64 /* channels of a box */
+#define HOPPER_BOX_BYTES (HOPPER_BOX * HOPPER_BOX_K * 2)
+
+/* What becomes of the sums: bias, embedding, scale and residual; an activation, too; or GEGLU. */
+enum hopper_end { HOPPER_PLAIN, HOPPER_ACT, HOPPER_GEGLU };
+
+/* Division of 0 .. 2^31 - 1 by a number known at launch: the high half of a product. */
+typedef struct hopper_divisor {
+    int by;
+    uint32_t factor, shift;
+} hopper_divisor;
+
+static __device__ __forceinline__ int divide(int n, const hopper_divisor &d) {
+    return d.by == 1 ? n : (int)(__umulhi((uint32_t)n, d.factor) >> d.shift);
+}
+
+typedef struct hopper_params {
+    CUtensorMap a, b;
+    hopper_divisor bw, bh; /* a box */
+    int bn;
+    hopper_divisor boxes_x, boxes_y; /* boxes in a row, rows of boxes in an image */
+    int n, oh, ow;
+    int stride, kw, pad_x, pad_y;
+    bool phased;
+    hopper_divisor k_blocks;        /* blocks of 64 channels of a tap */
+    int cm, cn, ck, cm_log, cn_log; /* cm and cn are powers of two */
+    int stages;
+    int iterations, iterations_left; /* of each part of the sum; the first so many do one more */
+    int share, share_left;           /* groups of 16 columns that a part finishes, likewise */
+    int staging;                     /* where, in bytes; */
+    bool early;                      /* whether that is no stage's place */
+    hopper_divisor cluster;          /* blocks of one */
+    hopper_divisor clusters, n_clusters; /* of a phase; along the rows of w */
+    int m_clusters, group;               /* along the pixels; see tile_of */
+    int n_rows, n_out;
+    void *y;
+    int64_t y_ld;
+    int y_h, y_w, y_step;
+    const float *bias;
+    const void *emb;
+    int64_t emb_ld;
+    const void *residual;
+    int64_t residual_ld;
+    sdb_act act;
+    float scale;
+} hopper_params;
+
+/* The layout of a block's shared memory, in bytes. */
+template <int BN, int MT> struct hopper_layout {
+    static constexpr int a = 2 * MT * HOPPER_BOX_BYTES;
+    static constexpr int stage = a + BN * HOPPER_BOX_K * 2;
+    /* after the stages: */
+    static constexpr int full = 0;
+    static constexpr int empty = full + 8 * HOPPER_MAX_STAGES;
+    static constexpr int add = empty + 8 * HOPPER_MAX_STAGES; /* [2 MT][BN] float32 */
+    static constexpr int pixel = add + 2 * MT * BN * 4;       /* [128 MT] int: y's pixel or -1 */
+    static constexpr int rest = pixel + 128 * MT * 4;
+};
+
+/* Where a block stands. */
+struct hopper_tile {
+    int mr, nr, kr; /* its place in the cluster */
+    int rank;
+    int first_box, n0; /* n0: its first row of w within the phase */
+    int px, py;        /* the phase */
+    int begin, count;  /* its iterations */
+};
+
+/* Clusters are numbered along the rows of w first. In large problems they are numbered in groups of
+ * p.group along the pixels, so that blocks that run together share both operands in the L2 cache.
+ */
+static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int bm, int bn) {
+    hopper_tile t;
+    int id = divide((int)blockIdx.x, p.cluster);
+    const int rank = (int)blockIdx.x - id * p.cluster.by;
+    t.mr = rank & (p.cm - 1);
+    t.nr = rank >> p.cm_log & (p.cn - 1);
+    t.kr = rank >> (p.cm_log + p.cn_log);
+    const int phase = p.phased ? divide(id, p.clusters) : 0;
+    id -= phase * p.clusters.by;
+    int m, n;
+    if (p.group == 1) {
+        m = divide(id, p.n_clusters);
+        n = id - m * p.n_clusters.by;
+    } else {
+        const int width = p.group * p.n_clusters.by, m0 = id / width * p.group;
+        const int rows = min(p.group, p.m_clusters - m0);
+        m = m0 + id % width % rows;
+        n = id % width / rows;
+    }
+    t.first_box = (m * p.cm + t.mr) * (bm / HOPPER_BOX);
+    t.n0 = (n * p.cn + t.nr) * bn;
+    t.px = phase & 1;
+    t.py = phase >> 1;
+    t.begin = t.kr * p.iterations + min(t.kr, p.iterations_left);
+    t.count = p.iterations + (t.kr < p.iterations_left ? 1 : 0);
+    return t;
+}
+
+/* A box's first pixel; beyond the last box, an image that does not exist. */
+static __device__ __forceinline__ int3 box_origin(const hopper_params &p, int box) {
+    const int row = divide(box, p.boxes_x), image = divide(row, p.boxes_y);
+    return make_int3((box - row * p.boxes_x.by) * p.bw.by, (row - image * p.boxes_y.by) * p.bh.by,
+                     image * p.bn);
+}
+
+/* ------------------------------------------------------------------------------ loading */
+
+/* The next iteration's tap and channels. All threads keep it, so that it stays in uniform
+ * registers; thread 0 loads. */
+template <int BN, int MT> struct hopper_loader {
+    using layout = hopper_layout<BN, MT>;
+    int3 origin[2 * MT]; /* of the boxes, with stride and padding */
+    int k, row;          /* of w's tile */
+    uint32_t part;       /* where this block's part of it goes */
+    int c, x, y;         /* the tap's channels and offset */
+    uint32_t bytes;
+    uint16_t mask_a, mask_b;
+
+    __device__ __forceinline__ hopper_loader(const hopper_params &p, const hopper_tile &t) {
+        const int pad_x = p.phased ? 1 - t.px : p.pad_x, pad_y = p.phased ? 1 - t.py : p.pad_y;
+#pragma unroll
+        for (int i = 0; i < 2 * MT; i++) {
+            origin[i] = box_origin(p, t.first_box + i);
+            origin[i].x = origin[i].x * p.stride - pad_x;
+            origin[i].y = origin[i].y * p.stride - pad_y;
+        }
+        const int tap = divide(t.begin, p.k_blocks);
+        k = t.begin * HOPPER_BOX_K;
+        c = (t.begin - tap * p.k_blocks.by) * HOPPER_BOX_K;
+        y = p.kw == 1 ? 0 : p.kw == 2 ? tap >> 1 : tap * 11 >> 5; /* tap < 9 */
+        x = tap - y * p.kw;
+        const int rows = BN >> p.cm_log;
+        row = (2 * t.py + t.px) * p.n_rows + t.n0 + t.mr * rows;
+        part = (uint32_t)(layout::a + t.mr * rows * HOPPER_BOX_K * 2);
+        bytes = (uint32_t)(2 * MT * p.bw.by * p.bh.by * p.bn + BN) * HOPPER_BOX_K * 2;
+        mask_a = mask_b = 0;
+        if (p.cm > 1)
+            mask_b = (uint16_t)(((1 << p.cm) - 1) << ((t.kr * p.cn + t.nr) * p.cm));
+        if (p.cn > 1)
+            for (int j = 0; j < p.cn; j++)
+                mask_a |= (uint16_t)(1 << ((t.kr * p.cn + j) * p.cm + t.mr));
+    }
+
+    /* w's tile of the iteration `ahead` of the next, or this block's part of it */
+    __device__ __forceinline__ void load_b(const hopper_params &p, int ahead, uint32_t stage,
+                                           uint32_t full) const {
+        tma_load(stage + part, &p.b, full, mask_b, k + ahead * HOPPER_BOX_K, row);
+    }
+
+    /* the next iteration's boxes, or this block's part of them */
+    __device__ __forceinline__ void load_a(const hopper_params &p, const hopper_tile &t,
+                                           uint32_t stage, uint32_t full) const {
+#pragma unroll
+        for (int i = 0; i < 2 * MT; i++)
+            if ((i & (p.cn - 1)) == t.nr)
+                tma_load(stage + i * HOPPER_BOX_BYTES, &p.a, full, mask_a, c, origin[i].x + x,
+                         origin[i].y + y, origin[i].z);
+    }
+
+    __device__ __forceinline__ void step(const hopper_params &p) {
+        k += HOPPER_BOX_K;
+        c += HOPPER_BOX_K;
+        if (c == p.k_blocks.by * HOPPER_BOX_K) {
+            c = 0;
+            if (++x == p.kw) {
+                x = 0;
+                y++;
+            }
+        }
+    }
+
+    /* Fills the stages for the first time. Weights do not depend on the kernel before this one, so
+     * they are on their way while it ends. */
+    __device__ __forceinline__ void start(const hopper_params &p, const hopper_tile &t,
+                                          uint32_t shared, uint32_t full) {
+        const int first = min(t.count, p.stages);
+        for (int i = 0; i < first; i++)
+            if (threadIdx.x == 0) {
+                barrier_expect(full + 8 * i, bytes);
+                load_b(p, i, shared + i * layout::stage, full + 8 * i);
+            }
+        wait_for_predecessors();
+        for (int i = 0; i < first; i++) {
+            if (threadIdx.x == 0)
+                load_a(p, t, shared + i * layout::stage, full + 8 * i);
+            step(p);
+        }
+    }
+};
+
+/* -------------------------------------------------------------------------- multiplying */
+
+/* A warpgroup tells every block that writes into this one's stages when it is done with one: one
+ * thread for each. Returns the address of the first stage's barrier there, or 0: not this thread.
+ */
+static __device__ __forceinline__ uint32_t release_target(const hopper_params &p,
+                                                          const hopper_tile &t, uint32_t empty) {
+    const int i = (int)threadIdx.x % 128;
+    if (i < p.cm)
+        return cluster_map(empty, (t.kr * p.cn + t.nr) * p.cm + i);
+    if (i < p.cm + p.cn && i - p.cm != t.nr)
+        return cluster_map(empty, (t.kr * p.cn + i - p.cm) * p.cm + t.mr);
+    return 0;
+}
+
+template <class T, int BN, int MT>
+static __device__ __forceinline__ void
+multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &loader,
+         float (&acc)[MT][BN / 2], uint32_t shared, uint32_t full, uint32_t empty) {
+    using layout = hopper_layout<BN, MT>;
+    const int group = (int)threadIdx.x / 128;
+    const int n = t.count;
+    const uint32_t done = release_target(p, t, empty);
+    const bool alone = p.cm * p.cn == 1;
+    int slot = 0, parity = 0, before = 0;
+    for (int i = 0; i < n; i++) {
+        barrier_wait(full + 8 * slot, parity);
+        const uint32_t stage = shared + slot * layout::stage;
+        const uint64_t b = wgmma_descriptor(stage + layout::a);
+        const uint64_t a = wgmma_descriptor(stage + group * MT * HOPPER_BOX_BYTES);
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < HOPPER_BOX_K / 16; k++)
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+                wgmma<T, BN>::run(acc[m], a + m * (HOPPER_BOX_BYTES >> 4) + 2 * k, b + 2 * k,
+                                  i + k > 0);
+        wgmma_commit();
+        wgmma_wait<1>();
+        if (i > 0 && i - 1 + p.stages < n) { /* the stage before has a next use */
+            if (done && alone)
+                barrier_arrive(empty + 8 * before);
+            else if (done)
+                barrier_arrive_at(done + 8 * before);
+            if (threadIdx.x == 0) {
+                barrier_wait(empty + 8 * before, slot ? parity : parity ^ 1);
+                barrier_expect(full + 8 * before, loader.bytes);
+                loader.load_b(p, 0, shared + before * layout::stage, full + 8 * before);
+                loader.load_a(p, t, shared + before * layout::stage, full + 8 * before);
+            }
+            __syncwarp();
+            loader.step(p);
+        }
+        before = slot;
+        if (++slot == p.stages) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+    wgmma_wait<0>();
+}
+
+#include "gemm_hopper_epilogue.cuh"
+
+/* ----------------------------------------------------------------------------- the kernel */
+
+template <int BN, int MT>
+static __device__ __forceinline__ void init_barriers(const hopper_params &p, uint32_t full,
+                                                     uint32_t empty) {
+    tma_prefetch(&p.a);
+    tma_prefetch(&p.b);
+    for (int i = 0; i < p.stages; i++) {
+        barrier_init(full + 8 * i, 1);
+        barrier_init(empty + 8 * i, 2 * (p.cm + p.cn - 1));
+    }
+    barrier_init_fence();
+}
+
+template <class T, int BN, int MT, hopper_end END>
+__global__
+__launch_bounds__(HOPPER_THREADS,
+                  BN *MT <= 160 ? 2 : 1) void hopper_gemm(const __grid_constant__ hopper_params p) {
+    using layout = hopper_layout<BN, MT>;
+    extern __shared__ __align__(1024) uint8_t memory[];
+    uint8_t *after = memory + p.stages * layout::stage;
+    const uint32_t shared = shared_address(memory);
+    const uint32_t full = shared_address(after) + layout::full;
+    const uint32_t empty = shared_address(after) + layout::empty;
+    const bool clustered = p.cm * p.cn * p.ck > 1;
+    const hopper_tile t = tile_of(p, 128 * MT, BN);
+    hopper_loader<BN, MT> loader(p, t);
+
+    if (threadIdx.x == 0)
+        init_barriers<BN, MT>(p, full, empty);
+    if (clustered) {
+        cluster_arrive_relaxed();
+        cluster_wait();
+    } else {
+        __syncthreads();
+    }
+    let_successor_start();
+    loader.start(p, t, shared, full);
+    prepare_epilogue<T, BN, MT>(p, t, memory, after);
+    float acc[MT][BN / 2];
+    multiply<T, BN, MT>(p, t, loader, acc, shared, full, empty);
+    epilogue<T, BN, MT, END>(p, t, acc, memory, after);
+    if (clustered) { /* others may still read this block's shared memory or arrive at its barriers
+                      */
+        cluster_arrive_relaxed();
+        cluster_wait();
+    }
+}
+
+#endif

@@ -1,0 +1,302 @@
+/*
+ * The end of a block of gemm_hopper.cuh: bias, embedding, activation, scale and residual. Each warp
+ * does its own 16 rows through its own part of shared memory: the residual comes in and y goes
+ * out in pieces of 16 bytes, whole lines at a time.
+ */
+#ifndef SD_CUDA_GEMM_HOPPER_EPILOGUE_CUH
+#define SD_CUDA_GEMM_HOPPER_EPILOGUE_CUH
+
+static __device__ __forceinline__ uint32_t pack(float a, float b, __half) {
+    const __half2 h = __floats2half2_rn(a, b);
+    return *(const uint32_t *)&h;
+}
+
+static __device__ __forceinline__ uint32_t pack(float a, float b, __nv_bfloat16) {
+    const __nv_bfloat162 h = __floats2bfloat162_rn(a, b);
+    return *(const uint32_t *)&h;
+}
+
+static __device__ __forceinline__ float2 unpack(uint32_t v, __half) {
+    return __half22float2(*(const __half2 *)&v);
+}
+
+static __device__ __forceinline__ float2 unpack(uint32_t v, __nv_bfloat16) {
+    return __bfloat1622float2(*(const __nv_bfloat162 *)&v);
+}
+
+static __device__ __forceinline__ float to_float(__half v) {
+    return __half2float(v);
+}
+
+static __device__ __forceinline__ float to_float(__nv_bfloat16 v) {
+    return __bfloat162float(v);
+}
+
+/* x times the normal distribution function, 0.5 + x P(x^2) where that is not 0 or 1: the minimax
+ * polynomial on [-4.2, 4.2], within 1.2e-5. */
+static __device__ __forceinline__ float fast_gelu(float x) {
+    const float c = fminf(fmaxf(x, -4.2f), 4.2f);
+    const float u = c * c;
+    float p = 5.99802664e-11f;
+    p = fmaf(p, u, -5.63328749e-09f);
+    p = fmaf(p, u, 2.34366517e-07f);
+    p = fmaf(p, u, -5.76075513e-06f);
+    p = fmaf(p, u, 9.45742708e-05f);
+    p = fmaf(p, u, -1.11414735e-03f);
+    p = fmaf(p, u, 9.83012866e-03f);
+    p = fmaf(p, u, -6.63603694e-02f);
+    p = fmaf(p, u, 3.98907437e-01f);
+    return x * __saturatef(fmaf(p, c, 0.5f));
+}
+
+static __device__ __forceinline__ float fast_sigmoid(float x) {
+    return __fdividef(1.0f, 1.0f + __expf(-x));
+}
+
+template <int N> static __device__ __forceinline__ void activate(float (&v)[N], sdb_act act) {
+    const float slope = act == SDB_ACT_QUICK_GELU ? 1.702f : 1.0f;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        v[i] = act == SDB_ACT_GELU ? fast_gelu(v[i]) : v[i] * fast_sigmoid(slope * v[i]);
+}
+
+/* The groups of 16 columns that this block finishes. */
+template <int BN> struct hopper_share {
+    int lo, hi;
+    __device__ __forceinline__ hopper_share(const hopper_params &p, int kr) {
+        lo = kr * p.share + min(kr, p.share_left);
+        hi = lo + p.share + (kr < p.share_left ? 1 : 0);
+    }
+    __device__ __forceinline__ bool has(int g) const {
+        return g >= lo && g < hi;
+    }
+    /* Bytes of a staged row: an odd number of 16 bytes, so that no banks conflict. */
+    static __device__ __forceinline__ int row_bytes(const hopper_params &p) {
+        return (p.share + (p.share_left ? 1 : 0)) * 32 + 16;
+    }
+    /* The place of another's group among the parts that this block keeps for others. */
+    __device__ __forceinline__ int slot(int g) const {
+        return g < lo ? g : g - (hi - lo);
+    }
+};
+
+/* Adds the cluster's parts of the sum to this block's share of acc. `parts` are at the same
+ * address in each block. */
+template <int BN>
+static __device__ __forceinline__ void add_parts(const hopper_params &p, const hopper_tile &t,
+                                                 float (&acc)[BN / 2], uint8_t *parts) {
+    const hopper_share<BN> own(p, t.kr);
+    const int place = (int)threadIdx.x / 32 * 64 + (int)threadIdx.x % 32;
+#pragma unroll
+    for (int g = 0; g < BN / 16; g++)
+        if (!own.has(g)) {
+            float4 *to = (float4 *)parts + own.slot(g) * 512 + place;
+            to[0] = make_float4(acc[8 * g], acc[8 * g + 1], acc[8 * g + 2], acc[8 * g + 3]);
+            to[32] = make_float4(acc[8 * g + 4], acc[8 * g + 5], acc[8 * g + 6], acc[8 * g + 7]);
+        }
+    cluster_arrive();
+    cluster_wait();
+    for (int s = 1; s < p.ck; s++) {
+        const int kr = t.kr + s < p.ck ? t.kr + s : t.kr + s - p.ck;
+        const hopper_share<BN> other(p, kr);
+        const uint32_t from = cluster_map(shared_address((float4 *)parts + place),
+                                          (uint32_t)((kr * p.cn + t.nr) * p.cm + t.mr));
+#pragma unroll
+        for (int g = 0; g < BN / 16; g++)
+            if (own.has(g)) {
+                const float4 u = cluster_load(from + other.slot(g) * 8192);
+                const float4 v = cluster_load(from + other.slot(g) * 8192 + 512);
+                acc[8 * g] += u.x, acc[8 * g + 1] += u.y;
+                acc[8 * g + 2] += u.z, acc[8 * g + 3] += u.w;
+                acc[8 * g + 4] += v.x, acc[8 * g + 5] += v.y;
+                acc[8 * g + 6] += v.z, acc[8 * g + 7] += v.w;
+            }
+    }
+}
+
+/* Walks over a warp's 16 rows in pieces of 8 columns, `per_row` of them: the lane's next piece. */
+struct hopper_walk {
+    int row, piece, per_row, rows_on, pieces_on;
+    __device__ __forceinline__ hopper_walk(int per_row) : per_row(per_row) {
+        const float one = __frcp_rn((float)per_row); /* exact enough for lane / per_row */
+        const int lane = (int)threadIdx.x % 32;
+        rows_on = (int)(32.5f * one);
+        pieces_on = 32 - rows_on * per_row;
+        row = (int)(((float)lane + 0.5f) * one);
+        piece = lane - row * per_row;
+    }
+    __device__ __forceinline__ void next() {
+        row += rows_on;
+        piece += pieces_on;
+        if (piece >= per_row) {
+            piece -= per_row;
+            row++;
+        }
+    }
+};
+
+/* The residual of a warp's rows, columns column .. column + 8 per_row - 1, to its staging rows. */
+template <class T>
+static __device__ __forceinline__ void fetch_residual(const hopper_params &p, const int *pixel,
+                                                      int column, int per_row, uint32_t staging,
+                                                      int row_bytes) {
+#pragma unroll 1
+    for (hopper_walk w(per_row); w.row < 16; w.next()) {
+        const int c = column + 8 * w.piece, at = pixel[w.row];
+        const int bytes = at < 0 ? 0 : 2 * max(0, min(8, p.n_out - c));
+        const T *from = (const T *)p.residual;
+        if (bytes > 0)
+            from += at * p.residual_ld + c;
+        copy_async(staging + w.row * row_bytes + 16 * w.piece, from, bytes);
+    }
+}
+
+/* The first row of the warp's 16 of box m of its warpgroup. */
+template <int MT> static __device__ __forceinline__ int first_row(int m) {
+    const int warp = (int)threadIdx.x / 32;
+    return (warp / 4 * MT + m) * HOPPER_BOX + warp % 4 * 16;
+}
+
+/* Before the products: where each warp's rows go, what is added to each column, and, where there is
+ * room for it, the residual. */
+template <class T, int BN, int MT>
+static __device__ __forceinline__ void
+prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, uint8_t *after) {
+    using layout = hopper_layout<BN, MT>;
+    int *pixel = (int *)(after + layout::pixel);
+    const int lane = (int)threadIdx.x % 32;
+    if (lane < 16 * MT) {
+        const int i = first_row<MT>(lane / 16) + lane % 16;
+        const int3 o = box_origin(p, t.first_box + i / HOPPER_BOX);
+        const int r = i % HOPPER_BOX, line = divide(r, p.bw), b = divide(line, p.bh);
+        const int x = o.x + r - line * p.bw.by, y = o.y + line - b * p.bh.by, n = o.z + b;
+        const bool inside = x < p.ow && y < p.oh && b < p.bn && n < p.n;
+        pixel[i] = inside ? (n * p.y_h + y * p.y_step + t.py) * p.y_w + x * p.y_step + t.px : -1;
+    }
+    __syncwarp();
+    if (p.early) { /* MT is 1 */
+        const hopper_share<BN> own(p, t.kr);
+        const int row_bytes = own.row_bytes(p);
+        fetch_residual<T>(
+            p, pixel + first_row<MT>(0), t.n0 + own.lo * 16, (own.hi - own.lo) * 2,
+            shared_address(memory + p.staging) + (int)threadIdx.x / 32 * 16 * row_bytes, row_bytes);
+    }
+    float *add = (float *)(after + layout::add);
+    for (int i = (int)threadIdx.x; i < 2 * MT * BN; i += HOPPER_THREADS) {
+        const int box = i / BN, row = t.n0 + i - box * BN;
+        float v = p.bias && row < p.n_rows ? p.bias[row] : 0.0f;
+        if (p.emb) { /* then a box is of one image */
+            const int n = box_origin(p, t.first_box + box).z;
+            if (row < p.n_rows && n < p.n)
+                v += to_float(((const T *)p.emb)[n * p.emb_ld + row]);
+        }
+        add[i] = v;
+    }
+}
+
+template <class T>
+static __device__ __forceinline__ void store_rows(const hopper_params &p, const int *pixel,
+                                                  int column, int per_row, const uint8_t *staging,
+                                                  int row_bytes) {
+#pragma unroll 2
+    for (hopper_walk w(per_row); w.row < 16; w.next()) {
+        const int c = column + 8 * w.piece, at = pixel[w.row];
+        if (at < 0 || c >= p.n_out)
+            continue;
+        const T *from = (const T *)(staging + w.row * row_bytes + 16 * w.piece);
+        T *to = (T *)p.y + at * p.y_ld + c;
+        if (c + 8 <= p.n_out) {
+            *(uint4 *)to = *(const uint4 *)from;
+        } else {
+#pragma unroll 1
+            for (int i = 0; i < p.n_out - c; i++)
+                to[i] = from[i];
+        }
+    }
+}
+
+/* One group of 16 columns: v[0..3] of the first 8, v[4..7] of the next; rows lane / 4 and + 8. */
+template <class T, hopper_end END>
+static __device__ __forceinline__ void finish_group(const hopper_params &p, float (&v)[8],
+                                                    const float *add, uint32_t at) {
+    const float2 b0 = *(const float2 *)add, b1 = *(const float2 *)(add + 8);
+    v[0] += b0.x, v[1] += b0.y, v[2] += b0.x, v[3] += b0.y;
+    v[4] += b1.x, v[5] += b1.y, v[6] += b1.x, v[7] += b1.y;
+    if (END == HOPPER_ACT)
+        activate(v, p.act);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        v[i] *= p.scale;
+    if (p.residual) {
+        uint32_t r[4];
+        load_matrices(r, at);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float2 f = unpack(r[i], T());
+            v[2 * i] += f.x, v[2 * i + 1] += f.y;
+        }
+    }
+    store_matrices(at, pack(v[0], v[1], T()), pack(v[2], v[3], T()), pack(v[4], v[5], T()),
+                   pack(v[6], v[7], T()));
+}
+
+/* One group of 8 values and their gates. */
+template <class T>
+static __device__ __forceinline__ void finish_gates(const hopper_params &p, float (&v)[8],
+                                                    const float *add, uint32_t at) {
+    const float2 b0 = *(const float2 *)add, b1 = *(const float2 *)(add + 8);
+    float y[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float value = v[i] + (i % 2 ? b0.y : b0.x);
+        y[i] = p.scale * value * fast_gelu(v[4 + i] + (i % 2 ? b1.y : b1.x));
+    }
+    store_matrices(at, pack(y[0], y[1], T()), pack(y[2], y[3], T()));
+}
+
+template <class T, int BN, int MT, hopper_end END>
+static __device__ __forceinline__ void epilogue(const hopper_params &p, const hopper_tile &t,
+                                                float (&acc)[MT][BN / 2], uint8_t *memory,
+                                                uint8_t *after) {
+    using layout = hopper_layout<BN, MT>;
+    constexpr bool GEGLU = END == HOPPER_GEGLU;
+    const int warp = (int)threadIdx.x / 32;
+    const int lane = (int)threadIdx.x % 32;
+    const hopper_share<BN> own(p, t.kr);
+    const int width = GEGLU ? 8 : 16; /* columns of y in a group */
+    const int per_row = (own.hi - own.lo) * width / 8;
+    const int column = (GEGLU ? t.n0 / 2 : t.n0) + own.lo * width;
+    const int row_bytes = own.row_bytes(p);
+    uint8_t *staging = memory + p.staging + warp * 16 * row_bytes;
+    const uint32_t lane_at =
+        shared_address(staging) + (lane / 8 % 2 * 8 + lane % 8) * row_bytes + lane / 16 * 16;
+    __syncthreads(); /* all warps are done with the stages */
+#pragma unroll
+    for (int m = 0; m < MT; m++) {
+        const int box = warp / 4 * MT + m, row = first_row<MT>(m);
+        const int *pixel = (const int *)(after + layout::pixel) + row;
+        const float *add = (const float *)(after + layout::add) + box * BN + lane % 4 * 2;
+        if (!GEGLU && p.residual && !p.early)
+            fetch_residual<T>(p, pixel, column, per_row, shared_address(staging), row_bytes);
+        if (p.ck > 1) /* then MT is 1 */
+            add_parts<BN>(p, t, acc[m], memory + (p.early ? 0 : 128 * row_bytes));
+        if (!GEGLU && p.residual)
+            copy_async_wait();
+        __syncwarp();
+#pragma unroll
+        for (int g = 0; g < BN / 16; g++)
+            if (own.has(g)) {
+                float(&v)[8] = *(float(*)[8]) & acc[m][8 * g];
+                const uint32_t at = lane_at + (g - own.lo) * width * 2;
+                if (GEGLU)
+                    finish_gates<T>(p, v, add + 16 * g, at);
+                else
+                    finish_group<T, END>(p, v, add + 16 * g, at);
+            }
+        __syncwarp();
+        store_rows<T>(p, pixel, column, per_row, staging, row_bytes);
+        __syncwarp();
+    }
+}
+
+#endif

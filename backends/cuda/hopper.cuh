@@ -1,0 +1,171 @@
+/*
+ * Compute capability 9.0's instructions for the matrix kernels: barriers in shared memory, the
+ * tensor memory accelerator (TMA), clusters, and launches that overlap their predecessor. Addresses
+ * of shared memory are 32-bit; `rank` is a block's rank in its cluster.
+ */
+#ifndef SD_CUDA_HOPPER_CUH
+#define SD_CUDA_HOPPER_CUH
+
+#include <cuda.h>
+#include <stdint.h>
+
+static __device__ __forceinline__ uint32_t shared_address(const void *p) {
+    return (uint32_t)__cvta_generic_to_shared(p);
+}
+
+/* ------------------------------------------------------------------------------ barriers */
+
+static __device__ __forceinline__ void barrier_init(uint32_t bar, uint32_t count) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
+}
+
+/* Makes initialised barriers visible to the cluster and to TMA. */
+static __device__ __forceinline__ void barrier_init_fence() {
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+/* Arrives, and lets the phase also wait for `bytes` that TMA brings. */
+static __device__ __forceinline__ void barrier_expect(uint32_t bar, uint32_t bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void barrier_arrive(uint32_t bar) {
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
+}
+
+/* The address in block `rank` of what lies at `address` in this one. */
+static __device__ __forceinline__ uint32_t cluster_map(uint32_t address, uint32_t rank) {
+    uint32_t out;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(out) : "r"(address), "r"(rank));
+    return out;
+}
+
+/* At another block's barrier, by its cluster_map. (With .release.cluster it would wait for all
+ * earlier stores; arrivals that only free a stage have none to wait for.) */
+static __device__ __forceinline__ void barrier_arrive_at(uint32_t mapped) {
+    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(mapped) : "memory");
+}
+
+static __device__ __forceinline__ void barrier_wait(uint32_t bar, uint32_t parity) {
+    asm volatile("{\n"
+                 ".reg .pred done;\n"
+                 "again:\n"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+                 "@!done bra again;\n"
+                 "}\n" ::"r"(bar),
+                 "r"(parity)
+                 : "memory");
+}
+
+/* A barrier of `threads` of the block, number `id` (0 is __syncthreads). */
+static __device__ __forceinline__ void barrier_named(int id, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/* ------------------------------------------------------------------------------ clusters */
+
+static __device__ __forceinline__ void cluster_arrive() {
+    asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+}
+
+/* Orders no memory accesses: only the blocks' progress. */
+static __device__ __forceinline__ void cluster_arrive_relaxed() {
+    asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+}
+
+static __device__ __forceinline__ void cluster_wait() {
+    asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+}
+
+static __device__ __forceinline__ float4 cluster_load(uint32_t mapped) {
+    float4 v;
+    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "r"(mapped)
+                 : "memory");
+    return v;
+}
+
+/* ----------------------------------------------------------------------------------- TMA */
+
+static __device__ __forceinline__ void tma_prefetch(const CUtensorMap *map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
+/* Boxes from device to shared memory; zeros from outside the tensor. `mask` of blocks of the
+ * cluster that get the box at the same address, and its bytes at the same barrier; 0: this one. */
+static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap *map, uint32_t bar,
+                                                uint16_t mask, int x, int y) {
+    if (mask)
+        asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                     ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(dst),
+                     "l"(map), "r"(bar), "r"(x), "r"(y), "h"(mask)
+                     : "memory");
+    else
+        asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                     " [%0], [%1, {%3, %4}], [%2];" ::"r"(dst),
+                     "l"(map), "r"(bar), "r"(x), "r"(y)
+                     : "memory");
+}
+
+static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap *map, uint32_t bar,
+                                                uint16_t mask, int c, int x, int y, int n) {
+    if (mask)
+        asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                     ".multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(dst),
+                     "l"(map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n), "h"(mask)
+                     : "memory");
+    else
+        asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                     " [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
+                     "l"(map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n)
+                     : "memory");
+}
+
+/* --------------------------------------------------------------------- matrices, 16-byte copies */
+
+static __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void store_matrices(uint32_t address, uint32_t r0, uint32_t r1,
+                                                      uint32_t r2, uint32_t r3) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+                 "r"(r0), "r"(r1), "r"(r2), "r"(r3)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void store_matrices(uint32_t address, uint32_t r0, uint32_t r1) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x2.shared.b16 [%0], {%1, %2};" ::"r"(address), "r"(r0),
+                 "r"(r1)
+                 : "memory");
+}
+
+/* 16 bytes to shared memory, of which `bytes` are read and the rest are zeros. */
+static __device__ __forceinline__ void copy_async(uint32_t dst, const void *src, int bytes) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst), "l"(src), "r"(bytes)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void copy_async_wait() {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+/* --------------------------------------------- launches that overlap their predecessor's end */
+
+/* Until the kernels before this one are done and their writes visible. Before it a kernel may touch
+ * only what no other kernel writes. */
+static __device__ __forceinline__ void wait_for_predecessors() {
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
+/* The next kernel may start once every block has come here; it will wait for this one's end. */
+static __device__ __forceinline__ void let_successor_start() {
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+#endif
