@@ -1,0 +1,429 @@
+/*
+ * Flash attention for compute capability 9.0, long sequences: wgmma and the copy engine.
+ *
+ * A block has GROUPS warpgroups with 64 queries of one head each, and another that hands them its
+ * registers and asks the copy engine for tiles of KEYS keys and values, STAGES ahead. A tensor map
+ * over [image, token, head, dimension] brings whole rows of 64 dimensions and fills with zeros what
+ * is beyond the head's size or the last token, so head sizes need no padding in device memory and
+ * nothing of a neighbour is read.
+ *
+ * The first product's left operand (queries) and the second's (weights) stay in registers. With
+ * small heads exponentials are the bottleneck, 16 a cycle for a multiprocessor, so there are as
+ * many warpgroups as registers allow, and one's exponentials run under the others' products. (A
+ * polynomial on the multiply-add units for some of them, as FlashAttention-4 has it, was slower:
+ * the instructions that it adds are as scarce here.) The maximum is moved only when it has grown by
+ * more than 2^8 (also theirs): the result is the same, as sums and weights share whatever maximum
+ * is in use.
+ */
+#include "attention.cuh"
+#include "attention.h"
+#include "attention_wgmma.cuh"
+
+#include <math_constants.h>
+
+#define LOG2_E 1.44269504088896340736f
+#define SLACK 8.0f /* powers of two that weights may exceed 1 by */
+
+typedef struct attention_maps {
+    CUtensorMap k, v;
+    cuda_attention_args a;
+} attention_maps;
+
+template <int DIM, int KEYS, int STAGES> struct attention_layout {
+    static constexpr int CHUNKS = (DIM + 63) / 64; /* of 64 dimensions, one box each */
+    static constexpr int TILE = CHUNKS * KEYS * 128;
+    static constexpr int BARRIERS = 2 * STAGES * TILE; /* k tiles, v tiles, barriers */
+    static constexpr int SIZE = BARRIERS + 4 * STAGES * 8 + 1024;
+};
+
+/* Barriers of stage i, in shared memory: tiles that came, tiles that are used up. */
+typedef struct tile_barriers {
+    uint32_t k_full, v_full, k_empty, v_empty;
+} tile_barriers;
+
+template <int STAGES>
+static __device__ __forceinline__ tile_barriers barriers_of(uint32_t base, int stage) {
+    uint32_t at = base + stage * 8;
+    return {at, at + STAGES * 8, at + 2 * STAGES * 8, at + 3 * STAGES * 8};
+}
+
+/* One thread: brings all tiles, waiting for stages to become empty. */
+template <int DIM, int KEYS, int STAGES>
+static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t base, int n_tiles,
+                                               int head, int image) {
+    using L = attention_layout<DIM, KEYS, STAGES>;
+    for (int tile = 0; tile < n_tiles; tile++) {
+        int stage = tile % STAGES, parity = tile / STAGES % 2 ^ 1;
+        tile_barriers b = barriers_of<STAGES>(base + L::BARRIERS, stage);
+        uint32_t k = base + stage * L::TILE, v = k + STAGES * L::TILE;
+        barrier_wait(b.k_empty, parity);
+        barrier_expect(b.k_full, L::TILE);
+        for (int c = 0; c < L::CHUNKS; c++)
+            copy_box(k + c * KEYS * 128, &g.k, b.k_full, 64 * c, head, tile * KEYS, image);
+        barrier_wait(b.v_empty, parity);
+        barrier_expect(b.v_full, L::TILE);
+        for (int c = 0; c < L::CHUNKS; c++)
+            copy_box(v + c * KEYS * 128, &g.v, b.v_full, 64 * c, head, tile * KEYS, image);
+    }
+}
+
+/* What a thread of a warpgroup holds: parts of rows lane / 4 and 8 more of its warp's 16. */
+template <typename T, int DIM, int KEYS> struct attention_state {
+    static constexpr int STEPS = (DIM + 15) / 16;
+    uint32_t q[STEPS][4];
+    uint32_t p[KEYS / 16][4];
+    float o[DIM / 2];
+    float max[2], sum[2]; /* max: of s, not scaled; sum: this thread's part */
+};
+
+template <typename T>
+static __device__ __forceinline__ uint32_t load_pair(const T *row, int d, bool there) {
+    return there ? *(const uint32_t *)(row + d) : 0;
+}
+
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void start(attention_state<T, DIM, KEYS> *st, const T *q,
+                                             int64_t ld, int row, int tq) {
+    int d = threadIdx.x % 4 * 2;
+    const T *low = q + row * ld, *high = low + 8 * ld;
+    bool in_low = row < tq, in_high = row + 8 < tq;
+#pragma unroll
+    for (int s = 0; s < attention_state<T, DIM, KEYS>::STEPS; s++) {
+        bool whole = 16 * s + 8 < DIM;
+        st->q[s][0] = load_pair(low, 16 * s + d, in_low);
+        st->q[s][1] = load_pair(high, 16 * s + d, in_high);
+        st->q[s][2] = load_pair(low, 16 * s + d + 8, in_low && whole);
+        st->q[s][3] = load_pair(high, 16 * s + d + 8, in_high && whole);
+    }
+#pragma unroll
+    for (int i = 0; i < DIM / 2; i++)
+        st->o[i] = 0;
+    st->max[0] = st->max[1] = -CUDART_INF_F;
+    st->sum[0] = st->sum[1] = 0;
+}
+
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void begin_scores(attention_state<T, DIM, KEYS> *st,
+                                                    float (&s)[KEYS / 2], uint32_t k) {
+    uint64_t tile = wgmma_tile(k, 16);
+    wgmma_fence();
+#pragma unroll
+    for (int d = 0; d < attention_state<T, DIM, KEYS>::STEPS; d++)
+        wgmma_keys<T, KEYS>(s, st->q[d], tile + (d / 4 * KEYS * 128 + d % 4 * 32) / 16, d > 0);
+    wgmma_commit();
+}
+
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void begin_sums(attention_state<T, DIM, KEYS> *st, uint32_t v) {
+    uint64_t tile = wgmma_tile(v, KEYS * 128);
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < KEYS / 16; k++)
+        wgmma_values<T, DIM>(st->o, st->p[k], tile + k * 16 * 128 / 16);
+    wgmma_commit();
+}
+
+/* Moves the maxima of the warp's rows to those of the tile; `keep` is what remains of the sums. */
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void raise_max(attention_state<T, DIM, KEYS> *st,
+                                                 const float (&top)[2], float (&keep)[2],
+                                                 float scale_log2) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float max = fmaxf(st->max[half], top[half]);
+        max = fmaxf(max, __shfl_xor_sync(~0u, max, 1));
+        max = fmaxf(max, __shfl_xor_sync(~0u, max, 2));
+        keep[half] = exp2_approx((st->max[half] - max) * scale_log2);
+        st->max[half] = max;
+        st->sum[half] *= keep[half];
+    }
+}
+
+/* No product may be adding to o. */
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void scale_sums(attention_state<T, DIM, KEYS> *st,
+                                                  const float (&keep)[2]) {
+#pragma unroll
+    for (int i = 0; i < DIM / 2; i++)
+        st->o[i] *= keep[i / 2 % 2];
+}
+
+/* The largest of the thread's scores in each row. */
+template <int N>
+static __device__ __forceinline__ void find_top(float (&top)[2], const float (&s)[N]) {
+    top[0] = s[0];
+    top[1] = s[2];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
+}
+
+/* Scores to weights, in place. */
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void exponentials(attention_state<T, DIM, KEYS> *st,
+                                                    float (&s)[KEYS / 2], float scale_log2) {
+    float base[2] = {st->max[0] * scale_log2, st->max[1] * scale_log2};
+#pragma unroll
+    for (int i = 0; i < KEYS / 2; i++) {
+        s[i] = exp2_approx(fmaf(s[i], scale_log2, -base[i / 2 % 2]));
+        st->sum[i / 2 % 2] += s[i];
+    }
+}
+
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void pack_weights(attention_state<T, DIM, KEYS> *st,
+                                                    const float (&s)[KEYS / 2]) {
+#pragma unroll
+    for (int i = 0; i < KEYS / 2; i += 2)
+        st->p[i / 8][i / 2 % 4] = pack<T>(s[i], s[i + 1]);
+}
+
+/* Hides keys beyond the last. */
+template <int N> static __device__ __forceinline__ void mask(float (&s)[N], int n_keys) {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        if (i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2 >= n_keys)
+            s[i] = -CUDART_INF_F;
+}
+
+template <typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void store(attention_state<T, DIM, KEYS> *st, T *y, int64_t ld,
+                                             int row, int tq) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        float sum = st->sum[half];
+        sum += __shfl_xor_sync(~0u, sum, 1);
+        sum += __shfl_xor_sync(~0u, sum, 2);
+        float inverse = 1.0f / sum;
+        T *to = y + (row + 8 * half) * ld + threadIdx.x % 4 * 2;
+        if (row + 8 * half < tq)
+#pragma unroll
+            for (int i = 0; i < DIM / 8; i++)
+                *(uint32_t *)(to + 8 * i) = pack<T>(st->o[4 * i + 2 * half] * inverse,
+                                                    st->o[4 * i + 2 * half + 1] * inverse);
+    }
+}
+
+/* Where a warp stands in the ring of stages. */
+template <int STAGES> struct ring_place {
+    uint32_t barriers;
+    int stage, parity;
+    __device__ __forceinline__ void next() {
+        stage++;
+        if (stage == STAGES) {
+            stage = 0;
+            parity ^= 1;
+        }
+    }
+    __device__ __forceinline__ tile_barriers here() const {
+        return barriers_of<STAGES>(barriers, stage);
+    }
+};
+
+static __device__ __forceinline__ void release(uint32_t barrier) {
+    if (threadIdx.x % 32 == 0)
+        barrier_arrive(barrier);
+}
+
+/* All tiles, one at a time: another warpgroup's products run under this one's softmax. */
+template <int STAGES, typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void consume(attention_state<T, DIM, KEYS> *st,
+                                               const cuda_attention_args &a, uint32_t base,
+                                               int n_tiles) {
+    using L = attention_layout<DIM, KEYS, STAGES>;
+    float scale_log2 = a.scale * LOG2_E, slack = SLACK / scale_log2;
+    float s[KEYS / 2], top[2], keep[2];
+    ring_place<STAGES> at = {base + L::BARRIERS, 0, 0};
+    barrier_wait(at.here().k_full, 0);
+    begin_scores(st, s, base);
+    wgmma_wait<0>();
+    release(at.here().k_empty);
+    for (int tile = 0; tile < n_tiles; tile++) {
+        if ((tile + 1) * KEYS > a.tk)
+            mask(s, a.tk - tile * KEYS);
+        find_top(top, s);
+        if (__any_sync(~0u, top[0] > st->max[0] + slack || top[1] > st->max[1] + slack)) {
+            raise_max(st, top, keep, scale_log2);
+            scale_sums(st, keep);
+        }
+        exponentials(st, s, scale_log2);
+        pack_weights(st, s);
+        tile_barriers here = at.here();
+        barrier_wait(here.v_full, at.parity);
+        begin_sums(st, base + (STAGES + at.stage) * L::TILE);
+        at.next();
+        if (tile + 1 < n_tiles) {
+            barrier_wait(at.here().k_full, at.parity);
+            begin_scores(st, s, base + at.stage * L::TILE);
+        }
+        wgmma_wait<0>();
+        release(here.v_empty);
+        if (tile + 1 < n_tiles)
+            release(at.here().k_empty);
+    }
+}
+
+/* All tiles, each one's products with v under the softmax of the next. */
+template <int STAGES, typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void consume_ahead(attention_state<T, DIM, KEYS> *st,
+                                                     const cuda_attention_args &a, uint32_t base,
+                                                     int n_tiles) {
+    using L = attention_layout<DIM, KEYS, STAGES>;
+    float scale_log2 = a.scale * LOG2_E, slack = SLACK / scale_log2;
+    float s[KEYS / 2], top[2], keep[2];
+    ring_place<STAGES> at = {base + L::BARRIERS, 0, 0};
+    barrier_wait(at.here().k_full, 0);
+    begin_scores(st, s, base);
+    wgmma_wait<0>();
+    release(at.here().k_empty);
+    if (KEYS > a.tk)
+        mask(s, a.tk);
+    find_top(top, s);
+    raise_max(st, top, keep, scale_log2);
+    exponentials(st, s, scale_log2);
+    pack_weights(st, s);
+    for (int tile = 1; tile < n_tiles; tile++) {
+        tile_barriers before = at.here();
+        uint32_t v = base + (STAGES + at.stage) * L::TILE;
+        int parity = at.parity;
+        at.next();
+        tile_barriers here = at.here();
+        barrier_wait(here.k_full, at.parity);
+        begin_scores(st, s, base + at.stage * L::TILE);
+        barrier_wait(before.v_full, parity);
+        begin_sums(st, v);
+        wgmma_wait<1>();
+        release(here.k_empty);
+        if ((tile + 1) * KEYS > a.tk)
+            mask(s, a.tk - tile * KEYS);
+        find_top(top, s);
+        bool grown = __any_sync(~0u, top[0] > st->max[0] + slack || top[1] > st->max[1] + slack);
+        if (grown)
+            raise_max(st, top, keep, scale_log2);
+        exponentials(st, s, scale_log2);
+        wgmma_wait<0>();
+        release(before.v_empty);
+        if (grown)
+            scale_sums(st, keep);
+        pack_weights(st, s);
+    }
+    barrier_wait(at.here().v_full, at.parity);
+    begin_sums(st, base + (STAGES + at.stage) * L::TILE);
+    wgmma_wait<0>();
+}
+
+template <typename T, int DIM, int KEYS, int GROUPS, int STAGES, bool AHEAD>
+static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
+    attention_hopper_kernel(const __grid_constant__ attention_maps g) {
+    extern __shared__ unsigned char shared[];
+    using L = attention_layout<DIM, KEYS, STAGES>;
+    /* what the block starts with, less 24 for each of the loading threads */
+    constexpr int REGISTERS = GROUPS == 1 ? 248 : GROUPS == 2 ? 240 : GROUPS == 3 ? 160 : 112;
+    const cuda_attention_args &a = g.a;
+    uint32_t base = (shared_address(shared) + 1023) & ~1023u;
+    int n_tiles = (a.tk + KEYS - 1) / KEYS, image = blockIdx.z;
+    int warp = threadIdx.x / 32;
+    if (threadIdx.x == 0) {
+        for (int i = 0; i < STAGES; i++) {
+            tile_barriers b = barriers_of<STAGES>(base + L::BARRIERS, i);
+            barrier_init(b.k_full, 1);
+            barrier_init(b.v_full, 1);
+            barrier_init(b.k_empty, GROUPS * 4);
+            barrier_init(b.v_empty, GROUPS * 4);
+        }
+        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    }
+    __syncthreads();
+    if (warp / 4 == GROUPS) {
+        set_registers<false, 24>();
+        if (threadIdx.x == GROUPS * 128)
+            produce<DIM, KEYS, STAGES>(g, base, n_tiles, blockIdx.y, image);
+    } else {
+        set_registers<true, REGISTERS>();
+        int row = (int)blockIdx.x * GROUPS * 64 + warp * 16 + threadIdx.x % 32 / 4;
+        int64_t channel = (int64_t)blockIdx.y * DIM, token = (int64_t)image * a.tq;
+        attention_state<T, DIM, KEYS> st;
+        start(&st, (const T *)a.q + token * a.q_ld + channel, a.q_ld, row, a.tq);
+        if (AHEAD)
+            consume_ahead<STAGES>(&st, a, base, n_tiles);
+        else
+            consume<STAGES>(&st, a, base, n_tiles);
+        store(&st, (T *)a.y + token * a.y_ld + channel, a.y_ld, row, a.tq);
+    }
+}
+
+/* [image, token, head, dimension], boxes of 64 dimensions of `keys` tokens */
+static sd_status make_map(sdb_queue *q, const cuda_attention_args *a, const void *data, int64_t ld,
+                          int keys, CUtensorMap *map) {
+    const cuuint64_t sizes[4] = {(cuuint64_t)a->dim, (cuuint64_t)a->heads, (cuuint64_t)a->tk,
+                                 (cuuint64_t)a->n};
+    const cuuint64_t strides[3] = {(cuuint64_t)a->dim * 2, (cuuint64_t)ld * 2,
+                                   (cuuint64_t)ld * 2 * (cuuint64_t)a->tk};
+    const cuuint32_t box[4] = {64, 1, (cuuint32_t)keys, 1}, steps[4] = {1, 1, 1, 1};
+    CUtensorMapDataType type =
+        a->type == SDB_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    CUresult result =
+        q->dev->encode_tiled(map, type, 4, (void *)data, sizes, strides, box, steps,
+                             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                             CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    return cuda_check(q->dev, result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue,
+                      "attention: the tensor map of keys and values");
+}
+
+template <typename T, int DIM, int KEYS, int GROUPS, int STAGES, bool AHEAD>
+static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
+    constexpr int SHARED = attention_layout<DIM, KEYS, STAGES>::SIZE, ROWS = GROUPS * 64;
+    attention_maps g;
+    g.a = *a;
+    sd_status status = make_map(q, a, a->k, a->k_ld, KEYS, &g.k);
+    if (status == SD_OK)
+        status = make_map(q, a, a->v, a->v_ld, KEYS, &g.v);
+    if (status == SD_OK)
+        status = cuda_check(
+            q->dev,
+            cudaFuncSetAttribute(attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>,
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED),
+            "attention");
+    if (status != SD_OK)
+        return status;
+    dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS), (unsigned)a->heads, (unsigned)a->n);
+    attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>
+        <<<grid, GROUPS * 128 + 128, SHARED, q->stream>>>(g);
+    return CUDA_LAUNCHED(q, "attention");
+}
+
+/* Measured on an H200; blocks of 64 queries where larger ones are fewer than multiprocessors. */
+template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention_args *a) {
+    bool few = (int64_t)((a->tq + 127) / 128) * a->heads * a->n < q->dev->n_sms / 2;
+    switch (a->dim) {
+    case 40:
+        return few ? launch<T, 40, 128, 2, 3, true>(q, a) : launch<T, 40, 64, 4, 4, true>(q, a);
+    case 64:
+        return launch<T, 64, 128, 2, 3, true>(q, a);
+    case 80:
+        return launch<T, 80, 64, 2, 3, true>(q, a);
+    case 128:
+        return launch<T, 128, 128, 2, 2, true>(q, a);
+    default:
+        return few ? launch<T, 160, 64, 1, 3, true>(q, a) : launch<T, 160, 64, 2, 2, false>(q, a);
+    }
+}
+
+static bool aligned_to(const void *p, int64_t ld, int elements) {
+    return ((uintptr_t)p % (size_t)(2 * elements)) == 0 && ld % elements == 0;
+}
+
+bool cuda_attention_hopper_fits(const sdb_device *dev, const cuda_attention_args *a) {
+    int d = a->dim;
+    bool known = d == 40 || d == 64 || d == 80 || d == 128 || d == 160;
+    return known && dev->hopper && dev->encode_tiled && a->type != SDB_F32 && a->scale > 0 &&
+           !a->causal && a->tk >= 128 && aligned_to(a->q, a->q_ld, 2) &&
+           aligned_to(a->y, a->y_ld, 2) && aligned_to(a->k, a->k_ld, 8) &&
+           aligned_to(a->v, a->v_ld, 8);
+}
+
+sd_status cuda_attention_hopper(sdb_queue *q, const cuda_attention_args *a) {
+    if (q->planning)
+        return SD_OK;
+    return a->type == SDB_F16 ? choose<__half>(q, a) : choose<__nv_bfloat16>(q, a);
+}
