@@ -70,6 +70,10 @@ static const attention_case cases[] = {
     {1, 16, 300, 2, 40, .sharp = 30},
     {1, 70, 70, 2, 16, .causal = 1, .sharp = 100},
     {1, 4, 9, 1, 1024},
+    {2, 300, 300, 2, 40, .fused = 1},
+    {1, 200, 515, 1, 80},
+    {1, 130, 520, 1, 512},
+    {1, 200, 515, 2, 40, .sharp = 10},
 };
 
 static void randomise(kt_rng *r, void *test_case) {

@@ -393,6 +393,8 @@ int kt_main(int argc, char **argv, const char *name, const kt_op *ops, int n_ops
         add(tc);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
+    if (getenv("SD_TEST_BACKENDS")) /* a driver that was opened cannot be used after a fork */
+        srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
