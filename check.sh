@@ -63,27 +63,27 @@ run() {
 mkdir -p "$root"
 
 say "release build, GCC, warnings are errors"
-configure release -Dwerror=true
+configure release -Dwerror=true -Dcuda-archs=80
 ninja -C "$root/release" --quiet
 say "all tests"
 run release --num-processes 2
 
 if [ "$quick" = no ]; then
     say "Clang, static library, warnings are errors"
-    CC=clang CXX=clang++ configure clang -Dwerror=true -Ddefault_library=static
+    CC=clang CXX=clang++ configure clang -Dwerror=true -Dcuda=disabled -Ddefault_library=static
     ninja -C "$root/clang" --quiet
     run clang --suite api --num-processes 2
 
     say "address and undefined-behaviour sanitizers"
     configure asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized \
-        -Ddefault_library=shared
+        -Dcuda=disabled -Ddefault_library=shared
     ninja -C "$root/asan" --quiet
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     run asan --no-suite python --no-suite install --num-processes 2 --timeout-multiplier 4
 
     say "fuzzing, 10 s for each target"
     CC=clang CXX=clang++ configure fuzz -Dfuzz=true -Db_lundef=false -Ddefault_library=static \
-        -Dexamples=false
+        -Dcuda=disabled -Dexamples=false
     ninja -C "$root/fuzz" --quiet fuzzers
     for corpus in tests/fuzz/corpus/*; do
         target=$(basename "$corpus")
@@ -101,12 +101,12 @@ if [ "$quick" = no ]; then
 
     say "thread sanitizer"
     configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
-        -Ddefault_library=shared
+        -Dcuda=disabled -Ddefault_library=shared
     ninja -C "$root/tsan" --quiet
     run tsan --suite threads --timeout-multiplier 4
 
     say "format"
-    if git ls-files '*.c' '*.h' '*.cpp' | xargs clang-format-14 --dry-run -Werror; then
+    if git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format-14 --dry-run -Werror; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
