@@ -100,6 +100,16 @@ static sd_status open_module(sd_context *ctx, struct sd_device_slot *slot, const
     return status;
 }
 
+/* A module that is there and cannot be opened is the one to complain about. */
+static bool has_module(sd_context *ctx, const char *name, const char *dir) {
+    char *file = sd_format(ctx, "libsd-%s.so", name);
+    char *path = file ? sd_path_join(ctx, dir, file) : NULL;
+    bool there = path && sd_is_file(path);
+    sd_free(ctx, path);
+    sd_free(ctx, file);
+    return there;
+}
+
 static sd_status find_backend(sd_context *ctx, struct sd_device_slot *slot, const char *name,
                               const char *module_dir) {
     for (size_t i = 0; i < SD_COUNT(linked_in); i++)
@@ -113,8 +123,10 @@ static sd_status find_backend(sd_context *ctx, struct sd_device_slot *slot, cons
         return open_module(ctx, slot, name, module_dir);
     char *beside = sd_library_directory(ctx);
     sd_status status = beside ? open_module(ctx, slot, name, beside) : SD_ERROR_BACKEND;
+    if (status == SD_ERROR_BACKEND && !(beside && has_module(ctx, name, beside)))
+        status = open_module(ctx, slot, name, NULL);
     sd_free(ctx, beside);
-    return status == SD_ERROR_BACKEND ? open_module(ctx, slot, name, NULL) : status;
+    return status;
 }
 
 static void close_slot(struct sd_device_slot *slot) {
