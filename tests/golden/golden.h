@@ -30,6 +30,10 @@ typedef struct golden {
     sd_model *model;
 } golden;
 
+/* The backend to open for `backend`. With SD_TEST_BACKEND=cuda in the environment that is cuda for
+ * "cpu", and for others NULL: the test has nothing to do. */
+const char *golden_backend(const char *backend);
+
 /* False: this processor does not have the backend, and the test has nothing to do. */
 bool golden_open(const golden_setup *setup, golden *g);
 void golden_close(golden *g);

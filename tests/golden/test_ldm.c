@@ -74,7 +74,9 @@ static bool subject_open(subject *s, const ldm_case *c, const char *backend, boo
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     char path[PATH_SIZE], config[PATH_SIZE];
-    cp.backend = backend;
+    cp.backend = golden_backend(backend);
+    if (!cp.backend)
+        return false;
     cp.n_threads = 2;
     cp.log = print_log;
     s->c = c;
