@@ -1,8 +1,8 @@
 /*
- * Group and layer normalisation. Group normalisation is one launch where clusters can hold the
- * tensor (norm_cluster.cu). Otherwise it is two: moments, which the last block puts together, then
- * the affine map.
+ * Group and layer normalisation. Group normalisation of float32, and of what has no whole vectors,
+ * is here: moments, which the last block puts together, then the affine map. See norm.h.
  */
+#include "launch.cuh"
 #include "norm.cuh"
 
 #define THREADS 256
@@ -161,8 +161,7 @@ static __global__ void __launch_bounds__(THREADS) apply(const __grid_constant__ 
 #pragma unroll
             for (int j = 0; j < WIDTH; j++) {
                 float n = fmaf(v[i][j] - mean[j], factor[j], beta[j]);
-                v[i][j] =
-                    sizeof(T) == 2 ? norm_finish_fast(n, a.g.act) : norm_finish_exact(n, a.g.act);
+                v[i][j] = norm_finish_exact(n, a.g.act);
             }
             store<T>(a.g, (pixel + p + i * a.lanes) * a.g.y_ld + column * WIDTH, v[i]);
         }
@@ -260,24 +259,29 @@ static cuda_norm norm_of(const sdb_tensor *x, const sdb_tensor *y, const sdb_wei
     return g;
 }
 
-/* While planning, pointers are NULL, which is aligned: so scratch is noted for both ways. */
+/* While planning, pointers are NULL, which is aligned: so scratch is noted for every way. */
 sd_status cuda_group_norm(sdb_queue *q, const sdb_group_norm *op) {
     if (!cuda_is_float(op->x.type) || !cuda_is_float(op->y.type))
         return cuda_refuse_types(q, "group_norm", op->x.type, op->y.type);
     cuda_norm g = norm_of(&op->x, &op->y, op->weight, op->eps);
     g.groups = op->groups;
     g.act = op->act;
-    bool vectors = cuda_vectors<MAX_WIDTH>(&op->x) && cuda_vectors<MAX_WIDTH>(&op->y);
-    int slab = vectors && g.x_type == g.y_type ? cuda_norm_slab(&g, MAX_WIDTH) : 0;
-    if (slab > 1 && slab * (g.c / g.groups) / MAX_WIDTH > THREADS)
-        slab = 0; /* threads that take several columns must have one group */
-    if (slab && !q->planning && cuda_norm_cluster_fits(q->dev, &g))
+    bool vectors =
+        cuda_vectors<MAX_WIDTH>(&op->x) && cuda_vectors<MAX_WIDTH>(&op->y) && g.x_type == g.y_type;
+    bool half = vectors && g.x_type != SDB_F32;
+    if (half && !q->planning && cuda_norm_cluster_fits(q->dev, &g))
         return cuda_norm_cluster(q, &g);
     sd_status status = SD_OK;
+    if (half && cuda_norm_two_fits(&g)) {
+        status = cuda_norm_two(q, &g);
+        if (status || !q->planning)
+            return status;
+    }
+    int slab = vectors && !half ? cuda_norm_slab(&g, MAX_WIDTH) : 0;
+    if (slab > 1 && slab * (g.c / g.groups) / MAX_WIDTH > THREADS)
+        slab = 0; /* threads that take several columns must have one group */
     if (slab)
-        cuda_with_type(g.x_type, [&](auto tag) {
-            status = two_launches<decltype(tag), MAX_WIDTH>(q, &g, slab);
-        });
+        status = two_launches<float, MAX_WIDTH>(q, &g, slab);
     if (!status && (!slab || q->planning))
         status = two_launches<char, 1>(q, &g, 1);
     return status;
@@ -293,6 +297,8 @@ typedef struct layer_args {
 /* A warp for each row, which it keeps in registers. */
 template <int VECTORS>
 static __global__ void __launch_bounds__(THREADS) layer_in_registers(const layer_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     int64_t row = cuda_thread() / 32;
     int lane = threadIdx.x % 32, columns = a.g.c / MAX_WIDTH;
     if (row >= a.rows)
@@ -334,6 +340,8 @@ static __global__ void __launch_bounds__(THREADS) layer_in_registers(const layer
 
 /* A warp for each row, read three times. */
 static __global__ void __launch_bounds__(THREADS) layer_any(const layer_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     int64_t row = cuda_thread() / 32;
     int lane = threadIdx.x % 32;
     if (row >= a.rows)
@@ -365,17 +373,18 @@ sd_status cuda_layer_norm(sdb_queue *q, const sdb_layer_norm *op) {
     a.rows = (int64_t)a.g.n * a.g.pixels;
     unsigned blocks = cuda_blocks(a.rows * 32);
     int vectors = divide_up(a.g.c, MAX_WIDTH * 32);
+    cudaError_t error;
     if (!cuda_vectors<MAX_WIDTH>(&op->x) || !cuda_vectors<MAX_WIDTH>(&op->y) || vectors > 8)
-        layer_any<<<blocks, THREADS, 0, q->stream>>>(a);
+        error = cuda_launch<layer_any>(q, dim3(blocks), THREADS, 1, a);
     else if (vectors <= 1)
-        layer_in_registers<1><<<blocks, THREADS, 0, q->stream>>>(a);
+        error = cuda_launch<layer_in_registers<1>>(q, dim3(blocks), THREADS, 1, a);
     else if (vectors == 2)
-        layer_in_registers<2><<<blocks, THREADS, 0, q->stream>>>(a);
+        error = cuda_launch<layer_in_registers<2>>(q, dim3(blocks), THREADS, 1, a);
     else if (vectors == 3)
-        layer_in_registers<3><<<blocks, THREADS, 0, q->stream>>>(a);
+        error = cuda_launch<layer_in_registers<3>>(q, dim3(blocks), THREADS, 1, a);
     else if (vectors <= 5)
-        layer_in_registers<5><<<blocks, THREADS, 0, q->stream>>>(a);
+        error = cuda_launch<layer_in_registers<5>>(q, dim3(blocks), THREADS, 1, a);
     else
-        layer_in_registers<8><<<blocks, THREADS, 0, q->stream>>>(a);
-    return CUDA_LAUNCHED(q, "layer_norm");
+        error = cuda_launch<layer_in_registers<8>>(q, dim3(blocks), THREADS, 1, a);
+    return cuda_check(q->dev, error, "layer_norm");
 }

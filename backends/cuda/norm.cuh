@@ -166,9 +166,4 @@ static __device__ __forceinline__ float norm_finish_exact(float x, sdb_act act) 
     return act == SDB_ACT_SILU ? x / (1.0f + expf(-x)) : x;
 }
 
-/* For results that are rounded to 16 bits. */
-static __device__ __forceinline__ float norm_finish_fast(float x, sdb_act act) {
-    return act == SDB_ACT_SILU ? __fdividef(x, 1.0f + __expf(-x)) : x;
-}
-
 #endif

@@ -1,6 +1,7 @@
 /*
- * Group normalisation: what its two ways share. norm_cluster.cu does it in one launch where the
- * blocks of a cluster can hold a slab; norm.cu in two.
+ * Group normalisation: what its ways share. norm_cluster.cu does it in one launch where the blocks
+ * of a cluster can hold a slab, norm_two.cu in two for any other 16-bit tensor with whole vectors,
+ * norm.cu in two for everything else.
  *
  * A slab is a run of groups whose channels are whole vectors of WIDTH elements, and a column one
  * vector of the slab's pixel. A thread reads one column of every lanes-th pixel of its block. A
@@ -30,9 +31,11 @@ typedef struct cuda_norm {
 /* The fewest groups that make a slab for vectors of `width`; 0: there is none. */
 int cuda_norm_slab(const cuda_norm *g, int width);
 
-/* Whether one launch can do it: x and y of one 16-bit type, aligned for vectors of 8. */
+/* Both want x and y of one 16-bit type, aligned for vectors of 8, with whole slabs of them. */
 bool cuda_norm_cluster_fits(const sdb_device *dev, const cuda_norm *g);
 sd_status cuda_norm_cluster(sdb_queue *q, const cuda_norm *g);
+bool cuda_norm_two_fits(const cuda_norm *g);
+sd_status cuda_norm_two(sdb_queue *q, const cuda_norm *g);
 
 #ifdef __cplusplus
 }
