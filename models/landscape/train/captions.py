@@ -172,8 +172,8 @@ def compose(r, said):
         if things and place:
             near = {"sea": ["on", "over"], "lake": ["by", "over", "at"],
                     "forest": ["in", "near"], "city": ["in", "over"]}
-            text = " and ".join(things) + " " + r.choice(near.get(terrain, ["over", "in", "before"])) \
-                + " " + place
+            text = " ".join([" and ".join(things),
+                             r.choice(near.get(terrain, ["over", "in", "before"])), place])
         else:
             text = " and ".join(things) or place or "a landscape"
         text = " ".join([text] + tails)

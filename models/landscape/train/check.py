@@ -1,4 +1,4 @@
-"""Compares networks.py with transformers and diffusers, weight names and outputs, on random weights."""
+"""Compares networks.py with transformers and diffusers on random weights: names and outputs."""
 import diffusers
 import torch
 import transformers

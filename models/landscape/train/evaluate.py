@@ -5,8 +5,8 @@
 
 A classifier, trained on drawings alone, reads every attribute; its accuracy on held-out drawings is
 printed first. Then it reads 512 pictures generated for held-out prompts, and agreement is counted
-over what each prompt says. 'unsaid flat' is the share of pictures drawn flat where no style is asked
-for. Also the VAE's PSNR on held-out drawings and 8x8 sheets with captions.
+over what each prompt says. 'unsaid flat' is the share of pictures drawn flat where no style is
+asked for. Also the VAE's PSNR on held-out drawings and 8x8 sheets with captions.
 """
 import argparse
 import json
@@ -222,7 +222,8 @@ def paint(a, result, classifier, vae, std, model, device):
     result["agreement"] = {}
     for n, scale in enumerate(float(v) for v in a.scales.split(",")):
         for spacing in a.spacings.split(","):
-            pictures = generate(model, vae, std, tokenizer, prompts, scale, device, a.steps, spacing)
+            pictures = generate(model, vae, std, tokenizer, prompts, scale, device, a.steps,
+                                spacing)
             found = read(classifier, pictures)
             table = agreement(found, prompts)
             said = sum(v[0] for v in table.values())

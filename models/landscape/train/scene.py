@@ -21,7 +21,7 @@ ATTRIBUTES = {
 # Attributes of something that may be absent, and what must then be there.
 PART_OF = {"body_colour": "body", "side": "body", "colour": "object", "count": "object"}
 
-# Rows: terrain; entries: weights of the objects (none, house, boat, castle, tree, balloon, windmill).
+# Rows: terrain; entries: weights of none, house, boat, castle, tree, balloon, windmill.
 OBJECT_WEIGHT = np.array([
     [5, 2, 0, 2, 2, 2, 2],  # mountains
     [5, 2, 0, 2, 2, 2, 2],  # hills

@@ -253,14 +253,16 @@ def arguments():
     a.add_argument("--pure", type=float, default=0.6,
                    help="share of noise alone at the last timesteps; 0: as SD was trained")
     a.add_argument("--top", type=float, default=0.3, help="share of timesteps drawn from those")
-    a.add_argument("--top-weight", type=float, default=0.25, help="weight of the picture's error there")
+    a.add_argument("--top-weight", type=float, default=0.25,
+                   help="weight of the picture's error there")
     a.add_argument("--excess", type=float, default=0.3, help="share of noise with an excess")
     a.add_argument("--sides", type=float, default=4.0, help="how much a side is exaggerated")
     a.add_argument("--steps", type=int, default=8000)
     a.add_argument("--seconds", type=float, default=1e9)
     a.add_argument("--by", type=float, help="in place of --seconds: end so long after the start")
     a.add_argument("--until", type=int, default=1 << 30, help="stop here, short of --steps")
-    a.add_argument("--pause", type=float, default=1e9, help="stop these seconds after the start, to resume")
+    a.add_argument("--pause", type=float, default=1e9,
+                   help="stop these seconds after the start, to resume")
     a.add_argument("--pictures", type=int, default=300000)
     a.add_argument("--batch", type=int, default=BATCH)
     a.add_argument("--rate", type=float, default=PEAK_RATE)
@@ -339,8 +341,8 @@ def main():
     ids = torch.from_numpy(np.concatenate(words.get()).astype(np.int16)).to(device)
     pool.terminate()
     z = read_cache(a, device)
-    print(f"{networks.count(model):,} parameters, {len(z)} latents, std {z[:4096].float().std():.3f}, "
-          f"ready after {time.time() - begin:.1f} s", flush=True)
+    print(f"{networks.count(model):,} parameters, {len(z)} latents, "
+          f"std {z[:4096].float().std():.3f}, ready after {time.time() - begin:.1f} s", flush=True)
     objective.mean = z.float().mean(0)
     if a.by:
         a.seconds = before + a.by - (time.time() - begin)
