@@ -1,5 +1,6 @@
 /* Operations that look at one element or gather rows. Arithmetic is float32. */
 #include "convert.cuh"
+#include "launch.cuh"
 
 /* --------------------------------------------------------------------------- places of elements */
 
@@ -75,6 +76,8 @@ typedef struct combine_args {
 } combine_args;
 
 template <int N> static __global__ void combine(combine_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     int64_t i = cuda_thread();
     if (i >= a.places.total)
         return;
@@ -101,11 +104,10 @@ sd_status cuda_combine(sdb_queue *q, const sdb_combine *op) {
     a.n_terms = op->n_terms;
     a.coef = (const float *)op->coef.data;
     unsigned blocks = cuda_blocks(a.places.total);
-    if (a.places.width == VECTOR)
-        combine<VECTOR><<<blocks, CUDA_THREADS, 0, q->stream>>>(a);
-    else
-        combine<1><<<blocks, CUDA_THREADS, 0, q->stream>>>(a);
-    return CUDA_LAUNCHED(q, "combine");
+    cudaError_t error = a.places.width == VECTOR
+                            ? cuda_launch<combine<VECTOR>>(q, dim3(blocks), CUDA_THREADS, 1, a)
+                            : cuda_launch<combine<1>>(q, dim3(blocks), CUDA_THREADS, 1, a);
+    return cuda_check(q->dev, error, "combine");
 }
 
 /* ------------------------------------------------------------------------ activation, modulate */
@@ -119,6 +121,8 @@ typedef struct map_args {
 } map_args;
 
 template <int N> static __global__ void map(map_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     int64_t i = cuda_thread();
     if (i >= a.places.total)
         return;
@@ -140,11 +144,10 @@ template <int N> static __global__ void map(map_args a) {
 
 static sd_status run_map(sdb_queue *q, const map_args *a, const char *what) {
     unsigned blocks = cuda_blocks(a->places.total);
-    if (a->places.width == VECTOR)
-        map<VECTOR><<<blocks, CUDA_THREADS, 0, q->stream>>>(*a);
-    else
-        map<1><<<blocks, CUDA_THREADS, 0, q->stream>>>(*a);
-    return CUDA_LAUNCHED(q, what);
+    cudaError_t error = a->places.width == VECTOR
+                            ? cuda_launch<map<VECTOR>>(q, dim3(blocks), CUDA_THREADS, 1, *a)
+                            : cuda_launch<map<1>>(q, dim3(blocks), CUDA_THREADS, 1, *a);
+    return cuda_check(q->dev, error, what);
 }
 
 sd_status cuda_activation(sdb_queue *q, const sdb_activation *op) {
@@ -193,6 +196,8 @@ typedef struct embed_args {
 } embed_args;
 
 static __global__ void embed(embed_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     int64_t i = cuda_thread();
     if (i >= a.total)
         return;
@@ -227,8 +232,8 @@ sd_status cuda_embed(sdb_queue *q, const sdb_embed *op) {
         a.position = position->data;
         a.position_type = position->type;
     }
-    embed<<<cuda_blocks(a.total), CUDA_THREADS, 0, q->stream>>>(a);
-    return CUDA_LAUNCHED(q, "embed");
+    cudaError_t error = cuda_launch<embed>(q, dim3(cuda_blocks(a.total)), CUDA_THREADS, 1, a);
+    return cuda_check(q->dev, error, "embed");
 }
 
 /* -------------------------------------------------------------------------- timestep_embedding */
