@@ -32,7 +32,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"f", CLI_INT, &o->downscale, "pixels per latent, across; 0 is the model's"},
         {"scale", CLI_FLOAT, &o->scale, "guidance scale"},
         {"seed", CLI_U64, &o->seed, "seed of the first picture; the next has seed + 1"},
-        {"precision", CLI_TEXT, &o->precision, "full or autocast"},
+        {"precision", CLI_TEXT, &o->precision, "full, autocast or bfloat16"},
         {"rng", CLI_TEXT, &o->rng, "whose noise: cpu (torch on the CPU) or cuda"},
         {"threads", CLI_INT, &o->threads, "CPU threads; 0 is one per core"},
         {"backend", CLI_TEXT, &o->backend, "auto, cpu, reference, cuda, cuda:1"},
@@ -187,9 +187,9 @@ static sd_status load_model(paint *p, sd_model_params *model) {
 }
 
 static int load(paint *p) {
-    static const char *const precisions[] = {"full", "autocast"};
+    static const char *const precisions[] = {"full", "autocast", "bfloat16"};
     const paint_options *o = p->options;
-    int precision = choose(p->program, "precision", o->precision, precisions, 2);
+    int precision = choose(p->program, "precision", o->precision, precisions, 3);
     if (precision < 0)
         return 2;
     sd_context_params context = SD_CONTEXT_PARAMS_INIT;
@@ -201,7 +201,7 @@ static int load(paint *p) {
         return cli_fail(p->program, NULL, status);
     cli_cancel_on_interrupt(p->ctx);
     sd_model_params model = SD_MODEL_PARAMS_INIT;
-    model.precision = precision == 0 ? SD_PRECISION_FULL : SD_PRECISION_AUTOCAST;
+    model.precision = (sd_precision)(SD_PRECISION_FULL + precision); /* in that order */
     model.vocab = o->vocab;
     model.config = o->config;
     model.progress = on_load;

@@ -152,9 +152,10 @@ SD_API void sd_cancel(sd_context *ctx);
 typedef int (*sd_load_progress_fn)(void *user, int done, int total);
 
 typedef enum sd_precision {
-    SD_PRECISION_AUTO = 0,    /* what the backend does best within "autocast" tolerances */
-    SD_PRECISION_FULL = 1,    /* float32 throughout */
-    SD_PRECISION_AUTOCAST = 2 /* 16-bit products with float32 sums where that is faster */
+    SD_PRECISION_AUTO = 0,     /* what the backend does best within "autocast" tolerances */
+    SD_PRECISION_FULL = 1,     /* float32 throughout */
+    SD_PRECISION_AUTOCAST = 2, /* 16-bit products with float32 sums where that is faster */
+    SD_PRECISION_BFLOAT16 = 3  /* as autocast, with bfloat16 where that takes float16 */
 } sd_precision;
 
 typedef struct sd_model_params {

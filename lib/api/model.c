@@ -14,7 +14,7 @@ sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params
     sd_status status = sd_read_params(ctx, "sd_model_params", &p, sizeof p, params);
     if (status)
         return status;
-    SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_AUTOCAST,
+    SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_BFLOAT16,
                "sd_model_params.precision is %d; a value of sd_precision was expected",
                (int)p.precision);
     SD_REQUIRE(ctx, p.n_embeddings >= 0, "sd_model_params.n_embeddings is %d", p.n_embeddings);

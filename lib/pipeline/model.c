@@ -218,6 +218,14 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     return status;
 }
 
+/* The type of activations; a device without 16-bit products computes in full. */
+static sdb_type activations(const sd_context *ctx, sd_precision precision) {
+    sdb_type autocast = ctx->device->info.autocast_type;
+    if (precision == SD_PRECISION_FULL || autocast == SDB_F32)
+        return SDB_F32;
+    return precision == SD_PRECISION_BFLOAT16 ? SDB_BF16 : autocast;
+}
+
 sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
                         sd_model **out) {
     double start = sd_clock_seconds();
@@ -229,7 +237,7 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
     model->ctx = ctx;
     atomic_init(&model->refs, 1);
     model->precision = params->precision;
-    model->act = params->precision == SD_PRECISION_FULL ? SDB_F32 : ctx->device->info.autocast_type;
+    model->act = activations(ctx, params->precision);
     sd_status status = load(model, path, params);
     if (status) {
         free_model(model);

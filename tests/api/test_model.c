@@ -46,12 +46,36 @@ START_TEST(load_failures_name_the_file) {
     ck_status(ctx, sd_model_load(ctx, NULL, NULL, &none), SD_ERROR_ARGUMENT, "path is NULL");
     ck_status(NULL, sd_model_load(NULL, "x", NULL, &none), SD_ERROR_ARGUMENT, "ctx is NULL");
     sd_model_params p = SD_MODEL_PARAMS_INIT;
-    p.precision = (sd_precision)7;
+    p.precision = (sd_precision)(SD_PRECISION_BFLOAT16 + 1);
     ck_status(ctx, sd_model_load(ctx, tiny_folder(), &p, &none), SD_ERROR_ARGUMENT, "precision");
     p = (sd_model_params)SD_MODEL_PARAMS_INIT;
     p.vocab = "/nonexistent/vocabulary";
     ck_assert_int_ne(sd_model_load(ctx, tiny_folder(), &p, &none), SD_OK);
     ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "/nonexistent/vocabulary"));
+}
+END_TEST
+
+/* A device without 16-bit products computes in full, whatever is asked for. */
+START_TEST(precisions_are_one_on_the_cpu) {
+    const char *prompts[] = {"a lake"};
+    sd_model_params p = SD_MODEL_PARAMS_INIT;
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    sd_tensor *text[3];
+    sd_context *cpu;
+    cp.backend = "cpu";
+    ck_ok(NULL, sd_context_new(&cp, &cpu));
+    for (int i = 0; i < 3; i++) {
+        sd_model *one;
+        p.precision = (sd_precision)(SD_PRECISION_FULL + i);
+        ck_ok(cpu, sd_model_load(cpu, tiny_folder(), &p, &one));
+        ck_ok(cpu, sd_encode_text(one, prompts, 1, &text[i]));
+        sd_model_free(one);
+        ck_assert_mem_eq(sd_tensor_data(text[i]), sd_tensor_data(text[0]),
+                         (size_t)sd_tensor_n_elements(text[0]) * sizeof(float));
+    }
+    for (int i = 0; i < 3; i++)
+        sd_tensor_free(text[i]);
+    sd_context_free(cpu);
 }
 END_TEST
 
@@ -406,6 +430,7 @@ int main(void) {
     tcase_add_unchecked_fixture(tests, setup, teardown);
     tcase_add_test(tests, info_tells_what_was_loaded);
     tcase_add_test(tests, load_failures_name_the_file);
+    tcase_add_test(tests, precisions_are_one_on_the_cpu);
     tcase_add_test(tests, loading_can_be_cancelled);
     tcase_add_test(tests, checkpoints_list_their_tensors);
     tcase_add_test(tests, tokens_are_framed_and_padded);

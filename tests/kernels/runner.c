@@ -36,7 +36,8 @@ static void add_target(const sdb_backend *api, int index, sdb_type act) {
     run.targets[run.n_targets++] = (target){api, index, act};
 }
 
-/* The device in float32, and in the type that it prefers under autocast. */
+/* The device in float32, in the type that it prefers under autocast, and in bfloat16 beside
+ * float16. */
 static bool add_device(const sdb_backend *api, int index) {
     kt_device *d = kt_open(api, index, run.n_threads);
     sdb_device_info info;
@@ -49,6 +50,8 @@ static bool add_device(const sdb_backend *api, int index) {
     add_target(api, index, SDB_F32);
     if (info.autocast_type != SDB_F32)
         add_target(api, index, info.autocast_type);
+    if (info.autocast_type == SDB_F16)
+        add_target(api, index, SDB_BF16);
     return true;
 }
 

@@ -2,7 +2,8 @@
  * sd-prove-backends: one model on two backends, stage by stage and as whole runs from the same
  * noise. The first is taken as right: the CPU, float32.
  *
- *   sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast] [--size N] [--steps N]
+ *   sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast|bfloat16] [--size N] [--steps
+ * N]
  *                     [--batch N] [--method NAME] [--threads N] [--out PREFIX]
  *
  * Prints the relative error of each stage and the PSNR of the picture, each with its limit:
@@ -54,7 +55,9 @@ static void load(side *s, const options *o, const char *backend, const char *pre
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     cp.backend = backend;
     cp.n_threads = o->threads;
-    mp.precision = strcmp(precision, "full") ? SD_PRECISION_AUTOCAST : SD_PRECISION_FULL;
+    mp.precision = strcmp(precision, "bfloat16") == 0 ? SD_PRECISION_BFLOAT16
+                   : strcmp(precision, "full") == 0   ? SD_PRECISION_FULL
+                                                      : SD_PRECISION_AUTOCAST;
     must(s, sd_context_new(&cp, &s->ctx));
     double begin = now();
     must(s, sd_model_load(s->ctx, o->checkpoint, &mp, &s->model));
@@ -208,9 +211,10 @@ int main(int argc, char **argv) {
     options o = {.precision = "autocast", .size = 512, .steps = 20, .batch = 1};
     side cpu = {0}, other = {0};
     if (!parse(argc, argv, &o)) {
-        fprintf(stderr, "usage: sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast] "
-                        "[--size N]\n       [--steps N] [--batch N] [--method NAME] [--threads N] "
-                        "[--out PREFIX]\n");
+        fprintf(stderr,
+                "usage: sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast|bfloat16] "
+                "[--size N]\n       [--steps N] [--batch N] [--method NAME] [--threads N] "
+                "[--out PREFIX]\n");
         return 2;
     }
     load(&other, &o, o.backend, o.precision);

@@ -513,7 +513,7 @@ def word(name: str, value: str, words: "dict[str, int]") -> int:
     return words[value]
 
 
-PRECISIONS = {"auto": 0, "full": 1, "autocast": 2}
+PRECISIONS = {"auto": 0, "full": 1, "autocast": 2, "bfloat16": 3}
 RNGS = {"cpu": 0, "cuda": 1}
 SPACINGS = {"uniform": 0, "quad": 1, "linspace": 2, "trailing": 3, "karras": 4}
 LOSS_TYPES = {"l2": 0, "l1": 1}
