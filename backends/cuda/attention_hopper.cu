@@ -73,7 +73,7 @@ template <typename T, int DIM, int KEYS> struct attention_state {
     uint32_t q[STEPS][4];
     uint32_t p[KEYS / 16][4];
     float o[DIM / 2];
-    float max[2], sum[2]; /* max: of s, not scaled; sum: this thread's part */
+    float max[2], sum[4]; /* max: of s, not scaled; sum: this thread's, of columns mod 4 */
 };
 
 template <typename T>
@@ -99,7 +99,7 @@ static __device__ __forceinline__ void start(attention_state<T, DIM, KEYS> *st, 
     for (int i = 0; i < DIM / 2; i++)
         st->o[i] = 0;
     st->max[0] = st->max[1] = -CUDART_INF_F;
-    st->sum[0] = st->sum[1] = 0;
+    st->sum[0] = st->sum[1] = st->sum[2] = st->sum[3] = 0;
 }
 
 template <typename T, int DIM, int KEYS>
@@ -135,7 +135,8 @@ static __device__ __forceinline__ void raise_max(attention_state<T, DIM, KEYS> *
         max = fmaxf(max, __shfl_xor_sync(~0u, max, 2));
         keep[half] = exp2_approx((st->max[half] - max) * scale_log2);
         st->max[half] = max;
-        st->sum[half] *= keep[half];
+        st->sum[2 * half] *= keep[half];
+        st->sum[2 * half + 1] *= keep[half];
     }
 }
 
@@ -151,11 +152,12 @@ static __device__ __forceinline__ void scale_sums(attention_state<T, DIM, KEYS> 
 /* The largest of the thread's scores in each row. */
 template <int N>
 static __device__ __forceinline__ void find_top(float (&top)[2], const float (&s)[N]) {
-    top[0] = s[0];
-    top[1] = s[2];
+    float four[4] = {s[0], s[1], s[2], s[3]};
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        top[i / 2 % 2] = fmaxf(top[i / 2 % 2], s[i]);
+    for (int i = 4; i < N; i++)
+        four[i % 4] = fmaxf(four[i % 4], s[i]);
+    top[0] = fmaxf(four[0], four[1]);
+    top[1] = fmaxf(four[2], four[3]);
 }
 
 /* Scores to weights, in place. */
@@ -166,7 +168,7 @@ static __device__ __forceinline__ void exponentials(attention_state<T, DIM, KEYS
 #pragma unroll
     for (int i = 0; i < KEYS / 2; i++) {
         s[i] = exp2_approx(fmaf(s[i], scale_log2, -base[i / 2 % 2]));
-        st->sum[i / 2 % 2] += s[i];
+        st->sum[i % 4] += s[i];
     }
 }
 
@@ -191,7 +193,7 @@ static __device__ __forceinline__ void store(attention_state<T, DIM, KEYS> *st, 
                                              int row, int tq) {
 #pragma unroll
     for (int half = 0; half < 2; half++) {
-        float sum = st->sum[half];
+        float sum = st->sum[2 * half] + st->sum[2 * half + 1];
         sum += __shfl_xor_sync(~0u, sum, 1);
         sum += __shfl_xor_sync(~0u, sum, 2);
         float inverse = 1.0f / sum;
@@ -312,13 +314,21 @@ static __device__ __forceinline__ void consume_ahead(attention_state<T, DIM, KEY
     wgmma_wait<0>();
 }
 
+/* For each thread of a warpgroup that computes: what the block starts with, less 24 for each thread
+ * of the one that loads. */
+static __host__ __device__ constexpr int registers_of(int groups) {
+    int start = 65536 / ((groups + 1) * 128) / 8 * 8;
+    start = start > 248 ? 248 : start;
+    int each = (start * (groups + 1) - 24) / groups / 8 * 8;
+    return each > 248 ? 248 : each;
+}
+
 template <typename T, int DIM, int KEYS, int GROUPS, int STAGES, bool AHEAD>
 static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
     attention_hopper_kernel(const __grid_constant__ attention_maps g) {
     extern __shared__ unsigned char shared[];
     using L = attention_layout<DIM, KEYS, STAGES>;
-    /* what the block starts with, less 24 for each of the loading threads */
-    constexpr int REGISTERS = GROUPS == 1 ? 248 : GROUPS == 2 ? 240 : GROUPS == 3 ? 160 : 112;
+    constexpr int REGISTERS = registers_of(GROUPS);
     const cuda_attention_args &a = g.a;
     uint32_t base = (shared_address(shared) + 1023) & ~1023u;
     int n_tiles = (a.tk + KEYS - 1) / KEYS, image = blockIdx.z;
@@ -334,6 +344,7 @@ static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
         asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
     }
     __syncthreads();
+    wait_for_previous();
     if (warp / 4 == GROUPS) {
         set_registers<false, 24>();
         if (threadIdx.x == GROUPS * 128)
@@ -378,18 +389,11 @@ static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
     sd_status status = make_map(q, a, a->k, a->k_ld, KEYS, &g.k);
     if (status == SD_OK)
         status = make_map(q, a, a->v, a->v_ld, KEYS, &g.v);
-    if (status == SD_OK)
-        status = cuda_check(
-            q->dev,
-            cudaFuncSetAttribute(attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED),
-            "attention");
     if (status != SD_OK)
         return status;
     dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS), (unsigned)a->heads, (unsigned)a->n);
-    attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>
-        <<<grid, GROUPS * 128 + 128, SHARED, q->stream>>>(g);
-    return CUDA_LAUNCHED(q, "attention");
+    return launch_kernel(q, attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>, grid,
+                         GROUPS * 128 + 128, SHARED, g);
 }
 
 /* Measured on an H200; blocks of 64 queries where larger ones are fewer than multiprocessors. */

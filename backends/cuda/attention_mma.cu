@@ -63,6 +63,7 @@ static __global__ void __launch_bounds__(32 * WARPS)
     int n_tiles = (n_keys + KEYS - 1) / KEYS;
     uint32_t base = shared_address(shared);
 
+    wait_for_previous();
     load_tile<DIM, KEYS, 32 * WARPS>(base, k, a.k_ld, 0, a.tk);
     load_tile<DIM, KEYS, 32 * WARPS>(base + TILE, v, a.v_ld, 0, a.tk);
     copy_commit();
@@ -102,18 +103,8 @@ template <typename T, int DIM, int KEYS, int M, int WARPS>
 static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
     constexpr int ROWS = WARPS * 16 * M, SHARED = shared_size<DIM, KEYS, M, WARPS>();
     dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS), (unsigned)a->heads, (unsigned)a->n);
-    if (SHARED > 48 * 1024) {
-        sd_status status =
-            cuda_check(q->dev,
-                       cudaFuncSetAttribute(attention_mma_kernel<T, DIM, KEYS, M, WARPS>,
-                                            cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED),
-                       "attention");
-        if (status != SD_OK)
-            return status;
-    }
-    attention_mma_kernel<T, DIM, KEYS, M, WARPS>
-        <<<grid, 32 * WARPS, SHARED, q->stream>>>(*a, aligned_to(a->y, a->y_ld, 8));
-    return CUDA_LAUNCHED(q, "attention");
+    return launch_kernel(q, attention_mma_kernel<T, DIM, KEYS, M, WARPS>, grid, 32 * WARPS, SHARED,
+                         *a, aligned_to(a->y, a->y_ld, 8));
 }
 
 /* Which tile for which problem was measured. */

@@ -26,11 +26,19 @@ whole_softmax(float (&s)[1][KEYS / 8][4], mma_state<T, DIM, KEYS, 1> *st, float 
         for (int n = 0; n < KEYS / 8; n++)
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; i++) {
-                s[0][n][i] = exp2_approx((s[0][n][i] - top) * scale_log2);
+                s[0][n][i] = exp2_approx(fmaf(s[0][n][i], scale_log2, -top * scale_log2));
                 sum += s[0][n][i];
             }
         st->sum[0][half] = sum;
     }
+}
+
+/* The usual 77 keys: only the last eight have some that do not exist. */
+static __device__ __forceinline__ void mask_last(float (&s)[4], int n_keys) {
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (KEYS - 8 + threadIdx.x % 4 * 2 + i % 2 >= n_keys)
+            s[i] = -INFINITY;
 }
 
 template <typename T, int DIM> static constexpr int prompt_shared() {
@@ -50,6 +58,7 @@ static __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     uint32_t k = shared_address(shared), v = k + TILE;
     T *rows = (T *)(shared + 2 * TILE) + warp * 16 * pitch_of(DIM);
 
+    wait_for_previous();
     load_tile<DIM, KEYS, 32 * WARPS>(k, (const T *)a.k + image * a.tk * a.k_ld + channel, a.k_ld, 0,
                                      a.tk);
     load_tile<DIM, KEYS, 32 * WARPS>(v, (const T *)a.v + image * a.tk * a.v_ld + channel, a.v_ld, 0,
@@ -68,8 +77,10 @@ static __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
             st.o[0][n][0] = st.o[0][n][1] = st.o[0][n][2] = st.o[0][n][3] = 0;
         float s[1][KEYS / 8][4];
         scores(s, st, k);
-        if (a.tk < KEYS || a.causal)
+        if (a.tk <= KEYS - 8 || a.causal)
             mask<KEYS, 1>(s, row0, 0, a.tk, a.causal);
+        else
+            mask_last(s[0][KEYS / 8 - 1], a.tk);
         whole_softmax(s, &st, a.scale * LOG2_E);
         weigh(s, &st, v);
         store(&st, rows, y, a.y_ld, row0, a.tq, y_aligned);
@@ -85,18 +96,8 @@ static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
     int64_t all = (int64_t)groups * a->heads * a->n, at_once = (int64_t)q->dev->n_sms * BLOCKS;
     int rounds = (int)((all + at_once - 1) / at_once);
     dim3 grid((unsigned)((groups + rounds - 1) / rounds), (unsigned)a->heads, (unsigned)a->n);
-    if (SHARED > 48 * 1024) {
-        sd_status status =
-            cuda_check(q->dev,
-                       cudaFuncSetAttribute(attention_prompt_kernel<T, DIM, BLOCKS>,
-                                            cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED),
-                       "attention");
-        if (status != SD_OK)
-            return status;
-    }
-    attention_prompt_kernel<T, DIM, BLOCKS>
-        <<<grid, 32 * WARPS, SHARED, q->stream>>>(*a, rounds, aligned_to(a->y, a->y_ld, 8));
-    return CUDA_LAUNCHED(q, "attention");
+    return launch_kernel(q, attention_prompt_kernel<T, DIM, BLOCKS>, grid, 32 * WARPS, SHARED, *a,
+                         rounds, aligned_to(a->y, a->y_ld, 8));
 }
 
 template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention_args *a) {

@@ -149,6 +149,7 @@ static __global__ void __launch_bounds__(256)
     const T *v = (const T *)a.v + image * a.tk * a.v_ld + channel + slice * 16 * C;
     T *y = (T *)a.y + image * a.tq * a.y_ld + channel + slice * 16 * C;
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+    wait_for_previous();
     float max[R], sum[R], o[R][C] = {};
     for (int r = 0; r < R; r++) {
         max[r] = -INFINITY;
@@ -179,15 +180,7 @@ static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
         n_slices = (a->dim + 16 * C - 1) / (16 * C);
     dim3 grid((unsigned)((a->tq + 16 * R - 1) / (16 * R) * n_slices), (unsigned)a->heads,
               (unsigned)a->n);
-    sd_status status =
-        cuda_check(q->dev,
-                   cudaFuncSetAttribute(attention_simt_kernel<T, R, C, STEP, VALUES>,
-                                        cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-                   "attention");
-    if (status != SD_OK)
-        return status;
-    attention_simt_kernel<T, R, C, STEP, VALUES><<<grid, 256, shared, q->stream>>>(*a);
-    return CUDA_LAUNCHED(q, "attention");
+    return launch_kernel(q, attention_simt_kernel<T, R, C, STEP, VALUES>, grid, 256, shared, *a);
 }
 
 template <typename T> static sd_status launch_16(sdb_queue *q, const cuda_attention_args *a) {

@@ -259,6 +259,7 @@ static __global__ void __launch_bounds__(256, 1)
     for (int i = 0; i < 128; i++)
         w.o[i / 64][i / 4 % 16][i % 4] = 0;
 
+    wait_for_previous();
     load_rows<ROWS>(w.sh->q, q, a.q_ld, first_query, a.tq);
     load_rows<KEYS>(w.sh->k, k, a.k_ld, tile * KEYS, a.tk);
     copy_commit();
@@ -293,6 +294,7 @@ static __global__ void __launch_bounds__(DIM / 4)
     const cuda_attention_args &a = g.a;
     int64_t rows = (int64_t)a.n * a.heads * a.tq, row = blockIdx.x;
     int64_t image = row / a.tq / a.heads, head = row / a.tq % a.heads, query = row % a.tq;
+    wait_for_previous();
     float max = -INFINITY, sum = 0;
     float4 o = {0, 0, 0, 0};
     for (int i = 0; i < g.n_splits; i++)
@@ -339,20 +341,14 @@ static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
         if (!q->planning && status == SD_OK)
             g.partial = {(float *)scratch, (float2 *)((char *)scratch + sums)};
     }
-    if (status == SD_OK && !q->planning)
-        status =
-            cuda_check(q->dev,
-                       cudaFuncSetAttribute(attention_wide_kernel<T, KEYS>,
-                                            cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-                       "attention");
     if (status != SD_OK || q->planning)
         return status;
     dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS * g.n_splits), (unsigned)a->heads,
               (unsigned)a->n);
-    attention_wide_kernel<T, KEYS><<<grid, 256, shared, q->stream>>>(g);
-    if (g.n_splits > 1)
-        attention_wide_join<T><<<(unsigned)rows, DIM / 4, 0, q->stream>>>(g);
-    return CUDA_LAUNCHED(q, "attention");
+    status = launch_kernel(q, attention_wide_kernel<T, KEYS>, grid, 256, shared, g);
+    if (status == SD_OK && g.n_splits > 1)
+        status = launch_kernel(q, attention_wide_join<T>, dim3((unsigned)rows), DIM / 4, 0, g);
+    return status;
 }
 
 template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention_args *a) {
