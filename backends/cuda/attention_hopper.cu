@@ -7,13 +7,15 @@
  * is beyond the head's size or the last token, so head sizes need no padding in device memory and
  * nothing of a neighbour is read.
  *
- * The first product's left operand (queries) and the second's (weights) stay in registers. With
- * small heads exponentials are the bottleneck, 16 a cycle for a multiprocessor, so there are as
- * many warpgroups as registers allow, and one's exponentials run under the others' products. (A
- * polynomial on the multiply-add units for some of them, as FlashAttention-4 has it, was slower:
- * the instructions that it adds are as scarce here.) The maximum is moved only when it has grown by
- * more than 2^8 (also theirs): the result is the same, as sums and weights share whatever maximum
- * is in use.
+ * The second product's left operand (weights) stays in registers, and runs under the next tile's
+ * softmax. With small heads exponentials are the bottleneck, 16 a cycle for a multiprocessor, so
+ * there are as many warpgroups as registers allow. (A polynomial on the multiply-add units for some
+ * of them, as FlashAttention-4 has it, was slower: the instructions that it adds are as scarce
+ * here.) The maximum is moved only when it has grown by more than 2^8 (also theirs): the result is
+ * the same, as sums and weights share whatever maximum is in use.
+ *
+ * The autoencoder's one head of 512 has its columns shared out to two warpgroups, which both
+ * compute all scores: exchanging them would take longer.
  */
 #include "attention.cuh"
 #include "attention.h"
@@ -25,15 +27,20 @@
 #define SLACK 8.0f /* powers of two that weights may exceed 1 by */
 
 typedef struct attention_maps {
-    CUtensorMap k, v;
+    CUtensorMap q, k, v;
     cuda_attention_args a;
+    attention_splits splits;
 } attention_maps;
 
-template <int DIM, int KEYS, int STAGES> struct attention_layout {
+template <int DIM, int KEYS, int STAGES, int GROUPS> struct attention_layout {
     static constexpr int CHUNKS = (DIM + 63) / 64; /* of 64 dimensions, one box each */
     static constexpr int TILE = CHUNKS * KEYS * 128;
-    static constexpr int BARRIERS = 2 * STAGES * TILE; /* k tiles, v tiles, barriers */
-    static constexpr int SIZE = BARRIERS + 4 * STAGES * 8 + 1024;
+    static constexpr int Q_TILE = CHUNKS * 64 * 128;
+    static constexpr int Q_TILES = DIM > 256 ? 1 : GROUPS; /* wide heads: columns are shared out */
+    static constexpr int Q = 2 * STAGES * TILE; /* after k tiles and v tiles: q's, barriers */
+    static constexpr int BARRIERS = Q + Q_TILES * Q_TILE;
+    static constexpr int Q_FULL = BARRIERS + 4 * STAGES * 8;
+    static constexpr int SIZE = Q_FULL + 8 + 1024;
 };
 
 /* Barriers of stage i, in shared memory: tiles that came, tiles that are used up. */
@@ -48,10 +55,14 @@ static __device__ __forceinline__ tile_barriers barriers_of(uint32_t base, int s
 }
 
 /* One thread: brings all tiles, waiting for stages to become empty. */
-template <int DIM, int KEYS, int STAGES>
-static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t base, int n_tiles,
-                                               int head, int image) {
-    using L = attention_layout<DIM, KEYS, STAGES>;
+template <int DIM, int KEYS, int STAGES, int GROUPS>
+static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t base, int first,
+                                               int n_tiles, int row, int head, int image) {
+    using L = attention_layout<DIM, KEYS, STAGES, GROUPS>;
+    barrier_expect(base + L::Q_FULL, L::Q_TILES * L::Q_TILE);
+    for (int i = 0; i < L::Q_TILES * L::CHUNKS; i++)
+        tma_load(base + L::Q + i * 64 * 128, &g.q, base + L::Q_FULL, 0, i % L::CHUNKS * 64, head,
+                 row + i / L::CHUNKS * 64, image);
     for (int tile = 0; tile < n_tiles; tile++) {
         int stage = tile % STAGES, parity = tile / STAGES % 2 ^ 1;
         tile_barriers b = barriers_of<STAGES>(base + L::BARRIERS, stage);
@@ -59,44 +70,31 @@ static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t
         barrier_wait(b.k_empty, parity);
         barrier_expect(b.k_full, L::TILE);
         for (int c = 0; c < L::CHUNKS; c++)
-            copy_box(k + c * KEYS * 128, &g.k, b.k_full, 64 * c, head, tile * KEYS, image);
+            tma_load(k + c * KEYS * 128, &g.k, b.k_full, 0, 64 * c, head, (first + tile) * KEYS,
+                     image);
         barrier_wait(b.v_empty, parity);
         barrier_expect(b.v_full, L::TILE);
         for (int c = 0; c < L::CHUNKS; c++)
-            copy_box(v + c * KEYS * 128, &g.v, b.v_full, 64 * c, head, tile * KEYS, image);
+            tma_load(v + c * KEYS * 128, &g.v, b.v_full, 0, 64 * c, head, (first + tile) * KEYS,
+                     image);
     }
 }
 
 /* What a thread of a warpgroup holds: parts of rows lane / 4 and 8 more of its warp's 16. */
 template <typename T, int DIM, int KEYS> struct attention_state {
     static constexpr int STEPS = (DIM + 15) / 16;
-    uint32_t q[STEPS][4];
+    static constexpr int COLUMNS = DIM > 256 ? 256 : DIM; /* of the result, in one warpgroup */
+    uint32_t q;    /* this warpgroup's tile in shared memory */
+    uint32_t part; /* bytes from a tile of v to this warpgroup's columns */
     uint32_t p[KEYS / 16][4];
-    float o[DIM / 2];
+    float o[COLUMNS / 2];
     float max[2], sum[4]; /* max: of s, not scaled; sum: this thread's, of columns mod 4 */
 };
 
-template <typename T>
-static __device__ __forceinline__ uint32_t load_pair(const T *row, int d, bool there) {
-    return there ? *(const uint32_t *)(row + d) : 0;
-}
-
 template <typename T, int DIM, int KEYS>
-static __device__ __forceinline__ void start(attention_state<T, DIM, KEYS> *st, const T *q,
-                                             int64_t ld, int row, int tq) {
-    int d = threadIdx.x % 4 * 2;
-    const T *low = q + row * ld, *high = low + 8 * ld;
-    bool in_low = row < tq, in_high = row + 8 < tq;
+static __device__ __forceinline__ void start(attention_state<T, DIM, KEYS> *st) {
 #pragma unroll
-    for (int s = 0; s < attention_state<T, DIM, KEYS>::STEPS; s++) {
-        bool whole = 16 * s + 8 < DIM;
-        st->q[s][0] = load_pair(low, 16 * s + d, in_low);
-        st->q[s][1] = load_pair(high, 16 * s + d, in_high);
-        st->q[s][2] = load_pair(low, 16 * s + d + 8, in_low && whole);
-        st->q[s][3] = load_pair(high, 16 * s + d + 8, in_high && whole);
-    }
-#pragma unroll
-    for (int i = 0; i < DIM / 2; i++)
+    for (int i = 0; i < attention_state<T, DIM, KEYS>::COLUMNS / 2; i++)
         st->o[i] = 0;
     st->max[0] = st->max[1] = -CUDART_INF_F;
     st->sum[0] = st->sum[1] = st->sum[2] = st->sum[3] = 0;
@@ -105,21 +103,26 @@ static __device__ __forceinline__ void start(attention_state<T, DIM, KEYS> *st, 
 template <typename T, int DIM, int KEYS>
 static __device__ __forceinline__ void begin_scores(attention_state<T, DIM, KEYS> *st,
                                                     float (&s)[KEYS / 2], uint32_t k) {
-    uint64_t tile = wgmma_tile(k, 16);
+    /* many steps: keeps the compiler from preparing their addresses once, which costs spills */
+    if (attention_state<T, DIM, KEYS>::STEPS > 16)
+        asm volatile("" : "+r"(k), "+r"(st->q));
+    uint64_t tile = wgmma_descriptor(k), q = wgmma_descriptor(st->q);
     wgmma_fence();
 #pragma unroll
     for (int d = 0; d < attention_state<T, DIM, KEYS>::STEPS; d++)
-        wgmma_keys<T, KEYS>(s, st->q[d], tile + (d / 4 * KEYS * 128 + d % 4 * 32) / 16, d > 0);
+        wgmma<T, KEYS>::run(s, q + (d / 4 * 64 * 128 + d % 4 * 32) / 16,
+                            tile + (d / 4 * KEYS * 128 + d % 4 * 32) / 16, d > 0);
     wgmma_commit();
 }
 
 template <typename T, int DIM, int KEYS>
 static __device__ __forceinline__ void begin_sums(attention_state<T, DIM, KEYS> *st, uint32_t v) {
-    uint64_t tile = wgmma_tile(v, KEYS * 128);
+    uint64_t tile = wgmma_columns(v + st->part, KEYS * 128);
     wgmma_fence();
 #pragma unroll
     for (int k = 0; k < KEYS / 16; k++)
-        wgmma_values<T, DIM>(st->o, st->p[k], tile + k * 16 * 128 / 16);
+        wgmma_sums<T, attention_state<T, DIM, KEYS>::COLUMNS>::run(st->o, st->p[k],
+                                                                   tile + k * 16 * 128 / 16);
     wgmma_commit();
 }
 
@@ -145,7 +148,7 @@ template <typename T, int DIM, int KEYS>
 static __device__ __forceinline__ void scale_sums(attention_state<T, DIM, KEYS> *st,
                                                   const float (&keep)[2]) {
 #pragma unroll
-    for (int i = 0; i < DIM / 2; i++)
+    for (int i = 0; i < attention_state<T, DIM, KEYS>::COLUMNS / 2; i++)
         st->o[i] *= keep[i / 2 % 2];
 }
 
@@ -188,21 +191,36 @@ template <int N> static __device__ __forceinline__ void mask(float (&s)[N], int 
             s[i] = -CUDART_INF_F;
 }
 
+/* Rows of the result from first_column on, or the split's share of them for the join. */
 template <typename T, int DIM, int KEYS>
-static __device__ __forceinline__ void store(attention_state<T, DIM, KEYS> *st, T *y, int64_t ld,
-                                             int row, int tq) {
+static __device__ __forceinline__ void store(attention_state<T, DIM, KEYS> *st,
+                                             const attention_maps &g, int row, int first_column,
+                                             int head, int image, int split) {
+    constexpr int N = attention_state<T, DIM, KEYS>::COLUMNS / 8;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         float sum = st->sum[2 * half] + st->sum[2 * half + 1];
         sum += __shfl_xor_sync(~0u, sum, 1);
         sum += __shfl_xor_sync(~0u, sum, 2);
-        float inverse = 1.0f / sum;
-        T *to = y + (row + 8 * half) * ld + threadIdx.x % 4 * 2;
-        if (row + 8 * half < tq)
+        int query = row + 8 * half, column = first_column + threadIdx.x % 4 * 2;
+        if (query >= g.a.tq)
+            continue;
+        if (g.splits.n > 1) {
+            int64_t at = (((int64_t)split * g.a.n + image) * g.a.heads + head) * g.a.tq + query;
+            if (column == 0)
+                g.splits.max_sum[at] = make_float2(st->max[half], sum);
 #pragma unroll
-            for (int i = 0; i < DIM / 8; i++)
-                *(uint32_t *)(to + 8 * i) = pack<T>(st->o[4 * i + 2 * half] * inverse,
-                                                    st->o[4 * i + 2 * half + 1] * inverse);
+            for (int i = 0; i < N; i++)
+                *(float2 *)(g.splits.o + at * DIM + column + 8 * i) =
+                    make_float2(st->o[4 * i + 2 * half], st->o[4 * i + 2 * half + 1]);
+        } else {
+            float inverse = 1.0f / sum;
+            T *y = (T *)g.a.y + ((int64_t)image * g.a.tq + query) * g.a.y_ld + head * DIM + column;
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                *(uint32_t *)(y + 8 * i) = pack<T>(st->o[4 * i + 2 * half] * inverse,
+                                                   st->o[4 * i + 2 * half + 1] * inverse);
+        }
     }
 }
 
@@ -227,59 +245,21 @@ static __device__ __forceinline__ void release(uint32_t barrier) {
         barrier_arrive(barrier);
 }
 
-/* All tiles, one at a time: another warpgroup's products run under this one's softmax. */
-template <int STAGES, typename T, int DIM, int KEYS>
-static __device__ __forceinline__ void consume(attention_state<T, DIM, KEYS> *st,
-                                               const cuda_attention_args &a, uint32_t base,
-                                               int n_tiles) {
-    using L = attention_layout<DIM, KEYS, STAGES>;
-    float scale_log2 = a.scale * LOG2_E, slack = SLACK / scale_log2;
-    float s[KEYS / 2], top[2], keep[2];
-    ring_place<STAGES> at = {base + L::BARRIERS, 0, 0};
-    barrier_wait(at.here().k_full, 0);
-    begin_scores(st, s, base);
-    wgmma_wait<0>();
-    release(at.here().k_empty);
-    for (int tile = 0; tile < n_tiles; tile++) {
-        if ((tile + 1) * KEYS > a.tk)
-            mask(s, a.tk - tile * KEYS);
-        find_top(top, s);
-        if (__any_sync(~0u, top[0] > st->max[0] + slack || top[1] > st->max[1] + slack)) {
-            raise_max(st, top, keep, scale_log2);
-            scale_sums(st, keep);
-        }
-        exponentials(st, s, scale_log2);
-        pack_weights(st, s);
-        tile_barriers here = at.here();
-        barrier_wait(here.v_full, at.parity);
-        begin_sums(st, base + (STAGES + at.stage) * L::TILE);
-        at.next();
-        if (tile + 1 < n_tiles) {
-            barrier_wait(at.here().k_full, at.parity);
-            begin_scores(st, s, base + at.stage * L::TILE);
-        }
-        wgmma_wait<0>();
-        release(here.v_empty);
-        if (tile + 1 < n_tiles)
-            release(at.here().k_empty);
-    }
-}
-
 /* All tiles, each one's products with v under the softmax of the next. */
-template <int STAGES, typename T, int DIM, int KEYS>
-static __device__ __forceinline__ void consume_ahead(attention_state<T, DIM, KEYS> *st,
-                                                     const cuda_attention_args &a, uint32_t base,
-                                                     int n_tiles) {
-    using L = attention_layout<DIM, KEYS, STAGES>;
-    float scale_log2 = a.scale * LOG2_E, slack = SLACK / scale_log2;
+template <int STAGES, int GROUPS, typename T, int DIM, int KEYS>
+static __device__ __forceinline__ void consume(attention_state<T, DIM, KEYS> *st, float scale,
+                                               uint32_t base, int n_keys) {
+    using L = attention_layout<DIM, KEYS, STAGES, GROUPS>;
+    float scale_log2 = scale * LOG2_E, slack = SLACK / scale_log2;
+    int n_tiles = (n_keys + KEYS - 1) / KEYS;
     float s[KEYS / 2], top[2], keep[2];
     ring_place<STAGES> at = {base + L::BARRIERS, 0, 0};
     barrier_wait(at.here().k_full, 0);
     begin_scores(st, s, base);
     wgmma_wait<0>();
     release(at.here().k_empty);
-    if (KEYS > a.tk)
-        mask(s, a.tk);
+    if (KEYS > n_keys)
+        mask(s, n_keys);
     find_top(top, s);
     raise_max(st, top, keep, scale_log2);
     exponentials(st, s, scale_log2);
@@ -296,8 +276,8 @@ static __device__ __forceinline__ void consume_ahead(attention_state<T, DIM, KEY
         begin_sums(st, v);
         wgmma_wait<1>();
         release(here.k_empty);
-        if ((tile + 1) * KEYS > a.tk)
-            mask(s, a.tk - tile * KEYS);
+        if ((tile + 1) * KEYS > n_keys)
+            mask(s, n_keys - tile * KEYS);
         find_top(top, s);
         bool grown = __any_sync(~0u, top[0] > st->max[0] + slack || top[1] > st->max[1] + slack);
         if (grown)
@@ -323,16 +303,18 @@ static __host__ __device__ constexpr int registers_of(int groups) {
     return each > 248 ? 248 : each;
 }
 
-template <typename T, int DIM, int KEYS, int GROUPS, int STAGES, bool AHEAD>
+template <typename T, int DIM, int KEYS, int GROUPS, int STAGES>
 static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
     attention_hopper_kernel(const __grid_constant__ attention_maps g) {
     extern __shared__ unsigned char shared[];
-    using L = attention_layout<DIM, KEYS, STAGES>;
+    using L = attention_layout<DIM, KEYS, STAGES, GROUPS>;
     constexpr int REGISTERS = registers_of(GROUPS);
-    const cuda_attention_args &a = g.a;
     uint32_t base = (shared_address(shared) + 1023) & ~1023u;
-    int n_tiles = (a.tk + KEYS - 1) / KEYS, image = blockIdx.z;
-    int warp = threadIdx.x / 32;
+    int split = blockIdx.x % g.splits.n, block_row = blockIdx.x / g.splits.n * L::Q_TILES * 64;
+    int first = split * g.splits.tiles_each, n_keys = g.a.tk - first * KEYS;
+    if (split + 1 < g.splits.n)
+        n_keys = g.splits.tiles_each * KEYS;
+    int head = blockIdx.y, image = blockIdx.z, warp = threadIdx.x / 32;
     if (threadIdx.x == 0) {
         for (int i = 0; i < STAGES; i++) {
             tile_barriers b = barriers_of<STAGES>(base + L::BARRIERS, i);
@@ -341,36 +323,38 @@ static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
             barrier_init(b.k_empty, GROUPS * 4);
             barrier_init(b.v_empty, GROUPS * 4);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+        barrier_init(base + L::Q_FULL, 1);
+        barrier_init_fence();
     }
     __syncthreads();
     wait_for_previous();
     if (warp / 4 == GROUPS) {
         set_registers<false, 24>();
         if (threadIdx.x == GROUPS * 128)
-            produce<DIM, KEYS, STAGES>(g, base, n_tiles, blockIdx.y, image);
+            produce<DIM, KEYS, STAGES, GROUPS>(g, base, first, (n_keys + KEYS - 1) / KEYS,
+                                               block_row, head, image);
     } else {
         set_registers<true, REGISTERS>();
-        int row = (int)blockIdx.x * GROUPS * 64 + warp * 16 + threadIdx.x % 32 / 4;
-        int64_t channel = (int64_t)blockIdx.y * DIM, token = (int64_t)image * a.tq;
+        int tile = DIM > 256 ? 0 : warp / 4, part = DIM > 256 ? warp / 4 : 0;
         attention_state<T, DIM, KEYS> st;
-        start(&st, (const T *)a.q + token * a.q_ld + channel, a.q_ld, row, a.tq);
-        if (AHEAD)
-            consume_ahead<STAGES>(&st, a, base, n_tiles);
-        else
-            consume<STAGES>(&st, a, base, n_tiles);
-        store(&st, (T *)a.y + token * a.y_ld + channel, a.y_ld, row, a.tq);
+        start(&st);
+        st.q = base + L::Q + tile * L::Q_TILE;
+        st.part = part * 4 * KEYS * 128;
+        barrier_wait(base + L::Q_FULL, 0);
+        consume<STAGES, GROUPS>(&st, g.a.scale, base, n_keys);
+        int row = block_row + tile * 64 + warp % 4 * 16 + threadIdx.x % 32 / 4;
+        store(&st, g, row, part * 256, head, image, split);
     }
 }
 
-/* [image, token, head, dimension], boxes of 64 dimensions of `keys` tokens */
+/* [image, token, head, dimension], boxes of 64 dimensions of `box_tokens` tokens */
 static sd_status make_map(sdb_queue *q, const cuda_attention_args *a, const void *data, int64_t ld,
-                          int keys, CUtensorMap *map) {
-    const cuuint64_t sizes[4] = {(cuuint64_t)a->dim, (cuuint64_t)a->heads, (cuuint64_t)a->tk,
+                          int tokens, int box_tokens, CUtensorMap *map) {
+    const cuuint64_t sizes[4] = {(cuuint64_t)a->dim, (cuuint64_t)a->heads, (cuuint64_t)tokens,
                                  (cuuint64_t)a->n};
     const cuuint64_t strides[3] = {(cuuint64_t)a->dim * 2, (cuuint64_t)ld * 2,
-                                   (cuuint64_t)ld * 2 * (cuuint64_t)a->tk};
-    const cuuint32_t box[4] = {64, 1, (cuuint32_t)keys, 1}, steps[4] = {1, 1, 1, 1};
+                                   (cuuint64_t)ld * 2 * (cuuint64_t)tokens};
+    const cuuint32_t box[4] = {64, 1, (cuuint32_t)box_tokens, 1}, steps[4] = {1, 1, 1, 1};
     CUtensorMapDataType type =
         a->type == SDB_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
     CUresult result =
@@ -378,22 +362,30 @@ static sd_status make_map(sdb_queue *q, const cuda_attention_args *a, const void
                              CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                              CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     return cuda_check(q->dev, result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue,
-                      "attention: the tensor map of keys and values");
+                      "attention: a tensor map");
 }
 
-template <typename T, int DIM, int KEYS, int GROUPS, int STAGES, bool AHEAD>
+template <typename T, int DIM, int KEYS, int GROUPS, int STAGES>
 static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
-    constexpr int SHARED = attention_layout<DIM, KEYS, STAGES>::SIZE, ROWS = GROUPS * 64;
+    using L = attention_layout<DIM, KEYS, STAGES, GROUPS>;
+    constexpr int ROWS = L::Q_TILES * 64;
     attention_maps g;
     g.a = *a;
-    sd_status status = make_map(q, a, a->k, a->k_ld, KEYS, &g.k);
+    sd_status status = cuda_attention_split(q, a, ROWS, KEYS, &g.splits);
+    if (status != SD_OK || q->planning)
+        return status;
+    status = make_map(q, a, a->q, a->q_ld, a->tq, 64, &g.q);
     if (status == SD_OK)
-        status = make_map(q, a, a->v, a->v_ld, KEYS, &g.v);
+        status = make_map(q, a, a->k, a->k_ld, a->tk, KEYS, &g.k);
+    if (status == SD_OK)
+        status = make_map(q, a, a->v, a->v_ld, a->tk, KEYS, &g.v);
     if (status != SD_OK)
         return status;
-    dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS), (unsigned)a->heads, (unsigned)a->n);
-    return launch_kernel(q, attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES, AHEAD>, grid,
-                         GROUPS * 128 + 128, SHARED, g);
+    dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS * g.splits.n), (unsigned)a->heads,
+              (unsigned)a->n);
+    status = launch_kernel(q, attention_hopper_kernel<T, DIM, KEYS, GROUPS, STAGES>, grid,
+                           GROUPS * 128 + 128, L::SIZE, g);
+    return status == SD_OK ? cuda_attention_join(q, a, &g.splits) : status;
 }
 
 /* Measured on an H200; blocks of 64 queries where larger ones are fewer than multiprocessors. */
@@ -401,33 +393,29 @@ template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention
     bool few = (int64_t)((a->tq + 127) / 128) * a->heads * a->n < q->dev->n_sms / 2;
     switch (a->dim) {
     case 40:
-        return few ? launch<T, 40, 128, 2, 3, true>(q, a) : launch<T, 40, 64, 4, 4, true>(q, a);
+        return few ? launch<T, 40, 128, 2, 3>(q, a) : launch<T, 40, 64, 4, 4>(q, a);
     case 64:
-        return launch<T, 64, 128, 2, 3, true>(q, a);
+        return launch<T, 64, 128, 2, 3>(q, a);
     case 80:
-        return launch<T, 80, 64, 2, 3, true>(q, a);
+        return launch<T, 80, 64, 2, 3>(q, a);
     case 128:
-        return launch<T, 128, 128, 2, 2, true>(q, a);
+        return launch<T, 128, 128, 2, 2>(q, a);
+    case 512:
+        return launch<T, 512, 80, 2, 1>(q, a);
     default:
-        return few ? launch<T, 160, 64, 1, 3, true>(q, a) : launch<T, 160, 64, 2, 2, false>(q, a);
+        return few ? launch<T, 160, 64, 1, 3>(q, a) : launch<T, 160, 64, 2, 2>(q, a);
     }
-}
-
-static bool aligned_to(const void *p, int64_t ld, int elements) {
-    return ((uintptr_t)p % (size_t)(2 * elements)) == 0 && ld % elements == 0;
 }
 
 bool cuda_attention_hopper_fits(const sdb_device *dev, const cuda_attention_args *a) {
     int d = a->dim;
-    bool known = d == 40 || d == 64 || d == 80 || d == 128 || d == 160;
+    bool known = d == 40 || d == 64 || d == 80 || d == 128 || d == 160 || d == 512;
     return known && dev->hopper && dev->encode_tiled && a->type != SDB_F32 && a->scale > 0 &&
-           !a->causal && a->tk >= 128 && aligned_to(a->q, a->q_ld, 2) &&
+           !a->causal && a->tk >= 128 && aligned_to(a->q, a->q_ld, 8) &&
            aligned_to(a->y, a->y_ld, 2) && aligned_to(a->k, a->k_ld, 8) &&
            aligned_to(a->v, a->v_ld, 8);
 }
 
 sd_status cuda_attention_hopper(sdb_queue *q, const cuda_attention_args *a) {
-    if (q->planning)
-        return SD_OK;
     return a->type == SDB_F16 ? choose<__half>(q, a) : choose<__nv_bfloat16>(q, a);
 }

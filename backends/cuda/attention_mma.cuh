@@ -4,8 +4,53 @@
 
 #include "attention.cuh"
 #include "attention.h"
+#include "mma.cuh"
 
 #define LOG2_E 1.44269504088896340736f
+
+/* As load_matrix4, transposed; and two matrices, of lanes 0 to 15. */
+static __device__ __forceinline__ void load_matrix4_trans(uint32_t (&r)[4], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void load_matrix2(uint32_t (&r)[2], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(at)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void load_matrix2_trans(uint32_t (&r)[2], uint32_t at) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
+                 : "=r"(r[0]), "=r"(r[1])
+                 : "r"(at)
+                 : "memory");
+}
+
+/* c += a b: [16, 8] by [8, 8] */
+template <typename T>
+static __device__ __forceinline__ void mma_k8(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t b);
+
+template <>
+__device__ __forceinline__ void mma_k8<__half>(float (&c)[4], uint32_t a0, uint32_t a1,
+                                               uint32_t b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(b));
+}
+
+template <>
+__device__ __forceinline__ void mma_k8<__nv_bfloat16>(float (&c)[4], uint32_t a0, uint32_t a1,
+                                                      uint32_t b) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a0), "r"(a1), "r"(b));
+}
 
 /* Elements from row to row in shared memory: an odd number of 16-byte pieces, so that ldmatrix's
  * 8 rows lie in different banks. */
@@ -60,8 +105,8 @@ static __device__ __forceinline__ void load_tile(uint32_t to, const T *from, int
         if (KEYS * PIECES % THREADS && i >= KEYS * PIECES)
             break;
         bool there = first + row < rows;
-        copy_async(to + (row * PITCH + piece * 8) * 2,
-                   from + (there ? (first + row) * ld + piece * 8 : 0), there);
+        copy_async16(to + (row * PITCH + piece * 8) * 2,
+                     from + (there ? (first + row) * ld + piece * 8 : 0), there ? 16 : 0);
     }
 }
 
@@ -88,8 +133,8 @@ static __device__ __forceinline__ void scores(float (&s)[M][KEYS / 8][4],
             load_matrix4(b, at + (16 * n * PITCH + 16 * step) * 2);
 #pragma unroll
             for (int m = 0; m < M; m++) {
-                mma_k16<T>(s[m][2 * n], st.q[m][step], b[0], b[1]);
-                mma_k16<T>(s[m][2 * n + 1], st.q[m][step], b[2], b[3]);
+                mma16816<T>(s[m][2 * n], st.q[m][step], b[0], b[1]);
+                mma16816<T>(s[m][2 * n + 1], st.q[m][step], b[2], b[3]);
             }
         }
     if (DIM % 16) {
@@ -149,8 +194,8 @@ static __device__ __forceinline__ void weigh(const float (&p)[M][KEYS / 8][4],
             load_matrix4_trans(b, at + (16 * k * PITCH + 16 * n) * 2);
 #pragma unroll
             for (int m = 0; m < M; m++) {
-                mma_k16<T>(st->o[m][2 * n], a[m], b[0], b[1]);
-                mma_k16<T>(st->o[m][2 * n + 1], a[m], b[2], b[3]);
+                mma16816<T>(st->o[m][2 * n], a[m], b[0], b[1]);
+                mma16816<T>(st->o[m][2 * n + 1], a[m], b[2], b[3]);
             }
         }
         if (DIM % 16) {
@@ -158,7 +203,7 @@ static __device__ __forceinline__ void weigh(const float (&p)[M][KEYS / 8][4],
             load_matrix2_trans(b, at - lane / 16 * 16 + (16 * k * PITCH + DIM - 8) * 2);
 #pragma unroll
             for (int m = 0; m < M; m++)
-                mma_k16<T>(st->o[m][DIM / 8 - 1], a[m], b[0], b[1]);
+                mma16816<T>(st->o[m][DIM / 8 - 1], a[m], b[0], b[1]);
         }
     }
 }
@@ -192,11 +237,6 @@ static __device__ __forceinline__ void store(mma_state<T, DIM, KEYS, M> *st, T *
     else
         for (int i = lane; i < n_rows * DIM; i += 32)
             y[(row0 + i / DIM) * ld + i % DIM] = rows[i / DIM * PITCH + i % DIM];
-}
-
-/* Aligned to so many two-byte elements, and tokens too? */
-static bool aligned_to(const void *p, int64_t ld, int elements) {
-    return ((uintptr_t)p % (size_t)(2 * elements)) == 0 && ld % elements == 0;
 }
 
 #endif

@@ -5,18 +5,15 @@
  * sums of 32 queries by 128 columns, and computes the scores of its 32 queries for a quarter of a
  * tile's keys. The four warps of a row of warps exchange maxima and weights in shared memory.
  *
- * An image of 4096 tokens makes 64 blocks. Where that leaves multiprocessors idle the keys are
- * split among several blocks; each writes its sums, maximum and sum of weights as float32 to
- * scratch memory, and a second kernel joins them.
+ * An image of 4096 tokens makes 64 blocks, so several share a query's keys (attention_split.cu).
  */
 #include "attention.cuh"
 #include "attention.h"
+#include "attention_mma.cuh"
 
 #define DIM 512
 #define ROWS 64
 #define PITCH (DIM + 8) /* elements; 16 bytes more than a multiple of the banks, for ldmatrix */
-#define MAX_SPLITS 8
-#define LOG2_E 1.44269504088896340736f
 
 template <typename T, int KEYS> struct wide_shared {
     T q[ROWS][PITCH], k[KEYS][PITCH], v[KEYS][PITCH];
@@ -24,16 +21,9 @@ template <typename T, int KEYS> struct wide_shared {
     float max[4][ROWS], sum[4][ROWS];
 };
 
-/* What a split leaves for the join: o is not divided by sum. [split][image][query] */
-typedef struct wide_partial {
-    float *o; /* [.., DIM] */
-    float2 *max_sum;
-} wide_partial;
-
 typedef struct wide_args {
     cuda_attention_args a;
-    wide_partial partial;
-    int n_splits, tiles_each;
+    attention_splits splits;
     bool y_aligned;
 } wide_args;
 
@@ -43,8 +33,8 @@ static __device__ __forceinline__ void load_rows(T (*to)[PITCH], const T *from, 
     for (int i = threadIdx.x; i < N * (DIM / 8); i += 256) {
         int row = i / (DIM / 8), piece = i % (DIM / 8);
         bool there = first + row < rows;
-        copy_async(shared_address(&to[row][piece * 8]),
-                   from + (there ? (first + row) * ld + piece * 8 : 0), there);
+        copy_async16(shared_address(&to[row][piece * 8]),
+                     from + (there ? (first + row) * ld + piece * 8 : 0), there ? 16 : 0);
     }
 }
 
@@ -76,7 +66,7 @@ static __device__ __forceinline__ void wide_scores(float (&s)[2][KEYS / 32][4],
         for (int m = 0; m < 2; m++)
 #pragma unroll
             for (int n = 0; n < KEYS / 32; n++)
-                mma_k16<T>(s[m][n], a[m], b[2 * n], b[2 * n + 1]);
+                mma16816<T>(s[m][n], a[m], b[2 * n], b[2 * n + 1]);
     }
 }
 
@@ -169,8 +159,8 @@ static __device__ __forceinline__ void wide_weigh(wide_warp<T, KEYS> *w) {
             load_matrix4_trans(b, v + (k * PITCH + 16 * n) * 2);
 #pragma unroll
             for (int m = 0; m < 2; m++) {
-                mma_k16<T>(w->o[m][2 * n], a[m], b[0], b[1]);
-                mma_k16<T>(w->o[m][2 * n + 1], a[m], b[2], b[3]);
+                mma16816<T>(w->o[m][2 * n], a[m], b[0], b[1]);
+                mma16816<T>(w->o[m][2 * n + 1], a[m], b[2], b[3]);
             }
         }
     }
@@ -208,13 +198,13 @@ static __device__ __forceinline__ void wide_store(const wide_warp<T, KEYS> &w, c
         int column = w.column * 128 + lane % 4 * 2;
         if (query >= g.a.tq)
             continue;
-        if (g.n_splits > 1) {
+        if (g.splits.n > 1) {
             int64_t at = (((int64_t)split * g.a.n + image) * g.a.heads + head) * g.a.tq + query;
             if (column == 0)
-                g.partial.max_sum[at] = make_float2(w.max[m][half], w.sum[m][half]);
+                g.splits.max_sum[at] = make_float2(w.max[m][half], w.sum[m][half]);
 #pragma unroll
             for (int n = 0; n < 16; n++)
-                *(float2 *)(g.partial.o + at * DIM + column + 8 * n) =
+                *(float2 *)(g.splits.o + at * DIM + column + 8 * n) =
                     make_float2(w.o[m][n][2 * half], w.o[m][n][2 * half + 1]);
             continue;
         }
@@ -239,13 +229,14 @@ static __global__ void __launch_bounds__(256, 1)
     attention_wide_kernel(const __grid_constant__ wide_args g) {
     extern __shared__ uint4 shared[];
     const cuda_attention_args &a = g.a;
-    int split = blockIdx.x % g.n_splits, first_query = blockIdx.x / g.n_splits * ROWS;
+    int split = blockIdx.x % g.splits.n, first_query = blockIdx.x / g.splits.n * ROWS;
     int64_t image = blockIdx.z, channel = (int64_t)blockIdx.y * DIM;
     const T *q = (const T *)a.q + image * a.tq * a.q_ld + channel;
     const T *k = (const T *)a.k + image * a.tk * a.k_ld + channel;
     const T *v = (const T *)a.v + image * a.tk * a.v_ld + channel;
     int n_keys = a.causal ? min(a.tk, first_query + ROWS) : a.tk;
-    int tile = split * g.tiles_each, end = min(tile + g.tiles_each, (n_keys + KEYS - 1) / KEYS);
+    int tile = split * g.splits.tiles_each,
+        end = min(tile + g.splits.tiles_each, (n_keys + KEYS - 1) / KEYS);
     wide_warp<T, KEYS> w;
     w.sh = (wide_shared<T, KEYS> *)shared;
     w.row0 = threadIdx.x / 128 * 32;
@@ -287,68 +278,18 @@ static __global__ void __launch_bounds__(256, 1)
     wide_store(w, g, first_query, image, blockIdx.y, split);
 }
 
-/* One block a query and head: y = sum_i 2^(max_i - max) o_i / sum_i 2^(max_i - max) sum_i */
-template <typename T>
-static __global__ void __launch_bounds__(DIM / 4)
-    attention_wide_join(const __grid_constant__ wide_args g) {
-    const cuda_attention_args &a = g.a;
-    int64_t rows = (int64_t)a.n * a.heads * a.tq, row = blockIdx.x;
-    int64_t image = row / a.tq / a.heads, head = row / a.tq % a.heads, query = row % a.tq;
-    wait_for_previous();
-    float max = -INFINITY, sum = 0;
-    float4 o = {0, 0, 0, 0};
-    for (int i = 0; i < g.n_splits; i++)
-        max = fmaxf(max, g.partial.max_sum[i * rows + row].x);
-    for (int i = 0; i < g.n_splits; i++) {
-        float2 ms = g.partial.max_sum[i * rows + row];
-        float4 part = *(const float4 *)(g.partial.o + (i * rows + row) * DIM + threadIdx.x * 4);
-        float keep = exp2_approx((ms.x - max) * a.scale * LOG2_E);
-        sum += ms.y * keep;
-        o.x += part.x * keep;
-        o.y += part.y * keep;
-        o.z += part.z * keep;
-        o.w += part.w * keep;
-    }
-    T *y = (T *)a.y + (image * a.tq + query) * a.y_ld + head * DIM + threadIdx.x * 4;
-    y[0] = cuda_round<T>(o.x / sum);
-    y[1] = cuda_round<T>(o.y / sum);
-    y[2] = cuda_round<T>(o.z / sum);
-    y[3] = cuda_round<T>(o.w / sum);
-}
-
-/* Splits so that the blocks fill the device once; each has at least 4 tiles. */
-static int count_splits(const sdb_device *dev, const cuda_attention_args *a, int keys) {
-    int64_t blocks = (int64_t)((a->tq + ROWS - 1) / ROWS) * a->heads * a->n;
-    int tiles = (a->tk + keys - 1) / keys, splits = (int)(dev->n_sms / blocks);
-    if (splits > tiles / 4)
-        splits = tiles / 4;
-    return a->causal || splits < 1 ? 1 : splits > MAX_SPLITS ? MAX_SPLITS : splits;
-}
-
 template <typename T, int KEYS>
 static sd_status launch(sdb_queue *q, const cuda_attention_args *a) {
-    int tiles = (a->tk + KEYS - 1) / KEYS, shared = sizeof(wide_shared<T, KEYS>);
-    int splits = count_splits(q->dev, a, KEYS);
-    wide_args g = {.a = *a, .tiles_each = (tiles + splits - 1) / splits};
-    g.n_splits = (tiles + g.tiles_each - 1) / g.tiles_each; /* none is empty */
-    g.y_aligned = (uintptr_t)a->y % 4 == 0 && a->y_ld % 2 == 0;
-    int64_t rows = (int64_t)a->n * a->heads * a->tq;
-    sd_status status = SD_OK;
-    if (g.n_splits > 1) {
-        size_t sums = (size_t)(g.n_splits * rows) * DIM * sizeof(float);
-        void *scratch;
-        status = cuda_scratch(q, sums + (size_t)(g.n_splits * rows) * sizeof(float2), &scratch);
-        if (!q->planning && status == SD_OK)
-            g.partial = {(float *)scratch, (float2 *)((char *)scratch + sums)};
-    }
+    wide_args g = {.a = *a};
+    g.y_aligned = aligned_to(a->y, a->y_ld, 2);
+    sd_status status = cuda_attention_split(q, a, ROWS, KEYS, &g.splits);
     if (status != SD_OK || q->planning)
         return status;
-    dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS * g.n_splits), (unsigned)a->heads,
+    dim3 grid((unsigned)((a->tq + ROWS - 1) / ROWS * g.splits.n), (unsigned)a->heads,
               (unsigned)a->n);
-    status = launch_kernel(q, attention_wide_kernel<T, KEYS>, grid, 256, shared, g);
-    if (status == SD_OK && g.n_splits > 1)
-        status = launch_kernel(q, attention_wide_join<T>, dim3((unsigned)rows), DIM / 4, 0, g);
-    return status;
+    status = launch_kernel(q, attention_wide_kernel<T, KEYS>, grid, 256,
+                           (int)sizeof(wide_shared<T, KEYS>), g);
+    return status == SD_OK ? cuda_attention_join(q, a, &g.splits) : status;
 }
 
 template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention_args *a) {
@@ -356,14 +297,11 @@ template <typename T> static sd_status choose(sdb_queue *q, const cuda_attention
                                                                  : launch<T, 32>(q, a);
 }
 
-static bool aligned(const void *p, int64_t ld) {
-    return (uintptr_t)p % 16 == 0 && ld % 8 == 0;
-}
-
 bool cuda_attention_wide_fits(const sdb_device *dev, const cuda_attention_args *a) {
     return a->dim == DIM && dev->major >= 8 && a->type != SDB_F32 && a->scale > 0 &&
-           dev->max_shared >= (int)sizeof(wide_shared<__half, 32>) && aligned(a->q, a->q_ld) &&
-           aligned(a->k, a->k_ld) && aligned(a->v, a->v_ld);
+           dev->max_shared >= (int)sizeof(wide_shared<__half, 32>) &&
+           aligned_to(a->q, a->q_ld, 8) && aligned_to(a->k, a->k_ld, 8) &&
+           aligned_to(a->v, a->v_ld, 8);
 }
 
 sd_status cuda_attention_wide(sdb_queue *q, const cuda_attention_args *a) {
