@@ -9,7 +9,7 @@
  *
  * The second product's left operand (weights) stays in registers, and runs under the next tile's
  * softmax. With small heads exponentials are the bottleneck, 16 a cycle for a multiprocessor, so
- * there are as many warpgroups as registers allow. (A polynomial on the multiply-add units for some
+ * there are as many warpgroups as registers allow. (A polynomial on the multiply-add units for many
  * of them, as FlashAttention-4 has it, was slower: the instructions that it adds are as scarce
  * here.) The maximum is moved only when it has grown by more than 2^8 (also theirs): the result is
  * the same, as sums and weights share whatever maximum is in use.
