@@ -12,8 +12,8 @@
 #define HOPPER_HALF 115712
 
 typedef struct hopper_choice {
-    int bn, mt;     /* the tile: 128 mt pixels by bn rows */
-    int cm, cn, ck; /* the cluster */
+    int bn, mt; /* the tile: mt boxes by bn rows */
+    int cm, ck; /* the cluster */
     int stages;
     bool early; /* a place of its own for the residual, which comes in during the products */
 } hopper_choice;
@@ -27,14 +27,16 @@ static int ceil_div(int a, int b) {
     return (a + b - 1) / b;
 }
 
-/* The box shape of at most 64 pixels that covers the grid with the fewest boxes, first of all with
- * boxes of one image; an embedding asks for those. */
+/* The box shape of at most 128 pixels that covers the grid with the fewest boxes, first of all with
+ * boxes of one image. With an embedding each half of a box is of one image. */
 static hopper_boxes choose_boxes(const cuda_gemm *g) {
     hopper_boxes best = {};
     for (int bw = std::min(g->ow, HOPPER_BOX); bw > 0; bw--)
         for (int bh = std::min(g->oh, HOPPER_BOX / bw); bh > 0; bh--) {
-            const int most = g->emb ? 1 : std::min(g->n, HOPPER_BOX / (bw * bh));
+            const int most = std::min(g->n, HOPPER_BOX / (bw * bh));
             for (int bn = 1; bn <= most; bn++) {
+                if (g->emb && bn > 1 && bw * bh != HOPPER_BOX / 2)
+                    continue;
                 const int x = ceil_div(g->ow, bw), y = ceil_div(g->oh, bh);
                 const int64_t total = (int64_t)x * y * ceil_div(g->n, bn);
                 if (total <= INT32_MAX / 2 && (!best.total || total < best.total))
@@ -45,7 +47,7 @@ static hopper_boxes choose_boxes(const cuda_gemm *g) {
 }
 
 static int stage_bytes(const hopper_choice *c) {
-    return 2 * c->mt * HOPPER_BOX_BYTES + c->bn * HOPPER_BOX_K * 2;
+    return c->mt * HOPPER_BOX_BYTES + c->bn * HOPPER_BOX_K * 2;
 }
 
 static int rest_bytes(const hopper_choice *c) {
@@ -84,10 +86,10 @@ static double estimate(const sdb_device *dev, const cuda_gemm *g, const hopper_b
     const double mma_shared = 0.36;                   /* us for 128 x 128 x 64, with another */
     const double shallow = 1.25;                      /* three stages hide too little alone */
     const double finish = 0.81, split = 2.5, split_bytes = 0.3, sharing = 0.006;
-    const int size = c->cm * c->cn * c->ck;
+    const int size = c->cm * c->ck;
     const int iterations = ceil_div(g->kh * g->kw * (g->k / HOPPER_BOX_K), c->ck);
-    const double blocks = (double)ceil_div(ceil_div(boxes->total, 2 * c->mt), c->cm) *
-                          ceil_div(ceil_div(g->n_rows, c->bn), c->cn) * size * g->phases;
+    const double blocks = (double)ceil_div(ceil_div(boxes->total, c->mt), c->cm) *
+                          ceil_div(g->n_rows, c->bn) * size * g->phases;
     /* clusters do not fill every group of multiprocessors */
     const double sms = dev->n_sms * (size <= 2 ? 1.0 : size <= 4 ? 0.82 : 0.73);
     const double rounds = ceil(blocks / sms), area = c->bn * c->mt / 128.0;
@@ -104,25 +106,26 @@ static double estimate(const sdb_device *dev, const cuda_gemm *g, const hopper_b
     }
     if (c->ck > 1)
         time += split + split_bytes * (1 - 1.0 / c->ck) * area;
-    return time + (c->cm * c->cn > 1 ? sharing * iterations : 0);
+    return time + (c->cm > 1 ? sharing * iterations : 0);
 }
 
 static bool possible(const cuda_gemm *g, const hopper_choice *c) {
-    return c->stages >= 2 && epilogue_bytes(c) <= c->stages * stage_bytes(c) &&
-           c->ck <= c->bn / 16 && c->ck * 2 <= g->kh * g->kw * (g->k / HOPPER_BOX_K) + 1 &&
+    return c->stages >= 3 && epilogue_bytes(c) <= c->stages * stage_bytes(c) &&
+           c->ck * 2 <= g->kh * g->kw * (g->k / HOPPER_BOX_K) + 1 &&
            (c->ck == 1 || (c->mt == 1 && c->bn <= 160)) &&
            ((!g->geglu && g->act == SDB_ACT_NONE) || (c->mt == 1 && c->bn <= 160));
 }
 
 static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hopper_boxes *boxes) {
     static const int tiles[][2] = {{64, 1}, {80, 1}, {128, 1}, {160, 1}, {256, 1}, {128, 2}};
-    static const int clusters[][3] = {{1, 1, 1}, {1, 1, 2}, {1, 1, 4}, {2, 1, 4}, {1, 1, 8}};
-    hopper_choice best = {64, 1, 1, 1, 1, 4, false};
+    static const int clusters[][2] = {{1, 1}, {1, 2}, {1, 3}, {1, 4},
+                                      {1, 5}, {1, 6}, {1, 7}, {1, 8}};
+    hopper_choice best = {64, 1, 1, 1, 4, false};
     double least = INFINITY;
     for (const int *tile : tiles)
         for (const int *cluster : clusters)
             for (int resident = 1; resident <= 2; resident++) {
-                hopper_choice c = {tile[0], tile[1], cluster[0], cluster[1], cluster[2], 1, false};
+                hopper_choice c = {tile[0], tile[1], cluster[0], cluster[1], 1, false};
                 const int room = resident == 2 ? HOPPER_HALF : dev->max_shared;
                 c.stages = std::min((room - rest_bytes(&c)) / stage_bytes(&c), HOPPER_MAX_STAGES);
                 if (!possible(g, &c))
@@ -224,18 +227,19 @@ static int log2_of(int power) {
 static void fill_tiles(hopper_params *p, const cuda_gemm *g, const hopper_choice *c,
                        const hopper_boxes *b) {
     p->bw = divisor(b->bw), p->bh = divisor(b->bh), p->bn = b->bn;
+    p->half_image = b->bw * b->bh == HOPPER_BOX / 2;
     p->boxes_x = divisor(b->x), p->boxes_y = divisor(b->y);
-    p->cm = c->cm, p->cn = c->cn, p->ck = c->ck, p->stages = c->stages;
-    p->cm_log = log2_of(c->cm), p->cn_log = log2_of(c->cn);
+    p->cm = c->cm, p->ck = c->ck, p->stages = c->stages;
+    p->cm_log = log2_of(c->cm);
     p->k_blocks = divisor(g->k / HOPPER_BOX_K);
     const int iterations = g->kh * g->kw * p->k_blocks.by;
     p->iterations = iterations / c->ck, p->iterations_left = iterations % c->ck;
     p->share = c->bn / 16 / c->ck, p->share_left = c->bn / 16 % c->ck;
     p->early = c->early && g->residual;
     p->staging = p->early ? c->stages * stage_bytes(c) + rest_bytes(c) : 0;
-    p->m_clusters = ceil_div(ceil_div(b->total, 2 * c->mt), c->cm);
-    p->n_clusters = divisor(ceil_div(ceil_div(g->n_rows, c->bn), c->cn));
-    p->cluster = divisor(c->cm * c->cn * c->ck);
+    p->m_clusters = ceil_div(ceil_div(b->total, c->mt), c->cm);
+    p->n_clusters = divisor(ceil_div(g->n_rows, c->bn));
+    p->cluster = divisor(c->cm * c->ck);
     p->clusters = divisor(p->m_clusters * p->n_clusters.by);
     const bool large = p->clusters.by >= 1024 && (int64_t)g->n_rows * g->k >= 8 << 20;
     p->group = large ? std::max(1, 8 / (c->cm * c->mt)) : 1;
@@ -266,7 +270,7 @@ static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice 
         return e;
     cudaLaunchAttribute attributes[2] = {};
     attributes[0].id = cudaLaunchAttributeClusterDimension;
-    attributes[0].val.clusterDim.x = (unsigned)(c->cm * c->cn * c->ck);
+    attributes[0].val.clusterDim.x = (unsigned)(c->cm * c->ck);
     attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
     attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[1].val.programmaticStreamSerializationAllowed = 1;

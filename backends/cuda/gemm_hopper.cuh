@@ -1,18 +1,17 @@
 /*
  * The implicit GEMM of gemm.h for compute capability 9.0.
  *
- * A block makes BM = 128 MT pixels by BN rows of w. Its A operand comes in boxes of up to 64 pixels
- * (bw wide, bh high, bn images), one of which a warpgroup multiplies at a time; boxes are numbered
- * along x, y, then images, and a block takes 2 MT successive ones. TMA puts a box of 64 channels at
- * the tap's offset into shared memory as [64][64], with zeros outside the image. The block is two
- * warpgroups, which multiply MT boxes each; thread 0 also starts the loads. (A warp of its own for
- * loading would cost registers that let a second block, or the next kernel's, share the
- * multiprocessor.)
+ * A block makes MT boxes of up to 128 pixels (bw wide, bh high, bn images) by BN rows of w. Boxes
+ * are numbered along x, y, then images, and a block takes MT successive ones. TMA puts a box of 64
+ * channels at the tap's offset into shared memory as [128][64], with zeros outside the image. The
+ * block is two warpgroups, which multiply 64 pixels of each box. Thread 0 starts the loads of x and
+ * thread 128 those of w, in stages, right after their warpgroup's products, which keep the matrix
+ * units busy meanwhile. (A warp of its own for loading would cost registers that let a second
+ * block, or the next kernel's, share the multiprocessor.)
  *
  * The blocks of a cluster are cm tiles along the pixels (they share w's tile: each loads a part
- * and sends it to all) times cn along the rows (they share the pixels) times ck parts of the sum.
- * Parts are added through distributed shared memory: each block finishes its own share of the
- * columns, so the order of the sums is fixed.
+ * and sends it to all) times ck parts of the sum. Parts are added through distributed shared
+ * memory: each block finishes its own share of the columns, so the order of the sums is fixed.
  */
 #ifndef SD_CUDA_GEMM_HOPPER_CUH
 #define SD_CUDA_GEMM_HOPPER_CUH
@@ -23,7 +22,7 @@
 
 #define HOPPER_THREADS 256
 #define HOPPER_MAX_STAGES 8
-#define HOPPER_BOX 64   /* pixels of a box, at most */
+#define HOPPER_BOX 128  /* pixels of a box, at most */
 #define HOPPER_BOX_K 64 /* channels of a box */
 #define HOPPER_BOX_BYTES (HOPPER_BOX * HOPPER_BOX_K * 2)
 
@@ -44,12 +43,13 @@ typedef struct hopper_params {
     CUtensorMap a, b;
     hopper_divisor bw, bh; /* a box */
     int bn;
+    int half_image;                  /* 1: the box's second 64 pixels are of the next image */
     hopper_divisor boxes_x, boxes_y; /* boxes in a row, rows of boxes in an image */
     int n, oh, ow;
     int stride, kw, pad_x, pad_y;
     bool phased;
-    hopper_divisor k_blocks;        /* blocks of 64 channels of a tap */
-    int cm, cn, ck, cm_log, cn_log; /* cm and cn are powers of two */
+    hopper_divisor k_blocks; /* blocks of 64 channels of a tap */
+    int cm, ck, cm_log;      /* cm is a power of two */
     int stages;
     int iterations, iterations_left; /* of each part of the sum; the first so many do one more */
     int share, share_left;           /* groups of 16 columns that a part finishes, likewise */
@@ -73,7 +73,7 @@ typedef struct hopper_params {
 
 /* The layout of a block's shared memory, in bytes. */
 template <int BN, int MT> struct hopper_layout {
-    static constexpr int a = 2 * MT * HOPPER_BOX_BYTES;
+    static constexpr int a = MT * HOPPER_BOX_BYTES;
     static constexpr int stage = a + BN * HOPPER_BOX_K * 2;
     /* after the stages: */
     static constexpr int full = 0;
@@ -85,8 +85,7 @@ template <int BN, int MT> struct hopper_layout {
 
 /* Where a block stands. */
 struct hopper_tile {
-    int mr, nr, kr; /* its place in the cluster */
-    int rank;
+    int mr, kr;        /* its place in the cluster */
     int first_box, n0; /* n0: its first row of w within the phase */
     int px, py;        /* the phase */
     int begin, count;  /* its iterations */
@@ -95,13 +94,12 @@ struct hopper_tile {
 /* Clusters are numbered along the rows of w first. In large problems they are numbered in groups of
  * p.group along the pixels, so that blocks that run together share both operands in the L2 cache.
  */
-static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int bm, int bn) {
+static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int boxes, int bn) {
     hopper_tile t;
     int id = divide((int)blockIdx.x, p.cluster);
     const int rank = (int)blockIdx.x - id * p.cluster.by;
     t.mr = rank & (p.cm - 1);
-    t.nr = rank >> p.cm_log & (p.cn - 1);
-    t.kr = rank >> (p.cm_log + p.cn_log);
+    t.kr = rank >> p.cm_log;
     const int phase = p.phased ? divide(id, p.clusters) : 0;
     id -= phase * p.clusters.by;
     int m, n;
@@ -114,8 +112,8 @@ static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, in
         m = m0 + id % width % rows;
         n = id % width / rows;
     }
-    t.first_box = (m * p.cm + t.mr) * (bm / HOPPER_BOX);
-    t.n0 = (n * p.cn + t.nr) * bn;
+    t.first_box = (m * p.cm + t.mr) * boxes;
+    t.n0 = n * bn;
     t.px = phase & 1;
     t.py = phase >> 1;
     t.begin = t.kr * p.iterations + min(t.kr, p.iterations_left);
@@ -132,21 +130,21 @@ static __device__ __forceinline__ int3 box_origin(const hopper_params &p, int bo
 
 /* ------------------------------------------------------------------------------ loading */
 
-/* The next iteration's tap and channels. All threads keep it, so that it stays in uniform
- * registers; thread 0 loads. */
+/* The tap and the channels of the next iteration to load. All threads keep it, so that it stays in
+ * uniform registers; threads 0 and 128 load. */
 template <int BN, int MT> struct hopper_loader {
     using layout = hopper_layout<BN, MT>;
-    int3 origin[2 * MT]; /* of the boxes, with stride and padding */
-    int k, row;          /* of w's tile */
-    uint32_t part;       /* where this block's part of it goes */
-    int c, x, y;         /* the tap's channels and offset */
+    int3 origin[MT]; /* of the boxes, with stride and padding */
+    int k, row;      /* of w's tile */
+    uint32_t part;   /* where this block's part of it goes */
+    uint16_t mask;   /* to which blocks */
+    int c, x, y;     /* the tap's channels and offset */
     uint32_t bytes;
-    uint16_t mask_a, mask_b;
 
     __device__ __forceinline__ hopper_loader(const hopper_params &p, const hopper_tile &t) {
         const int pad_x = p.phased ? 1 - t.px : p.pad_x, pad_y = p.phased ? 1 - t.py : p.pad_y;
 #pragma unroll
-        for (int i = 0; i < 2 * MT; i++) {
+        for (int i = 0; i < MT; i++) {
             origin[i] = box_origin(p, t.first_box + i);
             origin[i].x = origin[i].x * p.stride - pad_x;
             origin[i].y = origin[i].y * p.stride - pad_y;
@@ -159,29 +157,23 @@ template <int BN, int MT> struct hopper_loader {
         const int rows = BN >> p.cm_log;
         row = (2 * t.py + t.px) * p.n_rows + t.n0 + t.mr * rows;
         part = (uint32_t)(layout::a + t.mr * rows * HOPPER_BOX_K * 2);
-        bytes = (uint32_t)(2 * MT * p.bw.by * p.bh.by * p.bn + BN) * HOPPER_BOX_K * 2;
-        mask_a = mask_b = 0;
-        if (p.cm > 1)
-            mask_b = (uint16_t)(((1 << p.cm) - 1) << ((t.kr * p.cn + t.nr) * p.cm));
-        if (p.cn > 1)
-            for (int j = 0; j < p.cn; j++)
-                mask_a |= (uint16_t)(1 << ((t.kr * p.cn + j) * p.cm + t.mr));
+        mask = p.cm > 1 ? (uint16_t)(((1 << p.cm) - 1) << (t.kr * p.cm)) : 0;
+        bytes = (uint32_t)(MT * p.bw.by * p.bh.by * p.bn + BN) * HOPPER_BOX_K * 2;
     }
 
     /* w's tile of the iteration `ahead` of the next, or this block's part of it */
     __device__ __forceinline__ void load_b(const hopper_params &p, int ahead, uint32_t stage,
                                            uint32_t full) const {
-        tma_load(stage + part, &p.b, full, mask_b, k + ahead * HOPPER_BOX_K, row);
+        tma_load(stage + part, &p.b, full, mask, k + ahead * HOPPER_BOX_K, row);
     }
 
-    /* the next iteration's boxes, or this block's part of them */
-    __device__ __forceinline__ void load_a(const hopper_params &p, const hopper_tile &t,
-                                           uint32_t stage, uint32_t full) const {
+    /* the next iteration's boxes */
+    __device__ __forceinline__ void load_a(const hopper_params &p, uint32_t stage,
+                                           uint32_t full) const {
 #pragma unroll
-        for (int i = 0; i < 2 * MT; i++)
-            if ((i & (p.cn - 1)) == t.nr)
-                tma_load(stage + i * HOPPER_BOX_BYTES, &p.a, full, mask_a, c, origin[i].x + x,
-                         origin[i].y + y, origin[i].z);
+        for (int i = 0; i < MT; i++)
+            tma_load(stage + i * HOPPER_BOX_BYTES, &p.a, full, c, origin[i].x + x, origin[i].y + y,
+                     origin[i].z);
     }
 
     __device__ __forceinline__ void step(const hopper_params &p) {
@@ -201,21 +193,47 @@ template <int BN, int MT> struct hopper_loader {
     __device__ __forceinline__ void start(const hopper_params &p, const hopper_tile &t,
                                           uint32_t shared, uint32_t full) {
         const int first = min(t.count, p.stages);
-        for (int i = 0; i < first; i++)
-            if (threadIdx.x == 0) {
-                barrier_expect(full + 8 * i, bytes);
+        if (threadIdx.x == 128)
+            for (int i = 0; i < first; i++)
                 load_b(p, i, shared + i * layout::stage, full + 8 * i);
-            }
         wait_for_predecessors();
         for (int i = 0; i < first; i++) {
-            if (threadIdx.x == 0)
-                load_a(p, t, shared + i * layout::stage, full + 8 * i);
+            if (threadIdx.x == 0) {
+                barrier_expect(full + 8 * i, bytes);
+                load_a(p, shared + i * layout::stage, full + 8 * i);
+            }
             step(p);
         }
+    }
+
+    /* Fills a stage again when both warpgroups of all blocks concerned are done with it. */
+    __device__ __forceinline__ void refill(const hopper_params &p, uint32_t stage, uint32_t full,
+                                           uint32_t empty, uint32_t parity) {
+        if (threadIdx.x == 0) {
+            barrier_wait(empty, parity);
+            barrier_expect(full, bytes);
+            load_a(p, stage, full);
+        } else if (threadIdx.x == 128) {
+            barrier_wait(empty, parity);
+            load_b(p, 0, stage, full);
+        }
+        __syncwarp();
+        step(p);
     }
 };
 
 /* -------------------------------------------------------------------------- multiplying */
+
+/* A ring's next stage. */
+struct hopper_turn {
+    int slot, parity;
+    __device__ __forceinline__ void next(int stages) {
+        if (++slot == stages) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+};
 
 /* A warpgroup tells every block that writes into this one's stages when it is done with one: one
  * thread for each. Returns the address of the first stage's barrier there, or 0: not this thread.
@@ -223,28 +241,24 @@ template <int BN, int MT> struct hopper_loader {
 static __device__ __forceinline__ uint32_t release_target(const hopper_params &p,
                                                           const hopper_tile &t, uint32_t empty) {
     const int i = (int)threadIdx.x % 128;
-    if (i < p.cm)
-        return cluster_map(empty, (t.kr * p.cn + t.nr) * p.cm + i);
-    if (i < p.cm + p.cn && i - p.cm != t.nr)
-        return cluster_map(empty, (t.kr * p.cn + i - p.cm) * p.cm + t.mr);
-    return 0;
+    return i < p.cm ? cluster_map(empty, t.kr * p.cm + i) : 0;
 }
 
+/* Needs three stages at least: iteration i asks for what iteration i - 2 + stages multiplies. */
 template <class T, int BN, int MT>
 static __device__ __forceinline__ void
 multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &loader,
          float (&acc)[MT][BN / 2], uint32_t shared, uint32_t full, uint32_t empty) {
     using layout = hopper_layout<BN, MT>;
-    const int group = (int)threadIdx.x / 128;
-    const int n = t.count;
+    const int group = (int)threadIdx.x / 128, n = t.count;
     const uint32_t done = release_target(p, t, empty);
-    const bool alone = p.cm * p.cn == 1;
-    int slot = 0, parity = 0, before = 0;
+    hopper_turn now = {0, 0}, old = {0, 0};
+    int before = 0;
     for (int i = 0; i < n; i++) {
-        barrier_wait(full + 8 * slot, parity);
-        const uint32_t stage = shared + slot * layout::stage;
+        barrier_wait(full + 8 * now.slot, now.parity);
+        const uint32_t stage = shared + now.slot * layout::stage;
         const uint64_t b = wgmma_descriptor(stage + layout::a);
-        const uint64_t a = wgmma_descriptor(stage + group * MT * HOPPER_BOX_BYTES);
+        const uint64_t a = wgmma_descriptor(stage + group * HOPPER_BOX_BYTES / 2);
         wgmma_fence();
 #pragma unroll
         for (int k = 0; k < HOPPER_BOX_K / 16; k++)
@@ -253,26 +267,21 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
                 wgmma<T, BN>::run(acc[m], a + m * (HOPPER_BOX_BYTES >> 4) + 2 * k, b + 2 * k,
                                   i + k > 0);
         wgmma_commit();
+        if (i >= 2) {
+            if (i - 2 + p.stages < n)
+                loader.refill(p, shared + old.slot * layout::stage, full + 8 * old.slot,
+                              empty + 8 * old.slot, old.parity);
+            old.next(p.stages);
+        }
         wgmma_wait<1>();
-        if (i > 0 && i - 1 + p.stages < n) { /* the stage before has a next use */
-            if (done && alone)
+        if (done && i > 0 && i - 1 + p.stages < n) { /* the stage before has a next use */
+            if (p.cm == 1)
                 barrier_arrive(empty + 8 * before);
-            else if (done)
+            else
                 barrier_arrive_at(done + 8 * before);
-            if (threadIdx.x == 0) {
-                barrier_wait(empty + 8 * before, slot ? parity : parity ^ 1);
-                barrier_expect(full + 8 * before, loader.bytes);
-                loader.load_b(p, 0, shared + before * layout::stage, full + 8 * before);
-                loader.load_a(p, t, shared + before * layout::stage, full + 8 * before);
-            }
-            __syncwarp();
-            loader.step(p);
         }
-        before = slot;
-        if (++slot == p.stages) {
-            slot = 0;
-            parity ^= 1;
-        }
+        before = now.slot;
+        now.next(p.stages);
     }
     wgmma_wait<0>();
 }
@@ -288,7 +297,7 @@ static __device__ __forceinline__ void init_barriers(const hopper_params &p, uin
     tma_prefetch(&p.b);
     for (int i = 0; i < p.stages; i++) {
         barrier_init(full + 8 * i, 1);
-        barrier_init(empty + 8 * i, 2 * (p.cm + p.cn - 1));
+        barrier_init(empty + 8 * i, 2 * p.cm);
     }
     barrier_init_fence();
 }
@@ -303,8 +312,8 @@ __launch_bounds__(HOPPER_THREADS,
     const uint32_t shared = shared_address(memory);
     const uint32_t full = shared_address(after) + layout::full;
     const uint32_t empty = shared_address(after) + layout::empty;
-    const bool clustered = p.cm * p.cn * p.ck > 1;
-    const hopper_tile t = tile_of(p, 128 * MT, BN);
+    const bool clustered = p.cm * p.ck > 1;
+    const hopper_tile t = tile_of(p, MT, BN);
     hopper_loader<BN, MT> loader(p, t);
 
     if (threadIdx.x == 0)

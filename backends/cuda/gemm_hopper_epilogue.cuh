@@ -99,8 +99,8 @@ static __device__ __forceinline__ void add_parts(const hopper_params &p, const h
     for (int s = 1; s < p.ck; s++) {
         const int kr = t.kr + s < p.ck ? t.kr + s : t.kr + s - p.ck;
         const hopper_share<BN> other(p, kr);
-        const uint32_t from = cluster_map(shared_address((float4 *)parts + place),
-                                          (uint32_t)((kr * p.cn + t.nr) * p.cm + t.mr));
+        const uint32_t from =
+            cluster_map(shared_address((float4 *)parts + place), (uint32_t)(kr * p.cm + t.mr));
 #pragma unroll
         for (int g = 0; g < BN / 16; g++)
             if (own.has(g)) {
@@ -118,7 +118,8 @@ static __device__ __forceinline__ void add_parts(const hopper_params &p, const h
 struct hopper_walk {
     int row, piece, per_row, rows_on, pieces_on;
     __device__ __forceinline__ hopper_walk(int per_row) : per_row(per_row) {
-        const float one = __frcp_rn((float)per_row); /* exact enough for lane / per_row */
+        const float one = __frcp_rn((float)per_row); /* exact enough for lane / per_row; if that is
+                                                        0, the first row is past the last */
         const int lane = (int)threadIdx.x % 32;
         rows_on = (int)(32.5f * one);
         pieces_on = 32 - rows_on * per_row;
@@ -151,10 +152,10 @@ static __device__ __forceinline__ void fetch_residual(const hopper_params &p, co
     }
 }
 
-/* The first row of the warp's 16 of box m of its warpgroup. */
-template <int MT> static __device__ __forceinline__ int first_row(int m) {
+/* The first row of the warp's 16 of the block's box m. */
+static __device__ __forceinline__ int first_row(int m) {
     const int warp = (int)threadIdx.x / 32;
-    return (warp / 4 * MT + m) * HOPPER_BOX + warp % 4 * 16;
+    return m * HOPPER_BOX + warp * 16;
 }
 
 /* Before the products: where each warp's rows go, what is added to each column, and, where there is
@@ -166,7 +167,7 @@ prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, 
     int *pixel = (int *)(after + layout::pixel);
     const int lane = (int)threadIdx.x % 32;
     if (lane < 16 * MT) {
-        const int i = first_row<MT>(lane / 16) + lane % 16;
+        const int i = first_row(lane / 16) + lane % 16;
         const int3 o = box_origin(p, t.first_box + i / HOPPER_BOX);
         const int r = i % HOPPER_BOX, line = divide(r, p.bw), b = divide(line, p.bh);
         const int x = o.x + r - line * p.bw.by, y = o.y + line - b * p.bh.by, n = o.z + b;
@@ -178,15 +179,15 @@ prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, 
         const hopper_share<BN> own(p, t.kr);
         const int row_bytes = own.row_bytes(p);
         fetch_residual<T>(
-            p, pixel + first_row<MT>(0), t.n0 + own.lo * 16, (own.hi - own.lo) * 2,
+            p, pixel + first_row(0), t.n0 + own.lo * 16, (own.hi - own.lo) * 2,
             shared_address(memory + p.staging) + (int)threadIdx.x / 32 * 16 * row_bytes, row_bytes);
     }
     float *add = (float *)(after + layout::add);
     for (int i = (int)threadIdx.x; i < 2 * MT * BN; i += HOPPER_THREADS) {
-        const int box = i / BN, row = t.n0 + i - box * BN;
+        const int half = i / BN, row = t.n0 + i - half * BN;
         float v = p.bias && row < p.n_rows ? p.bias[row] : 0.0f;
-        if (p.emb) { /* then a box is of one image */
-            const int n = box_origin(p, t.first_box + box).z;
+        if (p.emb) { /* then half a box is of one image */
+            const int n = box_origin(p, t.first_box + half / 2).z + half % 2 * p.half_image;
             if (row < p.n_rows && n < p.n)
                 v += to_float(((const T *)p.emb)[n * p.emb_ld + row]);
         }
@@ -273,9 +274,9 @@ static __device__ __forceinline__ void epilogue(const hopper_params &p, const ho
     __syncthreads(); /* all warps are done with the stages */
 #pragma unroll
     for (int m = 0; m < MT; m++) {
-        const int box = warp / 4 * MT + m, row = first_row<MT>(m);
+        const int half = 2 * m + warp / 4, row = first_row(m);
         const int *pixel = (const int *)(after + layout::pixel) + row;
-        const float *add = (const float *)(after + layout::add) + box * BN + lane % 4 * 2;
+        const float *add = (const float *)(after + layout::add) + half * BN + lane % 4 * 2;
         if (!GEGLU && p.residual && !p.early)
             fetch_residual<T>(p, pixel, column, per_row, shared_address(staging), row_bytes);
         if (p.ck > 1) /* then MT is 1 */

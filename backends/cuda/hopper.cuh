@@ -110,17 +110,11 @@ static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap 
 }
 
 static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap *map, uint32_t bar,
-                                                uint16_t mask, int c, int x, int y, int n) {
-    if (mask)
-        asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                     ".multicast::cluster [%0], [%1, {%3, %4, %5, %6}], [%2], %7;" ::"r"(dst),
-                     "l"(map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n), "h"(mask)
-                     : "memory");
-    else
-        asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                     " [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
-                     "l"(map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n)
-                     : "memory");
+                                                int c, int x, int y, int n) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
+                 "l"(map), "r"(bar), "r"(c), "r"(x), "r"(y), "r"(n)
+                 : "memory");
 }
 
 /* --------------------------------------------------------------------- matrices, 16-byte copies */
