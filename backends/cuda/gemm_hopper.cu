@@ -4,7 +4,9 @@
 #include "gemm_hopper.cuh"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstring>
 
 /* ------------------------------------------------------------------------------- choices */
 
@@ -28,21 +30,21 @@ static int ceil_div(int a, int b) {
 }
 
 /* The box shape of at most 128 pixels that covers the grid with the fewest boxes, first of all with
- * boxes of one image. With an embedding each half of a box is of one image. */
+ * wide boxes of one image. With an embedding each half of a box is of one image. */
 static hopper_boxes choose_boxes(const cuda_gemm *g) {
     hopper_boxes best = {};
-    for (int bw = std::min(g->ow, HOPPER_BOX); bw > 0; bw--)
-        for (int bh = std::min(g->oh, HOPPER_BOX / bw); bh > 0; bh--) {
-            const int most = std::min(g->n, HOPPER_BOX / (bw * bh));
-            for (int bn = 1; bn <= most; bn++) {
-                if (g->emb && bn > 1 && bw * bh != HOPPER_BOX / 2)
-                    continue;
-                const int x = ceil_div(g->ow, bw), y = ceil_div(g->oh, bh);
-                const int64_t total = (int64_t)x * y * ceil_div(g->n, bn);
-                if (total <= INT32_MAX / 2 && (!best.total || total < best.total))
-                    best = {bw, bh, bn, x, y, (int)total};
-            }
-        }
+    for (int bw = std::min(g->ow, HOPPER_BOX); bw > 0; bw--) {
+        const int x = ceil_div(g->ow, bw);
+        if (x > 1 && ceil_div(g->ow, x) < bw)
+            continue; /* as many with narrower ones */
+        const int bh = ceil_div(g->oh, ceil_div(g->oh, std::min(g->oh, HOPPER_BOX / bw)));
+        const int y = ceil_div(g->oh, bh), most = std::min(g->n, HOPPER_BOX / (bw * bh));
+        const bool alone = g->emb && bw * bh != HOPPER_BOX / 2;
+        const int bn = alone ? 1 : ceil_div(g->n, ceil_div(g->n, most));
+        const int64_t total = (int64_t)x * y * ceil_div(g->n, bn);
+        if (total <= INT32_MAX / 2 && (!best.total || total < best.total))
+            best = {bw, bh, bn, x, y, (int)total};
+    }
     return best;
 }
 
@@ -139,6 +141,37 @@ static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hop
     return best;
 }
 
+/* What a choice depends on, and the choice. */
+typedef struct hopper_plan {
+    struct {
+        int n, oh, ow, kh, kw, k, n_rows, phases;
+        int plain, emb, n_sms, max_shared;
+    } key;
+    hopper_boxes boxes;
+    hopper_choice choice;
+} hopper_plan;
+
+/* Networks meet the same few dozen problems again and again: each thread remembers its last ones.
+ */
+static const hopper_plan *plan_for(const sdb_device *dev, const cuda_gemm *g) {
+    static thread_local hopper_plan known[256];
+    hopper_plan plan = {};
+    plan.key = {g->n,      g->oh,      g->ow,
+                g->kh,     g->kw,      g->k,
+                g->n_rows, g->phases,  !g->geglu && g->act == SDB_ACT_NONE,
+                !!g->emb,  dev->n_sms, dev->max_shared};
+    unsigned hash = 0;
+    for (size_t i = 0; i < sizeof(plan.key) / sizeof(int); i++)
+        hash = (hash + ((const unsigned *)&plan.key)[i]) * 2654435761u;
+    hopper_plan *at = &known[hash >> 24];
+    if (memcmp(&at->key, &plan.key, sizeof(plan.key)) != 0) {
+        plan.boxes = choose_boxes(g);
+        plan.choice = choose(dev, g, &plan.boxes);
+        *at = plan;
+    }
+    return at;
+}
+
 /* ---------------------------------------------------------------------------------- maps */
 
 static sd_status encode(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g, const void *data,
@@ -182,30 +215,44 @@ static sd_status encode_w(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
 
 /* -------------------------------------------------------------------------------- launch */
 
-typedef void (*hopper_kernel)(hopper_params);
+static int tile_index(const hopper_choice *c) {
+    switch (c->bn) {
+    case 64:
+        return 0;
+    case 80:
+        return 1;
+    case 128:
+        return c->mt == 1 ? 2 : 5;
+    case 160:
+        return 3;
+    default:
+        return 4;
+    }
+}
 
-template <class T, hopper_end END> static hopper_kernel kernel_of(const hopper_choice *c) {
-    switch (c->bn * 10 + c->mt) {
-    case 641:
-        return hopper_gemm<T, 64, 1, END>;
-    case 801:
-        return hopper_gemm<T, 80, 1, END>;
-    case 1281:
-        return hopper_gemm<T, 128, 1, END>;
-    case 1601:
-        return hopper_gemm<T, 160, 1, END>;
+template <class T, hopper_end END> static const void *kernel_of(int tile) {
+    switch (tile) {
+    case 0:
+        return (const void *)hopper_gemm<T, 64, 1, END>;
+    case 1:
+        return (const void *)hopper_gemm<T, 80, 1, END>;
+    case 2:
+        return (const void *)hopper_gemm<T, 128, 1, END>;
+    case 3:
+        return (const void *)hopper_gemm<T, 160, 1, END>;
     default:
         break;
     }
     if constexpr (END == HOPPER_PLAIN)
-        return c->mt == 1 ? hopper_gemm<T, 256, 1, END> : hopper_gemm<T, 128, 2, END>;
+        return tile == 4 ? (const void *)hopper_gemm<T, 256, 1, END>
+                         : (const void *)hopper_gemm<T, 128, 2, END>;
     return NULL; /* not possible(), see there */
 }
 
-template <class T> static hopper_kernel kernel_for(const cuda_gemm *g, const hopper_choice *c) {
-    if (g->geglu)
-        return kernel_of<T, HOPPER_GEGLU>(c);
-    return g->act == SDB_ACT_NONE ? kernel_of<T, HOPPER_PLAIN>(c) : kernel_of<T, HOPPER_ACT>(c);
+template <class T> static const void *kernel_for(hopper_end end, int tile) {
+    return end == HOPPER_GEGLU ? kernel_of<T, HOPPER_GEGLU>(tile)
+           : end == HOPPER_ACT ? kernel_of<T, HOPPER_ACT>(tile)
+                               : kernel_of<T, HOPPER_PLAIN>(tile);
 }
 
 static hopper_divisor divisor(int by) {
@@ -259,30 +306,47 @@ static void fill_params(hopper_params *p, const cuda_gemm *g) {
 
 static bool overlap_launches = true;
 
+/* Lets a kernel have all of a block's shared memory, once on each device. */
+static cudaError_t allow_shared(const sdb_device *dev, const void *kernel, int index) {
+    static std::atomic<uint64_t> allowed[2][3][6];
+    std::atomic<uint64_t> &on = (&allowed[0][0][0])[index];
+    const uint64_t bit = dev->ordinal < 64 ? (uint64_t)1 << dev->ordinal : 0;
+    if (on.load(std::memory_order_relaxed) & bit)
+        return cudaSuccess;
+    const cudaError_t e =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, dev->max_shared);
+    if (e == cudaSuccess)
+        on.fetch_or(bit, std::memory_order_relaxed);
+    return e;
+}
+
 static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
                           const hopper_params *p) {
-    const hopper_kernel kernel =
-        g->type == SDB_F16 ? kernel_for<__half>(g, c) : kernel_for<__nv_bfloat16>(g, c);
-    const int shared = shared_bytes(c);
-    cudaError_t e = cudaFuncSetAttribute((const void *)kernel,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
+    const bool half = g->type == SDB_F16;
+    const hopper_end end = g->geglu                 ? HOPPER_GEGLU
+                           : g->act == SDB_ACT_NONE ? HOPPER_PLAIN
+                                                    : HOPPER_ACT;
+    const int tile = tile_index(c);
+    const void *kernel =
+        half ? kernel_for<__half>(end, tile) : kernel_for<__nv_bfloat16>(end, tile);
+    const cudaError_t e = allow_shared(q->dev, kernel, ((half ? 0 : 3) + end) * 6 + tile);
     if (e != cudaSuccess)
         return e;
     cudaLaunchAttribute attributes[2] = {};
-    attributes[0].id = cudaLaunchAttributeClusterDimension;
-    attributes[0].val.clusterDim.x = (unsigned)(c->cm * c->ck);
-    attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
-    attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[1].val.programmaticStreamSerializationAllowed = 1;
+    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[0].val.programmaticStreamSerializationAllowed = overlap_launches;
+    attributes[1].id = cudaLaunchAttributeClusterDimension;
+    attributes[1].val.clusterDim.x = (unsigned)p->cluster.by;
+    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
     cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)(p->clusters.by * g->phases) * attributes[0].val.clusterDim.x);
+    config.gridDim = dim3((unsigned)(p->clusters.by * g->phases * p->cluster.by));
     config.blockDim = dim3(HOPPER_THREADS);
-    config.dynamicSmemBytes = (size_t)shared;
+    config.dynamicSmemBytes = (size_t)shared_bytes(c);
     config.stream = q->stream;
     config.attrs = attributes;
-    config.numAttrs = overlap_launches ? 2 : 1;
+    config.numAttrs = p->cluster.by > 1 ? 2 : 1;
     void *args[] = {(void *)p};
-    return cudaLaunchKernelExC(&config, (const void *)kernel, args);
+    return cudaLaunchKernelExC(&config, kernel, args);
 }
 
 static sd_status run_choice(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
@@ -315,7 +379,6 @@ bool cuda_gemm_hopper_fits(const sdb_device *dev, const cuda_gemm *g) {
 sd_status cuda_gemm_hopper(sdb_queue *q, const cuda_gemm *g) {
     if (q->planning)
         return SD_OK;
-    const hopper_boxes boxes = choose_boxes(g);
-    const hopper_choice c = choose(q->dev, g, &boxes);
-    return run_choice(q, g, &c, &boxes);
+    const hopper_plan *plan = plan_for(q->dev, g);
+    return run_choice(q, g, &plan->choice, &plan->boxes);
 }

@@ -241,6 +241,8 @@ struct hopper_turn {
 static __device__ __forceinline__ uint32_t release_target(const hopper_params &p,
                                                           const hopper_tile &t, uint32_t empty) {
     const int i = (int)threadIdx.x % 128;
+    if (p.cm == 1)
+        return i == 0 ? empty : 0;
     return i < p.cm ? cluster_map(empty, t.kr * p.cm + i) : 0;
 }
 
