@@ -130,6 +130,17 @@ static __device__ __forceinline__ int3 box_origin(const hopper_params &p, int bo
 
 /* ------------------------------------------------------------------------------ loading */
 
+/* A ring's next stage. */
+struct hopper_turn {
+    int slot, parity;
+    __device__ __forceinline__ void next(int stages) {
+        if (++slot == stages) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+};
+
 /* The tap and the channels of the next iteration to load. All threads keep it, so that it stays in
  * uniform registers; threads 0 and 128 load. */
 template <int BN, int MT> struct hopper_loader {
@@ -207,33 +218,25 @@ template <int BN, int MT> struct hopper_loader {
     }
 
     /* Fills a stage again when both warpgroups of all blocks concerned are done with it. */
-    __device__ __forceinline__ void refill(const hopper_params &p, uint32_t stage, uint32_t full,
-                                           uint32_t empty, uint32_t parity) {
+    __device__ __forceinline__ void refill(const hopper_params &p, uint32_t shared, uint32_t full,
+                                           uint32_t empty, hopper_turn &turn) {
+        const uint32_t stage = shared + turn.slot * layout::stage;
+        full += 8 * turn.slot;
         if (threadIdx.x == 0) {
-            barrier_wait(empty, parity);
+            barrier_wait(empty + 8 * turn.slot, turn.parity);
             barrier_expect(full, bytes);
             load_a(p, stage, full);
         } else if (threadIdx.x == 128) {
-            barrier_wait(empty, parity);
+            barrier_wait(empty + 8 * turn.slot, turn.parity);
             load_b(p, 0, stage, full);
         }
         __syncwarp();
         step(p);
+        turn.next(p.stages);
     }
 };
 
 /* -------------------------------------------------------------------------- multiplying */
-
-/* A ring's next stage. */
-struct hopper_turn {
-    int slot, parity;
-    __device__ __forceinline__ void next(int stages) {
-        if (++slot == stages) {
-            slot = 0;
-            parity ^= 1;
-        }
-    }
-};
 
 /* A warpgroup tells every block that writes into this one's stages when it is done with one: one
  * thread for each. Returns the address of the first stage's barrier there, or 0: not this thread.
@@ -246,7 +249,8 @@ static __device__ __forceinline__ uint32_t release_target(const hopper_params &p
     return i < p.cm ? cluster_map(empty, t.kr * p.cm + i) : 0;
 }
 
-/* Needs three stages at least: iteration i asks for what iteration i - 2 + stages multiplies. */
+/* Needs three stages at least. With just three, iteration i fills the stage of i - 1 again when its
+ * products are done; with more it fills that of i - 2, which takes no waiting. */
 template <class T, int BN, int MT>
 static __device__ __forceinline__ void
 multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &loader,
@@ -254,6 +258,7 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
     using layout = hopper_layout<BN, MT>;
     const int group = (int)threadIdx.x / 128, n = t.count;
     const uint32_t done = release_target(p, t, empty);
+    const int late = p.stages == 3 ? 1 : 2;
     hopper_turn now = {0, 0}, old = {0, 0};
     int before = 0;
     for (int i = 0; i < n; i++) {
@@ -269,12 +274,9 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
                 wgmma<T, BN>::run(acc[m], a + m * (HOPPER_BOX_BYTES >> 4) + 2 * k, b + 2 * k,
                                   i + k > 0);
         wgmma_commit();
-        if (i >= 2) {
-            if (i - 2 + p.stages < n)
-                loader.refill(p, shared + old.slot * layout::stage, full + 8 * old.slot,
-                              empty + 8 * old.slot, old.parity);
-            old.next(p.stages);
-        }
+        const bool again = i >= late && i - late + p.stages < n;
+        if (late == 2 && again)
+            loader.refill(p, shared, full, empty, old);
         wgmma_wait<1>();
         if (done && i > 0 && i - 1 + p.stages < n) { /* the stage before has a next use */
             if (p.cm == 1)
@@ -282,6 +284,8 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
             else
                 barrier_arrive_at(done + 8 * before);
         }
+        if (late == 1 && again)
+            loader.refill(p, shared, full, empty, old);
         before = now.slot;
         now.next(p.stages);
     }
@@ -318,7 +322,7 @@ __launch_bounds__(HOPPER_THREADS,
     const hopper_tile t = tile_of(p, MT, BN);
     hopper_loader<BN, MT> loader(p, t);
 
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 32)
         init_barriers<BN, MT>(p, full, empty);
     if (clustered) {
         cluster_arrive_relaxed();

@@ -102,15 +102,14 @@ static __device__ __forceinline__ void add_parts(const hopper_params &p, const h
         const uint32_t from =
             cluster_map(shared_address((float4 *)parts + place), (uint32_t)(kr * p.cm + t.mr));
 #pragma unroll
-        for (int g = 0; g < BN / 16; g++)
-            if (own.has(g)) {
-                const float4 u = cluster_load(from + other.slot(g) * 8192);
-                const float4 v = cluster_load(from + other.slot(g) * 8192 + 512);
-                acc[8 * g] += u.x, acc[8 * g + 1] += u.y;
-                acc[8 * g + 2] += u.z, acc[8 * g + 3] += u.w;
-                acc[8 * g + 4] += v.x, acc[8 * g + 5] += v.y;
-                acc[8 * g + 6] += v.z, acc[8 * g + 7] += v.w;
-            }
+        for (int g = 0; g < BN / 16; g++) {
+            const float4 u = cluster_load(from + other.slot(g) * 8192, own.has(g));
+            const float4 v = cluster_load(from + other.slot(g) * 8192 + 512, own.has(g));
+            acc[8 * g] += u.x, acc[8 * g + 1] += u.y;
+            acc[8 * g + 2] += u.z, acc[8 * g + 3] += u.w;
+            acc[8 * g + 4] += v.x, acc[8 * g + 5] += v.y;
+            acc[8 * g + 6] += v.z, acc[8 * g + 7] += v.w;
+        }
     }
 }
 
@@ -136,19 +135,32 @@ struct hopper_walk {
     }
 };
 
+/* How many pieces a lane has under way at once. */
+#define HOPPER_PIECES 5
+
 /* The residual of a warp's rows, columns column .. column + 8 per_row - 1, to its staging rows. */
 template <class T>
 static __device__ __forceinline__ void fetch_residual(const hopper_params &p, const int *pixel,
                                                       int column, int per_row, uint32_t staging,
                                                       int row_bytes) {
 #pragma unroll 1
-    for (hopper_walk w(per_row); w.row < 16; w.next()) {
-        const int c = column + 8 * w.piece, at = pixel[w.row];
-        const int bytes = at < 0 ? 0 : 2 * max(0, min(8, p.n_out - c));
-        const T *from = (const T *)p.residual;
-        if (bytes > 0)
-            from += at * p.residual_ld + c;
-        copy_async(staging + w.row * row_bytes + 16 * w.piece, from, bytes);
+    for (hopper_walk w(per_row); w.row < 16;) {
+        const T *from[HOPPER_PIECES];
+        uint32_t to[HOPPER_PIECES];
+        int bytes[HOPPER_PIECES]; /* -1: no piece */
+#pragma unroll
+        for (int i = 0; i < HOPPER_PIECES; i++) {
+            const int at = w.row < 16 ? pixel[w.row] : -1, c = column + 8 * w.piece;
+            const int left = at < 0 ? 0 : 2 * max(0, min(8, p.n_out - c));
+            from[i] = (const T *)p.residual + (left > 0 ? at * p.residual_ld + c : 0);
+            to[i] = staging + w.row * row_bytes + 16 * w.piece;
+            bytes[i] = w.row < 16 ? left : -1;
+            w.next();
+        }
+#pragma unroll
+        for (int i = 0; i < HOPPER_PIECES; i++)
+            if (bytes[i] >= 0)
+                copy_async(to[i], from[i], bytes[i]);
     }
 }
 
@@ -195,24 +207,41 @@ prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, 
     }
 }
 
+/* A piece of 8 columns of y, of which `left` are inside. */
+template <class T>
+static __device__ __forceinline__ void store_piece(T *to, const uint4 &piece, int left) {
+    if (left >= 8) {
+        *(uint4 *)to = piece;
+        return;
+    }
+    const uint32_t pairs[4] = {piece.x, piece.y, piece.z, piece.w};
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        if (i < left)
+            ((uint16_t *)to)[i] = (uint16_t)(pairs[i / 2] >> i % 2 * 16);
+}
+
 template <class T>
 static __device__ __forceinline__ void store_rows(const hopper_params &p, const int *pixel,
                                                   int column, int per_row, const uint8_t *staging,
                                                   int row_bytes) {
-#pragma unroll 2
-    for (hopper_walk w(per_row); w.row < 16; w.next()) {
-        const int c = column + 8 * w.piece, at = pixel[w.row];
-        if (at < 0 || c >= p.n_out)
-            continue;
-        const T *from = (const T *)(staging + w.row * row_bytes + 16 * w.piece);
-        T *to = (T *)p.y + at * p.y_ld + c;
-        if (c + 8 <= p.n_out) {
-            *(uint4 *)to = *(const uint4 *)from;
-        } else {
 #pragma unroll 1
-            for (int i = 0; i < p.n_out - c; i++)
-                to[i] = from[i];
+    for (hopper_walk w(per_row); w.row < 16;) {
+        T *to[HOPPER_PIECES];
+        uint4 piece[HOPPER_PIECES];
+        int left[HOPPER_PIECES];
+#pragma unroll
+        for (int i = 0; i < HOPPER_PIECES; i++) {
+            const int at = w.row < 16 ? pixel[w.row] : -1, c = column + 8 * w.piece;
+            left[i] = at < 0 ? 0 : p.n_out - c;
+            to[i] = (T *)p.y + (left[i] > 0 ? at * p.y_ld + c : 0);
+            piece[i] = *(const uint4 *)(staging + min(w.row, 15) * row_bytes + 16 * w.piece);
+            w.next();
         }
+#pragma unroll
+        for (int i = 0; i < HOPPER_PIECES; i++)
+            if (left[i] > 0)
+                store_piece(to[i], piece[i], left[i]);
     }
 }
 

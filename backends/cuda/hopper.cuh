@@ -78,12 +78,16 @@ static __device__ __forceinline__ void cluster_wait() {
     asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 }
 
-static __device__ __forceinline__ float4 cluster_load(uint32_t mapped) {
-    float4 v;
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-                 : "r"(mapped)
-                 : "memory");
+/* Loads where `wanted`, else leaves zeros; without a branch, so that many are under way at once. */
+static __device__ __forceinline__ float4 cluster_load(uint32_t mapped, int wanted) {
+    float4 v = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    asm volatile("{\n"
+                 ".reg .pred wanted;\n"
+                 "setp.ne.b32 wanted, %5, 0;\n"
+                 "@wanted ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];\n"
+                 "}\n"
+                 : "+f"(v.x), "+f"(v.y), "+f"(v.z), "+f"(v.w)
+                 : "r"(mapped), "r"(wanted));
     return v;
 }
 
