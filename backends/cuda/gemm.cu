@@ -30,10 +30,10 @@ extern "C" sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char 
             status = run_portable(q, g);
     } else if (cuda_gemm_narrow_fits(q->dev, g)) {
         status = cuda_gemm_narrow(q, g);
-    } else if (cuda_gemm_few_fits(g)) {
-        status = cuda_gemm_few(q, g);
     } else if (cuda_gemm_hopper_fits(q->dev, g)) {
         status = cuda_gemm_hopper(q, g);
+    } else if (cuda_gemm_few_fits(g)) {
+        status = cuda_gemm_few(q, g);
     } else {
         status = run_portable(q, g);
     }
