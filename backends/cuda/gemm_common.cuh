@@ -23,6 +23,37 @@ static inline bool epilogue_is_aligned(const cuda_gemm *g) {
     return low % 16 == 0 && ld % 8 == 0;
 }
 
+/*
+ * On compute capability 9.0 a small kernel may be launched while the one before it still runs: it
+ * fetches weights, which nothing writes, and calls wait_for_previous before anything else.
+ * launch_early does so where the code that will run has that wait in it.
+ */
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+static inline cudaError_t launch_early(sdb_queue *q, const void *kernel, unsigned blocks,
+                                       unsigned threads, size_t shared, void **args) {
+    cudaFuncAttributes about;
+    cudaError_t error = cudaFuncGetAttributes(&about, kernel);
+    if (error != cudaSuccess)
+        return error;
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3(blocks);
+    config.blockDim = dim3(threads);
+    config.dynamicSmemBytes = shared;
+    config.stream = q->stream;
+    config.attrs = &early;
+    config.numAttrs = about.ptxVersion >= 90 ? 1 : 0;
+    return cudaLaunchKernelExC(&config, kernel, args);
+}
+
 __device__ __forceinline__ void read8(const float *from, float (&v)[8]) {
     float4 lo = *(const float4 *)from, hi = *(const float4 *)(from + 4);
     v[0] = lo.x, v[1] = lo.y, v[2] = lo.z, v[3] = lo.w;

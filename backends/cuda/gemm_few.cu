@@ -14,29 +14,41 @@ template <typename T> __device__ __forceinline__ void widen8(uint4 bits, float (
         out[i] = cuda_float(e[i]);
 }
 
-/* sums[token][row] of this lane's share of k */
-template <typename T, int TOKENS>
-__device__ __forceinline__ void multiply_share(const cuda_gemm &g, int row, int rows,
-                                               float (&sums)[TOKENS][FEW_ROWS]) {
-    const T *w = (const T *)g.weight + (int64_t)row * g.k;
-    for (int k = (int)threadIdx.x * 8; k < g.c; k += FEW_WARPS * 32 * 8) {
-        uint4 bits[FEW_ROWS];
+template <typename T>
+__device__ __forceinline__ void load_rows(const cuda_gemm &g, int row, int k,
+                                          uint4 (&rows)[FEW_ROWS]) {
+    const T *w = (const T *)g.weight + (int64_t)row * g.k + k;
 #pragma unroll
-        for (int i = 0; i < FEW_ROWS; i++)
-            bits[i] = i < rows ? __ldg((const uint4 *)(w + (int64_t)i * g.k + k))
-                               : make_uint4(0, 0, 0, 0);
+    for (int i = 0; i < FEW_ROWS; i++)
+        rows[i] = row + i < g.n_rows && k < g.c ? __ldg((const uint4 *)(w + (int64_t)i * g.k))
+                                                : make_uint4(0, 0, 0, 0);
+}
+
+/* sums[token][row] of this lane's share of k; the next weights come while these are multiplied. */
+template <typename T, int TOKENS>
+__device__ __forceinline__ void multiply_share(const cuda_gemm &g, int row,
+                                               float (&sums)[TOKENS][FEW_ROWS]) {
+    uint4 rows[FEW_ROWS];
+    int k = (int)threadIdx.x * 8;
+    load_rows<T>(g, row, k, rows);
+    wait_for_previous();
+    while (k < g.c) {
         float x[TOKENS][8];
 #pragma unroll
         for (int t = 0; t < TOKENS; t++) {
             uint4 v = make_uint4(0, 0, 0, 0);
             if (t < g.ow)
-                v = __ldg((const uint4 *)((const T *)g.x + t * g.x_ld + k));
+                v = *(const uint4 *)((const T *)g.x + t * g.x_ld + k);
             widen8<T>(v, x[t]);
         }
+        uint4 next[FEW_ROWS];
+        k += FEW_WARPS * 32 * 8;
+        load_rows<T>(g, row, k, next);
 #pragma unroll
         for (int i = 0; i < FEW_ROWS; i++) {
             float weights[8];
-            widen8<T>(bits[i], weights);
+            widen8<T>(rows[i], weights);
+            rows[i] = next[i];
 #pragma unroll
             for (int t = 0; t < TOKENS; t++)
 #pragma unroll
@@ -52,7 +64,7 @@ __global__ void __launch_bounds__(FEW_WARPS * 32, 2)
     __shared__ float shared[FEW_WARPS][TOKENS][FEW_ROWS];
     int row = (int)blockIdx.x * FEW_ROWS, warp = (int)threadIdx.x / 32;
     float sums[TOKENS][FEW_ROWS] = {};
-    multiply_share<T, TOKENS>(g, row, min(FEW_ROWS, g.n_rows - row), sums);
+    multiply_share<T, TOKENS>(g, row, sums);
 #pragma unroll
     for (int t = 0; t < TOKENS; t++)
 #pragma unroll
@@ -81,23 +93,20 @@ extern "C" bool cuda_gemm_few_fits(const cuda_gemm *g) {
            g->x_ld % 8 == 0;
 }
 
-template <typename T> static void launch(sdb_queue *q, const cuda_gemm *g) {
-    unsigned blocks = (unsigned)((g->n_rows + FEW_ROWS - 1) / FEW_ROWS);
-    bool aligned = epilogue_is_aligned(g);
-    if (g->ow <= 2)
-        few_kernel<T, 2><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
-    else if (g->ow <= 4)
-        few_kernel<T, 4><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
-    else
-        few_kernel<T, 8><<<blocks, FEW_WARPS * 32, 0, q->stream>>>(*g, aligned);
+template <typename T> static const void *few_kernel_of(int tokens) {
+    return tokens <= 2   ? (const void *)few_kernel<T, 2>
+           : tokens <= 4 ? (const void *)few_kernel<T, 4>
+                         : (const void *)few_kernel<T, 8>;
 }
 
 extern "C" sd_status cuda_gemm_few(sdb_queue *q, const cuda_gemm *g) {
     if (q->planning)
         return SD_OK;
-    if (g->type == SDB_F16)
-        launch<__half>(q, g);
-    else
-        launch<__nv_bfloat16>(q, g);
-    return CUDA_LAUNCHED(q, "product with few tokens");
+    const void *kernel =
+        g->type == SDB_F16 ? few_kernel_of<__half>(g->ow) : few_kernel_of<__nv_bfloat16>(g->ow);
+    unsigned blocks = (unsigned)((g->n_rows + FEW_ROWS - 1) / FEW_ROWS);
+    bool aligned = epilogue_is_aligned(g);
+    void *args[] = {(void *)g, &aligned};
+    return cuda_check(q->dev, launch_early(q, kernel, blocks, FEW_WARPS * 32, 0, args),
+                      "launch of a product with few tokens");
 }

@@ -57,9 +57,9 @@ __device__ __forceinline__ void multiply_pixels(const cuda_gemm &g, int chunks,
     for (int chunk = 0; chunk < chunks; chunk++) {
         uint4 p = {}, q = {};
         if (lo && chunk * 32 < left)
-            p = __ldg((const uint4 *)(lo + chunk * 32));
+            p = *(const uint4 *)(lo + chunk * 32);
         if (hi && chunk * 32 < left)
-            q = __ldg((const uint4 *)(hi + chunk * 32));
+            q = *(const uint4 *)(hi + chunk * 32);
         const uint32_t first[4] = {p.x, q.x, p.y, q.y}, second[4] = {p.z, q.z, p.w, q.w};
 #pragma unroll
         for (int j = 0; j < NT; j++) {
@@ -84,6 +84,7 @@ __global__ void __launch_bounds__(NARROW_THREADS, NT < 5 ? 3 : 2)
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
 
     load_weights<NT>(g, work.chunks, weights);
+    wait_for_previous();
     __syncthreads();
     for (int at = warp * 16; at < narrow_pixels(tile); at += NARROW_THREADS / 2) {
         int lo = at + lane / 4, hi = lo + 8;
@@ -166,7 +167,7 @@ extern "C" sd_status cuda_gemm_narrow(sdb_queue *q, const cuda_gemm *g) {
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
     void *args[] = {(void *)g, &work};
     if (error == cudaSuccess)
-        error = cudaLaunchKernel(kernel, dim3((unsigned)(g->n * work.across * work.down)),
-                                 dim3(NARROW_THREADS), args, (size_t)shared, q->stream);
+        error = launch_early(q, kernel, (unsigned)(g->n * work.across * work.down), NARROW_THREADS,
+                             (size_t)shared, args);
     return cuda_check(q->dev, error, "launch of a narrow convolution");
 }
