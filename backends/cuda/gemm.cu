@@ -71,13 +71,17 @@ __global__ void __launch_bounds__(REDUCE_THREADS)
     int64_t step = (int64_t)m * n_pad;
     const float *from =
         partial + (int64_t)blockIdx.y * splits * step + (int64_t)pixel * n_pad + row;
-    float v[8], gate[8];
+    output8<T> out =
+        output8_of<T>(g, aligned, pixel, (int)blockIdx.y, row, g.geglu ? row / 2 : row);
+    float v[8], gate[8], bias[8], gate_bias[8];
+    load_bias8(g, aligned, row, bias);
     sum8(from, step, splits, v);
     if (g.geglu) {
+        load_bias8(g, aligned, row + 8, gate_bias);
         sum8(from + 8, step, splits, gate);
-        finish8_geglu<T>(g, aligned, pixel, row, v, gate);
+        finish8_geglu<T>(g, aligned, out, row, bias, gate_bias, v, gate);
     } else {
-        finish8<T>(g, aligned, pixel, (int)blockIdx.y, row, v);
+        finish8<T>(g, aligned, out, row, bias, v);
     }
 }
 

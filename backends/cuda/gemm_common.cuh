@@ -108,89 +108,105 @@ __device__ __forceinline__ output_place place_of(const cuda_gemm &g, int m, int 
     return {out_row * g.y_w + (int)x * g.y_step + (phase & 1), (int)image};
 }
 
-/* v += bias[row ..] + emb[image][row ..]; n of them are there. */
+/* Eight neighbours as they lie in memory; those past n are zero. */
+template <typename T> struct eight { uint4 bits[sizeof(T) / 2]; };
+
 template <typename T>
-__device__ __forceinline__ void add_bias8(const cuda_gemm &g, bool aligned, int image, int row,
-                                          float (&v)[8]) {
-    int n = g.n_rows - row;
+__device__ __forceinline__ eight<T> load8(const T *from, bool aligned, int n) {
+    eight<T> e;
     if (aligned && n >= 8) {
-        if (g.bias) {
-            const float4 *bias = (const float4 *)(g.bias + row);
-            float4 lo = __ldg(bias), hi = __ldg(bias + 1);
-            v[0] += lo.x, v[1] += lo.y, v[2] += lo.z, v[3] += lo.w;
-            v[4] += hi.x, v[5] += hi.y, v[6] += hi.z, v[7] += hi.w;
-        }
-        if (g.emb) {
-            float e[8];
-            cuda_load(e, (const T *)g.emb + image * g.emb_ld + row);
 #pragma unroll
-            for (int i = 0; i < 8; i++)
-                v[i] += e[i];
-        }
+        for (int i = 0; i < (int)sizeof(T) / 2; i++)
+            e.bits[i] = ((const uint4 *)from)[i];
+        return e;
+    }
+    T *to = (T *)&e;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        to[i] = i < n ? from[i] : cuda_round<T>(0.0f);
+    return e;
+}
+
+__device__ __forceinline__ void load_bias8(const cuda_gemm &g, bool aligned, int row,
+                                           float (&bias)[8]) {
+    if (g.bias && aligned && row + 8 <= g.n_rows) {
+        read8(g.bias + row, bias);
         return;
     }
 #pragma unroll
-    for (int i = 0; i < 8; i++) {
-        if (i >= n)
-            continue;
-        if (g.bias)
-            v[i] += g.bias[row + i];
-        if (g.emb)
-            v[i] += cuda_float(((const T *)g.emb)[image * g.emb_ld + row + i]);
-    }
+    for (int i = 0; i < 8; i++)
+        bias[i] = g.bias && row + i < g.n_rows ? g.bias[row + i] : 0.0f;
+}
+
+/* Where eight outputs go and what is added to them there: read ahead of their sums, because memory
+ * is far. */
+template <typename T> struct output8 {
+    int64_t pixel;
+    eight<T> emb, residual;
+};
+
+/* Of output m; rows row .. row + 7 of weights are channels at .. at + 7 of y. */
+template <typename T>
+__device__ __forceinline__ output8<T> output8_of(const cuda_gemm &g, bool aligned, int m, int phase,
+                                                 int row, int at) {
+    output8<T> out = {};
+    output_place place = place_of(g, m, phase);
+    out.pixel = place.pixel;
+    if (g.emb)
+        out.emb = load8((const T *)g.emb + place.image * g.emb_ld + row, aligned, g.n_rows - row);
+    if (g.residual)
+        out.residual =
+            load8((const T *)g.residual + place.pixel * g.residual_ld + at, aligned, g.n_out - at);
+    return out;
 }
 
 /* y[pixel][at ..] = scale * v + residual */
 template <typename T>
-__device__ __forceinline__ void store8(const cuda_gemm &g, bool aligned, int64_t pixel, int at,
-                                       float (&v)[8]) {
-    T *y = (T *)g.y + pixel * g.y_ld + at;
-    const T *residual = (const T *)g.residual + pixel * g.residual_ld + at;
+__device__ __forceinline__ void store8(const cuda_gemm &g, bool aligned, const output8<T> &out,
+                                       int at, float (&v)[8]) {
+    T *y = (T *)g.y + out.pixel * g.y_ld + at;
+    const T *residual = (const T *)&out.residual;
     int n = g.n_out - at;
-    if (aligned && n >= 8) {
-        float r[8] = {};
-        if (g.residual)
-            cuda_load(r, residual);
 #pragma unroll
-        for (int i = 0; i < 8; i++)
-            v[i] = fmaf(g.scale, v[i], r[i]);
+    for (int i = 0; i < 8; i++)
+        v[i] = fmaf(g.scale, v[i], cuda_float(residual[i])); /* zeros where there is none */
+    if (aligned && n >= 8) {
         cuda_store(y, v);
         return;
     }
 #pragma unroll
     for (int i = 0; i < 8; i++)
-        if (i < n) {
-            float r = g.residual ? cuda_float(residual[i]) : 0.0f;
-            y[i] = cuda_round<T>(fmaf(g.scale, v[i], r));
-        }
+        if (i < n)
+            y[i] = cuda_round<T>(v[i]);
 }
 
-/* The epilogue of rows row .. row + 7 at output m; row is a multiple of 8. */
+/* The epilogue of rows row .. row + 7; row is a multiple of 8. */
 template <typename T>
-__device__ __forceinline__ void finish8(const cuda_gemm &g, bool aligned, int m, int phase, int row,
-                                        float (&v)[8]) {
-    output_place place = place_of(g, m, phase);
-    add_bias8<T>(g, aligned, place.image, row, v);
+__device__ __forceinline__ void finish8(const cuda_gemm &g, bool aligned, const output8<T> &out,
+                                        int row, const float (&bias)[8], float (&v)[8]) {
+    const T *emb = (const T *)&out.emb;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        v[i] += bias[i] + cuda_float(emb[i]);
     if (g.act != SDB_ACT_NONE) {
 #pragma unroll
         for (int i = 0; i < 8; i++)
             v[i] = cuda_activate(g.act, v[i]);
     }
-    store8<T>(g, aligned, place.pixel, row, v);
+    store8<T>(g, aligned, out, row, v);
 }
 
 /* The same with the gates' sums: v's rows are row .. row + 7 and the gates' the next eight; row is
  * a multiple of 16. */
 template <typename T>
-__device__ __forceinline__ void finish8_geglu(const cuda_gemm &g, bool aligned, int m, int row,
+__device__ __forceinline__ void finish8_geglu(const cuda_gemm &g, bool aligned,
+                                              const output8<T> &out, int row,
+                                              const float (&bias)[8], const float (&gate_bias)[8],
                                               float (&v)[8], float (&gate)[8]) {
-    output_place place = place_of(g, m, 0);
-    add_bias8<T>(g, aligned, place.image, row, v);
-    add_bias8<T>(g, aligned, place.image, row + 8, gate);
 #pragma unroll
     for (int i = 0; i < 8; i++)
-        v[i] *= cuda_activate(SDB_ACT_GELU, gate[i]);
-    store8<T>(g, aligned, place.pixel, row / 2, v);
+        v[i] = (v[i] + bias[i]) * cuda_activate(SDB_ACT_GELU, gate[i] + gate_bias[i]);
+    store8<T>(g, aligned, out, row / 2, v);
 }
 
 /* A tile's sums wait in shared memory [BM][BN], groups of eight permuted against bank conflicts, so
@@ -199,22 +215,42 @@ template <typename C> __device__ __forceinline__ float *staged8(float *sums, int
     return sums + row * C::BN + (group ^ (row & 3)) * 8;
 }
 
+/* A thread keeps to one group of channels, so that it reads their bias once, and reads what
+ * belongs to the outputs of a few rows before it comes to the first. */
 template <typename T, typename C>
 __device__ __forceinline__ void finish_tile(const cuda_gemm &g, const gemm_work &work, float *sums,
                                             int m0, int n0, int phase) {
-    int per_row = g.geglu ? C::BN / 16 : C::BN / 8;
-    for (int at = (int)threadIdx.x; at < C::BM * per_row; at += C::THREADS) {
-        int r = at / per_row, c = at - r * per_row;
-        if (m0 + r >= work.m || n0 + c * (g.geglu ? 16 : 8) >= g.n_rows)
-            continue;
-        float v[8], gate[8];
-        if (g.geglu) {
-            read8(staged8<C>(sums, r, 2 * c), v);
-            read8(staged8<C>(sums, r, 2 * c + 1), gate);
-            finish8_geglu<T>(g, work.aligned, m0 + r, n0 + c * 16, v, gate);
-        } else {
-            read8(staged8<C>(sums, r, c), v);
-            finish8<T>(g, work.aligned, m0 + r, phase, n0 + c * 8, v);
+    constexpr int AHEAD = sizeof(T) == 2 ? 4 : 1;
+    int rows = g.geglu ? 16 : 8, groups = C::BN / rows, step = C::THREADS / groups;
+    int r = (int)threadIdx.x / groups, group = (int)threadIdx.x % groups;
+    int row = n0 + group * rows, at = g.geglu ? row / 2 : row;
+    if (r >= step || row >= g.n_rows)
+        return;
+    int end = min(C::BM, work.m - m0);
+    float bias[8], gate_bias[8];
+    load_bias8(g, work.aligned, row, bias);
+    if (g.geglu)
+        load_bias8(g, work.aligned, row + 8, gate_bias);
+    for (; r < end; r += AHEAD * step) {
+        output8<T> out[AHEAD];
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            if (r + i * step < end)
+                out[i] = output8_of<T>(g, work.aligned, m0 + r + i * step, phase, row, at);
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            int place = r + i * step;
+            if (place >= end)
+                break;
+            float v[8], gate[8];
+            if (g.geglu) {
+                read8(staged8<C>(sums, place, 2 * group), v);
+                read8(staged8<C>(sums, place, 2 * group + 1), gate);
+                finish8_geglu<T>(g, work.aligned, out[i], row, bias, gate_bias, v, gate);
+            } else {
+                read8(staged8<C>(sums, place, group), v);
+                finish8<T>(g, work.aligned, out[i], row, bias, v);
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ __device__ __forceinline__ void store_partial(const gemm_work &work, int m0, int
 }
 
 template <typename C, int VEC>
-__global__ void __launch_bounds__(C::THREADS, 2)
+__global__ void __launch_bounds__(C::THREADS, C::R == 8 ? 2 : 3)
     f32_kernel(const __grid_constant__ cuda_gemm g, const __grid_constant__ gemm_work work) {
     extern __shared__ __align__(16) float shared[];
     input_row *rows = (input_row *)(shared + C::RING);

@@ -84,7 +84,9 @@ __global__ void __launch_bounds__(FEW_WARPS * 32, 2)
     for (int i = 1; i < FEW_WARPS; i++)
         for (int j = 0; j < 8; j++)
             v[j] += shared[i][token][j];
-    finish8<T>(g, aligned, token, 0, row, v);
+    float bias[8];
+    load_bias8(g, aligned, row, bias);
+    finish8<T>(g, aligned, output8_of<T>(g, aligned, token, 0, row, row), row, bias, v);
 }
 
 extern "C" bool cuda_gemm_few_fits(const cuda_gemm *g) {
@@ -94,9 +96,7 @@ extern "C" bool cuda_gemm_few_fits(const cuda_gemm *g) {
 }
 
 template <typename T> static const void *few_kernel_of(int tokens) {
-    return tokens <= 2   ? (const void *)few_kernel<T, 2>
-           : tokens <= 4 ? (const void *)few_kernel<T, 4>
-                         : (const void *)few_kernel<T, 8>;
+    return tokens <= 2 ? (const void *)few_kernel<T, 2> : (const void *)few_kernel<T, FEW_TOKENS>;
 }
 
 extern "C" sd_status cuda_gemm_few(sdb_queue *q, const cuda_gemm *g) {

@@ -72,30 +72,30 @@ __global__ void __launch_bounds__(C::THREADS, C::BLOCKS)
     store_tile<T, C>(g, work, (float *)stage, m0, n0, phase, acc);
 }
 
-template <typename T, typename C> static void launch(sdb_queue *q, const cuda_gemm *g) {
+template <typename T, typename C, typename V> static void launch(sdb_queue *q, const cuda_gemm *g) {
     gemm_work work = {};
     work.m = g->n * g->oh * g->ow;
     work.n_tiles = (g->n_rows + C::BN - 1) / C::BN;
     work.slices = (g->kh * g->kw * g->c + C::BK - 1) / C::BK;
     work.aligned = epilogue_is_aligned(g);
     dim3 grid((unsigned)((work.m + C::BM - 1) / C::BM * work.n_tiles), 1, (unsigned)g->phases);
+    gather_kernel<T, C, V><<<grid, C::THREADS, 0, q->stream>>>(*g, work);
+}
+
+template <typename T> static void launch_for(sdb_queue *q, const cuda_gemm *g) {
+    /* A picture's three channels make 27 products, a latent's four 36. */
     if (g->c % 4 == 0 && g->x_ld % 4 == 0 && (uintptr_t)g->x % 8 == 0)
-        gather_kernel<T, C, uint2><<<grid, C::THREADS, 0, q->stream>>>(*g, work);
+        launch<T, gather_tile<64>, uint2>(q, g);
     else
-        gather_kernel<T, C, uint16_t><<<grid, C::THREADS, 0, q->stream>>>(*g, work);
+        launch<T, gather_tile<32>, uint16_t>(q, g);
 }
 
 extern "C" sd_status cuda_gemm_gather(sdb_queue *q, const cuda_gemm *g) {
     if (q->planning)
         return SD_OK;
-    bool small = g->kh * g->kw * g->c <= 32;
-    if (g->type == SDB_F16 && small)
-        launch<__half, gather_tile<32>>(q, g);
-    else if (g->type == SDB_F16)
-        launch<__half, gather_tile<64>>(q, g);
-    else if (small)
-        launch<__nv_bfloat16, gather_tile<32>>(q, g);
+    if (g->type == SDB_F16)
+        launch_for<__half>(q, g);
     else
-        launch<__nv_bfloat16, gather_tile<64>>(q, g);
+        launch_for<__nv_bfloat16>(q, g);
     return CUDA_LAUNCHED(q, "gathered matrix product");
 }

@@ -8,6 +8,7 @@ typedef struct mma_config {
     float alone, full; /* a block's 32 products deep slice: alone, with `blocks` of them together */
     float fixed;       /* its start and its epilogue */
     int bm, bn, bk, threads, shared, blocks;
+    bool beside_wgmma;
     const void *f16, *bf16;
 } mma_config;
 
@@ -21,6 +22,7 @@ template <typename C> static mma_config config_of(float alone, float full, float
             C::THREADS,
             C::SHARED,
             C::BLOCKS,
+            C::BESIDE_WGMMA,
             (const void *)gemm_mma_kernel<__half, C>,
             (const void *)gemm_mma_kernel<__nv_bfloat16, C>};
 }
@@ -68,9 +70,11 @@ static float time_of(const sdb_device *dev, const cuda_gemm *g, const mma_config
 }
 
 static mma_plan choose(const sdb_device *dev, const cuda_gemm *g) {
-    mma_plan best = {0, 1};
+    mma_plan best = {N_CONFIGS - 1, 1};
     float best_time = INFINITY;
     for (int i = 0; i < N_CONFIGS; i++) {
+        if (dev->major == 9 && !configs[i].beside_wgmma)
+            continue;
         int slices = g->kh * g->kw * div_up(g->c, configs[i].bk);
         int64_t tiles = (int64_t)div_up((int64_t)g->n * g->oh * g->ow, configs[i].bm) *
                         div_up(g->n_rows, configs[i].bn) * g->phases;

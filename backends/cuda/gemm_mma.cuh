@@ -24,6 +24,8 @@ struct gemm_tile {
     static constexpr int ROW = BK * 2;              /* bytes */
     static constexpr int ROWS = THREADS / CHUNKS;   /* that one round of copies brings */
     static constexpr int A_ROUNDS = BM / ROWS, B_ROUNDS = BN / ROWS;
+    /* Compiled for compute capability 9.0, too, whose own kernel leaves little to do. */
+    static constexpr bool BESIDE_WGMMA = BN == 64 || BN == 128;
     static constexpr int STAGE = (BM + BN) * ROW;
     static constexpr int SHARED =
         STAGES * STAGE > BM *BN * 4 ? STAGES *STAGE : BM *BN * 4; /* sums are staged there */
@@ -220,6 +222,10 @@ __device__ __forceinline__ void store_tile(const cuda_gemm &g, const gemm_work &
 template <typename T, typename C>
 __global__ void __launch_bounds__(C::THREADS, C::BLOCKS)
     gemm_mma_kernel(const __grid_constant__ cuda_gemm g, const __grid_constant__ gemm_work work) {
+#if __CUDA_ARCH__ >= 900
+    if (!C::BESIDE_WGMMA)
+        return; /* never launched there; not worth its size */
+#endif
     extern __shared__ __align__(128) char shared[];
     int m0 = (int)(blockIdx.x / (unsigned)work.n_tiles) * C::BM;
     int n0 = (int)(blockIdx.x % (unsigned)work.n_tiles) * C::BN;

@@ -114,13 +114,16 @@ __global__ void __launch_bounds__(NARROW_THREADS, NT < 5 ? 3 : 2)
             if (i < g.n_rows)
                 v[i] += from[i];
     }
-    finish8<T>(g, work.aligned, (image * g.oh + oy + y) * g.ow + ox + x, 0, 0, v);
+    float bias[8];
+    load_bias8(g, work.aligned, 0, bias);
+    int m = (image * g.oh + oy + y) * g.ow + ox + x;
+    finish8<T>(g, work.aligned, output8_of<T>(g, work.aligned, m, 0, 0, 0), 0, bias, v);
 }
 
 /* Groups of eight columns, of which there are kernels. */
 static int narrow_groups(int n_rows) {
     int groups = (9 * n_rows + 7) / 8;
-    return groups <= 2 ? 2 : groups <= 4 ? 4 : groups <= 5 ? 5 : 9;
+    return groups <= 4 ? 4 : groups <= 5 ? 5 : 9;
 }
 
 static narrow_work narrow_plan(const sdb_device *dev, const cuda_gemm *g) {
@@ -150,8 +153,7 @@ extern "C" bool cuda_gemm_narrow_fits(const sdb_device *dev, const cuda_gemm *g)
 }
 
 template <typename T> static const void *narrow_kernel_of(int groups) {
-    return groups == 2   ? (const void *)narrow_kernel<T, 2>
-           : groups == 4 ? (const void *)narrow_kernel<T, 4>
+    return groups == 4   ? (const void *)narrow_kernel<T, 4>
            : groups == 5 ? (const void *)narrow_kernel<T, 5>
                          : (const void *)narrow_kernel<T, 9>;
 }
