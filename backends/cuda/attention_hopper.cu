@@ -61,7 +61,7 @@ static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t
     using L = attention_layout<DIM, KEYS, STAGES, GROUPS>;
     barrier_expect(base + L::Q_FULL, L::Q_TILES * L::Q_TILE);
     for (int i = 0; i < L::Q_TILES * L::CHUNKS; i++)
-        tma_load(base + L::Q + i * 64 * 128, &g.q, base + L::Q_FULL, 0, i % L::CHUNKS * 64, head,
+        tma_load(base + L::Q + i * 64 * 128, &g.q, base + L::Q_FULL, i % L::CHUNKS * 64, head,
                  row + i / L::CHUNKS * 64, image);
     for (int tile = 0; tile < n_tiles; tile++) {
         int stage = tile % STAGES, parity = tile / STAGES % 2 ^ 1;
@@ -70,12 +70,12 @@ static __device__ __forceinline__ void produce(const attention_maps &g, uint32_t
         barrier_wait(b.k_empty, parity);
         barrier_expect(b.k_full, L::TILE);
         for (int c = 0; c < L::CHUNKS; c++)
-            tma_load(k + c * KEYS * 128, &g.k, b.k_full, 0, 64 * c, head, (first + tile) * KEYS,
+            tma_load(k + c * KEYS * 128, &g.k, b.k_full, 64 * c, head, (first + tile) * KEYS,
                      image);
         barrier_wait(b.v_empty, parity);
         barrier_expect(b.v_full, L::TILE);
         for (int c = 0; c < L::CHUNKS; c++)
-            tma_load(v + c * KEYS * 128, &g.v, b.v_full, 0, 64 * c, head, (first + tile) * KEYS,
+            tma_load(v + c * KEYS * 128, &g.v, b.v_full, 64 * c, head, (first + tile) * KEYS,
                      image);
     }
 }

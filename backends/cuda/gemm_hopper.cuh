@@ -9,9 +9,10 @@
  * units busy meanwhile. (A warp of its own for loading would cost registers that let a second
  * block, or the next kernel's, share the multiprocessor.)
  *
- * The blocks of a cluster are cm tiles along the pixels (they share w's tile: each loads a part
- * and sends it to all) times ck parts of the sum. Parts are added through distributed shared
- * memory: each block finishes its own share of the columns, so the order of the sums is fixed.
+ * The ck blocks of a cluster each make a part of the sum for one tile. Parts are added through
+ * distributed shared memory: each block finishes its own share of the columns, so the order of the
+ * sums is fixed. (Loading w's tile once for two neighbours, by multicast, won nothing: what bounds
+ * the kernel is how much arrives in each shared memory.)
  */
 #ifndef SD_CUDA_GEMM_HOPPER_CUH
 #define SD_CUDA_GEMM_HOPPER_CUH
@@ -49,15 +50,14 @@ typedef struct hopper_params {
     int stride, kw, pad_x, pad_y;
     bool phased;
     hopper_divisor k_blocks; /* blocks of 64 channels of a tap */
-    int cm, ck, cm_log;      /* cm is a power of two */
+    hopper_divisor ck;       /* blocks of a cluster, each with a part of the sum */
     int stages;
     int iterations, iterations_left; /* of each part of the sum; the first so many do one more */
     int share, share_left;           /* groups of 16 columns that a part finishes, likewise */
     int staging;                     /* where, in bytes; */
     bool early;                      /* whether that is no stage's place */
-    hopper_divisor cluster;          /* blocks of one */
-    hopper_divisor clusters, n_clusters; /* of a phase; along the rows of w */
-    int m_clusters, group;               /* along the pixels; see tile_of */
+    hopper_divisor tiles, n_tiles;   /* of a phase; along the rows of w */
+    int m_tiles, group;              /* along the pixels; see tile_of */
     int n_rows, n_out;
     void *y;
     int64_t y_ld;
@@ -85,7 +85,7 @@ template <int BN, int MT> struct hopper_layout {
 
 /* Where a block stands. */
 struct hopper_tile {
-    int mr, kr;        /* its place in the cluster */
+    int kr;            /* its place in the cluster */
     int first_box, n0; /* n0: its first row of w within the phase */
     int px, py;        /* the phase */
     int begin, count;  /* its iterations */
@@ -96,23 +96,21 @@ struct hopper_tile {
  */
 static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int boxes, int bn) {
     hopper_tile t;
-    int id = divide((int)blockIdx.x, p.cluster);
-    const int rank = (int)blockIdx.x - id * p.cluster.by;
-    t.mr = rank & (p.cm - 1);
-    t.kr = rank >> p.cm_log;
-    const int phase = p.phased ? divide(id, p.clusters) : 0;
-    id -= phase * p.clusters.by;
+    int id = divide((int)blockIdx.x, p.ck);
+    t.kr = (int)blockIdx.x - id * p.ck.by;
+    const int phase = p.phased ? divide(id, p.tiles) : 0;
+    id -= phase * p.tiles.by;
     int m, n;
     if (p.group == 1) {
-        m = divide(id, p.n_clusters);
-        n = id - m * p.n_clusters.by;
+        m = divide(id, p.n_tiles);
+        n = id - m * p.n_tiles.by;
     } else {
-        const int width = p.group * p.n_clusters.by, m0 = id / width * p.group;
-        const int rows = min(p.group, p.m_clusters - m0);
+        const int width = p.group * p.n_tiles.by, m0 = id / width * p.group;
+        const int rows = min(p.group, p.m_tiles - m0);
         m = m0 + id % width % rows;
         n = id % width / rows;
     }
-    t.first_box = (m * p.cm + t.mr) * boxes;
+    t.first_box = m * boxes;
     t.n0 = n * bn;
     t.px = phase & 1;
     t.py = phase >> 1;
@@ -147,8 +145,6 @@ template <int BN, int MT> struct hopper_loader {
     using layout = hopper_layout<BN, MT>;
     int3 origin[MT]; /* of the boxes, with stride and padding */
     int k, row;      /* of w's tile */
-    uint32_t part;   /* where this block's part of it goes */
-    uint16_t mask;   /* to which blocks */
     int c, x, y;     /* the tap's channels and offset */
     uint32_t bytes;
 
@@ -165,17 +161,14 @@ template <int BN, int MT> struct hopper_loader {
         c = (t.begin - tap * p.k_blocks.by) * HOPPER_BOX_K;
         y = p.kw == 1 ? 0 : p.kw == 2 ? tap >> 1 : tap * 11 >> 5; /* tap < 9 */
         x = tap - y * p.kw;
-        const int rows = BN >> p.cm_log;
-        row = (2 * t.py + t.px) * p.n_rows + t.n0 + t.mr * rows;
-        part = (uint32_t)(layout::a + t.mr * rows * HOPPER_BOX_K * 2);
-        mask = p.cm > 1 ? (uint16_t)(((1 << p.cm) - 1) << (t.kr * p.cm)) : 0;
+        row = (2 * t.py + t.px) * p.n_rows + t.n0;
         bytes = (uint32_t)(MT * p.bw.by * p.bh.by * p.bn + BN) * HOPPER_BOX_K * 2;
     }
 
-    /* w's tile of the iteration `ahead` of the next, or this block's part of it */
+    /* w's tile of the iteration `ahead` of the next */
     __device__ __forceinline__ void load_b(const hopper_params &p, int ahead, uint32_t stage,
                                            uint32_t full) const {
-        tma_load(stage + part, &p.b, full, mask, k + ahead * HOPPER_BOX_K, row);
+        tma_load(stage + layout::a, &p.b, full, k + ahead * HOPPER_BOX_K, row);
     }
 
     /* the next iteration's boxes */
@@ -217,7 +210,7 @@ template <int BN, int MT> struct hopper_loader {
         }
     }
 
-    /* Fills a stage again when both warpgroups of all blocks concerned are done with it. */
+    /* Fills a stage again when both warpgroups are done with it. */
     __device__ __forceinline__ void refill(const hopper_params &p, uint32_t shared, uint32_t full,
                                            uint32_t empty, hopper_turn &turn) {
         const uint32_t stage = shared + turn.slot * layout::stage;
@@ -238,17 +231,6 @@ template <int BN, int MT> struct hopper_loader {
 
 /* -------------------------------------------------------------------------- multiplying */
 
-/* A warpgroup tells every block that writes into this one's stages when it is done with one: one
- * thread for each. Returns the address of the first stage's barrier there, or 0: not this thread.
- */
-static __device__ __forceinline__ uint32_t release_target(const hopper_params &p,
-                                                          const hopper_tile &t, uint32_t empty) {
-    const int i = (int)threadIdx.x % 128;
-    if (p.cm == 1)
-        return i == 0 ? empty : 0;
-    return i < p.cm ? cluster_map(empty, t.kr * p.cm + i) : 0;
-}
-
 /* Needs three stages at least. With just three, iteration i fills the stage of i - 1 again when its
  * products are done; with more it fills that of i - 2, which takes no waiting. */
 template <class T, int BN, int MT>
@@ -257,7 +239,6 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
          float (&acc)[MT][BN / 2], uint32_t shared, uint32_t full, uint32_t empty) {
     using layout = hopper_layout<BN, MT>;
     const int group = (int)threadIdx.x / 128, n = t.count;
-    const uint32_t done = release_target(p, t, empty);
     const int late = p.stages == 3 ? 1 : 2;
     hopper_turn now = {0, 0}, old = {0, 0};
     int before = 0;
@@ -278,12 +259,8 @@ multiply(const hopper_params &p, const hopper_tile &t, hopper_loader<BN, MT> &lo
         if (late == 2 && again)
             loader.refill(p, shared, full, empty, old);
         wgmma_wait<1>();
-        if (done && i > 0 && i - 1 + p.stages < n) { /* the stage before has a next use */
-            if (p.cm == 1)
-                barrier_arrive(empty + 8 * before);
-            else
-                barrier_arrive_at(done + 8 * before);
-        }
+        if (threadIdx.x % 128 == 0 && i > 0) /* the warpgroup is done with the stage before */
+            barrier_arrive(empty + 8 * before);
         if (late == 1 && again)
             loader.refill(p, shared, full, empty, old);
         before = now.slot;
@@ -303,7 +280,7 @@ static __device__ __forceinline__ void init_barriers(const hopper_params &p, uin
     tma_prefetch(&p.b);
     for (int i = 0; i < p.stages; i++) {
         barrier_init(full + 8 * i, 1);
-        barrier_init(empty + 8 * i, 2 * p.cm);
+        barrier_init(empty + 8 * i, 2);
     }
     barrier_init_fence();
 }
@@ -318,7 +295,7 @@ __launch_bounds__(HOPPER_THREADS,
     const uint32_t shared = shared_address(memory);
     const uint32_t full = shared_address(after) + layout::full;
     const uint32_t empty = shared_address(after) + layout::empty;
-    const bool clustered = p.cm * p.ck > 1;
+    const bool clustered = p.ck.by > 1;
     const hopper_tile t = tile_of(p, MT, BN);
     hopper_loader<BN, MT> loader(p, t);
 

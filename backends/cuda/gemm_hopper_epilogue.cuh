@@ -96,11 +96,10 @@ static __device__ __forceinline__ void add_parts(const hopper_params &p, const h
         }
     cluster_arrive();
     cluster_wait();
-    for (int s = 1; s < p.ck; s++) {
-        const int kr = t.kr + s < p.ck ? t.kr + s : t.kr + s - p.ck;
+    for (int s = 1; s < p.ck.by; s++) {
+        const int kr = t.kr + s < p.ck.by ? t.kr + s : t.kr + s - p.ck.by;
         const hopper_share<BN> other(p, kr);
-        const uint32_t from =
-            cluster_map(shared_address((float4 *)parts + place), (uint32_t)(kr * p.cm + t.mr));
+        const uint32_t from = cluster_map(shared_address((float4 *)parts + place), (uint32_t)kr);
 #pragma unroll
         for (int g = 0; g < BN / 16; g++) {
             const float4 u = cluster_load(from + other.slot(g) * 8192, own.has(g));
@@ -308,7 +307,7 @@ static __device__ __forceinline__ void epilogue(const hopper_params &p, const ho
         const float *add = (const float *)(after + layout::add) + half * BN + lane % 4 * 2;
         if (!GEGLU && p.residual && !p.early)
             fetch_residual<T>(p, pixel, column, per_row, shared_address(staging), row_bytes);
-        if (p.ck > 1) /* then MT is 1 */
+        if (p.ck.by > 1) /* then MT is 1 */
             add_parts<BN>(p, t, acc[m], memory + (p.early ? 0 : 128 * row_bytes));
         if (!GEGLU && p.residual)
             copy_async_wait();

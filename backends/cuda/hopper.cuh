@@ -41,12 +41,6 @@ static __device__ __forceinline__ uint32_t cluster_map(uint32_t address, uint32_
     return out;
 }
 
-/* At another block's barrier, by its cluster_map. (With .release.cluster it would wait for all
- * earlier stores; arrivals that only free a stage have none to wait for.) */
-static __device__ __forceinline__ void barrier_arrive_at(uint32_t mapped) {
-    asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(mapped) : "memory");
-}
-
 static __device__ __forceinline__ void barrier_wait(uint32_t bar, uint32_t parity) {
     asm volatile("{\n"
                  ".reg .pred done;\n"
@@ -56,11 +50,6 @@ static __device__ __forceinline__ void barrier_wait(uint32_t bar, uint32_t parit
                  "}\n" ::"r"(bar),
                  "r"(parity)
                  : "memory");
-}
-
-/* A barrier of `threads` of the block, number `id` (0 is __syncthreads). */
-static __device__ __forceinline__ void barrier_named(int id, int threads) {
-    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /* ------------------------------------------------------------------------------ clusters */
@@ -97,20 +86,14 @@ static __device__ __forceinline__ void tma_prefetch(const CUtensorMap *map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
-/* Boxes from device to shared memory; zeros from outside the tensor. `mask` of blocks of the
- * cluster that get the box at the same address, and its bytes at the same barrier; 0: this one. */
+/* Boxes from device to shared memory; zeros from outside the tensor. Their bytes arrive at `bar`.
+ */
 static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap *map, uint32_t bar,
-                                                uint16_t mask, int x, int y) {
-    if (mask)
-        asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                     ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(dst),
-                     "l"(map), "r"(bar), "r"(x), "r"(y), "h"(mask)
-                     : "memory");
-    else
-        asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                     " [%0], [%1, {%3, %4}], [%2];" ::"r"(dst),
-                     "l"(map), "r"(bar), "r"(x), "r"(y)
-                     : "memory");
+                                                int x, int y) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 " [%0], [%1, {%3, %4}], [%2];" ::"r"(dst),
+                 "l"(map), "r"(bar), "r"(x), "r"(y)
+                 : "memory");
 }
 
 static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap *map, uint32_t bar,
