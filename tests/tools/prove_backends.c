@@ -2,13 +2,14 @@
  * sd-prove-backends: one model on two backends, stage by stage and as whole runs from the same
  * noise. The first is taken as right: the CPU, float32.
  *
- *   sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast|bfloat16] [--size N] [--steps
- * N]
- *                     [--batch N] [--method NAME] [--threads N] [--out PREFIX]
+ *   sd-prove-backends CHECKPOINT BACKEND [--precision full|autocast|bfloat16]
+ *                     [--size N] [--steps N] [--batch N] [--method NAME] [--threads N] [--out
+ * PREFIX]
  *
  * Prints the relative error of each stage and the PSNR of the picture, each with its limit:
- * float16 within 1e-2 a UNet call and 30 dB, float32 within 1e-4 and 50 dB. With --out, the two
- * pictures go to PREFIX-cpu.png and PREFIX-BACKEND.png. Ends with 1 where a limit is broken.
+ * float16 within 1e-2 a UNet call and 30 dB, bfloat16 (an eighth of the precision) within 8e-2 and
+ * 25 dB, float32 within 1e-4 and 50 dB. With --out, the two pictures go to PREFIX-cpu.png and
+ * PREFIX-BACKEND.png. Ends with 1 where a limit is broken.
  */
 #include "compare.h"
 
@@ -153,8 +154,9 @@ static void save(const options *o, const side *s, const char *name) {
 
 static bool compare(const options *o, side *want, side *got) {
     bool full = strcmp(o->precision, "full") == 0, fine = true;
+    bool brain = strcmp(o->precision, "bfloat16") == 0;
     for (int i = 0; i < N_RESULTS; i++) {
-        double limit = full ? 1e-4 : i == LATENT ? 0.2 : 1e-2;
+        double limit = full ? 1e-4 : i == LATENT ? 0.2 : brain ? 8e-2 : 1e-2;
         printf("%6.2f s and %8.4f s  ", want->seconds[i], got->seconds[i]);
         fine &= check_error(result_names[i], sd_tensor_data(got->results[i]),
                             sd_tensor_data(want->results[i]),
@@ -162,7 +164,9 @@ static bool compare(const options *o, side *want, side *got) {
     }
     size_t size = (size_t)sd_image_width(want->image) * (size_t)sd_image_height(want->image) * 3;
     fine &= check_psnr("picture", sd_image_pixels(got->image), sd_image_pixels(want->image), size,
-                       full ? 50 : 30);
+                       full    ? 50
+                       : brain ? 25
+                               : 30);
     return fine;
 }
 
