@@ -3,6 +3,10 @@
  * status, with every block given back and without a finding of the sanitizers. One source for two
  * programs: fuzz-NAME, where libFuzzer looks for inputs (Meson option `fuzz`, Clang), and
  * regress.c, which every build runs on the corpus and on mutations of it.
+ *
+ * Ten minutes of libFuzzer for each target (at bb5fcb5, one process, -max_len=8192, or 4096 for
+ * torch and pickle) found nothing. Millions of inputs: bpe 1.0, image 4.3, json 10.5, pickle 8.3,
+ * prompt 1.4, safetensors 2.3, torch 6.4, yaml 1.8.
  */
 #ifndef SD_TESTS_FUZZ_H
 #define SD_TESTS_FUZZ_H
