@@ -286,13 +286,19 @@ sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_
 
 /* ------------------------------------------------------------------ pictures in one call */
 
-/* Those of a picture in one call: NULL is none, not the defaults. */
-static sd_status read_own_tiles(const sd_model *model, const sd_tile_params **tiles,
-                                sd_tile_params *full) {
-    if (!*tiles)
-        return SD_OK;
-    sd_status status = sd_read_tiles(model->ctx, *tiles, full);
-    *tiles = full;
+/* What the three calls' parameters have in common, `name` the struct's. Tiles that are NULL are
+ * none, not the defaults. */
+static sd_status read_picture(const sd_model *model, const char *name,
+                              const sd_sampler_params *given, int clip_skip,
+                              const sd_tile_params **tiles, sd_sampler_params *sampling,
+                              sd_tile_params *own_tiles) {
+    sd_status status = read_sampling(model, given, sampling);
+    if (!status)
+        status = sd_check_clip_skip(model, name, clip_skip);
+    if (status || !*tiles)
+        return status;
+    status = sd_read_tiles(model->ctx, *tiles, own_tiles);
+    *tiles = own_tiles;
     return status;
 }
 
@@ -306,12 +312,8 @@ sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image 
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_txt2img_params", &p, sizeof p, params);
     if (!status)
-        status = read_sampling(model, p.sampling, &sampling);
-    if (status)
-        return status;
-    status = sd_check_clip_skip(model, "sd_txt2img_params", p.clip_skip);
-    if (!status)
-        status = read_own_tiles(model, &p.tiles, &tiles);
+        status = read_picture(model, "sd_txt2img_params", p.sampling, p.clip_skip, &p.tiles,
+                              &sampling, &tiles);
     if (status)
         return status;
     default_sides(model, &sampling);
@@ -328,14 +330,11 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     sd_sampler_params sampling;
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_img2img_params", &p, sizeof p, params);
-    if (!status)
-        status = read_sampling(model, p.sampling, &sampling);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
-    status = sd_check_clip_skip(model, "sd_img2img_params", p.clip_skip);
-    if (!status)
-        status = read_own_tiles(model, &p.tiles, &tiles);
+    status = read_picture(model, "sd_img2img_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
+                          &tiles);
     if (status)
         return status;
     memset(images, 0, (size_t)sampling.batch * sizeof *images);
@@ -351,17 +350,14 @@ sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image 
     sd_sampler_params sampling;
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_inpaint_params", &p, sizeof p, params);
-    if (!status)
-        status = read_sampling(model, p.sampling, &sampling);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_inpaint_params.init is NULL");
     SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
     SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
                "sd_inpaint_params.strength is %g; 0 to 1 was expected", (double)p.strength);
-    status = sd_check_clip_skip(model, "sd_inpaint_params", p.clip_skip);
-    if (!status)
-        status = read_own_tiles(model, &p.tiles, &tiles);
+    status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
+                          &tiles);
     if (status)
         return status;
     memset(images, 0, (size_t)sampling.batch * sizeof *images);

@@ -40,3 +40,11 @@ sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple,
                    what, sd_shape_text(found, sizeof found, t->n_dims, t->dims), max_side,
                    multiple);
 }
+
+sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
+    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
+    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
+    return status
+               ? status
+               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
+}

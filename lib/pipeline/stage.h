@@ -48,6 +48,8 @@ void sd_words_free(const sd_context *ctx, sd_words *words);
 /* --- shapes.c: `dims` has -1 where any size is fine. --- */
 sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
+/* What the VAE encodes: [n, channels, h, w], its sides multiples of the latent's pixel. */
+sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels);
 
 /* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
  * no shift). --- */

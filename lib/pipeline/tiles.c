@@ -287,14 +287,6 @@ static sd_status sample(sd_model *model, const sd_tensor *moments, const sd_tens
     return status;
 }
 
-static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
-    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
-    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
-    return status
-               ? status
-               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
-}
-
 /* Rows of moments as often as their posterior is sampled. */
 static sd_status repeat(sd_tensor **moments, int times) {
     const sd_tensor *from = *moments;
@@ -317,7 +309,7 @@ static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     const sd_vae_config *config = &model->source->vae;
     int scale = sd_model_downscale(model);
     *latent = NULL;
-    sd_status status = check_pixels(model, pixels);
+    sd_status status = sd_expect_pixels(model, pixels);
     if (status)
         return status;
     tiling t = {.model = model,

@@ -220,18 +220,10 @@ cleanup:
     return status;
 }
 
-static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
-    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
-    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
-    return status
-               ? status
-               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
-}
-
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                               sd_tensor **latent) {
     *latent = NULL;
-    sd_status status = check_pixels(model, pixels);
+    sd_status status = sd_expect_pixels(model, pixels);
     return status ? status : encode_tensor(model, pixels, noise, 1, latent);
 }
 
@@ -240,7 +232,7 @@ sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_t
     if (tiles)
         return sd_vae_encode_one_tiled(model, pixels, noise, tiles, latent);
     *latent = NULL;
-    sd_status status = check_pixels(model, pixels);
+    sd_status status = sd_expect_pixels(model, pixels);
     return status ? status : encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
 }
 
