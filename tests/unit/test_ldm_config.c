@@ -4,31 +4,12 @@
 #include "io/yaml.h"
 #include "model/networks.h"
 
-#include "../tools/counting.h"
-#include "../tools/files.h"
+#include "../tools/fixture.h"
 
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static counting counts;
-static sd_context *ctx;
-static long live_at_start;
-static char dir[FILES_PATH];
-
-static void setup(void) {
-    ctx = counting_context(&counts);
-    ck_assert_ptr_nonnull(ctx);
-    live_at_start = counts.live;
-    files_make_temp(dir);
-}
-
-static void teardown(void) {
-    files_remove_tree(dir);
-    ck_assert_int_eq(counts.live, live_at_start);
-    sd_context_release(ctx);
-}
 
 /* --------------------------------------------------------------------------------------- YAML */
 
