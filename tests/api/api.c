@@ -1,5 +1,7 @@
 #include "api.h"
 
+#include "../tools/suite.h"
+
 static const char *from_environment(const char *name) {
     const char *value = getenv(name);
     if (!value) {
@@ -42,11 +44,5 @@ sd_sampler_params small_run(void) {
 }
 
 int run_suite(Suite *suite) {
-    SRunner *runner = srunner_create(suite);
-    /* in one process: sanitizers and threads see everything */
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_NOFORK);
 }

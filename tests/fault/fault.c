@@ -1,5 +1,7 @@
 #include "fault.h"
 
+#include "../tools/suite.h"
+
 sd_context *fault_ctx;
 counting fault_counts;
 char fault_dir[FILES_PATH];
@@ -97,11 +99,7 @@ int main(void) {
     fault_add_folders(suite);
     fault_add_images(suite);
     fault_add_memory(suite);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    int failed = suite_run(suite, CK_NOFORK);
     printf("%ld broken inputs refused with a sentence; %ld inputs with random damage survived, "
            "%ld of them readable\n",
            n_refused, n_survived, n_accepted);

@@ -1,5 +1,7 @@
 #include "golden.h"
 
+#include "../tools/suite.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,9 +135,5 @@ int golden_main(const char *name, const golden_test *tests, int n_tests) {
     for (int i = 0; i < n_tests; i++)
         tcase_add_loop_test(tc, tests[i].test, tests[i].first, tests[i].end);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -1,6 +1,8 @@
 /* Devices and comparisons: what a test program of kernels does with its operations. */
 #include "kernels.h"
 
+#include "../tools/suite.h"
+
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -395,11 +397,6 @@ int kt_main(int argc, char **argv, const char *name, const kt_op *ops, int n_ops
     if (add)
         add(tc);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    if (getenv("SD_TEST_BACKENDS")) /* a driver that was opened cannot be used after a fork */
-        srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    /* a driver that was opened cannot be used after a fork */
+    return suite_run(suite, getenv("SD_TEST_BACKENDS") ? CK_NOFORK : CK_FORK_GETENV);
 }

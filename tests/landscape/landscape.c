@@ -1,5 +1,7 @@
 #include "landscape.h"
 
+#include "../tools/suite.h"
+
 #include <stdlib.h>
 
 sd_context *ctx;
@@ -93,10 +95,5 @@ int run_tests(const char *name, const TTest *const *tests, int n) {
         tcase_add_test(tcase, tests[i]);
     tcase_set_timeout(tcase, 0);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_NOFORK);
 }

@@ -3,6 +3,8 @@
 #include "core/tensor.h"
 #include "model/networks.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,9 +340,5 @@ int main(void) {
     tcase_add_test(tc, cancelled_by_progress);
     tcase_add_test(tc, impossible_sizes);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -4,6 +4,8 @@
 #include "core/tensor.h"
 #include "core/threads.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,10 +215,5 @@ int main(void) {
     tcase_add_test(tests, cancellation_is_seen_by_runs_that_began_before);
     Suite *suite = suite_create("core");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_NOFORK);
 }

@@ -2,6 +2,8 @@
  * tests of whole operations would only see as a slightly larger error. */
 #include "../../backends/cpu/kernels.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <math.h>
 #include <stdint.h>
@@ -176,9 +178,5 @@ int main(void) {
     tcase_add_test(tc, rows_do_not_depend_on_the_tile);
     tcase_add_test(tc, activations_are_accurate);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

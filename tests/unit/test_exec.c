@@ -1,6 +1,8 @@
 /* The executor: its stack of tensors, measuring, sticky status, cancellation, views. */
 #include "backend/exec.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,9 +324,5 @@ int main(void) {
     tcase_add_test(tc, test_views);
     tcase_add_test(tc, test_views_of_16_bits);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -5,6 +5,7 @@
 #include "io/image.h"
 
 #include "../tools/counting.h"
+#include "../tools/suite.h"
 #include "core/os.h"
 
 #include <check.h>
@@ -269,9 +270,5 @@ int main(void) {
     tcase_add_loop_test(tcase, jpeg_comes_back, 0, 3);
     tcase_add_test(tcase, jpeg_splits_a_long_comment);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

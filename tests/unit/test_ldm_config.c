@@ -5,6 +5,7 @@
 #include "model/networks.h"
 
 #include "../tools/fixture.h"
+#include "../tools/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -257,9 +258,5 @@ int main(void) {
     tcase_add_test(tc, v1_inference);
     Suite *suite = suite_create("ldm_config");
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -3,6 +3,8 @@
 #include "model/names.h"
 #include "model/networks.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -258,9 +260,5 @@ int main(void) {
     tcase_add_test(tc, former_names_of_diffusers);
     tcase_add_test(tc, harmless_names);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

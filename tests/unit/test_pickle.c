@@ -4,6 +4,7 @@
 #include "io/pickle.h"
 
 #include "../tools/fixture.h"
+#include "../tools/suite.h"
 #include "io/source.h"
 #include "io/weights_internal.h"
 
@@ -316,10 +317,5 @@ int main(void) {
     tcase_add_test(tcase, keeps_opaque_values_inert);
     tcase_add_test(tcase, takes_the_average);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_NOFORK);
 }

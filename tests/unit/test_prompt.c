@@ -7,6 +7,8 @@
 
 #include "prompt_fixtures.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -212,9 +214,5 @@ int main(void) {
     for (size_t i = 0; i < SD_COUNT(tests); i++)
         tcase_add_test(tc, tests[i]);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -5,6 +5,8 @@
  */
 #include "backend/device.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,9 +385,5 @@ int main(void) {
     tcase_add_test(tc, previews_do_not_disturb_a_region);
     Suite *suite = suite_create("regions");
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -1,6 +1,8 @@
 /* The noise of torch's generators against torch's own bits (rng_fixtures.h). */
 #include "core/rng.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -212,9 +214,5 @@ int main(void) {
     tcase_add_test(tc, every_size_is_filled);
     tcase_add_test(tc, dropout_keeps_its_share);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -1,6 +1,8 @@
 /* Schedules, DDIM's timesteps and numbers. */
 #include "sampler/sampler.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
@@ -258,9 +260,5 @@ int main(void) {
     tcase_add_test(tc, every_prediction_becomes_epsilon);
     tcase_add_test(tc, unknown_methods_are_refused);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 #include "io/source.h"
 
 #include "../tools/fixture.h"
+#include "../tools/suite.h"
 
 #include <check.h>
 #include <math.h>
@@ -428,9 +429,5 @@ int main(void) {
     tcase_add_test(tcase, opens_only_the_files);
     tcase_add_test(tcase, finds_torch_files);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

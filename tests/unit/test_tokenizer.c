@@ -6,6 +6,8 @@
 #include "core/os.h"
 #include "text/vocab.h"
 
+#include "../tools/suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -559,9 +561,5 @@ int main(void) {
     tcase_add_test(cases, many_threads);
     tcase_add_test(cases, no_memory);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }

@@ -2,6 +2,7 @@
 #include "io/weights.h"
 
 #include "../tools/fixture.h"
+#include "../tools/suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -145,9 +146,5 @@ int main(void) {
     tcase_add_test(tcase, reads_several_files_by_their_index);
     tcase_add_test(tcase, names_types);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite, CK_FORK_GETENV);
 }
