@@ -2,7 +2,7 @@
  * Every sampling method against its judge (tests/tools/make_sampler_golden.py): diffusers'
  * schedulers, or the formulas in float64. The tiny model at a latent of 8 x 8, on the cpu backend.
  */
-#include "golden.h"
+#include "scene.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -33,35 +33,6 @@ static const struct method_case {
 };
 #define N_CASES ((int)(sizeof(cases) / sizeof(cases[0])))
 
-typedef struct scene {
-    golden g;
-    sd_tensor *cond, *uncond, *init;
-    sd_sampler_params p;
-} scene;
-
-static scene open_model(const golden_setup *model, const char *method) {
-    scene s;
-    ck_assert(golden_open(model, &s.g));
-    s.cond = golden_tensor(&s.g, "text", 1, 1);
-    s.uncond = golden_tensor(&s.g, "text", 0, 1);
-    s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
-    s.p = golden_params(1);
-    s.p.method = method;
-    s.p.width = s.p.height = 64;
-    return s;
-}
-
-static scene open_scene(const char *method) {
-    return open_model(&setup, method);
-}
-
-static void close_scene(scene *s) {
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
-    sd_tensor_free(s->init);
-    golden_close(&s->g);
-}
-
 static sd_tensor *sample(scene *s, const sd_tensor *init) {
     sd_sampler *sampler;
     sd_tensor *latent;
@@ -71,22 +42,10 @@ static sd_tensor *sample(scene *s, const sd_tensor *init) {
     return latent;
 }
 
-static void check_row(const char *what, const char *fixture, int row, sd_tensor *got) {
-    npy want = golden_array(fixture);
-    ck_assert_int_eq(want.n_dims, 4);
-    ck_assert_int_lt(row, want.dims[0]);
-    size_t each = want.n / (size_t)want.dims[0];
-    ck_assert_int_eq((int64_t)each, sd_tensor_n_elements(got));
-    bool ok = check_error(what, sd_tensor_data(got), want.f32 + (size_t)row * each, each, LIMIT);
-    ck_assert_msg(ok, "%s: beyond the limit", what);
-    npy_free(&want);
-    sd_tensor_free(got);
-}
-
 /* Each spacing in 20 steps, then image to image. */
 START_TEST(methods) {
     const struct method_case *c = &cases[_i];
-    scene s = open_scene(c->method);
+    scene s = scene_open(&setup, c->method);
     char what[64], fixture[64];
     int row = 0;
     snprintf(fixture, sizeof(fixture), "sampler-%s", c->method);
@@ -95,14 +54,14 @@ START_TEST(methods) {
             continue;
         s.p.spacing = (sd_timestep_spacing)spacing;
         snprintf(what, sizeof(what), "%-14s%s", c->method, spacing_names[spacing]);
-        check_row(what, fixture, row++, sample(&s, NULL));
+        scene_check_row(what, fixture, row++, sample(&s, NULL), LIMIT);
     }
     if (c->img2img) {
         s.p.spacing = SD_SPACING_UNIFORM;
         snprintf(what, sizeof(what), "%-14simage to image", c->method);
-        check_row(what, fixture, row, sample(&s, s.init));
+        scene_check_row(what, fixture, row, sample(&s, s.init), LIMIT);
     }
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
@@ -118,62 +77,64 @@ START_TEST(predicted) {
         {"cpu, x0", "cpu", 1, "SD_TINY_FILE", .config = "tiny-x0.yaml"}};
     static const char *const fixtures[] = {"sampler-v", "sampler-x0"};
     static const char *const names[] = {PREDICTED};
-    scene s = open_model(&models[_i], NULL);
+    scene s = scene_open(&models[_i], NULL);
     s.p.guidance_scale = PREDICTED_SCALE;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char what[64];
         s.p.method = names[i];
         snprintf(what, sizeof(what), "%-14s%s", names[i], fixtures[_i] + strlen("sampler-"));
-        check_row(what, fixtures[_i], (int)i, sample(&s, NULL));
+        scene_check_row(what, fixtures[_i], (int)i, sample(&s, NULL), LIMIT);
     }
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
 START_TEST(quad) {
     static const char *const names[] = {"ddim", "plms", PREDICTED};
-    scene s = open_scene(NULL);
+    scene s = scene_open(&setup, NULL);
     s.p.spacing = SD_SPACING_QUAD;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char what[64];
         s.p.method = names[i];
         snprintf(what, sizeof(what), "%-14squad", names[i]);
-        check_row(what, "sampler-quad", (int)i, sample(&s, NULL));
+        scene_check_row(what, "sampler-quad", (int)i, sample(&s, NULL), LIMIT);
     }
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
 START_TEST(few_steps) {
-    scene s = open_scene("lcm");
+    scene s = scene_open(&setup, "lcm");
     s.p.steps = 4;
-    check_row("lcm           4 steps", "sampler-lcm-4", 0, sample(&s, NULL));
+    scene_check_row("lcm           4 steps", "sampler-lcm-4", 0, sample(&s, NULL), LIMIT);
     s.p.method = "dpmpp_2m";
     s.p.steps = 7; /* does not divide 1000 */
-    check_row("dpmpp_2m      7 steps", "sampler-dpmpp_2m-7", 0, sample(&s, NULL));
-    close_scene(&s);
+    scene_check_row("dpmpp_2m      7 steps", "sampler-dpmpp_2m-7", 0, sample(&s, NULL), LIMIT);
+    scene_close(&s);
 }
 END_TEST
 
 START_TEST(options) {
-    scene s = open_scene("euler");
+    scene s = scene_open(&setup, "euler");
     s.p.guidance_rescale = 0.7f;
-    check_row("euler         guidance rescale 0.7", "sampler-rescaled", 0, sample(&s, NULL));
+    scene_check_row("euler         guidance rescale 0.7", "sampler-rescaled", 0, sample(&s, NULL),
+                    LIMIT);
     s.p.guidance_rescale = 0;
     s.p.method = "euler_a";
     s.p.spacing = SD_SPACING_KARRAS;
-    check_row("euler_a       karras", "sampler-euler_a-karras", 0, sample(&s, NULL));
+    scene_check_row("euler_a       karras", "sampler-euler_a-karras", 0, sample(&s, NULL), LIMIT);
     s.p.spacing = SD_SPACING_UNIFORM;
     s.p.method = "ddpm";
     s.p.clip_denoised = 1;
-    check_row("ddpm          clip_denoised", "sampler-ddpm-clipped", 0, sample(&s, NULL));
-    close_scene(&s);
+    scene_check_row("ddpm          clip_denoised", "sampler-ddpm-clipped", 0, sample(&s, NULL),
+                    LIMIT);
+    scene_close(&s);
 }
 END_TEST
 
 /* The first steps of the original's loop over all train timesteps. */
 START_TEST(ddpm_original) {
-    scene s = open_scene("ddpm");
+    scene s = scene_open(&setup, "ddpm");
     sd_sampler *sampler;
     sd_tensor *latent;
     s.p.steps = 1000;
@@ -183,31 +144,33 @@ START_TEST(ddpm_original) {
     for (int i = 0; i < 5; i++)
         must(&s.g, sd_sampler_step(sampler));
     must(&s.g, sd_sampler_latent(sampler, &latent));
-    check_row("ddpm          5 of 1000 steps", "sampler-ddpm-original", 0, latent);
+    scene_check_row("ddpm          5 of 1000 steps", "sampler-ddpm-original", 0, latent, LIMIT);
     sd_sampler_free(sampler);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
 START_TEST(inversion) {
-    scene s = open_scene("ddim_inverse");
+    scene s = scene_open(&setup, "ddim_inverse");
     sd_sampler *sampler;
     s.p.strength = 1;
-    check_row("ddim_inverse  all steps", "sampler-ddim_inverse", 0, sample(&s, s.init));
+    scene_check_row("ddim_inverse  all steps", "sampler-ddim_inverse", 0, sample(&s, s.init),
+                    LIMIT);
     s.p.strength = GOLDEN_STRENGTH;
-    check_row("ddim_inverse  3/4 of the steps", "sampler-ddim_inverse", 1, sample(&s, s.init));
+    scene_check_row("ddim_inverse  3/4 of the steps", "sampler-ddim_inverse", 1, sample(&s, s.init),
+                    LIMIT);
     must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
     sd_status status = sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL);
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT); /* nothing to invert */
     ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
     sd_sampler_free(sampler);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
 /* DDIMSampler's mask; taken away again, the run is as without. */
 START_TEST(masked) {
-    scene s = open_scene("ddim");
+    scene s = scene_open(&setup, "ddim");
     sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latent;
     sd_sampler *sampler;
     s.p.eta = 1;
@@ -215,7 +178,7 @@ START_TEST(masked) {
     must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
     for (int i = 0; i < 2; i++) { /* the mask stays */
         must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
-        check_row("ddim          masked, eta 1", "sampler-masked", 0, latent);
+        scene_check_row("ddim          masked, eta 1", "sampler-masked", 0, latent, LIMIT);
     }
     sd_sampler_free(sampler);
     s.p.eta = 0;
@@ -225,10 +188,10 @@ START_TEST(masked) {
     ck_assert_int_eq(sd_sampler_set_mask(sampler, s.init, s.init), SD_ERROR_ARGUMENT);
     must(&s.g, sd_sampler_set_mask(sampler, NULL, NULL));
     must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
-    check_row("ddim          unmasked", "sampler-ddim", 0, latent);
+    scene_check_row("ddim          unmasked", "sampler-ddim", 0, latent, LIMIT);
     sd_sampler_free(sampler);
     sd_tensor_free(mask);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
@@ -236,7 +199,7 @@ END_TEST
  * DPM-Solver++ 2M's step. */
 START_TEST(masked_unipc) {
     static const char *const both[] = {"unipc", "dpmpp_2m"};
-    scene s = open_scene(NULL);
+    scene s = scene_open(&setup, NULL);
     sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latents[2];
     sd_sampler *sampler;
     for (int i = 0; i < 64; i++)
@@ -258,7 +221,7 @@ START_TEST(masked_unipc) {
     sd_tensor_free(latents[0]);
     sd_tensor_free(latents[1]);
     sd_tensor_free(mask);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
@@ -283,7 +246,7 @@ static bool goes(scene *s) {
 START_TEST(corners) {
     const char *method = sd_sampler_method(_i);
     bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0;
-    scene s = open_scene(method);
+    scene s = scene_open(&setup, method);
     for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
         s.p.spacing = (sd_timestep_spacing)spacing;
         s.p.steps = 1;
@@ -308,7 +271,7 @@ START_TEST(corners) {
     s.p.strength = 1;
     s.p.eta = 0.5f;
     ck_assert_int_eq(goes(&s), strcmp(method, "plms") != 0);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 

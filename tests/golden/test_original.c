@@ -3,7 +3,7 @@
  * float64 (tests/tools/make_original_golden.py). The tiny model at a latent of 8 x 8, on the cpu
  * backend.
  */
-#include "golden.h"
+#include "scene.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,55 +20,9 @@
 
 static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
 
-typedef struct scene {
-    golden g;
-    sd_tensor *cond, *uncond, *init;
-    sd_sampler_params p;
-    sd_sampler *sampler;
-} scene;
-
-static scene open_scene(const char *method) {
-    scene s = {0};
-    ck_assert(golden_open(&setup, &s.g));
-    s.cond = golden_tensor(&s.g, "text", 1, 1);
-    s.uncond = golden_tensor(&s.g, "text", 0, 1);
-    s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
-    s.p = golden_params(1);
-    s.p.method = method;
-    s.p.width = s.p.height = 64;
-    return s;
-}
-
-/* With the parameters that the scene has now. */
-static sd_sampler *new_sampler(scene *s) {
-    sd_sampler_free(s->sampler);
-    must(&s->g, sd_sampler_new(s->g.model, &s->p, &s->sampler));
-    return s->sampler;
-}
-
-static void close_scene(scene *s) {
-    sd_sampler_free(s->sampler);
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
-    sd_tensor_free(s->init);
-    golden_close(&s->g);
-}
-
-static void check_row(const char *what, const char *fixture, int row, sd_tensor *got,
-                      double limit) {
-    npy want = golden_array(fixture);
-    ck_assert_int_lt(row, want.dims[0]);
-    size_t each = want.n / (size_t)want.dims[0];
-    ck_assert_int_eq((int64_t)each, sd_tensor_n_elements(got));
-    bool ok = check_error(what, sd_tensor_data(got), want.f32 + (size_t)row * each, each, limit);
-    ck_assert_msg(ok, "%s: beyond the limit", what);
-    npy_free(&want);
-    sd_tensor_free(got);
-}
-
 static sd_tensor *sample(scene *s) {
     sd_tensor *latent;
-    must(&s->g, sd_sample(new_sampler(s), s->cond, s->uncond, NULL, NULL, &latent));
+    must(&s->g, sd_sample(scene_sampler(s), s->cond, s->uncond, NULL, NULL, &latent));
     return latent;
 }
 
@@ -81,22 +35,22 @@ static void check_lists(const scene *s, const char *fixture_x, const char *fixtu
     for (int i = 0; i < n; i++) {
         must(&s->g, sd_sampler_x_inter(s->sampler, i, &latent));
         snprintf(what, sizeof what, "%s x %d of %d", s->p.method, i, n);
-        check_row(what, fixture_x, i, latent, LIMIT);
+        scene_check_row(what, fixture_x, i, latent, LIMIT);
     }
     for (int i = first_x0; i < n; i++) {
         must(&s->g, sd_sampler_pred_x0_inter(s->sampler, i, &latent));
         snprintf(what, sizeof what, "%s pred_x0 %d of %d", s->p.method, i, n);
-        check_row(what, fixture_x0, row_x0 + i - first_x0, latent, LIMIT);
+        scene_check_row(what, fixture_x0, row_x0 + i - first_x0, latent, LIMIT);
     }
 }
 
 START_TEST(noise_dropout) {
-    scene s = open_scene("ddim");
+    scene s = scene_open(&setup, "ddim");
     s.p.eta = 1;
     s.p.temperature = TEMPERATURE;
     s.p.noise_dropout = DROPOUT;
-    check_row("ddim noise_dropout, temperature", "original-dropout", 0, sample(&s), LIMIT);
-    close_scene(&s);
+    scene_check_row("ddim noise_dropout, temperature", "original-dropout", 0, sample(&s), LIMIT);
+    scene_close(&s);
 }
 END_TEST
 
@@ -113,23 +67,23 @@ static int correct(void *user, const sd_score *score) {
 START_TEST(score_corrector) {
     static const char *const methods[] = {"ddim", "plms"};
     for (int i = 0; i < 2; i++) {
-        scene s = open_scene(methods[i]);
+        scene s = scene_open(&setup, methods[i]);
         char what[64];
         s.p.score_corrector = correct;
         snprintf(what, sizeof what, "%s score_corrector", methods[i]);
-        check_row(what, "original-corrected", i, sample(&s), LIMIT);
-        close_scene(&s);
+        scene_check_row(what, "original-corrected", i, sample(&s), LIMIT);
+        scene_close(&s);
     }
 }
 END_TEST
 
 START_TEST(intermediates) {
-    scene s = open_scene("ddim");
+    scene s = scene_open(&setup, "ddim");
     s.p.eta = 1;
     s.p.log_every_t = LOG_EVERY_T;
     sd_tensor_free(sample(&s));
     check_lists(&s, "original-x-inter", "original-pred-x0", 0, 0, 6);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
@@ -140,47 +94,47 @@ START_TEST(encode_and_decode) {
         float eta;
         const char *name;
     } cases[] = {{0, T_ENC, T_ENC, ETA, "ddim"}, {1, 30, 6, 1.0f, "ddim use_original_steps"}};
-    scene s = open_scene("ddim");
+    scene s = scene_open(&setup, "ddim");
     for (int i = 0; i < 2; i++) {
         char what[64];
         sd_tensor *noise, *latent, *given, *decoded;
         s.p.eta = cases[i].eta;
         s.p.use_original_steps = cases[i].original;
-        new_sampler(&s);
+        scene_sampler(&s);
         must(&s.g, sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, NULL, &latent));
         must(&s.g, sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, sd_tensor_dims(latent), &noise));
         must(&s.g, sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, noise, &given));
         must(&s.g,
              sd_sampler_decode(s.sampler, s.cond, s.uncond, latent, cases[i].t_start, &decoded));
         snprintf(what, sizeof what, "%s stochastic_encode", cases[i].name);
-        check_row(what, "original-decode", 2 * i, latent, LIMIT_ENCODED);
-        check_row(what, "original-decode", 2 * i, given, LIMIT_ENCODED);
+        scene_check_row(what, "original-decode", 2 * i, latent, LIMIT_ENCODED);
+        scene_check_row(what, "original-decode", 2 * i, given, LIMIT_ENCODED);
         snprintf(what, sizeof what, "%s decode", cases[i].name);
-        check_row(what, "original-decode", 2 * i + 1, decoded, LIMIT);
+        scene_check_row(what, "original-decode", 2 * i + 1, decoded, LIMIT);
         sd_tensor_free(noise);
     }
     ck_assert_double_eq(sd_sampler_timestep(s.sampler, 999), 999.0);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
 /* The end of the original's loop over all train timesteps, with its lists. */
 START_TEST(p_sample_loop) {
     const int64_t dims[] = {1, 4, 8, 8};
-    scene s = open_scene("ddpm");
+    scene s = scene_open(&setup, "ddpm");
     sd_tensor *x, *latent;
     s.p.use_original_steps = 1;
     s.p.steps = 7; /* not looked at */
     s.p.temperature = TEMPERATURE;
     s.p.noise_dropout = DROPOUT;
     s.p.log_every_t = 3;
-    new_sampler(&s);
+    scene_sampler(&s);
     must(&s.g, sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, dims, &x));
     must(&s.g, sd_sampler_decode(s.sampler, s.cond, s.uncond, x, 7, &latent));
-    check_row("ddpm p_sample_loop", "original-p-sample", 3, latent, LIMIT);
+    scene_check_row("ddpm p_sample_loop", "original-p-sample", 3, latent, LIMIT);
     check_lists(&s, "original-p-sample", "original-p-sample", 4, 1, 4);
     sd_tensor_free(x);
-    close_scene(&s);
+    scene_close(&s);
 }
 END_TEST
 
