@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The configs at full size: libsd against the networks of make_ldm_golden.py, in float32.
+"""The configs at full size: libsd against the networks of ldm_networks.py, in float32.
 
   prove_configs.py BUILD CONFIGS DIR [NAME ...]
 
@@ -24,7 +24,8 @@ import numpy as np
 import torch
 import yaml
 
-import make_ldm_golden as ldm
+import ldm_networks as ldm
+from make_ldm_golden import values
 
 LIMIT = 1e-4
 SIDE = 16  # of the UNet's latents
@@ -47,7 +48,7 @@ def build(config):
         if name.endswith("position_ids"):
             tensor.copy_(torch.arange(tensor.shape[-1]))
     for name, tensor in weights_of(model):
-        tensor.copy_(ldm.values(name, list(tensor.shape)))
+        tensor.copy_(values(name, list(tensor.shape)))
     return model
 
 
