@@ -25,11 +25,25 @@ def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
     return _ffi.TileParams(tile=side, overlap=shared, **fields)
 
 
+def _loaded(picture):
+    """Pixels, where a picture may be the path of a file."""
+    return load_image(picture) if isinstance(picture, (str, os.PathLike)) else picture
+
+
 def _picture_tiles(tile, overlap):
     """For the `tiles` of a picture in one call: None is none."""
     if tile is None and overlap is None:
         return None
     return ctypes.pointer(_tile_params(tile, overlap))
+
+
+def _picture_options(weighted_prompts, clip_skip, tile, overlap) -> dict:
+    """The fields that the parameters of txt2img, img2img and inpaint have in common."""
+    return {
+        "weighted_prompts": bool(weighted_prompts),
+        "clip_skip": _ffi.c_integer("clip_skip", clip_skip),
+        "tiles": _picture_tiles(tile, overlap),
+    }
 
 
 def _int32s(array: np.ndarray):
@@ -385,11 +399,7 @@ class Model(Handle):
     ) -> np.ndarray:
         """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's,
         weighted_prompts and clip_skip are Model.encode_text's, tile and overlap vae_decode's."""
-        params = _ffi.Txt2imgParams(
-            weighted_prompts=bool(weighted_prompts),
-            clip_skip=_ffi.c_integer("clip_skip", clip_skip),
-            tiles=_picture_tiles(tile, overlap),
-        )
+        params = _ffi.Txt2imgParams(**_picture_options(weighted_prompts, clip_skip, tile, overlap))
         return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
 
     def img2img(
@@ -411,14 +421,10 @@ class Model(Handle):
         multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change.
         """
         self._address
-        if isinstance(init, (str, os.PathLike)):
-            init = load_image(init)
-        with as_image(self._context_address, "init", init) as image:
+        with as_image(self._context_address, "init", _loaded(init)) as image:
             params = _ffi.Img2imgParams(
                 init=image,
-                weighted_prompts=bool(weighted_prompts),
-                clip_skip=_ffi.c_integer("clip_skip", clip_skip),
-                tiles=_picture_tiles(tile, overlap),
+                **_picture_options(weighted_prompts, clip_skip, tile, overlap),
             )
             return self._pictures(
                 lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
@@ -448,18 +454,13 @@ class Model(Handle):
         """
         self._address
         context = self._context_address
-        if isinstance(init, (str, os.PathLike)):
-            init = load_image(init)
-        if isinstance(mask, (str, os.PathLike)):
-            mask = load_image(mask)
+        init, mask = _loaded(init), _loaded(mask)
         with as_image(context, "init", init) as image, as_image(context, "mask", mask) as white:
             params = _ffi.InpaintParams(
                 init=image,
                 mask=white,
                 strength=float(strength),
-                weighted_prompts=bool(weighted_prompts),
-                clip_skip=_ffi.c_integer("clip_skip", clip_skip),
-                tiles=_picture_tiles(tile, overlap),
+                **_picture_options(weighted_prompts, clip_skip, tile, overlap),
             )
             return self._pictures(
                 lib.sd_inpaint, params, prompt, negative_prompt, progress, sampling
