@@ -82,13 +82,9 @@ static sd_status check_room(const sd_model *model, const char *function, int64_t
 sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
                                 int64_t capacity, sd_tensor **quantized) {
     const sd_vae_config *config = &model->source->vae;
-    const int64_t dims[] = {-1, config->latent_channels, -1, -1};
     sd_status status = need_codebook(model, "sd_vae_quantize");
     if (!status)
-        status = sd_expect_shape(latent, "latent", 4, dims);
-    if (!status)
-        status =
-            sd_expect_multiple(latent, "latent", 1, SD_MAX_IMAGE_SIDE / sd_model_downscale(model));
+        status = sd_expect_latent(model, latent);
     int64_t pixels = latent->n_elements / config->latent_channels;
     if (!status && ids)
         status = check_room(model, "sd_vae_quantize", capacity, pixels);

@@ -50,6 +50,8 @@ sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, cons
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
 /* What the VAE encodes: [n, channels, h, w], its sides multiples of the latent's pixel. */
 sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels);
+/* What the VAE decodes: [n, latent_channels, h, w]. */
+sd_status sd_expect_latent(const sd_model *model, const sd_tensor *latent);
 
 /* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
  * no shift). --- */

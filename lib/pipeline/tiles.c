@@ -152,11 +152,8 @@ sd_status sd_stage_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
                                     const sd_tile_params *params, sd_tensor **pixels) {
     const sd_vae_config *config = &model->source->vae;
     int scale = sd_model_downscale(model);
-    int64_t latent_dims[] = {-1, config->latent_channels, -1, -1};
     *pixels = NULL;
-    sd_status status = sd_expect_shape(latent, "latent", 4, latent_dims);
-    if (!status)
-        status = sd_expect_multiple(latent, "latent", 1, SD_MAX_IMAGE_SIDE / scale);
+    sd_status status = sd_expect_latent(model, latent);
     if (status)
         return status;
     tiling t = {.model = model,

@@ -65,11 +65,8 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
     const sd_vae_config *config = &model->source->vae;
     sd_context *ctx = model->ctx;
     int scale = sd_model_downscale(model);
-    int64_t latent_dims[] = {-1, config->latent_channels, -1, -1};
     *pixels = NULL;
-    sd_status status = sd_expect_shape(latent, "latent", 4, latent_dims);
-    if (!status)
-        status = sd_expect_multiple(latent, "latent", 1, SD_MAX_IMAGE_SIDE / scale);
+    sd_status status = sd_expect_latent(model, latent);
     if (status)
         return status;
     int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
