@@ -280,21 +280,110 @@ def arguments():
     return a
 
 
-def warm_up(a, run, empty, device):
-    """Two steps for the compiler, while the workers draw."""
-    for _ in range(2):
-        with torch.autocast(device, torch.bfloat16):
-            x = torch.randn(a.batch, 4, 32, 32, device=device)
-            x = x.contiguous(memory_format=torch.channels_last)
-            t = torch.full((a.batch,), 500, device=device)
-            loss, _ = run(x, torch.randn_like(x), t, t > 500,
-                          empty.expand(a.batch, -1).contiguous())
+class Training:
+    """Model, average and optimiser of a run, and what it writes."""
+
+    def __init__(self, a, tokenizer, std, device):
+        self.a, self.std, self.device = a, std, device
+        self.empty = torch.tensor(tokenizer.encode(""), device=device)
+        model = Model().to(device)
+        if a.init:
+            model.load_state_dict(exported.ldm(a.init, device)[0])
+        self.model = model.to(memory_format=torch.channels_last)
+        self.ema = common.Average(self.model, EMA)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=a.rate, betas=(0.9, 0.99),
+                                           weight_decay=0.01, fused=device == "cuda")
+        self.sides = Sides(a.sides, tokenizer, device)
+        self.step, self.before = 0, 0.0  # seconds, of the runs that this one goes on from
+        self.state = os.path.join(a.state or a.out, "last")
+        if a.resume and common.exists(self.state):
+            self.restore(common.load(self.state, device))
+        self.objective = Objective(a, self.model, self.sides, device)
+        self.loss = common.compiled(self.objective.loss, device == "cuda" and not a.no_compile)
+
+    def restore(self, saved):
+        self.model.load_state_dict(saved["raw"])
+        self.ema.restore(saved["ema"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.sides.restore(saved["sides"])
+        self.step, self.before = saved["step"], saved["elapsed"]
+
+    def save(self, elapsed):
+        """For --resume."""
+        os.makedirs(os.path.dirname(self.state), exist_ok=True)
+        raw = {k: v.detach() for k, v in self.model.state_dict().items()}
+        common.save(self.state, {"raw": raw, "ema": self.ema.state(), "step": self.step,
+                                 "elapsed": elapsed, "optimiser": self.optimiser.state_dict(),
+                                 "sides": self.sides.state()})
+
+    def write_average(self):
+        common.save(os.path.join(self.a.out, "ldm"),
+                    {"model": common.half(self.ema.state()), "step": self.step, "std": self.std})
+
+    def warm_up(self):
+        """Two steps for the compiler, while the workers draw."""
+        n = self.a.batch
+        for _ in range(2):
+            with torch.autocast(self.device, torch.bfloat16):
+                x = torch.randn(n, 4, 32, 32, device=self.device)
+                x = x.contiguous(memory_format=torch.channels_last)
+                t = torch.full((n,), 500, device=self.device)
+                loss, _ = self.loss(x, torch.randn_like(x), t, t > 500,
+                                    self.empty.expand(n, -1).contiguous())
+            loss.backward()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    def batch(self, z, ids):
+        """Latents, noise, timesteps, whether the input is noise alone, token ids."""
+        n = self.a.batch
+        pick = torch.randint(0, len(z), (n,), device=self.device)
+        word = ids[pick, torch.randint(0, CAPTIONS, (n,), device=self.device)].long()
+        word = torch.where(torch.rand(n, 1, device=self.device) < EMPTY, self.empty, word)
+        x = z[pick].float().contiguous(memory_format=torch.channels_last)
+        t, pure = self.objective.timesteps(n)
+        e = self.objective.noise(x, pure)
+        return self.sides.exaggerated(x, self.sides.sign(word), pure), e, t, pure, word
+
+    def train_step(self, z, ids, clock):
+        """One step; the sums to be logged, and the rate."""
+        batch = self.batch(z, ids)
+        with torch.autocast(self.device, torch.bfloat16):
+            loss, sums = self.loss(*batch)
+        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        rate = common.rate(clock.progress(self.step), self.step, self.a.rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.ema.update(self.step)
+        self.step += 1
+        return sums, rate
 
-
-def write_average(a, ema, step, std):
-    common.save(os.path.join(a.out, "ldm"),
-                {"model": common.half(ema.state()), "step": step, "std": std})
+    def train(self, z, ids, clock, stop):
+        """Until --steps, --until or --seconds, or until the clock shows `stop`."""
+        a = self.a
+        # mse: of the noise before TOP; first: of the picture, where the input is noise alone; side:
+        # the share of the named side's shape that is painted there (little but chance once nothing
+        # is exaggerated); exaggerated: by so much.
+        log = common.Log(os.path.join(a.out, "log.csv"),
+                         ["step", "seconds", "loss", "mse", "first", "side", "exaggerated", "rate"])
+        sums, since = torch.zeros(Objective.SUMS, device=self.device), 0
+        halfway = False
+        while self.step < min(a.steps, a.until) and clock.elapsed() < min(a.seconds, stop):
+            value, rate = self.train_step(z, ids, clock)
+            sums += value
+            since += 1
+            if self.step % LOG_STEPS == 0:
+                loss, mse, others, first, pures, painted, there = sums.tolist()
+                learned = painted / there if there else 0.0
+                log.row(self.step, round(clock.elapsed(), 1), loss / since, mse / max(others, 1),
+                        first / max(pures, 1), learned, self.sides.amount, rate)
+                self.sides.fade(learned, clock.progress(self.step))
+                sums, since = torch.zeros(Objective.SUMS, device=self.device), 0
+            if not halfway and clock.progress(self.step) > 0.6:
+                halfway = True
+                self.write_average()
 
 
 def main():
@@ -312,28 +401,8 @@ def main():
     torch.backends.cudnn.benchmark = True
     tokenizer = bpe.load(TOKENIZER)
     vae, std = load_vae(a.vae, device)
-    empty = torch.tensor(tokenizer.encode(""), device=device)
-    model = Model().to(device)
-    if a.init:
-        model.load_state_dict(exported.ldm(a.init, device)[0])
-    model = model.to(memory_format=torch.channels_last)
-    ema = common.Average(model, EMA)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=a.rate, betas=(0.9, 0.99),
-                                  weight_decay=0.01, fused=device == "cuda")
-    sides = Sides(a.sides, tokenizer, device)
-    step, before = 0, 0.0
-    state = os.path.join(a.state or a.out, "last")
-    if a.resume and common.exists(state):
-        saved = common.load(state, device)
-        model.load_state_dict(saved["raw"])
-        ema.restore(saved["ema"])
-        optimiser.load_state_dict(saved["optimiser"])
-        sides.restore(saved["sides"])
-        step, before = saved["step"], saved["elapsed"]
-    objective = Objective(a, model, sides, device)
-    run = common.compiled(objective.loss, device == "cuda" and not a.no_compile)
-    warm_up(a, run, empty, device)
-    optimiser.zero_grad(set_to_none=True)
+    training = Training(a, tokenizer, std, device)
+    training.warm_up()
     print(f"compiled after {time.time() - begin:.1f} s", flush=True)
     if any(w.wait() for w in workers):
         raise SystemExit("a worker failed")
@@ -341,62 +410,18 @@ def main():
     ids = torch.from_numpy(np.concatenate(words.get()).astype(np.int16)).to(device)
     pool.terminate()
     z = read_cache(a, device)
+    model = training.model
     print(f"{networks.count(model):,} parameters, {len(z)} latents, "
           f"std {z[:4096].float().std():.3f}, ready after {time.time() - begin:.1f} s", flush=True)
-    objective.mean = z.float().mean(0)
+    training.objective.mean = z.float().mean(0)
     if a.by:
-        a.seconds = before + a.by - (time.time() - begin)
-    # mse: of the noise before TOP; first: of the picture, where the input is noise alone; side:
-    # the share of the named side's shape that is painted there (little but chance once nothing is
-    # exaggerated); exaggerated: by so much.
-    log = common.Log(os.path.join(a.out, "log.csv"),
-                     ["step", "seconds", "loss", "mse", "first", "side", "exaggerated", "rate"])
+        a.seconds = training.before + a.by - (time.time() - begin)
     clock = common.Clock(a.steps, a.seconds)
-
-    def one(step):
-        pick = torch.randint(0, len(z), (a.batch,), device=device)
-        word = ids[pick, torch.randint(0, CAPTIONS, (a.batch,), device=device)].long()
-        word = torch.where(torch.rand(a.batch, 1, device=device) < EMPTY, empty, word)
-        x = z[pick].float().contiguous(memory_format=torch.channels_last)
-        t, pure = objective.timesteps(a.batch)
-        e = objective.noise(x, pure)
-        x = sides.exaggerated(x, sides.sign(word), pure)
-        with torch.autocast(device, torch.bfloat16):
-            loss, sums = run(x, e, t, pure, word)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        rate = common.rate(clock.progress(step), step, a.rate)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        optimiser.step()
-        ema.update(step)
-        return sums, rate
-
-    sums, since, halfway = torch.zeros(Objective.SUMS, device=device), 0, False
-    clock.begin = time.time() - before
-    stop = clock.elapsed() + a.pause - (time.time() - begin)
-    while step < min(a.steps, a.until) and clock.elapsed() < min(a.seconds, stop):
-        value, rate = one(step)
-        sums += value
-        since += 1
-        step += 1
-        if step % LOG_STEPS == 0:
-            loss, mse, others, first, pures, painted, there = sums.tolist()
-            learned = painted / there if there else 0.0
-            log.row(step, round(clock.elapsed(), 1), loss / since, mse / max(others, 1),
-                    first / max(pures, 1), learned, sides.amount, rate)
-            sides.fade(learned, clock.progress(step))
-            sums, since = torch.zeros(Objective.SUMS, device=device), 0
-        if not halfway and clock.progress(step) > 0.6:
-            halfway = True
-            write_average(a, ema, step, std)
-    write_average(a, ema, step, std)
-    os.makedirs(os.path.dirname(state), exist_ok=True)
-    raw = {k: v.detach() for k, v in model.state_dict().items()}
-    common.save(state, {"raw": raw, "ema": ema.state(), "step": step, "elapsed": clock.elapsed(),
-                        "optimiser": optimiser.state_dict(), "sides": sides.state()})
-    model.load_state_dict({**model.state_dict(), **ema.state()})
+    clock.begin = time.time() - training.before
+    training.train(z, ids, clock, clock.elapsed() + a.pause - (time.time() - begin))
+    training.write_average()
+    training.save(clock.elapsed())
+    model.load_state_dict({**model.state_dict(), **training.ema.state()})
     model.eval()
     show(model, vae, std, tokenizer, device, os.path.join(a.out, "sheet.png"))
 
