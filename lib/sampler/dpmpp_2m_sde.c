@@ -16,11 +16,8 @@ static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
     double a = sd_run_alpha(run, i), a_prev = sd_run_alpha(run, i - 1);
     double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i); /* infinite at the last */
     double x = sqrt((1.0 - a_prev) / (1.0 - a)) * exp(-h);
-    double spread = -expm1(-2.0 * h), x0 = sqrt(a_prev) * spread, older = 0.0;
-    if (i > 0 && i + 1 < run->times.count) {
-        double before = sd_run_lambda(run, i) - sd_run_lambda(run, i + 1);
-        older = before > 0.0 ? h / before / 2.0 : 0.0; /* 1 / (2 r_0); 0: equal timesteps */
-    }
+    double spread = -expm1(-2.0 * h), x0 = sqrt(a_prev) * spread;
+    double older = sd_run_older_share(run, i);
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
     coefs[COEF_FIRST + 1] = coefs[COEF_SECOND + 1] =
         sqrt((1.0 - a_prev) * spread) * run->temperature;

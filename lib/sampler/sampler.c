@@ -193,6 +193,14 @@ double sd_run_lambda(const sd_run *run, int i) {
     return -log(sd_run_sigma(run, i));
 }
 
+double sd_run_older_share(const sd_run *run, int i) {
+    if (i <= 0 || i + 1 >= run->times.count)
+        return 0.0;
+    double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i);
+    double before = sd_run_lambda(run, i) - sd_run_lambda(run, i + 1);
+    return before > 0.0 ? h / before / 2.0 : 0.0;
+}
+
 void sd_flow_coefs(double a, double b, double out[2]) {
     out[0] = sqrt(b) / sqrt(a);
     out[1] = sqrt(b) * (sd_sigma_of_alpha(b) - sd_sigma_of_alpha(a));

@@ -111,6 +111,10 @@ void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
 double sd_run_alpha(const sd_run *run, int i);
 double sd_run_sigma(const sd_run *run, int i);
 double sd_run_lambda(const sd_run *run, int i);
+/* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
+ * before comes off step i's. 0 where there is none before, at the last step, and where timesteps
+ * are equal. */
+double sd_run_older_share(const sd_run *run, int i);
 /* For methods: a step of the probability flow's equation dx/dsigma = eps (Karras et al. 2022,
  * eq. 1) from alpha `a` to `b` in one go: x' = out[0] x + out[1] eps. DDIM with eta 0 is the same.
  */

@@ -27,12 +27,8 @@ static double first_order(double a, double b, double out[2]) {
 
 /* UniP, eq. 3: rho = 1/2, as the paper takes it at order 2. */
 static void predictor(const sd_run *run, int i, double *coefs) {
-    double first[2], older = 0.0;
-    double h = first_order(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), first);
-    if (i > 0 && i + 1 < run->times.count) {
-        double before = sd_run_lambda(run, i) - sd_run_lambda(run, i + 1);
-        older = before > 0.0 ? h / before / 2.0 : 0.0; /* 0: equal timesteps */
-    }
+    double first[2], older = sd_run_older_share(run, i);
+    first_order(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), first);
     coefs[COEF_P1] = coefs[COEF_P2] = first[0];
     coefs[COEF_P1 + 1] = first[1];
     coefs[COEF_P2 + 1] = first[1] * (1.0 + older);
