@@ -1,40 +1,22 @@
 /* struct sd_sampler: a run's memory on the device, and the network. */
 #include "pipeline/sampling.h"
 
-#include "backend/profile.h"
+#include "backend/region.h"
 
 #include <math.h>
 
 /* ------------------------------------------------------------------------------ the network */
 
 /* out = UNet(x_in, t), then e = (1 - s) e_uncond + s e_cond: Ho and Salimans 2022, eq. 6. */
-static void guided_network(sd_sampler *s) {
-    size_t mark = sd_exec_mark(s->e);
-    sd_unet_forward(s->e, s->model->unet, s->out, s->x_in, s->t, s->kv);
+static void guided_network(sd_exec *e, void *sampler) {
+    const sd_sampler *s = sampler;
+    size_t mark = sd_exec_mark(e);
+    sd_unet_forward(e, s->model->unet, s->out, s->x_in, s->t, s->kv);
     if (s->halves == 2) {
         sdb_tensor terms[] = {sd_view_batch(s->out, 0, s->n), sd_view_batch(s->out, s->n, s->n)};
-        sd_op_combine(s->e, s->run.eps, 2, terms, s->guidance);
+        sd_op_combine(e, s->run.eps, 2, terms, s->guidance);
     }
-    sd_exec_release(s->e, mark);
-}
-
-/* All that changes from step to step lies in device memory at fixed places, so a backend that can
- * records the network once. Recording does not compute. */
-static void record_network(sd_sampler *s) {
-    sd_exec *e = s->e;
-    sdb_graph *graph = NULL;
-    sd_status status = e->api->record_begin(e->queue);
-    if (status) {
-        sd_exec_fail(e, status);
-        return;
-    }
-    guided_network(s);
-    if (e->status) {
-        e->api->record_end(e->queue, NULL);
-        return;
-    }
-    sd_exec_fail(e, e->api->record_end(e->queue, &graph));
-    s->graph = graph;
+    sd_exec_release(e, mark);
 }
 
 /* Lin et al. 2024, eq. 15 and 16: the spread of the conditional half given back, by phi. */
@@ -50,16 +32,17 @@ static void rescale_guidance(sd_sampler *s) {
     sd_exec_upload(s->e, s->run.eps, s->nhwc);
 }
 
+/* All that changes from step to step lies in device memory at fixed places, so a backend that can
+ * records the network once. */
 static void evaluate(sd_sampler *s) {
     sd_exec *e = s->e;
-    if (e->measuring || !e->api->record_begin || sd_profiling(e->ctx)) {
-        guided_network(s);
+    if (!sd_exec_can_record(e)) {
+        guided_network(e, s);
         return;
     }
-    if (!e->status && !s->graph)
-        record_network(s);
-    if (!e->status)
-        sd_exec_fail(e, e->api->graph_replay(e->queue, s->graph));
+    if (!s->graph)
+        sd_exec_record(e, guided_network, s, &s->graph);
+    sd_exec_replay(e, s->graph);
 }
 
 /* Lets the host change epsilon: score_corrector of DDIMSampler. */
