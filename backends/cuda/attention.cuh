@@ -3,42 +3,17 @@
 #define SD_CUDA_ATTENTION_CUH
 
 #include "convert.cuh"
+#include "launch.cuh"
 
 #include <stdint.h>
 
-/*
- * On compute capability 9.0 a kernel may be launched while the one before it still runs, which
- * saves the gap between them (PTX ISA, "griddepcontrol"). It calls this before it touches any
- * tensor: the next kernel may be launched, and the ones before this one are done.
- */
-static __device__ __forceinline__ void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-/* Launches a kernel that calls wait_for_previous; early where the code that will run has it. */
+/* Launches a kernel that waits for the one before it. */
 template <typename... P>
-static sd_status launch_kernel(sdb_queue *q, void (*kernel)(P...), dim3 grid, int threads,
-                               int shared, const P &...args) {
-    cudaFuncAttributes about;
-    cudaError_t error = cudaFuncGetAttributes(&about, kernel);
-    if (error == cudaSuccess && shared > 48 * 1024)
-        error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-    if (error != cudaSuccess)
-        return cuda_check(q->dev, error, "attention");
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = grid;
-    config.blockDim = dim3((unsigned)threads);
-    config.dynamicSmemBytes = (size_t)shared;
-    config.stream = q->stream;
-    config.attrs = &early;
-    config.numAttrs = about.ptxVersion >= 90 ? 1 : 0;
-    return cuda_check(q->dev, cudaLaunchKernelEx(&config, kernel, args...), "attention");
+static sd_status launch_kernel(sdb_queue *q, void (*kernel)(P...), dim3 blocks, unsigned threads,
+                               size_t shared, const P &...args) {
+    cuda_grid grid = cuda_early(blocks, threads);
+    grid.shared = shared;
+    return cuda_check(q->dev, cuda_launch(q, kernel, grid, args...), "attention");
 }
 
 /* Two numbers in one register, the first in the low half. */

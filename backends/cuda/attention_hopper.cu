@@ -327,7 +327,8 @@ static __global__ void __launch_bounds__(GROUPS * 128 + 128, 1)
         barrier_init_fence();
     }
     __syncthreads();
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     if (warp / 4 == GROUPS) {
         set_registers<false, 24>();
         if (threadIdx.x == GROUPS * 128)

@@ -63,7 +63,8 @@ static __global__ void __launch_bounds__(32 * WARPS)
     int n_tiles = (n_keys + KEYS - 1) / KEYS;
     uint32_t base = shared_address(shared);
 
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     load_tile<DIM, KEYS, 32 * WARPS>(base, k, a.k_ld, 0, a.tk);
     load_tile<DIM, KEYS, 32 * WARPS>(base + TILE, v, a.v_ld, 0, a.tk);
     copy_commit();

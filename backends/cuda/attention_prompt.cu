@@ -58,7 +58,8 @@ static __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     uint32_t k = shared_address(shared), v = k + TILE;
     T *rows = (T *)(shared + 2 * TILE) + warp * 16 * pitch_of(DIM);
 
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     load_tile<DIM, KEYS, 32 * WARPS>(k, (const T *)a.k + image * a.tk * a.k_ld + channel, a.k_ld, 0,
                                      a.tk);
     load_tile<DIM, KEYS, 32 * WARPS>(v, (const T *)a.v + image * a.tk * a.v_ld + channel, a.v_ld, 0,

@@ -149,7 +149,8 @@ static __global__ void __launch_bounds__(256)
     const T *v = (const T *)a.v + image * a.tk * a.v_ld + channel + slice * 16 * C;
     T *y = (T *)a.y + image * a.tq * a.y_ld + channel + slice * 16 * C;
     int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     float max[R], sum[R], o[R][C] = {};
     for (int r = 0; r < R; r++) {
         max[r] = -INFINITY;

@@ -13,7 +13,8 @@ static __global__ void __launch_bounds__(DIM / 4)
                           const __grid_constant__ attention_splits s) {
     int64_t rows = (int64_t)a.n * a.heads * a.tq, row = blockIdx.x;
     int64_t image = row / a.tq / a.heads, head = row / a.tq % a.heads, query = row % a.tq;
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     float max = -INFINITY, sum = 0;
     float4 o = {0, 0, 0, 0};
     for (int i = 0; i < s.n; i++)

@@ -250,7 +250,8 @@ static __global__ void __launch_bounds__(256, 1)
     for (int i = 0; i < 128; i++)
         w.o[i / 64][i / 4 % 16][i % 4] = 0;
 
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     load_rows<ROWS>(w.sh->q, q, a.q_ld, first_query, a.tq);
     load_rows<KEYS>(w.sh->k, k, a.k_ld, tile * KEYS, a.tk);
     copy_commit();

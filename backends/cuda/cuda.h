@@ -3,9 +3,10 @@
  * CUDA runtime statically, which looks for the driver at run time: a machine without one can load
  * the module, and device_open says what is missing.
  *
- * Files: module.c (the vtable), device.c (device, memory, queue, graphs, errors), weights.cu,
- * elementwise.cu, norm.cu, latents.cu, attention*.cu; conv2d.cu and linear.cu turn their operation
- * into a cuda_gemm (gemm.h), which gemm_*.cu compute.
+ * Files: module.c (the vtable), device.c (device, memory, errors), queue.c (queue, graphs),
+ * launch.c and launch.cuh (kernels), weights.cu, elementwise.cu, norm.cu, latents.cu,
+ * attention*.cu; conv2d.cu and linear.cu turn their operation into a cuda_gemm (gemm.h), which
+ * gemm_*.cu compute.
  *
  * module.c makes the device current around each call (cuda_enter) and gives the caller's back.
  * An operation
@@ -31,12 +32,15 @@ extern "C" {
 typedef struct cuda_slab cuda_slab;
 typedef struct cuda_staging cuda_staging;
 
+#define CUDA_N_LARGE 256 /* more than there are such kernels */
+
 struct sdb_device {
     const sdb_host *host;
     int ordinal;
     int n_sms;
     int major, minor; /* compute capability */
     bool hopper;      /* 9.0: wgmma and TMA kernels */
+    bool early;       /* kernels can be launched early: launch.cuh */
     int max_shared;   /* opt-in shared memory of a block, bytes */
     size_t l2_size, memory_total;
     char name[64];
@@ -53,6 +57,7 @@ struct sdb_device {
                              CUtensorMapL2promotion, CUtensorMapFloatOOBfill); /* NULL: no TMA */
     uint64_t memory, memory_peak; /* bytes allocated; accessed with __atomic builtins */
     int broken; /* the first sticky cudaError_t; accessed with __atomic builtins */
+    const void *large[CUDA_N_LARGE]; /* kernels whose blocks may have all shared memory: launch.c */
 
     /* Weights, under the lock: weights.cu. */
     pthread_mutex_t lock;
@@ -136,6 +141,24 @@ sd_status cuda_refuse_types(sdb_queue *q, const char *op, sdb_type x, sdb_type y
 
 #define CUDA_LAUNCHED(q, what) cuda_check((q)->dev, cudaPeekAtLastError(), what)
 
+/* How a kernel is launched. */
+typedef struct cuda_grid {
+    dim3 blocks;
+    unsigned threads; /* of a block */
+    unsigned cluster; /* blocks of a cluster, along x; 0 and 1: none */
+    size_t shared;    /* dynamic shared memory of a block, bytes */
+    bool early;       /* it waits for the one before it by itself: launch.cuh */
+} cuda_grid;
+
+/* launch.c. `kernel` takes the arguments that args[] points to. */
+cudaError_t cuda_launch_kernel(sdb_queue *q, const void *kernel, const cuda_grid *grid,
+                               void **args);
+
+/* How many of b make a, the last one perhaps not whole. */
+static inline int cuda_divide_up(int64_t a, int64_t b) {
+    return (int)((a + b - 1) / b);
+}
+
 /* Device memory, counted; the sentence of a failure gives the size. With the device current. */
 sd_status cuda_alloc(sdb_device *dev, size_t size, void **out);
 void cuda_free(sdb_device *dev, void *ptr);
@@ -169,8 +192,9 @@ sd_status cuda_await_weights(sdb_queue *q);
 
 /* weights.cu: the staging memory and the last slab. */
 void cuda_weights_close(sdb_device *dev);
-/* cudaErrorNoKernelImageForDevice and the like: the module holds no code for this card. */
-cudaError_t cuda_probe_code(void);
+/* cudaErrorNoKernelImageForDevice and the like: the module holds no code for this card. Otherwise
+ * the PTX version that the running code of the portable kernels was made from, 80 for 8.0. */
+cudaError_t cuda_probe_code(int *ptx_version);
 
 /* ---------------------------------------------------------------- the operations of the vtable */
 

@@ -146,12 +146,15 @@ static sd_status open_in_context(sdb_device *dev) {
     if (!status)
         status = cuda_check(dev, cudaFree(NULL), "opening the device");
     CUresult (*current)(CUcontext *) = NULL;
+    int ptx_version = 0;
     if (!status)
         status = driver_function(dev, "cuCtxGetCurrent", &current);
     if (!status && (current(&dev->context) != CUDA_SUCCESS || !dev->context))
         status = fail(dev->host, "the CUDA device has no context after it was opened");
     if (!status)
-        status = cuda_check(dev, cuda_probe_code(), "this module has no code for the card");
+        status =
+            cuda_check(dev, cuda_probe_code(&ptx_version), "this module has no code for the card");
+    dev->early = ptx_version >= 90;
     if (!status)
         status = cuda_check(dev, cudaStreamCreateWithFlags(&dev->upload, cudaStreamNonBlocking),
                             "a stream");

@@ -105,8 +105,8 @@ sd_status cuda_combine(sdb_queue *q, const sdb_combine *op) {
     a.coef = (const float *)op->coef.data;
     unsigned blocks = cuda_blocks(a.places.total);
     cudaError_t error = a.places.width == VECTOR
-                            ? cuda_launch<combine<VECTOR>>(q, dim3(blocks), CUDA_THREADS, 1, a)
-                            : cuda_launch<combine<1>>(q, dim3(blocks), CUDA_THREADS, 1, a);
+                            ? cuda_launch(q, combine<VECTOR>, cuda_early(blocks, CUDA_THREADS), a)
+                            : cuda_launch(q, combine<1>, cuda_early(blocks, CUDA_THREADS), a);
     return cuda_check(q->dev, error, "combine");
 }
 
@@ -145,8 +145,8 @@ template <int N> static __global__ void map(map_args a) {
 static sd_status run_map(sdb_queue *q, const map_args *a, const char *what) {
     unsigned blocks = cuda_blocks(a->places.total);
     cudaError_t error = a->places.width == VECTOR
-                            ? cuda_launch<map<VECTOR>>(q, dim3(blocks), CUDA_THREADS, 1, *a)
-                            : cuda_launch<map<1>>(q, dim3(blocks), CUDA_THREADS, 1, *a);
+                            ? cuda_launch(q, map<VECTOR>, cuda_early(blocks, CUDA_THREADS), *a)
+                            : cuda_launch(q, map<1>, cuda_early(blocks, CUDA_THREADS), *a);
     return cuda_check(q->dev, error, what);
 }
 
@@ -232,7 +232,7 @@ sd_status cuda_embed(sdb_queue *q, const sdb_embed *op) {
         a.position = position->data;
         a.position_type = position->type;
     }
-    cudaError_t error = cuda_launch<embed>(q, dim3(cuda_blocks(a.total)), CUDA_THREADS, 1, a);
+    cudaError_t error = cuda_launch(q, embed, cuda_early(cuda_blocks(a.total), CUDA_THREADS), a);
     return cuda_check(q->dev, error, "embed");
 }
 

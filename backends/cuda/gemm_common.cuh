@@ -5,6 +5,7 @@
 
 #include "convert.cuh"
 #include "gemm.h"
+#include "launch.cuh"
 
 #include <stdint.h>
 
@@ -21,37 +22,6 @@ static inline bool epilogue_is_aligned(const cuda_gemm *g) {
         ld |= g->emb_ld;
     }
     return low % 16 == 0 && ld % 8 == 0;
-}
-
-/*
- * On compute capability 9.0 a small kernel may be launched while the one before it still runs: it
- * fetches weights, which nothing writes, and calls wait_for_previous before anything else.
- * launch_early does so where the code that will run has that wait in it.
- */
-__device__ __forceinline__ void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-static inline cudaError_t launch_early(sdb_queue *q, const void *kernel, unsigned blocks,
-                                       unsigned threads, size_t shared, void **args) {
-    cudaFuncAttributes about;
-    cudaError_t error = cudaFuncGetAttributes(&about, kernel);
-    if (error != cudaSuccess)
-        return error;
-    cudaLaunchAttribute early = {};
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(blocks);
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = q->stream;
-    config.attrs = &early;
-    config.numAttrs = about.ptxVersion >= 90 ? 1 : 0;
-    return cudaLaunchKernelExC(&config, kernel, args);
 }
 
 __device__ __forceinline__ void read8(const float *from, float (&v)[8]) {
@@ -71,6 +41,47 @@ struct gemm_work {
     float *partial;   /* splits > 1: [phase][split][m][n_pad] */
     int n_pad;
 };
+
+/* A kernel of tiles, for launch_tiles. */
+struct tile_kernel {
+    const void *kernel; /* of a cuda_gemm and a gemm_work */
+    int bm, bn, bk, threads, shared;
+};
+
+/* Launches it with K in `splits` parts, and adds the parts up. While planning it notes the scratch
+ * that those take. */
+static inline sd_status launch_tiles(sdb_queue *q, const cuda_gemm *g, const tile_kernel *t,
+                                     int splits) {
+    gemm_work work = {};
+    work.m = g->n * g->oh * g->ow;
+    work.n_tiles = cuda_divide_up(g->n_rows, t->bn);
+    work.slices = g->kh * g->kw * cuda_divide_up(g->c, t->bk);
+    work.split_slices = cuda_divide_up(work.slices, splits);
+    work.splits = cuda_divide_up(work.slices, work.split_slices);
+    work.aligned = epilogue_is_aligned(g);
+    work.n_pad = cuda_divide_up(g->n_rows, 8) * 8;
+    unsigned layers = (unsigned)(g->phases * work.splits);
+    if (work.splits > 1) {
+        void *scratch;
+        size_t outputs = (size_t)work.m * (size_t)work.n_pad;
+        sd_status status = cuda_scratch(q, sizeof(float) * outputs * layers, &scratch);
+        if (status != SD_OK)
+            return status;
+        work.partial = (float *)scratch;
+    }
+    if (q->planning)
+        return SD_OK;
+    cuda_grid grid = {};
+    grid.blocks = dim3((unsigned)(cuda_divide_up(work.m, t->bm) * work.n_tiles), 1, layers);
+    grid.threads = (unsigned)t->threads;
+    grid.shared = (size_t)t->shared;
+    void *args[] = {(void *)g, &work};
+    sd_status status = cuda_check(q->dev, cuda_launch_kernel(q, t->kernel, &grid, args),
+                                  "launch of a matrix product");
+    if (status != SD_OK || work.splits == 1)
+        return status;
+    return cuda_gemm_reduce(q, g, work.partial, work.splits);
+}
 
 /* What output `at` reads. */
 struct input_row {

@@ -129,51 +129,21 @@ __global__ void __launch_bounds__(C::THREADS, C::R == 8 ? 2 : 3)
     finish_tile<float, C>(g, work, shared, m0, n0, phase);
 }
 
-static int div_up(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 template <typename C> static sd_status launch(sdb_queue *q, const cuda_gemm *g, int splits) {
-    gemm_work work = {};
-    work.m = g->n * g->oh * g->ow;
-    work.n_tiles = div_up(g->n_rows, C::BN);
-    work.slices = g->kh * g->kw * div_up(g->c, C::BK);
-    work.split_slices = div_up(work.slices, splits);
-    work.splits = div_up(work.slices, work.split_slices);
-    work.aligned = epilogue_is_aligned(g);
-    work.n_pad = div_up(g->n_rows, 8) * 8;
-    if (work.splits > 1) {
-        void *scratch;
-        size_t outputs = (size_t)work.m * (size_t)work.n_pad;
-        sd_status status =
-            cuda_scratch(q, sizeof(float) * outputs * (size_t)(g->phases * work.splits), &scratch);
-        if (status != SD_OK)
-            return status;
-        work.partial = (float *)scratch;
-    }
-    if (q->planning)
-        return SD_OK;
     bool vectors = (uintptr_t)g->x % 16 == 0 && g->x_ld % 4 == 0;
     const void *kernel = vectors ? (const void *)f32_kernel<C, 4> : (const void *)f32_kernel<C, 1>;
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, C::SHARED);
-    void *args[] = {(void *)g, &work};
-    dim3 grid((unsigned)(div_up(work.m, C::BM) * work.n_tiles), 1,
-              (unsigned)(g->phases * work.splits));
-    if (error == cudaSuccess)
-        error = cudaLaunchKernel(kernel, grid, dim3(C::THREADS), args, C::SHARED, q->stream);
-    if (error != cudaSuccess)
-        return cuda_check(q->dev, error, "launch of a float32 product");
-    return work.splits > 1 ? cuda_gemm_reduce(q, g, work.partial, work.splits) : SD_OK;
+    tile_kernel tile = {kernel, C::BM, C::BN, C::BK, C::THREADS, C::SHARED};
+    return launch_tiles(q, g, &tile, splits);
 }
 
 /* Microseconds of tiles of 16 R on an H200, whose multiprocessors take 2 for a slice of the large
  * tile; only the ratios matter. */
 static float time_of(const sdb_device *dev, const cuda_gemm *g, int r, int splits) {
     int64_t m = (int64_t)g->n * g->oh * g->ow;
-    int slices = g->kh * g->kw * div_up(g->c, 16), depth = div_up(slices, splits);
-    int64_t blocks = (int64_t)div_up(m, 16 * r) * div_up(g->n_rows, 16 * r) * g->phases;
-    int each = div_up(blocks * div_up(slices, depth), dev->n_sms);
+    int slices = g->kh * g->kw * cuda_divide_up(g->c, 16), depth = cuda_divide_up(slices, splits);
+    int64_t blocks =
+        (int64_t)cuda_divide_up(m, 16 * r) * cuda_divide_up(g->n_rows, 16 * r) * g->phases;
+    int each = cuda_divide_up(blocks * cuda_divide_up(slices, depth), dev->n_sms);
     float time = (float)each * (float)depth * (r == 8 ? 2.0f : 0.75f);
     if (splits > 1)
         time += 1e-6f * (float)m * (float)g->n_rows * (float)(g->phases * (splits + 1));
@@ -182,7 +152,7 @@ static float time_of(const sdb_device *dev, const cuda_gemm *g, int r, int split
 
 extern "C" sd_status cuda_gemm_f32(sdb_queue *q, const cuda_gemm *g) {
     enum { SLICES_OF_SPLIT = 16, MAX_SPLITS = 16 };
-    int slices = g->kh * g->kw * div_up(g->c, 16), best_r = 8, best_splits = 1;
+    int slices = g->kh * g->kw * cuda_divide_up(g->c, 16), best_r = 8, best_splits = 1;
     float best = time_of(q->dev, g, 8, 1);
     for (int r = 8; r >= 4; r -= 4)
         for (int s = 1; s <= MAX_SPLITS && (s == 1 || s * SLICES_OF_SPLIT <= slices); s++) {

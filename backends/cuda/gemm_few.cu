@@ -31,7 +31,8 @@ __device__ __forceinline__ void multiply_share(const cuda_gemm &g, int row,
     uint4 rows[FEW_ROWS];
     int k = (int)threadIdx.x * 8;
     load_rows<T>(g, row, k, rows);
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     while (k < g.c) {
         float x[TOKENS][8];
 #pragma unroll
@@ -95,18 +96,16 @@ extern "C" bool cuda_gemm_few_fits(const cuda_gemm *g) {
            g->x_ld % 8 == 0;
 }
 
-template <typename T> static const void *few_kernel_of(int tokens) {
-    return tokens <= 2 ? (const void *)few_kernel<T, 2> : (const void *)few_kernel<T, FEW_TOKENS>;
+template <typename T> static cudaError_t launch(sdb_queue *q, const cuda_gemm *g) {
+    cuda_grid grid = cuda_early(cuda_divide_up(g->n_rows, FEW_ROWS), FEW_WARPS * 32);
+    bool aligned = epilogue_is_aligned(g);
+    return g->ow <= 2 ? cuda_launch(q, few_kernel<T, 2>, grid, *g, aligned)
+                      : cuda_launch(q, few_kernel<T, FEW_TOKENS>, grid, *g, aligned);
 }
 
 extern "C" sd_status cuda_gemm_few(sdb_queue *q, const cuda_gemm *g) {
     if (q->planning)
         return SD_OK;
-    const void *kernel =
-        g->type == SDB_F16 ? few_kernel_of<__half>(g->ow) : few_kernel_of<__nv_bfloat16>(g->ow);
-    unsigned blocks = (unsigned)((g->n_rows + FEW_ROWS - 1) / FEW_ROWS);
-    bool aligned = epilogue_is_aligned(g);
-    void *args[] = {(void *)g, &aligned};
-    return cuda_check(q->dev, launch_early(q, kernel, blocks, FEW_WARPS * 32, 0, args),
-                      "launch of a product with few tokens");
+    cudaError_t error = g->type == SDB_F16 ? launch<__half>(q, g) : launch<__nv_bfloat16>(q, g);
+    return cuda_check(q->dev, error, "launch of a product with few tokens");
 }

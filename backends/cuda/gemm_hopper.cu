@@ -4,7 +4,6 @@
 #include "gemm_hopper.cuh"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -25,23 +24,20 @@ typedef struct hopper_boxes {
     int x, y, total; /* boxes in a row, rows of boxes in an image, boxes in all */
 } hopper_boxes;
 
-static int ceil_div(int a, int b) {
-    return (a + b - 1) / b;
-}
-
 /* The box shape of at most 128 pixels that covers the grid with the fewest boxes, first of all with
  * wide boxes of one image. With an embedding each half of a box is of one image. */
 static hopper_boxes choose_boxes(const cuda_gemm *g) {
     hopper_boxes best = {};
     for (int bw = std::min(g->ow, HOPPER_BOX); bw > 0; bw--) {
-        const int x = ceil_div(g->ow, bw);
-        if (x > 1 && ceil_div(g->ow, x) < bw)
+        const int x = cuda_divide_up(g->ow, bw);
+        if (x > 1 && cuda_divide_up(g->ow, x) < bw)
             continue; /* as many with narrower ones */
-        const int bh = ceil_div(g->oh, ceil_div(g->oh, std::min(g->oh, HOPPER_BOX / bw)));
-        const int y = ceil_div(g->oh, bh), most = std::min(g->n, HOPPER_BOX / (bw * bh));
+        const int bh =
+            cuda_divide_up(g->oh, cuda_divide_up(g->oh, std::min(g->oh, HOPPER_BOX / bw)));
+        const int y = cuda_divide_up(g->oh, bh), most = std::min(g->n, HOPPER_BOX / (bw * bh));
         const bool alone = g->emb && bw * bh != HOPPER_BOX / 2;
-        const int bn = alone ? 1 : ceil_div(g->n, ceil_div(g->n, most));
-        const int64_t total = (int64_t)x * y * ceil_div(g->n, bn);
+        const int bn = alone ? 1 : cuda_divide_up(g->n, cuda_divide_up(g->n, most));
+        const int64_t total = (int64_t)x * y * cuda_divide_up(g->n, bn);
         if (total <= INT32_MAX / 2 && (!best.total || total < best.total))
             best = {bw, bh, bn, x, y, (int)total};
     }
@@ -58,7 +54,7 @@ static int rest_bytes(const hopper_choice *c) {
 
 /* A row of y for each pixel, for the groups of columns that one part of the sum finishes. */
 static int staging_bytes(const hopper_choice *c) {
-    return 128 * (ceil_div(c->bn / 16, c->ck) * 32 + 16);
+    return 128 * (cuda_divide_up(c->bn / 16, c->ck) * 32 + 16);
 }
 
 static int shared_bytes(const hopper_choice *c) {
@@ -91,10 +87,10 @@ static double estimate(const sdb_device *dev, const cuda_gemm *g, const hopper_b
                                                          alone, by two on one multiprocessor */
     const double mma = 0.37, mma_shared = 0.4;        /* us for 128 x 128 x 64 */
     const double shallow = 1.66, end = 1.0, gap = 1.5, split = 0.3, part = 0.25;
-    const int iterations = ceil_div(g->kh * g->kw * (g->k / HOPPER_BOX_K), c->ck);
+    const int iterations = cuda_divide_up(g->kh * g->kw * (g->k / HOPPER_BOX_K), c->ck);
     const double area = c->bn * c->mt / 128.0;
-    const double blocks =
-        (double)ceil_div(boxes->total, c->mt) * ceil_div(g->n_rows, c->bn) * g->phases * c->ck;
+    const double blocks = (double)cuda_divide_up(boxes->total, c->mt) *
+                          cuda_divide_up(g->n_rows, c->bn) * g->phases * c->ck;
     const double reach = dev->n_sms * cluster_reach[c->ck - 1] / 132.0;
     const int rounds = (int)ceil(blocks / reach);
     const double alone = iterations * std::max(stage_bytes(c) / bytes, area * mma);
@@ -282,8 +278,8 @@ static void fill_tiles(hopper_params *p, const cuda_gemm *g, const hopper_choice
     p->share = c->bn / 16 / c->ck, p->share_left = c->bn / 16 % c->ck;
     p->early = c->early && g->residual;
     p->staging = p->early ? c->stages * stage_bytes(c) + rest_bytes(c) : 0;
-    p->m_tiles = ceil_div(b->total, c->mt);
-    p->n_tiles = divisor(ceil_div(g->n_rows, c->bn));
+    p->m_tiles = cuda_divide_up(b->total, c->mt);
+    p->n_tiles = divisor(cuda_divide_up(g->n_rows, c->bn));
     p->tiles = divisor(p->m_tiles * p->n_tiles.by);
     const bool large = p->tiles.by >= 1024 && (int64_t)g->n_rows * g->k >= 8 << 20;
     p->group = large ? 8 / c->mt : 1;
@@ -301,22 +297,6 @@ static void fill_params(hopper_params *p, const cuda_gemm *g) {
     p->act = g->act, p->scale = g->scale;
 }
 
-static bool overlap_launches = true;
-
-/* Lets a kernel have all of a block's shared memory, once on each device. */
-static cudaError_t allow_shared(const sdb_device *dev, const void *kernel, int index) {
-    static std::atomic<uint64_t> allowed[2][3][6];
-    std::atomic<uint64_t> &on = (&allowed[0][0][0])[index];
-    const uint64_t bit = dev->ordinal < 64 ? (uint64_t)1 << dev->ordinal : 0;
-    if (on.load(std::memory_order_relaxed) & bit)
-        return cudaSuccess;
-    const cudaError_t e =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, dev->max_shared);
-    if (e == cudaSuccess)
-        on.fetch_or(bit, std::memory_order_relaxed);
-    return e;
-}
-
 static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
                           const hopper_params *p) {
     const bool half = g->type == SDB_F16;
@@ -326,24 +306,11 @@ static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice 
     const int tile = tile_index(c);
     const void *kernel =
         half ? kernel_for<__half>(end, tile) : kernel_for<__nv_bfloat16>(end, tile);
-    const cudaError_t e = allow_shared(q->dev, kernel, ((half ? 0 : 3) + end) * 6 + tile);
-    if (e != cudaSuccess)
-        return e;
-    cudaLaunchAttribute attributes[2] = {};
-    attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[0].val.programmaticStreamSerializationAllowed = overlap_launches;
-    attributes[1].id = cudaLaunchAttributeClusterDimension;
-    attributes[1].val.clusterDim.x = (unsigned)p->ck.by;
-    attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3((unsigned)(p->tiles.by * g->phases * p->ck.by));
-    config.blockDim = dim3(HOPPER_THREADS);
-    config.dynamicSmemBytes = (size_t)shared_bytes(c);
-    config.stream = q->stream;
-    config.attrs = attributes;
-    config.numAttrs = p->ck.by > 1 ? 2 : 1;
+    cuda_grid grid = cuda_early((unsigned)(p->tiles.by * g->phases * p->ck.by), HOPPER_THREADS);
+    grid.cluster = (unsigned)p->ck.by;
+    grid.shared = (size_t)shared_bytes(c);
     void *args[] = {(void *)p};
-    return cudaLaunchKernelExC(&config, kernel, args);
+    return cuda_launch_kernel(q, kernel, &grid, args);
 }
 
 static sd_status run_choice(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,

@@ -20,6 +20,7 @@
 #include "gemm.h"
 #include "hopper.cuh"
 #include "hopper_wgmma.cuh"
+#include "launch.cuh"
 
 #define HOPPER_THREADS 256
 #define HOPPER_MAX_STAGES 8
@@ -200,7 +201,7 @@ template <int BN, int MT> struct hopper_loader {
         if (threadIdx.x == 128)
             for (int i = 0; i < first; i++)
                 load_b(p, i, shared + i * layout::stage, full + 8 * i);
-        wait_for_predecessors();
+        cuda_wait_for_previous();
         for (int i = 0; i < first; i++) {
             if (threadIdx.x == 0) {
                 barrier_expect(full + 8 * i, bytes);
@@ -307,7 +308,7 @@ __launch_bounds__(HOPPER_THREADS,
     } else {
         __syncthreads();
     }
-    let_successor_start();
+    cuda_let_next_start();
     loader.start(p, t, shared, full);
     prepare_epilogue<T, BN, MT>(p, t, memory, after);
     float acc[MT][BN / 2];

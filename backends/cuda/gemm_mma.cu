@@ -7,24 +7,23 @@
 typedef struct mma_config {
     float alone, full; /* a block's 32 products deep slice: alone, with `blocks` of them together */
     float fixed;       /* its start and its epilogue */
-    int bm, bn, bk, threads, shared, blocks;
+    int blocks;
     bool beside_wgmma;
-    const void *f16, *bf16;
+    tile_kernel f16, bf16;
 } mma_config;
+
+template <typename T, typename C> static tile_kernel kernel_of() {
+    return {(const void *)gemm_mma_kernel<T, C>, C::BM, C::BN, C::BK, C::THREADS, C::SHARED};
+}
 
 template <typename C> static mma_config config_of(float alone, float full, float fixed) {
     return {alone,
             full,
             fixed,
-            C::BM,
-            C::BN,
-            C::BK,
-            C::THREADS,
-            C::SHARED,
             C::BLOCKS,
             C::BESIDE_WGMMA,
-            (const void *)gemm_mma_kernel<__half, C>,
-            (const void *)gemm_mma_kernel<__nv_bfloat16, C>};
+            kernel_of<__half, C>(),
+            kernel_of<__nv_bfloat16, C>()};
 }
 
 static const mma_config configs[] = {
@@ -39,20 +38,20 @@ static const mma_config configs[] = {
 enum { N_CONFIGS = sizeof configs / sizeof configs[0] };
 #define REDUCE_TIME 0.26e-6f /* for each byte of partial sums */
 
-static int div_up(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 typedef struct mma_plan {
     int config, splits;
 } mma_plan;
 
 static float time_of(const sdb_device *dev, const cuda_gemm *g, const mma_config *c, int splits) {
+    const tile_kernel *t = &c->f16; /* bfloat16's is alike */
     int64_t m = (int64_t)g->n * g->oh * g->ow;
-    int slices = g->kh * g->kw * div_up(g->c, c->bk), depth = div_up(slices, splits);
-    int64_t blocks = (int64_t)div_up(m, c->bm) * div_up(g->n_rows, c->bn) * g->phases;
-    int each = div_up(blocks * div_up(slices, depth), dev->n_sms); /* of a multiprocessor */
-    int together = (dev->max_shared + 1024) / (c->shared + 1024);
+    int slices = g->kh * g->kw * cuda_divide_up(g->c, t->bk),
+        depth = cuda_divide_up(slices, splits);
+    int64_t blocks =
+        (int64_t)cuda_divide_up(m, t->bm) * cuda_divide_up(g->n_rows, t->bn) * g->phases;
+    int each = cuda_divide_up(blocks * cuda_divide_up(slices, depth),
+                              dev->n_sms); /* of a multiprocessor */
+    int together = (dev->max_shared + 1024) / (t->shared + 1024);
     together = together < c->blocks ? together : c->blocks;
     if (together == 0)
         return INFINITY;
@@ -61,7 +60,7 @@ static float time_of(const sdb_device *dev, const cuda_gemm *g, const mma_config
         float share = c->blocks > 1 ? (float)(at_once - 1) / (float)(c->blocks - 1) : 0;
         float slice = c->alone + (c->full - c->alone) * share;
         int rounds = each / at_once;
-        time += (float)rounds * (c->fixed + (float)(depth * c->bk / 32) * slice);
+        time += (float)rounds * (c->fixed + (float)(depth * t->bk / 32) * slice);
         each -= rounds * at_once;
     }
     if (splits > 1)
@@ -75,9 +74,9 @@ static mma_plan choose(const sdb_device *dev, const cuda_gemm *g) {
     for (int i = 0; i < N_CONFIGS; i++) {
         if (dev->major == 9 && !configs[i].beside_wgmma)
             continue;
-        int slices = g->kh * g->kw * div_up(g->c, configs[i].bk);
-        int64_t tiles = (int64_t)div_up((int64_t)g->n * g->oh * g->ow, configs[i].bm) *
-                        div_up(g->n_rows, configs[i].bn) * g->phases;
+        int slices = g->kh * g->kw * cuda_divide_up(g->c, configs[i].f16.bk);
+        int64_t tiles = (int64_t)cuda_divide_up((int64_t)g->n * g->oh * g->ow, configs[i].f16.bm) *
+                        cuda_divide_up(g->n_rows, configs[i].f16.bn) * g->phases;
         int most = 1 + (int)(4 * dev->n_sms / tiles); /* and three slices or more for each */
         for (int splits = 1; splits <= most && splits <= (slices + 2) / 3; splits++) {
             float time = time_of(dev, g, &configs[i], splits);
@@ -90,43 +89,8 @@ static mma_plan choose(const sdb_device *dev, const cuda_gemm *g) {
     return best;
 }
 
-static sd_status launch(sdb_queue *q, const cuda_gemm *g, mma_plan plan) {
-    const mma_config *c = &configs[plan.config];
-    gemm_work work = {};
-    work.m = g->n * g->oh * g->ow;
-    work.n_tiles = div_up(g->n_rows, c->bn);
-    work.slices = g->kh * g->kw * div_up(g->c, c->bk);
-    work.split_slices = div_up(work.slices, plan.splits);
-    work.splits = div_up(work.slices, work.split_slices);
-    work.aligned = epilogue_is_aligned(g);
-    work.n_pad = div_up(g->n_rows, 8) * 8;
-
-    if (work.splits > 1) {
-        void *scratch;
-        size_t outputs = (size_t)work.m * (size_t)work.n_pad;
-        sd_status status =
-            cuda_scratch(q, sizeof(float) * outputs * (size_t)(g->phases * work.splits), &scratch);
-        if (status != SD_OK)
-            return status;
-        work.partial = (float *)scratch;
-    }
-    if (q->planning)
-        return SD_OK;
-
-    const void *kernel = g->type == SDB_F16 ? c->f16 : c->bf16;
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, c->shared);
-    void *args[] = {(void *)g, &work};
-    dim3 grid((unsigned)(div_up(work.m, c->bm) * work.n_tiles), 1,
-              (unsigned)(g->phases * work.splits));
-    if (error == cudaSuccess)
-        error = cudaLaunchKernel(kernel, grid, dim3((unsigned)c->threads), args, (size_t)c->shared,
-                                 q->stream);
-    if (error != cudaSuccess)
-        return cuda_check(q->dev, error, "launch of a matrix product");
-    return work.splits > 1 ? cuda_gemm_reduce(q, g, work.partial, work.splits) : SD_OK;
-}
-
 extern "C" sd_status cuda_gemm_mma(sdb_queue *q, const cuda_gemm *g) {
-    return launch(q, g, choose(q->dev, g));
+    mma_plan plan = choose(q->dev, g);
+    const mma_config *c = &configs[plan.config];
+    return launch_tiles(q, g, g->type == SDB_F16 ? &c->f16 : &c->bf16, plan.splits);
 }

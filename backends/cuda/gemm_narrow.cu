@@ -84,7 +84,8 @@ __global__ void __launch_bounds__(NARROW_THREADS, NT < 5 ? 3 : 2)
     int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
 
     load_weights<NT>(g, work.chunks, weights);
-    wait_for_previous();
+    cuda_let_next_start();
+    cuda_wait_for_previous();
     __syncthreads();
     for (int at = warp * 16; at < narrow_pixels(tile); at += NARROW_THREADS / 2) {
         int lo = at + lane / 4, hi = lo + 8;
@@ -152,24 +153,19 @@ extern "C" bool cuda_gemm_narrow_fits(const sdb_device *dev, const cuda_gemm *g)
     return narrow_shared(&work, narrow_groups(g->n_rows)) <= dev->max_shared;
 }
 
-template <typename T> static const void *narrow_kernel_of(int groups) {
-    return groups == 4   ? (const void *)narrow_kernel<T, 4>
-           : groups == 5 ? (const void *)narrow_kernel<T, 5>
-                         : (const void *)narrow_kernel<T, 9>;
+template <typename T> static cudaError_t launch(sdb_queue *q, const cuda_gemm *g) {
+    narrow_work work = narrow_plan(q->dev, g);
+    int groups = narrow_groups(g->n_rows);
+    cuda_grid grid = cuda_early(g->n * work.across * work.down, NARROW_THREADS);
+    grid.shared = (size_t)narrow_shared(&work, groups);
+    return groups == 4   ? cuda_launch(q, narrow_kernel<T, 4>, grid, *g, work)
+           : groups == 5 ? cuda_launch(q, narrow_kernel<T, 5>, grid, *g, work)
+                         : cuda_launch(q, narrow_kernel<T, 9>, grid, *g, work);
 }
 
 extern "C" sd_status cuda_gemm_narrow(sdb_queue *q, const cuda_gemm *g) {
     if (q->planning)
         return SD_OK;
-    narrow_work work = narrow_plan(q->dev, g);
-    int groups = narrow_groups(g->n_rows), shared = narrow_shared(&work, groups);
-    const void *kernel = g->type == SDB_F16 ? narrow_kernel_of<__half>(groups)
-                                            : narrow_kernel_of<__nv_bfloat16>(groups);
-    cudaError_t error =
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared);
-    void *args[] = {(void *)g, &work};
-    if (error == cudaSuccess)
-        error = launch_early(q, kernel, (unsigned)(g->n * work.across * work.down), NARROW_THREADS,
-                             (size_t)shared, args);
+    cudaError_t error = g->type == SDB_F16 ? launch<__half>(q, g) : launch<__nv_bfloat16>(q, g);
     return cuda_check(q->dev, error, "launch of a narrow convolution");
 }

@@ -1,7 +1,7 @@
 /*
  * Compute capability 9.0's instructions for the matrix kernels: barriers in shared memory, the
- * tensor memory accelerator (TMA), clusters, and launches that overlap their predecessor. Addresses
- * of shared memory are 32-bit; `rank` is a block's rank in its cluster.
+ * tensor memory accelerator (TMA) and clusters. Addresses of shared memory are 32-bit; `rank` is a
+ * block's rank in its cluster.
  */
 #ifndef SD_CUDA_HOPPER_CUH
 #define SD_CUDA_HOPPER_CUH
@@ -134,19 +134,6 @@ static __device__ __forceinline__ void copy_async(uint32_t dst, const void *src,
 
 static __device__ __forceinline__ void copy_async_wait() {
     asm volatile("cp.async.wait_all;" ::: "memory");
-}
-
-/* --------------------------------------------- launches that overlap their predecessor's end */
-
-/* Until the kernels before this one are done and their writes visible. Before it a kernel may touch
- * only what no other kernel writes. */
-static __device__ __forceinline__ void wait_for_predecessors() {
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-
-/* The next kernel may start once every block has come here; it will wait for this one's end. */
-static __device__ __forceinline__ void let_successor_start() {
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 }
 
 #endif

@@ -170,10 +170,6 @@ static __global__ void __launch_bounds__(THREADS) apply(const __grid_constant__ 
 
 /* --------------------------------------------------------------------------------- two launches */
 
-static int divide_up(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 /* Pixels of a chunk so that there are some blocks for each multiprocessor, and at least 8 pixels
  * for each thread. `others`: blocks for each chunk. */
 static int chunk_pixels(const sdb_device *dev, const cuda_norm *g, int64_t others, int lanes,
@@ -213,7 +209,7 @@ template <typename T, int WIDTH> static void launch_apply(sdb_queue *q, const ap
         b.g.x = (const char *)a->g.x + pixels * (size_t)a->g.x_ld * cuda_type_size(a->g.x_type);
         b.g.y = (char *)a->g.y + pixels * (size_t)a->g.y_ld * cuda_type_size(a->g.y_type);
         b.result = a->result + (size_t)first * (size_t)a->g.groups;
-        dim3 grid(divide_up(a->g.pixels, a->per_chunk), divide_up(a->columns, a->step),
+        dim3 grid(cuda_divide_up(a->g.pixels, a->per_chunk), cuda_divide_up(a->columns, a->step),
                   left < 65535 ? left : 65535);
         apply<T, WIDTH><<<grid, THREADS, 0, q->stream>>>(b);
     }
@@ -225,7 +221,7 @@ static sd_status two_launches(sdb_queue *q, const cuda_norm *g, int groups) {
     moments_args m = {*g, widest_slab(g, groups, WIDTH)};
     int slabs = g->groups / m.slab.groups;
     m.per_chunk = chunk_pixels(q->dev, g, (int64_t)slabs * g->n, m.slab.lanes, 2);
-    m.chunks = divide_up(g->pixels, m.per_chunk);
+    m.chunks = cuda_divide_up(g->pixels, m.per_chunk);
     m.counters = q->counters;
 
     size_t results = ((size_t)g->n * g->groups * sizeof(norm_moments) + 255) / 256 * 256;
@@ -245,7 +241,7 @@ static sd_status two_launches(sdb_queue *q, const cuda_norm *g, int groups) {
     a.step = a.columns < THREADS ? a.columns : THREADS;
     a.lanes = THREADS / a.step;
     a.per_chunk =
-        chunk_pixels(q->dev, g, (int64_t)divide_up(a.columns, a.step) * g->n, a.lanes, 16);
+        chunk_pixels(q->dev, g, (int64_t)cuda_divide_up(a.columns, a.step) * g->n, a.lanes, 16);
     launch_apply<T, WIDTH>(q, &a);
     return CUDA_LAUNCHED(q, "group_norm");
 }
@@ -372,19 +368,19 @@ sd_status cuda_layer_norm(sdb_queue *q, const sdb_layer_norm *op) {
     layer_args a = {norm_of(&op->x, &op->y, op->weight, op->eps)};
     a.rows = (int64_t)a.g.n * a.g.pixels;
     unsigned blocks = cuda_blocks(a.rows * 32);
-    int vectors = divide_up(a.g.c, MAX_WIDTH * 32);
+    int vectors = cuda_divide_up(a.g.c, MAX_WIDTH * 32);
     cudaError_t error;
     if (!cuda_vectors<MAX_WIDTH>(&op->x) || !cuda_vectors<MAX_WIDTH>(&op->y) || vectors > 8)
-        error = cuda_launch<layer_any>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_any, cuda_early(blocks, THREADS), a);
     else if (vectors <= 1)
-        error = cuda_launch<layer_in_registers<1>>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_in_registers<1>, cuda_early(blocks, THREADS), a);
     else if (vectors == 2)
-        error = cuda_launch<layer_in_registers<2>>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_in_registers<2>, cuda_early(blocks, THREADS), a);
     else if (vectors == 3)
-        error = cuda_launch<layer_in_registers<3>>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_in_registers<3>, cuda_early(blocks, THREADS), a);
     else if (vectors <= 5)
-        error = cuda_launch<layer_in_registers<5>>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_in_registers<5>, cuda_early(blocks, THREADS), a);
     else
-        error = cuda_launch<layer_in_registers<8>>(q, dim3(blocks), THREADS, 1, a);
+        error = cuda_launch(q, layer_in_registers<8>, cuda_early(blocks, THREADS), a);
     return cuda_check(q->dev, error, "layer_norm");
 }

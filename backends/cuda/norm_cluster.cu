@@ -147,8 +147,10 @@ bool cuda_norm_cluster_fits(const sdb_device *dev, const cuda_norm *g) {
 }
 
 template <typename T, int VECTORS> static cudaError_t launch(sdb_queue *q, const plan &p) {
-    dim3 grid((unsigned)p.cluster, (unsigned)p.slabs, (unsigned)p.args.g.n);
-    return cuda_launch<group_norm<T, VECTORS>>(q, grid, THREADS, (unsigned)p.cluster, p.args);
+    dim3 blocks((unsigned)p.cluster, (unsigned)p.slabs, (unsigned)p.args.g.n);
+    cuda_grid grid = cuda_early(blocks, THREADS);
+    grid.cluster = (unsigned)p.cluster;
+    return cuda_launch(q, group_norm<T, VECTORS>, grid, p.args);
 }
 
 template <typename T> static cudaError_t choose(sdb_queue *q, const plan &p) {

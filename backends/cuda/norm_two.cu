@@ -142,10 +142,6 @@ static __global__ void __launch_bounds__(MAP_THREADS, 3)
 
 /* -------------------------------------------------------------------------------------- launch */
 
-static int divide_up(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 /* Pixels of a chunk so that there are `per_sm` blocks for each multiprocessor, and at least
  * `least` pixels for each thread. `others`: blocks for each chunk. */
 static int chunk_pixels(const sdb_device *dev, const cuda_norm *g, int64_t others, int lanes,
@@ -178,7 +174,7 @@ template <typename T> static cudaError_t launch_sums(sdb_queue *q, sums_args *a)
     for (a->first_image = 0; a->first_image < a->g.n && !error; a->first_image += images) {
         int left = a->g.n - a->first_image;
         dim3 grid(a->chunks, slabs, left < images ? left : images);
-        error = cuda_launch<group_sums<T>>(q, grid, SUM_THREADS, 1, *a);
+        error = cuda_launch(q, group_sums<T>, cuda_early(grid, SUM_THREADS), *a);
     }
     return error;
 }
@@ -192,9 +188,9 @@ template <typename T> static cudaError_t launch_map(sdb_queue *q, const map_args
         b.g.x = static_cast<const T *>(a->g.x) + pixels * a->g.x_ld;
         b.g.y = static_cast<T *>(a->g.y) + pixels * a->g.y_ld;
         b.result = a->result + (int64_t)first * a->g.groups;
-        dim3 grid(divide_up(a->g.pixels, a->per_chunk), divide_up(a->columns, a->step),
+        dim3 grid(cuda_divide_up(a->g.pixels, a->per_chunk), cuda_divide_up(a->columns, a->step),
                   left < 65535 ? left : 65535);
-        error = cuda_launch<group_map<T>>(q, grid, MAP_THREADS, 1, b);
+        error = cuda_launch(q, group_map<T>, cuda_early(grid, MAP_THREADS), b);
     }
     return error;
 }
@@ -208,7 +204,7 @@ sd_status cuda_norm_two(sdb_queue *q, const cuda_norm *g) {
     sums_args s = {*g, widest_slab(g)};
     int slabs = g->groups / s.slab.groups;
     s.per_chunk = chunk_pixels(q->dev, g, (int64_t)slabs * g->n, s.slab.lanes, 2, 8);
-    s.chunks = divide_up(g->pixels, s.per_chunk);
+    s.chunks = cuda_divide_up(g->pixels, s.per_chunk);
     s.counters = q->counters;
 
     size_t results = ((size_t)g->n * g->groups * sizeof(float2) + 255) / 256 * 256;
@@ -223,7 +219,7 @@ sd_status cuda_norm_two(sdb_queue *q, const cuda_norm *g) {
     map_args m = {*g, s.result, g->c / NORM_WIDTH};
     m.step = m.columns < MAP_THREADS ? m.columns : MAP_THREADS;
     m.lanes = MAP_THREADS / m.step;
-    int64_t others = (int64_t)divide_up(m.columns, m.step) * g->n;
+    int64_t others = (int64_t)cuda_divide_up(m.columns, m.step) * g->n;
     m.per_chunk = chunk_pixels(q->dev, g, others, m.lanes, 6, MAP_BATCH);
     return g->x_type == SDB_F16 ? run<__half>(q, &s, &m) : run<__nv_bfloat16>(q, &s, &m);
 }

@@ -98,9 +98,11 @@ static __global__ void pack_rows(T *dst, const S *src, pack p) {
     }
 }
 
-cudaError_t cuda_probe_code(void) {
-    cudaFuncAttributes attributes;
-    return cudaFuncGetAttributes(&attributes, pack_rows<float, float, 1, false>);
+cudaError_t cuda_probe_code(int *ptx_version) {
+    cudaFuncAttributes about;
+    cudaError_t error = cudaFuncGetAttributes(&about, pack_rows<float, float, 1, false>);
+    *ptx_version = error == cudaSuccess ? about.ptxVersion : 0;
+    return error;
 }
 
 template <typename S, typename T>
