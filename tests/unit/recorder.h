@@ -1,0 +1,169 @@
+/*
+ * Recorded regions over any backend, as a GPU's graphs are: operations are noted and run when the
+ * region is replayed. Tests count regions, and make them fail and be cancelled. One program
+ * includes this once; it has one recorder.
+ */
+#ifndef SD_TESTS_RECORDER_H
+#define SD_TESTS_RECORDER_H
+
+#include "backend/device.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef union noted_op {
+    sdb_conv2d conv2d;
+    sdb_linear linear;
+    sdb_group_norm group_norm;
+    sdb_layer_norm layer_norm;
+    sdb_attention attention;
+    sdb_embed embed;
+    sdb_timestep_embedding timestep_embedding;
+    sdb_combine combine;
+    sdb_activation activation;
+    sdb_posterior posterior;
+} noted_op;
+
+typedef struct note {
+    sd_status (*run)(sdb_queue *q, const noted_op *op);
+    noted_op op;
+} note;
+
+struct sdb_graph {
+    sdb_queue *queue;
+    note *notes;
+    int n;
+};
+
+static struct {
+    const sdb_backend *inner;
+    sdb_graph *open; /* the region that is recorded */
+    int begun, ended, replays, live;
+    int n_ops;          /* operations noted in the open region */
+    int fail_at;        /* the operation of a region that fails, counted from 1; 0: none */
+    sd_context *cancel; /* cancelled by the operation `cancel_at` of a region */
+    int cancel_at;
+    bool fail_begin, fail_end, fail_replay;
+} recorder;
+
+static void note_op(sd_status (*run)(sdb_queue *, const noted_op *), const void *op, size_t size) {
+    sdb_graph *g = recorder.open;
+    g->notes = realloc(g->notes, (size_t)(g->n + 1) * sizeof *g->notes);
+    g->notes[g->n].run = run;
+    memcpy(&g->notes[g->n++].op, op, size);
+}
+
+/* NAME as the inner backend has it, as a note runs it, and as libsd calls it. */
+#define OPERATION(name)                                                                            \
+    static sd_status run_##name(sdb_queue *q, const noted_op *op) {                                \
+        return recorder.inner->name(q, &op->name);                                                 \
+    }                                                                                              \
+    static sd_status record_##name(sdb_queue *q, const sdb_##name *op) {                           \
+        if (!recorder.open)                                                                        \
+            return recorder.inner->name(q, op);                                                    \
+        recorder.n_ops++;                                                                          \
+        if (recorder.n_ops == recorder.fail_at)                                                    \
+            return SD_ERROR_BACKEND;                                                               \
+        if (recorder.n_ops == recorder.cancel_at)                                                  \
+            sd_cancel(recorder.cancel);                                                            \
+        note_op(run_##name, op, sizeof *op);                                                       \
+        return SD_OK;                                                                              \
+    }
+
+OPERATION(conv2d)
+OPERATION(linear)
+OPERATION(group_norm)
+OPERATION(layer_norm)
+OPERATION(attention)
+OPERATION(embed)
+OPERATION(timestep_embedding)
+OPERATION(combine)
+OPERATION(activation)
+OPERATION(posterior)
+
+static void free_graph(sdb_graph *g) {
+    free(g->notes);
+    free(g);
+}
+
+static sd_status record_begin(sdb_queue *q) {
+    ck_assert_msg(!recorder.open, "a region is begun within a region");
+    if (recorder.fail_begin)
+        return SD_ERROR_BACKEND;
+    recorder.open = calloc(1, sizeof *recorder.open);
+    recorder.open->queue = q;
+    recorder.n_ops = 0;
+    recorder.begun++;
+    return SD_OK;
+}
+
+static sd_status record_end(sdb_queue *q, sdb_graph **out) {
+    sdb_graph *g = recorder.open;
+    ck_assert_msg(g && g->queue == q, "a region is ended that was not begun");
+    recorder.open = NULL;
+    recorder.ended++;
+    if (!out || recorder.fail_end) {
+        free_graph(g);
+        return recorder.fail_end ? SD_ERROR_BACKEND : SD_OK;
+    }
+    recorder.live++;
+    *out = g;
+    return SD_OK;
+}
+
+static sd_status graph_replay(sdb_queue *q, sdb_graph *graph) {
+    ck_assert_msg(!recorder.open, "a region is replayed within a region");
+    ck_assert_ptr_eq(graph->queue, q);
+    recorder.replays++;
+    sd_status status = recorder.fail_replay ? SD_ERROR_BACKEND : SD_OK;
+    for (int i = 0; i < graph->n && !status; i++)
+        status = graph->notes[i].run(q, &graph->notes[i].op);
+    return status;
+}
+
+static void graph_free(sdb_queue *q, sdb_graph *graph) {
+    ck_assert_ptr_eq(graph->queue, q);
+    recorder.live--;
+    free_graph(graph);
+}
+
+static sd_status upload(sdb_queue *q, void *dst, const void *src, size_t size) {
+    ck_assert_msg(!recorder.open, "an upload within a region");
+    return recorder.inner->upload(q, dst, src, size);
+}
+
+static sd_status download(sdb_queue *q, void *dst, const void *src, size_t size) {
+    ck_assert_msg(!recorder.open, "a download within a region");
+    return recorder.inner->download(q, dst, src, size);
+}
+
+static sdb_backend recording_backend(const sdb_backend *inner) {
+    sdb_backend api = *inner;
+    api.record_begin = record_begin;
+    api.record_end = record_end;
+    api.graph_replay = graph_replay;
+    api.graph_free = graph_free;
+    api.upload = upload;
+    api.download = download;
+    api.conv2d = record_conv2d;
+    api.linear = record_linear;
+    api.group_norm = record_group_norm;
+    api.layer_norm = record_layer_norm;
+    api.attention = record_attention;
+    api.embed = record_embed;
+    api.timestep_embedding = record_timestep_embedding;
+    api.combine = record_combine;
+    api.activation = record_activation;
+    api.posterior = record_posterior;
+    return api;
+}
+
+/* `ctx` computes with regions from now on, which `api` has: it outlives the context. */
+static void record_regions(sd_context *ctx, sdb_backend *api) {
+    recorder.inner = ctx->device->api;
+    *api = recording_backend(recorder.inner);
+    ctx->device->api = api;
+}
+
+#endif
