@@ -179,4 +179,7 @@ const sdb_backend sdb_cpu_backend = {
     .resample = cpu_resample,
     .modulate = cpu_modulate,
     .quantize = cpu_quantize,
+    .blend = cpu_blend,
+    .clamp = cpu_clamp,
+    .rescale = cpu_rescale,
 };

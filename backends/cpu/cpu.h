@@ -89,5 +89,8 @@ sd_status cpu_posterior(sdb_queue *q, const sdb_posterior *op);
 sd_status cpu_resample(sdb_queue *q, const sdb_resample *op);
 sd_status cpu_modulate(sdb_queue *q, const sdb_modulate *op);
 sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op);
+sd_status cpu_blend(sdb_queue *q, const sdb_blend *op);
+sd_status cpu_clamp(sdb_queue *q, const sdb_clamp *op);
+sd_status cpu_rescale(sdb_queue *q, const sdb_rescale *op);
 
 #endif

@@ -1,5 +1,5 @@
-/* What latent diffusion models other than Stable Diffusion need besides; little time is spent here,
- * so plain loops do. */
+/* What latent diffusion models other than Stable Diffusion need besides, and what samplers do to
+ * latents besides sums; little time is spent here, so plain loops do. */
 #include "cpu.h"
 #include "kernels.h"
 
@@ -179,4 +179,100 @@ sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op) {
         cpu_parallel(q, (int)((pixels + PIXELS - 1) / PIXELS), quantize_task, &job);
     }
     return SD_OK;
+}
+
+/* ------------------------------------------------------------------------- blend and clamp */
+
+/* One row of y. */
+static void blend_task(void *arg, int row, int worker) {
+    const sdb_blend *op = arg;
+    (void)worker;
+    for (int column = 0; column < op->y.w; column++) {
+        int64_t pixel = (int64_t)row * op->y.w + column;
+        const float *a = pixel_of(&op->a, pixel), *b = pixel_of(&op->b, pixel);
+        float m = *pixel_of(&op->m, pixel), *y = output_of(&op->y, pixel);
+        for (int c = 0; c < op->y.c; c++) {
+            y[c] = m * a[c] + (1.0f - m) * b[c];
+        }
+    }
+}
+
+sd_status cpu_blend(sdb_queue *q, const sdb_blend *op) {
+    sd_status status = need_f32(q, "blend", &op->m, &op->y);
+    if (status == SD_OK) {
+        status = need_f32(q, "blend", &op->a, &op->b);
+    }
+    if (status == SD_OK && !q->planning) {
+        cpu_parallel(q, op->y.n * op->y.h, blend_task, (void *)op);
+    }
+    return status;
+}
+
+static void clamp_task(void *arg, int row, int worker) {
+    const sdb_clamp *op = arg;
+    (void)worker;
+    for (int column = 0; column < op->y.w; column++) {
+        int64_t pixel = (int64_t)row * op->y.w + column;
+        const float *x = pixel_of(&op->x, pixel);
+        float *y = output_of(&op->y, pixel);
+        for (int c = 0; c < op->y.c; c++) {
+            y[c] = fminf(fmaxf(x[c], op->low), op->high);
+        }
+    }
+}
+
+sd_status cpu_clamp(sdb_queue *q, const sdb_clamp *op) {
+    sd_status status = need_f32(q, "clamp", &op->x, &op->y);
+    if (status == SD_OK && !q->planning) {
+        cpu_parallel(q, op->y.n * op->y.h, clamp_task, (void *)op);
+    }
+    return status;
+}
+
+/* -------------------------------------------------------------------------------- rescale */
+
+/* The standard deviation of image n. */
+static double spread(const sdb_tensor *t, int n) {
+    int64_t pixels = (int64_t)t->h * t->w, first = n * pixels;
+    double count = (double)pixels * t->c, mean = 0.0, sum = 0.0;
+    for (int64_t pixel = first; pixel < first + pixels; pixel++) {
+        for (int c = 0; c < t->c; c++) {
+            mean += (double)pixel_of(t, pixel)[c];
+        }
+    }
+    mean /= count;
+    for (int64_t pixel = first; pixel < first + pixels; pixel++) {
+        for (int c = 0; c < t->c; c++) {
+            double d = (double)pixel_of(t, pixel)[c] - mean;
+            sum += d * d;
+        }
+    }
+    return sqrt(sum / count);
+}
+
+/* One image. */
+static void rescale_task(void *arg, int n, int worker) {
+    const sdb_rescale *op = arg;
+    int64_t pixels = (int64_t)op->y.h * op->y.w, first = n * pixels;
+    double own = spread(&op->x, n), phi = (double)op->phi;
+    float factor = own > 0.0 ? (float)(phi * spread(&op->like, n) / own + 1.0 - phi) : 1.0f;
+    (void)worker;
+    for (int64_t pixel = first; pixel < first + pixels; pixel++) {
+        const float *x = pixel_of(&op->x, pixel);
+        float *y = output_of(&op->y, pixel);
+        for (int c = 0; c < op->y.c; c++) {
+            y[c] = factor * x[c];
+        }
+    }
+}
+
+sd_status cpu_rescale(sdb_queue *q, const sdb_rescale *op) {
+    sd_status status = need_f32(q, "rescale", &op->x, &op->y);
+    if (status == SD_OK) {
+        status = need_f32(q, "rescale", &op->like, &op->y);
+    }
+    if (status == SD_OK && !q->planning) {
+        cpu_parallel(q, op->y.n, rescale_task, (void *)op);
+    }
+    return status;
 }

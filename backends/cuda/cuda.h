@@ -215,6 +215,9 @@ sd_status cuda_posterior(sdb_queue *q, const sdb_posterior *op);
 sd_status cuda_resample(sdb_queue *q, const sdb_resample *op);
 sd_status cuda_modulate(sdb_queue *q, const sdb_modulate *op);
 sd_status cuda_quantize(sdb_queue *q, const sdb_quantize *op);
+sd_status cuda_blend(sdb_queue *q, const sdb_blend *op);
+sd_status cuda_clamp(sdb_queue *q, const sdb_clamp *op);
+sd_status cuda_rescale(sdb_queue *q, const sdb_rescale *op);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,7 @@
-/* What first stages do to latents: the posterior, doubling and halving, the nearest code. */
+/* What first stages do to latents: the posterior, doubling and halving, the nearest code. And what
+ * samplers do to them besides sums. */
 #include "convert.cuh"
+#include "launch.cuh"
 
 /* A tensor for a kernel: element c of pixel p (counted through all images) is at p * ld + c. */
 typedef struct view {
@@ -168,4 +170,121 @@ sd_status cuda_quantize(sdb_queue *q, const sdb_quantize *op) {
     a.pixels = pixels_of(&op->x);
     quantize<<<cuda_blocks(a.pixels * 32), CUDA_THREADS, 0, q->stream>>>(a);
     return CUDA_LAUNCHED(q, "quantize");
+}
+
+/* ---------------------------------------------------------------------------- blend and clamp */
+
+typedef struct blend_args {
+    view m, a, b, y;
+    int c;
+    int64_t total;
+} blend_args;
+
+static __global__ void blend(blend_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
+    int64_t i = cuda_thread();
+    if (i >= a.total)
+        return;
+    int64_t pixel = i / a.c, c = i % a.c;
+    float m = get(a.m, pixel, 0);
+    put(a.y, pixel, c, fmaf(m, get(a.a, pixel, c), (1.0f - m) * get(a.b, pixel, c)));
+}
+
+sd_status cuda_blend(sdb_queue *q, const sdb_blend *op) {
+    if (!cuda_is_float(op->m.type) || !cuda_is_float(op->a.type) || !cuda_is_float(op->b.type) ||
+        !cuda_is_float(op->y.type))
+        return cuda_refuse_types(q, "blend", op->a.type, op->y.type);
+    if (q->planning)
+        return SD_OK;
+    blend_args a = {view_of(&op->m), view_of(&op->a), view_of(&op->b), view_of(&op->y), op->y.c};
+    a.total = pixels_of(&op->y) * op->y.c;
+    cudaError_t error =
+        cuda_launch(q, blend, cuda_early(dim3(cuda_blocks(a.total)), CUDA_THREADS), a);
+    return cuda_check(q->dev, error, "blend");
+}
+
+static __global__ void clamp(view x, view y, int c, int64_t total, float low, float high) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
+    int64_t i = cuda_thread();
+    if (i < total)
+        put(y, i / c, i % c, fminf(fmaxf(get(x, i / c, i % c), low), high));
+}
+
+sd_status cuda_clamp(sdb_queue *q, const sdb_clamp *op) {
+    if (!cuda_is_float(op->x.type) || !cuda_is_float(op->y.type))
+        return cuda_refuse_types(q, "clamp", op->x.type, op->y.type);
+    if (q->planning)
+        return SD_OK;
+    int64_t total = pixels_of(&op->y) * op->y.c;
+    cudaError_t error =
+        cuda_launch(q, clamp, cuda_early(dim3(cuda_blocks(total)), CUDA_THREADS), view_of(&op->x),
+                    view_of(&op->y), op->y.c, total, op->low, op->high);
+    return cuda_check(q->dev, error, "clamp");
+}
+
+/* ------------------------------------------------------------------------------------ rescale */
+
+#define RESCALE_THREADS 1024
+
+typedef struct rescale_args {
+    view x, like, y;
+    int c;
+    int64_t count; /* elements of an image */
+    float phi;
+} rescale_args;
+
+/* The sum of all threads' values, to each of them, in one order. */
+static __device__ double block_sum(double value, double *parts) {
+    for (int step = 16; step > 0; step /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, step);
+    __syncthreads(); /* the sum before was read */
+    if (threadIdx.x % 32 == 0)
+        parts[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = parts[threadIdx.x % 32];
+    for (int step = 16; step > 0; step /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, step);
+    return value;
+}
+
+/* `first`: the image's first pixel. */
+static __device__ double spread(const view &v, int64_t first, const rescale_args &a,
+                                double *parts) {
+    double sum = 0.0, squares = 0.0;
+    for (int64_t i = threadIdx.x; i < a.count; i += RESCALE_THREADS)
+        sum += (double)get(v, first + i / a.c, i % a.c);
+    double mean = block_sum(sum, parts) / (double)a.count;
+    for (int64_t i = threadIdx.x; i < a.count; i += RESCALE_THREADS) {
+        double d = (double)get(v, first + i / a.c, i % a.c) - mean;
+        squares += d * d;
+    }
+    return sqrt(block_sum(squares, parts) / (double)a.count);
+}
+
+/* A block for each image. */
+static __global__ void __launch_bounds__(RESCALE_THREADS) rescale(rescale_args a) {
+    cuda_let_next_start();
+    cuda_wait_for_previous();
+    __shared__ double parts[RESCALE_THREADS / 32];
+    int64_t first = blockIdx.x * (a.count / a.c);
+    double own = spread(a.x, first, a, parts), wanted = spread(a.like, first, a, parts);
+    double phi = (double)a.phi;
+    float factor = own > 0.0 ? (float)(phi * wanted / own + 1.0 - phi) : 1.0f;
+    for (int64_t i = threadIdx.x; i < a.count; i += RESCALE_THREADS)
+        put(a.y, first + i / a.c, i % a.c, factor * get(a.x, first + i / a.c, i % a.c));
+}
+
+sd_status cuda_rescale(sdb_queue *q, const sdb_rescale *op) {
+    if (!cuda_is_float(op->x.type) || !cuda_is_float(op->like.type) || !cuda_is_float(op->y.type))
+        return cuda_refuse_types(q, "rescale", op->x.type, op->y.type);
+    if (q->planning)
+        return SD_OK;
+    rescale_args a = {view_of(&op->x), view_of(&op->like), view_of(&op->y), op->y.c};
+    a.count = (int64_t)op->y.h * op->y.w * op->y.c;
+    a.phi = op->phi;
+    cudaError_t error =
+        cuda_launch(q, rescale, cuda_early(dim3((unsigned)op->y.n), RESCALE_THREADS), a);
+    return cuda_check(q->dev, error, "rescale");
 }

@@ -29,6 +29,9 @@ OPERATION(posterior)
 OPERATION(resample)
 OPERATION(modulate)
 OPERATION(quantize)
+OPERATION(blend)
+OPERATION(clamp)
+OPERATION(rescale)
 
 static const sdb_backend backend = {
     .api_version = SDB_API_VERSION,
@@ -65,6 +68,9 @@ static const sdb_backend backend = {
     .resample = run_resample,
     .modulate = run_modulate,
     .quantize = run_quantize,
+    .blend = run_blend,
+    .clamp = run_clamp,
+    .rescale = run_rescale,
     .mark_new = cuda_mark_new,
     .mark_seconds = cuda_mark_seconds,
     .mark_free = cuda_mark_free,

@@ -147,4 +147,7 @@ const sdb_backend sdb_reference_backend = {
     .resample = ref_resample,
     .modulate = ref_modulate,
     .quantize = ref_quantize,
+    .blend = ref_blend,
+    .clamp = ref_clamp,
+    .rescale = ref_rescale,
 };

@@ -81,5 +81,8 @@ sd_status ref_posterior(sdb_queue *q, const sdb_posterior *op);
 sd_status ref_resample(sdb_queue *q, const sdb_resample *op);
 sd_status ref_modulate(sdb_queue *q, const sdb_modulate *op);
 sd_status ref_quantize(sdb_queue *q, const sdb_quantize *op);
+sd_status ref_blend(sdb_queue *q, const sdb_blend *op);
+sd_status ref_clamp(sdb_queue *q, const sdb_clamp *op);
+sd_status ref_rescale(sdb_queue *q, const sdb_rescale *op);
 
 #endif

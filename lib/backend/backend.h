@@ -23,7 +23,7 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-#define SDB_API_VERSION 3
+#define SDB_API_VERSION 4
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -241,6 +241,27 @@ typedef struct sdb_quantize {
     const sdb_weight *codebook;
 } sdb_quantize;
 
+/* y = m a + (1 - m) b; m [n, h, w, 1] is of all channels. In place is fine. */
+typedef struct sdb_blend {
+    sdb_tensor m, a, b, y;
+} sdb_blend;
+
+/* y = min(max(x, low), high). In place is fine. */
+typedef struct sdb_clamp {
+    sdb_tensor x, y;
+    float low, high;
+} sdb_clamp;
+
+/*
+ * y = (phi std(like) / std(x) + 1 - phi) x, standard deviations over h, w and c of each image: Lin
+ * et al. 2024, eq. 15 and 16. y = x where std(x) is 0. In place is fine. Deviations come from sums
+ * in float64.
+ */
+typedef struct sdb_rescale {
+    sdb_tensor x, like, y;
+    float phi;
+} sdb_rescale;
+
 /* ---------------------------------------------------------------------------- the vtable */
 
 typedef struct sdb_backend {
@@ -297,6 +318,11 @@ typedef struct sdb_backend {
     sd_status (*resample)(sdb_queue *q, const sdb_resample *op);
     sd_status (*modulate)(sdb_queue *q, const sdb_modulate *op);
     sd_status (*quantize)(sdb_queue *q, const sdb_quantize *op);
+
+    /* For samplers with a mask, clip_denoised or guidance_rescale; NULL: these are refused. */
+    sd_status (*blend)(sdb_queue *q, const sdb_blend *op);
+    sd_status (*clamp)(sdb_queue *q, const sdb_clamp *op);
+    sd_status (*rescale)(sdb_queue *q, const sdb_rescale *op);
 
     /* Points in time after all that was given to the queue, and the seconds between two of one
      * queue (waits for the later). NULL, all three: the host's clock is read after sync. */

@@ -344,9 +344,8 @@ void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor no
 /* Operations that a backend may leave out. */
 static bool offers(sd_exec *e, bool there, const char *name) {
     if (!there && !e->status)
-        e->status =
-            sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
-                    "the backend %s cannot compute this model: it has no %s", e->api->name, name);
+        e->status = sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
+                            "the backend %s cannot compute this: it has no %s", e->api->name, name);
     return there;
 }
 
@@ -371,4 +370,25 @@ void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
     if (offers(e, e->api->quantize != NULL, "quantize") && begins(e, &o))
         ends(e, &o, e->api->quantize(e->queue, &op));
+}
+
+void sd_op_blend(sd_exec *e, sdb_tensor y, sdb_tensor m, sdb_tensor a, sdb_tensor b) {
+    sdb_blend op = {m, a, b, y};
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(m) + bytes_of(a) + bytes_of(b) + bytes_of(y)};
+    if (offers(e, e->api->blend != NULL, "blend") && begins(e, &o))
+        ends(e, &o, e->api->blend(e->queue, &op));
+}
+
+void sd_op_clamp(sd_exec *e, sdb_tensor y, sdb_tensor x, float low, float high) {
+    sdb_clamp op = {x, y, low, high};
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
+    if (offers(e, e->api->clamp != NULL, "clamp") && begins(e, &o))
+        ends(e, &o, e->api->clamp(e->queue, &op));
+}
+
+void sd_op_rescale(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor like, float phi) {
+    sdb_rescale op = {x, like, y, phi};
+    watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(like) + bytes_of(y)};
+    if (offers(e, e->api->rescale != NULL, "rescale") && begins(e, &o))
+        ends(e, &o, e->api->rescale(e->queue, &op));
 }

@@ -106,5 +106,8 @@ void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sd
                     sdb_act act);
 void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
                     const sdb_weight *codebook);
+void sd_op_blend(sd_exec *e, sdb_tensor y, sdb_tensor m, sdb_tensor a, sdb_tensor b);
+void sd_op_clamp(sd_exec *e, sdb_tensor y, sdb_tensor x, float low, float high);
+void sd_op_rescale(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor like, float phi);
 
 #endif

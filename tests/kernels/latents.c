@@ -1,4 +1,5 @@
-/* resample, modulate, quantize and embed without positions on every backend: see kernels.h. */
+/* resample, modulate, quantize, embed without positions, blend, clamp and rescale on every backend:
+ * see kernels.h. */
 #include "kernels.h"
 
 #include <stdio.h>
@@ -106,6 +107,66 @@ static void run_embed(kt_device *d, const void *test_case) {
 
 static const latent_case embed_cases[] = {{1, 1, 1, 1}, {1, 1, 1, 33, 4, .type = SDB_F16}};
 
+/* ----------------------------------------------------------------------- blend, clamp, rescale */
+
+enum { APART, OVER_A, OVER_B };
+
+static void run_blend(kt_device *d, const void *test_case) {
+    const latent_case *c = test_case;
+    int n = c->n, h = c->h, w = c->w;
+    sdb_blend op = {.m = kt_input_with(d, n, h, w, 1, c->margin, 0.5, 0.5)};
+    op.a = c->variant == OVER_A ? kt_inout(d, n, h, w, c->c, c->margin)
+                                : kt_input(d, n, h, w, c->c, c->margin);
+    op.b = c->variant == OVER_B ? kt_inout(d, n, h, w, c->c, c->margin ? 2 : 0)
+                                : kt_input(d, n, h, w, c->c, 0);
+    op.y = c->variant == OVER_A   ? op.a
+           : c->variant == OVER_B ? op.b
+                                  : kt_output(d, n, h, w, c->c, c->margin ? 3 : 0);
+    KT_RUN(d, blend, &op);
+}
+
+static const latent_case blend_cases[] = {
+    {1, 1, 1, 1, 0, APART},  {3, 1, 7, 3, 1, OVER_B},  {1, 17, 9, 4, 0, OVER_B},
+    {3, 5, 3, 33, 5, APART}, {2, 9, 17, 4, 4, OVER_A}, {3, 64, 64, 4, 0, OVER_B},
+};
+
+static void run_clamp(kt_device *d, const void *test_case) {
+    const latent_case *c = test_case;
+    sdb_clamp op = {.low = -1.0f, .high = c->variant ? 1.0f : 0.25f};
+    op.x = op.y = kt_inout(d, c->n, c->h, c->w, c->c, c->margin);
+    if (c->variant == 0) { /* not in place */
+        op.x = kt_input(d, c->n, c->h, c->w, c->c, c->margin ? 2 : 0);
+    }
+    KT_RUN(d, clamp, &op);
+}
+
+static const latent_case clamp_cases[] = {
+    {1, 1, 1, 1, 0, 0}, {3, 1, 7, 3, 1, 1}, {1, 5, 3, 33, 5, 0}, {3, 64, 64, 4, 0, 1}};
+
+enum { IN_PLACE = 1, CONSTANT = 2, FAR = 3 };
+
+/* Far from 0 a plain float32 sum of squares would have no digits left. */
+static void run_rescale(kt_device *d, const void *test_case) {
+    const latent_case *c = test_case;
+    double mean = c->variant == CONSTANT ? 0.5 : c->variant == FAR ? 1000.0 : 0.3;
+    double std = c->variant == CONSTANT ? 0.0 : 2.0;
+    sdb_rescale op = {.phi = c->margin ? 0.7f : 1.0f,
+                      .like = kt_input(d, c->n, c->h, c->w, c->c, c->margin)};
+    if (c->variant == IN_PLACE) {
+        op.x = op.y = kt_inout_with(d, c->n, c->h, c->w, c->c, c->margin, mean, std);
+    } else {
+        op.x = kt_input_with(d, c->n, c->h, c->w, c->c, c->margin ? 2 : 0, mean, std);
+        op.y = kt_output(d, c->n, c->h, c->w, c->c, c->margin);
+    }
+    KT_RUN(d, rescale, &op);
+}
+
+static const latent_case rescale_cases[] = {
+    {1, 1, 1, 1, 0, 0},        {3, 1, 7, 3, 1, IN_PLACE},   {1, 17, 9, 4, 0, IN_PLACE},
+    {3, 5, 3, 33, 5, 0},       {3, 64, 64, 4, 4, IN_PLACE}, {1, 64, 64, 4, 0, CONSTANT},
+    {2, 3, 5, 4, 1, CONSTANT}, {1, 37, 61, 4, 1, FAR},
+};
+
 /* ---------------------------------------------------------------------------------------- table */
 
 #define LATENT_OP(op_name, run_fn, table, random)                                                  \
@@ -120,6 +181,9 @@ static const kt_op ops[] = {
     LATENT_OP("modulate", run_modulate, modulate_cases, 40),
     LATENT_OP("quantize", run_quantize, quantize_cases, 20),
     LATENT_OP("embed without positions", run_embed, embed_cases, 0),
+    LATENT_OP("blend", run_blend, blend_cases, 40),
+    LATENT_OP("clamp", run_clamp, clamp_cases, 40),
+    LATENT_OP("rescale", run_rescale, rescale_cases, 40),
 };
 
 /* ------------------------------------------------------------------------------- known answers */
@@ -145,8 +209,29 @@ START_TEST(test_nearest) {
 }
 END_TEST
 
+static void run_two_spreads(kt_device *d, const void *test_case) {
+    static const double x[2] = {1, 5}, like[2] = {-1, 7};
+    sdb_rescale op = {.x = kt_values(d, SDB_F32, 1, 2, x),
+                      .like = kt_values(d, SDB_F32, 1, 2, like),
+                      .y = kt_output_typed(d, SDB_F32, 1, 1, 1, 2, 0),
+                      .phi = 0.5f};
+    (void)test_case;
+    KT_RUN(d, rescale, &op);
+}
+
+/* Deviations 2 and 4: half of the factor 2, half of 1. */
+START_TEST(test_rescale) {
+    size_t n;
+    double *y = kt_reference(run_two_spreads, NULL, &n);
+    ck_assert_uint_eq(n, 2);
+    ck_assert(y[0] == 1.5 && y[1] == 7.5);
+    free(y);
+}
+END_TEST
+
 static void add(TCase *tc) {
     tcase_add_test(tc, test_nearest);
+    tcase_add_test(tc, test_rescale);
 }
 
 int main(int argc, char **argv) {

@@ -23,6 +23,9 @@ typedef union noted_op {
     sdb_combine combine;
     sdb_activation activation;
     sdb_posterior posterior;
+    sdb_blend blend;
+    sdb_clamp clamp;
+    sdb_rescale rescale;
 } noted_op;
 
 typedef struct note {
@@ -81,6 +84,9 @@ OPERATION(timestep_embedding)
 OPERATION(combine)
 OPERATION(activation)
 OPERATION(posterior)
+OPERATION(blend)
+OPERATION(clamp)
+OPERATION(rescale)
 
 static void free_graph(sdb_graph *g) {
     free(g->notes);
@@ -156,6 +162,9 @@ static sdb_backend recording_backend(const sdb_backend *inner) {
     api.combine = record_combine;
     api.activation = record_activation;
     api.posterior = record_posterior;
+    api.blend = record_blend;
+    api.clamp = record_clamp;
+    api.rescale = record_rescale;
     return api;
 }
 
