@@ -1,13 +1,15 @@
 #include "pipeline/stage.h"
 
 #include <math.h>
+#include <string.h>
 
 sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params) {
     int n = params->one_stream ? 1 : params->batch;
     *noise = (sd_noise){.n_generators = n, .n_pictures = params->batch, .kind = params->rng};
     noise->generators = sd_alloc_array(ctx, (size_t)n, sizeof *noise->generators);
+    noise->kept = sd_alloc_array(ctx, (size_t)n, sizeof *noise->kept);
     noise->seeds = sd_alloc_array(ctx, (size_t)n, sizeof *noise->seeds);
-    if (!noise->generators || !noise->seeds) {
+    if (!noise->generators || !noise->kept || !noise->seeds) {
         sd_noise_free(noise, ctx);
         return SD_ERROR_MEMORY;
     }
@@ -20,6 +22,7 @@ sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler
 
 void sd_noise_free(sd_noise *noise, const sd_context *ctx) {
     sd_free(ctx, noise->generators);
+    sd_free(ctx, noise->kept);
     sd_free(ctx, noise->seeds);
     *noise = (sd_noise){0};
 }
@@ -27,6 +30,14 @@ void sd_noise_free(sd_noise *noise, const sd_context *ctx) {
 void sd_noise_restart(sd_noise *noise) {
     for (int i = 0; i < noise->n_generators; i++)
         sd_generator_init(&noise->generators[i], noise->kind, noise->seeds[i]);
+}
+
+void sd_noise_keep(sd_noise *noise) {
+    memcpy(noise->kept, noise->generators, (size_t)noise->n_generators * sizeof *noise->generators);
+}
+
+void sd_noise_go_back(sd_noise *noise) {
+    memcpy(noise->generators, noise->kept, (size_t)noise->n_generators * sizeof *noise->generators);
 }
 
 void sd_noise_draw(sd_noise *noise, float *out, int64_t count) {
@@ -45,25 +56,6 @@ void sd_q_sample(double a, const float *x0, const float *noise, float *out, int6
     float signal = (float)sqrt(a), sigma = (float)sqrt(1.0 - a);
     for (int64_t i = 0; i < n; i++)
         out[i] = signal * x0[i] + sigma * noise[i];
-}
-
-static double variance(const float *x, size_t n) {
-    double mean = 0.0, sum = 0.0;
-    for (size_t i = 0; i < n; i++)
-        mean += (double)x[i];
-    mean /= (double)n;
-    for (size_t i = 0; i < n; i++)
-        sum += ((double)x[i] - mean) * ((double)x[i] - mean);
-    return sum / (double)n;
-}
-
-void sd_rescale(float *e, const float *cond, size_t n, double phi) {
-    double own = variance(e, n);
-    if (!(own > 0.0))
-        return;
-    float factor = (float)(phi * sqrt(variance(cond, n) / own) + 1.0 - phi);
-    for (size_t i = 0; i < n; i++)
-        e[i] *= factor;
 }
 
 sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,

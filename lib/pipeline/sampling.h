@@ -1,7 +1,7 @@
 /*
- * struct sd_sampler, for the files that make it up: sampling.c has its memory and the network,
- * sampling_run.c the step loop, sampling_access.c what is read and set between steps, concat.c what
- * the network sees beside the latent.
+ * struct sd_sampler, for the files that make it up: sampling.c has its memory, sampling_run.c a
+ * run, sampling_step.c one step of it, sampling_access.c what is read and set between steps,
+ * concat.c what the network sees beside the latent.
  */
 #ifndef SD_PIPELINE_SAMPLING_H
 #define SD_PIPELINE_SAMPLING_H
@@ -15,6 +15,14 @@ typedef struct sd_inter {
     int count;     /* entries of both */
 } sd_inter;
 
+/* Of a method's kinds, each with and without noise and a mask. */
+#define SD_N_STEP_KINDS (4 * SD_METHOD_MAX_KINDS)
+
+typedef struct sd_step_kind {
+    sdb_graph *graph; /* NULL: not recorded */
+    int made;         /* steps of it so far */
+} sd_step_kind;
+
 struct sd_sampler {
     sd_model *model; /* retained */
     sd_sampler_params params;
@@ -25,23 +33,27 @@ struct sd_sampler {
     int skip_draws;
     float *nchw, *nhwc; /* one batch of latents each, on the host */
     float *score;       /* two batches, for the score corrector; NULL: there is none */
+    float *drawn[2];    /* [n, h, w, c]: noise of what the mask holds, and of the step */
+    bool ahead;         /* they are the next step's, which `ahead_of` were drawn for */
+    unsigned ahead_of;
     sd_run run;
 
     sd_exec *e;
-    sdb_tensor x_in;     /* [halves * n, h, w, c + extra]: x_t, then what concat.c put there */
-    sdb_tensor out;      /* [halves * n, h, w, c]; run.eps itself without guidance */
-    sdb_tensor t;        /* [halves * n, 1, 1, 1] */
-    sdb_tensor guidance; /* [1, 1, 1, 2]: 1 - s, s */
-    sdb_tensor kv;       /* keys and values of the prompts */
-    sdb_graph *graph;    /* the recorded network with its guidance, or NULL */
+    sdb_tensor x_in;       /* [halves * n, h, w, c + extra]: x_t, then what concat.c put there */
+    sdb_tensor out;        /* [halves * n, h, w, c]; run.eps itself without guidance */
+    sdb_tensor t;          /* [halves * n, 1, 1, 1] */
+    sdb_tensor guidance;   /* [1, 1, 1, 2]: 1 - s, s */
+    sdb_tensor kv;         /* keys and values of the prompts */
+    sdb_tensor mask;       /* [n, h, w, 1], with has_mask: 1 where `known` is held */
+    sdb_tensor known;      /* [n, h, w, c]: x_0 */
+    sdb_tensor mask_noise; /* [n, h, w, c]: that it is noised with in a step */
+    sd_step_kind kinds[SD_N_STEP_KINDS];
 
     sd_inter inter;
 
-    float *mask, *masked; /* [n, h, w] and [n, c, h, w] on the host, or NULL: no mask */
-
     int next;  /* index of the next step */
     int total; /* steps of the run; run.done of them were made */
-    bool has_latent, has_x0, has_concat;
+    bool has_latent, has_x0, has_concat, has_mask;
     bool busy; /* within sd_sampling_run or _step: a callback may be calling */
 };
 
@@ -52,6 +64,16 @@ void sd_sampling_enter(sd_sampler *s);
 void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond);
 /* One batch of latents [n, c, h, w] to the device. */
 void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw);
+
+/* sampling_step.c */
+/* Step i of the run: given to the device, perhaps not yet made. Failures are left in the executor's
+ * status. */
+void sd_sampling_compute(sd_sampler *s, int i);
+/* A step from the middle of a run, while measuring. */
+void sd_sampling_compute_measured(sd_sampler *s);
+/* The run's `denoise`; `user` is the sampler. */
+void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);
+void sd_sampling_free_graphs(sd_sampler *s);
 
 /* sampling_run.c */
 /* Latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */

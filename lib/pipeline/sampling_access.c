@@ -62,30 +62,22 @@ static void copy_rows(float *out, const sd_tensor *t, int n) {
 }
 
 sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
-    sd_context *ctx = s->model->ctx;
     int64_t dims[] = {mask && mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : s->n, 1, s->h, s->w};
     sd_status status = mask ? sd_expect_shape(mask, "mask", 4, dims) : SD_OK;
     if (!status && mask)
         status = sd_sampling_check_latent(s, x0, "x0", true);
     if (status)
         return status;
-    size_t area = (size_t)s->n * (size_t)s->h * (size_t)s->w;
-    float *values = mask ? sd_alloc_array(ctx, area, sizeof *values) : NULL;
-    float *known = mask ? sd_alloc_array(ctx, area * (size_t)s->c, sizeof *known) : NULL;
-    if (mask && (!values || !known)) {
-        sd_free(ctx, values);
-        sd_free(ctx, known);
-        return SD_ERROR_MEMORY;
-    }
-    sd_free(ctx, s->mask);
-    sd_free(ctx, s->masked);
-    s->mask = values;
-    s->masked = known;
-    if (mask) {
-        copy_rows(s->mask, mask, s->n);
-        copy_rows(s->masked, x0, s->n);
-    }
-    return SD_OK;
+    s->has_mask = false;
+    if (!mask)
+        return SD_OK;
+    sd_sampling_enter(s);
+    copy_rows(s->nhwc, mask, s->n); /* one channel: in this order either way */
+    sd_exec_upload(s->e, s->mask, s->nhwc);
+    copy_rows(s->nchw, x0, s->n);
+    sd_sampling_upload(s, s->known, s->nchw);
+    s->has_mask = s->e->status == SD_OK;
+    return s->e->status;
 }
 
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out) {

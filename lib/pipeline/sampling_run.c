@@ -47,7 +47,7 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                          "init is NULL; the sampling method \"%s\" begins at a latent",
                          s->run.method->name);
-    if (!status && s->run.method->inverse && s->mask)
+    if (!status && s->run.method->inverse && s->has_mask)
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                          "the sampling method \"%s\" takes no mask", s->run.method->name);
     if (!status && init_latent)
@@ -113,7 +113,7 @@ static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
 /* The sampler is as before its first run. */
 static void reset(sd_sampler *s) {
     s->total = s->run.done = 0;
-    s->run.touched = false;
+    s->run.touched = s->ahead = false;
     s->has_latent = s->has_x0 = false;
     s->inter.count = 0;
 }
@@ -280,32 +280,12 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     return SD_OK;
 }
 
-/* What the mask holds is the known x_0 at step i's time, noised anew: DDIMSampler's mask. */
-static void apply_mask(sd_sampler *s, int i) {
-    int64_t area = (int64_t)s->h * s->w, each = s->c * area;
-    sd_noise_draw(&s->noise, s->nchw, each);
-    sd_q_sample(sd_run_alpha(&s->run, i), s->masked, s->nchw, s->nchw, s->n * each);
-    sd_exec_download(s->e, s->nhwc, s->run.x);
-    if (s->e->status)
-        return;
-    for (int64_t j = 0; j < s->n * each; j++) {
-        int64_t pixel = j / s->c;
-        float mask = s->mask[pixel];
-        float known = s->nchw[pixel / area * each + j % s->c * area + pixel % area];
-        s->nhwc[j] = known * mask + (1.0f - mask) * s->nhwc[j];
-    }
-    sd_exec_upload(s->e, s->run.x, s->nhwc);
-    s->run.touched = true;
-}
-
 /* One step, with s->busy set. A failure, or cancelling, ends the run: the sampler is as before
  * begin. */
 static sd_status step(sd_sampler *s) {
     double start = sd_clock_seconds();
     int i = s->next;
-    if (s->mask)
-        apply_mask(s, i);
-    s->run.method->step(&s->run, i);
+    sd_sampling_compute(s, i);
     if (!s->e->status)
         sd_exec_fail(s->e, s->e->api->sync(s->e->queue));
     sd_status status = s->e->status;

@@ -60,7 +60,8 @@ void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n);
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {
     sd_generator *generators;
-    int n_generators; /* one for each picture, or one for all */
+    sd_generator *kept; /* see sd_noise_keep */
+    int n_generators;   /* one for each picture, or one for all */
     int n_pictures;
     sd_rng kind;
     uint64_t *seeds; /* [n_generators] */
@@ -69,14 +70,15 @@ typedef struct sd_noise {
 sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params);
 void sd_noise_free(sd_noise *noise, const sd_context *ctx);
 void sd_noise_restart(sd_noise *noise);
+/* sd_noise_go_back draws again what was drawn since sd_noise_keep. */
+void sd_noise_keep(sd_noise *noise);
+void sd_noise_go_back(sd_noise *noise);
 /* torch.randn of [n_pictures, ...], `count` values for each picture. */
 void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
 /* F.dropout of what was drawn. */
 void sd_noise_dropout(sd_noise *noise, float *x, int64_t count, double p);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
-/* e *= phi std(cond) / std(e) + 1 - phi: Lin et al. 2024, eq. 15 and 16. */
-void sd_rescale(float *e, const float *cond, size_t n, double phi);
 
 /* --- estimates, for estimate.c --- */
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost);

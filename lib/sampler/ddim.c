@@ -18,15 +18,17 @@ static void ddim_coefs(const sd_run *run, int i, double *coefs) {
     coefs[2] = sigma * run->temperature;
 }
 
+static bool ddim_noisy(const sd_run *run, int i) {
+    (void)i;
+    return run->eta > 0.0 && run->temperature > 0.0;
+}
+
 static void ddim_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sd_run_quantize_x0(run);
     sdb_tensor terms[] = {run->pred_x0, run->eps, run->noise};
-    bool noisy = run->eta > 0.0 && run->temperature > 0.0;
-    if (noisy)
-        run->draw(run->user);
-    sd_run_combine(run, run->x, i, 0, noisy ? 3 : 2, terms);
+    sd_run_combine(run, run->x, i, 0, ddim_noisy(run, i) ? 3 : 2, terms);
 }
 
 const sd_method sd_method_ddim = {
@@ -36,5 +38,6 @@ const sd_method sd_method_ddim = {
     .times = SD_TIMES_ORIGINAL,
     .encode_above = true,
     .coefs = ddim_coefs,
+    .noisy = ddim_noisy,
     .step = ddim_step,
 };

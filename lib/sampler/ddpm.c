@@ -23,17 +23,18 @@ static void ddpm_coefs(const sd_run *run, int i, double *coefs) {
     coefs[2] = sqrt(fmax(variance, MIN_VARIANCE)) * run->temperature;
 }
 
+static bool ddpm_noisy(const sd_run *run, int i) {
+    return i > 0 && run->temperature > 0.0;
+}
+
 static void ddpm_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     if (run->clip_denoised)
-        run->clip(run->user, run->pred_x0);
+        sd_op_clamp(run->e, run->pred_x0, run->pred_x0, -1.0f, 1.0f);
     sd_run_quantize_x0(run);
-    bool noisy = i > 0 && run->temperature > 0.0;
-    if (noisy)
-        run->draw(run->user);
     sdb_tensor terms[] = {run->pred_x0, run->x, run->noise};
-    sd_run_combine(run, run->x, i, 0, noisy ? 3 : 2, terms);
+    sd_run_combine(run, run->x, i, 0, ddpm_noisy(run, i) ? 3 : 2, terms);
 }
 
 const sd_method sd_method_ddpm = {
@@ -42,5 +43,6 @@ const sd_method sd_method_ddpm = {
     .original = true,
     .times = SD_TIMES_TO_ZERO,
     .coefs = ddpm_coefs,
+    .noisy = ddpm_noisy,
     .step = ddpm_step,
 };

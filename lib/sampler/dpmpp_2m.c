@@ -21,8 +21,13 @@ static void dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_SECOND + 2] = -x0 * older;
 }
 
+/* The order, counted from 0. */
+static int dpmpp_2m_kind(const sd_run *run, int i) {
+    return run->done > 0 && i > 0;
+}
+
 static void dpmpp_2m_step(sd_run *run, int i) {
-    bool second = run->done > 0 && i > 0;
+    bool second = dpmpp_2m_kind(run, i) > 0;
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->pred_x0, run->history[0]};
@@ -36,5 +41,6 @@ const sd_method sd_method_dpmpp_2m = {
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
     .coefs = dpmpp_2m_coefs,
+    .kind = dpmpp_2m_kind,
     .step = dpmpp_2m_step,
 };

@@ -26,14 +26,22 @@ static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_SECOND + 3] = -x0 * older;
 }
 
+static bool dpmpp_2m_sde_noisy(const sd_run *run, int i) {
+    (void)run;
+    return i > 0;
+}
+
+/* The order, counted from 0. */
+static int dpmpp_2m_sde_kind(const sd_run *run, int i) {
+    return run->done > 0 && i > 0;
+}
+
 static void dpmpp_2m_sde_step(sd_run *run, int i) {
-    bool second = run->done > 0 && i > 0;
+    bool second = dpmpp_2m_sde_kind(run, i) > 0;
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->noise, run->pred_x0, run->history[0]};
-    if (i > 0)
-        run->draw(run->user);
-    else
+    if (!dpmpp_2m_sde_noisy(run, i))
         terms[1] = run->pred_x0; /* times 0; the noise may never have been drawn */
     sd_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 4 : 3, terms);
     sd_op_copy(run->e, run->history[0], run->pred_x0);
@@ -45,5 +53,7 @@ const sd_method sd_method_dpmpp_2m_sde = {
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
     .coefs = dpmpp_2m_sde_coefs,
+    .noisy = dpmpp_2m_sde_noisy,
+    .kind = dpmpp_2m_sde_kind,
     .step = dpmpp_2m_sde_step,
 };

@@ -21,14 +21,15 @@ static void euler_a_coefs(const sd_run *run, int i, double *coefs) {
     coefs[2] = scale * sqrt(fmax(up_squared, 0.0)) * run->temperature;
 }
 
+static bool euler_a_noisy(const sd_run *run, int i) {
+    return i > 0 && run->temperature > 0.0;
+}
+
 static void euler_a_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
-    bool noisy = i > 0 && run->temperature > 0.0;
-    if (noisy)
-        run->draw(run->user);
     sdb_tensor terms[] = {run->x, run->eps, run->noise};
-    sd_run_combine(run, run->x, i, 0, noisy ? 3 : 2, terms);
+    sd_run_combine(run, run->x, i, 0, euler_a_noisy(run, i) ? 3 : 2, terms);
 }
 
 const sd_method sd_method_euler_a = {
@@ -36,5 +37,6 @@ const sd_method sd_method_euler_a = {
     .n_coefs = N_COEFS,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,
     .coefs = euler_a_coefs,
+    .noisy = euler_a_noisy,
     .step = euler_a_step,
 };

@@ -42,6 +42,16 @@ static void lcm_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev) * run->temperature;
 }
 
+static bool lcm_noisy(const sd_run *run, int i) {
+    return i > 0 && run->temperature > 0.0;
+}
+
+/* The last step is of a kind of its own. */
+static int lcm_kind(const sd_run *run, int i) {
+    (void)run;
+    return i == 0;
+}
+
 static void lcm_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
@@ -49,11 +59,8 @@ static void lcm_step(sd_run *run, int i) {
     sd_run_combine(run, run->x, i, COEF_F, 2, f_terms);
     if (i == 0)
         return;
-    bool noisy = run->temperature > 0.0;
-    if (noisy)
-        run->draw(run->user);
     sdb_tensor terms[] = {run->x, run->noise};
-    sd_run_combine(run, run->x, i, COEF_NEXT, noisy ? 2 : 1, terms);
+    sd_run_combine(run, run->x, i, COEF_NEXT, lcm_noisy(run, i) ? 2 : 1, terms);
 }
 
 const sd_method sd_method_lcm = {
@@ -61,5 +68,7 @@ const sd_method sd_method_lcm = {
     .n_coefs = N_COEFS,
     .fill_times = lcm_times,
     .coefs = lcm_coefs,
+    .noisy = lcm_noisy,
+    .kind = lcm_kind,
     .step = lcm_step,
 };

@@ -9,7 +9,7 @@
 #include <math.h>
 
 #define MAX_ORDER 4
-#define RING (MAX_ORDER - 1) /* of the last predictions */
+#define N_HISTORY (MAX_ORDER - 1) /* the last predictions, newest first */
 
 /* x' = COEFS . (x, eps, older eps, newest first), a row of 1 + order numbers for each order. */
 #define N_COEFS 14
@@ -53,22 +53,29 @@ static void lms_coefs(const sd_run *run, int i, double *coefs) {
     }
 }
 
+/* The order, counted from 0. */
+static int lms_kind(const sd_run *run, int i) {
+    (void)i;
+    return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
+}
+
 static void lms_step(sd_run *run, int i) {
-    int order = run->done < MAX_ORDER ? run->done + 1 : MAX_ORDER;
+    int order = lms_kind(run, i) + 1;
     sdb_tensor terms[1 + MAX_ORDER] = {run->x, run->eps};
     for (int k = 1; k < order; k++)
-        terms[1 + k] = run->history[(run->done - k) % RING];
+        terms[1 + k] = run->history[k - 1];
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sd_run_combine(run, run->x, i, first_coef[order - 1], 1 + order, terms);
-    sd_op_copy(run->e, run->history[run->done % RING], run->eps);
+    sd_run_keep(run, run->eps, order < MAX_ORDER ? order - 1 : N_HISTORY - 1);
 }
 
 const sd_method sd_method_lms = {
     .name = "lms",
     .n_coefs = N_COEFS,
-    .n_history = RING,
+    .n_history = N_HISTORY,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,
     .coefs = lms_coefs,
+    .kind = lms_kind,
     .step = lms_step,
 };

@@ -20,8 +20,8 @@ static const double weights[N_COEFS - COEF_WEIGHTS] = {
     55.0 / 24, -59.0 / 24, 37.0 / 24, -9.0 / 24}; /* */
 static const int first_weight[MAX_ORDER] = {0, 2, 4, 7};
 
-/* The last predictions in a ring, and e'. */
-enum { RING = MAX_ORDER - 1, MIXED = RING, N_HISTORY };
+/* The last predictions, newest first, and e'. */
+enum { N_LAST = MAX_ORDER - 1, MIXED = N_LAST, N_HISTORY };
 
 static sd_status plms_check(const sd_context *ctx, const sd_sampler_params *params) {
     if (params->eta == 0.0f)
@@ -55,7 +55,7 @@ static void improved_euler(sd_run *run, int i) {
     sdb_tensor mixed = run->history[MIXED], first = run->history[0];
     sd_op_copy(run->e, first, run->eps);
     transfer(run, mixed, i, first);
-    sd_run_predict(run, mixed, i > 0 ? i - 1 : 0);
+    sd_run_predict(run, mixed, i - 1);
     sdb_tensor terms[] = {first, run->eps};
     sd_run_combine(run, mixed, i, COEF_WEIGHTS, 2, terms);
 }
@@ -63,14 +63,20 @@ static void improved_euler(sd_run *run, int i) {
 static void adams_bashforth(sd_run *run, int i, int order) {
     sdb_tensor terms[MAX_ORDER] = {run->eps};
     for (int k = 1; k < order; k++)
-        terms[k] = run->history[(run->done - k) % RING];
+        terms[k] = run->history[k - 1];
     sd_run_combine(run, run->history[MIXED], i, COEF_WEIGHTS + first_weight[order - 1], order,
                    terms);
-    sd_op_copy(run->e, run->history[run->done % RING], run->eps);
+    sd_run_keep(run, run->eps, order < MAX_ORDER ? order - 1 : N_LAST - 1);
+}
+
+/* The order, counted from 0. */
+static int plms_kind(const sd_run *run, int i) {
+    (void)i;
+    return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
 }
 
 static void plms_step(sd_run *run, int i) {
-    int order = run->done < MAX_ORDER ? run->done + 1 : MAX_ORDER;
+    int order = plms_kind(run, i) + 1;
     sd_run_predict(run, run->x, i);
     if (order == 1)
         improved_euler(run, i);
@@ -88,5 +94,6 @@ const sd_method sd_method_plms = {
     .encode_above = true,
     .check = plms_check,
     .coefs = plms_coefs,
+    .kind = plms_kind,
     .step = plms_step,
 };

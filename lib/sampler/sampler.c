@@ -22,8 +22,8 @@ const sd_method *sd_method_find(const char *name) {
 }
 
 /* A row of the table: the time, two numbers that turn the network's output into epsilon, two that
- * make x_0 from x and epsilon, then the method's own. */
-enum { ROW_TIME = 0, ROW_EPS = 1, ROW_X0 = 3, ROW_METHOD = 5 };
+ * make x_0 from x and epsilon, two that noise an x_0, then the method's own. */
+enum { ROW_TIME = 0, ROW_EPS = 1, ROW_X0 = 3, ROW_NOISED = 5, ROW_METHOD = 7 };
 
 static int row_size(const sd_run *run) {
     return ROW_METHOD + run->method->n_coefs;
@@ -59,6 +59,8 @@ static void fill_row(const sd_run *run, int i, float *row) {
     sd_run_time_coefs(run, run->times.times[i], a, numbers);
     numbers[ROW_X0] = 1.0 / sqrt(a);
     numbers[ROW_X0 + 1] = -sqrt(1.0 - a) / sqrt(a);
+    numbers[ROW_NOISED] = sqrt(a);
+    numbers[ROW_NOISED + 1] = sqrt(1.0 - a);
     run->method->coefs(run, i, numbers + ROW_METHOD);
     for (int k = 0; k < row_size(run); k++)
         row[k] = (float)numbers[k];
@@ -134,15 +136,46 @@ void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c) {
         *latents[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     for (int i = 0; i < run->method->n_history; i++)
         run->history[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
-    run->numbers = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->times.count * row_size(run));
+    run->numbers =
+        sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, (1 + run->times.count) * row_size(run));
+    run->rows = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2 * row_size(run));
+}
+
+/* `width` of the numbers on the device, from `first` on, as a tensor of its own. */
+static sdb_tensor part(sdb_tensor numbers, int first, int width) {
+    sdb_tensor t = sd_view_channels(numbers, first, width);
+    t.ld = width;
+    return t;
 }
 
 void sd_run_upload(sd_run *run) {
-    sd_exec_upload(run->e, run->numbers, run->table);
+    int row = row_size(run);
+    sd_exec_upload(run->e, part(run->numbers, 0, row), run->table);
+    sd_exec_upload(run->e, part(run->numbers, row, run->times.count * row), run->table);
 }
 
+void sd_run_begin_step(sd_run *run, int i) {
+    int row = row_size(run);
+    run->at = i;
+    sd_op_copy(run->e, run->rows, part(run->numbers, i * row, 2 * row));
+}
+
+bool sd_run_noisy(const sd_run *run, int i) {
+    return run->method->noisy && run->method->noisy(run, i);
+}
+
+int sd_run_kind(const sd_run *run, int i) {
+    return run->method->kind ? run->method->kind(run, i) : 0;
+}
+
+/* i: run->at or the index below it, whose row comes first. */
 static sdb_tensor numbers_at(const sd_run *run, int i, int first, int count) {
-    return sd_view_channels(run->numbers, i * row_size(run) + first, count);
+    return part(run->rows, (i + 1 - run->at) * row_size(run) + first, count);
+}
+
+void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
+    sdb_tensor terms[] = {x0, noise};
+    sd_op_combine(run->e, y, 2, terms, numbers_at(run, run->at, ROW_NOISED, 2));
 }
 
 /* `first`: of the numbers of sd_run_time_coefs in row i. */
@@ -179,6 +212,12 @@ sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count) {
 void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
                     const sdb_tensor *terms) {
     sd_op_combine(run->e, y, count, terms, sd_run_coefs(run, i, first, count));
+}
+
+void sd_run_keep(sd_run *run, sdb_tensor t, int n) {
+    for (int k = n; k > 0; k--)
+        sd_op_copy(run->e, run->history[k], run->history[k - 1]);
+    sd_op_copy(run->e, run->history[0], t);
 }
 
 double sd_run_alpha(const sd_run *run, int i) {

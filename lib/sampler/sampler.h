@@ -7,7 +7,9 @@
  * x = sqrt(a) x_0 + sqrt(1 - a) noise. Methods of the literature on sigmas work on x / sqrt(a) =
  * x_0 + sigma noise, sigma^2 = (1 - a) / a; the factors are part of their numbers here.
  *
- * Errors stay in run->e->status.
+ * A step is a region of operations that backends record: what changes from step to step lies in
+ * device memory at fixed places, and steps that are not made of the same operations are told apart
+ * by `kind`. Errors stay in run->e->status.
  */
 #ifndef SD_SAMPLER_SAMPLER_H
 #define SD_SAMPLER_SAMPLER_H
@@ -18,6 +20,7 @@
 
 #define SD_METHOD_MAX_COEFS 32
 #define SD_METHOD_MAX_HISTORY 8
+#define SD_METHOD_MAX_KINDS 12
 
 typedef struct sd_run sd_run;
 
@@ -39,15 +42,23 @@ typedef struct sd_method {
     /* The n_coefs numbers of step i, which leads from times[i] to times[i - 1]. Where a run will
      * begin is not known here: a multistep method has numbers for each order. */
     void (*coefs)(const sd_run *run, int i, double *coefs);
+    /* Whether step i takes noise, which is in run->noise then. NULL: no step does. */
+    bool (*noisy)(const sd_run *run, int i);
+    /* 0 .. SD_METHOD_MAX_KINDS - 1. Steps of one kind, and alike in `noisy`, are the same
+     * operations on the same memory. May look at run->done and run->touched. NULL: all are of
+     * one. */
+    int (*kind)(const sd_run *run, int i);
     /* x of times[i] becomes x of times[i - 1] in run->x; pred_x0 is left in run->pred_x0. Steps
-     * are made from a run's first index down to 0; run->done of them were made before. */
+     * are made from a run's first index down to 0; run->done of them were made before. Knows no
+     * more of these than `kind` tells. */
     void (*step)(sd_run *run, int i);
 } sd_method;
 
 const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sd_method_find(const char *name); /* NULL: unknown */
 
-/* What a method works with. The fields above `user` do not change during a run, but for `done`. */
+/* What a method works with. Of the fields above `user` only `done`, `touched` and `at` change
+ * during a run. */
 struct sd_run {
     const sd_context *ctx;
     const sd_method *method;
@@ -59,23 +70,21 @@ struct sd_run {
     float *table; /* a row of numbers for each step, see sampler.c */
     int done;     /* steps made since the run began */
     bool touched; /* x was changed from outside since the last step */
+    int at;       /* index of the step that is being made */
 
     sd_exec *e;
     sdb_tensor x;       /* x_t */
     sdb_tensor eps;     /* the last guided prediction of the noise */
     sdb_tensor pred_x0; /* the last predicted x_0 */
-    sdb_tensor noise;   /* the last noise drawn */
+    sdb_tensor noise;   /* of a step that is noisy */
     sdb_tensor history[SD_METHOD_MAX_HISTORY];
-    sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it] */
+    sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it], after its first row */
+    sdb_tensor rows;    /* the two of it that a step may look at */
 
     void *user;
     /* Evaluates the network at x and `time` ([1, 1, 1, 1] on the device), with guidance, and leaves
      * its output in run->eps. */
     void (*denoise)(void *user, sdb_tensor x, sdb_tensor time);
-    /* Draws the next noise of the run's generators into run->noise. */
-    void (*draw)(void *user);
-    /* Clamps a latent to [-1, 1]. */
-    void (*clip)(void *user, sdb_tensor x);
     /* Takes the nearest rows of the codebook (quantize_denoised). NULL: not wanted. */
     void (*quantize)(void *user, sdb_tensor x);
 };
@@ -89,9 +98,16 @@ void sd_run_free(sd_run *run);
 void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c);
 /* Puts the numbers on the device. */
 void sd_run_upload(sd_run *run);
+/* Before step i: its numbers go where the method finds them. Not part of a recorded region. */
+void sd_run_begin_step(sd_run *run, int i);
+bool sd_run_noisy(const sd_run *run, int i);
+int sd_run_kind(const sd_run *run, int i);
+/* y = x0 noised to the time of the step that is made: DDPM eq. 4. In place is fine. */
+void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
 
 /* For methods: the guided noise predicted at `x` and times[i], in run->eps. A network that
- * predicts v or x_0 is converted. */
+ * predicts v or x_0 is converted. Here and below i is the step that is made or the one after it;
+ * after the last comes the last again. */
 void sd_run_predict(sd_run *run, sdb_tensor x, int i);
 /* The same at a time between two steps: numbers first .. first + 2 of step i are those of
  * sd_run_time_coefs. */
@@ -106,6 +122,8 @@ sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count);
 /* For methods: y = the sum of `count` terms with the numbers of step i from `first` on. */
 void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
                     const sdb_tensor *terms);
+/* For methods: t becomes history[0]; what was in history[0 .. n - 1] moves up one place. */
+void sd_run_keep(sd_run *run, sdb_tensor t, int n);
 /* For methods: alphas_cumprod at times[i], sigma = sqrt((1 - a) / a) and lambda = -log(sigma);
  * i = -1 is the end of the last step. */
 double sd_run_alpha(const sd_run *run, int i);

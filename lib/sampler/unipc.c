@@ -15,7 +15,7 @@
  * is of this step, m_1 and m_2 of the two before.
  */
 enum { COEF_C1 = 0, COEF_C2 = 3, COEF_P1 = 7, COEF_P2 = 9, N_COEFS = 12 };
-enum { RING = 2, LAST_X = RING, N_HISTORY };
+enum { LAST_X0 = 0, OLDER_X0 = 1, LAST_X = 2, N_HISTORY };
 
 /* x and x0 of order 1 from `a` to `b`, and h. */
 static double first_order(double a, double b, double out[2]) {
@@ -65,21 +65,26 @@ static void unipc_coefs(const sd_run *run, int i, double *coefs) {
     predictor(run, i, coefs);
 }
 
+/* Which predictions are there, whether x is corrected, and the last step. */
+static int unipc_kind(const sd_run *run, int i) {
+    int there = run->done < 2 ? run->done : 2;
+    return 4 * there + 2 * run->touched + (i == 0);
+}
+
 static void unipc_step(sd_run *run, int i) {
     sdb_tensor *h = run->history;
-    sdb_tensor m_1 = h[(run->done + 1) % RING], m_2 = h[run->done % RING];
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     if (run->done > 0 && !run->touched) {
-        sdb_tensor terms[] = {h[LAST_X], m_1, run->pred_x0, m_2};
+        sdb_tensor terms[] = {h[LAST_X], h[LAST_X0], run->pred_x0, h[OLDER_X0]};
         bool second = run->done > 1;
         sd_run_combine(run, run->x, i, second ? COEF_C2 : COEF_C1, second ? 4 : 3, terms);
     }
     sd_op_copy(run->e, h[LAST_X], run->x);
-    sdb_tensor terms[] = {run->x, run->pred_x0, m_1};
+    sdb_tensor terms[] = {run->x, run->pred_x0, h[LAST_X0]};
     bool second = run->done > 0 && i > 0;
     sd_run_combine(run, run->x, i, second ? COEF_P2 : COEF_P1, second ? 3 : 2, terms);
-    sd_op_copy(run->e, m_2, run->pred_x0); /* the oldest goes */
+    sd_run_keep(run, run->pred_x0, run->done > 0 ? 1 : 0);
 }
 
 const sd_method sd_method_unipc = {
@@ -88,5 +93,6 @@ const sd_method sd_method_unipc = {
     .n_history = N_HISTORY,
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
     .coefs = unipc_coefs,
+    .kind = unipc_kind,
     .step = unipc_step,
 };

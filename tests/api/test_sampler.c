@@ -1,5 +1,5 @@
 /* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats,
- * profiles. */
+ * masks, profiles. */
 #include "sample.h"
 
 #include <math.h>
@@ -153,6 +153,53 @@ START_TEST(latents_that_are_no_numbers_pass_through) {
 }
 END_TEST
 
+static void set_half_mask(sd_sampler *s, bool there) {
+    const int64_t mask_dims[] = {1, 1, 8, 8}, dims[] = {1, 4, 8, 8};
+    float half[64] = {0};
+    sd_tensor *mask, *x0;
+    for (int i = 0; i < 32; i++)
+        half[i] = 1.0f;
+    ck_ok(ctx, sd_tensor_new(ctx, 4, mask_dims, half, &mask));
+    ck_ok(ctx, sd_tensor_new(ctx, 4, dims, NULL, &x0));
+    ck_ok(ctx, sd_sampler_set_mask(s, there ? mask : NULL, there ? x0 : NULL));
+    sd_tensor_free(mask);
+    sd_tensor_free(x0);
+}
+
+static sd_tensor *steps_left(sd_sampler *s, int left) {
+    sd_tensor *latent;
+    while (sd_sampler_remaining(s) > left)
+        ck_ok(ctx, sd_sampler_step(s));
+    ck_ok(ctx, sd_sampler_latent(s, &latent));
+    return latent;
+}
+
+/* A mask that comes or goes between two steps: the rest of the run takes the noise that a run from
+ * there would, of which a mask takes a draw in each step before the step's own. */
+START_TEST(a_mask_may_come_and_go) {
+    bool first = _i == 0;
+    sd_sampler_params p = noisy_run(NULL), rest = p;
+    sd_sampler *s, *t;
+    rest.skip_draws = first ? 4 : 2; /* one draw to begin with was made beside these */
+    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(ctx, sd_sampler_new(model, &rest, &t));
+    set_half_mask(s, first);
+    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    int left = sd_sampler_remaining(s) - 2;
+    sd_tensor *between = steps_left(s, left);
+    set_half_mask(s, !first);
+    sd_tensor *end = steps_left(s, 0), *expected;
+    set_half_mask(t, !first);
+    ck_ok(ctx, sd_sampler_decode(t, cond, uncond, between, left, &expected));
+    ck_assert(same(end, expected));
+    sd_tensor_free(between);
+    sd_tensor_free(end);
+    sd_tensor_free(expected);
+    sd_sampler_free(s);
+    sd_sampler_free(t);
+}
+END_TEST
+
 /* A profile counts the arithmetic that was estimated, once, and does not change the result. */
 START_TEST(a_profile_counts_the_work) {
     sd_sampler_params p = small_run();
@@ -203,6 +250,7 @@ int main(void) {
     tcase_add_test(tests, skipped_draws_are_those_before);
     tcase_add_test(tests, strength_goes_from_nothing_to_all);
     tcase_add_test(tests, latents_that_are_no_numbers_pass_through);
+    tcase_add_loop_test(tests, a_mask_may_come_and_go, 0, 2);
     tcase_add_test(tests, a_profile_counts_the_work);
     Suite *suite = suite_create("sampler");
     suite_add_tcase(suite, tests);

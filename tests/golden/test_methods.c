@@ -275,14 +275,70 @@ START_TEST(corners) {
 }
 END_TEST
 
+/* A run whose steps are launched operation by operation, as a profile wants: all, or each second
+ * one. */
+static sd_tensor *launch(scene *s, sd_sampler *sampler, const sd_tensor *init, int each) {
+    sd_tensor *latent;
+    must(&s->g, sd_sampler_begin(sampler, s->cond, s->uncond, init, NULL));
+    for (int i = 0; sd_sampler_remaining(sampler) > 0; i++) {
+        if (i % each == 0)
+            must(&s->g, sd_profile_begin(s->g.ctx));
+        must(&s->g, sd_sampler_step(sampler));
+        must(&s->g, sd_profile_end(s->g.ctx));
+    }
+    must(&s->g, sd_sampler_latent(sampler, &latent));
+    return latent;
+}
+
+/* The same bits from a step that is replayed and from one that is launched. */
+static void check_recorded(scene *s, bool inverse, bool mask) {
+    sd_tensor *keep = golden_tensor(&s->g, "sampler-mask", 0, 0), *latents[4];
+    sd_tensor *init = inverse ? s->init : NULL;
+    sd_sampler *sampler = scene_sampler(s);
+    size_t size = (size_t)sd_tensor_n_elements(s->init) * sizeof(float);
+    if (mask && !inverse)
+        must(&s->g, sd_sampler_set_mask(sampler, keep, s->init));
+    for (int i = 0; i < 4; i++) {
+        if (i < 2)
+            must(&s->g, sd_sample(sampler, s->cond, s->uncond, init, NULL, &latents[i]));
+        else
+            latents[i] = launch(s, sampler, init, i - 1);
+        ck_assert_msg(!memcmp(sd_tensor_data(latents[i]), sd_tensor_data(latents[0]), size),
+                      "%s, run %d%s", s->p.method, i, mask ? ", masked" : "");
+    }
+    for (int i = 0; i < 4; i++)
+        sd_tensor_free(latents[i]);
+    sd_tensor_free(keep);
+}
+
+START_TEST(recorded) {
+    static const golden_setup models[] = {
+        {"cpu", "cpu", 1, "SD_TINY_FILE"},
+        {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"}};
+    scene s = scene_open(&models[_i], NULL);
+    s.p.steps = 8;
+    s.p.strength = 1;
+    s.p.clip_denoised = 1;
+    for (int m = 0; (s.p.method = sd_sampler_method(m)) != NULL; m++) {
+        bool inverse = !strcmp(s.p.method, "ddim_inverse");
+        s.p.eta = strcmp(s.p.method, "plms") ? 0.5f : 0.0f;
+        s.p.guidance_rescale = 0.0f;
+        check_recorded(&s, inverse, false);
+        s.p.guidance_rescale = 0.7f;
+        check_recorded(&s, inverse, true);
+    }
+    scene_close(&s);
+}
+END_TEST
+
 int main(void) {
     int n_methods = 0;
     while (sd_sampler_method(n_methods))
         n_methods++;
-    const golden_test tests[] = {{methods, 0, N_CASES},  {predicted, 0, 2}, {quad, 0, 1},
-                                 {few_steps, 0, 1},      {options, 0, 1},   {ddpm_original, 0, 1},
-                                 {inversion, 0, 1},      {masked, 0, 1},    {masked_unipc, 0, 1},
-                                 {corners, 0, n_methods}};
+    const golden_test tests[] = {{methods, 0, N_CASES},   {predicted, 0, 2}, {quad, 0, 1},
+                                 {few_steps, 0, 1},       {options, 0, 1},   {ddpm_original, 0, 1},
+                                 {inversion, 0, 1},       {masked, 0, 1},    {masked_unipc, 0, 1},
+                                 {corners, 0, n_methods}, {recorded, 0, 2}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     return golden_main("golden methods", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -1,6 +1,6 @@
 /*
  * Recorded regions of samplers, over the cpu backend: what a sampler paints must not change, each
- * sampler records its network once, and a region that fails or is cancelled is ended.
+ * sampler records its steps once for each kind, and a region that fails or is cancelled is ended.
  */
 #include "../tools/suite.h"
 #include "recorder.h"
@@ -63,11 +63,15 @@ static sd_sampler *new_sampler(subject *s, const sd_sampler_params *params) {
     return sampler;
 }
 
-static sd_tensor *sample(subject *s, sd_sampler *sampler) {
+static sd_tensor *sample_from(subject *s, sd_sampler *sampler, const sd_tensor *init) {
     sd_tensor *latent;
-    ck_assert_msg(sd_sample(sampler, s->cond, s->uncond, NULL, NULL, &latent) == SD_OK, "%s",
+    ck_assert_msg(sd_sample(sampler, s->cond, s->uncond, init, NULL, &latent) == SD_OK, "%s",
                   sd_last_error(s->ctx));
     return latent;
+}
+
+static sd_tensor *sample(subject *s, sd_sampler *sampler) {
+    return sample_from(s, sampler, NULL);
 }
 
 static void check_same(sd_tensor *a, sd_tensor *b) {
@@ -101,23 +105,155 @@ static void check_failure(sd_status expected_status, void (*repair)(void)) {
 
 /* ---------------------------------------------------------------------------------------- tests */
 
-static const struct {
+/* Of 8 steps: regions recorded in the first run and in two, and replayed in three. A kind of step
+ * is replayed after its first; one that comes once in a run is recorded in the second. */
+static const struct recorded_method {
     const char *method;
-    int evaluations; /* of 4 steps */
-    float guidance;
+    int first, two, replays;
 } methods[] = {
-    {"ddim", 4, 7.5f}, {"ddim", 4, 1.0f}, {"plms", 5, 7.5f}, {"heun", 7, 7.5f}, {"dpm2", 7, 7.5f}};
+    {"ddim", 1, 1, 23},         {"ddim_inverse", 1, 1, 23},
+    {"euler", 1, 1, 23},        {"plms", 1, 4, 17}, /* orders 1 to 3 come once */
+    {"lms", 1, 4, 17},          {"ddpm", 1, 2, 21}, /* the last step takes no noise */
+    {"euler_a", 1, 2, 21},      {"lcm", 1, 2, 21},
+    {"heun", 1, 2, 21},                                 /* the last step is of one evaluation */
+    {"dpm2", 1, 2, 21},         {"dpmpp_2m", 2, 2, 22}, /* the first step and the last are alike */
+    {"dpmpp_2m_sde", 1, 3, 19}, {"unipc", 1, 4, 17},
+};
+
+static sd_sampler_params eight_steps(const char *method) {
+    sd_sampler_params p = run_params(method);
+    p.steps = 8;
+    p.strength = 1.0f;
+    return p;
+}
+
+/* A latent to begin at, where the method needs one. */
+static sd_tensor *init_of(subject *s, const char *method) {
+    static const int64_t dims[4] = {1, 4, 8, 8};
+    sd_tensor *init = NULL;
+    if (!strcmp(method, "ddim_inverse"))
+        ck_assert_int_eq(sd_tensor_new(s->ctx, 4, dims, NULL, &init), SD_OK);
+    return init;
+}
 
 START_TEST(regions_change_no_bit) {
-    sd_sampler_params params = run_params(methods[_i].method);
-    params.guidance_scale = methods[_i].guidance;
+    const struct recorded_method *m = &methods[_i];
+    sd_sampler_params params = eight_steps(m->method);
+    sd_tensor *init = init_of(&plain, m->method);
+    sd_sampler *sampler = new_sampler(&plain, &params);
+    sd_tensor *expected = sample_from(&plain, sampler, init);
+    sd_sampler_free(sampler);
+    sampler = new_sampler(&recorded, &params);
+    check_same(expected, sample_from(&recorded, sampler, init));
+    ck_assert_int_eq(recorder.begun, m->first);
+    check_same(expected, sample_from(&recorded, sampler, init));
+    check_same(expected, sample_from(&recorded, sampler, init));
+    ck_assert_int_eq(recorder.begun, m->two);
+    ck_assert_int_eq(recorder.live, m->two);
+    ck_assert_int_eq(recorder.replays, m->replays);
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+    sd_tensor_free(init);
+}
+END_TEST
+
+START_TEST(every_method_is_in_the_table) {
+    for (int i = 0; sd_sampler_method(i); i++) {
+        bool found = false;
+        for (size_t j = 0; j < SD_COUNT(methods); j++)
+            found = found || !strcmp(methods[j].method, sd_sampler_method(i));
+        ck_assert_msg(found, "%s", sd_sampler_method(i));
+    }
+}
+END_TEST
+
+static void set_mask(subject *s, sd_sampler *sampler, bool there) {
+    static const int64_t mask_dims[4] = {1, 1, 8, 8}, dims[4] = {1, 4, 8, 8};
+    static float half[64];
+    sd_tensor *mask, *x0;
+    for (int i = 0; i < 32; i++)
+        half[i] = 1.0f;
+    ck_assert_int_eq(sd_tensor_new(s->ctx, 4, mask_dims, half, &mask), SD_OK);
+    ck_assert_int_eq(sd_tensor_new(s->ctx, 4, dims, NULL, &x0), SD_OK);
+    ck_assert_int_eq(sd_sampler_set_mask(sampler, there ? mask : NULL, there ? x0 : NULL), SD_OK);
+    sd_tensor_free(mask);
+    sd_tensor_free(x0);
+}
+
+/* All that a step may do besides, for each method that takes it. */
+static const struct option {
+    const char *method;
+    float eta, rescale, guidance, dropout;
+    int clip, mask, regions;
+} options[] = {
+    {"ddim", .guidance = 1.0f, .regions = 1},
+    {"ddim", .eta = 1.0f, .guidance = 7.5f, .dropout = 0.5f, .regions = 1},
+    {"ddim", .rescale = 0.7f, .guidance = 7.5f, .regions = 1},
+    {"ddpm", .clip = 1, .guidance = 7.5f, .regions = 1},
+    {"ddim", .eta = 1.0f, .mask = 1, .guidance = 7.5f, .regions = 1},
+    {"unipc", .mask = 1, .rescale = 0.7f, .guidance = 7.5f, .regions = 1},
+    {"dpmpp_2m_sde", .mask = 1, .guidance = 7.5f, .regions = 1},
+};
+
+static sd_tensor *sample_masked(subject *s, sd_sampler *sampler, bool mask) {
+    set_mask(s, sampler, mask);
+    return sample(s, sampler);
+}
+
+START_TEST(options_are_part_of_the_region) {
+    const struct option *o = &options[_i];
+    sd_sampler_params params = eight_steps(o->method);
+    params.eta = o->eta;
+    params.guidance_rescale = o->rescale;
+    params.guidance_scale = o->guidance;
+    params.noise_dropout = o->dropout;
+    params.clip_denoised = o->clip;
+    sd_sampler *direct = new_sampler(&plain, &params), *sampler = new_sampler(&recorded, &params);
+    sd_tensor *expected = sample_masked(&plain, direct, o->mask);
+    check_same(expected, sample_masked(&recorded, sampler, o->mask));
+    ck_assert_int_eq(recorder.begun, o->regions);
+    sd_tensor_free(expected);
+    expected = sample_masked(&plain, direct, !o->mask); /* a kind of its own */
+    check_same(expected, sample_masked(&recorded, sampler, !o->mask));
+    sd_tensor_free(expected);
+    expected = sample_masked(&plain, direct, o->mask);
+    check_same(expected, sample_masked(&recorded, sampler, o->mask));
+    sd_tensor_free(expected);
+    sd_sampler_free(direct);
+    sd_sampler_free(sampler);
+}
+END_TEST
+
+START_TEST(short_runs_record_when_they_are_repeated) {
+    sd_sampler_params params = run_params("ddim");
+    params.steps = 1;
     sd_tensor *expected = expected_latent(&params);
     sd_sampler *sampler = new_sampler(&recorded, &params);
     check_same(expected, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, 0);
+    check_same(expected, sample(&recorded, sampler));
     check_same(expected, sample(&recorded, sampler));
     ck_assert_int_eq(recorder.begun, 1);
-    ck_assert_int_eq(recorder.live, 1);
-    ck_assert_int_eq(recorder.replays, 2 * methods[_i].evaluations);
+    ck_assert_int_eq(recorder.replays, 1);
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+}
+END_TEST
+
+static int keep_score(void *user, const sd_score *score) {
+    (void)user;
+    (void)score;
+    return 0;
+}
+
+/* The host works in the middle of such a step. */
+START_TEST(a_score_corrector_is_not_recorded) {
+    sd_sampler_params params = run_params("ddim");
+    sd_tensor *expected = expected_latent(&params);
+    params.score_corrector = keep_score;
+    sd_sampler *sampler = new_sampler(&recorded, &params);
+    check_same(expected, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, 0);
     sd_sampler_free(sampler);
     sd_tensor_free(expected);
 }
@@ -217,6 +353,10 @@ int main(void) {
     tcase_set_timeout(tc, 60);
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, regions_change_no_bit, 0, (int)SD_COUNT(methods));
+    tcase_add_test(tc, every_method_is_in_the_table);
+    tcase_add_loop_test(tc, options_are_part_of_the_region, 0, (int)SD_COUNT(options));
+    tcase_add_test(tc, short_runs_record_when_they_are_repeated);
+    tcase_add_test(tc, a_score_corrector_is_not_recorded);
     tcase_add_loop_test(tc, a_failing_operation_ends_its_region, 1, 4);
     tcase_add_test(tc, a_region_that_cannot_begin_is_told);
     tcase_add_test(tc, a_region_that_cannot_end_is_told);

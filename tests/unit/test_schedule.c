@@ -215,7 +215,7 @@ START_TEST(every_prediction_becomes_epsilon) {
     for (int prediction = SD_PREDICT_EPSILON; prediction <= SD_PREDICT_SAMPLE; prediction++) {
         sd_run run;
         ck_assert_int_eq(sd_run_init(&run, ctx, &s, (sd_prediction)prediction, &p), SD_OK);
-        int row = 5 + run.method->n_coefs;
+        int row = 7 + run.method->n_coefs;
         for (int i = 0; i < run.times.count; i++) {
             const float *c = run.table + i * row;
             double a = s.alphas_cumprod[100 * i + 1], x0 = 0.75, noise = -1.25;
