@@ -4,9 +4,9 @@
  * the module, and device_open says what is missing.
  *
  * Files: module.c (the vtable), device.c (device, memory, errors), queue.c (queue, graphs),
- * launch.c and launch.cuh (kernels), weights.cu, elementwise.cu, norm.cu, latents.cu,
- * attention*.cu; conv2d.cu and linear.cu turn their operation into a cuda_gemm (gemm.h), which
- * gemm_*.cu compute.
+ * copies.c (to and from the host), launch.c and launch.cuh (kernels), weights.cu, elementwise.cu,
+ * norm.cu, latents.cu, attention*.cu; conv2d.cu and linear.cu turn their operation into a cuda_gemm
+ * (gemm.h), which gemm_*.cu compute.
  *
  * module.c makes the device current around each call (cuda_enter) and gives the caller's back.
  * An operation
@@ -72,6 +72,12 @@ struct sdb_device {
  * last block that reads one sets it back. */
 #define CUDA_N_COUNTERS 16384
 
+/* Pinned memory that a copy goes through. */
+typedef struct cuda_piece {
+    void *data;        /* NULL: not yet */
+    cudaEvent_t moved; /* after its last copy */
+} cuda_piece;
+
 struct sdb_queue {
     sdb_device *dev;
     cudaStream_t stream;
@@ -83,6 +89,7 @@ struct sdb_queue {
     void *scratch;
     size_t capacity;
     unsigned *counters; /* CUDA_N_COUNTERS zeros, device memory */
+    cuda_piece pieces[2];
 };
 
 struct sdb_graph {
@@ -176,8 +183,6 @@ sd_status cuda_queue_new(sdb_device *dev, sdb_queue **out);
 void cuda_queue_free(sdb_queue *q);
 sd_status cuda_queue_plan(sdb_queue *q, bool planning);
 size_t cuda_queue_scratch(const sdb_queue *q);
-sd_status cuda_upload(sdb_queue *q, void *dst, const void *src, size_t size);
-sd_status cuda_download(sdb_queue *q, void *dst, const void *src, size_t size);
 sd_status cuda_sync(sdb_queue *q);
 sd_status cuda_record_begin(sdb_queue *q);
 sd_status cuda_record_end(sdb_queue *q, sdb_graph **out);
@@ -189,6 +194,12 @@ sd_status cuda_mark_seconds(sdb_device *dev, const sdb_mark *begin, const sdb_ma
 void cuda_mark_free(sdb_device *dev, sdb_mark *mark);
 /* Operations from now on see the weights that were prepared so far. */
 sd_status cuda_await_weights(sdb_queue *q);
+sd_status cuda_refuse_while_recording(sdb_queue *q, const char *what);
+
+/* copies.c */
+sd_status cuda_upload(sdb_queue *q, void *dst, const void *src, size_t size);
+sd_status cuda_download(sdb_queue *q, void *dst, const void *src, size_t size);
+void cuda_free_pieces(sdb_queue *q);
 
 /* weights.cu: the staging memory and the last slab. */
 void cuda_weights_close(sdb_device *dev);

@@ -47,6 +47,7 @@ void cuda_queue_free(sdb_queue *q) {
             cudaStreamSynchronize(q->stream); /* operations may still use weights and buffers */
             cudaStreamDestroy(q->stream);
         }
+        cuda_free_pieces(q);
         cuda_free(dev, q->scratch);
         cuda_free(dev, q->counters);
         (void)cudaGetLastError();
@@ -94,56 +95,17 @@ sd_status cuda_scratch(sdb_queue *q, size_t size, void **out) {
     return SD_OK;
 }
 
-/* -------------------------------------------------------------------------------------- copies */
+/* ------------------------------------------------------------------------------------- waiting */
 
-static sd_status refuse_while_recording(sdb_queue *q, const char *what) {
+sd_status cuda_refuse_while_recording(sdb_queue *q, const char *what) {
     const sdb_host *host = q->dev->host;
     if (!q->recording)
         return SD_OK;
     return host->error(host->user, SD_ERROR_INTERNAL, "%s while a region is recorded", what);
 }
 
-/* The driver copies pageable memory before cudaMemcpyAsync returns, but memory that the host has
- * pinned is read later. */
-static sd_status copy_in(sdb_queue *q, void *dst, const void *src, size_t size) {
-    struct cudaPointerAttributes source;
-    cudaError_t error = cudaMemcpyAsync(dst, src, size, cudaMemcpyHostToDevice, q->stream);
-    if (error == cudaSuccess)
-        error = cudaPointerGetAttributes(&source, src);
-    if (error == cudaSuccess && source.type != cudaMemoryTypeUnregistered)
-        error = cudaStreamSynchronize(q->stream);
-    return cuda_check(q->dev, error, "upload");
-}
-
-sd_status cuda_upload(sdb_queue *q, void *dst, const void *src, size_t size) {
-    sd_status status = refuse_while_recording(q, "upload");
-    if (status || size == 0)
-        return status;
-    status = cuda_enter(q->dev);
-    if (status)
-        return status;
-    status = copy_in(q, dst, src, size);
-    cuda_leave(q->dev);
-    return status;
-}
-
-sd_status cuda_download(sdb_queue *q, void *dst, const void *src, size_t size) {
-    sd_status status = refuse_while_recording(q, "download");
-    if (status || size == 0)
-        return status;
-    status = cuda_enter(q->dev);
-    if (status)
-        return status;
-    cudaError_t error = cudaMemcpyAsync(dst, src, size, cudaMemcpyDeviceToHost, q->stream);
-    if (error == cudaSuccess)
-        error = cudaStreamSynchronize(q->stream);
-    status = cuda_check(q->dev, error, "download");
-    cuda_leave(q->dev);
-    return status;
-}
-
 sd_status cuda_sync(sdb_queue *q) {
-    sd_status status = refuse_while_recording(q, "sync");
+    sd_status status = cuda_refuse_while_recording(q, "sync");
     if (!status)
         status = cuda_enter(q->dev);
     if (status)
@@ -171,7 +133,7 @@ sd_status cuda_await_weights(sdb_queue *q) {
 /* ------------------------------------------------------------------------------------- regions */
 
 sd_status cuda_record_begin(sdb_queue *q) {
-    sd_status status = refuse_while_recording(q, "record_begin");
+    sd_status status = cuda_refuse_while_recording(q, "record_begin");
     if (!status)
         status = cuda_enter(q->dev);
     if (status)
@@ -230,7 +192,7 @@ sd_status cuda_record_end(sdb_queue *q, sdb_graph **out) {
 
 sd_status cuda_graph_replay(sdb_queue *q, sdb_graph *graph) {
     const sdb_host *host = q->dev->host;
-    sd_status status = refuse_while_recording(q, "graph_replay");
+    sd_status status = cuda_refuse_while_recording(q, "graph_replay");
     if (!status && graph->moves != q->moves)
         status = host->error(host->user, SD_ERROR_INTERNAL,
                              "a region is replayed that was recorded for smaller operations");
