@@ -1,6 +1,7 @@
 #include "backend/exec.h"
 
 #include "backend/profile.h"
+#include "backend/region.h"
 
 #include <string.h>
 
@@ -28,6 +29,7 @@ sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
 void sd_exec_free(sd_exec *e) {
     if (!e)
         return;
+    sd_exec_forget_stages(e);
     e->api->queue_free(e->queue);
     e->api->buffer_free(e->dev, e->arena);
     sd_free(e->ctx, e);
@@ -41,6 +43,7 @@ void sd_exec_fail(sd_exec *e, sd_status status) {
 void sd_exec_measure(sd_exec *e) {
     sd_exec_begin(e);
     e->measuring = true;
+    e->stage = NULL;
     e->peak = 0;
     e->flops = 0;
     sd_exec_fail(e, e->api->queue_plan(e->queue, true));
@@ -63,8 +66,12 @@ static sd_status grow_arena(sd_exec *e) {
 
 sd_status sd_exec_commit(sd_exec *e) {
     sd_status status = e->status;
+    size_t scratch = e->api->queue_scratch(e->queue);
     e->measuring = false;
     e->top = 0;
+    if (e->peak > e->capacity || scratch > e->scratch)
+        sd_exec_forget_stages(e); /* their regions name memory that goes */
+    e->scratch = scratch;
     sd_status planned = e->api->queue_plan(e->queue, false);
     if (!status)
         status = planned;
@@ -153,8 +160,7 @@ sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w) {
 
 /* -------------------------------------------------------------------------------- operations */
 
-/* True when an operation is to be called: nothing failed and nobody cancelled. */
-static bool ready(sd_exec *e) {
+bool sd_exec_ready(sd_exec *e) {
     if (!e->status && !e->measuring && sd_cancelled(e->ctx, e->epoch))
         e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED, "the run was cancelled");
     return !e->status;
@@ -172,12 +178,12 @@ static bool is_packed(sd_exec *e, sdb_tensor t) {
 }
 
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src) {
-    if (ready(e) && !e->measuring && is_packed(e, dst))
+    if (sd_exec_ready(e) && !e->measuring && is_packed(e, dst))
         sd_exec_fail(e, e->api->upload(e->queue, dst.data, src, packed_size(dst)));
 }
 
 void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
-    if (ready(e) && !e->measuring && is_packed(e, src))
+    if (sd_exec_ready(e) && !e->measuring && is_packed(e, src))
         sd_exec_fail(e, e->api->download(e->queue, dst, src.data, packed_size(src)));
 }
 
@@ -206,7 +212,7 @@ static double weight_bytes(const sd_exec *e, const sdb_weight *w) {
 static bool begins(sd_exec *e, watched *op) {
     if (e->measuring)
         e->flops += op->flops;
-    if (!ready(e))
+    if (!sd_exec_ready(e))
         return false;
     op->profiled = !e->measuring && sd_profiling(e->ctx);
     if (op->profiled)

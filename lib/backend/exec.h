@@ -18,7 +18,26 @@
 
 #include "backend/device.h"
 
-typedef struct sd_exec {
+typedef struct sd_exec sd_exec;
+typedef void (*sd_exec_fn)(sd_exec *e, void *arg);
+
+/* All that the operations of a stage depend on, besides the model: runs with equal keys give the
+ * same operations at the same places of the arena. See region.h. */
+typedef struct sd_stage_key {
+    sd_exec_fn fn;
+    int n, h, w, tokens, options; /* as the stage needs them */
+} sd_stage_key;
+
+#define SD_MAX_STAGES 8
+
+typedef struct sd_known_stage {
+    sd_stage_key key; /* fn NULL: none */
+    bool ran;         /* once at least */
+    sdb_graph *graph; /* its region, after the second run; or NULL */
+    uint64_t used;    /* count of runs at the last one */
+} sd_known_stage;
+
+struct sd_exec {
     sd_context *ctx;
     const sdb_backend *api;
     sdb_device *dev;
@@ -29,8 +48,13 @@ typedef struct sd_exec {
     unsigned epoch; /* of cancellation */
     uint8_t *arena; /* device memory; NULL until committed */
     size_t capacity, top, peak;
-    double flops; /* counted while measuring: 2 per multiply-add */
-} sd_exec;
+    double flops;   /* counted while measuring: 2 per multiply-add */
+    size_t scratch; /* of the queue, at the last commit */
+
+    sd_known_stage stages[SD_MAX_STAGES];
+    sd_known_stage *stage; /* the one that runs, or NULL */
+    uint64_t n_runs;       /* of stages */
+};
 
 sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
 void sd_exec_free(sd_exec *e);
@@ -64,6 +88,8 @@ static inline sdb_tensor sd_no_tensor(void) {
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
 void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src);
 
+/* True when work is to be done: nothing failed and, unless measuring, nobody cancelled. */
+bool sd_exec_ready(sd_exec *e);
 /* Records a failure of the caller's own. Keeps the first. */
 void sd_exec_fail(sd_exec *e, sd_status status);
 

@@ -6,7 +6,7 @@ bool sd_exec_can_record(const sd_exec *e) {
     return !e->measuring && e->api->record_begin && !sd_profiling(e->ctx);
 }
 
-void sd_exec_record(sd_exec *e, sd_region_fn fn, void *arg, sdb_graph **out) {
+void sd_exec_record(sd_exec *e, sd_exec_fn fn, void *arg, sdb_graph **out) {
     *out = NULL;
     if (e->status)
         return;
@@ -23,6 +23,60 @@ void sd_exec_record(sd_exec *e, sd_region_fn fn, void *arg, sdb_graph **out) {
 }
 
 void sd_exec_replay(sd_exec *e, sdb_graph *graph) {
-    if (!e->status)
+    if (sd_exec_ready(e))
         sd_exec_fail(e, e->api->graph_replay(e->queue, graph));
+}
+
+static bool same_stage(const sd_stage_key *a, const sd_stage_key *b) {
+    return a->fn == b->fn && a->n == b->n && a->h == b->h && a->w == b->w &&
+           a->tokens == b->tokens && a->options == b->options;
+}
+
+static void forget(sd_exec *e, sd_known_stage *stage) {
+    if (stage->graph)
+        e->api->graph_free(e->queue, stage->graph);
+    *stage = (sd_known_stage){0};
+}
+
+static void enter(sd_exec *e, sd_known_stage *stage) {
+    e->stage = stage;
+    stage->used = ++e->n_runs;
+}
+
+bool sd_exec_find_stage(sd_exec *e, const sd_stage_key *key) {
+    e->stage = NULL;
+    for (int i = 0; i < SD_MAX_STAGES && !e->stage; i++)
+        if (same_stage(&e->stages[i].key, key))
+            enter(e, &e->stages[i]);
+    return e->stage != NULL;
+}
+
+void sd_exec_add_stage(sd_exec *e, const sd_stage_key *key) {
+    sd_known_stage *oldest = e->stages;
+    for (int i = 1; i < SD_MAX_STAGES; i++)
+        if (e->stages[i].used < oldest->used)
+            oldest = &e->stages[i];
+    forget(e, oldest);
+    oldest->key = *key;
+    enter(e, oldest);
+}
+
+void sd_exec_forget_stages(sd_exec *e) {
+    for (int i = 0; i < SD_MAX_STAGES; i++)
+        forget(e, &e->stages[i]);
+    e->stage = NULL;
+}
+
+void sd_exec_region(sd_exec *e, sd_exec_fn fn, void *arg) {
+    sd_known_stage *stage = e->stage;
+    bool regions = stage && sd_exec_can_record(e);
+    if (regions && stage->graph) {
+        sd_exec_replay(e, stage->graph);
+        return;
+    }
+    fn(e, arg);
+    if (regions && stage->ran) /* the device computes meanwhile */
+        sd_exec_record(e, fn, arg, &stage->graph);
+    if (stage && !e->status)
+        stage->ran = true;
 }

@@ -101,7 +101,8 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
     if (z && job.ids) {
         sd_nchw_to_nhwc(z, latent->data, job.n, config->latent_channels, job.h, job.w);
         sd_latent_unscale(config, z, latent->n_elements);
-        status = sd_execs_run(model, quantize, &job);
+        sd_stage_key key = {.fn = quantize, .h = job.h, .w = job.w};
+        status = sd_execs_run(model, &key, &job);
     } else {
         status = SD_ERROR_MEMORY;
     }
@@ -155,7 +156,8 @@ sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, in
     size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)model->source->vae.latent_channels;
     codes_job job = {.model = model, .n = n, .h = h, .w = w, .from = ids};
     job.rows = sd_alloc_array(model->ctx, size, sizeof *job.rows);
-    status = job.rows ? sd_execs_run(model, look_up, &job) : SD_ERROR_MEMORY;
+    sd_stage_key key = {.fn = look_up, .h = h, .w = w};
+    status = job.rows ? sd_execs_run(model, &key, &job) : SD_ERROR_MEMORY;
     if (!status)
         status = rows_to_latent(model, &job, &latent);
     sd_free(model->ctx, job.rows);

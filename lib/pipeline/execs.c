@@ -1,3 +1,4 @@
+#include "backend/region.h"
 #include "core/os.h"
 #include "pipeline/stage.h"
 
@@ -66,27 +67,32 @@ sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch) {
                                     : SD_OK;
 }
 
-sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job) {
+sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job) {
     sd_exec *e;
     sd_status status = sd_execs_take(model, &e);
     if (status)
         return status;
     /* A cancellation ends the call wherever it comes, also between measuring and running. */
     unsigned epoch = sd_cancel_epoch(model->ctx);
-    sd_exec_measure(e);
-    fn(e, job);
-    sd_exec_fail(e, sd_exec_commit(e));
+    sd_exec_begin(e);
+    if (!sd_exec_find_stage(e, key)) {
+        sd_exec_measure(e);
+        key->fn(e, job);
+        sd_exec_fail(e, sd_exec_commit(e));
+        if (!e->status)
+            sd_exec_add_stage(e, key);
+    }
     if (!e->status) {
         sd_exec_begin(e);
         e->epoch = epoch;
-        fn(e, job);
+        key->fn(e, job);
     }
     status = e->status;
     sd_execs_give(model, e);
     return status;
 }
 
-sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost) {
+sd_status sd_execs_estimate(sd_model *model, sd_exec_fn fn, void *job, sd_cost *cost) {
     sd_exec *e;
     sd_status status = sd_exec_new(model->ctx, model->act, &e);
     if (status)

@@ -2,6 +2,7 @@
 #ifndef SD_PIPELINE_STAGE_H
 #define SD_PIPELINE_STAGE_H
 
+#include "backend/region.h"
 #include "pipeline/pipeline.h"
 
 /* --- execs.c: idle executors of a model, handed to one call or one sampler at a time. An
@@ -16,15 +17,14 @@ void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
  * stage, with an epoch of its own, would not see. */
 sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch);
 
-/* Work of one call: run once measured and once for real. */
-typedef void (*sd_stage_fn)(sd_exec *e, void *job);
-sd_status sd_execs_run(sd_model *model, sd_stage_fn fn, void *job);
+/* Work of one call, key->fn with `job`: measured, unless the executor knows this stage, and run. */
+sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job);
 /* Only measured: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
 typedef struct sd_cost {
     uint64_t bytes;
     double flops;
 } sd_cost;
-sd_status sd_execs_estimate(sd_model *model, sd_stage_fn fn, void *job, sd_cost *cost);
+sd_status sd_execs_estimate(sd_model *model, sd_exec_fn fn, void *job, sd_cost *cost);
 
 /* --- probe.c: fills in what source->ask_prediction asks for. The UNet is there. --- */
 sd_status sd_probe_prediction(sd_model *model);

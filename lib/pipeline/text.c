@@ -12,26 +12,47 @@ typedef struct text_job {
     const sd_model *model;
     const int32_t *ids;
     float *out;
-    int n;
+    int n;    /* up to MAX_TURN */
     int skip; /* layers */
 } text_job;
 
+typedef struct text_region {
+    const sd_text_model *text;
+    sdb_tensor y, ids;
+    int skip;
+} text_region;
+
+static void encode_region(sd_exec *e, void *arg) {
+    const text_region *r = arg;
+    sd_text_model_forward(e, r->text, r->y, r->ids, r->skip);
+}
+
 static void encode(sd_exec *e, void *arg) {
     const text_job *job = arg;
-    const sd_text_config *config = &job->model->source->text;
-    int tokens = config->tokens;
-    for (int i = 0; i < job->n; i += MAX_TURN) {
-        int n = job->n - i < MAX_TURN ? job->n - i : MAX_TURN;
-        size_t mark = sd_exec_mark(e);
-        sdb_tensor ids = sd_exec_tensor_typed(e, SDB_I32, n, tokens, 1, 1);
-        sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, n, tokens, 1, config->width);
-        if (!e->measuring)
-            sd_exec_upload(e, ids, job->ids + (size_t)i * (size_t)tokens);
-        sd_text_model_forward(e, job->model->text, y, ids, job->skip);
-        if (!e->measuring)
-            sd_exec_download(e, job->out + (size_t)i * (size_t)tokens * (size_t)config->width, y);
-        sd_exec_release(e, mark);
+    int tokens = job->model->source->text.tokens, width = job->model->source->text.width;
+    text_region r = {.text = job->model->text, .skip = job->skip};
+    r.ids = sd_exec_tensor_typed(e, SDB_I32, job->n, tokens, 1, 1);
+    r.y = sd_exec_tensor_typed(e, SDB_F32, job->n, tokens, 1, width);
+    sd_exec_upload(e, r.ids, job->ids);
+    sd_exec_region(e, encode_region, &r);
+    sd_exec_download(e, job->out, r.y);
+}
+
+static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int skip, float *out) {
+    size_t tokens = (size_t)model->source->text.tokens;
+    size_t row = tokens * (size_t)model->source->text.width;
+    unsigned epoch = sd_cancel_epoch(model->ctx);
+    sd_status status = SD_OK;
+    for (int i = 0; i < n && !status; i += MAX_TURN) {
+        text_job job = {model, ids + (size_t)i * tokens, out + (size_t)i * row, n - i, skip};
+        if (job.n > MAX_TURN)
+            job.n = MAX_TURN;
+        sd_stage_key key = {.fn = encode, .n = job.n, .options = skip};
+        status = sd_check_cancel(model->ctx, epoch);
+        if (!status)
+            status = sd_execs_run(model, &key, &job);
     }
+    return status;
 }
 
 static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int skip,
@@ -49,8 +70,7 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
     sd_status status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
-    text_job job = {.model = model, .ids = ids, .out = embeddings->data, .n = n, .skip = skip};
-    status = sd_execs_run(model, encode, &job);
+    status = encode_turns(model, ids, n, skip, embeddings->data);
     if (status)
         sd_tensor_destroy(embeddings);
     else
@@ -199,7 +219,8 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
     if (status)
         return status;
     class_job job = {model, classes, embeddings->data, n};
-    status = sd_execs_run(model, encode_classes, &job);
+    sd_stage_key key = {.fn = encode_classes, .n = n};
+    status = sd_execs_run(model, &key, &job);
     if (status)
         sd_tensor_destroy(embeddings);
     else

@@ -191,16 +191,26 @@ typedef struct moments_job {
     int h, w;       /* latents */
 } moments_job;
 
+typedef struct moments_region {
+    const sd_vae *vae;
+    sdb_tensor moments, x;
+} moments_region;
+
+static void encode_region(sd_exec *e, void *arg) {
+    const moments_region *r = arg;
+    sd_vae_encoder_forward(e, r->vae, r->moments, r->x);
+}
+
 static void encode_moments(sd_exec *e, void *arg) {
     const moments_job *job = arg;
-    const sd_vae *vae = job->model->vae;
+    moments_region r = {.vae = job->model->vae};
     int scale = sd_model_downscale(job->model);
-    sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, 1, job->h * scale, job->w * scale,
-                                        job->model->source->vae.in_channels);
-    sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(vae));
-    sd_exec_upload(e, x, job->x);
-    sd_vae_encoder_forward(e, vae, moments, x);
-    sd_exec_download(e, job->moments, moments);
+    r.x = sd_exec_tensor_typed(e, SDB_F32, 1, job->h * scale, job->w * scale,
+                               job->model->source->vae.in_channels);
+    r.moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(r.vae));
+    sd_exec_upload(e, r.x, job->x);
+    sd_exec_region(e, encode_region, &r);
+    sd_exec_download(e, job->moments, r.moments);
 }
 
 /* Pixels [1, 3, th, tw] to *out [1, moments, th / 8, tw / 8]. */
@@ -220,7 +230,8 @@ static sd_status moments_of_tile(sd_model *model, const sd_tensor *pixels, sd_te
     if (!status) {
         sd_nchw_to_nhwc(x, pixels->data, 1, (int)pixels->dims[1], height, width);
         moments_job job = {model, x, moments, height / scale, width / scale};
-        status = sd_execs_run(model, encode_moments, &job);
+        sd_stage_key key = {.fn = encode_moments, .h = job.h, .w = job.w};
+        status = sd_execs_run(model, &key, &job);
     }
     if (!status)
         sd_nhwc_to_nchw(result->data, moments, 1, c, height / scale, width / scale);
@@ -271,7 +282,9 @@ static sd_status sample(sd_model *model, const sd_tensor *moments, const sd_tens
         if (noise)
             sd_nchw_to_nhwc(e, noise->data, n, config->latent_channels, h, w);
         posterior_job job = {model, m, e, z, n, h, w};
-        status = sd_execs_run(model, sample_posterior, &job);
+        sd_stage_key key = {
+            .fn = sample_posterior, .n = n, .h = h, .w = w, .options = noise != NULL};
+        status = sd_execs_run(model, &key, &job);
     }
     float shift = (float)(config->shift_factor * config->scaling_factor);
     for (size_t i = 0; !status && i < size; i++)

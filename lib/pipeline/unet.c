@@ -8,26 +8,36 @@ typedef struct unet_job {
     int n, h, w, tokens;
 } unet_job;
 
+typedef struct unet_region {
+    const sd_unet *unet;
+    sdb_tensor x, y, t;
+    sdb_tensor context, kv; /* or none */
+} unet_region;
+
+static void predict_region(sd_exec *e, void *arg) {
+    const unet_region *r = arg;
+    if (r->kv.c > 0)
+        sd_unet_kv(e, r->unet, r->kv, r->context);
+    sd_unet_forward(e, r->unet, r->y, r->x, r->t, r->kv);
+}
+
 static void predict(sd_exec *e, void *arg) {
     const unet_job *job = arg;
     const sd_unet_config *config = &job->model->source->unet;
-    const sd_unet *unet = job->model->unet;
     int n = job->n, h = job->h, w = job->w;
-    sdb_tensor x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
-    sdb_tensor y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
-    sdb_tensor t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
-    sdb_tensor kv = sd_no_tensor();
-    sd_exec_upload(e, x, job->x);
-    sd_exec_upload(e, t, job->timesteps);
+    unet_region r = {.unet = job->model->unet};
+    r.x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
+    r.y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
+    r.t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
+    sd_exec_upload(e, r.x, job->x);
+    sd_exec_upload(e, r.t, job->timesteps);
     if (job->context) {
-        sdb_tensor context =
-            sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
-        kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(unet));
-        sd_exec_upload(e, context, job->context);
-        sd_unet_kv(e, unet, kv, context);
+        r.context = sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
+        r.kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(r.unet));
+        sd_exec_upload(e, r.context, job->context);
     }
-    sd_unet_forward(e, unet, y, x, t, kv);
-    sd_exec_download(e, job->y, y);
+    sd_exec_region(e, predict_region, &r);
+    sd_exec_download(e, job->y, r.y);
 }
 
 static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tensor *embeddings) {
@@ -81,7 +91,8 @@ sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timest
             job.context = embeddings->data;
             job.tokens = (int)embeddings->dims[1];
         }
-        status = sd_execs_run(model, predict, &job);
+        sd_stage_key key = {.fn = predict, .n = n, .h = h, .w = w, .tokens = job.tokens};
+        status = sd_execs_run(model, &key, &job);
     }
     if (!status) {
         sd_nhwc_to_nchw(y->data, y_nhwc, n, config->out_channels, h, w);

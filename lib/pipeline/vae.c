@@ -12,45 +12,45 @@ typedef struct decode_job {
     bool quantize;
 } decode_job;
 
-/* NHWC in the device's type to NCHW in float32 on the host: a channel is copied to a plane each. */
-static void download_planes(sd_exec *e, float *out, sdb_tensor y) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, y.c, y.h, y.w, 1);
-    for (int c = 0; c < y.c; c++)
-        sd_op_copy(e, sd_view_batch(planes, c, 1), sd_view_channels(y, c, 1));
-    if (!e->measuring)
-        sd_exec_download(e, out, planes);
-    sd_exec_release(e, mark);
+/* One channel each: NCHW on the device. */
+static sdb_tensor new_planes(sd_exec *e, sdb_tensor x) {
+    return sd_exec_tensor_typed(e, SDB_F32, x.c, x.h, x.w, 1);
 }
 
-/* The other way. */
-static void upload_planes(sd_exec *e, sdb_tensor x, const float *in) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, x.c, x.h, x.w, 1);
-    if (!e->measuring)
-        sd_exec_upload(e, planes, in);
-    for (int c = 0; c < x.c; c++)
-        sd_op_copy(e, sd_view_channels(x, c, 1), sd_view_batch(planes, c, 1));
-    sd_exec_release(e, mark);
+typedef struct decode_region {
+    const sd_vae *vae;
+    sdb_tensor z, y;
+    sdb_tensor planes; /* y's; the decoder's own tensors lie there before */
+    bool quantize;
+} decode_region;
+
+static void decode_to_planes(sd_exec *e, void *arg) {
+    const decode_region *r = arg;
+    sd_vae_decoder_forward(e, r->vae, r->y, r->z, r->quantize);
+    for (int c = 0; c < r->y.c; c++)
+        sd_op_copy(e, sd_view_batch(r->planes, c, 1), sd_view_channels(r->y, c, 1));
 }
 
 static void decode(sd_exec *e, void *arg) {
     const decode_job *job = arg;
     const sd_vae_config *config = &job->model->source->vae;
-    int scale = sd_model_downscale(job->model), c = config->out_channels;
+    int scale = sd_model_downscale(job->model);
     int height = job->h * scale, width = job->w * scale;
     size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)config->latent_channels;
-    size_t size = (size_t)height * (size_t)width * (size_t)c;
+    size_t size = (size_t)height * (size_t)width * (size_t)config->out_channels;
     int n = e->measuring ? 1 : job->n;
+    decode_region r = {.vae = job->model->vae, .quantize = job->quantize};
+    r.z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
+    r.y = sd_exec_tensor(e, 1, height, width, config->out_channels);
+    size_t mark = sd_exec_mark(e);
+    r.planes = new_planes(e, r.y);
+    sd_exec_release(e, mark);
     for (int i = 0; i < n && !e->status; i++) {
-        size_t mark = sd_exec_mark(e);
-        sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
-        sdb_tensor y = sd_exec_tensor(e, 1, height, width, c);
         if (!e->measuring)
-            sd_exec_upload(e, z, job->z + (size_t)i * z_size);
-        sd_vae_decoder_forward(e, job->model->vae, y, z, job->quantize);
-        download_planes(e, e->measuring ? NULL : job->out + (size_t)i * size, y);
-        sd_exec_release(e, mark);
+            sd_exec_upload(e, r.z, job->z + (size_t)i * z_size);
+        sd_exec_region(e, decode_to_planes, &r);
+        if (!e->measuring)
+            sd_exec_download(e, job->out + (size_t)i * size, r.planes);
     }
 }
 
@@ -80,7 +80,8 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
         sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
         sd_latent_unscale(config, z, latent->n_elements);
         decode_job job = {model, z, out->data, n, h, w, quantize};
-        status = sd_execs_run(model, decode, &job);
+        sd_stage_key key = {.fn = decode, .h = h, .w = w, .options = quantize};
+        status = sd_execs_run(model, &key, &job);
     } else {
         status = SD_ERROR_MEMORY;
     }
@@ -143,32 +144,53 @@ typedef struct encode_job {
     int draws;          /* noises for each picture */
 } encode_job;
 
+typedef struct encode_region {
+    const sd_vae *vae;
+    sdb_tensor planes; /* x's; the encoder's own tensors lie there afterwards */
+    sdb_tensor x, moments;
+} encode_region;
+
+static void encode_planes(sd_exec *e, void *arg) {
+    const encode_region *r = arg;
+    for (int c = 0; c < r->x.c; c++)
+        sd_op_copy(e, sd_view_channels(r->x, c, 1), sd_view_batch(r->planes, c, 1));
+    sd_vae_encoder_forward(e, r->vae, r->moments, r->x);
+}
+
+/* The posterior of picture `i`, with each of its noises. */
+static void draw_latents(sd_exec *e, const encode_job *job, sdb_tensor moments, int i) {
+    const sd_vae_config *config = &job->model->source->vae;
+    int c = config->latent_channels;
+    size_t size = (size_t)job->h * (size_t)job->w * (size_t)c;
+    bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
+    sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
+    sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
+    for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
+        if (sampled && !e->measuring)
+            sd_exec_upload(e, noise, job->noise + (size_t)j * size);
+        sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(),
+                        (float)config->scaling_factor);
+        if (!e->measuring)
+            sd_exec_download(e, job->z + (size_t)j * size, z);
+    }
+}
+
 static void encode(sd_exec *e, void *arg) {
     const encode_job *job = arg;
-    const sd_vae_config *config = &job->model->source->vae;
-    int scale = sd_model_downscale(job->model), c = config->latent_channels;
-    int height = job->h * scale, width = job->w * scale;
-    size_t x_size = (size_t)height * (size_t)width * (size_t)config->in_channels;
-    size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)c;
-    int n = e->measuring ? 1 : job->n;
+    int scale = sd_model_downscale(job->model), c = job->model->source->vae.in_channels;
+    int height = job->h * scale, width = job->w * scale, n = e->measuring ? 1 : job->n;
+    size_t x_size = (size_t)height * (size_t)width * (size_t)c;
+    encode_region r = {.vae = job->model->vae};
+    r.x = sd_exec_tensor(e, 1, height, width, c);
+    r.moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(r.vae));
+    size_t mark = sd_exec_mark(e);
+    r.planes = new_planes(e, r.x);
+    sd_exec_release(e, mark);
     for (int i = 0; i < n && !e->status; i++) {
-        size_t mark = sd_exec_mark(e);
-        sdb_tensor x = sd_exec_tensor(e, 1, height, width, config->in_channels);
-        sdb_tensor moments =
-            sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(job->model->vae));
-        sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
-        sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
-        upload_planes(e, x, e->measuring ? NULL : job->x + (size_t)i * x_size);
-        sd_vae_encoder_forward(e, job->model->vae, moments, x);
-        for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
-            bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
-            if (sampled && !e->measuring)
-                sd_exec_upload(e, noise, job->noise + (size_t)j * z_size);
-            sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(),
-                            (float)config->scaling_factor);
-            if (!e->measuring)
-                sd_exec_download(e, job->z + (size_t)j * z_size, z);
-        }
+        if (!e->measuring)
+            sd_exec_upload(e, r.planes, job->x + (size_t)i * x_size);
+        sd_exec_region(e, encode_planes, &r);
+        draw_latents(e, job, r.moments, i);
         sd_exec_release(e, mark);
     }
 }
@@ -201,7 +223,8 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     if (noise)
         sd_nchw_to_nhwc(e, noise->data, n * draws, c, h, w);
     encode_job job = {model, pixels->data, e, z, n, h, w, draws};
-    status = sd_execs_run(model, encode, &job);
+    sd_stage_key key = {.fn = encode, .h = h, .w = w, .options = noise != NULL};
+    status = sd_execs_run(model, &key, &job);
     if (status)
         goto cleanup;
     float shift = (float)(config->shift_factor * config->scaling_factor);

@@ -6,7 +6,7 @@
 #ifndef SD_TESTS_RECORDER_H
 #define SD_TESTS_RECORDER_H
 
-#include "backend/device.h"
+#include "backend/exec.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -43,11 +43,12 @@ static struct {
     const sdb_backend *inner;
     sdb_graph *open; /* the region that is recorded */
     int begun, ended, replays, live;
+    int plans;          /* measuring passes */
     int n_ops;          /* operations noted in the open region */
     int fail_at;        /* the operation of a region that fails, counted from 1; 0: none */
     sd_context *cancel; /* cancelled by the operation `cancel_at` of a region */
     int cancel_at;
-    bool fail_begin, fail_end, fail_replay;
+    bool fail_begin, fail_end, fail_replay, cancel_replay;
 } recorder;
 
 static void note_op(sd_status (*run)(sdb_queue *, const noted_op *), const void *op, size_t size) {
@@ -122,6 +123,8 @@ static sd_status graph_replay(sdb_queue *q, sdb_graph *graph) {
     ck_assert_msg(!recorder.open, "a region is replayed within a region");
     ck_assert_ptr_eq(graph->queue, q);
     recorder.replays++;
+    if (recorder.cancel_replay)
+        sd_cancel(recorder.cancel);
     sd_status status = recorder.fail_replay ? SD_ERROR_BACKEND : SD_OK;
     for (int i = 0; i < graph->n && !status; i++)
         status = graph->notes[i].run(q, &graph->notes[i].op);
@@ -132,6 +135,11 @@ static void graph_free(sdb_queue *q, sdb_graph *graph) {
     ck_assert_ptr_eq(graph->queue, q);
     recorder.live--;
     free_graph(graph);
+}
+
+static sd_status queue_plan(sdb_queue *q, bool planning) {
+    recorder.plans += planning;
+    return recorder.inner->queue_plan(q, planning);
 }
 
 static sd_status upload(sdb_queue *q, void *dst, const void *src, size_t size) {
@@ -150,6 +158,7 @@ static sdb_backend recording_backend(const sdb_backend *inner) {
     api.record_end = record_end;
     api.graph_replay = graph_replay;
     api.graph_free = graph_free;
+    api.queue_plan = queue_plan;
     api.upload = upload;
     api.download = download;
     api.conv2d = record_conv2d;
