@@ -154,12 +154,17 @@ static sd_status instantiate(sdb_queue *q, cudaGraph_t recorded, sdb_graph **out
     if (!graph)
         return SD_ERROR_MEMORY;
     *graph = (sdb_graph){.moves = q->moves};
-    sd_status status = cuda_check(q->dev, cudaGraphInstantiate(&graph->exec, recorded, 0),
-                                  "making a graph of a region");
-    if (status)
-        host->free(host->user, graph);
-    else
+    cudaError_t error = cudaGraphInstantiate(&graph->exec, recorded, 0);
+    if (error == cudaSuccess)
+        error = cudaGraphUpload(graph->exec, q->stream); /* or the first replay would do it */
+    sd_status status = cuda_check(q->dev, error, "making a graph of a region");
+    if (!status) {
         *out = graph;
+        return SD_OK;
+    }
+    if (graph->exec)
+        cudaGraphExecDestroy(graph->exec);
+    host->free(host->user, graph);
     return status;
 }
 

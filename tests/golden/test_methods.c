@@ -316,14 +316,15 @@ START_TEST(recorded) {
         {"cpu", "cpu", 1, "SD_TINY_FILE"},
         {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"}};
     scene s = scene_open(&models[_i], NULL);
-    s.p.steps = 8;
+    s.p.steps = 6;
     s.p.strength = 1;
     s.p.clip_denoised = 1;
     for (int m = 0; (s.p.method = sd_sampler_method(m)) != NULL; m++) {
         bool inverse = !strcmp(s.p.method, "ddim_inverse");
         s.p.eta = strcmp(s.p.method, "plms") ? 0.5f : 0.0f;
         s.p.guidance_rescale = 0.0f;
-        check_recorded(&s, inverse, false);
+        if (_i == 0)
+            check_recorded(&s, inverse, false);
         s.p.guidance_rescale = 0.7f;
         check_recorded(&s, inverse, true);
     }
