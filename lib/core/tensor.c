@@ -1,5 +1,6 @@
 #include "core/tensor.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +29,7 @@ static int64_t count_elements(int n_dims, const int64_t *dims) {
     return n;
 }
 
-sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
     *out = NULL;
     int64_t n = count_elements(n_dims, dims);
     if (n < 0) {
@@ -40,7 +41,8 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
                        n_dims, sd_shape_text(shape, sizeof shape, shown, dims), SD_MAX_DIMS);
     }
     sd_tensor *t = sd_zalloc(ctx, sizeof *t);
-    float *data = t ? sd_alloc_array(ctx, (size_t)n, sizeof *data) : NULL;
+    size_t size = (uint64_t)n > SIZE_MAX / sizeof(float) ? SIZE_MAX : (size_t)n * sizeof(float);
+    float *data = t ? sd_alloc(ctx, size) : NULL;
     if (!data) {
         sd_free(ctx, t);
         return SD_ERROR_MEMORY;
@@ -50,6 +52,13 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
     memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
     *out = t;
     return SD_OK;
+}
+
+sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+    sd_status status = sd_tensor_create_raw(ctx, n_dims, dims, out);
+    if (!status)
+        memset((*out)->data, 0, (size_t)(*out)->n_elements * sizeof *(*out)->data);
+    return status;
 }
 
 void sd_tensor_destroy(sd_tensor *t) {

@@ -20,6 +20,8 @@ struct sd_image {
 
 /* Zeros. */
 sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+/* Not cleared: for what is written from end to end, or destroyed. */
+sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 void sd_tensor_destroy(sd_tensor *t);
 
 #define SD_MAX_IMAGE_SIDE 32768

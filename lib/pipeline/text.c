@@ -67,7 +67,7 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
                            "token id %d is none of the text encoder's 0 to %d", (int)ids[i],
                            n_ids - 1);
     sd_tensor *embeddings;
-    sd_status status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
+    sd_status status = sd_tensor_create_raw(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
     status = encode_turns(model, ids, n, skip, embeddings->data);

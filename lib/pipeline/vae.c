@@ -72,7 +72,7 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
     int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
     int64_t dims[] = {n, config->out_channels, (int64_t)h * scale, (int64_t)w * scale};
     sd_tensor *out;
-    status = sd_tensor_create(ctx, 4, dims, &out);
+    status = sd_tensor_create_raw(ctx, 4, dims, &out);
     if (status)
         return status;
     float *z = sd_alloc_array(ctx, (size_t)latent->n_elements, sizeof *z);
