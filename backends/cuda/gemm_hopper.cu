@@ -116,6 +116,12 @@ static bool possible(const cuda_gemm *g, const hopper_choice *c) {
            ((!g->geglu && g->act == SDB_ACT_NONE) || (c->mt == 1 && c->bn <= 160));
 }
 
+/* One or two prompts: narrow tiles won at all shapes of a text encoder, while estimate(), which
+ * counts boxes as full, would take wider ones. */
+static bool few_tokens(const cuda_gemm *g, const hopper_boxes *boxes) {
+    return g->kh * g->kw == 1 && boxes->total <= 2 && boxes->bw * boxes->bh * boxes->bn <= 96;
+}
+
 static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hopper_boxes *boxes) {
     static const int tiles[][2] = {{160, 1}, {128, 1}, {80, 1}, {64, 1}, {256, 1}, {128, 2}};
     hopper_choice best = {64, 1, 1, 4, false};
@@ -127,7 +133,7 @@ static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hop
                 hopper_choice c = {tile[0], tile[1], ck, 0, early};
                 const int room = resident == 2 ? HOPPER_HALF : dev->max_shared;
                 c.stages = std::min((room - shared_bytes(&c)) / stage_bytes(&c), HOPPER_MAX_STAGES);
-                if (!possible(g, &c))
+                if (!possible(g, &c) || (few_tokens(g, boxes) && c.bn != 64))
                     continue;
                 const double time = estimate(dev, g, boxes, &c);
                 if (time < least) {

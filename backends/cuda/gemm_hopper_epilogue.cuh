@@ -54,10 +54,16 @@ static __device__ __forceinline__ float fast_sigmoid(float x) {
 }
 
 template <int N> static __device__ __forceinline__ void activate(float (&v)[N], sdb_act act) {
-    const float slope = act == SDB_ACT_QUICK_GELU ? 1.702f : 1.0f;
+    if (act == SDB_ACT_GELU) {
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        v[i] = act == SDB_ACT_GELU ? fast_gelu(v[i]) : v[i] * fast_sigmoid(slope * v[i]);
+        for (int i = 0; i < N; i++)
+            v[i] = fast_gelu(v[i]);
+    } else {
+        const float slope = act == SDB_ACT_QUICK_GELU ? 1.702f : 1.0f;
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            v[i] *= fast_sigmoid(slope * v[i]);
+    }
 }
 
 /* The groups of 16 columns that this block finishes. */
@@ -134,8 +140,9 @@ struct hopper_walk {
     }
 };
 
-/* How many pieces a lane has under way at once. */
-#define HOPPER_PIECES 5
+/* How many pieces a lane has under way at once. More would hide more of their waits, but their code
+ * has to be fetched, too, and a short product waits for its code longest. */
+#define HOPPER_PIECES 2
 
 /* The residual of a warp's rows, columns column .. column + 8 per_row - 1, to its staging rows. */
 template <class T>
@@ -194,6 +201,7 @@ prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, 
             shared_address(memory + p.staging) + (int)threadIdx.x / 32 * 16 * row_bytes, row_bytes);
     }
     float *add = (float *)(after + layout::add);
+#pragma unroll 1
     for (int i = (int)threadIdx.x; i < 2 * MT * BN; i += HOPPER_THREADS) {
         const int half = i / BN, row = t.n0 + i - half * BN;
         float v = p.bias && row < p.n_rows ? p.bias[row] : 0.0f;
