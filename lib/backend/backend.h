@@ -296,7 +296,8 @@ typedef struct sdb_backend {
     sd_status (*download)(sdb_queue *q, void *dst, const void *src, size_t size);
     sd_status (*sync)(sdb_queue *q);
 
-    /* A region that is recorded once and replayed; NULL means that regions are always run anew. */
+    /* A region that is recorded once and replayed; NULL means that regions are always run anew. It
+     * is not replayed any more once a buffer that it names is freed or queue_scratch has grown. */
     sd_status (*record_begin)(sdb_queue *q);
     sd_status (*record_end)(sdb_queue *q,
                             sdb_graph **out); /* also ends a failed region; out NULL */
