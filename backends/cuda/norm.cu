@@ -290,13 +290,22 @@ typedef struct layer_args {
     int64_t rows;
 } layer_args;
 
-/* A warp for each row, which it keeps in registers. */
+/* A warp for each row, which it keeps in registers, and gamma and beta with it: they do not depend
+ * on the kernel before, and come while it ends. */
 template <int VECTORS>
 static __global__ void __launch_bounds__(THREADS) layer_in_registers(const layer_args a) {
     cuda_let_next_start();
-    cuda_wait_for_previous();
     int64_t row = cuda_thread() / 32;
     int lane = threadIdx.x % 32, columns = a.g.c / MAX_WIDTH;
+    float gamma[VECTORS][MAX_WIDTH], beta[VECTORS][MAX_WIDTH] = {};
+#pragma unroll
+    for (int i = 0; i < VECTORS; i++)
+        if (lane + 32 * i < columns) {
+            cuda_load(gamma[i], a.g.gamma + (lane + 32 * i) * MAX_WIDTH);
+            if (a.g.beta)
+                cuda_load(beta[i], a.g.beta + (lane + 32 * i) * MAX_WIDTH);
+        }
+    cuda_wait_for_previous();
     if (row >= a.rows)
         return;
     float v[VECTORS][MAX_WIDTH], sum = 0.0f, squares = 0.0f;
@@ -320,17 +329,12 @@ static __global__ void __launch_bounds__(THREADS) layer_in_registers(const layer
     float rstd = rsqrtf(norm_warp_sum(squares) / (float)a.g.c + a.g.eps);
 #pragma unroll
     for (int i = 0; i < VECTORS; i++) {
-        int c = (lane + 32 * i) * MAX_WIDTH;
         if (lane + 32 * i >= columns)
             break;
-        float gamma[MAX_WIDTH], beta[MAX_WIDTH] = {};
-        cuda_load(gamma, a.g.gamma + c);
-        if (a.g.beta)
-            cuda_load(beta, a.g.beta + c);
 #pragma unroll
         for (int j = 0; j < MAX_WIDTH; j++)
-            v[i][j] = fmaf((v[i][j] - mean) * rstd, gamma[j], beta[j]);
-        cuda_store_any(a.g.y, a.g.y_type, row * a.g.y_ld + c, v[i]);
+            v[i][j] = fmaf((v[i][j] - mean) * rstd, gamma[i][j], beta[i][j]);
+        cuda_store_any(a.g.y, a.g.y_type, row * a.g.y_ld + (lane + 32 * i) * MAX_WIDTH, v[i]);
     }
 }
 
