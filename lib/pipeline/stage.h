@@ -81,6 +81,7 @@ void sd_noise_dropout(sd_noise *noise, float *x, int64_t count, double p);
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
 
 /* --- estimates, for estimate.c --- */
+/* Prompts of one turn: 16 at most. */
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost);
 sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
 sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost);
