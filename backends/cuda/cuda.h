@@ -39,7 +39,7 @@ struct sdb_device {
     int ordinal;
     int n_sms;
     int major, minor; /* compute capability */
-    bool hopper;      /* 9.0: wgmma and TMA kernels */
+    bool hopper;      /* 9.0, and its code is here: wgmma and TMA kernels */
     bool early;       /* kernels can be launched early: launch.cuh */
     int max_shared;   /* opt-in shared memory of a block, bytes */
     size_t l2_size, memory_total;
@@ -50,6 +50,8 @@ struct sdb_device {
     CUcontext context;
     CUresult (*push)(CUcontext);
     CUresult (*pop)(CUcontext *);
+    CUresult (*context_id)(CUcontext, unsigned long long *);
+    unsigned long long id; /* of the context, which no other ever has */
     CUresult (*address_range)(CUdeviceptr *, size_t *, CUdeviceptr);
     CUresult (*encode_tiled)(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
                              const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
@@ -135,6 +137,10 @@ struct sdb_weight {
 sd_status cuda_enter(sdb_device *dev);
 void cuda_leave(sdb_device *dev);
 
+/* The same for what is freed, which goes on after a sticky error. False: the context is gone, and
+ * everything in it; nothing is current then, and there is no cuda_leave. */
+bool cuda_reach(sdb_device *dev);
+
 /* Turns a CUDA error into a status with a sentence: what failed, and CUDA's words. Clears the
  * thread's last error; remembers sticky ones. */
 sd_status cuda_check(sdb_device *dev, cudaError_t error, const char *what);
@@ -166,7 +172,8 @@ static inline int cuda_divide_up(int64_t a, int64_t b) {
     return (int)((a + b - 1) / b);
 }
 
-/* Device memory, counted; the sentence of a failure gives the size. With the device current. */
+/* Device memory, counted; the sentence of a failure gives the size. cuda_alloc is called with the
+ * device current, cuda_free from anywhere. */
 sd_status cuda_alloc(sdb_device *dev, size_t size, void **out);
 void cuda_free(sdb_device *dev, void *ptr);
 
@@ -175,7 +182,6 @@ sd_status cuda_device_open(const sdb_host *host, int index, sdb_device **out);
 void cuda_device_close(sdb_device *dev);
 void cuda_device_info(const sdb_device *dev, sdb_device_info *info);
 sd_status cuda_buffer_alloc(sdb_device *dev, size_t size, void **out);
-void cuda_buffer_free(sdb_device *dev, void *ptr);
 void cuda_memory_used(const sdb_device *dev, uint64_t *now, uint64_t *peak);
 
 /* queue.c */
@@ -201,11 +207,13 @@ sd_status cuda_upload(sdb_queue *q, void *dst, const void *src, size_t size);
 sd_status cuda_download(sdb_queue *q, void *dst, const void *src, size_t size);
 void cuda_free_pieces(sdb_queue *q);
 
-/* weights.cu: the staging memory and the last slab. */
+/* weights.cu: the staging memory. */
 void cuda_weights_close(sdb_device *dev);
 /* cudaErrorNoKernelImageForDevice and the like: the module holds no code for this card. Otherwise
  * the PTX version that the running code of the portable kernels was made from, 80 for 8.0. */
 cudaError_t cuda_probe_code(int *ptx_version);
+/* hopper.cu: the same of the kernels for Hopper. */
+cudaError_t cuda_probe_hopper(void);
 
 /* ---------------------------------------------------------------- the operations of the vtable */
 

@@ -21,11 +21,26 @@ static bool is_sticky(cudaError_t error) {
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
     case cudaErrorContextIsDestroyed:
-    case cudaErrorUnknown:
         return true;
     default:
         return false;
     }
+}
+
+static void free_memory(size_t *available, size_t *total) {
+    *available = *total = 0;
+    if (cudaMemGetInfo(available, total) != cudaSuccess)
+        (void)cudaGetLastError();
+}
+
+/* Memory that the driver wanted for itself: code, a graph, a stream. */
+static sd_status out_of_memory(sdb_device *dev, const char *what) {
+    const sdb_host *host = dev->host;
+    size_t available, total;
+    free_memory(&available, &total);
+    return host->error(host->user, SD_ERROR_MEMORY,
+                       "cuda:%d: %s: out of memory; %zu of the device's %zu bytes are free",
+                       dev->ordinal, what, available, total);
 }
 
 sd_status cuda_check(sdb_device *dev, cudaError_t error, const char *what) {
@@ -38,9 +53,10 @@ sd_status cuda_check(sdb_device *dev, cudaError_t error, const char *what) {
         __atomic_compare_exchange_n(&dev->broken, &none, (int)error, false, __ATOMIC_RELAXED,
                                     __ATOMIC_RELAXED);
     }
-    return host->error(host->user,
-                       error == cudaErrorMemoryAllocation ? SD_ERROR_MEMORY : SD_ERROR_BACKEND,
-                       "cuda:%d: %s: %s", dev->ordinal, what, cudaGetErrorString(error));
+    if (error == cudaErrorMemoryAllocation)
+        return out_of_memory(dev, what);
+    return host->error(host->user, SD_ERROR_BACKEND, "cuda:%d: %s: %s", dev->ordinal, what,
+                       cudaGetErrorString(error));
 }
 
 sd_status cuda_refuse_types(sdb_queue *q, const char *op, sdb_type x, sdb_type y) {
@@ -51,6 +67,42 @@ sd_status cuda_refuse_types(sdb_queue *q, const char *op, sdb_type x, sdb_type y
                        op, names[x], names[y]);
 }
 
+/* While the host records a graph of its own, calls that take memory or wait would spoil it, on any
+ * thread in the strictest mode. Those of this module have nothing to do with the host's streams. */
+static _Thread_local struct {
+    int depth;
+    enum cudaStreamCaptureMode before;
+} relaxed;
+
+static void relax(void) {
+    if (relaxed.depth++ > 0)
+        return;
+    relaxed.before = cudaStreamCaptureModeRelaxed;
+    if (cudaThreadExchangeStreamCaptureMode(&relaxed.before) != cudaSuccess)
+        (void)cudaGetLastError();
+}
+
+static void unrelax(void) {
+    enum cudaStreamCaptureMode mode = relaxed.before;
+    if (--relaxed.depth == 0 && cudaThreadExchangeStreamCaptureMode(&mode) != cudaSuccess)
+        (void)cudaGetLastError();
+}
+
+/* A context that was reset and made again may have the old one's address; its number is new. */
+static CUresult push(sdb_device *dev) {
+    unsigned long long id = 0;
+    CUcontext popped;
+    CUresult error = dev->push(dev->context);
+    if (error != CUDA_SUCCESS)
+        return error;
+    if (dev->context_id(dev->context, &id) == CUDA_SUCCESS && id == dev->id) {
+        relax();
+        return CUDA_SUCCESS;
+    }
+    dev->pop(&popped);
+    return CUDA_ERROR_CONTEXT_IS_DESTROYED;
+}
+
 sd_status cuda_enter(sdb_device *dev) {
     const sdb_host *host = dev->host;
     int broken = __atomic_load_n(&dev->broken, __ATOMIC_RELAXED);
@@ -58,15 +110,22 @@ sd_status cuda_enter(sdb_device *dev) {
         return host->error(host->user, SD_ERROR_BACKEND,
                            "cuda:%d cannot be used since an earlier error: %s", dev->ordinal,
                            cudaGetErrorString((cudaError_t)broken));
-    if (dev->push(dev->context) != CUDA_SUCCESS)
-        return host->error(host->user, SD_ERROR_BACKEND,
-                           "cuda:%d: the device's context is gone: the host has reset the device",
-                           dev->ordinal);
-    return SD_OK;
+    CUresult error = push(dev);
+    if (error == CUDA_SUCCESS)
+        return SD_OK;
+    return host->error(host->user, SD_ERROR_BACKEND, "cuda:%d: %s", dev->ordinal,
+                       error == CUDA_ERROR_NOT_INITIALIZED
+                           ? "opened before this process was forked; CUDA serves the parent alone"
+                           : "the device's context is gone: the host has reset the device");
+}
+
+bool cuda_reach(sdb_device *dev) {
+    return dev->context && push(dev) == CUDA_SUCCESS;
 }
 
 void cuda_leave(sdb_device *dev) {
     CUcontext popped;
+    unrelax();
     dev->pop(&popped);
 }
 
@@ -140,21 +199,42 @@ static sd_status driver_function(sdb_device *dev, const char *name, void *out) {
     return SD_OK;
 }
 
+/* Without its code the portable kernels serve. */
+static sd_status find_hopper(sdb_device *dev) {
+    cudaError_t error = cuda_probe_hopper();
+    dev->hopper = error == cudaSuccess;
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorInvalidKernelImage ||
+        error == cudaErrorInvalidDeviceFunction || error == cudaErrorJitCompilationDisabled) {
+        (void)cudaGetLastError();
+        return SD_OK;
+    }
+    return cuda_check(dev, error, "loading the code for Hopper");
+}
+
 /* What needs the device's context, which is made current first. */
 static sd_status open_in_context(sdb_device *dev) {
-    sd_status status = cuda_check(dev, cudaSetDevice(dev->ordinal), "opening the device");
+    cudaError_t error = cudaSetDevice(dev->ordinal);
+    if (error == cudaErrorInitializationError) {
+        (void)cudaGetLastError();
+        return fail(dev->host, "the NVIDIA driver does not start: it does not serve the children "
+                               "of a process that has used it");
+    }
+    sd_status status = cuda_check(dev, error, "opening the device");
     if (!status)
         status = cuda_check(dev, cudaFree(NULL), "opening the device");
     CUresult (*current)(CUcontext *) = NULL;
     int ptx_version = 0;
     if (!status)
         status = driver_function(dev, "cuCtxGetCurrent", &current);
-    if (!status && (current(&dev->context) != CUDA_SUCCESS || !dev->context))
+    if (!status && (current(&dev->context) != CUDA_SUCCESS || !dev->context ||
+                    dev->context_id(dev->context, &dev->id) != CUDA_SUCCESS))
         status = fail(dev->host, "the CUDA device has no context after it was opened");
     if (!status)
         status =
             cuda_check(dev, cuda_probe_code(&ptx_version), "this module has no code for the card");
     dev->early = ptx_version >= 90;
+    if (!status && dev->major == 9 && dev->minor == 0)
+        status = find_hopper(dev);
     if (!status)
         status = cuda_check(dev, cudaStreamCreateWithFlags(&dev->upload, cudaStreamNonBlocking),
                             "a stream");
@@ -179,15 +259,18 @@ static sd_status open_device(sdb_device *dev) {
     if (!status)
         status = driver_function(dev, "cuCtxPopCurrent", &dev->pop);
     if (!status)
+        status = driver_function(dev, "cuCtxGetId", &dev->context_id);
+    if (!status)
         status = driver_function(dev, "cuMemGetAddressRange", &dev->address_range);
     if (!status)
         status = driver_function(dev, "cuTensorMapEncodeTiled", &dev->encode_tiled);
     if (status)
         return status;
     get(&before);
+    relax();
     status = open_in_context(dev);
+    unrelax();
     set(before);
-    dev->hopper = dev->major == 9 && dev->minor == 0;
     return status;
 }
 
@@ -220,20 +303,20 @@ sd_status cuda_device_open(const sdb_host *host, int index, sdb_device **out) {
 }
 
 /* After a sticky error the driver has let go of everything; the calls below then fail, and what
- * they return changes nothing. */
+ * they return changes nothing. Of a context that is gone no handle may be touched. */
 void cuda_device_close(sdb_device *dev) {
     if (!dev)
         return;
     const sdb_host *host = dev->host;
-    bool entered = dev->context && dev->push(dev->context) == CUDA_SUCCESS;
     cuda_weights_close(dev);
-    if (dev->uploaded)
-        cudaEventDestroy(dev->uploaded);
-    if (dev->upload)
-        cudaStreamDestroy(dev->upload);
-    (void)cudaGetLastError();
-    if (entered)
+    if (cuda_reach(dev)) {
+        if (dev->uploaded)
+            cudaEventDestroy(dev->uploaded);
+        if (dev->upload)
+            cudaStreamDestroy(dev->upload);
+        (void)cudaGetLastError();
         cuda_leave(dev);
+    }
     pthread_mutex_destroy(&dev->lock);
     host->free(host->user, dev);
 }
@@ -265,7 +348,7 @@ static void count(sdb_device *dev, uint64_t size) {
 
 sd_status cuda_alloc(sdb_device *dev, size_t size, void **out) {
     const sdb_host *host = dev->host;
-    size_t available = 0, total = 0;
+    size_t available, total;
     *out = NULL;
     cudaError_t error = cudaMalloc(out, size ? size : 1);
     if (error == cudaSuccess)
@@ -274,21 +357,21 @@ sd_status cuda_alloc(sdb_device *dev, size_t size, void **out) {
         return cuda_check(dev, error, "allocating memory");
     (void)cudaGetLastError();
     *out = NULL;
-    if (cudaMemGetInfo(&available, &total) != cudaSuccess)
-        (void)cudaGetLastError();
+    free_memory(&available, &total);
     return host->error(host->user, SD_ERROR_MEMORY,
                        "cuda:%d: out of device memory: %zu bytes were wanted, %zu of %zu are free",
                        dev->ordinal, size, available, total);
 }
 
 void cuda_free(sdb_device *dev, void *ptr) {
-    if (!ptr)
+    if (!ptr || !cuda_reach(dev))
         return;
     uint64_t size = size_of(dev, ptr);
     if (cudaFree(ptr) == cudaSuccess)
         __atomic_sub_fetch(&dev->memory, size, __ATOMIC_RELAXED);
     else
         (void)cudaGetLastError(); /* a broken device: nothing is left to free */
+    cuda_leave(dev);
 }
 
 sd_status cuda_buffer_alloc(sdb_device *dev, size_t size, void **out) {
@@ -299,13 +382,6 @@ sd_status cuda_buffer_alloc(sdb_device *dev, size_t size, void **out) {
     status = cuda_alloc(dev, size, out);
     cuda_leave(dev);
     return status;
-}
-
-void cuda_buffer_free(sdb_device *dev, void *ptr) {
-    if (!ptr || dev->push(dev->context) != CUDA_SUCCESS)
-        return;
-    cuda_free(dev, ptr);
-    cuda_leave(dev);
 }
 
 void cuda_memory_used(const sdb_device *dev, uint64_t *now, uint64_t *peak) {

@@ -40,7 +40,7 @@ void cuda_queue_free(sdb_queue *q) {
     if (!q)
         return;
     sdb_device *dev = q->dev;
-    if (dev->push(dev->context) == CUDA_SUCCESS) {
+    if (cuda_reach(dev)) {
         if (q->recording)
             cuda_record_end(q, NULL);
         if (q->stream) {
@@ -60,12 +60,16 @@ void cuda_queue_free(sdb_queue *q) {
 
 sd_status cuda_queue_plan(sdb_queue *q, bool planning) {
     q->planning = planning;
-    if (planning || q->noted <= q->capacity)
-        return SD_OK;
-    sd_status status = cuda_sync(q); /* operations before may still use the old one */
+    sd_status status = cuda_enter(q->dev); /* a device that is gone is told before any work */
     if (status)
         return status;
-    cuda_buffer_free(q->dev, q->scratch);
+    cuda_leave(q->dev);
+    if (planning || q->noted <= q->capacity)
+        return SD_OK;
+    status = cuda_sync(q); /* operations before may still use the old one */
+    if (status)
+        return status;
+    cuda_free(q->dev, q->scratch);
     q->scratch = NULL;
     q->capacity = 0;
     q->moves++;
@@ -178,7 +182,7 @@ sd_status cuda_record_end(sdb_queue *q, sdb_graph **out) {
         return dev->host->error(dev->host->user, SD_ERROR_INTERNAL,
                                 "record_end without record_begin");
     q->recording = false;
-    if (dev->push(dev->context) != CUDA_SUCCESS)
+    if (!cuda_reach(dev))
         return cuda_enter(dev);
     cudaError_t error = cudaStreamEndCapture(q->stream, &recorded);
     sd_status status = SD_OK;
@@ -216,7 +220,7 @@ void cuda_graph_free(sdb_queue *q, sdb_graph *graph) {
     sdb_device *dev = q->dev;
     if (!graph)
         return;
-    if (dev->push(dev->context) == CUDA_SUCCESS) {
+    if (cuda_reach(dev)) {
         cudaStreamSynchronize(q->stream);
         cudaGraphExecDestroy(graph->exec);
         (void)cudaGetLastError();
@@ -268,7 +272,7 @@ sd_status cuda_mark_seconds(sdb_device *dev, const sdb_mark *begin, const sdb_ma
 void cuda_mark_free(sdb_device *dev, sdb_mark *mark) {
     if (!mark)
         return;
-    if (mark->event && dev->push(dev->context) == CUDA_SUCCESS) {
+    if (mark->event && cuda_reach(dev)) {
         cudaEventDestroy(mark->event);
         (void)cudaGetLastError();
         cuda_leave(dev);

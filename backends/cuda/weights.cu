@@ -128,8 +128,8 @@ static sd_status new_staging(sdb_device *dev) {
     memset(s, 0, sizeof *s);
     s->slab_size = SLAB_FIRST;
     dev->staging = s;
-    sd_status status =
-        cuda_check(dev, cudaHostAlloc(&ptr, 2 * HALF, cudaHostAllocDefault), "pinned host memory");
+    sd_status status = cuda_check(dev, cudaHostAlloc(&ptr, 2 * HALF, cudaHostAllocDefault),
+                                  "16 MiB of pinned host memory");
     if (status)
         return status;
     s->host = (char *)ptr;
@@ -143,17 +143,20 @@ static sd_status new_staging(sdb_device *dev) {
     return status;
 }
 
-static void free_staging(sdb_device *dev) {
+void cuda_weights_close(sdb_device *dev) {
     cuda_staging *s = dev->staging;
     if (!s)
         return;
-    cudaStreamSynchronize(dev->upload);
-    for (int i = 0; i < 2; i++)
-        if (s->done[i])
-            cudaEventDestroy(s->done[i]);
-    cudaFreeHost(s->host);
-    cuda_free(dev, s->device);
-    (void)cudaGetLastError();
+    if (cuda_reach(dev)) {
+        cudaStreamSynchronize(dev->upload);
+        for (int i = 0; i < 2; i++)
+            if (s->done[i])
+                cudaEventDestroy(s->done[i]);
+        cudaFreeHost(s->host);
+        cuda_free(dev, s->device);
+        (void)cudaGetLastError();
+        cuda_leave(dev);
+    }
     dev->host->free(dev->host->user, s);
     dev->staging = NULL;
 }
@@ -229,15 +232,13 @@ static void free_slab(sdb_device *dev, cuda_slab *slab) {
 
 /* The current slab is given up when it is full; it lives on as long as its weights. */
 static sd_status next_slab(sdb_device *dev, size_t size) {
-    cuda_slab *slab = NULL, *old = dev->slab;
+    cuda_slab *slab = NULL;
     cuda_staging *s = dev->staging;
     sd_status status = new_slab(dev, s->slab_size > size ? s->slab_size : size, &slab);
     if (status && s->slab_size > size) /* a small one may still fit */
         status = new_slab(dev, size, &slab);
     if (status)
         return status;
-    if (old && old->live == 0)
-        free_slab(dev, old);
     if (s->slab_size < SLAB_LARGEST)
         s->slab_size *= 2;
     dev->slab = slab;
@@ -261,17 +262,11 @@ static sd_status take(sdb_device *dev, size_t size, cuda_slab **slab, char **out
 static void give(sdb_device *dev, cuda_slab *slab) {
     if (--slab->live > 0)
         return;
-    if (slab == dev->slab)
-        slab->used = 0;
-    else
-        free_slab(dev, slab);
-}
-
-void cuda_weights_close(sdb_device *dev) {
-    if (dev->slab)
-        free_slab(dev, dev->slab);
-    dev->slab = NULL;
-    free_staging(dev);
+    if (slab == dev->slab) {
+        dev->slab = NULL;
+        dev->staging->slab_size = SLAB_FIRST;
+    }
+    free_slab(dev, slab);
 }
 
 /* ------------------------------------------------------------------------------------- filling */
@@ -407,7 +402,7 @@ static sd_status fill(sdb_device *dev, sdb_weight *w, const sdb_weight_desc *des
     char *memory;
     sd_status status = dev->staging ? SD_OK : new_staging(dev);
     if (status) {
-        free_staging(dev);
+        cuda_weights_close(dev);
         return status;
     }
     status = take(dev, round_up(data_size, 256) + bias_size, &w->slab, &memory);
@@ -459,12 +454,9 @@ sd_status cuda_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_
 void cuda_weight_free(sdb_device *dev, sdb_weight *weight) {
     if (!weight)
         return;
-    bool entered = dev->push(dev->context) == CUDA_SUCCESS;
     pthread_mutex_lock(&dev->lock);
     give(dev, weight->slab);
     pthread_mutex_unlock(&dev->lock);
-    if (entered)
-        cuda_leave(dev);
     dev->host->free(dev->host->user, weight);
 }
 
