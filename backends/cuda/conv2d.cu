@@ -56,5 +56,7 @@ extern "C" sd_status cuda_conv2d(sdb_queue *q, const sdb_conv2d *op) {
     }
     g.act = op->act;
     g.scale = op->scale;
+    g.stats = (float2 *)op->stats.data;
+    g.stats_pixels = op->y.h * op->y.w;
     return cuda_gemm_run(q, &g, "conv2d");
 }

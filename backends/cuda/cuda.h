@@ -224,6 +224,7 @@ size_t cuda_weight_size(const sdb_weight *weight);
 sd_status cuda_conv2d(sdb_queue *q, const sdb_conv2d *op);
 sd_status cuda_linear(sdb_queue *q, const sdb_linear *op);
 sd_status cuda_group_norm(sdb_queue *q, const sdb_group_norm *op);
+int cuda_stats_parts(const sdb_device *dev, sdb_type type, int h, int w);
 sd_status cuda_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
 sd_status cuda_attention(sdb_queue *q, const sdb_attention *op);
 sd_status cuda_embed(sdb_queue *q, const sdb_embed *op);

@@ -20,6 +20,7 @@ static sd_status run_portable(sdb_queue *q, const cuda_gemm *g) {
 
 extern "C" sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char *what) {
     sd_status status = SD_OK;
+    bool made = false; /* the statistics */
     if (!is_16_bits(g->type)) {
         status = cuda_gemm_f32(q, g);
     } else if (q->planning) {
@@ -32,6 +33,7 @@ extern "C" sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char 
         status = cuda_gemm_narrow(q, g);
     } else if (cuda_gemm_hopper_fits(q->dev, g)) {
         status = cuda_gemm_hopper(q, g);
+        made = cuda_gemm_hopper_has_stats(q->dev, g);
     } else if (cuda_gemm_few_fits(g)) {
         status = cuda_gemm_few(q, g);
     } else {
@@ -39,7 +41,8 @@ extern "C" sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char 
     }
     if (status != SD_OK || q->planning)
         return status;
-    return CUDA_LAUNCHED(q, what);
+    status = CUDA_LAUNCHED(q, what);
+    return status == SD_OK && g->stats && !made ? cuda_gemm_stats(q, g) : status;
 }
 
 /* ---------------------------------------------------------------------------- split products */

@@ -51,7 +51,13 @@ typedef struct cuda_gemm {
     sdb_act act;
     bool geglu;
     float scale;
+
+    /* Statistics of y (backend.h), with parts of CUDA_PART pixels; NULL: not wanted */
+    float2 *stats;    /* [n * parts][n_out / 2]: mean, sum of squared differences */
+    int stats_pixels; /* of an image of y */
 } cuda_gemm;
+
+#define CUDA_PART 64
 
 #ifdef __cplusplus
 extern "C" {
@@ -66,6 +72,8 @@ sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char *what);
  * use q->counters. */
 bool cuda_gemm_hopper_fits(const sdb_device *dev, const cuda_gemm *g);
 sd_status cuda_gemm_hopper(sdb_queue *q, const cuda_gemm *g);
+/* Whether it makes the statistics, too: images in boxes of whole parts. */
+bool cuda_gemm_hopper_has_stats(const sdb_device *dev, const cuda_gemm *g);
 
 /* gemm_mma.cu: mma.sync and cp.async, F16 and BF16, compute capability 8.0 and later. x must be
  * aligned to 16 bytes and x_ld to 8 elements. */
@@ -85,6 +93,9 @@ sd_status cuda_gemm_few(sdb_queue *q, const cuda_gemm *g);
 
 /* gemm_f32.cu: float32 multiply-adds, no TF32. */
 sd_status cuda_gemm_f32(sdb_queue *q, const cuda_gemm *g);
+
+/* norm_stats.cu: the statistics of y, read once more, where the product does not make them. */
+sd_status cuda_gemm_stats(sdb_queue *q, const cuda_gemm *g);
 
 /* gemm.cu: the epilogue over partial sums [phases][splits][n * oh * ow][n_pad] that a split product
  * left, added up in the order of the splits. n_pad is n_rows rounded up to 8. */

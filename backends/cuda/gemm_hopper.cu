@@ -303,6 +303,19 @@ static void fill_params(hopper_params *p, const cuda_gemm *g) {
     p->act = g->act, p->scale = g->scale;
 }
 
+/* Whether each half of a box is one part of the statistics, or none. */
+static bool halves_are_parts(const cuda_gemm *g, const hopper_boxes *b) {
+    const bool image = b->bw * b->bh == CUDA_PART && b->x == 1 && b->y == 1;
+    const bool exact = b->x * b->bw == g->ow && b->y * b->bh == g->oh;
+    return exact && (image || (b->bw * b->bh == HOPPER_BOX && b->bn == 1)) && !g->geglu &&
+           g->stats_pixels % CUDA_PART == 0 && g->n_out % 2 == 0;
+}
+
+static void fill_stats(hopper_params *p, const cuda_gemm *g, const hopper_boxes *b) {
+    p->stats = halves_are_parts(g, b) ? g->stats : NULL;
+    p->halves = divisor(b->bw * b->bh == HOPPER_BOX ? 2 * b->x * b->y : 1);
+}
+
 static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
                           const hopper_params *p) {
     const bool half = g->type == SDB_F16;
@@ -324,6 +337,7 @@ static sd_status run_choice(sdb_queue *q, const cuda_gemm *g, const hopper_choic
     hopper_params p;
     fill_params(&p, g);
     fill_tiles(&p, g, c, boxes);
+    fill_stats(&p, g, boxes);
     sd_status s = encode_x(q, &p.a, g, boxes);
     if (s == SD_OK)
         s = encode_w(q, &p.b, g, c);
@@ -351,4 +365,8 @@ sd_status cuda_gemm_hopper(sdb_queue *q, const cuda_gemm *g) {
         return SD_OK;
     const hopper_plan *plan = plan_for(q->dev, g);
     return run_choice(q, g, &plan->choice, &plan->boxes);
+}
+
+bool cuda_gemm_hopper_has_stats(const sdb_device *dev, const cuda_gemm *g) {
+    return halves_are_parts(g, &plan_for(dev, g)->boxes);
 }

@@ -70,6 +70,8 @@ typedef struct hopper_params {
     int64_t residual_ld;
     sdb_act act;
     float scale;
+    float2 *stats;         /* [parts][n_out / 2]: mean and squared differences; NULL: not wanted */
+    hopper_divisor halves; /* halves of boxes in an image */
 } hopper_params;
 
 /* The layout of a block's shared memory, in bytes. */

@@ -24,6 +24,8 @@ static __device__ __forceinline__ float2 unpack(uint32_t v, __nv_bfloat16) {
     return __bfloat1622float2(*(const __nv_bfloat162 *)&v);
 }
 
+#include "gemm_hopper_stats.cuh"
+
 static __device__ __forceinline__ float to_float(__half v) {
     return __half2float(v);
 }
@@ -291,6 +293,23 @@ static __device__ __forceinline__ void finish_gates(const hopper_params &p, floa
     store_matrices(at, pack(y[0], y[1], T()), pack(y[2], y[3], T()));
 }
 
+/* The statistics of the block's half `half`, whose rows its four warps staged; `staging` is this
+ * warp's. */
+template <class T, int BN, int MT>
+static __device__ __forceinline__ void
+make_stats(const hopper_params &p, const hopper_tile &t, int half, int column, int groups,
+           const uint8_t *staging, int row_bytes, const uint8_t *after) {
+    const int *pixel = (const int *)(after + hopper_layout<BN, MT>::pixel) + half * CUDA_PART;
+    const uint32_t rows = shared_address(staging) - (int)threadIdx.x / 32 % 4 * 16 * row_bytes;
+    warpgroup_sync();
+    if (*pixel >= 0) { /* a whole part, or none: see halves_are_parts */
+        float2 *to = stats_of_half(p, 2 * t.first_box + half, 2 * t.py + t.px);
+        column_stats<T>(p, to, column, groups, rows, row_bytes);
+    }
+    if (MT > 1)
+        warpgroup_sync(); /* before the rows are overwritten */
+}
+
 template <class T, int BN, int MT, hopper_end END>
 static __device__ __forceinline__ void epilogue(const hopper_params &p, const hopper_tile &t,
                                                 float (&acc)[MT][BN / 2], uint8_t *memory,
@@ -333,6 +352,9 @@ static __device__ __forceinline__ void epilogue(const hopper_params &p, const ho
         __syncwarp();
         store_rows<T>(p, pixel, column, per_row, staging, row_bytes);
         __syncwarp();
+        if (!GEGLU && p.stats)
+            make_stats<T, BN, MT>(p, t, 2 * m + warp / 4, column, per_row / 2, staging, row_bytes,
+                                  after);
     }
 }
 

@@ -35,5 +35,7 @@ extern "C" sd_status cuda_linear(sdb_queue *q, const sdb_linear *op) {
     g.act = op->act;
     g.geglu = w->kind == SDB_WEIGHT_GEGLU;
     g.scale = op->scale;
+    g.stats = (float2 *)op->stats.data;
+    g.stats_pixels = op->y.h * op->y.w;
     return cuda_gemm_run(q, &g, "linear");
 }

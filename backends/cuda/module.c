@@ -75,6 +75,7 @@ static const sdb_backend backend = {
     .mark_seconds = cuda_mark_seconds,
     .mark_free = cuda_mark_free,
     .memory_used = cuda_memory_used,
+    .stats_parts = cuda_stats_parts,
 };
 
 __attribute__((visibility("default"))) const sdb_backend *sdb_module_entry(void);

@@ -265,6 +265,11 @@ sd_status cuda_group_norm(sdb_queue *q, const sdb_group_norm *op) {
     bool vectors =
         cuda_vectors<MAX_WIDTH>(&op->x) && cuda_vectors<MAX_WIDTH>(&op->y) && g.x_type == g.y_type;
     bool half = vectors && g.x_type != SDB_F32;
+    if (half && cuda_norm_stats_fits(&g, op->stats)) {
+        sd_status status = cuda_norm_stats(q, &g, op->stats);
+        if (status || !q->planning)
+            return status;
+    }
     if (half && !q->planning && cuda_norm_cluster_fits(q->dev, &g))
         return cuda_norm_cluster(q, &g);
     sd_status status = SD_OK;

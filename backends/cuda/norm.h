@@ -1,7 +1,8 @@
 /*
- * Group normalisation: what its ways share. norm_cluster.cu does it in one launch where the blocks
- * of a cluster can hold a slab, norm_two.cu in two for any other 16-bit tensor with whole vectors,
- * norm.cu in two for everything else.
+ * Group normalisation: what its ways share. norm_stats.cu does it in one pass where the product
+ * that wrote x made its statistics, norm_cluster.cu in one launch where the blocks of a cluster can
+ * hold a slab, norm_two.cu in two for any other 16-bit tensor with whole vectors, norm.cu in two
+ * for everything else.
  *
  * A slab is a run of groups whose channels are whole vectors of WIDTH elements, and a column one
  * vector of the slab's pixel. A thread reads one column of every lanes-th pixel of its block. A
@@ -31,7 +32,10 @@ typedef struct cuda_norm {
 /* The fewest groups that make a slab for vectors of `width`; 0: there is none. */
 int cuda_norm_slab(const cuda_norm *g, int width);
 
-/* Both want x and y of one 16-bit type, aligned for vectors of 8, with whole slabs of them. */
+/* All three want x and y of one 16-bit type, aligned for vectors of 8, with whole slabs of them. */
+/* The one pass that uses x's statistics, as an sdb_group_norm has them. */
+bool cuda_norm_stats_fits(const cuda_norm *g, const sdb_tensor *stats);
+sd_status cuda_norm_stats(sdb_queue *q, const cuda_norm *g, const sdb_tensor *stats);
 bool cuda_norm_cluster_fits(const sdb_device *dev, const cuda_norm *g);
 sd_status cuda_norm_cluster(sdb_queue *q, const cuda_norm *g);
 bool cuda_norm_two_fits(const cuda_norm *g);

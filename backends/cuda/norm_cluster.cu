@@ -64,7 +64,10 @@ static __global__ void __launch_bounds__(THREADS, 2)
     const T *x = static_cast<const T *>(a.g.x) + channel;
     bool active = lane < a.slab.lanes;
     uint4 raw[VECTORS];
+    float factor[NORM_WIDTH], offset[NORM_WIDTH]; /* gamma and beta at first */
 
+    if (active)
+        load_affine(factor, offset, a.g, channel);
     cuda_wait_for_previous();
 #pragma unroll
     for (int i = 0; i < VECTORS; i++) {
@@ -85,13 +88,12 @@ static __global__ void __launch_bounds__(THREADS, 2)
     if (!active)
         return;
 
-    float factor[NORM_WIDTH], offset[NORM_WIDTH];
     float elements = (float)a.g.pixels * (float)a.slab.per_group;
     float2 first = statistics(gather(&s, sums.first_group), sums.base[0], elements, a.g.eps);
     float2 second = first;
     if (sums.split < NORM_WIDTH)
         second = statistics(gather(&s, sums.first_group + 1), sums.base[1], elements, a.g.eps);
-    affine(factor, offset, a.g, channel, sums.split, first, second);
+    affine(factor, offset, sums.split, first, second);
     T *y = static_cast<T *>(a.g.y) + channel;
     bool silu = a.g.act == SDB_ACT_SILU;
 #pragma unroll

@@ -108,6 +108,15 @@ static __device__ __forceinline__ float2 statistics(norm_pair sums, float base, 
     return make_float2(base + shift, rsqrtf(variance + eps));
 }
 
+/* x / (1 + exp(-x)) of two numbers, with one reciprocal: the special functions bound this. Below
+ * -40, where nothing is left of 16 bits, the exponential stays within float32 squared. */
+static __device__ __forceinline__ void silu_pair(float &x, float &y) {
+    float a = 1.0f + __expf(-fmaxf(x, -40.0f)), b = 1.0f + __expf(-fmaxf(y, -40.0f));
+    float inverse = __fdividef(1.0f, a * b);
+    x *= inverse * b;
+    y *= inverse * a;
+}
+
 /* y = act(x factor + offset) of a vector. */
 template <typename T>
 static __device__ __forceinline__ void finish(T *y, const uint4 &raw,
@@ -116,27 +125,35 @@ static __device__ __forceinline__ void finish(T *y, const uint4 &raw,
     float v[NORM_WIDTH];
     cuda_load(v, reinterpret_cast<const T *>(&raw));
 #pragma unroll
-    for (int j = 0; j < NORM_WIDTH; j++) {
+    for (int j = 0; j < NORM_WIDTH; j++)
         v[j] = fmaf(v[j], factor[j], offset[j]);
-        if (silu)
-            v[j] = __fdividef(v[j], 1.0f + __expf(-v[j]));
-    }
+    if (silu)
+#pragma unroll
+        for (int j = 0; j < NORM_WIDTH; j += 2)
+            silu_pair(v[j], v[j + 1]);
     cuda_store(y, v);
 }
 
-/* factor = gamma rstd, offset = beta - mean factor, for the channels of a column whose first
- * `split` are of the first group. */
-static __device__ __forceinline__ void affine(float (&factor)[NORM_WIDTH],
-                                              float (&offset)[NORM_WIDTH], const cuda_norm &g,
-                                              int channel, int split, float2 first, float2 second) {
-    float gamma[NORM_WIDTH], beta[NORM_WIDTH] = {};
+/* gamma and beta of a column. */
+static __device__ __forceinline__ void load_affine(float (&gamma)[NORM_WIDTH],
+                                                   float (&beta)[NORM_WIDTH], const cuda_norm &g,
+                                                   int channel) {
     cuda_load(gamma, g.gamma + channel);
+#pragma unroll
+    for (int j = 0; j < NORM_WIDTH; j++)
+        beta[j] = 0.0f;
     if (g.beta)
         cuda_load(beta, g.beta + channel);
+}
+
+/* gamma becomes factor = gamma rstd and beta offset = beta - mean factor, for the channels of a
+ * column whose first `split` are of the first group. */
+static __device__ __forceinline__ void affine(float (&gamma)[NORM_WIDTH], float (&beta)[NORM_WIDTH],
+                                              int split, float2 first, float2 second) {
 #pragma unroll
     for (int j = 0; j < NORM_WIDTH; j++) {
-        factor[j] = gamma[j] * (j < split ? first.y : second.y);
-        offset[j] = fmaf(-(j < split ? first.x : second.x), factor[j], beta[j]);
+        gamma[j] *= j < split ? first.y : second.y;
+        beta[j] = fmaf(-(j < split ? first.x : second.x), gamma[j], beta[j]);
     }
 }
 

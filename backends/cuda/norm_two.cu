@@ -106,8 +106,12 @@ static __global__ void __launch_bounds__(MAP_THREADS, 3)
     group_map(const __grid_constant__ map_args a) {
     cuda_let_next_start();
     int column = blockIdx.y * a.step + threadIdx.x % a.step, lane = threadIdx.x / a.step;
+    bool active = column < a.columns && lane < a.lanes;
+    float factor[NORM_WIDTH], offset[NORM_WIDTH]; /* gamma and beta at first */
+    if (active)
+        load_affine(factor, offset, a.g, column * NORM_WIDTH);
     cuda_wait_for_previous();
-    if (column >= a.columns || lane >= a.lanes)
+    if (!active)
         return;
     int begin = (gridDim.x - 1 - blockIdx.x) * a.per_chunk;
     int count = min(a.per_chunk, a.g.pixels - begin), channel = column * NORM_WIDTH;
@@ -115,7 +119,6 @@ static __global__ void __launch_bounds__(MAP_THREADS, 3)
     const T *x = static_cast<const T *>(a.g.x) + pixel * a.g.x_ld + channel;
     T *y = static_cast<T *>(a.g.y) + pixel * a.g.y_ld + channel;
     uint4 raw[MAP_BATCH];
-    float factor[NORM_WIDTH], offset[NORM_WIDTH];
 
 #pragma unroll
     for (int i = 0; i < MAP_BATCH; i++)
@@ -125,7 +128,7 @@ static __global__ void __launch_bounds__(MAP_THREADS, 3)
     int split = min((group + 1) * per_group - channel, NORM_WIDTH);
     const float2 *result = a.result + (int64_t)blockIdx.z * a.g.groups + group;
     float2 first = result[0], second = split < NORM_WIDTH ? result[1] : first;
-    affine(factor, offset, a.g, channel, split, first, second);
+    affine(factor, offset, split, first, second);
     bool silu = a.g.act == SDB_ACT_SILU;
     for (int p = lane; p < count;) {
 #pragma unroll

@@ -117,6 +117,14 @@ typedef struct sdb_weight_desc {
 
 /* ---------------------------------------------------------------------------- operations */
 
+/*
+ * Statistics that the product which writes a tensor [n, h, w, c] makes for the group norm which
+ * reads it: [n, parts, c / 2, 2] of SDB_F32. An image's pixels are in `parts` parts of equal size
+ * (see stats_parts; which pixels, is the backend's own affair), and of each part and each two
+ * neighbouring channels there are the mean and the sum of squared differences from it, of the
+ * elements as the tensor holds them.
+ */
+
 typedef enum sdb_act {
     SDB_ACT_NONE = 0,
     SDB_ACT_SILU = 1,
@@ -139,6 +147,7 @@ typedef struct sdb_conv2d {
     bool upsample;
     sdb_act act;
     float scale;
+    sdb_tensor stats; /* of y, to be made; c 0: not wanted */
 } sdb_conv2d;
 
 /* y = scale * act(x W^T + bias) + residual. A GEGLU weight gives value * gelu(gate); act is NONE.
@@ -149,6 +158,7 @@ typedef struct sdb_linear {
     sdb_tensor residual; /* of y's shape; c 0: none. May be y itself */
     sdb_act act;
     float scale;
+    sdb_tensor stats; /* of y, to be made; c 0: not wanted. Not with a GEGLU weight */
 } sdb_linear;
 
 /* Group normalisation over h, w and c / groups channels (Wu and He 2018), then act. In place is
@@ -159,6 +169,10 @@ typedef struct sdb_group_norm {
     int groups;
     float eps;
     sdb_act act; /* NONE or SILU */
+    /* Statistics of x's first 2 * stats[0].w channels and, where x is a concatenation, of the next
+     * 2 * stats[1].w; c 0: none. They say nothing that x does not: a backend need not look at them,
+     * and cannot use them where they are not of all channels. */
+    sdb_tensor stats[2];
 } sdb_group_norm;
 
 /* Layer normalisation over c for each pixel or token. In place is fine. */
@@ -334,6 +348,10 @@ typedef struct sdb_backend {
 
     /* Bytes of the device that buffers and weights take now, and took at most. NULL: unknown. */
     void (*memory_used)(const sdb_device *dev, uint64_t *now, uint64_t *peak);
+
+    /* How many parts the statistics of a tensor of this type have for an image of h x w pixels (and
+     * for h * w tokens); 0: its products make none. NULL: none ever do. */
+    int (*stats_parts)(const sdb_device *dev, sdb_type type, int h, int w);
 } sdb_backend;
 
 /* Backends that are linked in. */

@@ -125,6 +125,18 @@ sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
     return sd_exec_tensor_typed(e, e->act, n, h, w, c);
 }
 
+sdb_tensor sd_exec_stats(sd_exec *e, sdb_tensor x) {
+    const sdb_backend *api = e->api;
+    int parts = api->stats_parts && x.c % 2 == 0 ? api->stats_parts(e->dev, x.type, x.h, x.w) : 0;
+    return parts ? sd_exec_tensor_typed(e, SDB_F32, x.n, parts, x.c / 2, 2) : sd_no_tensor();
+}
+
+sd_features sd_exec_features(sd_exec *e, int n, int h, int w, int c) {
+    sd_features f = {.x = sd_exec_tensor(e, n, h, w, c)};
+    f.stats[0] = sd_exec_stats(e, f.x);
+    return f;
+}
+
 size_t sd_exec_mark(const sd_exec *e) {
     return e->top;
 }
@@ -251,6 +263,7 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
         .upsample = args.upsample,
         .act = args.act,
         .scale = or_one(args.scale),
+        .stats = args.stats,
     };
     watched o = {SD_OP_CONV2D, products(y, 9.0 * x.c),
                  bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
@@ -260,7 +273,7 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
 
 static void linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args,
                    int halves) {
-    sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale)};
+    sdb_linear op = {x, y, w, args.residual, args.act, or_one(args.scale), args.stats};
     watched o = {SD_OP_LINEAR, halves * products(y, x.c),
                  bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
     if (begins(e, &o))
@@ -276,10 +289,10 @@ void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
     linear(e, y, x, w, (sd_linear_args){0}, 2); /* value and gate */
 }
 
-void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
+void sd_op_group_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w, int groups,
                       float eps, sdb_act act) {
-    sdb_group_norm op = {x, y, w, groups, eps, act};
-    watched o = {SD_OP_GROUP_NORM, 0.0, bytes_of(x) + bytes_of(y)};
+    sdb_group_norm op = {x.x, y, w, groups, eps, act, {x.stats[0], x.stats[1]}};
+    watched o = {SD_OP_GROUP_NORM, 0.0, bytes_of(x.x) + bytes_of(y)};
     if (begins(e, &o))
         ends(e, &o, e->api->group_norm(e->queue, &op));
 }

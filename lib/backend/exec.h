@@ -84,6 +84,18 @@ static inline sdb_tensor sd_no_tensor(void) {
     return (sdb_tensor){0};
 }
 
+/* What a group norm reads: a tensor, and where the backend makes them the statistics that came
+ * with it, for all channels or for the two halves of a concatenation. */
+typedef struct sd_features {
+    sdb_tensor x;
+    sdb_tensor stats[2]; /* c 0: none */
+} sd_features;
+
+/* A tensor in the type of activations, and room for its statistics. */
+sd_features sd_exec_features(sd_exec *e, int n, int h, int w, int c);
+/* Room for the statistics of x on the stack; no tensor where the backend makes none. */
+sdb_tensor sd_exec_stats(sd_exec *e, sdb_tensor x);
+
 /* Host <-> device, float32, packed. Wait until done. No-ops while measuring. */
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
 void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src);
@@ -101,6 +113,7 @@ typedef struct sd_conv_args {
     sdb_tensor emb, residual;
     sdb_act act;
     float scale; /* 0 means 1 */
+    sdb_tensor stats;
 } sd_conv_args;
 
 void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_conv_args args);
@@ -109,12 +122,13 @@ typedef struct sd_linear_args {
     sdb_tensor residual;
     sdb_act act;
     float scale; /* 0 means 1 */
+    sdb_tensor stats;
 } sd_linear_args;
 
 void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args);
 /* y = value * gelu(gate), with a weight of kind SDB_WEIGHT_GEGLU. */
 void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
-void sd_op_group_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, int groups,
+void sd_op_group_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w, int groups,
                       float eps, sdb_act act);
 void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps);
 void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,

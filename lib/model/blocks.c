@@ -62,23 +62,24 @@ void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in
 }
 
 /* norm2 and SiLU, with the time embedding's scale and shift between them where there are such. */
-static void second_norm(sd_exec *e, const sd_res_block *block, sdb_tensor h, sdb_tensor emb) {
+static void second_norm(sd_exec *e, const sd_res_block *block, sd_features h, sdb_tensor emb) {
     sd_norm_spec spec = block->spec;
     bool modulated = block->scale_shift;
-    sd_op_group_norm(e, h, h, block->norm2, spec.groups, spec.eps,
+    sd_op_group_norm(e, h.x, h, block->norm2, spec.groups, spec.eps,
                      modulated ? SDB_ACT_NONE : SDB_ACT_SILU);
     if (modulated)
-        sd_op_modulate(e, h, h, sd_view_channels(emb, block->emb_first, block->out),
+        sd_op_modulate(e, h.x, h.x, sd_view_channels(emb, block->emb_first, block->out),
                        sd_view_channels(emb, block->emb_first + block->out, block->out),
                        SDB_ACT_SILU);
 }
 
-void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, sdb_tensor x,
+void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features out, sd_features in,
                           sdb_tensor emb, bool consume) {
+    sdb_tensor x = in.x, y = out.x;
     sd_norm_spec spec = block->spec;
     size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, block->out);
-    sd_conv_args conv1 = {0}, conv2 = {.residual = x};
+    sd_features h = sd_exec_features(e, y.n, y.h, y.w, block->out);
+    sd_conv_args conv1 = {.stats = h.stats[0]}, conv2 = {.residual = x, .stats = out.stats[0]};
 
     if (block->has_skip) {
         /* the skip goes first, into y; then nothing but the first norm reads x */
@@ -94,17 +95,17 @@ void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, s
     size_t inner = sd_exec_mark(e);
     bool in_place = consume && block->has_skip;
     sdb_tensor normed = in_place ? x : sd_exec_tensor(e, x.n, x.h, x.w, block->in);
-    sd_op_group_norm(e, normed, x, block->norm1, spec.groups, spec.eps, SDB_ACT_SILU);
+    sd_op_group_norm(e, normed, in, block->norm1, spec.groups, spec.eps, SDB_ACT_SILU);
     if (block->size != SD_RES_SAME) {
         sdb_tensor before = normed;
         normed = sd_exec_tensor(e, y.n, y.h, y.w, block->in);
         sd_op_resample(e, normed, before);
     }
-    sd_op_conv2d(e, h, normed, block->conv1, conv1);
+    sd_op_conv2d(e, h.x, normed, block->conv1, conv1);
     sd_exec_release(e, inner);
 
     second_norm(e, block, h, emb);
-    sd_op_conv2d(e, y, h, block->conv2, conv2);
+    sd_op_conv2d(e, y, h.x, block->conv2, conv2);
     sd_exec_release(e, mark);
 }
 
@@ -147,18 +148,20 @@ static void self_attention(sd_exec *e, sdb_tensor y, sdb_tensor qkv, int heads) 
                     1.0f / sqrtf((float)(c / heads)));
 }
 
-void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x) {
+void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_features in) {
     int c = block->channels;
     size_t mark = sd_exec_mark(e);
+    sdb_tensor x = in.x;
     sdb_tensor tokens = sd_as_tokens(x);
     sdb_tensor a = sd_exec_tensor(e, x.n, x.h, x.w, c);
     sdb_tensor qkv = sd_exec_tensor(e, tokens.n, tokens.h, 1, 3 * c);
 
-    sd_op_group_norm(e, a, x, block->norm, block->spec.groups, block->spec.eps, SDB_ACT_NONE);
+    sd_op_group_norm(e, a, in, block->norm, block->spec.groups, block->spec.eps, SDB_ACT_NONE);
     a = sd_as_tokens(a);
     sd_wide_forward(e, &block->qkv, qkv, a);
     self_attention(e, a, qkv, block->heads);
-    sd_op_linear(e, tokens, a, block->out, (sd_linear_args){.residual = tokens});
+    sd_op_linear(e, tokens, a, block->out,
+                 (sd_linear_args){.residual = tokens, .stats = in.stats[0]});
     sd_exec_release(e, mark);
 }
 
@@ -245,14 +248,15 @@ static void feed_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tens
     sd_exec_release(e, mark);
 }
 
-void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sdb_tensor y,
-                                    sdb_tensor x, sdb_tensor kv) {
+void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sd_features y,
+                                    sd_features in, sdb_tensor kv) {
+    sdb_tensor x = in.x;
     size_t mark = sd_exec_mark(e);
     sdb_tensor t = sd_exec_tensor(e, x.n, x.h * x.w, 1, st->channels); /* the residual stream */
 
     size_t inner = sd_exec_mark(e);
     sdb_tensor normed = sd_exec_tensor(e, x.n, x.h, x.w, st->channels);
-    sd_op_group_norm(e, normed, x, st->norm, st->norm_groups, TRANSFORMER_NORM_EPS, SDB_ACT_NONE);
+    sd_op_group_norm(e, normed, in, st->norm, st->norm_groups, TRANSFORMER_NORM_EPS, SDB_ACT_NONE);
     sd_op_linear(e, t, sd_as_tokens(normed), st->proj_in, plain);
     sd_exec_release(e, inner);
 
@@ -262,7 +266,7 @@ void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st
         cross_attention_forward(e, layer, t, kv, st->heads);
         feed_forward(e, layer, t);
     }
-    sd_op_linear(e, sd_as_tokens(y), t, st->proj_out,
-                 (sd_linear_args){.residual = sd_as_tokens(x)});
+    sd_op_linear(e, sd_as_tokens(y.x), t, st->proj_out,
+                 (sd_linear_args){.residual = sd_as_tokens(x), .stats = y.stats[0]});
     sd_exec_release(e, mark);
 }

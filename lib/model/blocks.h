@@ -32,7 +32,7 @@ void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in
  * x [n, h, w, in] to y [n, h, w, out]; emb [n, 1, 1, all projections] or none. y may be x where the
  * block has no skip. `consume`: x is not needed any more, so that its memory may serve as scratch.
  */
-void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor y, sdb_tensor x,
+void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features y, sd_features x,
                           sdb_tensor emb, bool consume);
 
 /* ---- AttnBlock (model.py) and AttentionBlock (openaimodel.py): self-attention over pixels. */
@@ -49,7 +49,7 @@ void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path 
 void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
                               int heads, bool whole, sd_norm_spec spec);
 /* x [n, h, w, c], in place. */
-void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
+void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_features x);
 
 /* ---- SpatialTransformer (attention.py). */
 typedef struct sd_transformer_layer { /* BasicTransformerBlock */
@@ -71,8 +71,8 @@ void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_
                                   const sd_unet_config *config, int channels, int heads,
                                   sd_wide_builder *kv);
 /* x and y [n, h, w, c]; kv [n, tokens, 1, sd_unet_kv_width]. y may be x. */
-void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sdb_tensor y,
-                                    sdb_tensor x, sdb_tensor kv);
+void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sd_features y,
+                                    sd_features x, sdb_tensor kv);
 
 /* [n, h, w, c] as tokens [n, h * w, 1, c]. */
 static inline sdb_tensor sd_as_tokens(sdb_tensor x) {

@@ -284,7 +284,7 @@ static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_ten
 
 /* y = attention(res(x)), the attention where there is one. */
 static void res_attention(const unet_run *run, const sd_res_block *res, const attention *a,
-                          sdb_tensor y, sdb_tensor x, bool consume) {
+                          sd_features y, sd_features x, bool consume) {
     sd_res_block_forward(run->e, res, y, x, run->emb, consume);
     if (a->kind == TRANSFORMER)
         sd_spatial_transformer_forward(run->e, &a->transformer, y, y, run->kv);
@@ -292,68 +292,93 @@ static void res_attention(const unet_run *run, const sd_res_block *res, const at
         sd_attention_block_forward(run->e, &a->block, y);
 }
 
-static void input_block_forward(const unet_run *run, const input_block *block, sdb_tensor y,
-                                sdb_tensor x) {
+static void input_block_forward(const unet_run *run, const input_block *block, sd_features y,
+                                sd_features x) {
     switch (block->kind) {
     case RES:
         res_attention(run, &block->res, &block->attention, y, x, false);
         break;
     case CONV:
-        sd_op_conv2d(run->e, y, x, block->conv, (sd_conv_args){.stride = block->stride});
+        sd_op_conv2d(run->e, y.x, x.x, block->conv,
+                     (sd_conv_args){.stride = block->stride, .stats = y.stats[0]});
         break;
     case POOL:
-        sd_op_resample(run->e, y, x);
+        sd_op_resample(run->e, y.x, x.x);
         break;
     }
 }
 
 /* x is [h, skip], which nothing else reads: its memory may serve as scratch. */
-static void output_block_forward(const unet_run *run, const output_block *block, sdb_tensor y,
-                                 sdb_tensor x) {
+static void output_block_forward(const unet_run *run, const output_block *block, sd_features y,
+                                 sd_features x) {
     sd_exec *e = run->e;
     if (block->up_kind == NO_UP) {
         res_attention(run, &block->res, &block->attention, y, x, true);
         return;
     }
     size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, block->channels);
+    sd_features h = sd_exec_features(e, x.x.n, x.x.h, x.x.w, block->channels);
     res_attention(run, &block->res, &block->attention, h, x, true);
     if (block->up_kind == UP_CONV)
-        sd_op_conv2d(e, y, h, block->up, (sd_conv_args){.upsample = true});
+        sd_op_conv2d(e, y.x, h.x, block->up, (sd_conv_args){.upsample = true, .stats = y.stats[0]});
     else if (block->up_kind == UP_RES)
         sd_res_block_forward(e, &block->up_res, y, h, run->emb, true);
     else
-        sd_op_resample(e, y, h);
+        sd_op_resample(e, y.x, h.x);
     sd_exec_release(e, mark);
 }
 
-static void middle_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
+static void middle_forward(const unet_run *run, sd_features y, sd_features x) {
     const sd_unet *m = run->m;
     res_attention(run, &m->mid_res1, &m->mid_attention, y, x, false);
     sd_res_block_forward(run->e, &m->mid_res2, y, y, run->emb, false);
 }
 
-/* x, in the type of activations, to y [n, h, w, channels[0]] before the last norm. */
-static void blocks_forward(const unet_run *run, sdb_tensor y, sdb_tensor x) {
+/* The two halves of [h, skip], whose skip is the input block's result. */
+static sd_features partner_of(sd_features joined, const input_block *block) {
+    return (sd_features){sd_view_channels(joined.x, 0, block->partner), {joined.stats[0]}};
+}
+
+static sd_features skip_of(sd_features joined, const input_block *block) {
+    return (sd_features){sd_view_channels(joined.x, block->partner, block->channels),
+                         {joined.stats[1]}};
+}
+
+/* Room for [h, skip] of the i-th input block, whose input is x. What is merely resampled has no
+ * statistics. */
+static sd_features join(const unet_run *run, int i, sdb_tensor x) {
+    const sd_unet *m = run->m;
+    const input_block *block = &m->in[i];
+    int last = m->n_blocks - 1, stride = block->stride;
+    bool resampled = i < last && m->out[last - i - 1].up_kind == UP_NEAREST;
+    sd_features joined = {.x = sd_exec_tensor(run->e, x.n, x.h / stride, x.w / stride,
+                                              block->partner + block->channels)};
+    if (!resampled)
+        joined.stats[0] = sd_exec_stats(run->e, partner_of(joined, block).x);
+    if (block->kind != POOL)
+        joined.stats[1] = sd_exec_stats(run->e, skip_of(joined, block).x);
+    return joined;
+}
+
+/* input, in the type of activations, to y [n, h, w, channels[0]] before the last norm. */
+static void blocks_forward(const unet_run *run, sd_features y, sdb_tensor input) {
     sd_exec *e = run->e;
     const sd_unet *m = run->m;
-    sdb_tensor joined[MAX_BLOCKS]; /* [h, skip] */
+    sd_features joined[MAX_BLOCKS]; /* [h, skip] */
+    sd_features x = {.x = input};
     size_t marks[MAX_BLOCKS];
 
     for (int i = 0; i < m->n_blocks; i++) {
-        const input_block *block = &m->in[i];
-        int stride = block->stride;
         marks[i] = sd_exec_mark(e);
-        joined[i] =
-            sd_exec_tensor(e, x.n, x.h / stride, x.w / stride, block->partner + block->channels);
-        sdb_tensor skip = sd_view_channels(joined[i], block->partner, block->channels);
-        input_block_forward(run, block, skip, x);
+        joined[i] = join(run, i, x.x);
+        sd_features skip = skip_of(joined[i], &m->in[i]);
+        input_block_forward(run, &m->in[i], skip, x);
         x = skip;
     }
     int last = m->n_blocks - 1;
-    middle_forward(run, sd_view_channels(joined[last], 0, m->in[last].partner), x);
+    middle_forward(run, partner_of(joined[last], &m->in[last]), x);
     for (int i = last; i >= 0; i--) {
-        sdb_tensor h = i > 0 ? sd_view_channels(joined[i - 1], 0, m->in[i - 1].partner) : y;
+        sd_features h = i > 0 ? partner_of(joined[i - 1], &m->in[i - 1]) : y;
         output_block_forward(run, &m->out[last - i], h, joined[i]);
         sd_exec_release(e, marks[i]);
     }
@@ -364,11 +389,11 @@ void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, s
     const sd_unet_config *c = &m->config;
     size_t mark = sd_exec_mark(e);
     unet_run run = {e, m, sd_exec_tensor(e, x.n, 1, 1, m->emb.width), kv};
-    sdb_tensor h = sd_exec_tensor(e, x.n, x.h, x.w, c->channels[0]);
+    sd_features h = sd_exec_features(e, x.n, x.h, x.w, c->channels[0]);
 
     time_embedding(e, m, run.emb, t);
     blocks_forward(&run, h, sd_as_activations(e, x));
-    sd_op_group_norm(e, h, h, m->norm_out, c->norm_groups, c->norm_eps, SDB_ACT_SILU);
-    sd_conv_to(e, y, h, m->conv_out);
+    sd_op_group_norm(e, h.x, h, m->norm_out, c->norm_groups, c->norm_eps, SDB_ACT_SILU);
+    sd_conv_to(e, y, h.x, m->conv_out);
     sd_exec_release(e, mark);
 }

@@ -185,7 +185,7 @@ void sd_vae_free(sd_vae *m) {
 
 /* ------------------------------------------------------------------------- running */
 
-static void middle_forward(sd_exec *e, const vae_middle *mid, sdb_tensor x) {
+static void middle_forward(sd_exec *e, const vae_middle *mid, sd_features x) {
     sd_res_block_forward(e, &mid->res1, x, x, sd_no_tensor(), false);
     if (mid->has_attention)
         sd_attention_block_forward(e, &mid->attention, x);
@@ -197,33 +197,38 @@ static void middle_forward(sd_exec *e, const vae_middle *mid, sdb_tensor x) {
  * for from the last to the first, so that each level's result lies below what it is computed from
  * on the executor's stack and all of that can be released: at most two levels are alive at a time.
  */
-static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sdb_tensor y,
+static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sd_features out,
                           sdb_tensor input) {
     const vae_level *level = &ladder->levels[i];
     bool changes = level->in != level->out; /* otherwise the blocks compute in place */
+    sdb_tensor y = out.x;
     size_t mark = sd_exec_mark(e);
-    sdb_tensor x = changes ? sd_exec_tensor(e, y.n, y.h, y.w, level->in) : y;
+    sd_features x = changes ? sd_exec_features(e, y.n, y.h, y.w, level->in) : out;
+    sd_conv_args first = {.stats = x.stats[0]};
     size_t inner = sd_exec_mark(e);
 
     if (i == 0) {
-        sd_op_conv2d(e, x, input, ladder->conv_in, (sd_conv_args){0});
+        sd_op_conv2d(e, x.x, input, ladder->conv_in, first);
         if (ladder->decoder)
             middle_forward(e, &ladder->middle, x);
     } else if (ladder->decoder) {
-        sdb_tensor before = sd_exec_tensor(e, y.n, y.h / 2, y.w / 2, level->in);
+        sd_features before = sd_exec_features(e, y.n, y.h / 2, y.w / 2, level->in);
         level_forward(e, ladder, i - 1, before, input);
-        sd_op_conv2d(e, x, before, level->resample, (sd_conv_args){.upsample = true});
+        first.upsample = true;
+        sd_op_conv2d(e, x.x, before.x, level->resample, first);
     } else {
-        sdb_tensor before = sd_exec_tensor(e, y.n, y.h * 2, y.w * 2, level->in);
+        sd_features before = sd_exec_features(e, y.n, y.h * 2, y.w * 2, level->in);
         level_forward(e, ladder, i - 1, before, input);
-        sd_op_conv2d(e, x, before, level->resample, (sd_conv_args){.stride = 2, .pad_end = true});
+        first.stride = 2;
+        first.pad_end = true;
+        sd_op_conv2d(e, x.x, before.x, level->resample, first);
     }
     sd_exec_release(e, inner);
 
     for (int j = 0; j < level->n_blocks; j++) {
-        sd_res_block_forward(e, &level->blocks[j], y, j == 0 ? x : y, sd_no_tensor(), true);
+        sd_res_block_forward(e, &level->blocks[j], out, j == 0 ? x : out, sd_no_tensor(), true);
         if (level->attention)
-            sd_attention_block_forward(e, &level->attention[j], y);
+            sd_attention_block_forward(e, &level->attention[j], out);
     }
     sd_exec_release(e, mark);
 }
@@ -231,11 +236,11 @@ static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sdb_tenso
 /* All levels and the encoder's middle block, then norm_out and SiLU, in place of conv_out's input:
  * y [n, h, w, last channels]. */
 static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_config *c,
-                           sdb_tensor y, sdb_tensor input) {
+                           sd_features y, sdb_tensor input) {
     level_forward(e, ladder, ladder->n_levels - 1, y, input);
     if (!ladder->decoder)
         middle_forward(e, &ladder->middle, y);
-    sd_op_group_norm(e, y, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
+    sd_op_group_norm(e, y.x, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
 }
 
 bool sd_vae_has_codebook(const sd_vae *m) {
@@ -279,9 +284,9 @@ void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tenso
         return;
     }
     size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[0]);
+    sd_features h = sd_exec_features(e, y.n, y.h, y.w, c->channels[0]);
     ladder_forward(e, &m->decoder, c, h, decoder_input(e, m, z, quantize));
-    sd_conv_to(e, y, h, m->decoder.conv_out);
+    sd_conv_to(e, y, h.x, m->decoder.conv_out);
     sd_exec_release(e, mark);
 }
 
@@ -297,15 +302,15 @@ void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb
         return;
     }
     size_t mark = sd_exec_mark(e);
-    sdb_tensor h = sd_exec_tensor(e, y.n, y.h, y.w, c->channels[c->n_levels - 1]);
+    sd_features h = sd_exec_features(e, y.n, y.h, y.w, c->channels[c->n_levels - 1]);
     ladder_forward(e, &m->encoder, c, h, sd_as_activations(e, x));
     if (m->quant) {
         int channels = moments_per_channel(c) * z_channels(c);
         sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, channels);
-        sd_op_conv2d(e, before, h, m->encoder.conv_out, (sd_conv_args){0});
+        sd_op_conv2d(e, before, h.x, m->encoder.conv_out, (sd_conv_args){0});
         sd_linear_to(e, y, before, m->quant);
     } else {
-        sd_conv_to(e, y, h, m->encoder.conv_out);
+        sd_conv_to(e, y, h.x, m->encoder.conv_out);
     }
     sd_exec_release(e, mark);
 }

@@ -75,7 +75,7 @@ typedef struct kt_buffer {
     char *before; /* host copy of what was there at first */
     size_t size;
     sdb_tensor view; /* data: within `device` */
-    bool output;
+    bool output, scratch;
 } kt_buffer;
 
 typedef struct kt_device {
@@ -115,6 +115,8 @@ sdb_tensor kt_output(kt_device *d, int n, int h, int w, int c, int margin);
 sdb_tensor kt_inout(kt_device *d, int n, int h, int w, int c, int margin);
 sdb_tensor kt_inout_with(kt_device *d, int n, int h, int w, int c, int margin, double mean,
                          double std);
+/* NaN at first, and whatever an operation leaves there: not compared. */
+sdb_tensor kt_scratch(kt_device *d, sdb_type type, int n, int h, int w, int c);
 /* Given numbers, [1, 1, 1, n] or [n, 1, 1, 1], of any type. */
 sdb_tensor kt_values(kt_device *d, sdb_type type, int n, int c, const double *values);
 /* The same view as an output of another type. */
