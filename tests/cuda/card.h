@@ -76,8 +76,9 @@ cu_handle card_primary(const driver *d, int ordinal);
 /* Loads the shim in the driver's place; before anything of CUDA. `real` is kept. */
 driver_shim *card_shim(const char *real);
 
-/* All the memory of a device but about `keep` bytes, as the host's own use of it. hog_give frees
- * some 2 GiB of it, which is quickly done, hog_end all. */
+/* All the memory of a device but about `keep` bytes, as the host's own use of it: no other
+ * program can compute there meanwhile. hog_give frees some 2 GiB, which is quickly done, hog_end
+ * all. */
 #define CARD_HOGS 512
 typedef struct hog {
     const driver *driver;
