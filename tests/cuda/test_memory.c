@@ -161,8 +161,8 @@ START_TEST(each_call_of_the_driver_fails) {
 }
 END_TEST
 
-/* Kernels are loaded with the module: one that the driver cannot load at its first use for want of
- * memory stays unusable. */
+/* Kernels are loaded when the card is opened: one that the driver cannot load at its first use, for
+ * want of memory, stays unusable (docs/cuda.md). */
 int main(void) {
     setenv("CUDA_MODULE_LOADING", "EAGER", 1);
     const card_test tests[] = {
