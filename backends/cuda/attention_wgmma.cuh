@@ -13,6 +13,11 @@ template <bool MORE, int N> static __device__ __forceinline__ void set_registers
         asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
 
+/* What this thread wrote to shared memory is seen by wgmma and TMA, once a barrier follows. */
+static __device__ __forceinline__ void shared_fence() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /*
  * The descriptor of a right operand that is read by columns (N along the rows of 64): `next` bytes
  * lie between one 64 columns and the next. Adding 16 * 128 / 16 to it steps 16 rows.
@@ -25,9 +30,8 @@ static __device__ __forceinline__ uint64_t wgmma_columns(uint32_t address, uint3
 template <class T, int N> struct wgmma_sums;
 
 /* clang-format off */
-#define WGMMA_REGS_40 WGMMA_R0 "," WGMMA_R1 ", %16, %17, %18, %19"
-#define WGMMA_ACC_40 \
-    WGMMA_D(0), WGMMA_D(1), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19])
+#define WGMMA_REGS_48 WGMMA_R0 "," WGMMA_R1 "," WGMMA_R2
+#define WGMMA_ACC_48 WGMMA_D(0), WGMMA_D(1), WGMMA_D(2)
 #define WGMMA_SUMS(T, type, n, a, b) \
     template <> struct wgmma_sums<T, n> { \
         static __device__ __forceinline__ void run(float (&d)[n / 2], const uint32_t (&w)[4], \
@@ -40,12 +44,14 @@ template <class T, int N> struct wgmma_sums;
         } \
     }
 #define WGMMA_ALL_SUMS(T, type) \
-    WGMMA_SUMS(T, type, 40, "%20, %21, %22, %23", "%24"); \
+    WGMMA_SUMS(T, type, 48, "%24, %25, %26, %27", "%28"); \
     WGMMA_SUMS(T, type, 64, "%32, %33, %34, %35", "%36"); \
     WGMMA_SUMS(T, type, 80, "%40, %41, %42, %43", "%44"); \
     WGMMA_SUMS(T, type, 128, "%64, %65, %66, %67", "%68"); \
     WGMMA_SUMS(T, type, 160, "%80, %81, %82, %83", "%84"); \
     WGMMA_SUMS(T, type, 256, "%128, %129, %130, %131", "%132")
+WGMMA_STRUCT(__half, "f16", 48, "%24", "%25", "%26");
+WGMMA_STRUCT(__nv_bfloat16, "bf16", 48, "%24", "%25", "%26");
 WGMMA_ALL_SUMS(__half, "f16");
 WGMMA_ALL_SUMS(__nv_bfloat16, "bf16");
 /* clang-format on */

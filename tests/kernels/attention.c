@@ -74,6 +74,18 @@ static const attention_case cases[] = {
     {1, 200, 515, 1, 80},
     {1, 130, 520, 1, 512},
     {1, 200, 515, 2, 40, .sharp = 10},
+    {1, 260, 400, 2, 40, .sharp = 30},
+    {1, 70, 333, 2, 64, .sharp = 30},
+    {1, 70, 333, 2, 80, .sharp = 30},
+    {1, 70, 333, 1, 128, .sharp = 30},
+    {1, 70, 333, 1, 160, .sharp = 30},
+    {1, 70, 333, 1, 512, .sharp = 30},
+    /* more pieces than a card has multiprocessors */
+    {1, 3, 130, 280, 40},
+    {1, 3, 130, 280, 64},
+    {1, 3, 130, 280, 80, .sharp = 30},
+    {1, 3, 130, 140, 160},
+    {1, 1, 130, 140, 512},
 };
 
 static void randomise(kt_rng *r, void *test_case) {
