@@ -66,10 +66,10 @@ extern "C" {
 /* Chooses among the kernels below and runs one; called with planning on, too. */
 sd_status cuda_gemm_run(sdb_queue *q, const cuda_gemm *g, const char *what);
 
-/* gemm_hopper.cu: wgmma with operands by TMA, F16 and BF16, compute capability 9.0. `_fits` says
- * whether it can take the problem (alignment of x, y, residual: 16 bytes and 8 elements), and is
- * the same while planning (pointers NULL). Split products keep float32 partial sums in scratch and
- * use q->counters. */
+/* gemm_hopper.cu and gemm_hopper_persistent.cu: wgmma with operands by TMA, F16 and BF16, compute
+ * capability 9.0. `_fits` says whether it can take the problem (alignment of x, y, residual: 16
+ * bytes and 8 elements), and is the same while planning (pointers NULL). Split products keep
+ * float32 partial sums in scratch and use q->counters. */
 bool cuda_gemm_hopper_fits(const sdb_device *dev, const cuda_gemm *g);
 sd_status cuda_gemm_hopper(sdb_queue *q, const cuda_gemm *g);
 /* Whether it makes the statistics, too: images in boxes of whole parts. */

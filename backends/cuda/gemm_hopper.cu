@@ -1,7 +1,8 @@
 /*
- * The host's side of gemm_hopper.cuh: which tile and cluster, tensor maps, launch.
+ * The host's side of gemm_hopper.cuh: which tile and cluster, tensor maps, launch. Blocks that stay
+ * (gemm_hopper_persistent.cu) are faster wherever they can take a problem.
  */
-#include "gemm_hopper.cuh"
+#include "gemm_hopper.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,18 +12,6 @@
 
 /* Shared memory of a block that leaves room for a second one. */
 #define HOPPER_HALF 115712
-
-typedef struct hopper_choice {
-    int bn, mt; /* the tile: mt boxes by bn rows */
-    int ck;     /* parts of the sum: the cluster */
-    int stages;
-    bool early; /* a place of its own for the residual, which comes in during the products */
-} hopper_choice;
-
-typedef struct hopper_boxes {
-    int bw, bh, bn;
-    int x, y, total; /* boxes in a row, rows of boxes in an image, boxes in all */
-} hopper_boxes;
 
 /* The box shape of at most 128 pixels that covers the grid with the fewest boxes, first of all with
  * wide boxes of one image. With an embedding each half of a box is of one image. */
@@ -73,9 +62,11 @@ static int epilogue_bytes(const hopper_choice *c) {
     return (c->early ? 0 : staging_bytes(c)) + parts;
 }
 
-/* How many of 132 multiprocessors clusters of 1 .. 8 large blocks fill: each cluster lies within
- * one group of multiprocessors, and the groups differ. */
-static const int cluster_reach[8] = {132, 132, 117, 120, 110, 102, 105, 120};
+/* Each cluster lies within one group of multiprocessors, and the groups differ. */
+double hopper_reach(const sdb_device *dev, int ck) {
+    static const int of_132[8] = {132, 132, 117, 120, 110, 102, 105, 120};
+    return dev->n_sms * of_132[ck - 1] / 132.0;
+}
 
 /*
  * The time of a choice in microseconds, up to a constant. The numbers were fitted to some 1,200
@@ -91,8 +82,7 @@ static double estimate(const sdb_device *dev, const cuda_gemm *g, const hopper_b
     const double area = c->bn * c->mt / 128.0;
     const double blocks = (double)cuda_divide_up(boxes->total, c->mt) *
                           cuda_divide_up(g->n_rows, c->bn) * g->phases * c->ck;
-    const double reach = dev->n_sms * cluster_reach[c->ck - 1] / 132.0;
-    const int rounds = (int)ceil(blocks / reach);
+    const int rounds = (int)ceil(blocks / hopper_reach(dev, c->ck));
     const double alone = iterations * std::max(stage_bytes(c) / bytes, area * mma);
     double time;
     if (two_fit(c)) {
@@ -124,13 +114,13 @@ static bool few_tokens(const cuda_gemm *g, const hopper_boxes *boxes) {
 
 static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hopper_boxes *boxes) {
     static const int tiles[][2] = {{160, 1}, {128, 1}, {80, 1}, {64, 1}, {256, 1}, {128, 2}};
-    hopper_choice best = {64, 1, 1, 4, false};
+    hopper_choice best = {HOPPER_BLOCKS, 64, 1, 1, 4, false};
     double least = INFINITY;
     for (const int *tile : tiles)
         for (int ck = 1; ck <= 8; ck++)
             for (int resident = 1; resident <= 2; resident++) {
                 const bool early = resident == 1 && tile[1] == 1 && tile[0] <= 160 && g->residual;
-                hopper_choice c = {tile[0], tile[1], ck, 0, early};
+                hopper_choice c = {HOPPER_BLOCKS, tile[0], tile[1], ck, 0, early};
                 const int room = resident == 2 ? HOPPER_HALF : dev->max_shared;
                 c.stages = std::min((room - shared_bytes(&c)) / stage_bytes(&c), HOPPER_MAX_STAGES);
                 if (!possible(g, &c) || (few_tokens(g, boxes) && c.bn != 64))
@@ -148,7 +138,7 @@ static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hop
 typedef struct hopper_plan {
     struct {
         int n, oh, ow, kh, kw, k, n_rows, phases;
-        int plain, emb, residual, n_sms, max_shared;
+        int end, emb, residual, persistent, n_sms, max_shared;
     } key;
     hopper_boxes boxes;
     hopper_choice choice;
@@ -158,19 +148,21 @@ typedef struct hopper_plan {
  */
 static const hopper_plan *plan_for(const sdb_device *dev, const cuda_gemm *g) {
     static thread_local hopper_plan known[256];
+    const bool persistent = hopper_persistent_fits(dev, g);
     hopper_plan plan = {};
-    plan.key = {g->n,           g->oh,         g->ow,
-                g->kh,          g->kw,         g->k,
-                g->n_rows,      g->phases,     !g->geglu && g->act == SDB_ACT_NONE,
-                !!g->emb,       !!g->residual, dev->n_sms,
-                dev->max_shared};
+    plan.key = {g->n,       g->oh,          g->ow,
+                g->kh,      g->kw,          g->k,
+                g->n_rows,  g->phases,      hopper_end_of(g),
+                !!g->emb,   !!g->residual,  persistent,
+                dev->n_sms, dev->max_shared};
     unsigned hash = 0;
     for (size_t i = 0; i < sizeof(plan.key) / sizeof(int); i++)
         hash = (hash + ((const unsigned *)&plan.key)[i]) * 2654435761u;
     hopper_plan *at = &known[hash >> 24];
     if (memcmp(&at->key, &plan.key, sizeof(plan.key)) != 0) {
         plan.boxes = choose_boxes(g);
-        plan.choice = choose(dev, g, &plan.boxes);
+        plan.choice = persistent ? hopper_persistent_choose(dev, g, &plan.boxes)
+                                 : choose(dev, g, &plan.boxes);
         *at = plan;
     }
     return at;
@@ -178,14 +170,18 @@ static const hopper_plan *plan_for(const sdb_device *dev, const cuda_gemm *g) {
 
 /* ---------------------------------------------------------------------------------- maps */
 
-static sd_status encode(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g, const void *data,
+sd_status hopper_encode(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g, const void *data,
                         int rank, const cuuint64_t *dims, const cuuint64_t *strides,
                         const cuuint32_t *box, const cuuint32_t *steps) {
     const CUtensorMapDataType type =
         g->type == SDB_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    const CUtensorMapSwizzle swizzle = box[0] == 64   ? CU_TENSOR_MAP_SWIZZLE_128B
+                                       : box[0] == 32 ? CU_TENSOR_MAP_SWIZZLE_64B
+                                       : box[0] == 16 ? CU_TENSOR_MAP_SWIZZLE_32B
+                                                      : CU_TENSOR_MAP_SWIZZLE_NONE;
     const CUresult r =
         q->dev->encode_tiled(map, type, (cuuint32_t)rank, (void *)data, dims, strides, box, steps,
-                             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                             CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle,
                              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (r == CUDA_SUCCESS)
         return SD_OK;
@@ -204,7 +200,7 @@ static sd_status encode_x(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
     const cuuint32_t box[4] = {HOPPER_BOX_K, boxes->bw * step, boxes->bh * step,
                                (cuuint32_t)boxes->bn};
     const cuuint32_t steps[4] = {1, step, step, 1};
-    return encode(q, map, g, g->x, 4, dims, strides, box, steps);
+    return hopper_encode(q, map, g, g->x, 4, dims, strides, box, steps);
 }
 
 static sd_status encode_w(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
@@ -214,7 +210,7 @@ static sd_status encode_w(sdb_queue *q, CUtensorMap *map, const cuda_gemm *g,
     const cuuint64_t strides[1] = {k * 2};
     const cuuint32_t box[2] = {HOPPER_BOX_K, (cuuint32_t)c->bn};
     const cuuint32_t steps[2] = {1, 1};
-    return encode(q, map, g, g->weight, 2, dims, strides, box, steps);
+    return hopper_encode(q, map, g, g->weight, 2, dims, strides, box, steps);
 }
 
 /* -------------------------------------------------------------------------------- launch */
@@ -253,6 +249,10 @@ template <class T, hopper_end END> static const void *kernel_of(int tile) {
     return NULL; /* not possible(), see there */
 }
 
+hopper_end hopper_end_of(const cuda_gemm *g) {
+    return g->geglu ? HOPPER_GEGLU : g->act == SDB_ACT_NONE ? HOPPER_PLAIN : HOPPER_ACT;
+}
+
 template <class T> static const void *kernel_for(hopper_end end, int tile) {
     return end == HOPPER_GEGLU ? kernel_of<T, HOPPER_GEGLU>(tile)
            : end == HOPPER_ACT ? kernel_of<T, HOPPER_ACT>(tile)
@@ -284,11 +284,13 @@ static void fill_tiles(hopper_params *p, const cuda_gemm *g, const hopper_choice
     p->share = c->bn / 16 / c->ck, p->share_left = c->bn / 16 % c->ck;
     p->early = c->early && g->residual;
     p->staging = p->early ? c->stages * stage_bytes(c) + rest_bytes(c) : 0;
-    p->m_tiles = cuda_divide_up(b->total, c->mt);
-    p->n_tiles = divisor(cuda_divide_up(g->n_rows, c->bn));
-    p->tiles = divisor(p->m_tiles * p->n_tiles.by);
+    const int m_tiles = cuda_divide_up(b->total, c->mt), n_tiles = cuda_divide_up(g->n_rows, c->bn);
+    p->tiles = divisor(m_tiles * n_tiles);
     const bool large = p->tiles.by >= 1024 && (int64_t)g->n_rows * g->k >= 8 << 20;
-    p->group = large ? 8 / c->mt : 1;
+    const int group = large ? 8 / c->mt : 1;
+    p->group = divisor(group), p->group_tiles = divisor(group * n_tiles);
+    p->last_group = (m_tiles - 1) / group;
+    p->last = divisor(m_tiles - p->last_group * group);
 }
 
 static void fill_params(hopper_params *p, const cuda_gemm *g) {
@@ -319,9 +321,7 @@ static void fill_stats(hopper_params *p, const cuda_gemm *g, const hopper_boxes 
 static cudaError_t launch(sdb_queue *q, const cuda_gemm *g, const hopper_choice *c,
                           const hopper_params *p) {
     const bool half = g->type == SDB_F16;
-    const hopper_end end = g->geglu                 ? HOPPER_GEGLU
-                           : g->act == SDB_ACT_NONE ? HOPPER_PLAIN
-                                                    : HOPPER_ACT;
+    const hopper_end end = hopper_end_of(g);
     const int tile = tile_index(c);
     const void *kernel =
         half ? kernel_for<__half>(end, tile) : kernel_for<__nv_bfloat16>(end, tile);
@@ -341,6 +341,8 @@ static sd_status run_choice(sdb_queue *q, const cuda_gemm *g, const hopper_choic
     sd_status s = encode_x(q, &p.a, g, boxes);
     if (s == SD_OK)
         s = encode_w(q, &p.b, g, c);
+    if (s == SD_OK && c->way != HOPPER_BLOCKS)
+        return hopper_persistent_run(q, g, c, boxes, &p);
     return s != SD_OK ? s : cuda_check(q->dev, launch(q, g, c, &p), "gemm");
 }
 

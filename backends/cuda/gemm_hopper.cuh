@@ -57,8 +57,10 @@ typedef struct hopper_params {
     int share, share_left;           /* groups of 16 columns that a part finishes, likewise */
     int staging;                     /* where, in bytes; */
     bool early;                      /* whether that is no stage's place */
-    hopper_divisor tiles, n_tiles;   /* of a phase; along the rows of w */
-    int m_tiles, group;              /* along the pixels; see tile_of */
+    hopper_divisor tiles;            /* of a phase */
+    hopper_divisor group_tiles;      /* of a group, see tile_of; */
+    hopper_divisor group, last;      /* its tiles along the pixels; those of the last group */
+    int last_group;
     int n_rows, n_out;
     void *y;
     int64_t y_ld;
@@ -86,7 +88,7 @@ template <int BN, int MT> struct hopper_layout {
     static constexpr int rest = pixel + 128 * MT * 4;
 };
 
-/* Where a block stands. */
+/* What a block makes, or a part of it. */
 struct hopper_tile {
     int kr;            /* its place in the cluster */
     int first_box, n0; /* n0: its first row of w within the phase */
@@ -94,25 +96,19 @@ struct hopper_tile {
     int begin, count;  /* its iterations */
 };
 
-/* Clusters are numbered along the rows of w first. In large problems they are numbered in groups of
- * p.group along the pixels, so that blocks that run together share both operands in the L2 cache.
- */
-static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int boxes, int bn) {
+/* Tiles are numbered in groups of p.group along the pixels, so that blocks that run together share
+ * both operands in the L2 cache: within a group along the pixels first. Where the problem is not
+ * large a group is one tile high. */
+static __device__ __forceinline__ hopper_tile tile_of(const hopper_params &p, int block, int boxes,
+                                                      int bn) {
     hopper_tile t;
-    int id = divide((int)blockIdx.x, p.ck);
-    t.kr = (int)blockIdx.x - id * p.ck.by;
+    int id = divide(block, p.ck);
+    t.kr = block - id * p.ck.by;
     const int phase = p.phased ? divide(id, p.tiles) : 0;
     id -= phase * p.tiles.by;
-    int m, n;
-    if (p.group == 1) {
-        m = divide(id, p.n_tiles);
-        n = id - m * p.n_tiles.by;
-    } else {
-        const int width = p.group * p.n_tiles.by, m0 = id / width * p.group;
-        const int rows = min(p.group, p.m_tiles - m0);
-        m = m0 + id % width % rows;
-        n = id % width / rows;
-    }
+    const int group = divide(id, p.group_tiles), i = id - group * p.group_tiles.by;
+    const hopper_divisor &rows = group < p.last_group ? p.group : p.last;
+    const int n = divide(i, rows), m = group * p.group.by + i - n * rows.by;
     t.first_box = m * boxes;
     t.n0 = n * bn;
     t.px = phase & 1;
@@ -139,6 +135,10 @@ struct hopper_turn {
             slot = 0;
             parity ^= 1;
         }
+    }
+    __device__ __forceinline__ void skip(int n, int stages) {
+        parity ^= (slot + n) / stages & 1;
+        slot = (slot + n) % stages;
     }
 };
 
@@ -299,7 +299,7 @@ __launch_bounds__(HOPPER_THREADS,
     const uint32_t full = shared_address(after) + layout::full;
     const uint32_t empty = shared_address(after) + layout::empty;
     const bool clustered = p.ck.by > 1;
-    const hopper_tile t = tile_of(p, MT, BN);
+    const hopper_tile t = tile_of(p, (int)blockIdx.x, MT, BN);
     hopper_loader<BN, MT> loader(p, t);
 
     if (threadIdx.x == 32)

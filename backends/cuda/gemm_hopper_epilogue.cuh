@@ -35,10 +35,9 @@ static __device__ __forceinline__ float to_float(__nv_bfloat16 v) {
 }
 
 /* x times the normal distribution function, 0.5 + x P(x^2) where that is not 0 or 1: the minimax
- * polynomial on [-4.2, 4.2], within 1.2e-5. */
+ * polynomial on [-4.2, 4.2], within 1.2e-5. Further out P stays, and the product only grows. */
 static __device__ __forceinline__ float fast_gelu(float x) {
-    const float c = fminf(fmaxf(x, -4.2f), 4.2f);
-    const float u = c * c;
+    const float u = fminf(x * x, 4.2f * 4.2f);
     float p = 5.99802664e-11f;
     p = fmaf(p, u, -5.63328749e-09f);
     p = fmaf(p, u, 2.34366517e-07f);
@@ -48,7 +47,7 @@ static __device__ __forceinline__ float fast_gelu(float x) {
     p = fmaf(p, u, 9.83012866e-03f);
     p = fmaf(p, u, -6.63603694e-02f);
     p = fmaf(p, u, 3.98907437e-01f);
-    return x * __saturatef(fmaf(p, c, 0.5f));
+    return x * __saturatef(fmaf(p, x, 0.5f));
 }
 
 static __device__ __forceinline__ float fast_sigmoid(float x) {
@@ -178,6 +177,21 @@ static __device__ __forceinline__ int first_row(int m) {
     return m * HOPPER_BOX + warp * 16;
 }
 
+/* What is added to the column of place i of [half][BN]; an embedding's images differ between the
+ * halves of boxes. */
+template <class T, int BN>
+static __device__ __forceinline__ float term_of(const hopper_params &p, const hopper_tile &t,
+                                                int i) {
+    const int half = i / BN, row = t.n0 + i - half * BN;
+    float v = p.bias && row < p.n_rows ? p.bias[row] : 0.0f;
+    if (p.emb) { /* then half a box is of one image */
+        const int n = box_origin(p, t.first_box + half / 2).z + half % 2 * p.half_image;
+        if (row < p.n_rows && n < p.n)
+            v += to_float(((const T *)p.emb)[n * p.emb_ld + row]);
+    }
+    return v;
+}
+
 /* Before the products: where each warp's rows go, what is added to each column, and, where there is
  * room for it, the residual. */
 template <class T, int BN, int MT>
@@ -204,16 +218,8 @@ prepare_epilogue(const hopper_params &p, const hopper_tile &t, uint8_t *memory, 
     }
     float *add = (float *)(after + layout::add);
 #pragma unroll 1
-    for (int i = (int)threadIdx.x; i < 2 * MT * BN; i += HOPPER_THREADS) {
-        const int half = i / BN, row = t.n0 + i - half * BN;
-        float v = p.bias && row < p.n_rows ? p.bias[row] : 0.0f;
-        if (p.emb) { /* then half a box is of one image */
-            const int n = box_origin(p, t.first_box + half / 2).z + half % 2 * p.half_image;
-            if (row < p.n_rows && n < p.n)
-                v += to_float(((const T *)p.emb)[n * p.emb_ld + row]);
-        }
-        add[i] = v;
-    }
+    for (int i = (int)threadIdx.x; i < 2 * MT * BN; i += HOPPER_THREADS)
+        add[i] = term_of<T, BN>(p, t, i);
 }
 
 /* A piece of 8 columns of y, of which `left` are inside. */
@@ -254,43 +260,55 @@ static __device__ __forceinline__ void store_rows(const hopper_params &p, const 
     }
 }
 
+/* What is added to a lane's share of a group of 16 columns: bias and embedding, residual. */
+struct hopper_terms {
+    float2 b0, b1;
+    uint32_t r[4];
+};
+
+static __device__ __forceinline__ hopper_terms load_terms(const float *add, bool residual,
+                                                          uint32_t at) {
+    hopper_terms u = {*(const float2 *)add, *(const float2 *)(add + 8), {}};
+    if (residual)
+        load_matrices(u.r, at);
+    return u;
+}
+
 /* One group of 16 columns: v[0..3] of the first 8, v[4..7] of the next; rows lane / 4 and + 8. */
 template <class T, hopper_end END>
 static __device__ __forceinline__ void finish_group(const hopper_params &p, float (&v)[8],
-                                                    const float *add, uint32_t at) {
-    const float2 b0 = *(const float2 *)add, b1 = *(const float2 *)(add + 8);
-    v[0] += b0.x, v[1] += b0.y, v[2] += b0.x, v[3] += b0.y;
-    v[4] += b1.x, v[5] += b1.y, v[6] += b1.x, v[7] += b1.y;
+                                                    const hopper_terms &u, bool residual) {
+    v[0] += u.b0.x, v[1] += u.b0.y, v[2] += u.b0.x, v[3] += u.b0.y;
+    v[4] += u.b1.x, v[5] += u.b1.y, v[6] += u.b1.x, v[7] += u.b1.y;
     if (END == HOPPER_ACT)
         activate(v, p.act);
 #pragma unroll
-    for (int i = 0; i < 8; i++)
-        v[i] *= p.scale;
-    if (p.residual) {
-        uint32_t r[4];
-        load_matrices(r, at);
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float2 f = unpack(r[i], T());
-            v[2 * i] += f.x, v[2 * i + 1] += f.y;
-        }
+    for (int i = 0; i < 4; i++) {
+        const float2 f = residual ? unpack(u.r[i], T()) : make_float2(0.0f, 0.0f);
+        v[2 * i] = fmaf(v[2 * i], p.scale, f.x);
+        v[2 * i + 1] = fmaf(v[2 * i + 1], p.scale, f.y);
     }
+}
+
+/* One group of 8 values, v[0..3], which are to be finished, and their gates, v[4..7]. */
+static __device__ __forceinline__ void finish_gates(const hopper_params &p, float (&v)[8],
+                                                    const hopper_terms &u) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float value = v[i] + (i % 2 ? u.b0.y : u.b0.x);
+        v[i] = p.scale * value * fast_gelu(v[4 + i] + (i % 2 ? u.b1.y : u.b1.x));
+    }
+}
+
+template <class T>
+static __device__ __forceinline__ void store_group(uint32_t at, const float (&v)[8]) {
     store_matrices(at, pack(v[0], v[1], T()), pack(v[2], v[3], T()), pack(v[4], v[5], T()),
                    pack(v[6], v[7], T()));
 }
 
-/* One group of 8 values and their gates. */
 template <class T>
-static __device__ __forceinline__ void finish_gates(const hopper_params &p, float (&v)[8],
-                                                    const float *add, uint32_t at) {
-    const float2 b0 = *(const float2 *)add, b1 = *(const float2 *)(add + 8);
-    float y[4];
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const float value = v[i] + (i % 2 ? b0.y : b0.x);
-        y[i] = p.scale * value * fast_gelu(v[4 + i] + (i % 2 ? b1.y : b1.x));
-    }
-    store_matrices(at, pack(y[0], y[1], T()), pack(y[2], y[3], T()));
+static __device__ __forceinline__ void store_gates(uint32_t at, const float (&v)[8]) {
+    store_matrices(at, pack(v[0], v[1], T()), pack(v[2], v[3], T()));
 }
 
 /* The statistics of the block's half `half`, whose rows its four warps staged; `staging` is this
@@ -344,10 +362,14 @@ static __device__ __forceinline__ void epilogue(const hopper_params &p, const ho
             if (own.has(g)) {
                 float(&v)[8] = *(float(*)[8]) & acc[m][8 * g];
                 const uint32_t at = lane_at + (g - own.lo) * width * 2;
-                if (GEGLU)
-                    finish_gates<T>(p, v, add + 16 * g, at);
-                else
-                    finish_group<T, END>(p, v, add + 16 * g, at);
+                const hopper_terms u = load_terms(add + 16 * g, !GEGLU && p.residual, at);
+                if (GEGLU) {
+                    finish_gates(p, v, u);
+                    store_gates<T>(at, v);
+                } else {
+                    finish_group<T, END>(p, v, u, p.residual);
+                    store_group<T>(at, v);
+                }
             }
         __syncwarp();
         store_rows<T>(p, pixel, column, per_row, staging, row_bytes);

@@ -104,6 +104,43 @@ static __device__ __forceinline__ void tma_load(uint32_t dst, const CUtensorMap 
                  : "memory");
 }
 
+/* A box from shared to device memory; nothing is written outside the tensor. */
+static __device__ __forceinline__ void tma_store(const CUtensorMap *map, uint32_t src, int c, int x,
+                                                 int y, int n) {
+    asm volatile("cp.async.bulk.tensor.4d.global.shared::cta.bulk_group"
+                 " [%1, {%2, %3, %4, %5}], [%0];" ::"r"(src),
+                 "l"(map), "r"(c), "r"(x), "r"(y), "r"(n)
+                 : "memory");
+}
+
+/* Until this thread's stores by TMA have read shared memory. */
+static __device__ __forceinline__ void tma_stores_wait() {
+    asm volatile("cp.async.bulk.commit_group;\n"
+                 "cp.async.bulk.wait_group.read 0;" ::
+                     : "memory");
+}
+
+/* Orders this thread's accesses of shared memory before those by TMA that follow. */
+static __device__ __forceinline__ void tma_fence() {
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+/* ---------------------------------------------------------------------------- warpgroups */
+
+/* Registers of each thread of the warpgroup from here on, of those that the block has. */
+template <int N> static __device__ __forceinline__ void shrink_registers() {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+template <int N> static __device__ __forceinline__ void grow_registers() {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
+}
+
+/* Barrier 1 .. 15 among `threads` threads of the block. */
+static __device__ __forceinline__ void sync_threads(int barrier, int threads) {
+    asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+}
+
 /* --------------------------------------------------------------------- matrices, 16-byte copies */
 
 static __device__ __forceinline__ void load_matrices(uint32_t (&r)[4], uint32_t address) {

@@ -83,6 +83,9 @@ static const linear_case cases[] = {
     {2, 16, 16, 320, {4}, BIAS},
     {1, 300, 1, 1031, {17}, BIAS, .type = SDB_BF16},
     {1, 13, 1, 4100, {33}, BIAS, .type = SDB_F16},
+    /* more tiles than a large card has multiprocessors */
+    {1, 41, 129, 64, {488}, BIAS | RESIDUAL, .scale = 0.7f, .type = SDB_F16},
+    {1, 43, 123, 64, {656}, GEGLU | BIAS, .type = SDB_F16},
 };
 
 static void randomise(kt_rng *r, void *test_case) {
