@@ -85,12 +85,25 @@ if [ "$quick" = no ]; then
     CC=clang CXX=clang++ configure fuzz -Dfuzz=true -Db_lundef=false -Ddefault_library=static \
         -Dcuda=disabled -Dexamples=false
     ninja -C "$root/fuzz" --quiet fuzzers
+    # Two at a time; a target that found nothing leaves a file.
+    fuzz() {
+        local target="$1" dir="$root/fuzz/found"
+        rm -f "$dir/$target.clean"
+        mkdir -p "$dir/$target"
+        "$root/fuzz/tests/fuzz/fuzz-$target" -max_total_time=10 -max_len=4096 -timeout=25 \
+            -artifact_prefix="$dir/" "$dir/$target" "tests/fuzz/corpus/$target" \
+            >"$dir/$target.log" 2>&1 && touch "$dir/$target.clean"
+    }
+    for corpus in tests/fuzz/corpus/*; do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do
+            wait -n || true
+        done
+        fuzz "$(basename "$corpus")" &
+    done
+    wait
     for corpus in tests/fuzz/corpus/*; do
         target=$(basename "$corpus")
-        mkdir -p "$root/fuzz/found/$target"
-        if "$root/fuzz/tests/fuzz/fuzz-$target" -max_total_time=10 -max_len=4096 -timeout=25 \
-            -artifact_prefix="$root/fuzz/found/" "$root/fuzz/found/$target" "$corpus" \
-            >"$root/fuzz/found/$target.log" 2>&1; then
+        if [ -e "$root/fuzz/found/$target.clean" ]; then
             tail -n 1 "$root/fuzz/found/$target.log" | sed "s/^/$target: /"
             passed=$((passed + 1))
         else
@@ -103,7 +116,7 @@ if [ "$quick" = no ]; then
     configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
         -Dcuda=disabled -Ddefault_library=shared
     ninja -C "$root/tsan" --quiet
-    run tsan --suite threads --timeout-multiplier 4
+    run tsan --suite threads --num-processes 2 --timeout-multiplier 4
 
     say "format"
     if git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format-14 --dry-run -Werror; then
