@@ -11,12 +11,12 @@
  * and a codebook where there is one. With --record no nothing becomes a CUDA graph.
  */
 #include "../golden/listed.h"
+#include "tool.h"
 
 #include <sd/sd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct options {
@@ -32,12 +32,6 @@ typedef struct subject {
     sd_model_info info;
     double started;
 } subject;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 #define must(s, call)                                                                              \
     do {                                                                                           \
@@ -155,9 +149,7 @@ static void exercise(subject *s, const char *path, const char *config) {
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     cp.backend = s->o->backend;
     mp.config = config;
-    mp.precision = !strcmp(s->o->precision, "full")       ? SD_PRECISION_FULL
-                   : !strcmp(s->o->precision, "bfloat16") ? SD_PRECISION_BFLOAT16
-                                                          : SD_PRECISION_AUTOCAST;
+    mp.precision = precision_of(s->o->precision);
     s->started = now();
     must(s, sd_context_new(&cp, &s->ctx));
     must(s, sd_model_load(s->ctx, path, &mp, &s->model));

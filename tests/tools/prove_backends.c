@@ -12,12 +12,12 @@
  * PREFIX-BACKEND.png. Ends with 1 where a limit is broken.
  */
 #include "compare.h"
+#include "tool.h"
 
 #include <sd/sd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct options {
     const char *checkpoint, *backend, *precision, *method, *out;
@@ -37,12 +37,6 @@ typedef struct side {
     double started;
 } side;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 #define must(s, call)                                                                              \
     do {                                                                                           \
         if ((call) != SD_OK) {                                                                     \
@@ -56,9 +50,7 @@ static void load(side *s, const options *o, const char *backend, const char *pre
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     cp.backend = backend;
     cp.n_threads = o->threads;
-    mp.precision = strcmp(precision, "bfloat16") == 0 ? SD_PRECISION_BFLOAT16
-                   : strcmp(precision, "full") == 0   ? SD_PRECISION_FULL
-                                                      : SD_PRECISION_AUTOCAST;
+    mp.precision = precision_of(precision);
     must(s, sd_context_new(&cp, &s->ctx));
     double begin = now();
     must(s, sd_model_load(s->ctx, o->checkpoint, &mp, &s->model));

@@ -7,12 +7,12 @@
  * PART: "stages" (one call of each network), "txt2img", "img2img"; without it, all.
  */
 #include "npy.h"
+#include "tool.h"
 
 #include <sd/sd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct proof {
     sd_context *ctx;
@@ -20,12 +20,6 @@ typedef struct proof {
     const char *folder;
     double started;
 } proof;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void fail(const proof *p, const char *what) {
     fprintf(stderr, "%s: %s\n", what, sd_last_error(p->ctx));

@@ -239,6 +239,17 @@ START_TEST(short_runs_record_when_they_are_repeated) {
 }
 END_TEST
 
+/* A run that a callback watches gives what it gives without, and begins so many regions. */
+static void check_watched(const sd_sampler_params *watched, int begun) {
+    sd_sampler_params alone = run_params("ddim");
+    sd_tensor *expected = expected_latent(&alone);
+    sd_sampler *sampler = new_sampler(&recorded, watched);
+    check_same(expected, sample(&recorded, sampler));
+    ck_assert_int_eq(recorder.begun, begun);
+    sd_sampler_free(sampler);
+    sd_tensor_free(expected);
+}
+
 static int keep_score(void *user, const sd_score *score) {
     (void)user;
     (void)score;
@@ -248,13 +259,8 @@ static int keep_score(void *user, const sd_score *score) {
 /* The host works in the middle of such a step. */
 START_TEST(a_score_corrector_is_not_recorded) {
     sd_sampler_params params = run_params("ddim");
-    sd_tensor *expected = expected_latent(&params);
     params.score_corrector = keep_score;
-    sd_sampler *sampler = new_sampler(&recorded, &params);
-    check_same(expected, sample(&recorded, sampler));
-    ck_assert_int_eq(recorder.begun, 0);
-    sd_sampler_free(sampler);
-    sd_tensor_free(expected);
+    check_watched(&params, 0);
 }
 END_TEST
 
@@ -337,13 +343,8 @@ static int preview(void *user, const sd_progress *progress) {
 
 START_TEST(previews_do_not_disturb_a_region) {
     sd_sampler_params params = run_params("ddim");
-    sd_tensor *expected = expected_latent(&params);
     params.progress = preview;
-    sd_sampler *sampler = new_sampler(&recorded, &params);
-    check_same(expected, sample(&recorded, sampler));
-    ck_assert_int_eq(recorder.begun, 2); /* the sampler's, and decoding's */
-    sd_sampler_free(sampler);
-    sd_tensor_free(expected);
+    check_watched(&params, 2); /* the sampler's, and decoding's */
 }
 END_TEST
 
