@@ -7,7 +7,8 @@ static const float zeros[CPU_KC] = {0};
 const float *conv_pixel(const sdb_conv2d *op, int n, int y, int x, int c) {
     const sdb_tensor *t = &op->x;
     int up = op->upsample ? 1 : 0;
-    if (y < 0 || x < 0 || y >> up >= t->h || x >> up >= t->w) {
+    int h = up ? op->y.h : t->h, w = up ? op->y.w : t->w;
+    if (y < 0 || x < 0 || y >= h || x >= w) {
         return zeros;
     }
     int64_t at = ((int64_t)n * t->h + (y >> up)) * t->w + (x >> up);

@@ -88,6 +88,7 @@ struct sdb_queue {
     unsigned n_uploads; /* weights whose preparation the stream has waited for */
     unsigned moves;     /* times that the scratch moved: older graphs point to what is gone */
     size_t noted;       /* the largest scratch of one operation seen while planning */
+    size_t kept;        /* bytes at its beginning that an operation keeps while it uses another */
     void *scratch;
     size_t capacity;
     unsigned *counters; /* CUDA_N_COUNTERS zeros, device memory */

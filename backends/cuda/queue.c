@@ -86,6 +86,7 @@ size_t cuda_queue_scratch(const sdb_queue *q) {
 sd_status cuda_scratch(sdb_queue *q, size_t size, void **out) {
     const sdb_host *host = q->dev->host;
     *out = NULL;
+    size += q->kept;
     if (q->planning) {
         if (size > q->noted)
             q->noted = size;
@@ -95,7 +96,7 @@ sd_status cuda_scratch(sdb_queue *q, size_t size, void **out) {
         return host->error(host->user, SD_ERROR_INTERNAL,
                            "an operation needs %zu bytes of scratch memory, %zu were planned", size,
                            q->capacity);
-    *out = q->scratch;
+    *out = (char *)q->scratch + q->kept;
     return SD_OK;
 }
 

@@ -14,7 +14,7 @@ static void add_tap(double *sum, const sdb_tensor *x, int64_t pixel, const sdb_w
 /* sum[o] = the convolution at output (y, x) of image n; outside of the image there are zeros. */
 static void convolve(double *sum, const sdb_conv2d *op, int n, int y, int x) {
     int zoom = op->upsample ? 2 : 1; /* nearest: pixel (y, x) of the large image is (y/2, x/2) */
-    int height = op->x.h * zoom, width = op->x.w * zoom;
+    int height = op->upsample ? op->y.h : op->x.h, width = op->upsample ? op->y.w : op->x.w;
     for (int o = 0; o < op->weight->n; o++)
         sum[o] = 0;
     for (int tap = 0; tap < 9; tap++) {

@@ -224,7 +224,7 @@ typedef struct sd_model_info {
     int64_t weight_bytes; /* memory that the weights take on the device */
     int latent_channels;  /* 4 */
     int latent_downscale; /* pixels per latent: 8 */
-    int size_multiple;    /* width and height of a sampler are multiples of this: 64 */
+    int size_multiple;    /* width and height of a sampler are multiples of this: 8 */
     int default_width;    /* pixels: 512 */
     int default_height;
     int text_tokens;     /* 77 */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_BATCH 1024
+#define MAX_SIDE 16384   /* pixels */
 #define MAX_TOKENS 65536 /* of embeddings */
 #define MAX_SKIP 1000000
 
@@ -30,9 +31,10 @@ static sd_status check_method(const sd_context *ctx, const char *method) {
 
 static sd_status check_side(const sd_model *model, const char *name, int side) {
     int multiple = sd_model_size_multiple(model);
-    SD_REQUIRE(model->ctx, side == 0 || (side > 0 && side <= 16384 && side % multiple == 0),
-               "sd_sampler_params.%s is %d; a multiple of %d up to 16384 was expected", name, side,
-               multiple);
+    SD_REQUIRE(model->ctx, side == 0 || (side > 0 && side <= MAX_SIDE && side % multiple == 0),
+               "sd_sampler_params.%s is %d; a multiple of %d up to %d was expected: the nearest is "
+               "%d",
+               name, side, multiple, MAX_SIDE, (int)sd_nearest_multiple(side, multiple, MAX_SIDE));
     return SD_OK;
 }
 

@@ -23,7 +23,7 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-#define SDB_API_VERSION 4
+#define SDB_API_VERSION 5
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -135,8 +135,10 @@ typedef enum sdb_act {
 /*
  * y = scale * act(conv(x) + bias + emb[n, c]) + residual, 3x3 kernel.
  * Padding is zeros: pad_before rows and columns above and left, the rest that y's size asks for
- * below and right: y.h = (h + pad_before + pad_after - 3) / stride + 1, h twice x.h when upsample
- * (nearest) is set. stride is 1 or 2, pad_before 0 or 1; upsample only with stride 1.
+ * below and right: y.h = (x.h + pad_before + pad_after - 3) / stride + 1. stride is 1 or 2,
+ * pad_before 0 or 1. With upsample, stride 1 and pad_before 1, x is doubled (nearest) first and cut
+ * to y's size: 2 x.h or 2 x.h - 1 rows, without the last, and columns alike. What is cut off is
+ * padding for what is left.
  */
 typedef struct sdb_conv2d {
     sdb_tensor x, y;

@@ -22,7 +22,7 @@ typedef struct attention {
 typedef struct input_block {
     enum { CONV, RES, POOL } kind;
     const sdb_weight *conv;
-    int stride; /* 2: y is half of x */
+    int stride; /* 2: y is half of x, and of an odd size the larger half */
     sd_res_block res;
     attention attention;
     int channels; /* of its skip */
@@ -308,7 +308,8 @@ static void input_block_forward(const unet_run *run, const input_block *block, s
     }
 }
 
-/* x is [h, skip], which nothing else reads: its memory may serve as scratch. */
+/* x is [h, skip], which nothing else reads: its memory may serve as scratch. y is of the size of
+ * the skip that it meets: where that is odd, of twice x's less a row or column. */
 static void output_block_forward(const unet_run *run, const output_block *block, sd_features y,
                                  sd_features x) {
     sd_exec *e = run->e;
@@ -351,8 +352,8 @@ static sd_features join(const unet_run *run, int i, sdb_tensor x) {
     const input_block *block = &m->in[i];
     int last = m->n_blocks - 1, stride = block->stride;
     bool resampled = i < last && m->out[last - i - 1].up_kind == UP_NEAREST;
-    sd_features joined = {.x = sd_exec_tensor(run->e, x.n, x.h / stride, x.w / stride,
-                                              block->partner + block->channels)};
+    int h = (x.h + stride - 1) / stride, w = (x.w + stride - 1) / stride;
+    sd_features joined = {.x = sd_exec_tensor(run->e, x.n, h, w, block->partner + block->channels)};
     if (!resampled)
         joined.stats[0] = sd_exec_stats(run->e, partner_of(joined, block).x);
     if (block->kind != POOL)

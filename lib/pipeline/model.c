@@ -7,8 +7,12 @@ int sd_model_downscale(const sd_model *model) {
     return 1 << (model->source->vae.n_levels - 1);
 }
 
+/* Downsample's convolution takes any size, and Upsample goes to that of the skip; a mean of two by
+ * two does not. */
 int sd_model_size_multiple(const sd_model *model) {
-    int levels = model->source->first_stage_only ? 1 : model->source->unet.n_levels;
+    const sd_unet_config *unet = &model->source->unet;
+    bool halves = unet->updown_blocks || unet->pooled_resample;
+    int levels = halves && !model->source->first_stage_only ? unet->n_levels : 1;
     return sd_model_downscale(model) << (levels - 1);
 }
 

@@ -38,7 +38,9 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
 void sd_model_retain(sd_model *model);
 void sd_model_release(sd_model *model);
 int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
-int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 64 */
+int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
+/* 1 to max_size / multiple times `multiple`: what is nearest to `size`. */
+int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
 int sd_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */

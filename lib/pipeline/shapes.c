@@ -28,6 +28,12 @@ sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, cons
                    expected_text(expected, sizeof expected, n_dims, dims));
 }
 
+int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size) {
+    int64_t most = max_size / multiple,
+            n = size < max_size ? (size + multiple / 2) / multiple : most;
+    return (n < 1 ? 1 : n > most ? most : n) * multiple;
+}
+
 /* Height and width of a [n, c, h, w] tensor. */
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side) {
     int64_t h = t->dims[2], w = t->dims[3];
@@ -35,10 +41,13 @@ sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple,
         t->dims[0] <= 65536)
         return SD_OK;
     char found[128];
-    return sd_fail(t->ctx, SD_ERROR_ARGUMENT,
-                   "%s is %s; height and width up to %d that are multiples of %d were expected",
-                   what, sd_shape_text(found, sizeof found, t->n_dims, t->dims), max_side,
-                   multiple);
+    return sd_fail(
+        t->ctx, SD_ERROR_ARGUMENT,
+        "%s is %s; height and width up to %d that are multiples of %d were expected: the "
+        "nearest are %lld and %lld",
+        what, sd_shape_text(found, sizeof found, t->n_dims, t->dims), max_side, multiple,
+        (long long)sd_nearest_multiple(h, multiple, max_side),
+        (long long)sd_nearest_multiple(w, multiple, max_side));
 }
 
 sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels) {

@@ -156,13 +156,15 @@ START_TEST(texts_in_a_batch_are_as_alone) {
 END_TEST
 
 START_TEST(misshaped_tensors_are_refused) {
-    const int64_t odd[] = {1, 4, 7, 8}, wide[] = {1, 5, 8, 8}, flat[] = {1, 4, 64};
+    const int64_t odd[] = {1, 4, 7, 5}, wide[] = {1, 5, 8, 8}, flat[] = {1, 4, 64};
     const int64_t good[] = {1, 4, 8, 8}, pixels[] = {1, 3, 63, 64};
     sd_tensor *t, *out, *text = encode("x");
     const float step = 10;
     ck_ok(ctx, sd_tensor_new(ctx, 4, odd, NULL, &t));
-    ck_status(ctx, sd_unet_predict(model, t, &step, text, &out), SD_ERROR_ARGUMENT, "7");
-    ck_assert_ptr_null(out);
+    ck_ok(ctx, sd_unet_predict(model, t, &step, text, &out)); /* of any size */
+    ck_assert_int_eq(sd_tensor_dims(out)[2], 7);
+    ck_assert_int_eq(sd_tensor_dims(out)[3], 5);
+    sd_tensor_free(out);
     sd_tensor_free(t);
     ck_ok(ctx, sd_tensor_new(ctx, 4, wide, NULL, &t));
     ck_status(ctx, sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "5");

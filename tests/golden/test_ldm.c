@@ -22,16 +22,17 @@ typedef struct ldm_case {
     int n_classes, unet_channels, latent_channels, downscale, tokens;
     bool vq, bare; /* bare: known without its config too */
     const char *prediction;
+    int halvings; /* that a UNet without convolutions for them makes: sizes must be whole */
 } ldm_case;
 
 static const ldm_case cases[] = {
     {"celeba", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, true, false, "epsilon"},
-    {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false, "epsilon"},
+    {"churches", SD_CONDITIONING_NONE, 0, 4, 4, 8, 0, false, false, "epsilon", 2},
     {"cin", SD_CONDITIONING_CLASS, 10, 4, 4, 2, 1, true, false, "epsilon"},
     {"inpaint", SD_CONDITIONING_TEXT, 0, 9, 4, 2, 77, false, true, "epsilon"},
     {"kl", SD_CONDITIONING_NONE, 0, 0, 4, 8, 0, false, false, NULL},
-    {"masked", SD_CONDITIONING_NONE, 0, 7, 3, 4, 0, true, false, "epsilon"},
-    {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false, "sample"},
+    {"masked", SD_CONDITIONING_NONE, 0, 7, 3, 4, 0, true, false, "epsilon", 2},
+    {"options", SD_CONDITIONING_NONE, 0, 3, 3, 4, 0, false, false, "sample", 1},
     {"pixels", SD_CONDITIONING_TEXT, 0, 3, 3, 1, 77, false, false, "epsilon"},
     {"sd2", SD_CONDITIONING_TEXT, 0, 4, 4, 2, 77, false, true, "v"},
 };
@@ -115,6 +116,7 @@ static void check_info(const subject *s, const char *prediction) {
     ck_assert_int_eq(info.unet_channels, c->unet_channels);
     ck_assert_int_eq(info.latent_channels, c->latent_channels);
     ck_assert_int_eq(info.latent_downscale, c->downscale);
+    ck_assert_int_eq(info.size_multiple, c->downscale << c->halvings);
     ck_assert_int_eq(info.text_tokens, c->tokens);
     if (c->unet_channels)
         ck_assert_str_eq(info.prediction, prediction);

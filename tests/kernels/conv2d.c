@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BIAS = 1, EMB = 2, RESIDUAL = 4, ALIAS = 8, UP = 16 };
+enum { BIAS = 1, EMB = 2, RESIDUAL = 4, ALIAS = 8, UP = 16, CUT_H = 32, CUT_W = 64 };
 
 typedef struct conv_case {
     int n, h, w, in, out;
@@ -16,16 +16,16 @@ typedef struct conv_case {
     int valid; /* no padding behind either: y is smaller than x */
 } conv_case;
 
-static int out_size(const conv_case *c, int size) {
+static int out_size(const conv_case *c, int size, int cut) {
     if (c->flags & UP)
-        return 2 * size;
+        return 2 * size - (c->flags & cut ? 1 : 0);
     int after = c->valid ? 0 : 1, out = (size + c->pad + after - 3) / c->stride + 1;
     return size + c->pad + after >= 3 ? out : 1;
 }
 
 static void run_conv(kt_device *d, const void *test_case) {
     const conv_case *c = test_case;
-    int h = out_size(c, c->h), w = out_size(c, c->w);
+    int h = out_size(c, c->h, CUT_H), w = out_size(c, c->w, CUT_W);
     sdb_conv2d op = {
         .x = kt_input(d, c->n, c->h, c->w, c->in, c->margin),
         .weight = kt_weight(d, &(kt_weight_args){.kind = SDB_WEIGHT_CONV3X3,
@@ -54,9 +54,10 @@ static void run_conv(kt_device *d, const void *test_case) {
 
 static void describe(char *text, size_t size, const void *test_case) {
     const conv_case *c = test_case;
-    static const char *types[] = {"f32", "f16", "bf16"}, *acts[] = {"", " silu", " qgelu", " gelu"};
+    static const char *types[] = {"f32", "f16", "bf16"}, *acts[] = {"", " silu", " qgelu", " gelu"},
+                      *ups[] = {" up", " up -row", " up -column", " up -both"};
     snprintf(text, size, "%dx%dx%dx%d -> %d%s stride %d pad %d%s%s%s%s%s%s%s ld+%d", c->n, c->h,
-             c->w, c->in, c->out, c->flags & UP ? " up" : "", c->stride, c->pad,
+             c->w, c->in, c->out, c->flags & UP ? ups[c->flags / CUT_H] : "", c->stride, c->pad,
              c->flags & BIAS ? " bias" : "", c->flags & EMB ? " emb" : "", acts[c->act],
              c->scale != 0 ? " scale" : "",
              c->flags & ALIAS      ? " y+="
@@ -79,6 +80,10 @@ static const conv_case cases[] = {
     {1, 8, 6, 64, 64, 2, 0, BIAS},
     {3, 5, 3, 40, 33, 1, 1, UP | BIAS, .margin = 1},
     {1, 8, 8, 64, 96, 1, 1, UP | BIAS, .type = SDB_F16},
+    {1, 1, 1, 3, 4, 1, 1, UP | CUT_H | CUT_W | BIAS},
+    {2, 4, 5, 33, 40, 1, 1, UP | CUT_H | BIAS | EMB, SDB_ACT_SILU, .margin = 3},
+    {3, 5, 3, 40, 33, 1, 1, UP | CUT_W | BIAS | RESIDUAL, .type = SDB_BF16},
+    {2, 10, 7, 320, 320, 1, 1, UP | CUT_H | CUT_W | BIAS, .type = SDB_F16},
     {1, 6, 5, 33, 4, 1, 0, BIAS, .valid = 1},
     {1, 32, 32, 4, 40, 1, 1, BIAS},
     {1, 40, 24, 40, 3, 1, 1, BIAS, .type = SDB_F16},
@@ -96,13 +101,15 @@ static void randomise(kt_rng *r, void *test_case) {
                          .out = KT_PICK(r, 1, 3, 4, 17, 33, 40, 64, 320),
                          .stride = KT_PICK(r, 1, 1, 2),
                          .pad = KT_PICK(r, 1, 1, 0),
-                         .flags = kt_below(r, 32),
+                         .flags = kt_below(r, 128),
                          .act = (sdb_act)kt_below(r, 4),
                          .scale = kt_below(r, 3) ? 0 : 0.7f,
                          .margin = KT_PICK(r, 0, 0, 1, 4, 7),
                          .type = (sdb_type)kt_below(r, 3)};
         if (c->flags & UP)
             c->stride = c->pad = 1;
+        else
+            c->flags &= UP - 1;
         c->valid = c->pad == 0 && c->stride == 1;
         if (c->flags & ALIAS)
             c->flags &= ~RESIDUAL;
@@ -114,6 +121,7 @@ static const conv_case thread_cases[] = {
     {2, 16, 16, 64, 96, 1, 1, BIAS | EMB | RESIDUAL, .type = SDB_F16},
     {1, 15, 17, 40, 33, 2, 1, BIAS},
     {1, 9, 11, 64, 40, 1, 1, BIAS | UP},
+    {1, 9, 11, 64, 40, 1, 1, BIAS | UP | CUT_W},
     {1, 33, 31, 4, 40, 1, 1, BIAS},
 };
 
@@ -158,7 +166,7 @@ static void run_shift(kt_device *d, const void *test_case) {
     static const float kernel[9] = {0, 0, 1}, bias[1] = {0.25f};
     const conv_case *c = test_case;
     sdb_tensor x = kt_inout(d, 1, c->h, c->w, 1, 0); /* an output, so that the test sees it */
-    sdb_tensor y = kt_output(d, 1, out_size(c, c->h), out_size(c, c->w), 1, 0);
+    sdb_tensor y = kt_output(d, 1, out_size(c, c->h, CUT_H), out_size(c, c->w, CUT_W), 1, 0);
     sdb_conv2d op = {
         .x = x,
         .y = y,
@@ -175,16 +183,17 @@ START_TEST(test_shift) {
     static const conv_case shifts[] = {{1, 4, 5, 1, 1, 1, 1, 0},
                                        {1, 7, 5, 1, 1, 2, 1, 0},
                                        {1, 6, 4, 1, 1, 2, 0, 0},
-                                       {1, 3, 4, 1, 1, 1, 1, UP}};
+                                       {1, 3, 4, 1, 1, 1, 1, UP},
+                                       {1, 3, 4, 1, 1, 1, 1, UP | CUT_H | CUT_W}};
     const conv_case *c = &shifts[_i];
-    int zoom = c->flags & UP ? 2 : 1, h = out_size(c, c->h), w = out_size(c, c->w);
+    int zoom = c->flags & UP ? 2 : 1, h = out_size(c, c->h, CUT_H), w = out_size(c, c->w, CUT_W);
     size_t n;
     double *x = kt_reference(run_shift, c, &n), *y = x + c->h * c->w;
     ck_assert_uint_eq(n, (size_t)(c->h * c->w + h * w));
     for (int i = 0; i < h; i++)
         for (int j = 0; j < w; j++) {
             int row = i * c->stride - c->pad, column = j * c->stride - c->pad + 2;
-            bool in_image = row >= 0 && column < zoom * c->w;
+            bool in_image = row >= 0 && column < (c->flags & UP ? w : c->w);
             double value = in_image ? x[row / zoom * c->w + column / zoom] : 0;
             ck_assert_double_eq_tol(y[i * w + j], 2 * (value + 0.25), 1e-6);
         }
@@ -193,7 +202,7 @@ START_TEST(test_shift) {
 END_TEST
 
 static void add(TCase *tc) {
-    tcase_add_loop_test(tc, test_shift, 0, 4);
+    tcase_add_loop_test(tc, test_shift, 0, 5);
 }
 
 int main(int argc, char **argv) {

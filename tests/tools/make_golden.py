@@ -57,11 +57,14 @@ class Golden:
         print(f"{name:22s} {str(array.shape):20s} {array.nbytes:8d} bytes  "
               f"mean {array.mean():9.4f}  std {array.std():8.4f}")
 
-    def text(self):
+    def encode(self):
         ids = self.tokenizer(PROMPTS, padding="max_length", max_length=77, truncation=True,
                              return_tensors="pt").input_ids
-        self.save("ids", ids.numpy().astype(np.int32))
         self.embeddings = self.text_model(ids).last_hidden_state
+        return ids
+
+    def text(self):
+        self.save("ids", self.encode().numpy().astype(np.int32))
         self.save("text", self.embeddings)
 
     def unet_calls(self):
