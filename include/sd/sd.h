@@ -189,8 +189,9 @@ typedef struct sd_model_params {
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
  * files. Weights may be float32, float16 or bfloat16, and float64 in torch's files. The file is
  * mapped, not read; what the backend repacks is not kept twice. Python's pickles are never run:
- * one that names anything but tensors and plain containers is refused. `params` NULL means all
- * defaults.
+ * tensors are found in their dictionaries and modules, other objects are passed over by name, and
+ * a name that does harm where Python loads the file (os.system, eval) is an error. `params` NULL
+ * means all defaults.
  *
  * When this returns nothing is mapped any more, and the file may be changed or removed. While it
  * runs no other process may shorten the file in place: that is noticed from one tensor to the next

@@ -6,14 +6,13 @@
  */
 #include "io/pickle.h"
 #include "io/torch_archive.h"
+#include "io/torch_members.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <utf8proc.h>
 
 #define MAX_PICKLE ((size_t)64 << 20)
 #define MAX_TENSORS (1 << 18)
-#define MAX_NAME 512
 #define MAX_KEY 64
 
 typedef struct torch_reader {
@@ -22,6 +21,9 @@ typedef struct torch_reader {
     const char *path;
     sd_archive *archive;
     const char *name; /* of the tensor that is being read */
+    size_t n_tensors;
+    int n_opaque;                      /* members that are no tensors of ours */
+    const char *opaque, *opaque_maker; /* the first of them, and what made it */
 } torch_reader;
 
 static sd_status fail_tensor(const torch_reader *r, const char *what) {
@@ -31,10 +33,10 @@ static sd_status fail_tensor(const torch_reader *r, const char *what) {
 /* ------------------------------------------------------------------------- data of a tensor */
 
 /* The bytes of a storage: they must be as many as the pickle says. */
-static sd_status find_storage(const torch_reader *r, const sd_pickle_value *storage,
+static sd_status find_storage(const torch_reader *r, const sd_pickle_storage *storage,
                               const uint8_t **data) {
     char name[MAX_KEY + 8];
-    const sd_pickle_value *key = storage->storage.key;
+    const sd_pickle_value *key = storage->key;
     if (key->text.size == 0 || key->text.size > MAX_KEY ||
         memchr(key->text.bytes, 0, key->text.size))
         return fail_tensor(r, "the key of its storage is no name of a file");
@@ -47,21 +49,22 @@ static sd_status find_storage(const torch_reader *r, const sd_pickle_value *stor
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its storage '%s' is not in the archive", r->path,
                        r->name, name);
-    uint64_t numel = (uint64_t)storage->storage.numel;
-    size_t element = sd_dtype_size(storage->storage.type);
+    uint64_t numel = (uint64_t)storage->numel;
+    size_t element = sd_dtype_size(storage->type);
     if (numel > SIZE_MAX / element || numel * element != size)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its storage '%s' should have %llu elements of type "
                        "%s, but has %zu bytes",
                        r->path, r->name, name, (unsigned long long)numel,
-                       sd_dtype_name(storage->storage.type), size);
+                       sd_dtype_name(storage->type), size);
     return SD_OK;
 }
 
 /* Elements and bytes in all; and the last element must lie within the storage. */
 static sd_status measure(const torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
-    uint64_t size = sd_dtype_size(entry->type), numel = (uint64_t)t->storage->storage.numel;
-    uint64_t last = (uint64_t)t->offset;
+    const sd_pickle_storage *s = t->storage;
+    uint64_t size = sd_dtype_size(t->type), last = (uint64_t)t->offset;
+    uint64_t numel = (uint64_t)(s->offset + s->count) * sd_dtype_size(s->type) / size;
     bool empty = false;
     for (int i = 0; i < t->n_dims; i++) {
         uint64_t dim = (uint64_t)t->dims[i];
@@ -110,7 +113,7 @@ static void copy_element(uint8_t *to, const uint8_t *from, sd_dtype type) {
 /* Row-major copy of n elements at the tensor's strides; float64 becomes float32. */
 static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickle_tensor *t,
                    size_t n) {
-    sd_dtype type = t->storage->storage.type;
+    sd_dtype type = t->type;
     size_t element = sd_dtype_size(type);
     int64_t index[SD_ENTRY_MAX_DIMS] = {0};
     uint64_t at = (uint64_t)t->offset;
@@ -128,7 +131,7 @@ static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickl
 
 static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
     const uint8_t *base;
-    sd_dtype type = t->storage->storage.type;
+    sd_dtype type = t->type;
     size_t element = sd_dtype_size(type);
     *entry = (sd_entry){.type = type, .file = r->file};
     sd_status status = find_storage(r, t->storage, &base);
@@ -155,69 +158,40 @@ static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entr
     return SD_OK;
 }
 
-/* ------------------------------------------------------------------------- names */
+/* ------------------------------------------------------------------------- members */
 
-/* A name that messages and hosts can show: UTF-8 without a 0. */
-static sd_status copy_name(const torch_reader *r, const sd_pickle_value *key, char **name) {
-    utf8proc_ssize_t step = 1;
-    utf8proc_int32_t c = 1;
-    *name = NULL;
-    bool ok = key->kind == SD_PICKLE_TEXT && key->text.size <= MAX_NAME;
-    for (size_t i = 0; ok && i < key->text.size; i += (size_t)step) {
-        step = utf8proc_iterate((const utf8proc_uint8_t *)key->text.bytes + i,
-                                (utf8proc_ssize_t)(key->text.size - i), &c);
-        ok = step > 0 && c != 0;
-    }
-    if (!ok)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: the name of a tensor is not a text of at most %d bytes", r->path,
-                       MAX_NAME);
-    *name = sd_strndup(r->w->ctx, key->text.bytes, key->text.size);
-    return *name ? SD_OK : SD_ERROR_MEMORY;
-}
-
-/* One member of the state dict. Numbers and texts among the tensors are none of ours. */
-static sd_status add_member(torch_reader *r, const sd_pickle_value *key,
-                            const sd_pickle_value *member) {
-    if (member->kind != SD_PICKLE_TENSOR && member->kind != SD_PICKLE_OPAQUE)
+/* What is no tensor of ours is passed over; a network that wants it will miss it. */
+static sd_status pass_over(torch_reader *r, const char *name, const sd_pickle_value *value) {
+    if (r->n_opaque++ > 0)
         return SD_OK;
-    char *name;
-    sd_entry entry;
-    sd_status status = copy_name(r, key, &name);
-    if (status)
-        return status;
-    r->name = name;
-    if (member->kind == SD_PICKLE_OPAQUE)
-        status = sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                         "%s: '%.200s' is made by '%.*s'; a tensor was expected", r->path, name,
-                         (int)member->text.size, member->text.bytes);
-    else
-        status = read_tensor(r, member->tensor, &entry);
-    if (status) {
-        sd_free(r->w->ctx, name);
-        return status;
-    }
-    entry.name = name;
-    r->w->entries[r->w->n_entries++] = entry;
+    char *copy = sd_weights_block(r->w, strlen(name) + 1);
+    if (!copy)
+        return SD_ERROR_MEMORY;
+    strcpy(copy, name);
+    r->opaque = copy;
+    r->opaque_maker = value->object.name;
     return SD_OK;
 }
 
-static size_t count_tensors(const sd_pickle_value *dict) {
-    size_t n = 0;
-    for (size_t i = 1; i < dict->list.n; i += 2)
-        n += dict->list.items[i]->kind == SD_PICKLE_TENSOR;
-    return n;
-}
-
-static sd_status add_state_dict(torch_reader *r, const sd_pickle_value *dict) {
-    size_t n = count_tensors(dict);
-    if (n > MAX_TENSORS)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: %zu tensors; at most %d were expected",
-                       r->path, n, MAX_TENSORS);
-    sd_status status = sd_weights_reserve(r->w, n);
-    for (size_t i = 0; i < dict->list.n && !status; i += 2)
-        status = add_member(r, dict->list.items[i], dict->list.items[i + 1]);
-    return status;
+static sd_status add_member(void *user, const char *name, const sd_pickle_value *value) {
+    torch_reader *r = user;
+    sd_weights *w = r->w;
+    sd_entry entry;
+    if (value->kind == SD_PICKLE_OPAQUE)
+        return pass_over(r, name, value);
+    if (r->n_tensors++ == MAX_TENSORS)
+        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d tensors", r->path, MAX_TENSORS);
+    r->name = name;
+    sd_status status = read_tensor(r, value->tensor, &entry);
+    if (!status && w->n_entries == w->room)
+        status = sd_weights_reserve(w, w->room < 64 ? 64 : w->room);
+    if (status)
+        return status;
+    entry.name = sd_strdup(w->ctx, name);
+    if (!entry.name)
+        return SD_ERROR_MEMORY;
+    w->entries[w->n_entries++] = entry;
+    return SD_OK;
 }
 
 /* Texts beside the state dict that are named "sd.*": what safetensors keep in __metadata__. */
@@ -230,9 +204,9 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
             memcmp(key->text.bytes, "sd.", 3) != 0)
             continue;
         char *name, *text = NULL;
-        status = copy_name(r, key, &name);
+        status = sd_torch_text(r->w->ctx, r->path, key, &name);
         if (!status)
-            status = copy_name(r, member, &text);
+            status = sd_torch_text(r->w->ctx, r->path, member, &text);
         if (!status)
             status = sd_weights_add_metadata(r->w, name, text);
         sd_free(r->w->ctx, name);
@@ -241,24 +215,37 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
     return status;
 }
 
-/* {"state_dict": {name: tensor, ...}, ...} as Lightning writes it, {"string_to_param": {"*":
- * tensor}} as the web UIs write the embeddings of textual inversion, or {name: tensor, ...}. */
+static sd_status fail_empty(const torch_reader *r) {
+    if (r->n_opaque)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: '%.200s' is made by '%s'; a tensor was expected", r->path, r->opaque,
+                       r->opaque_maker);
+    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
+}
+
 static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
-    if (root->kind != SD_PICKLE_DICT)
+    if (root->kind == SD_PICKLE_TENSOR)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the file holds one tensor without a name, as those of aesthetic "
+                       "gradients do, which libsd does not know; a dictionary of tensors was "
+                       "expected",
+                       r->path);
+    if (root->kind != SD_PICKLE_DICT && root->kind != SD_PICKLE_OPAQUE)
         return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the file holds %s; a dictionary of tensors was expected", r->path,
                        sd_pickle_kind_name(root->kind));
-    const sd_pickle_value *dict = sd_pickle_get(root, "state_dict");
-    if (!dict)
-        dict = sd_pickle_get(root, "string_to_param");
-    if (dict && dict->kind == SD_PICKLE_DICT) {
-        sd_status status = add_metadata(r, root);
-        return status ? status : add_state_dict(r, dict);
-    }
-    if (count_tensors(root) == 0)
-        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
-    return add_state_dict(r, root);
+    const sd_pickle_value *dict = sd_torch_dict(root);
+    sd_status status = dict ? add_metadata(r, dict) : SD_OK;
+    if (!status)
+        status = sd_torch_members(r->w->ctx, r->path, root, add_member, r);
+    if (!status && r->n_tensors == 0)
+        return fail_empty(r);
+    if (!status && r->n_opaque)
+        sd_log(r->w->ctx, SD_LOG_WARN,
+               "%s: '%.200s' is made by '%s' and is no tensor%s: passed over", r->path, r->opaque,
+               r->opaque_maker, r->n_opaque > 1 ? ", nor are others" : "");
+    return status;
 }
 
 /* ------------------------------------------------------------------------- the file */

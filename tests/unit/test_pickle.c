@@ -130,6 +130,57 @@ START_TEST(reads_what_torch_writes) {
 }
 END_TEST
 
+/* The tensor has the numbers that values.txt has for `line`, whatever its name. */
+static void check_as(const sd_weights *w, const char *name, const char *line) {
+    size_t n;
+    char *bytes = (char *)files_read(SD_TEST_DATA "/ckpt/values.txt", &n), *text = malloc(n + 2);
+    snprintf(text, n + 2, "\n%.*s", (int)n, bytes);
+    free(bytes);
+    char wanted[80], row[512];
+    snprintf(wanted, sizeof wanted, "\n%s ", line);
+    const char *at = strstr(text, wanted);
+    ck_assert_msg(at != NULL, "no line %s", line);
+    at += strlen(wanted);
+    snprintf(row, sizeof row, "%s %.*s", name, (int)strcspn(at, "\n"), at);
+    check_line(w, row);
+    free(text);
+}
+
+/* Objects beside the weights are passed over; tensors are found in modules and dictionaries of
+ * other classes, with attributes, and in the words of other programs. */
+START_TEST(finds_tensors_among_objects) {
+    static const struct {
+        const char *file;
+        size_t n;
+        const char *name, *line;
+    } rows[] = {
+        {"objects.ckpt", 3, "parameter", "parameter"},
+        {"objects5.ckpt", 3, "shared.part", "shared.part"},
+        {"objects-flat.pt", 3, "types.float32", "types.float32"},
+        {"attributes.ckpt", 4, "types.int64", "types.int64"},
+        {"attributes.ckpt", 4, "parameter", "parameter"},
+        {"dict-plain.pt", 1, "*", "shared.part"},
+        {"dict-new.pt", 1, "*", "shared.part"},
+        {"dict-old.pt", 1, "*", "shared.part"},
+        {"dict-modules.pt", 1, "boat.vector", "shared.part"},
+        {"dict-class.pt", 3, "parameter", "parameter"},
+        {"module.pt", 2, "inner.whole", "shared.whole"},
+        {"module.pt", 2, "scalar", "scalar"},
+        {"module-within.pt", 1, "shared.whole", "shared.whole"},
+        {"hypernetwork.pt", 2, "768.1.linear.0.weight", "shared.part"},
+        {"opaque-tensor.ckpt", 1, NULL, NULL},
+    };
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        sd_weights *w = open_fixture(rows[i].file);
+        ck_assert_msg(sd_weights_count(w) == rows[i].n, "%s: %zu tensors", rows[i].file,
+                      sd_weights_count(w));
+        if (rows[i].name)
+            check_as(w, rows[i].name, rows[i].line);
+        sd_weights_close(w);
+    }
+}
+END_TEST
+
 static bool is_mapped(const sd_weights *w, const char *name) {
     const sd_mapping *m = &w->shards[0].mapping;
     const uint8_t *data = sd_weights_find(w, name)->data;
@@ -172,9 +223,10 @@ START_TEST(refuses_what_is_no_checkpoint) {
     check_fixture_fails("eval.ckpt", SD_ERROR_UNSUPPORTED, "'__builtin__.eval'");
     check_fixture_fails("load-from-bytes.ckpt", SD_ERROR_UNSUPPORTED,
                         "'torch.storage._load_from_bytes'");
-    check_fixture_fails("complex.pt", SD_ERROR_UNSUPPORTED, "'torch.ComplexFloatStorage'");
-    check_fixture_fails("opaque-tensor.ckpt", SD_ERROR_UNSUPPORTED, "a tensor was expected");
+    check_fixture_fails("complex.pt", SD_ERROR_UNSUPPORTED,
+                        "'w' is made by 'torch.ComplexFloatStorage'; a tensor was expected");
     check_fixture_fails("list.pt", SD_ERROR_UNSUPPORTED, "a list");
+    check_fixture_fails("tensor.pt", SD_ERROR_UNSUPPORTED, "aesthetic gradients");
     check_fixture_fails("no-tensors.pt", SD_ERROR_UNSUPPORTED, "state_dict");
     check_fixture_fails("script.pt", SD_ERROR_UNSUPPORTED, "TorchScript");
     check_fixture_fails("big-endian.pt", SD_ERROR_UNSUPPORTED, "big-endian");
@@ -253,17 +305,37 @@ START_TEST(keeps_opaque_values_inert) {
         {P("\x80\2cnumpy\ndtype\n(K\1K\2tR(K\1tb."), "numpy.dtype"},
         {P("\x80\2ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RX\1\0\0\0aK\1s."),
          "collections.defaultdict"},
+        {P("\x80\2cpathlib\nPosixPath\n(X\1\0\0\0/X\1\0\0\0atR."), "pathlib.PosixPath"},
+        {P("\x80\2cmine.x\nA\n)\x81N}X\1\0\0\0aK\1s\206b."), "mine.x.A"},
+        {P("\x80\2cctypesx\nA\n(X\1\0\0\0at}\x92."), "ctypesx.A"},
+        {P("\x80\2cbuiltins\ngetattr\ncmine\nA\nX\1\0\0\0B\x86R."), "builtins.getattr"},
+        {P("\x80\5cnumpy.core.numeric\n_frombuffer\n(\x96\2\0\0\0\0\0\0\0abtR."),
+         "numpy.core.numeric._frombuffer"},
         {P("\x80\4\x8c\21pytorch_lightning\x8c\1X\x93)R]\x94K\1a\x86\x85R."), NULL},
     };
     for (size_t i = 0; i < SD_COUNT(rows) - 1; i++) {
         sd_pickle *p = read_pickle(rows[i].bytes, rows[i].n);
         ck_assert_int_eq(sd_pickle_root(p)->kind, SD_PICKLE_OPAQUE);
-        ck_assert_str_eq(sd_pickle_root(p)->text.bytes, rows[i].name);
+        ck_assert_str_eq(sd_pickle_root(p)->object.name, rows[i].name);
         sd_pickle_free(p);
     }
     sd_pickle *p; /* a tuple with an object in it is still no function */
-    const uint8_t *bytes = (const uint8_t *)rows[3].bytes;
-    ck_assert_int_eq(sd_pickle_read(ctx, "x.ckpt", bytes, rows[3].n, &p), SD_ERROR_FORMAT);
+    const uint8_t *bytes = (const uint8_t *)rows[SD_COUNT(rows) - 1].bytes;
+    ck_assert_int_eq(sd_pickle_read(ctx, "x.ckpt", bytes, rows[SD_COUNT(rows) - 1].n, &p),
+                     SD_ERROR_FORMAT);
+}
+END_TEST
+
+/* A module's attributes, and the items of a dictionary's other class. */
+START_TEST(keeps_what_is_set_in_objects) {
+    sd_pickle *p = read_pickle(P("\x80\2cmine\nD\n)\x81}X\1\0\0\0aK\1sN\206b(K\2K\3u."));
+    const sd_pickle_value *root = sd_pickle_root(p);
+    ck_assert_int_eq(root->kind, SD_PICKLE_OPAQUE);
+    ck_assert_ptr_nonnull(root->object.state);
+    ck_assert_int_eq(sd_pickle_get(root->object.state, "a")->integer, 1);
+    ck_assert_uint_eq(root->object.items->list.n, 2);
+    ck_assert_int_eq(root->object.items->list.items[1]->integer, 3);
+    sd_pickle_free(p);
 }
 END_TEST
 
@@ -309,7 +381,9 @@ int main(void) {
     TCase *tcase = tcase_create("pickle");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, reads_what_torch_writes);
+    tcase_add_test(tcase, finds_tensors_among_objects);
     tcase_add_test(tcase, copies_only_what_it_must);
+    tcase_add_test(tcase, keeps_what_is_set_in_objects);
     tcase_add_test(tcase, reads_texts_beside_the_weights);
     tcase_add_test(tcase, refuses_what_is_no_checkpoint);
     tcase_add_test(tcase, reads_numbers);
