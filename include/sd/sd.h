@@ -158,6 +158,15 @@ typedef enum sd_precision {
     SD_PRECISION_BFLOAT16 = 3  /* as autocast, with bfloat16 where that takes float16 */
 } sd_precision;
 
+/* Training checkpoints have the UNet's weights twice: as training ended, and averaged over its
+ * steps (model_ema.*). A file with one of them alone gives that one, and the log says so. */
+typedef enum sd_ema {
+    SD_EMA_AUTO = 0, /* with a config what its use_ema says, averages where the file has them and
+                        the config does not say, as the original; else the last weights */
+    SD_EMA_ON = 1,   /* the averages; an error where there are none */
+    SD_EMA_OFF = 2   /* those that training ended with */
+} sd_ema;
+
 typedef struct sd_model_params {
     size_t struct_size;
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
@@ -167,8 +176,7 @@ typedef struct sd_model_params {
     int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
     sd_load_progress_fn progress;
     void *progress_user;
-    int use_ema;        /* non-zero: the UNet's averaged weights (model_ema.*), which training
-                           checkpoints have beside the last ones; an error where there are none */
+    sd_ema use_ema;     /* default SD_EMA_AUTO */
     const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that
                            says what the checkpoint holds, as instantiate_from_config reads it;
                            NULL: Stable Diffusion, known by the tensors' names and shapes; what
@@ -181,7 +189,10 @@ typedef struct sd_model_params {
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
-    { sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, NULL, NULL, 0, NULL }
+    {                                                                                              \
+        sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, SD_EMA_AUTO, NULL, NULL,  \
+            0, NULL                                                                                \
+    }
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt

@@ -254,6 +254,8 @@ static size_t lower_bound(const sd_weights *w, const char *name) {
 }
 
 const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
+    char alias[1024];
+    name = sd_ema_alias(w, name, alias, sizeof alias);
     size_t i = lower_bound(w, name);
     if (i == w->n_entries || strcmp(w->by_name[i].name, name) != 0)
         return NULL;
@@ -261,6 +263,8 @@ const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
 }
 
 bool sd_weights_has_prefix(const sd_weights *w, const char *prefix) {
+    char alias[1024];
+    prefix = sd_ema_alias(w, prefix, alias, sizeof alias);
     size_t i = lower_bound(w, prefix);
     return i < w->n_entries && strncmp(w->by_name[i].name, prefix, strlen(prefix)) == 0;
 }
@@ -297,55 +301,4 @@ void sd_weights_discard(const sd_weights *w, const sd_entry *entry) {
     uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)entry->data;
     if (at >= begin && at - begin < m->size) /* else it lies in memory of our own */
         sd_map_discard(m, entry->data, entry->size);
-}
-
-/* ------------------------------------------------------------------------- averaged weights */
-
-#define UNET_PREFIX "model.diffusion_model."
-#define EMA_PREFIX "model_ema.diffusion_model"
-
-/* The name of a UNet's tensor in LitEma, which takes the dots out of what follows "model.". */
-static char *ema_name(const sd_context *ctx, const char *name) {
-    char *ema = sd_format(ctx, EMA_PREFIX "%s", name + strlen(UNET_PREFIX));
-    if (!ema)
-        return NULL;
-    char *to = ema + strlen(EMA_PREFIX);
-    for (const char *from = to; *from; from++)
-        if (*from != '.')
-            *to++ = *from;
-    *to = 0;
-    return ema;
-}
-
-static sd_status replace_by_ema(sd_weights *w, sd_entry *entry) {
-    char *name = ema_name(w->ctx, entry->name);
-    if (!name)
-        return SD_ERROR_MEMORY;
-    const sd_entry *ema = sd_weights_find(w, name);
-    sd_status status = SD_OK;
-    if (!ema) {
-        status = sd_fail(w->ctx, SD_ERROR_MODEL,
-                         "%s: the averaged weights were asked for (use_ema), but tensor '%.200s' "
-                         "is missing",
-                         w->path, name);
-    } else {
-        const char *kept = entry->name;
-        *entry = *ema;
-        entry->name = kept;
-    }
-    sd_free(w->ctx, name);
-    return status;
-}
-
-sd_status sd_weights_use_ema(sd_weights *w) {
-    sd_status status = SD_OK;
-    if (!sd_weights_has_prefix(w, EMA_PREFIX))
-        return sd_fail(w->ctx, SD_ERROR_MODEL,
-                       "%s: the averaged weights were asked for (use_ema), but no tensor is named "
-                       "'" EMA_PREFIX "...'",
-                       w->path);
-    for (size_t i = 0; i < w->n_entries && !status; i++)
-        if (strncmp(w->entries[i].name, UNET_PREFIX, strlen(UNET_PREFIX)) == 0)
-            status = replace_by_ema(w, &w->entries[i]);
-    return status;
 }

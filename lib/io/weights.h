@@ -48,10 +48,16 @@ const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entr
 const char *sd_weights_metadata(const sd_weights *w, const char *key);
 /*
  * As ema_scope() of the original: "model.diffusion_model.X" gets the data of the averaged copy,
- * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL: one is not there.
- * ldm/modules/ema.py
+ * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL, and nothing is
+ * changed: one is not there. ema.c
  */
 sd_status sd_weights_use_ema(sd_weights *w);
+bool sd_weights_has_ema(const sd_weights *w); /* of some tensors */
+/* Whether it is not there of all; then `name` is that of the first that is missing. */
+bool sd_weights_lacks_average(const sd_weights *w, char *name, size_t size);
+/* Where the UNet is there only as its average, this is found under the UNet's names from now on;
+ * returns whether that is so. */
+bool sd_weights_take_ema_alone(sd_weights *w);
 /* SD_ERROR_IO where the entry's file, or with NULL any file, was shortened since it was opened. */
 sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry);
 /* The entry's pages will not be read again soon. */

@@ -19,6 +19,8 @@ typedef struct sd_metadata_row {
     char *key, *value;
 } sd_metadata_row;
 
+typedef struct sd_ema_naming sd_ema_naming;
+
 struct sd_weights {
     sd_context *ctx;
     char *path;
@@ -31,6 +33,7 @@ struct sd_weights {
     size_t n_metadata;
     void **blocks; /* data that is not as the file has it: unpacked, gathered or converted */
     size_t n_blocks;
+    const sd_ema_naming *ema_alone; /* the UNet is there only as its average, under these names */
 };
 
 /* Room for n_more entries behind those there are. */
@@ -38,6 +41,9 @@ sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
 sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value);
 /* Memory that lives as long as `w`; not initialised; NULL: none. */
 void *sd_weights_block(sd_weights *w, size_t size);
+
+/* ema.c: the name under which the file has what is asked for; `text` is memory for it. */
+const char *sd_ema_alias(const sd_weights *w, const char *name, char *text, size_t size);
 
 /* Each adds the tensors of a mapped shard: a safetensors file, or torch.save's zip archive. */
 sd_status sd_safetensors_read(sd_weights *w, int file);

@@ -196,8 +196,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     if (status)
         return status;
     status = check_source(model);
-    if (!status && params->use_ema)
-        status = sd_source_use_ema(model->source);
+    if (!status)
+        status = sd_source_choose_weights(model->source, params->use_ema);
     if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, params->vocab);
     if (!status && !model->source->first_stage_only)

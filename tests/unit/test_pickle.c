@@ -353,6 +353,7 @@ START_TEST(takes_the_average) {
     safetensors_save(s, path);
     sd_weights *w;
     ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
+    ck_assert(!sd_weights_take_ema_alone(w));
     const void *last = sd_weights_find(w, names[0])->data, *other = sd_weights_find(w, names[3]);
     const void *ema = sd_weights_find(w, names[1])->data;
     ck_assert_int_eq(sd_weights_use_ema(w), SD_OK);
@@ -366,13 +367,48 @@ START_TEST(takes_the_average) {
         safetensors_drop(s, names[i]);
         safetensors_save(s, path);
         ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
+        const void *data = sd_weights_find(w, names[0])->data;
         ck_assert_int_eq(sd_weights_use_ema(w), SD_ERROR_MODEL);
         ck_assert_ptr_nonnull(
             strstr(sd_error_get(ctx->id),
                    i == 4 ? "'model_ema.diffusion_modela1b' is missing" : "no tensor is named"));
+        ck_assert_ptr_eq(sd_weights_find(w, names[0])->data, data); /* nothing was replaced */
         sd_weights_close(w);
     }
     safetensors_free(s);
+}
+END_TEST
+
+/* Where the UNet is there only as its average, under each of the names that it is given. */
+START_TEST(finds_the_average_alone) {
+    static const char *const names[][2] = {
+        {"model_ema.diffusion_modelinput_blocks00weight", "model_ema.diffusion_modelout2bias"},
+        {"model_ema.diffusion_model.input_blocks.0.0.weight",
+         "model_ema.diffusion_model.out.2.bias"},
+        {"model_ema.input_blocks00weight", "model_ema.out2bias"},
+        {"model_ema.input_blocks.0.0.weight", "model_ema.out.2.bias"},
+        {"model_ema.decay", "model_ema.num_updates"},
+    };
+    const char *path = files_path(dir, "alone.safetensors");
+    for (size_t i = 0; i < SD_COUNT(names); i++) {
+        bool any = i < SD_COUNT(names) - 1;
+        safetensors *s = safetensors_new();
+        for (int k = 0; k < 2; k++)
+            safetensors_add(s, names[i][k], "F16", "[2]");
+        safetensors_save(s, path);
+        safetensors_free(s);
+        sd_weights *w;
+        ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
+        ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model."));
+        ck_assert_int_eq(sd_weights_take_ema_alone(w), any);
+        ck_assert_int_eq(sd_weights_has_prefix(w, "model.diffusion_model."), any);
+        ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model.label_emb."));
+        const sd_entry *e = sd_weights_find(w, "model.diffusion_model.input_blocks.0.0.weight");
+        ck_assert((e != NULL) == any && (!e || strcmp(e->name, names[i][0]) == 0));
+        ck_assert_int_eq(sd_weights_find(w, "model.diffusion_model.out.2.bias") != NULL, any);
+        ck_assert_int_eq(sd_weights_use_ema(w), any ? SD_OK : SD_ERROR_MODEL);
+        sd_weights_close(w);
+    }
 }
 END_TEST
 
@@ -390,6 +426,7 @@ int main(void) {
     tcase_add_test(tcase, reads_containers);
     tcase_add_test(tcase, keeps_opaque_values_inert);
     tcase_add_test(tcase, takes_the_average);
+    tcase_add_test(tcase, finds_the_average_alone);
     suite_add_tcase(suite, tcase);
     return suite_run(suite, CK_NOFORK);
 }

@@ -76,7 +76,7 @@ class Model(Handle):
         strict: bool = False,
         embeddings: "Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike]" = (),
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
-        use_ema: bool = False,
+        use_ema: Optional[bool] = None,
         config: "str | os.PathLike | None" = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
@@ -89,7 +89,8 @@ class Model(Handle):
         embeddings: textual-inversion files; a file's name without extension is its word. Or a
             mapping of words to files.
         progress: called with tensors done and in total; True cancels.
-        use_ema: the UNet's averaged weights (model_ema.*).
+        use_ema: the UNet's averaged weights (model_ema.*), or with False those that training
+            ended with. None: what the config says, as the original has it; else the last ones.
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
             checkpoint holds; None knows Stable Diffusion by its tensors.
         """
@@ -98,7 +99,7 @@ class Model(Handle):
         params = _ffi.ModelParams(
             precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
             strict=bool(strict),
-            use_ema=bool(use_ema),
+            use_ema=0 if use_ema is None else 1 if use_ema else 2,  # sd_ema
             progress=_ffi.LOAD_PROGRESS_FN(
                 lambda _user, done, total: guard.call(progress or _go_on, done, total)
             ),
