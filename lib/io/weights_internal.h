@@ -12,7 +12,8 @@ typedef struct sd_name_row {
 
 typedef struct sd_shard {
     char *path;
-    sd_mapping mapping;
+    sd_input input;
+    uint8_t *needed; /* a flag for each sd_weights_will_need unit; NULL: none yet */
 } sd_shard;
 
 typedef struct sd_metadata_row {
@@ -39,7 +40,7 @@ sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *va
 /* Memory that lives as long as `w`; not initialised; NULL: none. */
 void *sd_weights_block(sd_weights *w, size_t size);
 
-/* Each adds the tensors of a mapped shard: a safetensors file, or torch.save's zip archive. */
+/* Each adds the tensors of an opened shard: a safetensors file, or torch.save's zip archive. */
 sd_status sd_safetensors_read(sd_weights *w, int file);
 sd_status sd_torch_read(sd_weights *w, int file);
 
