@@ -1,8 +1,8 @@
 /*
  * .ckpt, .pt, .pth and .bin files of torch 1.6 and later: a zip archive whose data.pkl describes
  * tensors as windows on storages, which are files of the archive. torch/serialization.py. Storages
- * that are stored as they are, as torch does it, are never copied; what is compressed, float64 or
- * not contiguous gets memory of its own.
+ * that are stored as they are, as torch does it, stay in the file until they are read; what is
+ * compressed or not contiguous gets memory of its own.
  */
 #include "io/pickle.h"
 #include "io/torch_archive.h"
@@ -34,29 +34,28 @@ static sd_status fail_tensor(const torch_reader *r, const char *what) {
 
 /* The bytes of a storage: they must be as many as the pickle says. */
 static sd_status find_storage(const torch_reader *r, const sd_pickle_storage *storage,
-                              const uint8_t **data) {
+                              sd_window *window) {
     char name[MAX_KEY + 8];
     const sd_pickle_value *key = storage->key;
     if (key->text.size == 0 || key->text.size > MAX_KEY ||
         memchr(key->text.bytes, 0, key->text.size))
         return fail_tensor(r, "the key of its storage is no name of a file");
     snprintf(name, sizeof name, "data/%.*s", (int)key->text.size, key->text.bytes);
-    size_t size;
-    sd_status status = sd_archive_get(r->archive, name, SIZE_MAX, data, &size);
+    sd_status status = sd_archive_find(r->archive, name, SIZE_MAX, window);
     if (status)
         return status;
-    if (!*data)
+    if (!window->found)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its storage '%s' is not in the archive", r->path,
                        r->name, name);
     uint64_t numel = (uint64_t)storage->numel;
     size_t element = sd_dtype_size(storage->type);
-    if (numel > SIZE_MAX / element || numel * element != size)
+    if (numel > SIZE_MAX / element || numel * element != window->size)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its storage '%s' should have %llu elements of type "
                        "%s, but has %zu bytes",
                        r->path, r->name, name, (unsigned long long)numel,
-                       sd_dtype_name(storage->type), size);
+                       sd_dtype_name(storage->type), window->size);
     return SD_OK;
 }
 
@@ -99,26 +98,13 @@ static bool is_contiguous(const sd_pickle_tensor *t) {
     return true;
 }
 
-static void copy_element(uint8_t *to, const uint8_t *from, sd_dtype type) {
-    if (type == SD_DTYPE_F64) {
-        double x;
-        memcpy(&x, from, sizeof x);
-        float y = (float)x;
-        memcpy(to, &y, sizeof y);
-    } else {
-        memcpy(to, from, sd_dtype_size(type));
-    }
-}
-
-/* Row-major copy of n elements at the tensor's strides; float64 becomes float32. */
-static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickle_tensor *t,
-                   size_t n) {
-    sd_dtype type = t->type;
-    size_t element = sd_dtype_size(type);
+/* Row-major copy of n elements at the tensor's strides; base: its element 0. */
+static void gather(uint8_t *to, const uint8_t *base, const sd_pickle_tensor *t, size_t n) {
+    size_t element = sd_dtype_size(t->type);
     int64_t index[SD_ENTRY_MAX_DIMS] = {0};
-    uint64_t at = (uint64_t)t->offset;
+    uint64_t at = 0;
     for (size_t done = 0; done < n; done++) {
-        copy_element(to + done * step, base + at * element, type);
+        memcpy(to + done * element, base + at * element, element);
         for (int d = t->n_dims - 1; d >= 0; d--) {
             at += (uint64_t)t->strides[d];
             if (++index[d] < t->dims[d])
@@ -129,33 +115,49 @@ static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickl
     }
 }
 
+/* From the tensor's first element to its last: at most its storage, as measure() has seen. */
+static size_t span_size(const sd_pickle_tensor *t) {
+    uint64_t last = 0;
+    for (int i = 0; i < t->n_dims; i++)
+        last += ((uint64_t)t->dims[i] - 1) * (uint64_t)t->strides[i];
+    return (size_t)(last + 1) * sd_dtype_size(t->type);
+}
+
+/* A copy of what is not contiguous. */
+static sd_status gather_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
+    const sd_context *ctx = r->w->ctx;
+    const uint8_t *base = entry->data;
+    uint8_t *own, *span = NULL;
+    size_t n = entry->size / sd_dtype_size(entry->type);
+    sd_status status = sd_archive_block(r->archive, entry->size, r->name, &own);
+    size_t size = base ? 0 : span_size(t);
+    if (!status)
+        status = sd_archive_charge(r->archive, size, r->name);
+    if (!status && !base) {
+        base = span = sd_alloc(ctx, size);
+        status = span ? sd_input_read(ctx, &r->w->shards[r->file].input, r->path, entry->offset,
+                                      span, size)
+                      : SD_ERROR_MEMORY;
+    }
+    if (!status)
+        gather(own, base, t, n);
+    sd_free(ctx, span);
+    entry->data = own;
+    return status;
+}
+
 static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
-    const uint8_t *base;
-    sd_dtype type = t->type;
-    size_t element = sd_dtype_size(type);
-    *entry = (sd_entry){.type = type, .file = r->file};
-    sd_status status = find_storage(r, t->storage, &base);
+    sd_window window;
+    *entry = (sd_entry){.type = t->type, .file = r->file};
+    sd_status status = find_storage(r, t->storage, &window);
     if (!status)
         status = measure(r, t, entry);
     if (status)
         return status;
-    entry->data = base;
-    if (type != SD_DTYPE_F64 && (entry->size == 0 || is_contiguous(t))) {
-        if (entry->size)
-            entry->data = base + (size_t)t->offset * element;
-        return SD_OK;
-    }
-    uint8_t *own;
-    size_t n = entry->size / element;
-    entry->type = type == SD_DTYPE_F64 ? SD_DTYPE_F32 : type;
-    size_t step = sd_dtype_size(entry->type);
-    status = sd_archive_block(r->archive, n * step, r->name, &own);
-    if (status)
-        return status;
-    gather(own, step, base, t, n);
-    entry->data = own;
-    entry->size = n * step;
-    return SD_OK;
+    size_t first = entry->size ? (size_t)t->offset * sd_dtype_size(entry->type) : 0;
+    entry->offset = window.offset + first;
+    entry->data = window.data ? window.data + first : NULL;
+    return entry->size == 0 || is_contiguous(t) ? SD_OK : gather_tensor(r, t, entry);
 }
 
 /* ------------------------------------------------------------------------- members */

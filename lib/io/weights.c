@@ -72,14 +72,22 @@ void *sd_weights_block(sd_weights *w, size_t size) {
     return block;
 }
 
-/* Maps and reads the shard `file`, whose path is set. What torch.save writes is a zip archive. */
-static sd_status open_shard(sd_weights *w, int file) {
-    sd_mapping *m = &w->shards[file].mapping;
-    sd_status status = sd_map_file(w->ctx, w->shards[file].path, m);
+/* Reads the tensors of the shard `file`, whose path and input are set. What torch.save writes is a
+ * zip archive. */
+static sd_status read_shard(sd_weights *w, int file) {
+    const sd_shard *s = &w->shards[file];
+    uint8_t head[4];
+    size_t n;
+    sd_status status = sd_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
     if (status)
         return status;
-    bool is_zip = m->size >= 4 && memcmp(m->data, "PK\3\4", 4) == 0;
+    bool is_zip = n == sizeof head && memcmp(head, "PK\3\4", sizeof head) == 0;
     return is_zip ? sd_torch_read(w, file) : sd_safetensors_read(w, file);
+}
+
+static sd_status open_shard(sd_weights *w, int file) {
+    sd_status status = sd_input_open(w->ctx, w->shards[file].path, &w->shards[file].input);
+    return status ? status : read_shard(w, file);
 }
 
 /* ------------------------------------------------------------------------- several files */
@@ -196,21 +204,45 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
-    *out = NULL;
+static sd_weights *new_weights(sd_context *ctx, const char *path) {
     sd_weights *w = sd_zalloc(ctx, sizeof *w);
     if (!w)
-        return SD_ERROR_MEMORY;
+        return NULL;
     w->ctx = ctx;
     w->path = sd_strdup(ctx, path);
-    sd_status status = !w->path                   ? SD_ERROR_MEMORY
-                       : ends_with(path, ".json") ? open_index(w)
-                                                  : open_single(w);
+    if (w->path)
+        return w;
+    sd_weights_close(w);
+    return NULL;
+}
+
+static sd_status give(sd_weights *w, sd_status status, sd_weights **out) {
     if (status)
         sd_weights_close(w);
     else
         *out = w;
     return status;
+}
+
+sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
+    *out = NULL;
+    sd_weights *w = new_weights(ctx, path);
+    if (!w)
+        return SD_ERROR_MEMORY;
+    return give(w, ends_with(path, ".json") ? open_index(w) : open_single(w), out);
+}
+
+sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {
+    *out = NULL;
+    sd_weights *w = new_weights(ctx, name);
+    if (!w || find_shard(w, name) < 0) {
+        sd_input_close(ctx, &in);
+        sd_weights_close(w);
+        return SD_ERROR_MEMORY;
+    }
+    w->shards[0].input = in;
+    sd_status status = read_shard(w, 0);
+    return give(w, status ? status : index_names(w), out);
 }
 
 void sd_weights_close(sd_weights *w) {
@@ -224,7 +256,8 @@ void sd_weights_close(sd_weights *w) {
         sd_free(ctx, w->metadata[i].value);
     }
     for (size_t i = 0; i < w->n_shards; i++) {
-        sd_unmap_file(&w->shards[i].mapping);
+        sd_input_close(ctx, &w->shards[i].input);
+        sd_free(ctx, w->shards[i].needed);
         sd_free(ctx, w->shards[i].path);
     }
     for (size_t i = 0; i < w->n_blocks; i++)
@@ -288,17 +321,43 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key) {
     return NULL;
 }
 
-sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry) {
-    size_t first = entry ? (size_t)entry->file : 0, end = entry ? first + 1 : w->n_shards;
+/* ------------------------------------------------------------------------- reading */
+
+sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
+                          size_t n) {
+    const sd_input *in = &w->shards[entry->file].input;
+    if (entry->data && n)
+        memcpy(dst, (const uint8_t *)entry->data + at, n);
+    return entry->data || n == 0 ? SD_OK : in->read(in->user, entry->offset + at, dst, n);
+}
+
+sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status) {
+    const sd_shard *s = &w->shards[entry->file];
+    return sd_input_fail(w->ctx, &s->input, s->path, status);
+}
+
+sd_status sd_weights_check(const sd_weights *w) {
     sd_status status = SD_OK;
-    for (size_t i = first; i < end && !status; i++)
-        status = sd_map_check(w->ctx, &w->shards[i].mapping, w->shards[i].path);
+    for (size_t i = 0; i < w->n_shards && !status; i++)
+        status = sd_input_check(w->ctx, &w->shards[i].input, w->shards[i].path);
     return status;
 }
 
-void sd_weights_discard(const sd_weights *w, const sd_entry *entry) {
-    const sd_mapping *m = &w->shards[entry->file].mapping;
-    uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)entry->data;
-    if (at >= begin && at - begin < m->size) /* else it lies in memory of our own */
-        sd_map_discard(m, entry->data, entry->size);
+/* Each unit of the file is asked for once: that costs a look at each of its pages. */
+#define NEED_UNIT ((uint64_t)16 << 20)
+
+void sd_weights_will_need(sd_weights *w, const sd_entry *entry) {
+    sd_shard *s = &w->shards[entry->file];
+    const sd_input *in = &s->input;
+    if (entry->data || !entry->size || !in->will_need)
+        return;
+    uint64_t n = (in->size + NEED_UNIT - 1) / NEED_UNIT;
+    uint64_t last = (entry->offset + entry->size - 1) / NEED_UNIT + 1;
+    if (!s->needed && !(s->needed = sd_zalloc(w->ctx, (size_t)n)))
+        return; /* it was advice */
+    for (uint64_t i = entry->offset / NEED_UNIT; i <= last && i < n; i++) {
+        if (!s->needed[i])
+            in->will_need(in->user, i * NEED_UNIT, NEED_UNIT);
+        s->needed[i] = 1;
+    }
 }

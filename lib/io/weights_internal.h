@@ -12,7 +12,8 @@ typedef struct sd_name_row {
 
 typedef struct sd_shard {
     char *path;
-    sd_mapping mapping;
+    sd_input input;
+    uint8_t *needed; /* a flag for each sd_weights_will_need unit; NULL: none yet */
 } sd_shard;
 
 typedef struct sd_metadata_row {
@@ -45,7 +46,7 @@ void *sd_weights_block(sd_weights *w, size_t size);
 /* ema.c: the name under which the file has what is asked for; `text` is memory for it. */
 const char *sd_ema_alias(const sd_weights *w, const char *name, char *text, size_t size);
 
-/* Each adds the tensors of a mapped shard: a safetensors file, or torch.save's zip archive. */
+/* Each adds the tensors of an opened shard: a safetensors file, or torch.save's zip archive. */
 sd_status sd_safetensors_read(sd_weights *w, int file);
 sd_status sd_torch_read(sd_weights *w, int file);
 

@@ -133,7 +133,7 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     sd_status status = sd_build_init(&build, model->ctx, model->source, model->act, params);
     if (status)
         return status;
-    build.words = words->parts;
+    build.words = words->rows;
     build.n_words = words->n;
     status = sd_text_model_new(&build, &model->text);
     if (!status)
@@ -150,13 +150,13 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     return status;
 }
 
-/* What the networks need is on the device; no mapping of the file is kept. Of one that was
- * shortened the end of a page has been read as zeros. */
+/* What the networks need is on the device. Of a file that was written to meanwhile, they may have a
+ * part of before and a part of after. */
 static sd_status close_files(sd_source *source) {
     sd_status status = SD_OK;
     for (int i = 0; i < source->n_files; i++) {
         if (!status)
-            status = sd_weights_check(source->files[i], NULL);
+            status = sd_weights_check(source->files[i]);
         sd_weights_close(source->files[i]);
     }
     source->n_files = 0;
@@ -210,6 +210,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
                                params->n_embeddings, &words);
     if (!status)
         status = build_networks(model, params, &words);
+    for (int i = 0; i < words.n && !status; i++)
+        status = sd_weights_check(words.rows[i].weights);
     sd_words_close(&words);
     if (!status)
         status = close_files(model->source);

@@ -35,24 +35,18 @@ static void write_torch(const char *path, const void *pickle, size_t n) {
     write_archive(path, members, 2, false);
 }
 
-/* Every byte of every tensor must be there, in the mapping or in a block of our own. */
+/* Every byte of every tensor must be there, in the file or in a block of our own. */
 static sd_status read_all(const char *path) {
     sd_weights *w;
     sd_status status = sd_weights_open(fault_ctx, path, &w);
-    if (status)
-        return status;
-    volatile uint8_t sum = 0;
-    for (size_t i = 0; i < sd_weights_count(w); i++) {
+    for (size_t i = 0; !status && i < sd_weights_count(w); i++) {
         const sd_entry *e = sd_weights_at(w, i);
-        const sd_mapping *m = &w->shards[0].mapping;
-        const uint8_t *data = e->data;
-        if (data >= m->data && data <= m->data + m->size)
-            ck_assert_msg(e->size <= (size_t)(m->data + m->size - data), "beyond the file");
-        for (size_t k = 0; k < e->size; k++)
-            sum = (uint8_t)(sum + data[k]);
+        uint8_t *bytes = malloc(e->size + 1);
+        ck_assert_int_eq(sd_weights_read(w, e, 0, bytes, e->size), SD_OK);
+        free(bytes);
     }
     sd_weights_close(w);
-    return SD_OK;
+    return status;
 }
 
 /* ------------------------------------------------------------------------- pickles */

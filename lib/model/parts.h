@@ -1,0 +1,33 @@
+/*
+ * Tensors of a checkpoint as the parts that a device takes. A device reads them piece by piece, on
+ * its threads and where it repacks them, so that no tensor is ever in memory twice: see
+ * sdb_weight_part.read.
+ */
+#ifndef SD_MODEL_PARTS_H
+#define SD_MODEL_PARTS_H
+
+#include "backend/backend.h"
+#include "model/networks.h"
+
+typedef struct sd_part_source {
+    const sd_weights *weights;
+    const sd_entry *entry;
+    sdb_type type;     /* that the device gets */
+    atomic_int status; /* of the first read that failed */
+    struct sd_part_source *next;
+} sd_part_source;
+
+/* Whether weights may be of the entry's type: else SD_ERROR_UNSUPPORTED with a sentence. */
+sd_status sd_part_check_type(const sd_context *ctx, const sd_weights *weights,
+                             const sd_entry *entry);
+/* `rows` rows of the entry, whose type was checked, for as long as the build lasts. */
+sd_status sd_part_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+                       sdb_weight_part *out);
+/* Rows first .. first + n - 1 of a part with row_size elements a row. */
+sdb_weight_part sd_part_rows(sdb_weight_part whole, int first, int n, int row_size);
+/* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
+ * else what the device has said stands. */
+sd_status sd_part_fail(const sd_build *b, sd_status status);
+void sd_parts_close(sd_build *b);
+
+#endif
