@@ -196,7 +196,7 @@ typedef struct sd_model_params {
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
- * (.pt, .pth: what torch.save writes since torch 1.6), or a folder as diffusers lays it out
+ * (.pt, .pth: what torch.save writes, also before torch 1.6), or a folder as diffusers lays it out
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
  * files. Weights may be float32, float16 or bfloat16, and float64 in torch's files. The file is
  * mapped, not read; what the backend repacks is not kept twice. Python's pickles are never run:

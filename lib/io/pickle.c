@@ -485,6 +485,42 @@ static void (*const operations[256])(machine *m, uint8_t op) = {
     ['b'] = sd_pickle_op_build,
 };
 
+/* Opcodes whose number is that of the bytes which follow it. */
+static bool has_payload(uint8_t op) {
+    static const uint8_t ops[] = {0x8a, 0x8b, 'X', 0x8c, 0x8d, 'B', 'C', 0x8e, 0x96, 'T', 'U'};
+    return memchr(ops, op, sizeof ops) != NULL;
+}
+
+/* The bytes of the opcode at `bytes` with what follows it; more than `size`: they go on. */
+static uint64_t opcode_size(const uint8_t *bytes, size_t size) {
+    uint64_t width = width_of(*bytes), payload = 0, at = 1;
+    if (*bytes == 0x80)
+        return 2;
+    if (*bytes == 'G')
+        return 9;
+    for (int lines = *bytes == 'c' ? 2 : 0; lines > 0; lines--) {
+        const uint8_t *end = at < size ? memchr(bytes + at, '\n', size - (size_t)at) : NULL;
+        at = end ? (uint64_t)(end - bytes) + 1 : (uint64_t)size + 1;
+    }
+    if (1 + width > size || !has_payload(*bytes))
+        return at + width;
+    for (uint64_t i = width; i > 0; i--)
+        payload = payload << 8 | bytes[i];
+    return payload > SIZE_MAX / 2 ? SIZE_MAX : 1 + width + payload;
+}
+
+size_t sd_pickle_length(const uint8_t *bytes, size_t size) {
+    for (size_t at = 0; at < size;) {
+        uint64_t n = opcode_size(bytes + at, size - at);
+        if (!operations[bytes[at]] || bytes[at] == '.')
+            return at + 1;
+        if (n > size - at)
+            return 0;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
 static void run(machine *m) {
     while (!m->stopped && !m->status) {
         m->start = m->at;

@@ -77,6 +77,9 @@ typedef struct sd_pickle sd_pickle;
  * `path` and the offset of the opcode. */
 sd_status sd_pickle_read(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
                          sd_pickle **out);
+/* The bytes of the pickle that begins there, to its STOP or its first unknown opcode; 0: it goes on
+ * behind `size`. */
+size_t sd_pickle_length(const uint8_t *bytes, size_t size);
 void sd_pickle_free(sd_pickle *pickle);
 const sd_pickle_value *sd_pickle_root(const sd_pickle *pickle);
 /* The value of a text key in a DICT (the last one given), or NULL. */

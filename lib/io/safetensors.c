@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define MAX_HEADER 100000000u
-#define EXPECTED "a safetensors file"
 
 /* ------------------------------------------------------------------------- one tensor */
 
@@ -192,27 +191,37 @@ static uint64_t read_u64(const uint8_t *p) {
     return value;
 }
 
+/* What a file of this name should be. */
+static const char *expected_of(const char *path) {
+    static const char *const torch[] = {".ckpt", ".pt", ".pth", ".bin"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < SD_COUNT(torch); i++)
+        if (n >= strlen(torch[i]) && strcmp(path + n - strlen(torch[i]), torch[i]) == 0)
+            return "a file of torch.save, or a safetensors file";
+    return "a safetensors file";
+}
+
 /* What is no safetensors file: `head` are its first n bytes. */
 static sd_status fail_header(const sd_context *ctx, const char *path, const sd_input *in,
                              const uint8_t *head, size_t n) {
+    const char *expected = expected_of(path);
     uint64_t size = n >= 8 ? read_u64(head) : 0;
-    sd_status status = sd_sniff(ctx, path, head, n, EXPECTED);
+    sd_status status = sd_sniff(ctx, path, head, n, expected);
     if (status)
         return status;
     if (in->size < 10)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " EXPECTED, path, n);
+        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for %s", path, n, expected);
     if (size > MAX_HEADER)
         return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: not " EXPECTED ": its header would be of %llu bytes, over the limit "
-                       "of %u",
-                       path, (unsigned long long)size, MAX_HEADER);
+                       "%s: not %s: its header would be of %llu bytes, over the limit of %u", path,
+                       expected, (unsigned long long)size, MAX_HEADER);
     if (size > in->size - 8)
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "%s: the header is said to be of %llu bytes, but the file has only %llu "
                        "(a download that was cut short?)",
                        path, (unsigned long long)size, (unsigned long long)in->size);
-    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not " EXPECTED ": its header is no JSON object",
-                   path);
+    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not %s: its header is no JSON object", path,
+                   expected);
 }
 
 /* Checks the length of the header, and that there is one. */

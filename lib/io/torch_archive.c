@@ -7,9 +7,6 @@
 #define MAX_FILES 200000
 #define PKL "data.pkl"
 #define NAME_SIZE 512
-/* Memory for unpacked, gathered and converted data: this and so many times the file's size. */
-#define OWN_BASE ((uint64_t)256 << 20)
-#define OWN_FACTOR 4
 #define MAX_DEFLATE_RATIO 1040 /* 1032 is what the format can do */
 
 /* Our input as a file that libzip reads, and where it read first since `first` was -1. */
@@ -29,7 +26,7 @@ struct sd_archive {
     char prefix[NAME_SIZE]; /* "archive/" */
     sd_window *files;       /* by the index in the zip's directory; those that were found */
     uint64_t n_files;
-    uint64_t own, own_limit;
+    sd_budget *budget;
 };
 
 /* ------------------------------------------------------------------------- libzip's source */
@@ -167,7 +164,7 @@ static sd_status read_directory(sd_archive *a) {
     return a->files ? check_names(a) : SD_ERROR_MEMORY;
 }
 
-sd_status sd_archive_open(sd_weights *w, int file, sd_archive **out) {
+sd_status sd_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out) {
     *out = NULL;
     sd_archive *a = sd_zalloc(w->ctx, sizeof *a);
     if (!a)
@@ -177,7 +174,7 @@ sd_status sd_archive_open(sd_weights *w, int file, sd_archive **out) {
     a->path = w->shards[file].path;
     a->view = (view){.input = in, .size = in->size};
     zip_error_init(&a->view.error);
-    a->own_limit = OWN_BASE + OWN_FACTOR * in->size;
+    a->budget = budget;
     sd_status status = read_directory(a);
     if (status)
         sd_archive_close(a);
@@ -197,25 +194,6 @@ void sd_archive_close(sd_archive *a) {
 }
 
 /* ------------------------------------------------------------------------- one file */
-
-sd_status sd_archive_charge(sd_archive *a, uint64_t size, const char *what) {
-    if (size > a->own_limit || a->own > a->own_limit - size || size > SIZE_MAX)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
-                       "take %llu in all",
-                       a->path, what, (unsigned long long)size, (unsigned long long)a->view.size,
-                       (unsigned long long)a->own_limit);
-    a->own += size;
-    return SD_OK;
-}
-
-sd_status sd_archive_block(sd_archive *a, uint64_t size, const char *what, uint8_t **block) {
-    *block = NULL;
-    sd_status status = sd_archive_charge(a, size, what);
-    if (!status && !(*block = sd_weights_block(a->w, (size_t)size)))
-        status = SD_ERROR_MEMORY;
-    return status;
-}
 
 /*
  * Where the data of a stored file begin: libzip does not tell, but where the first byte was that it
@@ -254,7 +232,7 @@ static bool locate(sd_archive *a, uint64_t i, uint64_t size, sd_window *out) {
 static sd_status unpack(sd_archive *a, zip_file_t *f, const char *name, uint64_t size,
                         sd_window *out) {
     uint8_t *block, extra;
-    sd_status status = sd_archive_block(a, size, name, &block);
+    sd_status status = sd_budget_block(a->w, a->budget, size, name, &block);
     if (status)
         return status;
     uint64_t done = 0;
@@ -349,7 +327,7 @@ sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const
     *size = window.size;
     if (status || !window.found || (*data = window.data))
         return status;
-    status = sd_archive_block(a, window.size, name, &block);
+    status = sd_budget_block(a->w, a->budget, window.size, name, &block);
     if (!status)
         status =
             sd_input_read(a->w->ctx, a->view.input, a->path, window.offset, block, window.size);

@@ -1,30 +1,20 @@
 /*
- * .ckpt, .pt, .pth and .bin files of torch 1.6 and later: a zip archive whose data.pkl describes
- * tensors as windows on storages, which are files of the archive. torch/serialization.py. Storages
- * that are stored as they are, as torch does it, stay in the file until they are read; what is
- * compressed or not contiguous gets memory of its own.
+ * Tensors of torch.save's files, and .ckpt, .pt, .pth and .bin of torch 1.6 and later: a zip
+ * archive whose data.pkl describes tensors as windows on storages, which are files of the archive.
+ * torch/serialization.py. Storages that are stored as they are, as torch does it, stay in the file
+ * until they are read; what is compressed or not contiguous gets memory of its own.
  */
-#include "io/pickle.h"
 #include "io/torch_archive.h"
 #include "io/torch_members.h"
+#include "io/torch_reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_PICKLE ((size_t)64 << 20)
 #define MAX_TENSORS (1 << 18)
 #define MAX_KEY 64
 
-typedef struct torch_reader {
-    sd_weights *w;
-    int file;
-    const char *path;
-    sd_archive *archive;
-    const char *name; /* of the tensor that is being read */
-    size_t n_tensors;
-    int n_opaque;                      /* members that are no tensors of ours */
-    const char *opaque, *opaque_maker; /* the first of them, and what made it */
-} torch_reader;
+typedef sd_torch_reader torch_reader;
 
 static sd_status fail_tensor(const torch_reader *r, const char *what) {
     return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s': %s", r->path, r->name, what);
@@ -35,27 +25,25 @@ static sd_status fail_tensor(const torch_reader *r, const char *what) {
 /* The bytes of a storage: they must be as many as the pickle says. */
 static sd_status find_storage(const torch_reader *r, const sd_pickle_storage *storage,
                               sd_window *window) {
-    char name[MAX_KEY + 8];
     const sd_pickle_value *key = storage->key;
     if (key->text.size == 0 || key->text.size > MAX_KEY ||
         memchr(key->text.bytes, 0, key->text.size))
         return fail_tensor(r, "the key of its storage is no name of a file");
-    snprintf(name, sizeof name, "data/%.*s", (int)key->text.size, key->text.bytes);
-    sd_status status = sd_archive_find(r->archive, name, SIZE_MAX, window);
+    sd_status status = r->find(r->container, storage, window);
     if (status)
         return status;
     if (!window->found)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%s' is not in the archive", r->path,
-                       r->name, name);
+                       "%s: tensor '%.200s': its storage '%.*s' is not in the file", r->path,
+                       r->name, (int)key->text.size, key->text.bytes);
     uint64_t numel = (uint64_t)storage->numel;
     size_t element = sd_dtype_size(storage->type);
     if (numel > SIZE_MAX / element || numel * element != window->size)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%s' should have %llu elements of type "
+                       "%s: tensor '%.200s': its storage '%.*s' should have %llu elements of type "
                        "%s, but has %zu bytes",
-                       r->path, r->name, name, (unsigned long long)numel,
-                       sd_dtype_name(storage->type), window->size);
+                       r->path, r->name, (int)key->text.size, key->text.bytes,
+                       (unsigned long long)numel, sd_dtype_name(storage->type), window->size);
     return SD_OK;
 }
 
@@ -129,10 +117,10 @@ static sd_status gather_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_en
     const uint8_t *base = entry->data;
     uint8_t *own, *span = NULL;
     size_t n = entry->size / sd_dtype_size(entry->type);
-    sd_status status = sd_archive_block(r->archive, entry->size, r->name, &own);
+    sd_status status = sd_budget_block(r->w, &r->budget, entry->size, r->name, &own);
     size_t size = base ? 0 : span_size(t);
     if (!status)
-        status = sd_archive_charge(r->archive, size, r->name);
+        status = sd_budget_charge(r->w, &r->budget, size, r->name);
     if (!status && !base) {
         base = span = sd_alloc(ctx, size);
         status = span ? sd_input_read(ctx, &r->w->shards[r->file].input, r->path, entry->offset,
@@ -226,7 +214,7 @@ static sd_status fail_empty(const torch_reader *r) {
                    "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
 }
 
-static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
+sd_status sd_torch_add_root(torch_reader *r, const sd_pickle_value *root) {
     if (root->kind == SD_PICKLE_TENSOR)
         return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the file holds one tensor without a name, as those of aesthetic "
@@ -252,21 +240,42 @@ static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
 
 /* ------------------------------------------------------------------------- the file */
 
-static sd_status check_byte_order(const torch_reader *r) {
-    const uint8_t *order;
-    size_t n;
-    sd_status status = sd_archive_get(r->archive, "byteorder", 64, &order, &n);
-    if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
-        return status;
+sd_torch_reader sd_torch_reader_of(sd_weights *w, int file) {
+    const sd_shard *shard = &w->shards[file];
+    return (sd_torch_reader){.w = w,
+                             .file = file,
+                             .path = shard->path,
+                             .budget = {.path = shard->path, .file_size = shard->input.size}};
+}
+
+sd_status sd_torch_fail_big_endian(const torch_reader *r) {
     return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                    "%s: it was written by a big-endian machine; load and save it on a common one",
                    r->path);
 }
 
+static sd_status find_in_archive(void *container, const sd_pickle_storage *storage,
+                                 sd_window *window) {
+    char name[MAX_KEY + 8];
+    snprintf(name, sizeof name, "data/%.*s", (int)storage->key->text.size,
+             storage->key->text.bytes);
+    return sd_archive_find(container, name, SIZE_MAX, window);
+}
+
+static sd_status check_byte_order(const torch_reader *r) {
+    const uint8_t *order;
+    size_t n;
+    sd_status status = sd_archive_get(r->container, "byteorder", 64, &order, &n);
+    if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
+        return status;
+    return sd_torch_fail_big_endian(r);
+}
+
 static sd_status check_not_script(const torch_reader *r) {
     const uint8_t *constants;
     size_t n;
-    sd_status status = sd_archive_get(r->archive, "constants.pkl", MAX_PICKLE, &constants, &n);
+    sd_status status =
+        sd_archive_get(r->container, "constants.pkl", SD_TORCH_MAX_PICKLE, &constants, &n);
     if (status || !constants)
         return status;
     return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
@@ -276,22 +285,25 @@ static sd_status check_not_script(const torch_reader *r) {
 }
 
 sd_status sd_torch_read(sd_weights *w, int file) {
-    torch_reader r = {.w = w, .file = file, .path = w->shards[file].path};
+    torch_reader r = sd_torch_reader_of(w, file);
     const uint8_t *bytes;
     size_t n;
     sd_pickle *pickle = NULL;
-    sd_status status = sd_archive_open(w, file, &r.archive);
+    sd_archive *archive;
+    sd_status status = sd_archive_open(w, file, &r.budget, &archive);
+    r.find = find_in_archive;
+    r.container = archive;
     if (!status)
         status = check_not_script(&r);
     if (!status)
         status = check_byte_order(&r);
     if (!status)
-        status = sd_archive_get(r.archive, "data.pkl", MAX_PICKLE, &bytes, &n);
+        status = sd_archive_get(archive, "data.pkl", SD_TORCH_MAX_PICKLE, &bytes, &n);
     if (!status)
         status = sd_pickle_read(w->ctx, r.path, bytes, n, &pickle);
     if (!status)
-        status = add_root(&r, sd_pickle_root(pickle));
+        status = sd_torch_add_root(&r, sd_pickle_root(pickle));
     sd_pickle_free(pickle);
-    sd_archive_close(r.archive);
+    sd_archive_close(archive);
     return status;
 }

@@ -72,16 +72,42 @@ void *sd_weights_block(sd_weights *w, size_t size) {
     return block;
 }
 
-/* Reads the tensors of the shard `file`, whose path and input are set. What torch.save writes is a
- * zip archive. */
+/* This, and so many times the file's size. */
+#define OWN_BASE ((uint64_t)256 << 20)
+#define OWN_FACTOR 4
+
+sd_status sd_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what) {
+    uint64_t limit = OWN_BASE + OWN_FACTOR * b->file_size;
+    if (size > limit || b->used > limit - size || size > SIZE_MAX)
+        return sd_fail(w->ctx, SD_ERROR_FORMAT,
+                       "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
+                       "take %llu in all",
+                       b->path, what, (unsigned long long)size, (unsigned long long)b->file_size,
+                       (unsigned long long)limit);
+    b->used += size;
+    return SD_OK;
+}
+
+sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
+                          uint8_t **block) {
+    *block = NULL;
+    sd_status status = sd_budget_charge(w, b, size, what);
+    if (!status && !(*block = sd_weights_block(w, (size_t)size)))
+        status = SD_ERROR_MEMORY;
+    return status;
+}
+
+/* Reads the tensors of the shard `file`, whose path and input are set. */
 static sd_status read_shard(sd_weights *w, int file) {
     const sd_shard *s = &w->shards[file];
-    uint8_t head[4];
+    uint8_t head[SD_TORCH_LEGACY_HEAD];
     size_t n;
     sd_status status = sd_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
     if (status)
         return status;
-    bool is_zip = n == sizeof head && memcmp(head, "PK\3\4", sizeof head) == 0;
+    if (sd_torch_is_legacy(head, n))
+        return sd_torch_read_legacy(w, file);
+    bool is_zip = n >= 4 && memcmp(head, "PK\3\4", 4) == 0;
     return is_zip ? sd_torch_read(w, file) : sd_safetensors_read(w, file);
 }
 

@@ -306,9 +306,9 @@ static const tensor_row tensors[] = {
     {"numel overflows", F, "0", BIG, 0, 1, {4}, {1}, "elements"},
     {"numel wraps to 64 bytes", F, "0", BIG + 16, 0, 1, {4}, {1}, "elements"},
     {"numel is negative", F, "0", -1, 0, 1, {4}, {1}, "persistent id"},
-    {"no such storage", F, "1", 16, 0, 1, {4}, {1}, "'data/1' is not in the archive"},
-    {"storage above", F, "../data.pkl", 16, 0, 1, {4}, {1}, "not in the archive"},
-    {"storage elsewhere", F, "/etc/passwd", 16, 0, 1, {4}, {1}, "not in the archive"},
+    {"no such storage", F, "1", 16, 0, 1, {4}, {1}, "'1' is not in the file"},
+    {"storage above", F, "../data.pkl", 16, 0, 1, {4}, {1}, "not in the file"},
+    {"storage elsewhere", F, "/etc/passwd", 16, 0, 1, {4}, {1}, "not in the file"},
     {"storage without a name", F, "", 16, 0, 1, {4}, {1}, "no name"},
     {"one too many", F, "0", 16, 0, 1, {17}, {1}, "beyond its storage"},
     {"one too far", F, "0", 16, 1, 1, {16}, {1}, "beyond its storage"},
@@ -499,6 +499,101 @@ START_TEST(zip_bomb) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------------- before torch 1.6 */
+
+#define MAGIC                                                                                      \
+    "\x80\2\x8a\nl\xfc\x9c"                                                                        \
+    "F\xf9 j\xa8P\x19."
+#define PROTOCOL "\x80\2M\xe9\3."
+#define LITTLE "\x80\2}X\15\0\0\0little_endian\x88s."
+#define PART_OF(part)                                                                              \
+    "\x80\2}X\1\0\0\0wctorch._utils\n_rebuild_tensor\n((X\7\0\0\0storagectorch\nFloatStorage\n"    \
+    "X\1\0\0\0kX\3\0\0\0cpuK\4" part "tQK\1K\2\x85K\1\x85tRs."
+#define OBJECT PART_OF("N") /* elements 1 and 2 of 4 */
+#define KEYS "\x80\2]X\1\0\0\0ka."
+#define STORAGE                                                                                    \
+    "\4\0\0\0\0\0\0\0"                                                                             \
+    "aaaabbbbccccdddd"
+
+static const struct {
+    const char *label, *bytes;
+    size_t n;
+    sd_status status; /* SD_OK: it is good */
+    const char *part;
+} legacies[] = {
+    {"good", BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS STORAGE), SD_OK, NULL},
+    {"good, and more behind it", BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS STORAGE "x"), SD_OK, NULL},
+    {"good part", BYTES(MAGIC PROTOCOL LITTLE PART_OF("X\1\0\0\0pK\1K\3\x87") KEYS STORAGE), SD_OK,
+     NULL},
+    {"a part that is too small",
+     BYTES(MAGIC PROTOCOL LITTLE PART_OF("X\1\0\0\0pK\1K\2\x87") KEYS STORAGE), SD_ERROR_FORMAT,
+     "beyond its storage"},
+    {"a part beyond", BYTES(MAGIC PROTOCOL LITTLE PART_OF("X\1\0\0\0pK\2K\3\x87") KEYS STORAGE),
+     SD_ERROR_FORMAT, "part of a storage"},
+    {"a part far beyond",
+     BYTES(MAGIC PROTOCOL LITTLE PART_OF("X\1\0\0\0p\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7fK\3"
+                                         "\x87") KEYS STORAGE),
+     SD_ERROR_FORMAT, "part of a storage"},
+    {"a negative part",
+     BYTES(MAGIC PROTOCOL LITTLE PART_OF("X\1\0\0\0pJ\xff\xff\xff\xffK\3\x87") KEYS STORAGE),
+     SD_ERROR_FORMAT, "part of a storage"},
+    {"a part that is a number", BYTES(MAGIC PROTOCOL LITTLE PART_OF("K\1") KEYS STORAGE),
+     SD_ERROR_FORMAT, "part of a storage"},
+    {"another protocol", BYTES(MAGIC "\x80\2M\xea\3." LITTLE OBJECT KEYS STORAGE), SD_ERROR_FORMAT,
+     "protocol is not 1001"},
+    {"a protocol that is a text", BYTES(MAGIC "\x80\2X\1\0\0\0a." LITTLE OBJECT KEYS STORAGE),
+     SD_ERROR_FORMAT, "protocol is not 1001"},
+    {"no machine", BYTES(MAGIC PROTOCOL "\x80\2}." OBJECT KEYS STORAGE), SD_ERROR_FORMAT,
+     "little_endian"},
+    {"a machine that is a list", BYTES(MAGIC PROTOCOL "\x80\2]." OBJECT KEYS STORAGE),
+     SD_ERROR_FORMAT, "little_endian"},
+    {"big-endian", BYTES(MAGIC PROTOCOL "\x80\2}X\15\0\0\0little_endian\x89s." OBJECT KEYS STORAGE),
+     SD_ERROR_UNSUPPORTED, "big-endian"},
+    {"no object", BYTES(MAGIC PROTOCOL LITTLE), SD_ERROR_FORMAT, "cut short"},
+    {"os.system", BYTES(MAGIC PROTOCOL LITTLE "\x80\2cos\nsystem\n." KEYS STORAGE),
+     SD_ERROR_UNSUPPORTED, "'os.system'"},
+    {"keys that are a dictionary", BYTES(MAGIC PROTOCOL LITTLE OBJECT "\x80\2}." STORAGE),
+     SD_ERROR_FORMAT, "no list of its storages"},
+    {"no keys", BYTES(MAGIC PROTOCOL LITTLE OBJECT "\x80\2]." STORAGE), SD_ERROR_FORMAT,
+     "'k' is not in the file"},
+    {"a key that nothing has", BYTES(MAGIC PROTOCOL LITTLE OBJECT "\x80\2]X\1\0\0\0ja." STORAGE),
+     SD_ERROR_FORMAT, "no tensor has"},
+    {"a key twice",
+     BYTES(MAGIC PROTOCOL LITTLE OBJECT "\x80\2]X\1\0\0\0kaX\1\0\0\0ka." STORAGE STORAGE),
+     SD_ERROR_FORMAT, "one twice"},
+    {"a key that is a number", BYTES(MAGIC PROTOCOL LITTLE OBJECT "\x80\2]K\1a." STORAGE),
+     SD_ERROR_FORMAT, "no tensor has"},
+    {"another size", BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS "\3\0\0\0\0\0\0\0aaaabbbbcccc"),
+     SD_ERROR_FORMAT, "should have 4 elements"},
+    {"a size beyond", BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS "\5\0\0\0\0\0\0\0aaaabbbbccccdddd"),
+     SD_ERROR_FORMAT, "within a storage"},
+    {"a size that wraps",
+     BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS "\4\0\0\0\0\0\0\x40"
+                                             "aaaabbbbccccdddd"),
+     SD_ERROR_FORMAT, "within a storage"},
+    {"a negative size",
+     BYTES(MAGIC PROTOCOL LITTLE OBJECT KEYS "\xff\xff\xff\xff\xff\xff\xff\xff"
+                                             "aaaabbbbccccdddd"),
+     SD_ERROR_FORMAT, "within a storage"},
+};
+
+START_TEST(broken_legacy_files) {
+    const char *path = files_path(fault_dir, "legacy.ckpt");
+    for (size_t i = 0; i < SD_COUNT(legacies); i++) {
+        files_write(path, legacies[i].bytes, legacies[i].n);
+        sd_status status = read_all(path);
+        if (legacies[i].status)
+            fault_refused(legacies[i].label, status, legacies[i].status, path, legacies[i].part);
+        else
+            ck_assert_msg(status == SD_OK, "%s: %s", legacies[i].label, sd_last_error(fault_ctx));
+    }
+    for (size_t n = 0; n < legacies[0].n; n++) { /* and every length of the good one */
+        files_write(path, legacies[0].bytes, n);
+        fault_refused("cut legacy file", read_all(path), 0, path, NULL);
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------------- damage */
 
 static uint64_t below(uint64_t n) {
@@ -530,15 +625,16 @@ static void damage(uint8_t *bytes, size_t n) {
 }
 
 START_TEST(random_damage) {
-    static const char *const names[] = {"lightning.ckpt", "plain.pt", "protocol4.pth",
-                                        "deflated.ckpt"};
+    static const char *const names[] = {"lightning.ckpt", "plain.pt",   "protocol4.pth",
+                                        "deflated.ckpt",  "legacy.pt",  "legacy-objects.ckpt",
+                                        "objects.ckpt",   "dict-old.pt"};
     const char *path = files_path(fault_dir, "damaged.ckpt");
     for (size_t i = 0; i < SD_COUNT(names); i++) {
         char fixture[FILES_PATH];
         size_t n;
         snprintf(fixture, sizeof fixture, SD_TEST_DATA "/ckpt/%s", names[i]);
         uint8_t *bytes = files_read(fixture, &n), *copy = malloc(n);
-        for (int round = 0; round < 1500; round++) {
+        for (int round = 0; round < 700; round++) {
             memcpy(copy, bytes, n);
             damage(copy, n);
             files_write(path, copy, n);
@@ -553,12 +649,16 @@ END_TEST
 START_TEST(truncated_files) {
     const char *path = files_path(fault_dir, "truncated.ckpt");
     size_t n;
-    uint8_t *bytes = files_read(SD_TEST_DATA "/ckpt/plain.pt", &n);
-    for (size_t i = 0; i < n; i += i < 200 || i + 200 > n ? 1 : 13) {
-        files_write(path, bytes, i);
-        fault_refused("truncated", read_all(path), SD_ERROR_FORMAT, path, NULL);
+    static const char *const names[] = {SD_TEST_DATA "/ckpt/plain.pt",
+                                        SD_TEST_DATA "/ckpt/legacy.pt"};
+    for (size_t k = 0; k < SD_COUNT(names); k++) {
+        uint8_t *bytes = files_read(names[k], &n);
+        for (size_t i = 0; i < n; i += i < 200 || i + 200 > n ? 1 : 13) {
+            files_write(path, bytes, i);
+            fault_refused("truncated", read_all(path), k ? 0 : SD_ERROR_FORMAT, path, NULL);
+        }
+        free(bytes);
     }
-    free(bytes);
 }
 END_TEST
 
@@ -572,6 +672,7 @@ void fault_add_pickles(Suite *suite) {
     tcase_add_test(tcase, broken_archives);
     tcase_add_test(tcase, odd_archives);
     tcase_add_test(tcase, zip_bomb);
+    tcase_add_test(tcase, broken_legacy_files);
     tcase_add_test(tcase, random_damage);
     tcase_add_test(tcase, truncated_files);
 }
