@@ -34,6 +34,9 @@ struct sd_weights {
     size_t n_blocks;
 };
 
+/* For sentences about a file that is none. */
+#define SD_WEIGHTS_EXPECTED "a safetensors file or what torch.save writes"
+
 /* Room for n_more entries behind those there are. */
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
 sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value);
