@@ -25,6 +25,8 @@ static const sd_pickle_name meaningful[] = {
     {"torch", "CharStorage", SD_PICKLE_STORAGE_TYPE, SD_DTYPE_I8},
     {"torch", "ByteStorage", SD_PICKLE_STORAGE_TYPE, SD_DTYPE_U8},
     {"torch", "BoolStorage", SD_PICKLE_STORAGE_TYPE, SD_DTYPE_BOOL},
+    {"torch", "ComplexDoubleStorage", SD_PICKLE_STORAGE_TYPE, SD_DTYPE_C128},
+    {"torch", "ComplexFloatStorage", SD_PICKLE_STORAGE_TYPE, SD_DTYPE_C64},
     {"torch", "float64", SD_PICKLE_DTYPE, SD_DTYPE_F64},
     {"torch", "float32", SD_PICKLE_DTYPE, SD_DTYPE_F32},
     {"torch", "float16", SD_PICKLE_DTYPE, SD_DTYPE_F16},
@@ -35,6 +37,15 @@ static const sd_pickle_name meaningful[] = {
     {"torch", "int8", SD_PICKLE_DTYPE, SD_DTYPE_I8},
     {"torch", "uint8", SD_PICKLE_DTYPE, SD_DTYPE_U8},
     {"torch", "bool", SD_PICKLE_DTYPE, SD_DTYPE_BOOL},
+    {"torch", "float8_e4m3fn", SD_PICKLE_DTYPE, SD_DTYPE_F8_E4M3},
+    {"torch", "float8_e5m2", SD_PICKLE_DTYPE, SD_DTYPE_F8_E5M2},
+    {"torch", "float8_e4m3fnuz", SD_PICKLE_DTYPE, SD_DTYPE_F8_E4M3FNUZ},
+    {"torch", "float8_e5m2fnuz", SD_PICKLE_DTYPE, SD_DTYPE_F8_E5M2FNUZ},
+    {"torch", "float8_e8m0fnu", SD_PICKLE_DTYPE, SD_DTYPE_F8_E8M0},
+    {"torch", "uint64", SD_PICKLE_DTYPE, SD_DTYPE_U64},
+    {"torch", "uint32", SD_PICKLE_DTYPE, SD_DTYPE_U32},
+    {"torch", "uint16", SD_PICKLE_DTYPE, SD_DTYPE_U16},
+    {"torch", "complex32", SD_PICKLE_DTYPE, SD_DTYPE_C32},
 };
 
 typedef struct name_rule {

@@ -2,8 +2,10 @@
  * safetensors: 8 bytes of header length (little-endian), a JSON object
  * {"name": {"dtype": "F16", "shape": [2, 3], "data_offsets": [begin, end]}, ...}, then the data.
  * https://github.com/huggingface/safetensors. As the original reader does, we refuse headers over
- * 100 MB and data with holes, overlaps or a rest. Nothing in a file is trusted.
+ * 100 MB and data with holes, overlaps or a rest; types that it does not know are listed all the
+ * same. Nothing in a file is trusted.
  */
+#include "io/header_text.h"
 #include "io/json.h"
 #include "io/sniff.h"
 #include "io/weights_internal.h"
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #define MAX_HEADER 100000000u
+#define MAX_TYPE_NAME 40
 
 /* ------------------------------------------------------------------------- one tensor */
 
@@ -27,19 +30,33 @@ static sd_status fail_tensor(const tensor_reader *r, sd_status status, const cha
     return sd_fail(r->ctx, status, "%s: tensor '%.200s': %s", r->path, r->name, what);
 }
 
-static sd_status read_dtype(const tensor_reader *r, sd_dtype *type) {
+/* A type that libsd does not know matters only where a network wants the tensor. */
+static sd_status read_dtype(const tensor_reader *r, sd_weights *w, sd_entry *entry) {
     const char *text = json_string_value(json_object_get(r->object, "dtype"));
-    if (!text)
-        return fail_tensor(r, SD_ERROR_FORMAT, "\"dtype\" must be a string");
-    for (int i = 0; i < SD_N_DTYPES; i++) {
-        if (strcmp(text, sd_dtype_name((sd_dtype)i)) == 0) {
-            *type = (sd_dtype)i;
-            return SD_OK;
-        }
-    }
-    return sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%.200s' is of type '%.40s', which this build does not read",
-                   r->path, r->name, text);
+    if (!text || !*text || strlen(text) > MAX_TYPE_NAME)
+        return fail_tensor(r, SD_ERROR_FORMAT, "\"dtype\" must be the name of a type");
+    entry->type = sd_dtype_find(text);
+    if (entry->type != SD_DTYPE_OTHER)
+        return SD_OK;
+    char *copy = sd_weights_block(w, strlen(text) + 1);
+    if (!copy)
+        return SD_ERROR_MEMORY;
+    entry->other_type = strcpy(copy, text);
+    return SD_OK;
+}
+
+/* The bytes of so many elements, which may be smaller than one. */
+static sd_status set_size(const tensor_reader *r, sd_entry *entry, uint64_t elements) {
+    uint64_t bits = sd_dtype_bits(entry->type), rest = elements % 8 * bits;
+    if (rest % 8)
+        return sd_fail(r->ctx, SD_ERROR_FORMAT,
+                       "%s: tensor '%.200s': %llu elements of type %s are no whole number of bytes",
+                       r->path, r->name, (unsigned long long)elements, sd_entry_type_name(entry));
+    uint64_t size = elements / 8 * bits + rest / 8; /* no overflow: see read_shape */
+    if (size > SIZE_MAX)
+        return fail_tensor(r, SD_ERROR_UNSUPPORTED, "it does not fit this machine's memory");
+    entry->size = (size_t)size;
+    return SD_OK;
 }
 
 /* Fills dims and size (the bytes that the shape asks for). */
@@ -52,20 +69,20 @@ static sd_status read_shape(const tensor_reader *r, sd_entry *entry) {
                        "%s: tensor '%.200s' has %zu dimensions; at most %d were expected", r->path,
                        r->name, json_array_size(shape), SD_ENTRY_MAX_DIMS);
     entry->n_dims = (int)json_array_size(shape);
-    uint64_t size = sd_dtype_size(entry->type);
+    uint64_t elements = 1, most = sd_dtype_size(entry->type), all = 1;
+    most = (uint64_t)INT64_MAX / (most ? most : 1);
     for (int i = 0; i < entry->n_dims; i++) {
         const json_t *dim = json_array_get(shape, (size_t)i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must hold integers from 0 upward");
         entry->dims[i] = (int64_t)json_integer_value(dim);
-        if (entry->dims[i] && size > (uint64_t)INT64_MAX / (uint64_t)entry->dims[i])
+        uint64_t n = (uint64_t)entry->dims[i];
+        if (n && all > most / n)
             return fail_tensor(r, SD_ERROR_FORMAT, "the shape overflows 64 bits");
-        size *= (uint64_t)entry->dims[i];
+        all *= n ? n : 1; /* so that a zero hides no overflow */
+        elements *= n;
     }
-    if (size > SIZE_MAX)
-        return fail_tensor(r, SD_ERROR_UNSUPPORTED, "it does not fit this machine's memory");
-    entry->size = (size_t)size;
-    return SD_OK;
+    return set_size(r, entry, elements);
 }
 
 /* Where the data of the tensors lie in the file. */
@@ -89,11 +106,13 @@ static sd_status read_offsets(const tensor_reader *r, data_range data, sd_entry 
                        "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
                        "%llu (a download that was cut short?)",
                        r->path, r->name, end, (unsigned long long)data.size);
+    if (entry->type == SD_DTYPE_OTHER)
+        entry->size = (size_t)(end - begin);
     if ((unsigned long long)(end - begin) != entry->size)
         return sd_fail(r->ctx, SD_ERROR_FORMAT,
                        "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
                        "data_offsets give %lld",
-                       r->path, r->name, sd_dtype_name(entry->type), entry->size, end - begin);
+                       r->path, r->name, sd_entry_type_name(entry), entry->size, end - begin);
     entry->offset = data.begin + (uint64_t)begin;
     return SD_OK;
 }
@@ -101,6 +120,8 @@ static sd_status read_offsets(const tensor_reader *r, data_range data, sd_entry 
 /* ------------------------------------------------------------------------- one file */
 
 static sd_status read_metadata(sd_weights *w, const char *path, const json_t *object) {
+    if (json_is_null(object))
+        return SD_OK;
     if (!json_is_object(object))
         return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: __metadata__ must be an object, it is %s",
                        path, sd_json_type_name(object));
@@ -168,7 +189,7 @@ static sd_status read_entries(sd_weights *w, int file, const json_t *header, dat
         sd_entry entry = {.file = file};
         if (!json_is_object(object))
             return fail_tensor(&r, SD_ERROR_FORMAT, "its description must be an object");
-        if (!(status = read_dtype(&r, &entry.type)) && !(status = read_shape(&r, &entry)))
+        if (!(status = read_dtype(&r, w, &entry)) && !(status = read_shape(&r, &entry)))
             status = read_offsets(&r, data, &entry);
         if (!status && !(entry.name = sd_strdup(w->ctx, name)))
             status = SD_ERROR_MEMORY;
@@ -191,37 +212,30 @@ static uint64_t read_u64(const uint8_t *p) {
     return value;
 }
 
-/* What a file of this name should be. */
-static const char *expected_of(const char *path) {
-    static const char *const torch[] = {".ckpt", ".pt", ".pth", ".bin"};
-    size_t n = strlen(path);
-    for (size_t i = 0; i < SD_COUNT(torch); i++)
-        if (n >= strlen(torch[i]) && strcmp(path + n - strlen(torch[i]), torch[i]) == 0)
-            return "a file of torch.save, or a safetensors file";
-    return "a safetensors file";
-}
-
 /* What is no safetensors file: `head` are its first n bytes. */
 static sd_status fail_header(const sd_context *ctx, const char *path, const sd_input *in,
                              const uint8_t *head, size_t n) {
-    const char *expected = expected_of(path);
     uint64_t size = n >= 8 ? read_u64(head) : 0;
-    sd_status status = sd_sniff(ctx, path, head, n, expected);
+    sd_status status = sd_sniff(ctx, path, head, n, SD_WEIGHTS_EXPECTED);
     if (status)
         return status;
-    if (in->size < 10)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for %s", path, n, expected);
+    if (n < 10)
+        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " SD_WEIGHTS_EXPECTED,
+                       path, n);
+    if (head[8] != '{')
+        return sd_fail(ctx, SD_ERROR_FORMAT,
+                       "%s: " SD_WEIGHTS_EXPECTED " was expected, this is neither: it begins with "
+                       "the bytes %02x %02x %02x %02x %02x %02x %02x %02x",
+                       path, head[0], head[1], head[2], head[3], head[4], head[5], head[6],
+                       head[7]);
     if (size > MAX_HEADER)
         return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: not %s: its header would be of %llu bytes, over the limit of %u", path,
-                       expected, (unsigned long long)size, MAX_HEADER);
-    if (size > in->size - 8)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: the header is said to be of %llu bytes, but the file has only %llu "
-                       "(a download that was cut short?)",
-                       path, (unsigned long long)size, (unsigned long long)in->size);
-    return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not %s: its header is no JSON object", path,
-                   expected);
+                       "%s: a safetensors file with a header of %llu bytes, over the limit of %u",
+                       path, (unsigned long long)size, MAX_HEADER);
+    return sd_fail(ctx, SD_ERROR_FORMAT,
+                   "%s: the header is said to be of %llu bytes, but the file has only %llu (a "
+                   "download that was cut short?)",
+                   path, (unsigned long long)size, (unsigned long long)in->size);
 }
 
 /* Checks the length of the header, and that there is one. */
@@ -245,8 +259,12 @@ static sd_status read_header(const sd_context *ctx, const char *path, const sd_i
     if (!text)
         return SD_ERROR_MEMORY;
     sd_status status = sd_input_read(ctx, in, path, 8, text, size);
-    if (!status)
-        status = sd_json_parse(ctx, path, text, size, header);
+    if (!status) {
+        sd_header_show_zeros(text, size);
+        status = sd_json_parse_last(ctx, path, text, size, header);
+    }
+    if (!status && (status = sd_header_check_keys(ctx, path, text, size)))
+        json_decref(*header);
     sd_free(ctx, text);
     return status;
 }

@@ -10,23 +10,6 @@
 
 #define MAX_SHARDS 1024
 
-/* In the order of sd_dtype. */
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[SD_N_DTYPES] = {
-    {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-    {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
-};
-
-const char *sd_dtype_name(sd_dtype type) {
-    return (unsigned)type < SD_N_DTYPES ? dtypes[type].name : "?";
-}
-
-size_t sd_dtype_size(sd_dtype type) {
-    return (unsigned)type < SD_N_DTYPES ? dtypes[type].size : 0;
-}
-
 /* ------------------------------------------------------------------------- filling the table */
 
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more) {
@@ -347,6 +330,10 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key) {
     return NULL;
 }
 
+const char *sd_entry_type_name(const sd_entry *entry) {
+    return entry->other_type ? entry->other_type : sd_dtype_name(entry->type);
+}
+
 /* ------------------------------------------------------------------------- reading */
 
 sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
@@ -360,6 +347,16 @@ sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at,
 sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status) {
     const sd_shard *s = &w->shards[entry->file];
     return sd_input_fail(w->ctx, &s->input, s->path, status);
+}
+
+sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is) {
+    uint8_t element[8];
+    *is = sd_dtype_is_weight(entry->type) && entry->size == sd_dtype_size(entry->type);
+    sd_status status = *is ? sd_weights_read(w, entry, 0, element, entry->size) : SD_OK;
+    if (status)
+        return sd_weights_fail(w, entry, status);
+    *number = *is ? sd_dtype_value(entry->type, element) : 0.0;
+    return SD_OK;
 }
 
 sd_status sd_weights_check(const sd_weights *w) {

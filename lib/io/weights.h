@@ -5,26 +5,14 @@
 #include "core/context.h"
 #include "core/input.h"
 #include "core/os.h"
-
-typedef enum sd_dtype { /* safetensors' names, in the order of the name table in weights.c */
-                        SD_DTYPE_F64,
-                        SD_DTYPE_F32,
-                        SD_DTYPE_F16,
-                        SD_DTYPE_BF16,
-                        SD_DTYPE_I64,
-                        SD_DTYPE_I32,
-                        SD_DTYPE_I16,
-                        SD_DTYPE_I8,
-                        SD_DTYPE_U8,
-                        SD_DTYPE_BOOL,
-                        SD_N_DTYPES
-} sd_dtype;
+#include "io/dtype.h"
 
 #define SD_ENTRY_MAX_DIMS 8
 
 typedef struct sd_entry {
     const char *name;
     sd_dtype type;
+    const char *other_type; /* the name of an SD_DTYPE_OTHER, else NULL */
     int n_dims;
     int64_t dims[SD_ENTRY_MAX_DIMS];
     int file;         /* which of the shards */
@@ -49,6 +37,9 @@ bool sd_weights_has_prefix(const sd_weights *w, const char *prefix); /* any name
 size_t sd_weights_count(const sd_weights *w);
 const sd_entry *sd_weights_at(const sd_weights *w, size_t i); /* in the order of the file */
 const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entry NULL: as opened */
+const char *sd_entry_type_name(const sd_entry *entry);                   /* "F16" */
+/* The number in an entry of one element, of a type that weights may have; false: it is none. */
+sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is);
 /* The value of a string in safetensors' __metadata__, or NULL. */
 const char *sd_weights_metadata(const sd_weights *w, const char *key);
 /*
@@ -72,7 +63,5 @@ sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status 
 sd_status sd_weights_check(const sd_weights *w);
 /* The entry, and what comes behind it in the file, will be read soon. One thread. */
 void sd_weights_will_need(sd_weights *w, const sd_entry *entry);
-const char *sd_dtype_name(sd_dtype type); /* "F16" */
-size_t sd_dtype_size(sd_dtype type);
 
 #endif

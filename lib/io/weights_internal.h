@@ -37,6 +37,9 @@ struct sd_weights {
     const sd_ema_naming *ema_alone; /* the UNet is there only as its average, under these names */
 };
 
+/* For sentences about a file that is none. */
+#define SD_WEIGHTS_EXPECTED "a safetensors file or what torch.save writes"
+
 /* Room for n_more entries behind those there are. */
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
 sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value);

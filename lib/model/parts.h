@@ -1,7 +1,8 @@
 /*
  * Tensors of a checkpoint as the parts that a device takes. A device reads them piece by piece, on
  * its threads and where it repacks them, so that no tensor is ever in memory twice: see
- * sdb_weight_part.read.
+ * sdb_weight_part.read. What a device does not know is converted on the way, and numbers that are
+ * none are noticed while they are in the cache.
  */
 #ifndef SD_MODEL_PARTS_H
 #define SD_MODEL_PARTS_H
@@ -9,12 +10,17 @@
 #include "backend/backend.h"
 #include "model/networks.h"
 
+struct sd_float8; /* float8.h */
+
 typedef struct sd_part_source {
     const sd_weights *weights;
     const sd_entry *entry;
-    sdb_type type;     /* that the device gets */
-    atomic_int status; /* of the first read that failed */
-    struct sd_part_source *next;
+    sdb_type type;               /* that the device gets */
+    struct sd_float8 *float8;    /* NULL: of another type */
+    atomic_int status;           /* of the first read that failed */
+    atomic_bool broken;          /* NaN or infinity was seen */
+    bool told;                   /* and is in the log */
+    struct sd_part_source *next; /* opened before this */
 } sd_part_source;
 
 /* Whether weights may be of the entry's type: else SD_ERROR_UNSUPPORTED with a sentence. */
@@ -28,6 +34,9 @@ sdb_weight_part sd_part_rows(sdb_weight_part whole, int first, int n, int row_si
 /* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
  * else what the device has said stands. */
 sd_status sd_part_fail(const sd_build *b, sd_status status);
+/* Tells in the log, once for each file, which tensors have NaN or infinity among what was read;
+ * `strict`: that is SD_ERROR_MODEL. */
+sd_status sd_parts_check_numbers(const sd_build *b, bool strict);
 void sd_parts_close(sd_build *b);
 
 #endif

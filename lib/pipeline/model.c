@@ -1,4 +1,5 @@
 #include "backend/device.h"
+#include "model/parts.h"
 #include "pipeline/stage.h"
 
 #include <string.h>
@@ -143,6 +144,8 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     if (!status)
         status = sd_vae_new(&build, &model->vae);
     if (!status)
+        status = sd_parts_check_numbers(&build, params->strict != 0);
+    if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
     model->n_parameters = build.n_parameters;
     model->weight_bytes = build.weight_bytes;
@@ -258,7 +261,7 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
 static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
     for (size_t i = 0; i < sd_weights_count(w); i++) {
         const sd_entry *e = sd_weights_at(w, i);
-        if (fn(user, e->name, sd_dtype_name(e->type), e->n_dims, e->dims, e->size))
+        if (fn(user, e->name, sd_entry_type_name(e), e->n_dims, e->dims, e->size))
             return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
     }
     return SD_OK;

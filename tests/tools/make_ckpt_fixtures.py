@@ -237,6 +237,10 @@ def save_more(path):
     torch.save({768: [{"linear.0.weight": vector}, {"linear.0.weight": vector}], "step": 3,
                 "name": "x"}, path("hypernetwork.pt"))
     torch.save(torch.ones(1, 4), path("tensor.pt"))
+    values = torch.arange(6).reshape(2, 3)[:, 1:] * 3
+    torch.save({str(kind)[6:]: values.to(kind) for kind in (
+        torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz,
+        torch.uint16, torch.uint32, torch.uint64)}, path("untyped.pt"))
     save_legacy(path)
     few_legacy = {**inert_objects(), "state_dict": dict(few), "sd.sample_size": "16"}
     torch.save(few_legacy, path("legacy-objects.ckpt"), _use_new_zipfile_serialization=False)

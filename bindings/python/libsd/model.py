@@ -85,7 +85,7 @@ class Model(Handle):
         vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz] or a folder with vocab.json and
             merges.txt; None looks beside the checkpoint.
         precision: "auto", "full", "autocast" or "bfloat16".
-        strict: a tensor that no network uses is an error.
+        strict: a tensor that no network uses, and NaN or infinity in one, is an error.
         embeddings: textual-inversion files; a file's name without extension is its word. Or a
             mapping of words to files.
         progress: called with tensors done and in total; True cancels.
