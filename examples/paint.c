@@ -53,7 +53,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "alone: for its name"},
         {"use_ema", CLI_FLAG, &o->use_ema,
          "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
-        {"no_ema", CLI_FLAG, &o->no_ema, "the weights that training ended with, as without either"},
+        {"no_ema", CLI_FLAG, &o->no_ema,
+         "the weights that training ended with; with neither flag a config's use_ema decides"},
         {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
     };
     memcpy(rows, common, sizeof common);
@@ -155,17 +156,21 @@ static int is_averaged(void *user, const char *name, const char *type, int n_dim
                        const int64_t *dims, uint64_t n_bytes) {
     (void)type, (void)n_dims, (void)dims, (void)n_bytes;
     bool *found = user;
-    *found = !strncmp(name, "model_ema.", strlen("model_ema."));
+    *found = !strncmp(name, "model_ema.", strlen("model_ema.")) &&
+             strcmp(name, "model_ema.decay") && strcmp(name, "model_ema.num_updates");
     return *found; /* ends the walk */
 }
 
-/* --use_ema, or with neither flag what the checkpoint has, where the program wants that. */
-static bool take_averages(const paint *p) {
+/* With neither flag the config decides, or what the checkpoint has, where the program wants that.
+ */
+static sd_ema choose_weights(const paint *p) {
     const paint_options *o = p->options;
-    bool found = o->use_ema;
-    if (!o->use_ema && !o->no_ema && o->ema_where_given)
+    bool found = false;
+    if (o->use_ema || o->no_ema)
+        return o->use_ema ? SD_EMA_ON : SD_EMA_OFF;
+    if (o->ema_where_given && !o->config)
         sd_checkpoint_list(p->ctx, p->ckpt, is_averaged, &found); /* loading will say what failed */
-    return found;
+    return found ? SD_EMA_ON : SD_EMA_AUTO;
 }
 
 static sd_status load_model(paint *p, sd_model_params *model) {
@@ -206,7 +211,7 @@ static int load(paint *p) {
     model.config = o->config;
     model.progress = on_load;
     model.progress_user = &p->progress;
-    model.use_ema = take_averages(p);
+    model.use_ema = choose_weights(p);
     status = load_model(p, &model);
     return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }

@@ -1,11 +1,13 @@
 /*
  * Weight preparation: checkpoint tensors into panels of nr output columns (cpu.h), in the type that
- * they have. Transposing is done in squares of 8 x 8 halves or 4 x 4 floats, which stay in
- * registers; memory is the limit.
+ * they have. A worker reads the rows of a panel, or where they are many bytes some columns of them,
+ * into a buffer of its own that stays in its cache, while others repack theirs. Transposing is done
+ * in squares of 8 x 8 halves or 4 x 4 floats, which stay in registers; memory is the limit.
  */
 #include "cpu.h"
 #include "kernels.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 typedef uint16_t h8 __attribute__((vector_size(16)));
@@ -102,21 +104,13 @@ static bool is_float(sdb_type type) {
     return type == SDB_F32 || type == SDB_F16 || type == SDB_BF16;
 }
 
-/* The address of output row `row` (of row_size elements), and its type. */
-static const uint8_t *find_row(const sdb_weight_part *parts, int n_parts, size_t row_size, int row,
-                               sdb_type *type) {
-    for (int i = 0; i < n_parts; i++) {
-        if (row < parts[i].rows) {
-            *type = parts[i].type;
-            if (!parts[i].data) {
-                return NULL;
-            }
-            return (const uint8_t *)parts[i].data +
-                   (size_t)row * row_size * type_size(parts[i].type);
-        }
-        row -= parts[i].rows;
+/* The part that has output row `row` of all, which becomes the part's own row. */
+static const sdb_weight_part *find_part(const sdb_weight_part *parts, int *row) {
+    while (*row >= parts->rows) {
+        *row -= parts->rows;
+        parts++;
     }
-    return NULL;
+    return parts;
 }
 
 /* The output row that stands in column j of panel p, -1 for padding. */
@@ -134,35 +128,91 @@ static int n_panels(const sdb_weight *w, int nr) {
     return w->kind == SDB_WEIGHT_GEGLU ? (w->n / 2 + nr / 2 - 1) / (nr / 2) : (w->n + nr - 1) / nr;
 }
 
+/* Bytes that a worker reads and repacks at a time. */
+#define BOUNCE ((size_t)512 << 10)
+
 typedef struct prepare_job {
     const sdb_device *dev;
     const sdb_weight_desc *desc;
     sdb_weight *w;
-    size_t row_size; /* elements of an output row */
+    size_t row_size;    /* elements of an output row */
+    size_t columns;     /* of them that are repacked at a time */
+    size_t bounce_size; /* of each worker */
+    uint8_t *bounce;    /* NULL: all parts are in memory */
+    atomic_int status;  /* of a part that could not be read */
 } prepare_job;
 
 #define MAX_NR 32
 
-static void prepare_panel(void *arg, int p, int worker) {
-    const prepare_job *job = arg;
-    const sdb_weight *w = job->w;
-    int nr = job->dev->k->nr;
-    const uint8_t *rows[MAX_NR];
-    sdb_type type = w->type;
-    (void)worker;
-    for (int j = 0; j < nr; j++) {
-        int row = column_row(w, nr, p, j);
+static void note(prepare_job *job, sd_status status) {
+    if (status != SD_OK) {
+        atomic_store(&job->status, (int)status);
+    }
+}
+
+/* Rows of one part, one behind the other, from column `k` on. */
+typedef struct row_run {
+    const sdb_weight_part *part;
+    int row, n;
+} row_run;
+
+/* How many columns of the panel from j on have successive rows of one part. */
+static row_run find_run(const prepare_job *job, int p, int j, bool whole) {
+    int nr = job->dev->k->nr, first = column_row(job->w, nr, p, j);
+    row_run run = {NULL, first, 1};
+    if (first < 0) {
+        return run;
+    }
+    run.part = find_part(job->desc->parts, &run.row);
+    while (whole && j + run.n < nr && run.row + run.n < run.part->rows &&
+           column_row(job->w, nr, p, j + run.n) == first + run.n) {
+        run.n++;
+    }
+    return run;
+}
+
+/* Elements k .. k + n - 1 of the panel's rows and their types; those of padding are NULL. */
+static void fetch_panel(prepare_job *job, int p, int worker, size_t k, size_t n,
+                        const uint8_t **rows, sdb_type *types) {
+    uint8_t *to = job->bounce ? job->bounce + (size_t)worker * job->bounce_size : NULL;
+    bool whole = n == job->row_size;
+    row_run run;
+    for (int j = 0; j < job->dev->k->nr; j += run.n) {
+        run = find_run(job, p, j, whole);
         rows[j] = NULL;
-        if (row >= 0) {
-            rows[j] = find_row(job->desc->parts, job->desc->n_parts, job->row_size, row, &type);
+        if (!run.part) {
+            continue;
+        }
+        size_t size = type_size(run.part->type), at = (size_t)run.row * job->row_size + k;
+        const uint8_t *from = to;
+        if (run.part->data) {
+            from = (const uint8_t *)run.part->data + at * size;
+        } else {
+            note(job, sdb_part_read(run.part, at, (size_t)run.n * n, to));
+            to += (size_t)run.n * n * size;
+        }
+        for (int i = 0; i < run.n; i++) {
+            rows[j + i] = from + (size_t)i * (whole ? job->row_size : n) * size;
+            types[j + i] = run.part->type;
         }
     }
-    size_t panel = job->row_size * (size_t)nr * type_size(w->type);
-    uint8_t *dst = (uint8_t *)w->data + (size_t)p * panel;
-    if (w->type == SDB_F32) {
-        panel_32((uint32_t *)dst, rows, nr, job->row_size);
-    } else {
-        panel_16((uint16_t *)dst, rows, nr, job->row_size);
+}
+
+static void prepare_panel(void *arg, int p, int worker) {
+    prepare_job *job = arg;
+    const sdb_weight *w = job->w;
+    size_t nr = (size_t)job->dev->k->nr;
+    const uint8_t *rows[MAX_NR];
+    sdb_type types[MAX_NR];
+    uint8_t *dst = (uint8_t *)w->data + (size_t)p * job->row_size * nr * type_size(w->type);
+    for (size_t k = 0; k < job->row_size; k += job->columns) {
+        size_t left = job->row_size - k, n = left < job->columns ? left : job->columns;
+        fetch_panel(job, p, worker, k, n, rows, types);
+        if (w->type == SDB_F32) {
+            panel_32((uint32_t *)dst + k * nr, rows, (int)nr, n);
+        } else {
+            panel_16((uint16_t *)dst + k * nr, rows, (int)nr, n);
+        }
     }
 }
 
@@ -177,75 +227,110 @@ static float read_value(const sdb_device *dev, const uint8_t *p, sdb_type type) 
 
 /* Parts of different types: everything becomes float32. Rare, so one value at a time. */
 static void prepare_mixed_panel(void *arg, int p, int worker) {
-    const prepare_job *job = arg;
-    const sdb_weight *w = job->w;
-    int nr = job->dev->k->nr;
-    float *dst = (float *)w->data + (size_t)p * job->row_size * (size_t)nr;
-    (void)worker;
-    for (int j = 0; j < nr; j++) {
-        int row = column_row(w, nr, p, j);
-        sdb_type type = SDB_F32;
-        const uint8_t *src = NULL;
-        if (row >= 0) {
-            src = find_row(job->desc->parts, job->desc->n_parts, job->row_size, row, &type);
-        }
-        for (size_t i = 0; i < job->row_size; i++) {
-            float value = src ? read_value(job->dev, src + i * type_size(type), type) : 0.0f;
-            dst[i * (size_t)nr + (size_t)j] = value;
+    prepare_job *job = arg;
+    const uint8_t *rows[MAX_NR];
+    sdb_type types[MAX_NR];
+    size_t nr = (size_t)job->dev->k->nr;
+    float *dst = (float *)job->w->data + (size_t)p * job->row_size * nr;
+    for (size_t k = 0; k < job->row_size; k += job->columns) {
+        size_t left = job->row_size - k, n = left < job->columns ? left : job->columns;
+        fetch_panel(job, p, worker, k, n, rows, types);
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < nr; j++) {
+                const uint8_t *src = rows[j] ? rows[j] + i * type_size(types[j]) : NULL;
+                dst[(k + i) * nr + j] = src ? read_value(job->dev, src, types[j]) : 0.0f;
+            }
         }
     }
 }
 
-/* [n] float32 of one value a row, zeros where a part has no data. */
-static void read_vector(const sdb_device *dev, const sdb_weight_part *parts, int n_parts,
+#define CHUNK 1024
+
+/* n elements of a part as float32; `part` may be none, which is zeros. */
+static void read_floats(prepare_job *job, const sdb_weight_part *part, size_t at, size_t n,
                         float *dst) {
-    for (int i = 0; i < n_parts; i++) {
-        for (int r = 0; r < parts[i].rows; r++) {
-            const uint8_t *src = parts[i].data;
-            size_t at = (size_t)r * type_size(parts[i].type);
-            *dst++ = src ? read_value(dev, src + at, parts[i].type) : 0.0f;
-        }
-    }
-}
-
-static void prepare_bias(const prepare_job *job) {
-    const sdb_device *dev = job->dev;
-    const sdb_weight_desc *desc = job->desc;
-    sdb_weight *w = job->w;
-    if (w->kind == SDB_WEIGHT_VECTOR || w->kind == SDB_WEIGHT_EMBEDDING) {
-        read_vector(dev, desc->bias, desc->n_parts, w->bias);
+    uint32_t chunk[CHUNK];
+    if (!sdb_part_is_there(part)) {
+        memset(dst, 0, n * sizeof *dst);
         return;
     }
-    int nr = dev->k->nr, panels = n_panels(w, nr);
-    for (int p = 0; p < panels; p++) {
-        for (int j = 0; j < nr; j++) {
-            int row = column_row(w, nr, p, j);
-            sdb_type type = SDB_F32;
-            const uint8_t *src = NULL;
-            if (row >= 0) {
-                src = find_row(desc->bias, desc->n_parts, 1, row, &type);
-            }
-            w->bias[(size_t)p * (size_t)nr + (size_t)j] = src ? read_value(dev, src, type) : 0.0f;
-        }
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t m = n - i < CHUNK ? n - i : CHUNK;
+        note(job, sdb_part_read(part, at + i, m, chunk));
+        job->dev->k->widen[part->type](dst + i, chunk, m);
     }
 }
 
-static void copy_rows(const prepare_job *job) {
-    uint8_t *dst = job->w->data;
+/* [n] float32 of one value a row. */
+static void read_vector(prepare_job *job, const sdb_weight_part *parts, float *dst) {
     for (int i = 0; i < job->desc->n_parts; i++) {
-        const sdb_weight_part *part = &job->desc->parts[i];
-        size_t n = (size_t)part->rows * job->row_size;
-        if (part->type == job->w->type) {
-            memcpy(dst, part->data, n * type_size(part->type));
-            dst += n * type_size(part->type);
-            continue;
+        read_floats(job, &parts[i], 0, (size_t)parts[i].rows, dst);
+        dst += parts[i].rows;
+    }
+}
+
+/* Where the bias of an output row stands: in its column, of its panel. */
+static size_t bias_place(const sdb_weight *w, int nr, int row) {
+    int half = nr / 2, out = w->n / 2;
+    if (w->kind != SDB_WEIGHT_GEGLU) {
+        return (size_t)row;
+    }
+    int j = row < out ? row : row - out;
+    return (size_t)(j / half * nr + j % half + (row < out ? 0 : half));
+}
+
+static void prepare_bias(prepare_job *job) {
+    const sdb_weight_desc *desc = job->desc;
+    sdb_weight *w = job->w;
+    float values[CHUNK];
+    if (w->kind == SDB_WEIGHT_VECTOR || w->kind == SDB_WEIGHT_EMBEDDING) {
+        read_vector(job, desc->bias, w->bias);
+        return;
+    }
+    int nr = job->dev->k->nr, first = 0;
+    memset(w->bias, 0, (size_t)n_panels(w, nr) * (size_t)nr * sizeof *w->bias);
+    for (int p = 0; p < desc->n_parts; p++) {
+        for (int i = 0; i < desc->parts[p].rows; i += CHUNK) {
+            int left = desc->parts[p].rows - i, n = left < CHUNK ? left : CHUNK;
+            read_floats(job, &desc->bias[p], (size_t)i, (size_t)n, values);
+            for (int j = 0; j < n; j++) {
+                w->bias[bias_place(w, nr, first + i + j)] = values[j];
+            }
         }
-        for (size_t j = 0; j < n; j++) {
-            const uint8_t *src = part->data;
-            float value = read_value(job->dev, src + j * type_size(part->type), part->type);
-            memcpy(dst, &value, sizeof value);
-            dst += sizeof value;
-        }
+        first += desc->parts[p].rows;
+    }
+}
+
+/* The rows of one part of an embedding, in pieces. */
+typedef struct rows_job {
+    prepare_job *job;
+    const sdb_weight_part *part;
+    size_t n; /* elements */
+    uint8_t *dst;
+} rows_job;
+
+#define PIECE ((size_t)128 << 10) /* elements */
+
+static void copy_piece(void *arg, int task, int worker) {
+    const rows_job *rows = arg;
+    size_t at = (size_t)task * PIECE, left = rows->n - at, n = left < PIECE ? left : PIECE;
+    uint8_t *dst = rows->dst + at * type_size(rows->job->w->type);
+    (void)worker;
+    if (rows->part->type == rows->job->w->type) {
+        note(rows->job, sdb_part_read(rows->part, at, n, dst));
+    } else {
+        read_floats(rows->job, rows->part, at, n, (float *)(void *)dst);
+    }
+}
+
+static void copy_rows(prepare_job *job) {
+    const sdb_host *host = job->dev->host;
+    rows_job rows = {.job = job, .dst = job->w->data};
+    for (int i = 0; i < job->desc->n_parts; i++) {
+        rows.part = &job->desc->parts[i];
+        rows.n = (size_t)rows.part->rows * job->row_size;
+        host->parallel_for(host->user, (int)((rows.n + PIECE - 1) / PIECE), copy_piece, &rows);
+        rows.dst += rows.n * type_size(job->w->type);
     }
 }
 
@@ -258,9 +343,9 @@ static sd_status describe(const sdb_device *dev, const sdb_weight_desc *desc, sd
     *mixed = false;
     for (int i = 0; i < desc->n_parts; i++) {
         const sdb_weight_part *part = &desc->parts[i];
-        bool bias_ok = !desc->bias || !desc->bias[i].data ||
+        bool bias_ok = !desc->bias || !sdb_part_is_there(&desc->bias[i]) ||
                        (is_float(desc->bias[i].type) && desc->bias[i].rows == part->rows);
-        if (!is_float(part->type) || !bias_ok || !part->data) {
+        if (!is_float(part->type) || !bias_ok || !sdb_part_is_there(part)) {
             return host->error(host->user, SD_ERROR_UNSUPPORTED,
                                "cpu: weight part %d is not float32, float16 or bfloat16, or its "
                                "bias does not fit",
@@ -279,6 +364,25 @@ static sd_status describe(const sdb_device *dev, const sdb_weight_desc *desc, sd
     bool wide = *mixed || desc->kind == SDB_WEIGHT_VECTOR;
     w->type = wide ? SDB_F32 : desc->parts[0].type;
     return SD_OK;
+}
+
+/* A buffer for each worker, for as many columns of a panel's rows as fit BOUNCE, in whole squares.
+ */
+static sd_status allocate_bounce(const sdb_device *dev, prepare_job *job, bool mixed) {
+    const sdb_host *host = dev->host;
+    size_t column = (size_t)dev->k->nr * (mixed ? sizeof(float) : type_size(job->w->type));
+    size_t columns = BOUNCE / column / 8 * 8;
+    bool in_memory = true;
+    for (int i = 0; i < job->desc->n_parts; i++) {
+        in_memory &= job->desc->parts[i].data != NULL;
+    }
+    job->columns = in_memory || job->row_size < columns ? job->row_size : columns;
+    if (in_memory) {
+        return SD_OK;
+    }
+    job->bounce_size = (job->columns * column + 63) / 64 * 64;
+    job->bounce = host->alloc(host->user, (size_t)host->n_threads * job->bounce_size, 64);
+    return job->bounce ? SD_OK : SD_ERROR_MEMORY;
 }
 
 static sd_status allocate(const sdb_device *dev, const prepare_job *job) {
@@ -307,6 +411,36 @@ static sd_status allocate(const sdb_device *dev, const prepare_job *job) {
     return SD_OK;
 }
 
+static sd_status fill_panels(prepare_job *job, bool mixed) {
+    const sdb_host *host = job->dev->host;
+    sd_status status = allocate_bounce(job->dev, job, mixed);
+    if (status != SD_OK) {
+        return status;
+    }
+    host->parallel_for(host->user, n_panels(job->w, job->dev->k->nr),
+                       mixed ? prepare_mixed_panel : prepare_panel, job);
+    if (job->bounce) {
+        host->free(host->user, job->bounce);
+    }
+    return SD_OK;
+}
+
+static sd_status fill(prepare_job *job, bool mixed) {
+    sdb_weight *w = job->w;
+    sd_status status = SD_OK;
+    if (w->kind == SDB_WEIGHT_VECTOR) {
+        read_vector(job, job->desc->parts, w->data);
+    } else if (w->kind == SDB_WEIGHT_EMBEDDING) {
+        copy_rows(job);
+    } else {
+        status = fill_panels(job, mixed);
+    }
+    if (w->bias && status == SD_OK) {
+        prepare_bias(job);
+    }
+    return status != SD_OK ? status : (sd_status)atomic_load(&job->status);
+}
+
 sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out) {
     const sdb_host *host = dev->host;
     sdb_weight header = {0};
@@ -320,22 +454,16 @@ sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_w
         return SD_ERROR_MEMORY;
     }
     *w = header;
-    prepare_job job = {dev, desc, w, (size_t)desc->in * (desc->kind == SDB_WEIGHT_CONV3X3 ? 9 : 1)};
+    size_t taps = desc->kind == SDB_WEIGHT_CONV3X3 ? 9 : 1;
+    prepare_job job = {.dev = dev, .desc = desc, .w = w, .row_size = (size_t)desc->in * taps};
+    atomic_init(&job.status, SD_OK);
     status = allocate(dev, &job);
+    if (status == SD_OK) {
+        status = fill(&job, mixed);
+    }
     if (status != SD_OK) {
         cpu_weight_free(dev, w);
         return status;
-    }
-    if (w->kind == SDB_WEIGHT_VECTOR) {
-        read_vector(dev, desc->parts, desc->n_parts, w->data);
-    } else if (w->kind == SDB_WEIGHT_EMBEDDING) {
-        copy_rows(&job);
-    } else {
-        host->parallel_for(host->user, n_panels(w, dev->k->nr),
-                           mixed ? prepare_mixed_panel : prepare_panel, &job);
-    }
-    if (w->bias) {
-        prepare_bias(&job);
     }
     *out = w;
     return SD_OK;

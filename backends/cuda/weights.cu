@@ -1,5 +1,5 @@
 /*
- * Weights on the device. The checkpoint's bytes go through pinned memory in pieces, copied there by
+ * Weights on the device. The checkpoint's bytes go through pinned memory in pieces, read into it by
  * the host's threads, and are converted and put into order by a kernel, so that the copies, the
  * transfers and the kernels of successive pieces overlap. weight_prepare returns when the source
  * has been read; queues wait for dev->uploaded (cuda_await_weights).
@@ -163,30 +163,40 @@ void cuda_weights_close(sdb_device *dev) {
 
 #define COPY_TASK ((size_t)512 << 10)
 
+/* A piece of a part into pinned memory. */
 typedef struct copy_job {
     char *dst;
-    const char *src;
-    size_t size;
+    const sdb_weight_part *part;
+    size_t at, n; /* elements */
+    int status;   /* of a read that failed */
 } copy_job;
 
 static void copy_part(void *arg, int task, int worker) {
-    const copy_job *job = (const copy_job *)arg;
-    size_t first = (size_t)task * COPY_TASK, left = job->size - first;
+    copy_job *job = (copy_job *)arg;
+    size_t size = cuda_type_size(job->part->type), most = COPY_TASK / size;
+    size_t first = (size_t)task * most, left = job->n - first;
     (void)worker;
-    memcpy(job->dst + first, job->src + first, left < COPY_TASK ? left : COPY_TASK);
+    sd_status status = sdb_part_read(job->part, job->at + first, left < most ? left : most,
+                                     job->dst + first * size);
+    if (status)
+        __atomic_store_n(&job->status, (int)status, __ATOMIC_RELAXED);
 }
 
-static void copy_on_threads(const sdb_host *host, char *dst, const char *src, size_t size) {
-    copy_job job = {dst, src, size};
+static sd_status copy_on_threads(const sdb_host *host, copy_job *job) {
+    size_t size = job->n * cuda_type_size(job->part->type);
     if (size <= COPY_TASK)
-        memcpy(dst, src, size);
+        copy_part(job, 0, 0);
     else
-        host->parallel_for(host->user, (int)((size + COPY_TASK - 1) / COPY_TASK), copy_part, &job);
+        host->parallel_for(host->user, (int)((size + COPY_TASK - 1) / COPY_TASK), copy_part, job);
+    return (sd_status)__atomic_load_n(&job->status, __ATOMIC_RELAXED);
 }
 
-/* Copies up to HALF bytes to the device, where they stay until the half comes round again. */
-static sd_status stage(sdb_device *dev, const void *src, size_t size, void **out) {
+/* Copies n elements of the part, up to HALF bytes, to the device, where they stay until the half
+ * comes round again. */
+static sd_status stage(sdb_device *dev, const sdb_weight_part *part, size_t first, size_t n,
+                       void **out) {
     cuda_staging *s = dev->staging;
+    size_t size = n * cuda_type_size(part->type);
     size_t start = round_up(s->used, 256);
     cudaError_t error = cudaSuccess;
     if (start + size > HALF) {
@@ -200,7 +210,10 @@ static sd_status stage(sdb_device *dev, const void *src, size_t size, void **out
         return cuda_check(dev, error, "waiting for a transfer");
     s->used = start + size;
     size_t at = (size_t)s->current * HALF + start;
-    copy_on_threads(dev->host, s->host + at, (const char *)src, size);
+    copy_job job = {s->host + at, part, first, n, SD_OK};
+    sd_status status = copy_on_threads(dev->host, &job);
+    if (status)
+        return status;
     *out = s->device + at;
     return cuda_check(
         dev, cudaMemcpyAsync(*out, s->host + at, size, cudaMemcpyHostToDevice, dev->upload),
@@ -287,8 +300,8 @@ static sd_status fill_part(sdb_device *dev, const sdb_weight *w, T *dst, const s
     for (; p.first < total; p.first += p.count) {
         void *piece;
         p.count = total - p.first < most ? total - p.first : most;
-        sd_status status = stage(dev, (const char *)src->part->data + (size_t)p.first * unit,
-                                 (size_t)p.count * unit, &piece);
+        sd_status status = stage(dev, src->part, (size_t)(p.first * src->taps),
+                                 (size_t)(p.count * src->taps), &piece);
         if (status)
             return status;
         cuda_with_type(src->part->type, [&](auto tag) {
@@ -329,7 +342,7 @@ static sd_status fill_bias(sdb_device *dev, const sdb_weight *w, const sdb_weigh
         sdb_weight_part part = desc->bias[p];
         part.rows = desc->parts[p].rows;
         src.part = &part;
-        if (part.data)
+        if (sdb_part_is_there(&part))
             status = fill_part(dev, &flat, w->bias, &src);
         src.first_row += part.rows;
     }
@@ -340,7 +353,7 @@ static sd_status fill_bias(sdb_device *dev, const sdb_weight *w, const sdb_weigh
 
 static sd_status check_parts(const sdb_host *host, const sdb_weight_part *parts, int n_parts) {
     for (int p = 0; p < n_parts; p++)
-        if (parts[p].data && !cuda_is_float(parts[p].type))
+        if (sdb_part_is_there(&parts[p]) && !cuda_is_float(parts[p].type))
             return host->error(host->user, SD_ERROR_UNSUPPORTED,
                                "backend 'cuda' takes weights of type float32, float16 or bfloat16, "
                                "not of type %d",

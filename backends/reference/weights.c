@@ -7,21 +7,21 @@ static size_t element_size(sdb_type type) {
     return type == SDB_F32 ? sizeof(float) : sizeof(uint16_t);
 }
 
-/* Element i of a part, whose data may be at any alignment. */
-static float part_element(const sdb_weight_part *part, size_t i) {
+/* Element i of what was read. */
+static float element(const void *data, sdb_type type, size_t i) {
     union {
         float f32;
         uint16_t bits16;
-    } element;
-    size_t size = element_size(part->type);
-    memcpy(&element, (const char *)part->data + i * size, size);
-    return (float)ref_load(&element, part->type, 0);
+    } bits;
+    size_t size = element_size(type);
+    memcpy(&bits, (const char *)data + i * size, size);
+    return (float)ref_load(&bits, type, 0);
 }
 
 static sd_status check_parts(const sdb_host *host, const sdb_weight_part *parts, int n_parts) {
     for (int p = 0; p < n_parts; p++) {
         sdb_type type = parts[p].type;
-        if (parts[p].data && type != SDB_F32 && type != SDB_F16 && type != SDB_BF16)
+        if (sdb_part_is_there(&parts[p]) && type != SDB_F32 && type != SDB_F16 && type != SDB_BF16)
             return host->error(host->user, SD_ERROR_UNSUPPORTED,
                                "backend 'reference' takes weights of type float32, float16 or "
                                "bfloat16, not of type %d",
@@ -38,29 +38,54 @@ static size_t place(const sdb_weight *w, size_t row, size_t i, size_t tap) {
     return (tap * in + i) * n + row;
 }
 
-static void fill_data(sdb_weight *w, const sdb_weight_desc *desc) {
+/* Row by row; `buffer` has room for one. */
+static sd_status fill_data(sdb_weight *w, const sdb_weight_desc *desc, void *buffer) {
     size_t taps = desc->kind == SDB_WEIGHT_CONV3X3 ? 9 : 1;
     size_t in = (size_t)w->in, first_row = 0;
     for (int p = 0; p < desc->n_parts; p++) {
         const sdb_weight_part *part = &desc->parts[p];
-        for (size_t row = 0; row < (size_t)part->rows; row++)
+        for (size_t row = 0; row < (size_t)part->rows; row++) {
+            sd_status status = sdb_part_read(part, row * in * taps, in * taps, buffer);
+            if (status != SD_OK)
+                return status;
             for (size_t i = 0; i < in; i++)
                 for (size_t tap = 0; tap < taps; tap++)
                     w->data[place(w, first_row + row, i, tap)] =
-                        part_element(part, (row * in + i) * taps + tap);
+                        element(buffer, part->type, i * taps + tap);
+        }
         first_row += (size_t)part->rows;
     }
+    return SD_OK;
 }
 
-static void fill_bias(sdb_weight *w, const sdb_weight_desc *desc) {
+static sd_status fill_bias(sdb_weight *w, const sdb_weight_desc *desc) {
     size_t first_row = 0;
     for (int p = 0; p < desc->n_parts; p++) {
+        const sdb_weight_part *part = &desc->bias[p];
         size_t rows = (size_t)desc->parts[p].rows;
-        for (size_t row = 0; row < rows; row++)
-            w->bias[first_row + row] =
-                desc->bias[p].data ? part_element(&desc->bias[p], row) : 0.0f;
+        for (size_t row = 0; row < rows; row++) {
+            float bits = 0.0f;
+            bool there = sdb_part_is_there(part);
+            sd_status status = there ? sdb_part_read(part, row, 1, &bits) : SD_OK;
+            if (status != SD_OK)
+                return status;
+            w->bias[first_row + row] = there ? element(&bits, part->type, 0) : 0.0f;
+        }
         first_row += rows;
     }
+    return SD_OK;
+}
+
+static sd_status fill(const sdb_host *host, sdb_weight *w, const sdb_weight_desc *desc,
+                      size_t row_size) {
+    void *buffer = host->alloc(host->user, row_size, 64);
+    if (!buffer)
+        return SD_ERROR_MEMORY;
+    sd_status status = fill_data(w, desc, buffer);
+    host->free(host->user, buffer);
+    if (status == SD_OK && desc->bias)
+        status = fill_bias(w, desc);
+    return status;
 }
 
 sd_status ref_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out) {
@@ -89,13 +114,14 @@ sd_status ref_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_w
         return SD_ERROR_MEMORY;
     *w = (sdb_weight){.kind = desc->kind, .n = (int)n, .in = desc->in, .size = size};
     w->data = (float *)(w + 1);
-    fill_data(w, desc);
-    if (desc->bias) {
+    if (desc->bias)
         w->bias = (float *)((char *)(w + 1) + data_size);
-        fill_bias(w, desc);
-    }
-    *out = w;
-    return SD_OK;
+    status = fill(host, w, desc, row_size);
+    if (status == SD_OK)
+        *out = w;
+    else
+        host->free(host->user, w);
+    return status;
 }
 
 void ref_weight_free(sdb_device *dev, sdb_weight *weight) {

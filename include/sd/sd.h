@@ -68,7 +68,7 @@ typedef enum sd_status {
     SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
     SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
     SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
-    SD_ERROR_MODEL = 5,       /* a tensor is missing, of another shape, or unexpected (strict) */
+    SD_ERROR_MODEL = 5,       /* a tensor is missing, misshaped, or (strict) unexpected or NaN */
     SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
     SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
     SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
@@ -158,17 +158,26 @@ typedef enum sd_precision {
     SD_PRECISION_BFLOAT16 = 3  /* as autocast, with bfloat16 where that takes float16 */
 } sd_precision;
 
+/* Training checkpoints have the UNet's weights twice: as training ended, and averaged over its
+ * steps (model_ema.*). A file with one of them alone gives that one, and the log says so. */
+typedef enum sd_ema {
+    SD_EMA_AUTO = 0, /* with a config what its use_ema says, averages where the file has them and
+                        the config does not say, as the original; else the last weights */
+    SD_EMA_ON = 1,   /* the averages; an error where there are none */
+    SD_EMA_OFF = 2   /* those that training ended with */
+} sd_ema;
+
 typedef struct sd_model_params {
     size_t struct_size;
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
     const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], a folder with
                                vocab.json and merges.txt, or NULL: beside the checkpoint, the
                                folder's tokenizer/, then the one built in */
-    int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
+    int strict;             /* non-zero: a tensor that no network uses, and NaN or infinity in one
+                               that is used (or in an embedding), is an error, not a warning */
     sd_load_progress_fn progress;
     void *progress_user;
-    int use_ema;        /* non-zero: the UNet's averaged weights (model_ema.*), which training
-                           checkpoints have beside the last ones; an error where there are none */
+    sd_ema use_ema;     /* default SD_EMA_AUTO */
     const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that
                            says what the checkpoint holds, as instantiate_from_config reads it;
                            NULL: Stable Diffusion, known by the tensors' names and shapes; what
@@ -181,21 +190,26 @@ typedef struct sd_model_params {
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
-    { sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, 0, NULL, NULL, 0, NULL }
+    {                                                                                              \
+        sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, SD_EMA_AUTO, NULL, NULL,  \
+            0, NULL                                                                                \
+    }
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
- * (.pt, .pth: what torch.save writes since torch 1.6), or a folder as diffusers lays it out
+ * (.pt, .pth: what torch.save writes, also before torch 1.6), or a folder as diffusers lays it out
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
- * files. Weights may be float32, float16 or bfloat16, and float64 in torch's files. The file is
- * mapped, not read; what the backend repacks is not kept twice. Python's pickles are never run:
- * one that names anything but tensors and plain containers is refused. `params` NULL means all
- * defaults.
+ * files. Weights may be float64 (read as float32), float32, float16, bfloat16, or float8 (read as
+ * float16), with the scales "X.scale_weight" or "X.weight_scale" that some float8 files have
+ * beside them; a tensor of another type matters only where a network needs it. Weights are read
+ * once and piece by piece, and what the backend repacks is not kept twice. Python's pickles are
+ * never run: tensors are found in their dictionaries and modules, other objects are passed over,
+ * and a name that does harm where Python loads the file (os.system, eval) is an error. `params` NULL
+ * means all defaults.
  *
- * When this returns nothing is mapped any more, and the file may be changed or removed. While it
- * runs no other process may shorten the file in place: that is noticed from one tensor to the next
- * (SD_ERROR_IO), but in the midst of one it ends the process (SIGBUS), as it does with any mapped
- * file. To rename another file over it, or to remove it, is safe.
+ * When this returns the file is closed and may be changed or removed. A file that another process
+ * shortens or writes to meanwhile is SD_ERROR_IO. To rename another file over it, or to remove it,
+ * is safe.
  *
  * A checkpoint without a vocabulary loads; sd_tokenize and sd_encode_text then say where a
  * vocabulary was looked for.
@@ -255,8 +269,9 @@ SD_API const char *sd_model_unexpected(const sd_model *model, int i);
 
 /*
  * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
- * its type ("F16"), its shape and its size in bytes. A non-zero return ends the walk with
- * SD_ERROR_CANCELLED. Works on any .safetensors or torch file of tensors, and diffusers folders.
+ * its type ("F16", or what else the file calls it), its shape and its size in bytes. A non-zero
+ * return ends the walk with SD_ERROR_CANCELLED. Works on any .safetensors or torch file of tensors,
+ * and diffusers folders.
  */
 typedef int (*sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
                                 const int64_t *dims, uint64_t n_bytes);

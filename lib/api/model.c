@@ -17,6 +17,8 @@ sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params
     SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_BFLOAT16,
                "sd_model_params.precision is %d; a value of sd_precision was expected",
                (int)p.precision);
+    SD_REQUIRE(ctx, p.use_ema >= SD_EMA_AUTO && p.use_ema <= SD_EMA_OFF,
+               "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p.use_ema);
     SD_REQUIRE(ctx, p.n_embeddings >= 0, "sd_model_params.n_embeddings is %d", p.n_embeddings);
     SD_REQUIRE(ctx, p.n_embeddings == 0 || p.embeddings, "sd_model_params.embeddings is NULL");
     for (int i = 0; i < p.n_embeddings; i++)

@@ -22,6 +22,7 @@
 
 #include <sd/sd.h>
 #include <stdbool.h>
+#include <string.h>
 
 #define SDB_API_VERSION 5
 
@@ -91,16 +92,36 @@ typedef enum sdb_weight_kind {
 
 #define SDB_MAX_PARTS 64
 
-/* One checkpoint tensor: row-major, contiguous, 16-bit or 32-bit float, at any alignment. */
+/* Rows of one checkpoint tensor: row-major, contiguous, 16-bit or 32-bit float. They are in memory
+ * at `data`, at any alignment, or are to be read. */
 typedef struct sdb_weight_part {
     const void *data;
     sdb_type type;
     int rows; /* output features of this part */
+    /* data NULL: gives n elements, from element `at` of the source, into dst, on any thread and on
+     * several at once. Where it fails, weight_prepare returns its status, and the host has the
+     * sentence. It is best asked for some 100 KiB at once, front to back. NULL too: no part. */
+    sd_status (*read)(void *source, size_t at, size_t n, void *dst);
+    void *source;
+    size_t first; /* the element of the source that the part begins with */
 } sdb_weight_part;
+
+static inline bool sdb_part_is_there(const sdb_weight_part *part) {
+    return part->data || part->read;
+}
+
+/* n elements of the part from its element `at`. */
+static inline sd_status sdb_part_read(const sdb_weight_part *part, size_t at, size_t n, void *dst) {
+    size_t size = part->type == SDB_F32 ? 4 : 2;
+    if (!part->data)
+        return part->read(part->source, part->first + at, n, dst);
+    memcpy(dst, (const uint8_t *)part->data + at * size, n * size);
+    return SD_OK;
+}
 
 /*
  * Parts are stacked along the output: q, k and v as one GEMM are three parts. `bias` has the same
- * number of parts or none; a part's bias.data may be NULL, which means zeros. `in` is the input
+ * number of parts or none; a part's bias may not be there, which means zeros. `in` is the input
  * features (1 for vectors). `compute` is the type of the activations that it will meet. `upsample`
  * says of a 3x3 weight that it meets conv2d with upsample and nothing else; without it the weight
  * never meets that.

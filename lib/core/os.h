@@ -1,6 +1,6 @@
 /*
- * What the operating system does for libsd: files, mapping, modules, clocks, threads. The
- * implementation for POSIX is os_posix.c; a port is one more file beside it.
+ * What the operating system does for libsd: files (and core/input.h's), modules, clocks, threads.
+ * The implementation for POSIX is os_posix.c; a port is one more file beside it.
  */
 #ifndef SD_CORE_OS_H
 #define SD_CORE_OS_H
@@ -8,22 +8,6 @@
 #include "core/context.h"
 
 /* --- files --- */
-
-typedef struct sd_mapping {
-    const uint8_t *data; /* read-only; NULL for an empty file */
-    size_t size;
-    void *os; /* NULL: nothing is mapped */
-    int file; /* kept open for sd_map_check */
-} sd_mapping;
-
-sd_status sd_map_file(const sd_context *ctx, const char *path, sd_mapping *out);
-/* SD_ERROR_IO where another process has shortened the file: pages of the mapping are gone then, and
- * to touch one ends the process (SIGBUS). */
-sd_status sd_map_check(const sd_context *ctx, const sd_mapping *mapping, const char *path);
-void sd_unmap_file(sd_mapping *mapping);
-/* The range will be read soon, front to back / is not needed for now (its pages may be dropped). */
-void sd_map_will_need(const sd_mapping *mapping, const void *data, size_t size);
-void sd_map_discard(const sd_mapping *mapping, const void *data, size_t size);
 
 /* Advice for a block of the heap: weights and activations are read from end to end, and the
  * processor finds them with fewer look-ups, and they come with fewer faults, in large pages. */

@@ -2,6 +2,8 @@
 
 #include "core/os.h"
 
+#include "core/input.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,65 +47,96 @@ static int open_regular(const sd_context *ctx, const char *path, size_t *size, s
     return -1;
 }
 
-sd_status sd_map_file(const sd_context *ctx, const char *path, sd_mapping *out) {
-    *out = (sd_mapping){0};
-    size_t size;
-    sd_status status;
-    int fd = open_regular(ctx, path, &size, &status);
-    if (fd < 0)
-        return status;
-    if (size > 0) {
-        void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (data == MAP_FAILED) {
-            status = fail_errno(ctx, "map", path);
-            close(fd);
-            return status;
+/* --- a file as an input --- */
+
+typedef struct file_input {
+    int fd;
+    uint64_t size;
+    struct timespec changed;
+    atomic_int error; /* errno of the first read that failed; SHORT: it met the end of the file */
+} file_input;
+
+#define SHORT (-1)
+
+/* For any thread: pread has no position that threads would share. */
+static sd_status read_input(void *user, uint64_t offset, void *dst, size_t n) {
+    file_input *f = user;
+    uint8_t *to = dst;
+    while (n > 0) {
+        ssize_t got = pread(f->fd, to, n, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0) {
+            int none = 0;
+            atomic_compare_exchange_strong(&f->error, &none, got < 0 ? errno : SHORT);
+            return SD_ERROR_IO;
         }
-        *out = (sd_mapping){data, size, data, fd};
-    } else {
-        close(fd);
+        to += got;
+        offset += (uint64_t)got;
+        n -= (size_t)got;
     }
     return SD_OK;
 }
 
-sd_status sd_map_check(const sd_context *ctx, const sd_mapping *mapping, const char *path) {
-    struct stat st;
-    if (!mapping->os)
-        return SD_OK;
-    if (fstat(mapping->file, &st) != 0)
-        return fail_errno(ctx, "look at", path);
-    if ((size_t)st.st_size >= mapping->size)
-        return SD_OK;
+static sd_status fail_shortened(const sd_context *ctx, const char *name, const file_input *f,
+                                const struct stat *st) {
     return sd_fail(ctx, SD_ERROR_IO,
-                   "%s: the file was shortened while it was read: it has %llu bytes, and had %zu",
-                   path, (unsigned long long)st.st_size, mapping->size);
+                   "%s: the file was shortened while it was read: it has %llu bytes, and had %llu",
+                   name, (unsigned long long)st->st_size, (unsigned long long)f->size);
 }
 
-void sd_unmap_file(sd_mapping *mapping) {
-    if (mapping->os) {
-        munmap(mapping->os, mapping->size);
-        close(mapping->file);
+/* Of a file that was written to, some bytes are perhaps of before and some of after. */
+static sd_status check_input(void *user, const sd_context *ctx, const char *name) {
+    file_input *f = user;
+    struct stat st;
+    int error = atomic_load(&f->error);
+    if (error > 0) {
+        errno = error;
+        return fail_errno(ctx, "read", name);
     }
-    *mapping = (sd_mapping){0};
+    if (fstat(f->fd, &st) != 0)
+        return fail_errno(ctx, "look at", name);
+    if ((uint64_t)st.st_size < f->size)
+        return fail_shortened(ctx, name, f, &st);
+    if (error == SHORT || (uint64_t)st.st_size != f->size ||
+        st.st_mtim.tv_sec != f->changed.tv_sec || st.st_mtim.tv_nsec != f->changed.tv_nsec)
+        return sd_fail(ctx, SD_ERROR_IO, "%s: the file was written to while it was read", name);
+    return SD_OK;
 }
 
-/* The pages that lie within [data, data + size), widened or narrowed to page borders. */
-static void advise(const sd_mapping *mapping, const void *data, size_t size, bool widen,
-                   int advice) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t begin = (uintptr_t)data, end = begin + size;
-    begin = (widen ? begin : begin + page - 1) / page * page;
-    end = (widen ? end + page - 1 : end) / page * page;
-    if (mapping->os && end > begin)
-        madvise((void *)begin, end - begin, advice);
+static void will_need_input(void *user, uint64_t offset, uint64_t n) {
+    file_input *f = user;
+    (void)posix_fadvise(f->fd, (off_t)offset, (off_t)n, POSIX_FADV_WILLNEED); /* advice */
 }
 
-void sd_map_will_need(const sd_mapping *mapping, const void *data, size_t size) {
-    advise(mapping, data, size, true, MADV_WILLNEED);
+static void close_input(void *user, const sd_context *ctx) {
+    file_input *f = user;
+    close(f->fd);
+    sd_free(ctx, f);
 }
 
-void sd_map_discard(const sd_mapping *mapping, const void *data, size_t size) {
-    advise(mapping, data, size, false, MADV_DONTNEED);
+sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out) {
+    *out = (sd_input){0};
+    size_t size;
+    sd_status status;
+    struct stat st;
+    int fd = open_regular(ctx, path, &size, &status);
+    if (fd < 0)
+        return status;
+    file_input *f = sd_alloc(ctx, sizeof *f);
+    if (!f)
+        status = SD_ERROR_MEMORY;
+    else
+        status = fstat(fd, &st) == 0 ? SD_OK : fail_errno(ctx, "look at", path);
+    if (status) {
+        sd_free(ctx, f);
+        close(fd);
+        return status;
+    }
+    *f = (file_input){.fd = fd, .size = (uint64_t)st.st_size, .changed = st.st_mtim};
+    atomic_init(&f->error, 0);
+    *out = (sd_input){f->size, f, read_input, check_input, will_need_input, close_input};
+    return SD_OK;
 }
 
 void sd_prefer_large_pages(void *data, size_t size) {

@@ -7,7 +7,6 @@
 
 #include "io/reader.h"
 
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -335,23 +334,6 @@ static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_onl
 
 /* -------------------------------------------------------------------- SD 2.x */
 
-static double value_at(const sd_entry *entry, size_t i) {
-    const uint8_t *bytes = (const uint8_t *)entry->data + i * sd_dtype_size(entry->type);
-    uint32_t bits = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
-    float value;
-    if (entry->type == SD_DTYPE_F16) {
-        int exponent = (int)(bits >> 10 & 31);
-        double fraction = (double)(bits & 1023) / 1024.0;
-        double size = exponent ? ldexp(1.0 + fraction, exponent - 15) : ldexp(fraction, -14);
-        return bits >> 15 ? -size : size;
-    }
-    bits = entry->type == SD_DTYPE_BF16
-               ? bits << 16
-               : bits | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
-
 /*
  * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. What
  * others wrote into the file does: ModelSpec's words in __metadata__, or the empty tensor "v_pred"
@@ -422,10 +404,14 @@ sd_status sd_infer(sd_source *s) {
 /* LatentDiffusion's buffer, which training with scale_by_std filled. */
 static void read_scale(infer *in, sd_source *s) {
     const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");
-    bool readable = entry && entry->data && entry->size == sd_dtype_size(entry->type) &&
-                    (entry->type == SD_DTYPE_F32 || entry->type == SD_DTYPE_F16 ||
-                     entry->type == SD_DTYPE_BF16);
-    double scale = readable ? value_at(entry, 0) : s->vae.scaling_factor;
+    double scale = s->vae.scaling_factor, number;
+    bool there = false;
+    if (entry)
+        in->status = sd_weights_number(in->weights, entry, &number, &there);
+    if (in->status)
+        return;
+    if (there)
+        scale = number;
     if (!(scale >= 1e-6 && scale <= 1e6))
         fail(in, SD_ERROR_MODEL, "its scale_factor is no number from 1e-6 to 1e6");
     else

@@ -15,13 +15,13 @@ static bool has_room(const sd_context *ctx, size_t size) {
     return room != NULL;
 }
 
-sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
-                        json_t **out) {
+static sd_status parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                       size_t flags, json_t **out) {
     json_error_t error;
     *out = NULL;
     if (!has_room(ctx, size))
         return SD_ERROR_MEMORY;
-    *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+    *out = json_loadb(bytes, size, flags, &error);
     /* jansson says nothing where it has no memory */
     if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
@@ -36,6 +36,16 @@ sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *byt
         return SD_ERROR_FORMAT;
     }
     return SD_OK;
+}
+
+sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                        json_t **out) {
+    return parse(ctx, name, bytes, size, JSON_REJECT_DUPLICATES, out);
+}
+
+sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
+                             size_t size, json_t **out) {
+    return parse(ctx, name, bytes, size, 0, out);
 }
 
 sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out) {

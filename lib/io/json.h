@@ -11,6 +11,10 @@
 sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
                         json_t **out);
 
+/* The same; of a key that is there more than once the last value counts. */
+sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
+                             size_t size, json_t **out);
+
 /* A whole file of at most 64 MiB. */
 sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out);
 

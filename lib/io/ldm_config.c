@@ -472,19 +472,30 @@ static void read_cond_stage(section *s) {
 
 /* ------------------------------------------------------------------------- LatentDiffusion */
 
-static const char *const ldm_read[] = {
-    "unet_config",   "first_stage_config", "cond_stage_config", "timesteps",
-    "beta_schedule", "linear_start",       "linear_end",        "cosine_s",
-    "image_size",    "channels",           "parameterization",  "conditioning_key",
-    "scale_factor",  "scale_by_std",       "concat_mode",       NULL};
+static const char *const ldm_read[] = {"unet_config",
+                                       "first_stage_config",
+                                       "cond_stage_config",
+                                       "timesteps",
+                                       "beta_schedule",
+                                       "linear_start",
+                                       "linear_end",
+                                       "cosine_s",
+                                       "image_size",
+                                       "channels",
+                                       "parameterization",
+                                       "conditioning_key",
+                                       "scale_factor",
+                                       "scale_by_std",
+                                       "concat_mode",
+                                       "use_ema",
+                                       NULL};
 
 static const char *const ldm_ignored[] = {
     "num_timesteps_cond", "log_every_t", "first_stage_key", "cond_stage_key",
-    "cond_stage_trainable", "monitor", "use_ema", "scheduler_config", "loss_type",
-    "l_simple_weight", "original_elbo_weight", "learn_logvar", "logvar_init",
-    "use_positional_encodings", "clip_denoised", "ckpt_path", "ignore_keys", "load_only_unet",
-    "cond_stage_forward", "unet_trainable", "ucg_training", "reset_ema", "reset_num_ema_updates",
-    "make_it_fit",
+    "cond_stage_trainable", "monitor", "scheduler_config", "loss_type", "l_simple_weight",
+    "original_elbo_weight", "learn_logvar", "logvar_init", "use_positional_encodings",
+    "clip_denoised", "ckpt_path", "ignore_keys", "load_only_unet", "cond_stage_forward",
+    "unet_trainable", "ucg_training", "reset_ema", "reset_num_ema_updates", "make_it_fit",
     /* LatentInpaintDiffusion */
     "concat_keys", "masked_image_key", "finetune_keys", "keep_finetune_dims", "c_concat_log_start",
     "c_concat_log_end", NULL};
@@ -568,6 +579,8 @@ static void read_diffusion(section *s, const char *conditioning_key) {
     source->unet.sample_size = sd_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
     source->vae.scaling_factor = sd_reader_number(&s->r, "scale_factor", 1.0, 1e-6, 1e6);
     source->scale_by_std = sd_reader_bool(&s->r, "scale_by_std", false);
+    source->config_ema = sd_reader_bool(&s->r, "use_ema", true);
+    source->config_ema_said = sd_reader_get(&s->r, "use_ema") != NULL;
     for (size_t i = 0; i < SD_COUNT(parts); i++) {
         need(s, parts[i].key);
         if (!s->r.status)

@@ -46,6 +46,10 @@ const sd_pickle_value *sd_pickle_root(const sd_pickle *pickle) {
     return pickle->root;
 }
 
+const sd_pickle_value *sd_pickle_storages(const sd_pickle *pickle) {
+    return &pickle->storages;
+}
+
 const sd_pickle_value *sd_pickle_get(const sd_pickle_value *dict, const char *key) {
     size_t n = strlen(key);
     for (size_t i = dict->list.n; i >= 2; i -= 2) {

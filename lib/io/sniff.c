@@ -11,16 +11,17 @@ typedef struct signature {
 
 #define SIGNATURE(bytes, status, what)                                                             \
     { bytes, sizeof(bytes) - 1, status, what }
-#define CONVERT "; torch.save(torch.load(\"FILE\"), \"NEW\") in Python makes one that is read"
+#define PICKLE                                                                                     \
+    "a Python pickle that torch.save did not write; torch.save(pickle.load(open(\"FILE\", "        \
+    "\"rb\")), \"NEW\") in Python, of a file that you trust, makes one that is read"
 
 static const signature signatures[] = {
     SIGNATURE("PK\3\4", SD_ERROR_UNSUPPORTED, "a zip archive"),
     SIGNATURE("PK\5\6", SD_ERROR_FORMAT, "an empty zip archive"),
-    SIGNATURE("\x80\x02", SD_ERROR_UNSUPPORTED,
-              "a Python pickle, as torch.save wrote .ckpt and .pt files before torch 1.6" CONVERT),
-    SIGNATURE("\x80\x03", SD_ERROR_UNSUPPORTED, "a Python pickle" CONVERT),
-    SIGNATURE("\x80\x04", SD_ERROR_UNSUPPORTED, "a Python pickle" CONVERT),
-    SIGNATURE("\x80\x05", SD_ERROR_UNSUPPORTED, "a Python pickle" CONVERT),
+    SIGNATURE("\x80\x02", SD_ERROR_UNSUPPORTED, PICKLE),
+    SIGNATURE("\x80\x03", SD_ERROR_UNSUPPORTED, PICKLE),
+    SIGNATURE("\x80\x04", SD_ERROR_UNSUPPORTED, PICKLE),
+    SIGNATURE("\x80\x05", SD_ERROR_UNSUPPORTED, PICKLE),
     SIGNATURE("GGUF", SD_ERROR_UNSUPPORTED, "a GGUF file"),
     SIGNATURE("tjgg", SD_ERROR_UNSUPPORTED, "a GGML file"),
     SIGNATURE("lmgg", SD_ERROR_UNSUPPORTED, "a GGML file"),

@@ -4,6 +4,9 @@
 
 #include "core/context.h"
 
+/* So many first bytes are enough. */
+#define SD_SNIFF_SIZE 512
+
 /* Records a sentence that says what `bytes` look like, e.g. a pickle or a web page: the status is
  * SD_ERROR_UNSUPPORTED for weights in another format and SD_ERROR_FORMAT for what is no weights at
  * all. SD_OK (and no sentence) when nothing is recognised. `expected`: "a safetensors file". */

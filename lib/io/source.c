@@ -196,6 +196,7 @@ static sd_status open_checkpoint(sd_source *s, const char *config) {
     s->n_files = 1;
     s->text_weights.weights = s->unet_weights.weights = s->vae_weights.weights = s->files[0];
     s->class_weights.weights = s->files[0];
+    sd_weights_take_ema_alone(s->files[0]); /* for what is read off the tensors */
     if (!config)
         return sd_infer(s);
     status = sd_ldm_config(s, config);
@@ -230,13 +231,51 @@ sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *c
     return status;
 }
 
-sd_status sd_source_use_ema(sd_source *s) {
-    if (s->layout != SD_LAYOUT_ORIGINAL)
+/* What the config asks for where the caller did not say. DDPM's use_ema is True by default. */
+static sd_status follow_config(sd_source *s) {
+    sd_weights *w = s->unet_weights.weights;
+    char missing[256];
+    if (!sd_weights_has_ema(w)) {
+        if (s->config_ema_said)
+            sd_log(
+                s->ctx, SD_LOG_WARN,
+                "%s: the config has use_ema, but the file has no averaged weights (model_ema.*): "
+                "those that training ended with are loaded",
+                s->path);
+        return SD_OK;
+    }
+    if (sd_weights_lacks_average(w, missing, sizeof missing)) {
+        sd_log(
+            s->ctx, SD_LOG_WARN,
+            "%s: of the averaged weights (model_ema.*), which the config wants, '%s' is missing: "
+            "those that training ended with are loaded",
+            s->path, missing);
+        return SD_OK;
+    }
+    sd_log(s->ctx, s->config_ema_said ? SD_LOG_INFO : SD_LOG_WARN,
+           "%s: the averaged weights (model_ema.*) are loaded%s", s->path,
+           s->config_ema_said ? ", as the config has it"
+                              : ", as the original does where a config does not say use_ema");
+    return sd_weights_use_ema(w);
+}
+
+sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
+    if (choice == SD_EMA_ON && s->layout != SD_LAYOUT_ORIGINAL)
         return sd_fail(s->ctx, SD_ERROR_MODEL,
                        "%s: the averaged weights were asked for (use_ema); a diffusers folder has "
                        "one set of weights",
                        s->path);
-    return sd_weights_use_ema(s->unet_weights.weights);
+    if (s->layout != SD_LAYOUT_ORIGINAL || s->first_stage_only)
+        return SD_OK;
+    if (sd_weights_take_ema_alone(s->unet_weights.weights)) {
+        sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_INFO : SD_LOG_WARN,
+               "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
+               s->path);
+        return SD_OK;
+    }
+    if (choice == SD_EMA_ON)
+        return sd_weights_use_ema(s->unet_weights.weights);
+    return choice == SD_EMA_AUTO && s->config_ema ? follow_config(s) : SD_OK;
 }
 
 void sd_source_close(sd_source *s) {

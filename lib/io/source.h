@@ -134,7 +134,9 @@ typedef struct sd_source {
     bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
     bool ask_prediction;   /* the file does not tell what the UNet predicts: pipeline/probe.c */
     bool sample_size_said; /* in an original checkpoint's metadata */
-    int n_classes;         /* rows of ClassEmbedder, context_dim wide */
+    bool config_ema;       /* the YAML config has use_ema, or does not speak of it: True then */
+    bool config_ema_said;
+    int n_classes; /* rows of ClassEmbedder, context_dim wide */
     sd_component class_weights;
     sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
@@ -156,8 +158,9 @@ sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *c
                                 sd_source **out);
 /* Sets that, and with it the default size of the 2.x models that do. */
 void sd_source_predicts_v(sd_source *source);
-/* The UNet's averaged weights (model_ema.*) instead of those that training ended with. */
-sd_status sd_source_use_ema(sd_source *source);
+/* Which of a UNet's two sets of weights is loaded: the averages (model_ema.*), or those that
+ * training ended with. The choice and the config decide, and what the file has. */
+sd_status sd_source_choose_weights(sd_source *source, sd_ema choice);
 void sd_source_close(sd_source *source);
 
 /* Only the weights: of any file of weights, or of as many of text_encoder/, unet/ and vae/ as a

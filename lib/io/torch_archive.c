@@ -7,23 +7,16 @@
 #define MAX_FILES 200000
 #define PKL "data.pkl"
 #define NAME_SIZE 512
-/* Memory for unpacked, gathered and converted data: this and so many times the file's size. */
-#define OWN_BASE ((uint64_t)256 << 20)
-#define OWN_FACTOR 4
 #define MAX_DEFLATE_RATIO 1040 /* 1032 is what the format can do */
 
-/* Our mapping as a file that libzip reads, and where it read first since `first` was -1. */
+/* Our input as a file that libzip reads, and where it read first since `first` was -1. */
 typedef struct view {
-    const uint8_t *data;
+    const sd_input *input;
     uint64_t size, at;
     int64_t first;
+    sd_status status; /* of the first read that failed */
     zip_error_t error;
 } view;
-
-typedef struct unpacked {
-    const uint8_t *data; /* NULL: not fetched yet */
-    size_t size;
-} unpacked;
 
 struct sd_archive {
     sd_weights *w;
@@ -31,9 +24,9 @@ struct sd_archive {
     view view;
     zip_t *zip;
     char prefix[NAME_SIZE]; /* "archive/" */
-    unpacked *files;        /* by the index in the zip's directory */
+    sd_window *files;       /* by the index in the zip's directory; those that were found */
     uint64_t n_files;
-    uint64_t own, own_limit;
+    sd_budget *budget;
 };
 
 /* ------------------------------------------------------------------------- libzip's source */
@@ -43,8 +36,12 @@ static zip_int64_t view_read(view *v, void *data, zip_uint64_t n) {
         v->first = (int64_t)v->at;
     if (n > v->size - v->at)
         n = v->size - v->at;
-    if (n)
-        memcpy(data, v->data + v->at, (size_t)n);
+    sd_status status = n ? v->input->read(v->input->user, v->at, data, (size_t)n) : SD_OK;
+    if (status) {
+        v->status = v->status ? v->status : status;
+        zip_error_set(&v->error, ZIP_ER_READ, 0);
+        return -1;
+    }
     v->at += n;
     return (zip_int64_t)n;
 }
@@ -91,6 +88,8 @@ static zip_int64_t view_command(void *user, void *data, zip_uint64_t n, zip_sour
 }
 
 static sd_status fail_zip(const sd_archive *a, const char *name, zip_error_t *error) {
+    if (a->view.status)
+        return sd_input_fail(a->w->ctx, a->view.input, a->path, a->view.status);
     if (zip_error_code_zip(error) == ZIP_ER_MEMORY)
         return sd_fail(a->w->ctx, SD_ERROR_MEMORY, "%s: out of memory", a->path);
     return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
@@ -165,17 +164,17 @@ static sd_status read_directory(sd_archive *a) {
     return a->files ? check_names(a) : SD_ERROR_MEMORY;
 }
 
-sd_status sd_archive_open(sd_weights *w, int file, sd_archive **out) {
+sd_status sd_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out) {
     *out = NULL;
     sd_archive *a = sd_zalloc(w->ctx, sizeof *a);
     if (!a)
         return SD_ERROR_MEMORY;
-    const sd_mapping *m = &w->shards[file].mapping;
+    const sd_input *in = &w->shards[file].input;
     a->w = w;
     a->path = w->shards[file].path;
-    a->view = (view){.data = m->data, .size = m->size};
+    a->view = (view){.input = in, .size = in->size};
     zip_error_init(&a->view.error);
-    a->own_limit = OWN_BASE + OWN_FACTOR * (uint64_t)m->size;
+    a->budget = budget;
     sd_status status = read_directory(a);
     if (status)
         sd_archive_close(a);
@@ -196,55 +195,44 @@ void sd_archive_close(sd_archive *a) {
 
 /* ------------------------------------------------------------------------- one file */
 
-sd_status sd_archive_block(sd_archive *a, uint64_t size, const char *what, uint8_t **block) {
-    *block = NULL;
-    if (size > a->own_limit || a->own > a->own_limit - size || size > SIZE_MAX)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
-                       "take %llu in all",
-                       a->path, what, (unsigned long long)size, (unsigned long long)a->view.size,
-                       (unsigned long long)a->own_limit);
-    if (!(*block = sd_weights_block(a->w, (size_t)size)))
-        return SD_ERROR_MEMORY;
-    a->own += size;
-    return SD_OK;
-}
-
 /*
- * Where the data of a stored file begin in the mapping: libzip does not tell, but the first byte
- * that it fetches for the open file is there. NULL when that cannot be relied on.
+ * Where the data of a stored file begin: libzip does not tell, but where the first byte was that it
+ * fetched for the open file is known. False when that cannot be relied on.
  */
-static const uint8_t *find_stored(sd_archive *a, zip_file_t *f, uint64_t size) {
-    uint8_t bytes[32];
+static bool find_stored(sd_archive *a, zip_file_t *f, uint64_t size, uint64_t *offset) {
+    uint8_t bytes[32], same[32];
+    view *v = &a->view;
+    *offset = 0;
     if (size == 0)
-        return a->view.data;
+        return true;
     uint64_t n = size < sizeof bytes ? size : sizeof bytes;
-    a->view.first = -1;
-    if (zip_fread(f, bytes, n) != (zip_int64_t)n || a->view.first < 0)
-        return NULL;
-    uint64_t first = (uint64_t)a->view.first;
-    if (first > a->view.size || size > a->view.size - first ||
-        memcmp(bytes, a->view.data + first, (size_t)n) != 0)
-        return NULL;
-    return a->view.data + first;
+    v->first = -1;
+    if (zip_fread(f, bytes, n) != (zip_int64_t)n || v->first < 0)
+        return false;
+    *offset = (uint64_t)v->first;
+    if (*offset > v->size || size > v->size - *offset)
+        return false;
+    v->status = v->input->read(v->input->user, *offset, same, (size_t)n);
+    return !v->status && memcmp(bytes, same, (size_t)n) == 0;
 }
 
 /* A stored file without a copy; false: it must be read as a packed one. */
-static bool locate(sd_archive *a, uint64_t i, uint64_t size, unpacked *out) {
+static bool locate(sd_archive *a, uint64_t i, uint64_t size, sd_window *out) {
+    uint64_t offset = 0;
     zip_file_t *f = zip_fopen_index(a->zip, i, ZIP_FL_COMPRESSED);
-    const uint8_t *data = f ? find_stored(a, f, size) : NULL;
+    bool stored = f && find_stored(a, f, size, &offset);
     if (f)
         zip_fclose(f);
-    if (data)
-        *out = (unpacked){data, (size_t)size};
-    return data != NULL;
+    if (stored)
+        *out = (sd_window){true, offset, NULL, (size_t)size};
+    return stored;
 }
 
 /* Reads to the end, where libzip compares the checksum. */
 static sd_status unpack(sd_archive *a, zip_file_t *f, const char *name, uint64_t size,
-                        unpacked *out) {
+                        sd_window *out) {
     uint8_t *block, extra;
-    sd_status status = sd_archive_block(a, size, name, &block);
+    sd_status status = sd_budget_block(a->w, a->budget, size, name, &block);
     if (status)
         return status;
     uint64_t done = 0;
@@ -262,7 +250,7 @@ static sd_status unpack(sd_archive *a, zip_file_t *f, const char *name, uint64_t
                        "%s: '%.200s' in the archive is said to be of %llu bytes and is of another "
                        "size",
                        a->path, name, (unsigned long long)size);
-    *out = (unpacked){block, (size_t)size};
+    *out = (sd_window){true, 0, block, (size_t)size};
     return SD_OK;
 }
 
@@ -293,7 +281,7 @@ static sd_status check_stat(const sd_archive *a, const char *name, const zip_sta
 }
 
 static sd_status fetch(sd_archive *a, uint64_t i, const char *name, size_t max_size,
-                       unpacked *out) {
+                       sd_window *out) {
     zip_stat_t st;
     zip_stat_init(&st);
     if (zip_stat_index(a->zip, i, 0, &st) != 0)
@@ -307,7 +295,7 @@ static sd_status fetch(sd_archive *a, uint64_t i, const char *name, size_t max_s
                        a->path, name, (unsigned long long)st.size, max_size);
     if (st.comp_method == ZIP_CM_STORE && locate(a, i, st.size, out))
         return SD_OK;
-    zip_file_t *f = zip_fopen_index(a->zip, i, 0);
+    zip_file_t *f = a->view.status ? NULL : zip_fopen_index(a->zip, i, 0);
     if (!f)
         return fail_zip(a, name, zip_get_error(a->zip));
     status = unpack(a, f, name, st.size, out);
@@ -315,20 +303,35 @@ static sd_status fetch(sd_archive *a, uint64_t i, const char *name, size_t max_s
     return status;
 }
 
-sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
-                         size_t *size) {
+sd_status sd_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out) {
     char full[NAME_SIZE];
-    *data = NULL;
-    *size = 0;
+    *out = (sd_window){0};
     int n = snprintf(full, sizeof full, "%s%s", a->prefix, name);
     if (n < 0 || (size_t)n >= sizeof full)
         return SD_OK;
     zip_int64_t i = zip_name_locate(a->zip, full, 0);
     if (i < 0)
         return SD_OK;
-    unpacked *file = &a->files[i];
-    sd_status status = file->data ? SD_OK : fetch(a, (uint64_t)i, full, max_size, file);
-    *data = file->data;
-    *size = file->size;
+    sd_window *file = &a->files[i];
+    sd_status status = file->found ? SD_OK : fetch(a, (uint64_t)i, full, max_size, file);
+    *out = *file;
+    return status;
+}
+
+sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
+                         size_t *size) {
+    sd_window window;
+    uint8_t *block;
+    *data = NULL;
+    sd_status status = sd_archive_find(a, name, max_size, &window);
+    *size = window.size;
+    if (status || !window.found || (*data = window.data))
+        return status;
+    status = sd_budget_block(a->w, a->budget, window.size, name, &block);
+    if (!status)
+        status =
+            sd_input_read(a->w->ctx, a->view.input, a->path, window.offset, block, window.size);
+    if (!status)
+        *data = block;
     return status;
 }

@@ -1,28 +1,20 @@
 /*
- * .ckpt, .pt, .pth and .bin files of torch 1.6 and later: a zip archive whose data.pkl describes
- * tensors as windows on storages, which are files of the archive. torch/serialization.py. Storages
- * that are stored as they are, as torch does it, are never copied; what is compressed, float64 or
- * not contiguous gets memory of its own.
+ * Tensors of torch.save's files, and .ckpt, .pt, .pth and .bin of torch 1.6 and later: a zip
+ * archive whose data.pkl describes tensors as windows on storages, which are files of the archive.
+ * torch/serialization.py. Storages that are stored as they are, as torch does it, stay in the file
+ * until they are read; what is compressed or not contiguous gets memory of its own.
  */
-#include "io/pickle.h"
 #include "io/torch_archive.h"
+#include "io/torch_members.h"
+#include "io/torch_reader.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <utf8proc.h>
 
-#define MAX_PICKLE ((size_t)64 << 20)
 #define MAX_TENSORS (1 << 18)
-#define MAX_NAME 512
 #define MAX_KEY 64
 
-typedef struct torch_reader {
-    sd_weights *w;
-    int file;
-    const char *path;
-    sd_archive *archive;
-    const char *name; /* of the tensor that is being read */
-} torch_reader;
+typedef sd_torch_reader torch_reader;
 
 static sd_status fail_tensor(const torch_reader *r, const char *what) {
     return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s': %s", r->path, r->name, what);
@@ -31,37 +23,35 @@ static sd_status fail_tensor(const torch_reader *r, const char *what) {
 /* ------------------------------------------------------------------------- data of a tensor */
 
 /* The bytes of a storage: they must be as many as the pickle says. */
-static sd_status find_storage(const torch_reader *r, const sd_pickle_value *storage,
-                              const uint8_t **data) {
-    char name[MAX_KEY + 8];
-    const sd_pickle_value *key = storage->storage.key;
+static sd_status find_storage(const torch_reader *r, const sd_pickle_storage *storage,
+                              sd_window *window) {
+    const sd_pickle_value *key = storage->key;
     if (key->text.size == 0 || key->text.size > MAX_KEY ||
         memchr(key->text.bytes, 0, key->text.size))
         return fail_tensor(r, "the key of its storage is no name of a file");
-    snprintf(name, sizeof name, "data/%.*s", (int)key->text.size, key->text.bytes);
-    size_t size;
-    sd_status status = sd_archive_get(r->archive, name, SIZE_MAX, data, &size);
+    sd_status status = r->find(r->container, storage, window);
     if (status)
         return status;
-    if (!*data)
+    if (!window->found)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%s' is not in the archive", r->path,
-                       r->name, name);
-    uint64_t numel = (uint64_t)storage->storage.numel;
-    size_t element = sd_dtype_size(storage->storage.type);
-    if (numel > SIZE_MAX / element || numel * element != size)
+                       "%s: tensor '%.200s': its storage '%.*s' is not in the file", r->path,
+                       r->name, (int)key->text.size, key->text.bytes);
+    uint64_t numel = (uint64_t)storage->numel;
+    size_t element = sd_dtype_size(storage->type);
+    if (numel > SIZE_MAX / element || numel * element != window->size)
         return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%s' should have %llu elements of type "
+                       "%s: tensor '%.200s': its storage '%.*s' should have %llu elements of type "
                        "%s, but has %zu bytes",
-                       r->path, r->name, name, (unsigned long long)numel,
-                       sd_dtype_name(storage->storage.type), size);
+                       r->path, r->name, (int)key->text.size, key->text.bytes,
+                       (unsigned long long)numel, sd_dtype_name(storage->type), window->size);
     return SD_OK;
 }
 
 /* Elements and bytes in all; and the last element must lie within the storage. */
 static sd_status measure(const torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
-    uint64_t size = sd_dtype_size(entry->type), numel = (uint64_t)t->storage->storage.numel;
-    uint64_t last = (uint64_t)t->offset;
+    const sd_pickle_storage *s = t->storage;
+    uint64_t size = sd_dtype_size(t->type), last = (uint64_t)t->offset;
+    uint64_t numel = (uint64_t)(s->offset + s->count) * sd_dtype_size(s->type) / size;
     bool empty = false;
     for (int i = 0; i < t->n_dims; i++) {
         uint64_t dim = (uint64_t)t->dims[i];
@@ -96,26 +86,13 @@ static bool is_contiguous(const sd_pickle_tensor *t) {
     return true;
 }
 
-static void copy_element(uint8_t *to, const uint8_t *from, sd_dtype type) {
-    if (type == SD_DTYPE_F64) {
-        double x;
-        memcpy(&x, from, sizeof x);
-        float y = (float)x;
-        memcpy(to, &y, sizeof y);
-    } else {
-        memcpy(to, from, sd_dtype_size(type));
-    }
-}
-
-/* Row-major copy of n elements at the tensor's strides; float64 becomes float32. */
-static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickle_tensor *t,
-                   size_t n) {
-    sd_dtype type = t->storage->storage.type;
-    size_t element = sd_dtype_size(type);
+/* Row-major copy of n elements at the tensor's strides; base: its element 0. */
+static void gather(uint8_t *to, const uint8_t *base, const sd_pickle_tensor *t, size_t n) {
+    size_t element = sd_dtype_size(t->type);
     int64_t index[SD_ENTRY_MAX_DIMS] = {0};
-    uint64_t at = (uint64_t)t->offset;
+    uint64_t at = 0;
     for (size_t done = 0; done < n; done++) {
-        copy_element(to + done * step, base + at * element, type);
+        memcpy(to + done * element, base + at * element, element);
         for (int d = t->n_dims - 1; d >= 0; d--) {
             at += (uint64_t)t->strides[d];
             if (++index[d] < t->dims[d])
@@ -126,98 +103,85 @@ static void gather(uint8_t *to, size_t step, const uint8_t *base, const sd_pickl
     }
 }
 
+/* From the tensor's first element to its last: at most its storage, as measure() has seen. */
+static size_t span_size(const sd_pickle_tensor *t) {
+    uint64_t last = 0;
+    for (int i = 0; i < t->n_dims; i++)
+        last += ((uint64_t)t->dims[i] - 1) * (uint64_t)t->strides[i];
+    return (size_t)(last + 1) * sd_dtype_size(t->type);
+}
+
+/* A copy of what is not contiguous. */
+static sd_status gather_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
+    const sd_context *ctx = r->w->ctx;
+    const uint8_t *base = entry->data;
+    uint8_t *own, *span = NULL;
+    size_t n = entry->size / sd_dtype_size(entry->type);
+    sd_status status = sd_budget_block(r->w, &r->budget, entry->size, r->name, &own);
+    size_t size = base ? 0 : span_size(t);
+    if (!status)
+        status = sd_budget_charge(r->w, &r->budget, size, r->name);
+    if (!status && !base) {
+        base = span = sd_alloc(ctx, size);
+        status = span ? sd_input_read(ctx, &r->w->shards[r->file].input, r->path, entry->offset,
+                                      span, size)
+                      : SD_ERROR_MEMORY;
+    }
+    if (!status)
+        gather(own, base, t, n);
+    sd_free(ctx, span);
+    entry->data = own;
+    return status;
+}
+
 static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
-    const uint8_t *base;
-    sd_dtype type = t->storage->storage.type;
-    size_t element = sd_dtype_size(type);
-    *entry = (sd_entry){.type = type, .file = r->file};
-    sd_status status = find_storage(r, t->storage, &base);
+    sd_window window;
+    *entry = (sd_entry){.type = t->type, .file = r->file};
+    sd_status status = find_storage(r, t->storage, &window);
     if (!status)
         status = measure(r, t, entry);
     if (status)
         return status;
-    entry->data = base;
-    if (type != SD_DTYPE_F64 && (entry->size == 0 || is_contiguous(t))) {
-        if (entry->size)
-            entry->data = base + (size_t)t->offset * element;
+    size_t first = entry->size ? (size_t)t->offset * sd_dtype_size(entry->type) : 0;
+    entry->offset = window.offset + first;
+    entry->data = window.data ? window.data + first : NULL;
+    return entry->size == 0 || is_contiguous(t) ? SD_OK : gather_tensor(r, t, entry);
+}
+
+/* ------------------------------------------------------------------------- members */
+
+/* What is no tensor of ours is passed over; a network that wants it will miss it. */
+static sd_status pass_over(torch_reader *r, const char *name, const sd_pickle_value *value) {
+    if (r->n_opaque++ > 0)
         return SD_OK;
-    }
-    uint8_t *own;
-    size_t n = entry->size / element;
-    entry->type = type == SD_DTYPE_F64 ? SD_DTYPE_F32 : type;
-    size_t step = sd_dtype_size(entry->type);
-    status = sd_archive_block(r->archive, n * step, r->name, &own);
-    if (status)
-        return status;
-    gather(own, step, base, t, n);
-    entry->data = own;
-    entry->size = n * step;
+    char *copy = sd_weights_block(r->w, strlen(name) + 1);
+    if (!copy)
+        return SD_ERROR_MEMORY;
+    strcpy(copy, name);
+    r->opaque = copy;
+    r->opaque_maker = value->object.name;
     return SD_OK;
 }
 
-/* ------------------------------------------------------------------------- names */
-
-/* A name that messages and hosts can show: UTF-8 without a 0. */
-static sd_status copy_name(const torch_reader *r, const sd_pickle_value *key, char **name) {
-    utf8proc_ssize_t step = 1;
-    utf8proc_int32_t c = 1;
-    *name = NULL;
-    bool ok = key->kind == SD_PICKLE_TEXT && key->text.size <= MAX_NAME;
-    for (size_t i = 0; ok && i < key->text.size; i += (size_t)step) {
-        step = utf8proc_iterate((const utf8proc_uint8_t *)key->text.bytes + i,
-                                (utf8proc_ssize_t)(key->text.size - i), &c);
-        ok = step > 0 && c != 0;
-    }
-    if (!ok)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: the name of a tensor is not a text of at most %d bytes", r->path,
-                       MAX_NAME);
-    *name = sd_strndup(r->w->ctx, key->text.bytes, key->text.size);
-    return *name ? SD_OK : SD_ERROR_MEMORY;
-}
-
-/* One member of the state dict. Numbers and texts among the tensors are none of ours. */
-static sd_status add_member(torch_reader *r, const sd_pickle_value *key,
-                            const sd_pickle_value *member) {
-    if (member->kind != SD_PICKLE_TENSOR && member->kind != SD_PICKLE_OPAQUE)
-        return SD_OK;
-    char *name;
+static sd_status add_member(void *user, const char *name, const sd_pickle_value *value) {
+    torch_reader *r = user;
+    sd_weights *w = r->w;
     sd_entry entry;
-    sd_status status = copy_name(r, key, &name);
+    if (value->kind == SD_PICKLE_OPAQUE)
+        return pass_over(r, name, value);
+    if (r->n_tensors++ == MAX_TENSORS)
+        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d tensors", r->path, MAX_TENSORS);
+    r->name = name;
+    sd_status status = read_tensor(r, value->tensor, &entry);
+    if (!status && w->n_entries == w->room)
+        status = sd_weights_reserve(w, w->room < 64 ? 64 : w->room);
     if (status)
         return status;
-    r->name = name;
-    if (member->kind == SD_PICKLE_OPAQUE)
-        status = sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                         "%s: '%.200s' is made by '%.*s'; a tensor was expected", r->path, name,
-                         (int)member->text.size, member->text.bytes);
-    else
-        status = read_tensor(r, member->tensor, &entry);
-    if (status) {
-        sd_free(r->w->ctx, name);
-        return status;
-    }
-    entry.name = name;
-    r->w->entries[r->w->n_entries++] = entry;
+    entry.name = sd_strdup(w->ctx, name);
+    if (!entry.name)
+        return SD_ERROR_MEMORY;
+    w->entries[w->n_entries++] = entry;
     return SD_OK;
-}
-
-static size_t count_tensors(const sd_pickle_value *dict) {
-    size_t n = 0;
-    for (size_t i = 1; i < dict->list.n; i += 2)
-        n += dict->list.items[i]->kind == SD_PICKLE_TENSOR;
-    return n;
-}
-
-static sd_status add_state_dict(torch_reader *r, const sd_pickle_value *dict) {
-    size_t n = count_tensors(dict);
-    if (n > MAX_TENSORS)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: %zu tensors; at most %d were expected",
-                       r->path, n, MAX_TENSORS);
-    sd_status status = sd_weights_reserve(r->w, n);
-    for (size_t i = 0; i < dict->list.n && !status; i += 2)
-        status = add_member(r, dict->list.items[i], dict->list.items[i + 1]);
-    return status;
 }
 
 /* Texts beside the state dict that are named "sd.*": what safetensors keep in __metadata__. */
@@ -230,9 +194,9 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
             memcmp(key->text.bytes, "sd.", 3) != 0)
             continue;
         char *name, *text = NULL;
-        status = copy_name(r, key, &name);
+        status = sd_torch_text(r->w->ctx, r->path, key, &name);
         if (!status)
-            status = copy_name(r, member, &text);
+            status = sd_torch_text(r->w->ctx, r->path, member, &text);
         if (!status)
             status = sd_weights_add_metadata(r->w, name, text);
         sd_free(r->w->ctx, name);
@@ -241,43 +205,77 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
     return status;
 }
 
-/* {"state_dict": {name: tensor, ...}, ...} as Lightning writes it, {"string_to_param": {"*":
- * tensor}} as the web UIs write the embeddings of textual inversion, or {name: tensor, ...}. */
-static sd_status add_root(torch_reader *r, const sd_pickle_value *root) {
-    if (root->kind != SD_PICKLE_DICT)
+static sd_status fail_empty(const torch_reader *r) {
+    if (r->n_opaque)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: '%.200s' is made by '%s'; a tensor was expected", r->path, r->opaque,
+                       r->opaque_maker);
+    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
+}
+
+sd_status sd_torch_add_root(torch_reader *r, const sd_pickle_value *root) {
+    if (root->kind == SD_PICKLE_TENSOR)
+        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the file holds one tensor without a name, as those of aesthetic "
+                       "gradients do, which libsd does not know; a dictionary of tensors was "
+                       "expected",
+                       r->path);
+    if (root->kind != SD_PICKLE_DICT && root->kind != SD_PICKLE_OPAQUE)
         return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the file holds %s; a dictionary of tensors was expected", r->path,
                        sd_pickle_kind_name(root->kind));
-    const sd_pickle_value *dict = sd_pickle_get(root, "state_dict");
-    if (!dict)
-        dict = sd_pickle_get(root, "string_to_param");
-    if (dict && dict->kind == SD_PICKLE_DICT) {
-        sd_status status = add_metadata(r, root);
-        return status ? status : add_state_dict(r, dict);
-    }
-    if (count_tensors(root) == 0)
-        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
-    return add_state_dict(r, root);
+    const sd_pickle_value *dict = sd_torch_dict(root);
+    sd_status status = dict ? add_metadata(r, dict) : SD_OK;
+    if (!status)
+        status = sd_torch_members(r->w->ctx, r->path, root, add_member, r);
+    if (!status && r->n_tensors == 0)
+        return fail_empty(r);
+    if (!status && r->n_opaque)
+        sd_log(r->w->ctx, SD_LOG_WARN,
+               "%s: '%.200s' is made by '%s' and is no tensor%s: passed over", r->path, r->opaque,
+               r->opaque_maker, r->n_opaque > 1 ? ", nor are others" : "");
+    return status;
 }
 
 /* ------------------------------------------------------------------------- the file */
 
-static sd_status check_byte_order(const torch_reader *r) {
-    const uint8_t *order;
-    size_t n;
-    sd_status status = sd_archive_get(r->archive, "byteorder", 64, &order, &n);
-    if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
-        return status;
+sd_torch_reader sd_torch_reader_of(sd_weights *w, int file) {
+    const sd_shard *shard = &w->shards[file];
+    return (sd_torch_reader){.w = w,
+                             .file = file,
+                             .path = shard->path,
+                             .budget = {.path = shard->path, .file_size = shard->input.size}};
+}
+
+sd_status sd_torch_fail_big_endian(const torch_reader *r) {
     return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
                    "%s: it was written by a big-endian machine; load and save it on a common one",
                    r->path);
 }
 
+static sd_status find_in_archive(void *container, const sd_pickle_storage *storage,
+                                 sd_window *window) {
+    char name[MAX_KEY + 8];
+    snprintf(name, sizeof name, "data/%.*s", (int)storage->key->text.size,
+             storage->key->text.bytes);
+    return sd_archive_find(container, name, SIZE_MAX, window);
+}
+
+static sd_status check_byte_order(const torch_reader *r) {
+    const uint8_t *order;
+    size_t n;
+    sd_status status = sd_archive_get(r->container, "byteorder", 64, &order, &n);
+    if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
+        return status;
+    return sd_torch_fail_big_endian(r);
+}
+
 static sd_status check_not_script(const torch_reader *r) {
     const uint8_t *constants;
     size_t n;
-    sd_status status = sd_archive_get(r->archive, "constants.pkl", MAX_PICKLE, &constants, &n);
+    sd_status status =
+        sd_archive_get(r->container, "constants.pkl", SD_TORCH_MAX_PICKLE, &constants, &n);
     if (status || !constants)
         return status;
     return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
@@ -287,22 +285,25 @@ static sd_status check_not_script(const torch_reader *r) {
 }
 
 sd_status sd_torch_read(sd_weights *w, int file) {
-    torch_reader r = {.w = w, .file = file, .path = w->shards[file].path};
+    torch_reader r = sd_torch_reader_of(w, file);
     const uint8_t *bytes;
     size_t n;
     sd_pickle *pickle = NULL;
-    sd_status status = sd_archive_open(w, file, &r.archive);
+    sd_archive *archive;
+    sd_status status = sd_archive_open(w, file, &r.budget, &archive);
+    r.find = find_in_archive;
+    r.container = archive;
     if (!status)
         status = check_not_script(&r);
     if (!status)
         status = check_byte_order(&r);
     if (!status)
-        status = sd_archive_get(r.archive, "data.pkl", MAX_PICKLE, &bytes, &n);
+        status = sd_archive_get(archive, "data.pkl", SD_TORCH_MAX_PICKLE, &bytes, &n);
     if (!status)
         status = sd_pickle_read(w->ctx, r.path, bytes, n, &pickle);
     if (!status)
-        status = add_root(&r, sd_pickle_root(pickle));
+        status = sd_torch_add_root(&r, sd_pickle_root(pickle));
     sd_pickle_free(pickle);
-    sd_archive_close(r.archive);
+    sd_archive_close(archive);
     return status;
 }

@@ -10,23 +10,6 @@
 
 #define MAX_SHARDS 1024
 
-/* In the order of sd_dtype. */
-static const struct {
-    const char *name;
-    size_t size;
-} dtypes[SD_N_DTYPES] = {
-    {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-    {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1},
-};
-
-const char *sd_dtype_name(sd_dtype type) {
-    return (unsigned)type < SD_N_DTYPES ? dtypes[type].name : "?";
-}
-
-size_t sd_dtype_size(sd_dtype type) {
-    return (unsigned)type < SD_N_DTYPES ? dtypes[type].size : 0;
-}
-
 /* ------------------------------------------------------------------------- filling the table */
 
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more) {
@@ -72,14 +55,48 @@ void *sd_weights_block(sd_weights *w, size_t size) {
     return block;
 }
 
-/* Maps and reads the shard `file`, whose path is set. What torch.save writes is a zip archive. */
-static sd_status open_shard(sd_weights *w, int file) {
-    sd_mapping *m = &w->shards[file].mapping;
-    sd_status status = sd_map_file(w->ctx, w->shards[file].path, m);
+/* This, and so many times the file's size. */
+#define OWN_BASE ((uint64_t)256 << 20)
+#define OWN_FACTOR 4
+
+sd_status sd_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what) {
+    uint64_t limit = OWN_BASE + OWN_FACTOR * b->file_size;
+    if (size > limit || b->used > limit - size || size > SIZE_MAX)
+        return sd_fail(w->ctx, SD_ERROR_FORMAT,
+                       "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
+                       "take %llu in all",
+                       b->path, what, (unsigned long long)size, (unsigned long long)b->file_size,
+                       (unsigned long long)limit);
+    b->used += size;
+    return SD_OK;
+}
+
+sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
+                          uint8_t **block) {
+    *block = NULL;
+    sd_status status = sd_budget_charge(w, b, size, what);
+    if (!status && !(*block = sd_weights_block(w, (size_t)size)))
+        status = SD_ERROR_MEMORY;
+    return status;
+}
+
+/* Reads the tensors of the shard `file`, whose path and input are set. */
+static sd_status read_shard(sd_weights *w, int file) {
+    const sd_shard *s = &w->shards[file];
+    uint8_t head[SD_TORCH_LEGACY_HEAD];
+    size_t n;
+    sd_status status = sd_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
     if (status)
         return status;
-    bool is_zip = m->size >= 4 && memcmp(m->data, "PK\3\4", 4) == 0;
+    if (sd_torch_is_legacy(head, n))
+        return sd_torch_read_legacy(w, file);
+    bool is_zip = n >= 4 && memcmp(head, "PK\3\4", 4) == 0;
     return is_zip ? sd_torch_read(w, file) : sd_safetensors_read(w, file);
+}
+
+static sd_status open_shard(sd_weights *w, int file) {
+    sd_status status = sd_input_open(w->ctx, w->shards[file].path, &w->shards[file].input);
+    return status ? status : read_shard(w, file);
 }
 
 /* ------------------------------------------------------------------------- several files */
@@ -196,21 +213,45 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
-    *out = NULL;
+static sd_weights *new_weights(sd_context *ctx, const char *path) {
     sd_weights *w = sd_zalloc(ctx, sizeof *w);
     if (!w)
-        return SD_ERROR_MEMORY;
+        return NULL;
     w->ctx = ctx;
     w->path = sd_strdup(ctx, path);
-    sd_status status = !w->path                   ? SD_ERROR_MEMORY
-                       : ends_with(path, ".json") ? open_index(w)
-                                                  : open_single(w);
+    if (w->path)
+        return w;
+    sd_weights_close(w);
+    return NULL;
+}
+
+static sd_status give(sd_weights *w, sd_status status, sd_weights **out) {
     if (status)
         sd_weights_close(w);
     else
         *out = w;
     return status;
+}
+
+sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
+    *out = NULL;
+    sd_weights *w = new_weights(ctx, path);
+    if (!w)
+        return SD_ERROR_MEMORY;
+    return give(w, ends_with(path, ".json") ? open_index(w) : open_single(w), out);
+}
+
+sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {
+    *out = NULL;
+    sd_weights *w = new_weights(ctx, name);
+    if (!w || find_shard(w, name) < 0) {
+        sd_input_close(ctx, &in);
+        sd_weights_close(w);
+        return SD_ERROR_MEMORY;
+    }
+    w->shards[0].input = in;
+    sd_status status = read_shard(w, 0);
+    return give(w, status ? status : index_names(w), out);
 }
 
 void sd_weights_close(sd_weights *w) {
@@ -224,7 +265,8 @@ void sd_weights_close(sd_weights *w) {
         sd_free(ctx, w->metadata[i].value);
     }
     for (size_t i = 0; i < w->n_shards; i++) {
-        sd_unmap_file(&w->shards[i].mapping);
+        sd_input_close(ctx, &w->shards[i].input);
+        sd_free(ctx, w->shards[i].needed);
         sd_free(ctx, w->shards[i].path);
     }
     for (size_t i = 0; i < w->n_blocks; i++)
@@ -254,6 +296,8 @@ static size_t lower_bound(const sd_weights *w, const char *name) {
 }
 
 const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
+    char alias[1024];
+    name = sd_ema_alias(w, name, alias, sizeof alias);
     size_t i = lower_bound(w, name);
     if (i == w->n_entries || strcmp(w->by_name[i].name, name) != 0)
         return NULL;
@@ -261,6 +305,8 @@ const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
 }
 
 bool sd_weights_has_prefix(const sd_weights *w, const char *prefix) {
+    char alias[1024];
+    prefix = sd_ema_alias(w, prefix, alias, sizeof alias);
     size_t i = lower_bound(w, prefix);
     return i < w->n_entries && strncmp(w->by_name[i].name, prefix, strlen(prefix)) == 0;
 }
@@ -284,68 +330,57 @@ const char *sd_weights_metadata(const sd_weights *w, const char *key) {
     return NULL;
 }
 
-sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry) {
-    size_t first = entry ? (size_t)entry->file : 0, end = entry ? first + 1 : w->n_shards;
+const char *sd_entry_type_name(const sd_entry *entry) {
+    return entry->other_type ? entry->other_type : sd_dtype_name(entry->type);
+}
+
+/* ------------------------------------------------------------------------- reading */
+
+sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
+                          size_t n) {
+    const sd_input *in = &w->shards[entry->file].input;
+    if (entry->data && n)
+        memcpy(dst, (const uint8_t *)entry->data + at, n);
+    return entry->data || n == 0 ? SD_OK : in->read(in->user, entry->offset + at, dst, n);
+}
+
+sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status) {
+    const sd_shard *s = &w->shards[entry->file];
+    return sd_input_fail(w->ctx, &s->input, s->path, status);
+}
+
+sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is) {
+    uint8_t element[8];
+    *is = sd_dtype_is_weight(entry->type) && entry->size == sd_dtype_size(entry->type);
+    sd_status status = *is ? sd_weights_read(w, entry, 0, element, entry->size) : SD_OK;
+    if (status)
+        return sd_weights_fail(w, entry, status);
+    *number = *is ? sd_dtype_value(entry->type, element) : 0.0;
+    return SD_OK;
+}
+
+sd_status sd_weights_check(const sd_weights *w) {
     sd_status status = SD_OK;
-    for (size_t i = first; i < end && !status; i++)
-        status = sd_map_check(w->ctx, &w->shards[i].mapping, w->shards[i].path);
+    for (size_t i = 0; i < w->n_shards && !status; i++)
+        status = sd_input_check(w->ctx, &w->shards[i].input, w->shards[i].path);
     return status;
 }
 
-void sd_weights_discard(const sd_weights *w, const sd_entry *entry) {
-    const sd_mapping *m = &w->shards[entry->file].mapping;
-    uintptr_t begin = (uintptr_t)m->data, at = (uintptr_t)entry->data;
-    if (at >= begin && at - begin < m->size) /* else it lies in memory of our own */
-        sd_map_discard(m, entry->data, entry->size);
-}
+/* Each unit of the file is asked for once: that costs a look at each of its pages. */
+#define NEED_UNIT ((uint64_t)16 << 20)
 
-/* ------------------------------------------------------------------------- averaged weights */
-
-#define UNET_PREFIX "model.diffusion_model."
-#define EMA_PREFIX "model_ema.diffusion_model"
-
-/* The name of a UNet's tensor in LitEma, which takes the dots out of what follows "model.". */
-static char *ema_name(const sd_context *ctx, const char *name) {
-    char *ema = sd_format(ctx, EMA_PREFIX "%s", name + strlen(UNET_PREFIX));
-    if (!ema)
-        return NULL;
-    char *to = ema + strlen(EMA_PREFIX);
-    for (const char *from = to; *from; from++)
-        if (*from != '.')
-            *to++ = *from;
-    *to = 0;
-    return ema;
-}
-
-static sd_status replace_by_ema(sd_weights *w, sd_entry *entry) {
-    char *name = ema_name(w->ctx, entry->name);
-    if (!name)
-        return SD_ERROR_MEMORY;
-    const sd_entry *ema = sd_weights_find(w, name);
-    sd_status status = SD_OK;
-    if (!ema) {
-        status = sd_fail(w->ctx, SD_ERROR_MODEL,
-                         "%s: the averaged weights were asked for (use_ema), but tensor '%.200s' "
-                         "is missing",
-                         w->path, name);
-    } else {
-        const char *kept = entry->name;
-        *entry = *ema;
-        entry->name = kept;
+void sd_weights_will_need(sd_weights *w, const sd_entry *entry) {
+    sd_shard *s = &w->shards[entry->file];
+    const sd_input *in = &s->input;
+    if (entry->data || !entry->size || !in->will_need)
+        return;
+    uint64_t n = (in->size + NEED_UNIT - 1) / NEED_UNIT;
+    uint64_t last = (entry->offset + entry->size - 1) / NEED_UNIT + 1;
+    if (!s->needed && !(s->needed = sd_zalloc(w->ctx, (size_t)n)))
+        return; /* it was advice */
+    for (uint64_t i = entry->offset / NEED_UNIT; i <= last && i < n; i++) {
+        if (!s->needed[i])
+            in->will_need(in->user, i * NEED_UNIT, NEED_UNIT);
+        s->needed[i] = 1;
     }
-    sd_free(w->ctx, name);
-    return status;
-}
-
-sd_status sd_weights_use_ema(sd_weights *w) {
-    sd_status status = SD_OK;
-    if (!sd_weights_has_prefix(w, EMA_PREFIX))
-        return sd_fail(w->ctx, SD_ERROR_MODEL,
-                       "%s: the averaged weights were asked for (use_ema), but no tensor is named "
-                       "'" EMA_PREFIX "...'",
-                       w->path);
-    for (size_t i = 0; i < w->n_entries && !status; i++)
-        if (strncmp(w->entries[i].name, UNET_PREFIX, strlen(UNET_PREFIX)) == 0)
-            status = replace_by_ema(w, &w->entries[i]);
-    return status;
 }

@@ -1,42 +1,35 @@
-/* Tensors of checkpoint files, mapped and, where the file has them as they are, never copied. */
+/* Tensors of checkpoint files: where they are, and their bytes when they are asked for. */
 #ifndef SD_IO_WEIGHTS_H
 #define SD_IO_WEIGHTS_H
 
 #include "core/context.h"
+#include "core/input.h"
 #include "core/os.h"
-
-typedef enum sd_dtype { /* safetensors' names, in the order of the name table in weights.c */
-                        SD_DTYPE_F64,
-                        SD_DTYPE_F32,
-                        SD_DTYPE_F16,
-                        SD_DTYPE_BF16,
-                        SD_DTYPE_I64,
-                        SD_DTYPE_I32,
-                        SD_DTYPE_I16,
-                        SD_DTYPE_I8,
-                        SD_DTYPE_U8,
-                        SD_DTYPE_BOOL,
-                        SD_N_DTYPES
-} sd_dtype;
+#include "io/dtype.h"
 
 #define SD_ENTRY_MAX_DIMS 8
 
 typedef struct sd_entry {
     const char *name;
     sd_dtype type;
+    const char *other_type; /* the name of an SD_DTYPE_OTHER, else NULL */
     int n_dims;
     int64_t dims[SD_ENTRY_MAX_DIMS];
-    const void *data; /* little-endian, row-major, at any alignment */
+    int file;         /* which of the shards */
+    uint64_t offset;  /* of its bytes in the file: little-endian, row-major */
+    const void *data; /* not NULL: they are here instead, unpacked or gathered */
     size_t size;
-    int file; /* which of the shards */
 } sd_entry;
 
 typedef struct sd_weights sd_weights;
 
 /* One .safetensors file, one that torch.save wrote (.ckpt, .pt, .pth, .bin), or the .index.json of
  * a sharded one; what a file is shows in its first bytes. Of a torch file the entries are those of
- * its "state_dict", or of its top where it has none; float64 comes as float32. */
+ * its "state_dict", or of its top where it has none. */
 sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out);
+/* The same of an input, which is closed with the weights, or at once where this fails; `name`
+ * stands for the path. */
+sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out);
 void sd_weights_close(sd_weights *w);
 
 const sd_entry *sd_weights_find(const sd_weights *w, const char *name); /* NULL: not there */
@@ -44,19 +37,31 @@ bool sd_weights_has_prefix(const sd_weights *w, const char *prefix); /* any name
 size_t sd_weights_count(const sd_weights *w);
 const sd_entry *sd_weights_at(const sd_weights *w, size_t i); /* in the order of the file */
 const char *sd_weights_path(const sd_weights *w, const sd_entry *entry); /* entry NULL: as opened */
+const char *sd_entry_type_name(const sd_entry *entry);                   /* "F16" */
+/* The number in an entry of one element, of a type that weights may have; false: it is none. */
+sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is);
 /* The value of a string in safetensors' __metadata__, or NULL. */
 const char *sd_weights_metadata(const sd_weights *w, const char *key);
 /*
  * As ema_scope() of the original: "model.diffusion_model.X" gets the data of the averaged copy,
- * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL: one is not there.
- * ldm/modules/ema.py
+ * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL, and nothing is
+ * changed: one is not there. ema.c
  */
 sd_status sd_weights_use_ema(sd_weights *w);
-/* SD_ERROR_IO where the entry's file, or with NULL any file, was shortened since it was opened. */
-sd_status sd_weights_check(const sd_weights *w, const sd_entry *entry);
-/* The entry's pages will not be read again soon. */
-void sd_weights_discard(const sd_weights *w, const sd_entry *entry);
-const char *sd_dtype_name(sd_dtype type); /* "F16" */
-size_t sd_dtype_size(sd_dtype type);
+bool sd_weights_has_ema(const sd_weights *w); /* of some tensors */
+/* Whether it is not there of all; then `name` is that of the first that is missing. */
+bool sd_weights_lacks_average(const sd_weights *w, char *name, size_t size);
+/* Where the UNet is there only as its average, this is found under the UNet's names from now on;
+ * returns whether that is so. */
+bool sd_weights_take_ema_alone(sd_weights *w);
+/* n bytes of the entry from `at`, which it must have. Any thread; a failure records no sentence, so
+ * that threads which are not the host's can read: sd_weights_fail records it later. */
+sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
+                          size_t n);
+sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status);
+/* SD_ERROR_IO where any of the files was shortened or written to since it was opened. */
+sd_status sd_weights_check(const sd_weights *w);
+/* The entry, and what comes behind it in the file, will be read soon. One thread. */
+void sd_weights_will_need(sd_weights *w, const sd_entry *entry);
 
 #endif

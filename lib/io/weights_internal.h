@@ -12,12 +12,15 @@ typedef struct sd_name_row {
 
 typedef struct sd_shard {
     char *path;
-    sd_mapping mapping;
+    sd_input input;
+    uint8_t *needed; /* a flag for each sd_weights_will_need unit; NULL: none yet */
 } sd_shard;
 
 typedef struct sd_metadata_row {
     char *key, *value;
 } sd_metadata_row;
+
+typedef struct sd_ema_naming sd_ema_naming;
 
 struct sd_weights {
     sd_context *ctx;
@@ -31,7 +34,11 @@ struct sd_weights {
     size_t n_metadata;
     void **blocks; /* data that is not as the file has it: unpacked, gathered or converted */
     size_t n_blocks;
+    const sd_ema_naming *ema_alone; /* the UNet is there only as its average, under these names */
 };
+
+/* For sentences about a file that is none. */
+#define SD_WEIGHTS_EXPECTED "a safetensors file or what torch.save writes"
 
 /* Room for n_more entries behind those there are. */
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
@@ -39,8 +46,37 @@ sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *va
 /* Memory that lives as long as `w`; not initialised; NULL: none. */
 void *sd_weights_block(sd_weights *w, size_t size);
 
-/* Each adds the tensors of a mapped shard: a safetensors file, or torch.save's zip archive. */
+/* Memory for what a file does not have as it is needed (unpacked, gathered, a pickle): all of it
+ * together is limited by the file's size. `what` is for the sentence. */
+typedef struct sd_budget {
+    const char *path;
+    uint64_t file_size, used;
+} sd_budget;
+
+sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
+                          uint8_t **block); /* of `w` */
+/* Counts memory of the caller's own among it. */
+sd_status sd_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what);
+
+/* Bytes of torch's files: a window of the input, or in memory of the weights where `data` is not
+ * NULL. */
+typedef struct sd_window {
+    bool found;
+    uint64_t offset;
+    const uint8_t *data;
+    size_t size;
+} sd_window;
+
+/* ema.c: the name under which the file has what is asked for; `text` is memory for it. */
+const char *sd_ema_alias(const sd_weights *w, const char *name, char *text, size_t size);
+
+/* Each adds the tensors of an opened shard: a safetensors file, torch.save's zip archive, or the
+ * pickles one after the other that it wrote before torch 1.6. */
 sd_status sd_safetensors_read(sd_weights *w, int file);
 sd_status sd_torch_read(sd_weights *w, int file);
+sd_status sd_torch_read_legacy(sd_weights *w, int file);
+/* Whether a file of these first bytes is of the last kind. */
+bool sd_torch_is_legacy(const uint8_t *bytes, size_t n);
+#define SD_TORCH_LEGACY_HEAD 32 /* as many tell */
 
 #endif

@@ -2,6 +2,7 @@
 #include "model/build.h"
 
 #include "core/tensor.h"
+#include "model/parts.h"
 
 #include <string.h>
 
@@ -35,6 +36,7 @@ sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, s
 }
 
 void sd_build_finish(sd_build *b) {
+    sd_parts_close(b);
     for (size_t i = 0; i < SD_COUNT(b->used); i++) {
         sd_free(b->ctx, b->used[i]);
         b->used[i] = NULL;
@@ -228,26 +230,6 @@ static bool shape_fits(const sd_entry *entry, const wanted *want) {
     return true;
 }
 
-static bool read_type(sd_builder *b, const sd_entry *entry, sdb_type *type) {
-    switch (entry->type) {
-    case SD_DTYPE_F32:
-        *type = SDB_F32;
-        return true;
-    case SD_DTYPE_F16:
-        *type = SDB_F16;
-        return true;
-    case SD_DTYPE_BF16:
-        *type = SDB_BF16;
-        return true;
-    default:
-        sd_builder_fail(b, SD_ERROR_UNSUPPORTED,
-                        "%s: tensor '%s' is of type %s; weights must be F32, F16 or BF16",
-                        sd_weights_path(b->component->weights, entry), entry->name,
-                        sd_dtype_name(entry->type));
-        return false;
-    }
-}
-
 static void mark_used(sd_build *build, const sd_weights *weights, const sd_entry *entry) {
     for (int i = 0; i < build->source->n_files; i++)
         if (build->source->files[i] == weights)
@@ -263,34 +245,43 @@ static void report_progress(sd_builder *b) {
         sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled", build->source->path);
 }
 
-/* Finds and checks one tensor and fills `part`; NULL after a failure and when only listing. */
-static const sd_entry *fetch(sd_builder *b, const wanted *want, sdb_weight_part *part) {
+/* A tensor that was found. */
+static void open_part(sd_builder *b, const sd_entry *entry, int rows, sdb_weight_part *part) {
+    sd_weights *weights = b->component->weights;
+    sd_weights_will_need(weights, entry);
+    b->status = sd_part_open(b->build, weights, entry, rows, part);
+    mark_used(b->build, weights, entry);
+    if (!b->status)
+        report_progress(b);
+}
+
+/* Finds and checks one tensor and fills `part`, which has no data after a failure and when only
+ * listing. */
+static void fetch(sd_builder *b, const wanted *want, sdb_weight_part *part) {
     char text[SD_MAX_NAME], shape[128], expected[128];
     *part = (sdb_weight_part){.rows = (int)want->dims[0]};
     if (b->status)
-        return NULL;
+        return;
     if (b->build->list) {
         b->build->list(b->build->list_user, spell(text, b, want, 0), want->n_dims, want->dims);
-        return NULL;
+        return;
     }
+    const sd_weights *weights = b->component->weights;
     const sd_entry *entry = find(b, want);
-    if (!entry || !read_type(b, entry, &part->type))
-        return NULL;
+    if (!entry || (b->status = sd_part_check_type(b->build->ctx, weights, entry)))
+        return;
     if (!shape_fits(entry, want)) {
         sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s, expected %s",
-                        sd_weights_path(b->component->weights, entry), entry->name,
+                        sd_weights_path(weights, entry), entry->name,
                         sd_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
                         sd_shape_text(expected, sizeof expected, want->n_dims, want->dims));
-        return NULL;
+        return;
     }
-    part->data = entry->data;
     int64_t elements = 1;
     for (int i = 0; i < want->n_dims; i++)
         elements *= want->dims[i];
     b->build->n_parameters += elements;
-    mark_used(b->build, b->component->weights, entry);
-    report_progress(b);
-    return entry;
+    open_part(b, entry, (int)want->dims[0], part);
 }
 
 /* ------------------------------------------------------------------------- one weight */
@@ -300,20 +291,20 @@ static void parts_add(sd_builder *b, sd_parts *p, const wanted *weight, bool bia
     wanted beta = {weight->path, weight->key, suffix, 1, {weight->dims[0]}};
     int i = p->n++;
     p->rows += (int)weight->dims[0];
-    p->entries[p->n_entries++] = fetch(b, weight, &p->weight[i]);
+    fetch(b, weight, &p->weight[i]);
     p->bias[i] = (sdb_weight_part){.rows = (int)weight->dims[0]};
     if (bias)
-        p->entries[p->n_entries++] = fetch(b, &beta, &p->bias[i]);
+        fetch(b, &beta, &p->bias[i]);
 }
 
 static bool has_bias(const sd_parts *p) {
     for (int i = 0; i < p->n; i++)
-        if (p->bias[i].data)
+        if (sdb_part_is_there(&p->bias[i]))
             return true;
     return false;
 }
 
-/* Hands the parts to the device and lets go of their pages. */
+/* Hands the parts to the device, which reads them. */
 static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_weight_kind kind,
                                        int in, bool upsample) {
     sd_build *build = b->build;
@@ -333,17 +324,13 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
                             .compute = build->compute,
                             .upsample = upsample};
     sdb_weight *weight = NULL;
-    for (int i = 0; i < p->n_entries && !b->status; i++)
-        b->status = sd_weights_check(b->component->weights, p->entries[i]);
-    if (b->status)
-        return NULL;
     b->status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &weight);
-    if (b->status)
+    if (b->status) {
+        b->status = sd_part_fail(build, b->status);
         return NULL;
+    }
     owned->items[owned->n++] = weight;
     build->weight_bytes += (int64_t)ctx->device->api->weight_size(weight);
-    for (int i = 0; i < p->n_entries; i++)
-        sd_weights_discard(b->component->weights, p->entries[i]);
     return weight;
 }
 
@@ -403,9 +390,11 @@ const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_
     wanted want = {path, key, ".weight", 2, {n, width}};
     sd_parts parts = {0};
     parts_add(b, &parts, &want, false);
-    for (int i = 0; i < b->build->n_words; i++) {
-        parts.weight[parts.n++] = b->build->words[i];
-        parts.rows += b->build->words[i].rows;
+    for (int i = 0; i < b->build->n_words && !b->status; i++) {
+        const sd_word_rows *word = &b->build->words[i];
+        b->status = sd_part_open(b->build, word->weights, word->entry, word->rows,
+                                 &parts.weight[parts.n++]);
+        parts.rows += word->rows;
     }
     return parts_prepare(b, &parts, SDB_WEIGHT_EMBEDDING, width, false);
 }
@@ -462,15 +451,6 @@ void sd_wide_end(sd_wide_builder *w) {
     wide_flush(w);
 }
 
-/* Rows first .. first + n - 1 of one tensor's part. */
-static sdb_weight_part rows_of(sdb_weight_part whole, int first, int n, int row_size) {
-    sdb_weight_part part = {whole.data, whole.type, n};
-    size_t size = (size_t)first * (size_t)row_size * (whole.type == SDB_F32 ? 4 : 2);
-    if (whole.data)
-        part.data = (const uint8_t *)whole.data + size;
-    return part;
-}
-
 void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads) {
     wanted want = want_matrix(w->b, path, key, 3 * c, c);
     sd_parts whole = {0};
@@ -484,8 +464,8 @@ void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int 
         if (w->parts.n == SDB_MAX_PARTS)
             wide_flush(w);
         int n = w->parts.n++;
-        w->parts.weight[n] = rows_of(whole.weight[0], first, dim, c);
-        w->parts.bias[n] = rows_of(whole.bias[0], first, dim, 1);
+        w->parts.weight[n] = sd_part_rows(whole.weight[0], first, dim, c);
+        w->parts.bias[n] = sd_part_rows(whole.bias[0], first, dim, 1);
         w->parts.rows += dim;
         w->wide->width += dim;
     }

@@ -89,8 +89,6 @@ typedef struct sd_parts {
     int n;
     int rows; /* of all */
     sdb_weight_part weight[SDB_MAX_PARTS], bias[SDB_MAX_PARTS];
-    const sd_entry *entries[2 * SDB_MAX_PARTS];
-    int n_entries;
 } sd_parts;
 
 typedef struct sd_wide_builder {

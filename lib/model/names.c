@@ -153,6 +153,12 @@ static const harmless_row harmless[] = {
     {"lvlb_weights", WHOLE},
     {"logvar", WHOLE},
     {"scale_factor", WHOLE},
+    {"scaled_fp8", AT_END}, /* says that float8 weights have scales beside them: parts.c */
+    {".scale_weight", AT_END},
+    {"weight_scale", AT_END},
+    {".scale_input", AT_END},
+    {".input_scale", AT_END},
+    {".comfy_quant", AT_END},
 };
 
 sd_path sd_path_top(void) {

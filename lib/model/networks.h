@@ -20,6 +20,13 @@ typedef struct sd_vae sd_vae;
  */
 typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
 
+/* Embeddings that were learned for a word. */
+typedef struct sd_word_rows {
+    sd_weights *weights;
+    const sd_entry *entry; /* [rows, width], of a type that weights may have */
+    int rows;
+} sd_word_rows;
+
 typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;
@@ -32,14 +39,15 @@ typedef struct sd_build {
     int done, total; /* tensors, for progress */
     sd_load_progress_fn progress;
     void *progress_user;
-    const sdb_weight_part *words; /* fewer than SDB_MAX_PARTS: embeddings that follow the */
-    int n_words;                  /* vocabulary's, set after sd_build_init */
-    uint8_t *used[3];             /* flags for source->files[i], made by sd_build_init */
+    const sd_word_rows *words;      /* fewer than SDB_MAX_PARTS: embeddings that follow the */
+    int n_words;                    /* vocabulary's, set after sd_build_init */
+    uint8_t *used[3];               /* flags for source->files[i], made by sd_build_init */
+    struct sd_part_source *sources; /* of the tensors so far: parts.h */
 } sd_build;
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params);
-void sd_build_finish(sd_build *b); /* frees the flags */
+void sd_build_finish(sd_build *b); /* frees the flags and sources */
 /* Calls fn for each tensor of the files that no network consumed and that is not on the list of
  * harmless extras (position_ids and the like). */
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);

@@ -1,4 +1,5 @@
 #include "backend/device.h"
+#include "model/parts.h"
 #include "pipeline/stage.h"
 
 #include <string.h>
@@ -137,7 +138,7 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     sd_status status = sd_build_init(&build, model->ctx, model->source, model->act, params);
     if (status)
         return status;
-    build.words = words->parts;
+    build.words = words->rows;
     build.n_words = words->n;
     status = sd_text_model_new(&build, &model->text);
     if (!status)
@@ -147,6 +148,8 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     if (!status)
         status = sd_vae_new(&build, &model->vae);
     if (!status)
+        status = sd_parts_check_numbers(&build, params->strict != 0);
+    if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
     model->n_parameters = build.n_parameters;
     model->weight_bytes = build.weight_bytes;
@@ -154,13 +157,13 @@ static sd_status build_networks(sd_model *model, const sd_model_params *params,
     return status;
 }
 
-/* What the networks need is on the device; no mapping of the file is kept. Of one that was
- * shortened the end of a page has been read as zeros. */
+/* What the networks need is on the device. Of a file that was written to meanwhile, they may have a
+ * part of before and a part of after. */
 static sd_status close_files(sd_source *source) {
     sd_status status = SD_OK;
     for (int i = 0; i < source->n_files; i++) {
         if (!status)
-            status = sd_weights_check(source->files[i], NULL);
+            status = sd_weights_check(source->files[i]);
         sd_weights_close(source->files[i]);
     }
     source->n_files = 0;
@@ -200,8 +203,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     if (status)
         return status;
     status = check_source(model);
-    if (!status && params->use_ema)
-        status = sd_source_use_ema(model->source);
+    if (!status)
+        status = sd_source_choose_weights(model->source, params->use_ema);
     if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, params->vocab);
     if (!status && !model->source->first_stage_only)
@@ -214,6 +217,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
                                params->n_embeddings, &words);
     if (!status)
         status = build_networks(model, params, &words);
+    for (int i = 0; i < words.n && !status; i++)
+        status = sd_weights_check(words.rows[i].weights);
     sd_words_close(&words);
     if (!status)
         status = close_files(model->source);
@@ -260,7 +265,7 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
 static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
     for (size_t i = 0; i < sd_weights_count(w); i++) {
         const sd_entry *e = sd_weights_at(w, i);
-        if (fn(user, e->name, sd_dtype_name(e->type), e->n_dims, e->dims, e->size))
+        if (fn(user, e->name, sd_entry_type_name(e), e->n_dims, e->dims, e->size))
             return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
     }
     return SD_OK;

@@ -33,8 +33,7 @@ sd_status sd_probe_prediction(sd_model *model);
 #define SD_MAX_WORDS (SDB_MAX_PARTS - 1)
 
 typedef struct sd_word_files {
-    sd_weights *files[SD_MAX_WORDS];
-    sdb_weight_part parts[SD_MAX_WORDS]; /* the rows of each */
+    sd_word_rows rows[SD_MAX_WORDS];
     int n;
 } sd_word_files;
 

@@ -3,20 +3,10 @@
  * them as "emb_params" (.safetensors) or below "string_to_param" (.pt), diffusers as one tensor of
  * the placeholder's name; the word is the file's name, or one that the host gives.
  */
+#include "model/parts.h"
 #include "pipeline/stage.h"
 
 #include <string.h>
-
-static const sdb_type *float_type(sd_dtype type) {
-    static const struct {
-        sd_dtype file;
-        sdb_type device;
-    } types[] = {{SD_DTYPE_F32, SDB_F32}, {SD_DTYPE_F16, SDB_F16}, {SD_DTYPE_BF16, SDB_BF16}};
-    for (size_t i = 0; i < SD_COUNT(types); i++)
-        if (types[i].file == type)
-            return &types[i].device;
-    return NULL;
-}
 
 /* The one tensor that has the embeddings, or NULL. */
 static const sd_entry *find_entry(const sd_weights *w) {
@@ -24,9 +14,9 @@ static const sd_entry *find_entry(const sd_weights *w) {
     return entry || sd_weights_count(w) != 1 ? entry : sd_weights_at(w, 0);
 }
 
-static sd_status read_rows(const sd_model *model, const char *path, const sd_weights *w,
-                           sdb_weight_part *part) {
+static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows *word) {
     const sd_context *ctx = model->ctx;
+    const sd_weights *w = word->weights;
     const sd_text_config *text = &model->source->text;
     const sd_entry *entry = find_entry(w);
     char shape[128];
@@ -35,11 +25,9 @@ static sd_status read_rows(const sd_model *model, const char *path, const sd_wei
                        "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
                        "expected",
                        path, sd_weights_count(w));
-    const sdb_type *type = float_type(entry->type);
-    if (!type)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: tensor '%s' is of type %s; F32, F16 or BF16 was expected", path,
-                       entry->name, sd_dtype_name(entry->type));
+    sd_status status = sd_part_check_type(ctx, w, entry);
+    if (status)
+        return status;
     int64_t rows = entry->n_dims == 2 ? entry->dims[0] : 1;
     if (entry->n_dims < 1 || entry->n_dims > 2 || entry->dims[entry->n_dims - 1] != text->width ||
         rows < 1 || rows > text->tokens - 2)
@@ -47,7 +35,8 @@ static sd_status read_rows(const sd_model *model, const char *path, const sd_wei
                        "%s: tensor '%s' has shape %s; [%d] or [1 to %d, %d] was expected", path,
                        entry->name, sd_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
                        text->width, text->tokens - 2, text->width);
-    *part = (sdb_weight_part){.data = entry->data, .type = *type, .rows = (int)rows};
+    word->entry = entry;
+    word->rows = (int)rows;
     return SD_OK;
 }
 
@@ -99,21 +88,20 @@ static sd_status open_word(sd_model *model, const char *path, const char *name,
                            sd_word_files *files) {
     sd_words *words = &model->words;
     sd_word *word = &words->at[words->n];
-    sd_weights **file = &files->files[files->n];
-    sdb_weight_part *part = &files->parts[files->n];
-    sd_status status = sd_weights_open(model->ctx, path, file);
+    sd_word_rows *rows = &files->rows[files->n];
+    sd_status status = sd_weights_open(model->ctx, path, &rows->weights);
     if (status)
         return status;
     files->n++;
     words->n++;
-    status = read_rows(model, path, *file, part);
+    status = read_rows(model, path, rows);
     if (!status)
         status = read_name(model, path, name, word);
     if (!status)
         status = check_new(model, path, word);
     word->first = model->source->text.vocab_size + words->n_rows;
-    word->n_rows = part->rows;
-    words->n_rows += part->rows;
+    word->n_rows = rows->rows;
+    words->n_rows += rows->rows;
     return status;
 }
 
@@ -138,7 +126,7 @@ sd_status sd_words_open(sd_model *model, const char *const *paths, const char *c
 
 void sd_words_close(sd_word_files *files) {
     for (int i = 0; i < files->n; i++)
-        sd_weights_close(files->files[i]);
+        sd_weights_close(files->rows[i].weights);
     files->n = 0;
 }
 

@@ -14,8 +14,10 @@ static void check_tensor(const sd_pickle_tensor *t) {
     FUZZ_REQUIRE(t->n_dims >= 0 && t->n_dims <= SD_ENTRY_MAX_DIMS && t->offset >= 0);
     for (int i = 0; i < t->n_dims; i++)
         FUZZ_REQUIRE(t->dims[i] >= 0 && t->strides[i] >= 0);
-    FUZZ_REQUIRE(t->storage->kind == SD_PICKLE_STORAGE && t->storage->storage.numel >= 0);
-    FUZZ_REQUIRE(t->storage->storage.key->kind == SD_PICKLE_TEXT);
+    const sd_pickle_storage *s = t->storage;
+    FUZZ_REQUIRE(s->numel >= 0 && s->offset >= 0 && s->offset <= s->numel);
+    FUZZ_REQUIRE(s->count >= 0 && s->count <= s->numel - s->offset);
+    FUZZ_REQUIRE(s->key->kind == SD_PICKLE_TEXT);
 }
 
 sd_status fuzz_pickle(const uint8_t *data, size_t size) {

@@ -78,6 +78,25 @@ def parameters(path):
     return text[b"parameters"].decode("latin-1")  # as the PNG standard has it
 
 
+def rename_tensors(source, target, rename, keep=lambda name: True):
+    """A copy of a .safetensors file; rename(name) gives the names of each of its tensors."""
+    data = pathlib.Path(source).read_bytes()
+    size = struct.unpack("<Q", data[:8])[0]
+    header, out, body = json.loads(data[8:8 + size]), {}, b""
+    out["__metadata__"] = header.pop("__metadata__", {})
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        for other in rename(name) if keep(name) else ():
+            offsets = [len(body), len(body) + end - begin]
+            body += data[8 + size + begin:8 + size + end]
+            out[other] = {**entry, "data_offsets": offsets}
+    text = json.dumps(out).encode()
+    target.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+UNET = "model.diffusion_model."
+
+
 def write_masked_model(path):
     """A checkpoint of tests/golden/data/ldm/masked.yaml, with averaged weights of the UNet."""
     values, header, data = random.Random(1), {}, array.array("f")
@@ -285,6 +304,53 @@ class Programs(unittest.TestCase):
         both = self.paint("--use_ema", "--no_ema", *vocab, ckpt=EMA)
         self.assertEqual(both.returncode, 2)
         self.assertIn("do not go together", both.stderr)
+
+    def test_averages_under_all_their_names(self):
+        """Alone, they are taken with any flag; the log says so."""
+        vocab = ["--vocab", FOLDER + "/tokenizer", "--precision", "full"]
+        wanted = png_pixels(self.paint(*vocab, ckpt=FILE).stdout.strip())
+        path = pathlib.Path(self.scratch.name, "ema.safetensors")
+        for prefix, dots in (("model_ema.diffusion_model", False), ("model_ema.", False),
+                             ("model_ema.diffusion_model.", True), ("model_ema.", True)):
+            def averaged(name):
+                if not name.startswith(UNET):
+                    return name
+                return prefix + (name[len(UNET):] if dots else name[len(UNET):].replace(".", ""))
+
+            rename_tensors(FILE, path, lambda name: [averaged(name)])
+            for flag in ([], ["--use_ema"], ["--no_ema"]):
+                done = self.paint(*vocab, *flag, ckpt=path)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(png_pixels(done.stdout.strip()), wanted)
+                self.assertEqual("only as averaged weights" in done.stderr, flag != ["--use_ema"])
+            rename_tensors(FILE, path, lambda name: sorted({name, averaged(name)}))
+            done = self.paint(*vocab, "--use_ema", ckpt=path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(png_pixels(done.stdout.strip()), wanted)
+            self.assertEqual(done.stderr.count("warning"), 0, done.stderr)
+
+    def test_a_config_chooses_the_weights(self):
+        """Without use_ema it means the averages, as in the original; a flag overrules it."""
+        vocab = ["--vocab", FOLDER + "/tokenizer", "--precision", "full"]
+        text = pathlib.Path(DATA, "tiny-v1.yaml").read_text(encoding="utf-8")
+        config = pathlib.Path(self.scratch.name, "config.yaml")
+        last, average = (png_pixels(self.paint(*vocab, flag, ckpt=EMA).stdout.strip())
+                         for flag in ("--no_ema", "--use_ema"))
+        self.assertNotEqual(last, average)
+        line = "    use_ema: False\n"
+        self.assertIn(line, text)
+        for said, flags, ckpt, wanted, words in (
+                (line, [], EMA, last, None), ("", [], EMA, average, "does not say use_ema"),
+                ("    use_ema: true\n", [], EMA, average, None),
+                (line, ["--use_ema"], EMA, average, None), ("", ["--no_ema"], EMA, last, None),
+                ("", [], FILE, average, None),
+                ("    use_ema: true\n", [], FILE, average, "has no averaged weights")):
+            config.write_text(text.replace(line, said), encoding="utf-8")
+            done = self.paint(*vocab, "--config", config, *flags, ckpt=ckpt)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(png_pixels(done.stdout.strip()), wanted)
+            self.assertEqual(done.stderr.count("warning"), 1 if words else 0, done.stderr)
+            self.assertIn(words or "", done.stderr)
 
     def test_embeddings_are_words(self):
         cat, lake = DATA + "/cat.safetensors", DATA + "/lake.pt"

@@ -1,5 +1,6 @@
 /* Memory, errors, files and the thread pool. */
 #include "core/context.h"
+#include "core/input.h"
 #include "core/os.h"
 #include "core/tensor.h"
 #include "core/threads.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static sd_context *ctx;
 
@@ -79,7 +81,7 @@ START_TEST(the_latest_contexts_keep_their_errors) {
 }
 END_TEST
 
-START_TEST(files_are_written_whole_and_mapped) {
+START_TEST(files_are_written_whole) {
     const char *dir = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
     char name[64];
     snprintf(name, sizeof name, "libsd-core-%p", (void *)ctx);
@@ -94,24 +96,75 @@ START_TEST(files_are_written_whole_and_mapped) {
     ck_assert_str_eq((char *)bytes, "world!");
     sd_free(ctx, bytes);
     ck_assert_int_eq(sd_read_file(ctx, path, 5, &bytes, &size), SD_ERROR_FORMAT);
-    sd_mapping map;
-    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_OK);
-    ck_assert_mem_eq(map.data, "world!", 6);
-    sd_map_will_need(&map, map.data, map.size);
-    sd_map_discard(&map, map.data, map.size);
-    ck_assert_mem_eq(map.data, "world!", 6);
-    sd_unmap_file(&map);
-    ck_assert_int_eq(sd_write_file(ctx, path, "", 0), SD_OK);
-    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_OK);
-    ck_assert_ptr_null(map.data);
     remove(path);
-    ck_assert_int_eq(sd_map_file(ctx, path, &map), SD_ERROR_IO);
-    ck_assert_int_eq(sd_map_file(ctx, dir, &map), SD_ERROR_IO);
+    sd_input in;
+    ck_assert_int_eq(sd_input_open(ctx, path, &in), SD_ERROR_IO);
+    ck_assert_int_eq(sd_input_open(ctx, dir, &in), SD_ERROR_IO);
     ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "directory"));
     char *parent = sd_path_dirname(ctx, path);
     ck_assert_str_eq(parent, dir);
     sd_free(ctx, parent);
     sd_free(ctx, path);
+}
+END_TEST
+
+static char *write_abc(char *path) {
+    ck_assert_int_eq(sd_write_file(ctx, path, "abcdefgh", 8), SD_OK);
+    return path;
+}
+
+static void check_input_fails(const sd_input *in, const char *part) {
+    char byte;
+    ck_assert_int_eq(sd_input_read(ctx, in, "the file", 7, &byte, 1), SD_ERROR_IO);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "the file: "));
+    ck_assert_msg(strstr(sd_last_error(ctx), part), "%s", sd_last_error(ctx));
+}
+
+START_TEST(inputs_read_ranges) {
+    char path[256], bytes[8];
+    size_t got;
+    sd_input in;
+    snprintf(path, sizeof path, "%s/libsd-input-%p", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+             (void *)ctx);
+    ck_assert_int_eq(sd_input_open(ctx, write_abc(path), &in), SD_OK);
+    ck_assert_uint_eq(in.size, 8);
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", 2, bytes, 3), SD_OK);
+    ck_assert_mem_eq(bytes, "cde", 3);
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", 8, bytes, 0), SD_OK);
+    ck_assert_int_eq(sd_input_peek(ctx, &in, "x", bytes, 4, &got), SD_OK);
+    ck_assert_uint_eq(got, 4);
+    in.will_need(in.user, 0, 8);
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", 6, bytes, 3), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", UINT64_MAX, bytes, 3), SD_ERROR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "only 8"));
+    ck_assert_int_eq(sd_input_check(ctx, &in, "x"), SD_OK);
+    remove(path); /* the bytes stay with who has the file open */
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", 2, bytes, 3), SD_OK);
+    ck_assert_int_eq(sd_input_check(ctx, &in, "x"), SD_OK);
+    sd_input_close(ctx, &in);
+    sd_input_close(ctx, &in);
+}
+END_TEST
+
+START_TEST(inputs_notice_changes) {
+    char path[256], bytes[8];
+    sd_input in;
+    snprintf(path, sizeof path, "%s/libsd-change-%p", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+             (void *)ctx);
+    ck_assert_int_eq(sd_input_open(ctx, write_abc(path), &in), SD_OK);
+    ck_assert_int_eq(truncate(path, 3), 0);
+    ck_assert_int_eq(sd_input_read(ctx, &in, "x", 0, bytes, 3), SD_OK); /* these are there yet */
+    ck_assert_int_eq(sd_input_check(ctx, &in, "x"), SD_ERROR_IO);
+    check_input_fails(&in, "shortened while it was read: it has 3 bytes, and had 8");
+    ck_assert_int_eq(truncate(path, 8), 0); /* long enough again: zeros */
+    ck_assert_int_eq(sd_input_check(ctx, &in, "x"), SD_ERROR_IO);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "written to"));
+    sd_input_close(ctx, &in);
+    ck_assert_int_eq(sd_input_open(ctx, path, &in), SD_OK);
+    ck_assert_int_eq(truncate(path, 9), 0);
+    ck_assert_int_eq(sd_input_check(ctx, &in, "x"), SD_ERROR_IO);
+    sd_input_close(ctx, &in);
+    remove(path);
 }
 END_TEST
 
@@ -207,7 +260,9 @@ int main(void) {
     tcase_add_test(tests, impossible_sizes_are_refused);
     tcase_add_test(tests, strings_are_formatted_and_copied);
     tcase_add_test(tests, the_latest_contexts_keep_their_errors);
-    tcase_add_test(tests, files_are_written_whole_and_mapped);
+    tcase_add_test(tests, files_are_written_whole);
+    tcase_add_test(tests, inputs_read_ranges);
+    tcase_add_test(tests, inputs_notice_changes);
     tcase_add_test(tests, layouts_go_both_ways);
     tcase_add_test(tests, every_task_runs_once);
     tcase_add_test(tests, callers_take_turns);

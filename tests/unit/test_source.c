@@ -383,7 +383,8 @@ START_TEST(finds_torch_files) {
         for (int k = 0; k < s->n_files; k++)
             found += sd_weights_find(s->files[k], "shared.whole") != NULL;
         ck_assert_uint_eq(found, 1);
-        ck_assert_int_eq(sd_source_use_ema(s), SD_ERROR_MODEL);
+        ck_assert_int_eq(sd_source_choose_weights(s, SD_EMA_ON), SD_ERROR_MODEL);
+        ck_assert_int_eq(sd_source_choose_weights(s, SD_EMA_AUTO), SD_OK);
         sd_source_close(s);
         remove(files_path(dir, name));
     }

@@ -76,7 +76,7 @@ class Model(Handle):
         strict: bool = False,
         embeddings: "Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike]" = (),
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
-        use_ema: bool = False,
+        use_ema: Optional[bool] = None,
         config: "str | os.PathLike | None" = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
@@ -85,11 +85,12 @@ class Model(Handle):
         vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz] or a folder with vocab.json and
             merges.txt; None looks beside the checkpoint.
         precision: "auto", "full", "autocast" or "bfloat16".
-        strict: a tensor that no network uses is an error.
+        strict: a tensor that no network uses, and NaN or infinity in one, is an error.
         embeddings: textual-inversion files; a file's name without extension is its word. Or a
             mapping of words to files.
         progress: called with tensors done and in total; True cancels.
-        use_ema: the UNet's averaged weights (model_ema.*).
+        use_ema: the UNet's averaged weights (model_ema.*), or with False those that training
+            ended with. None: what the config says, as the original has it; else the last ones.
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
             checkpoint holds; None knows Stable Diffusion by its tensors.
         """
@@ -98,7 +99,7 @@ class Model(Handle):
         params = _ffi.ModelParams(
             precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
             strict=bool(strict),
-            use_ema=bool(use_ema),
+            use_ema=0 if use_ema is None else 1 if use_ema else 2,  # sd_ema
             progress=_ffi.LOAD_PROGRESS_FN(
                 lambda _user, done, total: guard.call(progress or _go_on, done, total)
             ),

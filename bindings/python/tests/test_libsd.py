@@ -65,6 +65,10 @@ class ModelTest(unittest.TestCase):
         vocab = os.path.join(FOLDER, "tokenizer")
         with libsd.Model.load(pathlib.Path(FILE), context=ctx, vocab=vocab) as file:
             np.testing.assert_array_equal(file.tokenize("a cat").ids, model.tokenize("a cat").ids)
+        for use_ema in (None, False):
+            ctx.load(FILE, use_ema=use_ema).close()
+        with self.assertRaisesRegex(libsd.ModelError, "model_ema"):
+            ctx.load(FILE, use_ema=True)
 
     def test_estimates(self):
         small = model.memory_estimate(**RUN)

@@ -1,0 +1,198 @@
+#include "model/parts.h"
+
+#include "model/float8.h"
+
+#include <stdio.h>
+#include <string.h>
+
+sd_status sd_part_check_type(const sd_context *ctx, const sd_weights *weights,
+                             const sd_entry *entry) {
+    if (sd_dtype_is_weight(entry->type))
+        return SD_OK;
+    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: tensor '%s' is of type %s; weights must be F64, F32, F16, BF16, F8_E4M3 or "
+                   "F8_E5M2 (of a quantised checkpoint take the F16 one)",
+                   sd_weights_path(weights, entry), entry->name, sd_entry_type_name(entry));
+}
+
+/* ------------------------------------------------------------------------- reading */
+
+/*
+ * Whether some number is NaN or infinity: the largest exponent. The largest magnitude tells, and
+ * is found without a branch, so that it costs a fraction of what reading costs. dst is aligned to
+ * its elements, which a backend's buffer is.
+ */
+static bool has_broken_16(const uint16_t *x, size_t n, int infinity) {
+    int16_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int16_t magnitude = (int16_t)(x[i] & 0x7fff);
+        most = magnitude > most ? magnitude : most;
+    }
+    return most >= infinity;
+}
+
+static bool has_broken_32(const uint32_t *x, size_t n) {
+    int32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);
+        most = magnitude > most ? magnitude : most;
+    }
+    return most >= 0x7f800000;
+}
+
+static bool has_broken(sdb_type type, const void *x, size_t n) {
+    return type == SDB_F32   ? has_broken_32(x, n)
+           : type == SDB_F16 ? has_broken_16(x, n, 0x7c00)
+                             : has_broken_16(x, n, 0x7f80);
+}
+
+#define CHUNK                                                                                      \
+    1024 /* of what takes more room than what it becomes; callers' stacks may be small             \
+          */
+
+/* float64 as float32, rounded as C and torch do it. */
+static sd_status read_doubles(const sd_part_source *s, size_t first, size_t n, float *dst) {
+    double chunk[CHUNK];
+    sd_status status = SD_OK;
+    for (size_t i = 0; i < n && !status; i += CHUNK) {
+        size_t m = n - i < CHUNK ? n - i : CHUNK;
+        status = sd_weights_read(s->weights, s->entry, (first + i) * sizeof *chunk, chunk,
+                                 m * sizeof *chunk);
+        for (size_t j = 0; j < m && !status; j++)
+            dst[i + j] = (float)chunk[j];
+    }
+    return status;
+}
+
+/* Codes, and in their place numbers. */
+static sd_status read_float8(const sd_part_source *s, size_t first, size_t n, uint8_t *dst) {
+    size_t size = s->type == SDB_F32 ? 4 : 2;
+    sd_status status = sd_weights_read(s->weights, s->entry, first, dst + (size - 1) * n, n);
+    if (!status)
+        sd_float8_expand(s->float8, first, n, dst);
+    return status;
+}
+
+static sd_status read_elements(const sd_part_source *s, size_t first, size_t n, void *dst) {
+    size_t size = sd_dtype_size(s->entry->type);
+    if (s->float8)
+        return read_float8(s, first, n, dst);
+    if (s->entry->type == SD_DTYPE_F64)
+        return read_doubles(s, first, n, dst);
+    return sd_weights_read(s->weights, s->entry, first * size, dst, n * size);
+}
+
+/* sdb_weight_part.read */
+static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
+    sd_part_source *s = user;
+    sd_status status = read_elements(s, first, n, dst);
+    int none = SD_OK;
+    if (status)
+        atomic_compare_exchange_strong(&s->status, &none, (int)status);
+    else if (has_broken(s->type, dst, n))
+        atomic_store_explicit(&s->broken, true, memory_order_relaxed);
+    return status;
+}
+
+/* ------------------------------------------------------------------------- parts */
+
+static sdb_type device_type(const sd_part_source *s) {
+    sd_dtype type = s->entry->type;
+    return s->float8               ? s->float8->type
+           : type == SD_DTYPE_F16  ? SDB_F16
+           : type == SD_DTYPE_BF16 ? SDB_BF16
+                                   : SDB_F32;
+}
+
+sd_status sd_part_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+                       sdb_weight_part *out) {
+    sd_part_source *s = sd_zalloc(b->ctx, sizeof *s);
+    if (!s)
+        return SD_ERROR_MEMORY;
+    *s = (sd_part_source){.weights = weights, .entry = entry, .next = b->sources};
+    atomic_init(&s->status, SD_OK);
+    atomic_init(&s->broken, false);
+    b->sources = s;
+    sd_status status = sd_float8_open(b->ctx, weights, entry, rows, &s->float8);
+    s->type = device_type(s);
+    *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
+    return status;
+}
+
+sdb_weight_part sd_part_rows(sdb_weight_part whole, int first, int n, int row_size) {
+    sdb_weight_part part = whole;
+    part.rows = n;
+    part.first += (size_t)first * (size_t)row_size;
+    return part;
+}
+
+sd_status sd_part_fail(const sd_build *b, sd_status status) {
+    for (const sd_part_source *s = b->sources; s; s = s->next)
+        if (atomic_load(&s->status) != SD_OK)
+            return sd_weights_fail(s->weights, s->entry, (sd_status)atomic_load(&s->status));
+    return status;
+}
+
+void sd_parts_close(sd_build *b) {
+    while (b->sources) {
+        sd_part_source *s = b->sources;
+        b->sources = s->next;
+        sd_free(b->ctx, s->float8);
+        sd_free(b->ctx, s);
+    }
+}
+
+/* ------------------------------------------------------------------------- broken numbers */
+
+#define NAMED 3
+
+typedef struct broken_file {
+    const char *path;
+    int n;
+    const char *names[NAMED]; /* of the tensors that were opened first */
+} broken_file;
+
+/* All broken tensors of the same file as `s`. */
+static broken_file collect(sd_part_source *s) {
+    broken_file file = {.path = sd_weights_path(s->weights, s->entry)};
+    for (sd_part_source *t = s; t; t = t->next) {
+        if (t->told || !atomic_load(&t->broken) || t->weights != s->weights ||
+            t->entry->file != s->entry->file)
+            continue;
+        t->told = true;
+        file.n++;
+        for (int i = NAMED - 1; i > 0; i--)
+            file.names[i] = file.names[i - 1];
+        file.names[0] = t->entry->name;
+    }
+    return file;
+}
+
+static void list_names(char *text, size_t size, const broken_file *file) {
+    size_t n = 0;
+    text[0] = 0;
+    for (int i = 0; i < NAMED && file->names[i] && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s'%.150s'", i ? ", " : "", file->names[i]);
+    if (file->n > NAMED && n < size)
+        snprintf(text + n, size - n, ", ...");
+}
+
+sd_status sd_parts_check_numbers(const sd_build *b, bool strict) {
+    char names[NAMED * 160];
+    for (sd_part_source *s = b->sources; s; s = s->next) {
+        if (s->told || !atomic_load(&s->broken))
+            continue;
+        broken_file file = collect(s);
+        list_names(names, sizeof names, &file);
+        if (strict)
+            return sd_fail(b->ctx, SD_ERROR_MODEL,
+                           "%s: NaN or infinity in %d of its tensors: %s (a merge or training that "
+                           "went wrong?)",
+                           file.path, file.n, names);
+        sd_log(b->ctx, SD_LOG_WARN,
+               "%s: NaN or infinity in %d of its tensors: %s (a merge or training that went "
+               "wrong?): pictures will be damaged",
+               file.path, file.n, names);
+    }
+    return SD_OK;
+}
