@@ -24,7 +24,7 @@ typedef struct paint_options {
     float strength;
 } paint_options;
 
-#define PAINT_N_OPTIONS 33
+#define PAINT_N_OPTIONS 34
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \

@@ -593,6 +593,8 @@ SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
  *   euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, unipc
  *                     those of k-diffusion, DPM-Solver++ and UniPC, as diffusers' schedulers
  *   lcm               for latent consistency models; a few steps
+ *   dpm_solver        the original's DPMSolverSampler (--dpm_solver): dpmpp_2m with times of its
+ *                     own, most of them between two train timesteps, for uniform and linspace
  * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
  * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
  */

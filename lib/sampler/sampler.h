@@ -130,8 +130,8 @@ double sd_run_alpha(const sd_run *run, int i);
 double sd_run_sigma(const sd_run *run, int i);
 double sd_run_lambda(const sd_run *run, int i);
 /* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
- * before comes off step i's. 0 where there is none before, at the last step, and where timesteps
- * are equal. */
+ * before comes off step i's. 0 where there is none before, where step i ends at x_0, and where
+ * timesteps are equal. */
 double sd_run_older_share(const sd_run *run, int i);
 /* For methods: a step of the probability flow's equation dx/dsigma = eps (Karras et al. 2022,
  * eq. 1) from alpha `a` to `b` in one go: x' = out[0] x + out[1] eps. DDIM with eta 0 is the same.
@@ -141,6 +141,7 @@ void sd_flow_coefs(double a, double b, double out[2]);
 /* The methods. */
 extern const sd_method sd_method_ddim, sd_method_plms, sd_method_ddpm, sd_method_ddim_inverse,
     sd_method_euler, sd_method_euler_a, sd_method_heun, sd_method_dpm2, sd_method_lms,
-    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm;
+    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm,
+    sd_method_dpm_solver;
 
 #endif

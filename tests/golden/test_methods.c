@@ -245,7 +245,7 @@ static bool goes(scene *s) {
 /* One step, quad's equal timesteps, and a number of steps that leaves no room: all stay finite. */
 START_TEST(corners) {
     const char *method = sd_sampler_method(_i);
-    bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0;
+    bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0 && strcmp(method, "dpm_solver") != 0;
     scene s = scene_open(&setup, method);
     for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
         s.p.spacing = (sd_timestep_spacing)spacing;
