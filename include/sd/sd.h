@@ -683,8 +683,9 @@ SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *lat
  * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
  * [batch or 1, c, h, w] noised to its time, where it is 0 from x_t, and between in proportion
  * (the mask of DDIMSampler; any method but ddim_inverse; p_sample_loop of the original blends after
- * its steps instead). The noise is drawn from the seeds. Both are copied and stay until replaced;
- * both NULL: no mask. The last step's result is left as it is.
+ * its steps instead). The noise is drawn from the seeds, in each step before the step's own; ddim
+ * and plms draw that one too where they multiply it by 0, as the original does. Both are copied and
+ * stay until replaced; both NULL: no mask. The last step's result is left as it is.
  */
 SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
                                      const sd_tensor *x0);

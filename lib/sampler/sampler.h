@@ -44,6 +44,10 @@ typedef struct sd_method {
     void (*coefs)(const sd_run *run, int i, double *coefs);
     /* Whether step i takes noise, which is in run->noise then. NULL: no step does. */
     bool (*noisy)(const sd_run *run, int i);
+    /* How many noises the original draws in a step, `done` steps after the run's first, also those
+     * that it multiplies by 0: with a mask, whose noises come of the same stream, all are drawn.
+     * NULL: as many as `noisy` says. */
+    int (*draws)(int done);
     /* 0 .. SD_METHOD_MAX_KINDS - 1. Steps of one kind, and alike in `noisy`, are the same
      * operations on the same memory. May look at run->done and run->touched. NULL: all are of
      * one. */
