@@ -330,14 +330,12 @@ int paint_rounds(const paint *p) {
  * Batches of noise that an iteration of the original draws: x_T, then one in each step of DDIM and
  * PLMS, also where it is multiplied by 0, and one more in the first step of PLMS, which has two.
  * make_ddim_timesteps "uniform" has every (1000 // steps)-th, which can be more than `steps`. Image
- * to image draws for stochastic_encode, then in each of its int(strength * steps) steps (0.7f is
- * not 0.7, which the rounding mends).
+ * to image draws for stochastic_encode, then in each of its int(strength * steps) steps.
  */
 static int draws_of_an_iteration(const paint *p) {
     const char *method = sampling_method(p->options);
-    int asked = p->options->ddim_steps; /* may be out of range: the library will say so */
-    float share = p->options->strength; /* may be out of range too */
-    double strength = share > 0 && share <= 1 ? (int)((double)share * 1e6 + 0.5) / 1e6 : 0;
+    int asked = p->options->ddim_steps;     /* may be out of range: the library will say so */
+    double strength = p->options->strength; /* may be out of range too */
     if (p->options->from_picture)
         return 1 + (strength > 0 && strength <= 1 ? (int)(strength * asked) : 0);
     if (is_dpm_solver(method) || asked < 1 || asked > p->train_timesteps)

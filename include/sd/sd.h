@@ -320,8 +320,10 @@ typedef struct sd_sampler_params {
     float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
-    int batch;      /* pictures at once, >= 1 */
-    float strength; /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
+    int batch;       /* pictures at once, >= 1 */
+    double strength; /* img2img, 0 .. 1: of the steps int(strength * steps) are run, as Python
+                        computes it; the init latent is noised to the first one's timestep, without
+                        a step to index 0, and at 1 nothing is left of it. Default 0.75 */
     sd_timestep_spacing spacing;
     float temperature; /* factor of the noise that steps add; default 1 */
     sd_rng rng;
@@ -351,12 +353,16 @@ typedef struct sd_sampler_params {
     int log_every_t;        /* what a run keeps: see sd_sampler_x_inter; 0 (default): nothing */
     int use_original_steps; /* ddim, plms, ddpm: non-zero makes a step for each train timestep
                                (ddim_use_original_steps); steps and spacing are not looked at */
+    int original_encode;    /* ddim, plms: non-zero noises the init latent to index
+                               int(strength * steps), one above the first step's, as
+                               scripts/img2img.py of the original does: its pictures, and coloured
+                               blocks at low strengths. Below strength 1 only */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, SD_SPACING_UNIFORM, 1.0f, \
-            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0          \
+        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75, SD_SPACING_UNIFORM, 1.0f,  \
+            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0, 0       \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */
@@ -415,14 +421,14 @@ typedef struct sd_inpaint_params {
     const sd_image *init; /* resized as sd_img2img does */
     const sd_image *mask; /* of init's size: white (grey from 128) is painted, black is kept */
     const sd_sampler_params *sampling; /* its strength is not used */
-    float strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
+    double strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
@@ -647,8 +653,8 @@ SD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tens
 /*
  * decode of DDIMSampler: the last `t_start` steps, 0 to all, from a latent [batch or 1, c, h, w] as
  * it is. The seeds' first draw is left to sd_sampler_stochastic_encode, so that both, one after
- * the other with the same t, are the original's image to image; sd_sample with `init` is the same
- * for ddim and plms. Any method but ddim_inverse.
+ * the other with the same t, are the original's image to image; sd_sample with `init` and
+ * original_encode is the same for ddim and plms. Any method but ddim_inverse.
  */
 SD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
                                    const sd_tensor *uncond, const sd_tensor *latent, int t_start,

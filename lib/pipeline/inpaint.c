@@ -189,7 +189,7 @@ static sd_status encode(inpaint *job) {
     const sd_tile_params *tiles = job->params->tiles;
     bool wide = is_wide(job->model);
     sd_status status = wide ? make_concat(job) : make_keep(job);
-    if (!status && (!wide || job->p.strength < 1.0f))
+    if (!status && (!wide || job->p.strength < 1.0))
         status = encode_cut(job->model, job->pixels, NULL, tiles, &job->known);
     return status;
 }
@@ -204,7 +204,7 @@ static sd_status sample(const inpaint *job, sd_tensor **latent) {
                          : sd_sampling_set_mask(sampler, job->keep, job->known);
     if (!status)
         status = sd_sampling_run(sampler, job->cond, job->uncond,
-                                 job->p.strength < 1.0f ? job->known : NULL, NULL, latent);
+                                 job->p.strength < 1.0 ? job->known : NULL, NULL, latent);
     sd_sampling_free(sampler);
     return status;
 }

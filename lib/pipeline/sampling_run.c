@@ -59,11 +59,14 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
 
 /*
  * Sets total and next, and returns alphas_cumprod at which the init latent is noised: 0 where
- * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step. The
- * original's stochastic_encode takes the DDIM alpha of index t_enc while its first step is that of
- * t_enc - 1; at strength 1 it would index past the end, and nothing is left of the init latent
- * here ("full destruction of information", as its --strength says).
+ * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step, as in
+ * diffusers. scripts/img2img.py takes the DDIM alpha of index t_enc while its first step is that of
+ * t_enc - 1, so that noise is left in the picture; original_encode is that rule. Without a step
+ * both noise to index 0. At strength 1 the original would index past the end, and nothing is left
+ * of the init latent here ("full destruction of information", as its --strength says).
  */
+#define MUCH_NOISE 1.5 /* times what the first step takes away */
+
 static double start_of(sd_sampler *s, bool from_init) {
     const sd_method *method = s->run.method;
     int count = s->run.times.count;
@@ -71,9 +74,7 @@ static double start_of(sd_sampler *s, bool from_init) {
     s->next = count - 1;
     if (!from_init)
         return 0.0;
-    /* 0.7f is 0.699999988, but int(0.7 * 50) must be 35 as in Python: back to the decimal. */
-    double strength = round((double)s->params.strength * 1e6) / 1e6;
-    int t_enc = (int)(strength * s->params.steps);
+    int t_enc = (int)(s->params.strength * s->params.steps); /* int(strength * ddim_steps) */
     bool all = t_enc >= s->params.steps;
     if (!all)
         s->total = t_enc;
@@ -83,8 +84,16 @@ static double start_of(sd_sampler *s, bool from_init) {
         return 0.0;
     s->next = t_enc - 1;
     if (t_enc == 0)
-        return 1.0;
-    return sd_run_alpha(&s->run, method->encode_above ? t_enc : t_enc - 1);
+        return sd_run_alpha(&s->run, 0);
+    if (!method->encode_above || !s->params.original_encode)
+        return sd_run_alpha(&s->run, t_enc - 1);
+    if (sd_run_sigma(&s->run, t_enc) > MUCH_NOISE * sd_run_sigma(&s->run, t_enc - 1))
+        sd_log(s->model->ctx, SD_LOG_WARN,
+               "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
+               "original does: coloured blocks are left; without original_encode (sd-img2img: with "
+               "--diffusers_strength) there are none",
+               s->params.strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
+    return sd_run_alpha(&s->run, t_enc);
 }
 
 /* x of the first step into s->nchw, where its noise is already. */
