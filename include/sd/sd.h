@@ -23,6 +23,9 @@
  *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
  *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
  *     program compiled against an older header keeps working.
+ *   - Numbers are finite. An infinity or NaN in a tensor that is given is SD_ERROR_ARGUMENT by its
+ *     name; where a network makes one of finite numbers, the call ends with SD_ERROR_MODEL and a
+ *     sentence that names the stage, and in a run the step.
  *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
  *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
  *     floating-point mode or current directory. It never prints, exits or aborts.
@@ -68,7 +71,8 @@ typedef enum sd_status {
     SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
     SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
     SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
-    SD_ERROR_MODEL = 5,       /* a tensor is missing, of another shape, or unexpected (strict) */
+    SD_ERROR_MODEL = 5,       /* a tensor is missing, of another shape, or unexpected (strict); or
+                                 what a network computes is not finite */
     SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
     SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
     SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
@@ -317,7 +321,8 @@ typedef struct sd_sampler_params {
     int steps;            /* 1 .. train_timesteps; default 50 */
     float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
                              only, the other methods do not look at it */
-    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
+    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
+                             prompt, which the log says; default 7.5 */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
     int batch;       /* pictures at once, >= 1 */

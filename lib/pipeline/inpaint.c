@@ -38,7 +38,8 @@ static sd_status check_inpaint(const sd_model *model, const sd_tensor *pixels,
         return status;
     int64_t n = mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : pixels->dims[0];
     int64_t mask_dims[] = {n, 1, pixels->dims[2], pixels->dims[3]};
-    return sd_expect_shape(mask, "mask", 4, mask_dims);
+    status = sd_expect_shape(mask, "mask", 4, mask_dims);
+    return status ? status : sd_expect_finite(mask, "mask");
 }
 
 /* The values of picture i's mask. */

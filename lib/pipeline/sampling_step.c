@@ -25,6 +25,18 @@ static void guided_network(sd_sampler *s) {
         sd_op_rescale(e, s->run.eps, s->run.eps, cond, s->params.guidance_rescale);
 }
 
+/* What the score corrector left of epsilon. */
+static void upload_score(sd_sampler *s, float t) {
+    int64_t at = sd_find_not_finite(s->score, (int64_t)s->n * s->c * s->h * s->w);
+    if (at < 0)
+        sd_sampling_upload(s, s->run.eps, s->score);
+    else
+        sd_exec_fail(s->e, sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                                   "the score corrector left %g in e_t[%lld] at timestep %g; "
+                                   "finite numbers were expected",
+                                   (double)s->score[at], (long long)at, (double)t));
+}
+
 /* Lets the host change epsilon: score_corrector of DDIMSampler. */
 static void correct_score(sd_sampler *s, sdb_tensor x) {
     sd_exec *e = s->e;
@@ -43,7 +55,7 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
         sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                                 "cancelled by the score corrector at timestep %g", (double)t));
     else
-        sd_sampling_upload(s, s->run.eps, e_t);
+        upload_score(s, t);
 }
 
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
