@@ -36,6 +36,9 @@ static void print_default(const cli_option *o) {
     case CLI_FLOAT:
         printf(" [%g]", (double)*(float *)o->value);
         break;
+    case CLI_DOUBLE:
+        printf(" [%g]", *(double *)o->value);
+        break;
     case CLI_FLAG:
     case CLI_LIST:
         break;
@@ -43,7 +46,7 @@ static void print_default(const cli_option *o) {
 }
 
 static void print_help(const cli_program *p) {
-    static const char *const kinds[] = {"TEXT", "N", "N", "X", "", "TEXT"};
+    static const char *const kinds[] = {"TEXT", "N", "N", "X", "", "TEXT", "X"};
     printf("usage: %s [options]%s%s\n\n%s\n\n", p->name, p->operands ? " " : "",
            p->operands ? p->operands : "", p->about);
     for (int i = 0; i < p->n_options; i++) {
@@ -77,6 +80,9 @@ static bool read_value(const cli_option *o, const char *text) {
     case CLI_FLOAT:
         *(float *)o->value = strtof(text, &end);
         return end != text && !*end && isfinite(*(float *)o->value);
+    case CLI_DOUBLE:
+        *(double *)o->value = strtod(text, &end);
+        return end != text && !*end && isfinite(*(double *)o->value);
     case CLI_LIST: {
         cli_list *list = o->value;
         if (list->n == CLI_LIST_MAX)

@@ -8,7 +8,15 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-typedef enum cli_kind { CLI_TEXT, CLI_INT, CLI_U64, CLI_FLOAT, CLI_FLAG, CLI_LIST } cli_kind;
+typedef enum cli_kind {
+    CLI_TEXT,
+    CLI_INT,
+    CLI_U64,
+    CLI_FLOAT,
+    CLI_FLAG,
+    CLI_LIST,
+    CLI_DOUBLE
+} cli_kind;
 
 /* The texts of an option that may be given many times. */
 #define CLI_LIST_MAX 64
@@ -20,7 +28,7 @@ typedef struct cli_list {
 typedef struct cli_option {
     const char *name; /* without the dashes */
     cli_kind kind;
-    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list * */
+    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list *, double * */
     const char *help;
 } cli_option;
 

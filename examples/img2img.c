@@ -8,10 +8,17 @@
 
 #define PROGRAM "sd-img2img"
 
-static int run(paint *p, const sd_image *init, int width, int height) {
+/* What the flags ask for besides the common ones. */
+typedef struct repaint {
+    int width, height;
+    bool diffusers_strength;
+} repaint;
+
+static int run(paint *p, const sd_image *init, const repaint *r) {
     const paint_options *o = p->options;
-    char extra[64];
-    snprintf(extra, sizeof extra, ", Denoising strength: %g", (double)o->strength);
+    char extra[96];
+    snprintf(extra, sizeof extra, ", Denoising strength: %g%s", o->strength,
+             r->diffusers_strength ? ", Strength rule: diffusers" : "");
     sd_image **images = calloc((size_t)o->n_samples, sizeof *images);
     if (!images) {
         fprintf(stderr, PROGRAM ": out of memory\n");
@@ -21,8 +28,9 @@ static int run(paint *p, const sd_image *init, int width, int height) {
     for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
         paint_round round = paint_round_at(p, i);
         round.sampling.strength = o->strength;
-        round.sampling.width = width;
-        round.sampling.height = height;
+        round.sampling.original_encode = !r->diffusers_strength;
+        round.sampling.width = r->width;
+        round.sampling.height = r->height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
         params.prompt = round.prompt;
         params.negative_prompt = o->negative;
@@ -48,16 +56,19 @@ int main(int argc, char **argv) {
         .n_samples = 2,
         .scale = 5.0f,
         .from_picture = true,
-        .strength = 0.75f,
+        .strength = 0.75,
         PAINT_COMMON_DEFAULTS,
     };
     const char *init_path = NULL;
-    int width = 0, height = 0;
-    cli_option rows[PAINT_N_OPTIONS + 5] = {
+    repaint r = {0, 0, false};
+    cli_option rows[PAINT_N_OPTIONS + 6] = {
         [PAINT_N_OPTIONS] = {"init-img", CLI_TEXT, &init_path, "the picture to begin with"},
-        {"strength", CLI_FLOAT, &o.strength, "how much to change it, 0 to 1"},
-        {"W", CLI_INT, &width, "width; 0: the picture's, cut down to a multiple of 64"},
-        {"H", CLI_INT, &height, "height; 0: the picture's, cut down to a multiple of 64"},
+        {"strength", CLI_DOUBLE, &o.strength, "how much to change it, 0 to 1"},
+        {"diffusers_strength", CLI_FLAG, &r.diffusers_strength,
+         "noise the picture to the first step that is made, as diffusers does, not to the one "
+         "above, as the original does; its low strengths paint coloured blocks"},
+        {"W", CLI_INT, &r.width, "width; 0: the picture's, cut down to a multiple of 64"},
+        {"H", CLI_INT, &r.height, "height; 0: the picture's, cut down to a multiple of 64"},
         {"original_seeds", CLI_FLAG, &o.original_seeds,
          "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda, but "
          "for the noise of the VAE's posterior, which is small; without, picture i has seed + i"},
@@ -65,7 +76,7 @@ int main(int argc, char **argv) {
     paint_option_rows(&o, rows);
     const cli_program program = {
         PROGRAM, "Repaints a picture after a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL,
-        rows, PAINT_N_OPTIONS + 5};
+        rows, PAINT_N_OPTIONS + 6};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;
@@ -78,7 +89,7 @@ int main(int argc, char **argv) {
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code) {
         sd_status status = sd_image_load(p.ctx, init_path, &init);
-        exit_code = status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, width, height);
+        exit_code = status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, &r);
     }
     sd_image_free(init);
     paint_end(&p);

@@ -16,7 +16,7 @@
 typedef struct inpaint {
     paint p;
     const char *init_path, *mask_path, *indir;
-    float strength;
+    double strength;
     int width, height;
     sd_model_info info;
     sd_image *init, *mask;
@@ -209,7 +209,7 @@ int main(int argc, char **argv) {
         .scale = 7.5f,
         PAINT_COMMON_DEFAULTS,
     };
-    inpaint job = {.strength = 1.0f, .info = SD_MODEL_INFO_INIT};
+    inpaint job = {.strength = 1.0, .info = SD_MODEL_INFO_INIT};
     cli_option rows[PAINT_N_OPTIONS + 7] = {
         [PAINT_N_OPTIONS] = {"init-img", CLI_TEXT, &job.init_path, "the picture"},
         {"mask-img", CLI_TEXT, &job.mask_path, "of its size: white is painted anew, black kept"},
@@ -217,7 +217,7 @@ int main(int argc, char **argv) {
          "instead: a folder of pairs NAME.png and NAME_mask.png; each result is OUTDIR/NAME.png. "
          "Without --ckpt, " BIG "last.ckpt and config.yaml; averaged weights where it has them, "
          "unless --no_ema"},
-        {"strength", CLI_FLOAT, &job.strength,
+        {"strength", CLI_DOUBLE, &job.strength,
          "how much to change what is white, 0 to 1; at 1 nothing of it is seen"},
         {"W", CLI_INT, &job.width,
          "width; 0: the picture's, cut down to a multiple of 64 (--indir: of what the model "

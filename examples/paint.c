@@ -41,10 +41,11 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "prompts with (weights:1.2), [less], BREAK, any length"},
         {"plms", CLI_FLAG, &o->plms, "the original's flag for --sampler plms"},
         {"dpm_solver", CLI_FLAG, &o->dpm_solver,
-         "the original's flag for --sampler dpmpp_2m (DPM-Solver++, second order multistep)"},
+         "the original's flag for --sampler dpm_solver (DPM-Solver++, second order multistep)"},
+        {"dpm", CLI_FLAG, &o->dpm_solver, "Stability's flag for the same"},
         {"sampler", CLI_TEXT, &o->sampler,
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
-         "unipc, lcm"},
+         "unipc, lcm, dpm_solver"},
         {"spacing", CLI_TEXT, &o->spacing,
          "of timesteps: uniform, quad, linspace, trailing, karras"},
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
@@ -85,11 +86,11 @@ static const char *const sampler_labels[][2] = {
     {"heun", "Heun"},   {"dpm2", "DPM2"},
     {"lms", "LMS"},     {"dpmpp_2m", "DPM++ 2M"},
     {"unipc", "UniPC"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
-    {"lcm", "LCM"},
+    {"lcm", "LCM"},     {"dpm_solver", "DPM-Solver"},
 };
 
 static const char *sampling_method(const paint_options *o) {
-    return o->dpm_solver ? "dpmpp_2m" : o->plms ? "plms" : o->sampler;
+    return o->dpm_solver ? "dpm_solver" : o->plms ? "plms" : o->sampler;
 }
 
 static const char *sampler_label(const char *method) {
@@ -216,12 +217,17 @@ static int load(paint *p) {
     return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
 }
 
+/* DPM-Solver draws x_T alone, with the original's times and with diffusers'. */
+static bool is_dpm_solver(const char *method) {
+    return !strcmp(method, "dpm_solver") || !strcmp(method, "dpmpp_2m");
+}
+
 /* --original_seeds where it has a meaning: what the original can draw. */
 static int check_original_seeds(const char *program, const paint_options *o) {
     const char *method = sampling_method(o), *cannot = NULL;
     if (o->from_picture && strcmp(method, "ddim"))
         cannot = "the original img2img.py has ddim only";
-    else if (strcmp(method, "ddim") && strcmp(method, "plms") && strcmp(method, "dpmpp_2m"))
+    else if (strcmp(method, "ddim") && strcmp(method, "plms") && !is_dpm_solver(method))
         cannot = "the original has ddim, --plms and --dpm_solver only";
     else if (strcmp(o->spacing, "uniform"))
         cannot = "the original has --spacing uniform only";
@@ -329,17 +335,15 @@ int paint_rounds(const paint *p) {
  * Batches of noise that an iteration of the original draws: x_T, then one in each step of DDIM and
  * PLMS, also where it is multiplied by 0, and one more in the first step of PLMS, which has two.
  * make_ddim_timesteps "uniform" has every (1000 // steps)-th, which can be more than `steps`. Image
- * to image draws for stochastic_encode, then in each of its int(strength * steps) steps (0.7f is
- * not 0.7, which the rounding mends).
+ * to image draws for stochastic_encode, then in each of its int(strength * steps) steps.
  */
 static int draws_of_an_iteration(const paint *p) {
     const char *method = sampling_method(p->options);
-    int asked = p->options->ddim_steps; /* may be out of range: the library will say so */
-    float share = p->options->strength; /* may be out of range too */
-    double strength = share > 0 && share <= 1 ? (int)((double)share * 1e6 + 0.5) / 1e6 : 0;
+    int asked = p->options->ddim_steps;     /* may be out of range: the library will say so */
+    double strength = p->options->strength; /* may be out of range too */
     if (p->options->from_picture)
-        return 1 + (int)(strength * asked);
-    if (!strcmp(method, "dpmpp_2m") || asked < 1 || asked > p->train_timesteps)
+        return 1 + (strength > 0 && strength <= 1 ? (int)(strength * asked) : 0);
+    if (is_dpm_solver(method) || asked < 1 || asked > p->train_timesteps)
         return 1;
     int stride = p->train_timesteps / asked;
     int steps = (p->train_timesteps + stride - 1) / stride;

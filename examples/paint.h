@@ -21,10 +21,10 @@ typedef struct paint_options {
     bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
     cli_list embeddings;  /* NAME=FILE, or FILE */
     bool from_picture;    /* the program is img2img: --original_seeds are that script's */
-    float strength;
+    double strength;      /* of img2img */
 } paint_options;
 
-#define PAINT_N_OPTIONS 33
+#define PAINT_N_OPTIONS 34
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \

@@ -23,6 +23,9 @@
  *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
  *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
  *     program compiled against an older header keeps working.
+ *   - Numbers are finite. An infinity or NaN in a tensor that is given is SD_ERROR_ARGUMENT by its
+ *     name; where a network makes one of finite numbers, the call ends with SD_ERROR_MODEL and a
+ *     sentence that names the stage, and in a run the step.
  *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
  *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
  *     floating-point mode or current directory. It never prints, exits or aborts.
@@ -68,7 +71,8 @@ typedef enum sd_status {
     SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
     SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
     SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
-    SD_ERROR_MODEL = 5,       /* a tensor is missing, misshaped, or (strict) unexpected or NaN */
+    SD_ERROR_MODEL = 5,       /* a tensor is missing, misshaped, or (strict) unexpected or NaN; or
+                                 what a network computes is not finite */
     SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
     SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
     SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
@@ -332,11 +336,14 @@ typedef struct sd_sampler_params {
     int steps;            /* 1 .. train_timesteps; default 50 */
     float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
                              only, the other methods do not look at it */
-    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
+    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
+                             prompt, which the log says; default 7.5 */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
-    int batch;      /* pictures at once, >= 1 */
-    float strength; /* img2img, 0 .. 1: share of the steps that is run; default 0.75 */
+    int batch;       /* pictures at once, >= 1 */
+    double strength; /* img2img, 0 .. 1: of the steps int(strength * steps) are run, as Python
+                        computes it; the init latent is noised to the first one's timestep, without
+                        a step to index 0, and at 1 nothing is left of it. Default 0.75 */
     sd_timestep_spacing spacing;
     float temperature; /* factor of the noise that steps add; default 1 */
     sd_rng rng;
@@ -366,12 +373,16 @@ typedef struct sd_sampler_params {
     int log_every_t;        /* what a run keeps: see sd_sampler_x_inter; 0 (default): nothing */
     int use_original_steps; /* ddim, plms, ddpm: non-zero makes a step for each train timestep
                                (ddim_use_original_steps); steps and spacing are not looked at */
+    int original_encode;    /* ddim, plms: non-zero noises the init latent to index
+                               int(strength * steps), one above the first step's, as
+                               scripts/img2img.py of the original does: its pictures, and coloured
+                               blocks at low strengths. Below strength 1 only */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, SD_SPACING_UNIFORM, 1.0f, \
-            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0          \
+        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75, SD_SPACING_UNIFORM, 1.0f,  \
+            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0, 0       \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */
@@ -430,14 +441,14 @@ typedef struct sd_inpaint_params {
     const sd_image *init; /* resized as sd_img2img does */
     const sd_image *mask; /* of init's size: white (grey from 128) is painted, black is kept */
     const sd_sampler_params *sampling; /* its strength is not used */
-    float strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
+    double strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
@@ -608,6 +619,8 @@ SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
  *   euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, unipc
  *                     those of k-diffusion, DPM-Solver++ and UniPC, as diffusers' schedulers
  *   lcm               for latent consistency models; a few steps
+ *   dpm_solver        the original's DPMSolverSampler (--dpm_solver): dpmpp_2m with times of its
+ *                     own, most of them between two train timesteps, for uniform and linspace
  * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
  * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
  */
@@ -660,8 +673,8 @@ SD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tens
 /*
  * decode of DDIMSampler: the last `t_start` steps, 0 to all, from a latent [batch or 1, c, h, w] as
  * it is. The seeds' first draw is left to sd_sampler_stochastic_encode, so that both, one after
- * the other with the same t, are the original's image to image; sd_sample with `init` is the same
- * for ddim and plms. Any method but ddim_inverse.
+ * the other with the same t, are the original's image to image; sd_sample with `init` and
+ * original_encode is the same for ddim and plms. Any method but ddim_inverse.
  */
 SD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
                                    const sd_tensor *uncond, const sd_tensor *latent, int t_start,
@@ -696,8 +709,9 @@ SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *lat
  * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
  * [batch or 1, c, h, w] noised to its time, where it is 0 from x_t, and between in proportion
  * (the mask of DDIMSampler; any method but ddim_inverse; p_sample_loop of the original blends after
- * its steps instead). The noise is drawn from the seeds. Both are copied and stay until replaced;
- * both NULL: no mask. The last step's result is left as it is.
+ * its steps instead). The noise is drawn from the seeds, in each step before the step's own; ddim
+ * and plms draw that one too where they multiply it by 0, as the original does. Both are copied and
+ * stay until replaced; both NULL: no mask. The last step's result is left as it is.
  */
 SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
                                      const sd_tensor *x0);

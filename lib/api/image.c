@@ -104,7 +104,7 @@ sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **ou
     SD_REQUIRE_PTR(pixels ? pixels->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, pixels);
-    return sd_pixels_to_image(pixels, index, out);
+    return sd_stage_to_image(pixels, index, out);
 }
 
 sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out) {

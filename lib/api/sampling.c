@@ -50,7 +50,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, p->batch >= 1 && p->batch <= MAX_BATCH,
                "sd_sampler_params.batch is %d; 1 to %d was expected", p->batch, MAX_BATCH);
     SD_REQUIRE(ctx, p->strength >= 0 && p->strength <= 1,
-               "sd_sampler_params.strength is %g; 0 to 1 was expected", (double)p->strength);
+               "sd_sampler_params.strength is %g; 0 to 1 was expected", p->strength);
     SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
                "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
                (double)p->temperature);
@@ -357,7 +357,7 @@ sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image 
     SD_REQUIRE(model->ctx, p.init, "sd_inpaint_params.init is NULL");
     SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
     SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
-               "sd_inpaint_params.strength is %g; 0 to 1 was expected", (double)p.strength);
+               "sd_inpaint_params.strength is %g; 0 to 1 was expected", p.strength);
     status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
                           &tiles);
     if (status)

@@ -33,6 +33,8 @@ sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat) {
                        "concat is given; this UNet takes the latent alone, NULL was expected");
     int64_t dims[] = {concat->n_dims == 4 && concat->dims[0] == 1 ? 1 : s->n, s->extra, s->h, s->w};
     sd_status status = sd_expect_shape(concat, "concat", 4, dims);
+    if (!status)
+        status = sd_expect_finite(concat, "concat");
     if (status)
         return status;
     size_t pixels = (size_t)(s->halves * s->n) * (size_t)s->h * (size_t)s->w;

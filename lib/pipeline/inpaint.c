@@ -38,7 +38,8 @@ static sd_status check_inpaint(const sd_model *model, const sd_tensor *pixels,
         return status;
     int64_t n = mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : pixels->dims[0];
     int64_t mask_dims[] = {n, 1, pixels->dims[2], pixels->dims[3]};
-    return sd_expect_shape(mask, "mask", 4, mask_dims);
+    status = sd_expect_shape(mask, "mask", 4, mask_dims);
+    return status ? status : sd_expect_finite(mask, "mask");
 }
 
 /* The values of picture i's mask. */
@@ -189,7 +190,7 @@ static sd_status encode(inpaint *job) {
     const sd_tile_params *tiles = job->params->tiles;
     bool wide = is_wide(job->model);
     sd_status status = wide ? make_concat(job) : make_keep(job);
-    if (!status && (!wide || job->p.strength < 1.0f))
+    if (!status && (!wide || job->p.strength < 1.0))
         status = encode_cut(job->model, job->pixels, NULL, tiles, &job->known);
     return status;
 }
@@ -204,7 +205,7 @@ static sd_status sample(const inpaint *job, sd_tensor **latent) {
                          : sd_sampling_set_mask(sampler, job->keep, job->known);
     if (!status)
         status = sd_sampling_run(sampler, job->cond, job->uncond,
-                                 job->p.strength < 1.0f ? job->known : NULL, NULL, latent);
+                                 job->p.strength < 1.0 ? job->known : NULL, NULL, latent);
     sd_sampling_free(sampler);
     return status;
 }

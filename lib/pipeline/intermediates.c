@@ -38,9 +38,7 @@ void sd_inter_step(sd_sampler *s) {
     if (!s->inter.x || (index % s->params.log_every_t != 0 && index != s->total - 1))
         return;
     size_t at = (size_t)s->inter.count * latent_size(s);
-    sd_exec_download(s->e, s->nhwc, s->run.x);
-    if (!s->e->status)
-        sd_nhwc_to_nchw(s->inter.x + at, s->nhwc, s->n, s->c, s->h, s->w);
+    sd_nhwc_to_nchw(s->inter.x + at, s->nhwc, s->n, s->c, s->h, s->w);
     sd_exec_download(s->e, s->nhwc, s->run.pred_x0);
     if (s->e->status)
         return;

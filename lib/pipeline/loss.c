@@ -39,6 +39,28 @@ static double simple_loss(const sd_model *model, sd_loss_type type, int t, const
     return sum / (double)n;
 }
 
+static sd_status check_finite(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                              const sd_loss_params *p) {
+    bool weights = isfinite(p->l_simple_weight) && isfinite(p->original_elbo_weight) &&
+                   isfinite(p->logvar_init);
+    sd_status status = sd_expect_finite(x0, "x0");
+    if (!status)
+        status = sd_expect_finite(noise, "noise");
+    if (!status && p->concat)
+        status = sd_expect_finite(p->concat, "sd_loss_params.concat");
+    if (!status && !weights)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "sd_loss_params.l_simple_weight, original_elbo_weight and logvar_init are "
+                         "%g, %g and %g; finite numbers were expected",
+                         p->l_simple_weight, p->original_elbo_weight, p->logvar_init);
+    int64_t at = p->logvar ? sd_find_not_finite(p->logvar, model->schedule.n) : -1;
+    if (!status && at >= 0)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                         "sd_loss_params.logvar[%lld] is %g; a finite number was expected",
+                         (long long)at, (double)p->logvar[at]);
+    return status;
+}
+
 static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                        const int32_t *timesteps, const sd_loss_params *p) {
     const sd_unet_config *config = &model->source->unet;
@@ -65,6 +87,8 @@ static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tens
                          "sd_loss_params.concat is given; this UNet takes the latent alone");
     if (!status && concat > 0)
         status = sd_expect_shape(p->concat, "sd_loss_params.concat", 4, concat_dims);
+    if (!status)
+        status = check_finite(model, x0, noise, p);
     for (int64_t i = 0; !status && i < x0->dims[0]; i++)
         if (timesteps[i] < 0 || timesteps[i] >= model->schedule.n)
             status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
@@ -133,6 +157,10 @@ sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_
     }
     if (!status) {
         reduce(model, x0, noise, timesteps, y, params, loss, each ? each->data : NULL);
+        if (!isfinite(loss->total))
+            sd_log(ctx, SD_LOG_WARN,
+                   "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
+                   loss->simple, loss->gamma, loss->vlb);
         if (samples)
             *samples = each;
         each = NULL;

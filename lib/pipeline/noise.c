@@ -62,6 +62,10 @@ sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const s
                              int timestep, sd_tensor **out) {
     sd_status status = sd_expect_shape(noise, "noise", x0->n_dims, x0->dims);
     if (!status)
+        status = sd_expect_finite(x0, "x0");
+    if (!status)
+        status = sd_expect_finite(noise, "noise");
+    if (!status)
         status = sd_tensor_create(model->ctx, x0->n_dims, x0->dims, out);
     if (!status)
         sd_q_sample(model->schedule.alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,

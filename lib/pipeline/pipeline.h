@@ -133,8 +133,10 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
 sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
                               const sd_sampler_params *sampling, sd_image **images);
 
-/* pixels.c: 8-bit images <-> pixels [n, 3, h, w] in [-1, 1] */
+/* pixels.c: 8-bit images <-> pixels [n, 3, h, w] in [-1, 1], which sd_stage_to_image expects to be
+ * finite */
 sd_status sd_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out);
+sd_status sd_stage_to_image(const sd_tensor *pixels, int index, sd_image **out);
 sd_status sd_image_to_pixels(const sd_image *image, sd_tensor **out);
 
 #endif

@@ -34,6 +34,15 @@ sd_status sd_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out)
     return SD_OK;
 }
 
+sd_status sd_stage_to_image(const sd_tensor *pixels, int index, sd_image **out) {
+    sd_status status = sd_pixels_to_image(pixels, index, out);
+    if (!status && (status = sd_expect_finite(pixels, "pixels")) != SD_OK) {
+        sd_image_destroy(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
 /* Grey becomes three equal channels; alpha is dropped, as PIL's convert("RGB") does. */
 sd_status sd_image_to_pixels(const sd_image *image, sd_tensor **out) {
     int64_t dims[] = {1, 3, image->height, image->width};

@@ -33,7 +33,7 @@ sd_status sd_probe_prediction(sd_model *model) {
     if (!status)
         status = even_tensor(model->ctx, 3, context_dims, &context);
     if (!status)
-        status = sd_stage_unet(model, x, &t, context, &y);
+        status = sd_unet_evaluate(model, x, &t, context, &y);
     for (int64_t i = 0; !status && i < y->n_elements; i++)
         sum += (double)(y->data[i] - LEVEL);
     if (!status && sum / (double)y->n_elements < LIMIT)

@@ -1,6 +1,9 @@
 /* struct sd_sampler: a run's memory on the device. */
 #include "pipeline/sampling.h"
 
+#include <float.h>
+#include <math.h>
+
 void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw) {
     sd_nchw_to_nhwc(s->nhwc, nchw, s->n, s->c, s->h, s->w);
     sd_exec_upload(s->e, dst, s->nhwc);
@@ -138,6 +141,15 @@ static void free_host(sd_sampler *s) {
     sd_free(ctx, s->score);
 }
 
+/* (1 - s) e_uncond + s e_cond is e_uncond in float32. */
+static void warn_of_guidance(const sd_sampler *s) {
+    if (s->halves == 2 && fabsf(s->params.guidance_scale) < FLT_EPSILON / 2)
+        sd_log(s->model->ctx, SD_LOG_WARN,
+               "guidance scale %g: the prompt is not used, the picture follows the negative prompt "
+               "alone; 1 is the prompt alone, which 0 means in diffusers",
+               (double)s->params.guidance_scale);
+}
+
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
     *out = NULL;
     sd_sampler *s = sd_zalloc(model->ctx, sizeof *s);
@@ -154,11 +166,13 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
         status = sd_exec_commit(s->e);
         sd_exec_fail(s->e, status);
     }
-    if (status)
+    if (status) {
         sd_sampling_free(s);
-    else
-        *out = s;
-    return status;
+        return status;
+    }
+    warn_of_guidance(s);
+    *out = s;
+    return SD_OK;
 }
 
 void sd_sampling_free(sd_sampler *s) {

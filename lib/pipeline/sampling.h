@@ -76,7 +76,7 @@ void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);
 void sd_sampling_free_graphs(sd_sampler *s);
 
 /* sampling_run.c */
-/* Latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
+/* Finite latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
 sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
                                    bool one_is_fine);
 
@@ -85,7 +85,7 @@ sd_status sd_inter_new(sd_sampler *s); /* sd_inter_free after a failure too */
 void sd_inter_free(sd_sampler *s);
 /* A run begins at `x`, one batch of latents [n, c, h, w]. */
 void sd_inter_begin(sd_sampler *s, const float *x);
-/* A step was made; a failure is left in the executor's status. */
+/* A step was made, and its x is in s->nhwc; a failure is left in the executor's status. */
 void sd_inter_step(sd_sampler *s);
 
 #endif

@@ -65,6 +65,8 @@ sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_te
     int64_t dims[] = {mask && mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : s->n, 1, s->h, s->w};
     sd_status status = mask ? sd_expect_shape(mask, "mask", 4, dims) : SD_OK;
     if (!status && mask)
+        status = sd_expect_finite(mask, "mask");
+    if (!status && mask)
         status = sd_sampling_check_latent(s, x0, "x0", true);
     if (status)
         return status;

@@ -3,6 +3,7 @@
 #include "pipeline/sampling.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* -------------------------------------------------------------------------------- beginning */
@@ -18,7 +19,8 @@ static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const
         return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
     if (t->n_dims == 3 && t->dims[0] == 1)
         dims[0] = 1;
-    return sd_expect_shape(t, what, 3, dims);
+    sd_status status = sd_expect_shape(t, what, 3, dims);
+    return status ? status : sd_expect_finite(t, what);
 }
 
 sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
@@ -26,7 +28,8 @@ sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, cons
     int64_t dims[] = {s->n, s->c, s->h, s->w};
     if (one_is_fine && t->n_dims == 4 && t->dims[0] == 1)
         dims[0] = 1;
-    return sd_expect_shape(t, what, 4, dims);
+    sd_status status = sd_expect_shape(t, what, 4, dims);
+    return status ? status : sd_expect_finite(t, what);
 }
 
 static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
@@ -59,11 +62,14 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
 
 /*
  * Sets total and next, and returns alphas_cumprod at which the init latent is noised: 0 where
- * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step. The
- * original's stochastic_encode takes the DDIM alpha of index t_enc while its first step is that of
- * t_enc - 1; at strength 1 it would index past the end, and nothing is left of the init latent
- * here ("full destruction of information", as its --strength says).
+ * nothing of it is left, 1 where no noise comes to it. That is the alpha of the first step, as in
+ * diffusers. scripts/img2img.py takes the DDIM alpha of index t_enc while its first step is that of
+ * t_enc - 1, so that noise is left in the picture; original_encode is that rule. Without a step
+ * both noise to index 0. At strength 1 the original would index past the end, and nothing is left
+ * of the init latent here ("full destruction of information", as its --strength says).
  */
+#define MUCH_NOISE 1.5 /* times what the first step takes away */
+
 static double start_of(sd_sampler *s, bool from_init) {
     const sd_method *method = s->run.method;
     int count = s->run.times.count;
@@ -71,9 +77,7 @@ static double start_of(sd_sampler *s, bool from_init) {
     s->next = count - 1;
     if (!from_init)
         return 0.0;
-    /* 0.7f is 0.699999988, but int(0.7 * 50) must be 35 as in Python: back to the decimal. */
-    double strength = round((double)s->params.strength * 1e6) / 1e6;
-    int t_enc = (int)(strength * s->params.steps);
+    int t_enc = (int)(s->params.strength * s->params.steps); /* int(strength * ddim_steps) */
     bool all = t_enc >= s->params.steps;
     if (!all)
         s->total = t_enc;
@@ -83,8 +87,16 @@ static double start_of(sd_sampler *s, bool from_init) {
         return 0.0;
     s->next = t_enc - 1;
     if (t_enc == 0)
-        return 1.0;
-    return sd_run_alpha(&s->run, method->encode_above ? t_enc : t_enc - 1);
+        return sd_run_alpha(&s->run, 0);
+    if (!method->encode_above || !s->params.original_encode)
+        return sd_run_alpha(&s->run, t_enc - 1);
+    if (sd_run_sigma(&s->run, t_enc) > MUCH_NOISE * sd_run_sigma(&s->run, t_enc - 1))
+        sd_log(s->model->ctx, SD_LOG_WARN,
+               "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
+               "original does: coloured blocks are left; without original_encode (sd-img2img: with "
+               "--diffusers_strength) there are none",
+               s->params.strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
+    return sd_run_alpha(&s->run, t_enc);
 }
 
 /* x of the first step into s->nchw, where its noise is already. */
@@ -280,15 +292,48 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     return SD_OK;
 }
 
+/* Waits for the device and leaves `x` in s->nhwc. */
+static void wait_for(sd_sampler *s, sdb_tensor x) {
+    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w * sizeof *s->nhwc;
+    if (!s->e->status)
+        sd_exec_fail(s->e, s->e->api->download(s->e->queue, s->nhwc, x.data, size));
+}
+
+/* Of element `at` of s->nhwc. */
+static sd_status fail_not_finite(const sd_sampler *s, int i, int64_t at) {
+    const int64_t dims[] = {s->n, s->c, s->h, s->w}, area = dims[2] * dims[3];
+    int64_t pixel = at / s->c, channel = pixel / area * s->c + at % s->c;
+    char stage[160];
+    snprintf(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
+             s->total, s->run.times.times[i], (double)s->params.guidance_scale);
+    return sd_fail_not_finite(s->model, stage, s->nhwc[at], 4, dims, channel * area + pixel % area);
+}
+
+/*
+ * Whether step i, which the device may still be making, left finite numbers. They are copied to the
+ * host where it waits anyway. Clamping and the codebook make finite numbers of any, and so the
+ * prediction before these is looked at too.
+ */
+static sd_status check_step(sd_sampler *s, int i) {
+    const sdb_tensor looked_at[] = {s->run.eps, s->run.x};
+    int64_t n = (int64_t)s->n * s->c * s->h * s->w;
+    bool hidden = s->params.clip_denoised || s->params.quantize_denoised;
+    for (int k = hidden ? 0 : 1; k < 2; k++) {
+        wait_for(s, looked_at[k]);
+        int64_t at = s->e->status ? -1 : sd_find_not_finite(s->nhwc, n);
+        if (at >= 0)
+            return fail_not_finite(s, i, at);
+    }
+    return s->e->status;
+}
+
 /* One step, with s->busy set. A failure, or cancelling, ends the run: the sampler is as before
  * begin. */
 static sd_status step(sd_sampler *s) {
     double start = sd_clock_seconds();
     int i = s->next;
     sd_sampling_compute(s, i);
-    if (!s->e->status)
-        sd_exec_fail(s->e, s->e->api->sync(s->e->queue));
-    sd_status status = s->e->status;
+    sd_status status = check_step(s, i);
     if (!status) {
         s->next--;
         s->run.done++;

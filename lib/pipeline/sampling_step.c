@@ -25,6 +25,18 @@ static void guided_network(sd_sampler *s) {
         sd_op_rescale(e, s->run.eps, s->run.eps, cond, s->params.guidance_rescale);
 }
 
+/* What the score corrector left of epsilon. */
+static void upload_score(sd_sampler *s, float t) {
+    int64_t at = sd_find_not_finite(s->score, (int64_t)s->n * s->c * s->h * s->w);
+    if (at < 0)
+        sd_sampling_upload(s, s->run.eps, s->score);
+    else
+        sd_exec_fail(s->e, sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                                   "the score corrector left %g in e_t[%lld] at timestep %g; "
+                                   "finite numbers were expected",
+                                   (double)s->score[at], (long long)at, (double)t));
+}
+
 /* Lets the host change epsilon: score_corrector of DDIMSampler. */
 static void correct_score(sd_sampler *s, sdb_tensor x) {
     sd_exec *e = s->e;
@@ -43,7 +55,7 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
         sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                                 "cancelled by the score corrector at timestep %g", (double)t));
     else
-        sd_sampling_upload(s, s->run.eps, e_t);
+        upload_score(s, t);
 }
 
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
@@ -59,10 +71,16 @@ void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
 
 /* -------------------------------------------------------------------------------------- noise */
 
-enum { OF_MASK = 1, OF_STEP = 2 };
+/* And so many times DROPPED: noises that the original draws and multiplies by 0. */
+enum { OF_MASK = 1, OF_STEP = 2, DROPPED = 4 };
 
-static unsigned noises_of(const sd_sampler *s, int i) {
-    return (s->has_mask ? OF_MASK : 0) | (sd_run_noisy(&s->run, i) ? OF_STEP : 0);
+/* Of step i, `done` steps after the run's first. Without a mask nothing comes after the noises that
+ * are multiplied by 0, so that they need not be drawn. */
+static unsigned noises_of(const sd_sampler *s, int i, int done) {
+    const sd_method *method = s->run.method;
+    unsigned noisy = sd_run_noisy(&s->run, i);
+    unsigned all = s->has_mask && method->draws ? (unsigned)method->draws(done) : noisy;
+    return (s->has_mask ? OF_MASK : 0) | (noisy ? OF_STEP : 0) | (all - noisy) * DROPPED;
 }
 
 /* In the order of DDIMSampler: what the mask holds is noised first. */
@@ -77,11 +95,15 @@ static void draw(sd_sampler *s, unsigned noises) {
         sd_noise_dropout(&s->noise, s->nchw, each, (double)s->params.noise_dropout);
         sd_nchw_to_nhwc(s->drawn[1], s->nchw, s->n, s->c, s->h, s->w);
     }
+    for (unsigned i = 0; i < noises / DROPPED; i++) {
+        sd_noise_draw(&s->noise, s->nchw, each);
+        sd_noise_dropout(&s->noise, s->nchw, each, (double)s->params.noise_dropout);
+    }
 }
 
 /* The next step's noise, while the device is busy with this one. */
 static void draw_ahead(sd_sampler *s, int i) {
-    s->ahead_of = noises_of(s, i);
+    s->ahead_of = noises_of(s, i, s->run.done + 1);
     s->ahead = s->ahead_of != 0;
     if (!s->ahead)
         return;
@@ -91,7 +113,7 @@ static void draw_ahead(sd_sampler *s, int i) {
 
 /* Puts step i's noise on the device. */
 static void take_noise(sd_sampler *s, int i) {
-    unsigned noises = noises_of(s, i);
+    unsigned noises = noises_of(s, i, s->run.done);
     if (s->ahead && s->ahead_of != noises) { /* a mask was set or taken away since */
         sd_noise_go_back(&s->noise);
         s->ahead = false;

@@ -62,5 +62,7 @@ sd_status sd_expect_latent(const sd_model *model, const sd_tensor *latent) {
     int64_t dims[] = {-1, model->source->vae.latent_channels, -1, -1};
     int max_side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
     sd_status status = sd_expect_shape(latent, "latent", 4, dims);
-    return status ? status : sd_expect_multiple(latent, "latent", 1, max_side);
+    if (!status)
+        status = sd_expect_multiple(latent, "latent", 1, max_side);
+    return status ? status : sd_expect_finite(latent, "latent");
 }

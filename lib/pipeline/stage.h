@@ -49,12 +49,30 @@ sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, cons
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
 /* What the VAE encodes: [n, channels, h, w], its sides multiples of the latent's pixel. */
 sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels);
-/* What the VAE decodes: [n, latent_channels, h, w]. */
+/* What the VAE decodes: [n, latent_channels, h, w], finite. */
 sd_status sd_expect_latent(const sd_model *model, const sd_tensor *latent);
+
+/* --- finite.c --- */
+/* Where the first value is that is infinite or no number; -1: nowhere. */
+int64_t sd_find_not_finite(const float *x, int64_t n);
+/* Of an argument: SD_ERROR_ARGUMENT by its name. */
+sd_status sd_expect_finite(const sd_tensor *t, const char *what);
+/* Of what `stage` ("the UNet") made of finite numbers: SD_ERROR_MODEL, with a way out. */
+sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_tensor *t);
+/* Its sentence, for element `at`, where it was found. */
+sd_status sd_fail_not_finite(const sd_model *model, const char *stage, float value, int n_dims,
+                             const int64_t *dims, int64_t at);
+
+/* unet.c: sd_stage_unet, whatever comes out: for a model whose weights are not known to be right.
+ */
+sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
+                           const sd_tensor *embeddings, sd_tensor **out);
 
 /* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
  * no shift). --- */
 void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n);
+/* Of what the encoder made of these pixels: sd_check_computed, unless they are at fault. */
+sd_status sd_check_encoded(const sd_model *model, const sd_tensor *pixels, const sd_tensor *latent);
 
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {

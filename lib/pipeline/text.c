@@ -71,6 +71,8 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
     if (status)
         return status;
     status = encode_turns(model, ids, n, skip, embeddings->data);
+    if (!status)
+        status = sd_check_computed(model, "the text encoder", embeddings);
     if (status)
         sd_tensor_destroy(embeddings);
     else
@@ -179,6 +181,11 @@ sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
         weigh_rows(&rows, *out);
         (*out)->dims[0] = n;
         (*out)->dims[1] *= rows.longest;
+        status = sd_expect_finite(*out, "the prompt's embedding times its weights");
+    }
+    if (status) {
+        sd_tensor_destroy(*out);
+        *out = NULL;
     }
     free_rows(model, &rows);
     return status;
@@ -221,6 +228,8 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
     class_job job = {model, classes, embeddings->data, n};
     sd_stage_key key = {.fn = encode_classes, .n = n};
     status = sd_execs_run(model, &key, &job);
+    if (!status)
+        status = sd_check_computed(model, "the class embedder", embeddings);
     if (status)
         sd_tensor_destroy(embeddings);
     else

@@ -339,6 +339,8 @@ static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     int64_t moments_dims[] = {pixels->dims[0], t.c_out, t.h, t.w};
     if (noise)
         status = sd_expect_shape(noise, "noise", 4, dims);
+    if (!status && noise)
+        status = sd_expect_finite(noise, "noise");
     sd_tensor *moments = NULL, *out = NULL;
     if (!status)
         status = sd_tensor_create(model->ctx, 4, moments_dims, &moments);
@@ -350,6 +352,8 @@ static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
         status = repeat(&moments, draws);
     if (!status)
         status = sample(model, moments, noise, out);
+    if (!status)
+        status = sd_check_encoded(model, pixels, out);
     sd_tensor_destroy(moments);
     if (status)
         sd_tensor_destroy(out);

@@ -1,5 +1,7 @@
 #include "pipeline/stage.h"
 
+#include <math.h>
+
 typedef struct unet_job {
     const sd_model *model;
     const float *x; /* NHWC */
@@ -40,6 +42,19 @@ static void predict(sd_exec *e, void *arg) {
     sd_exec_download(e, job->y, r.y);
 }
 
+static sd_status check_finite(const sd_tensor *x, const float *timesteps,
+                              const sd_tensor *embeddings) {
+    sd_status status = sd_expect_finite(x, "x");
+    if (!status && embeddings)
+        status = sd_expect_finite(embeddings, "embeddings");
+    for (int64_t i = 0; i < x->dims[0] && !status; i++)
+        if (!isfinite(timesteps[i]))
+            status = sd_fail(x->ctx, SD_ERROR_ARGUMENT,
+                             "timesteps[%lld] is %g; a finite number was expected", (long long)i,
+                             (double)timesteps[i]);
+    return status;
+}
+
 static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tensor *embeddings) {
     const sd_unet_config *config = &model->source->unet;
     int downscale = sd_model_downscale(model);
@@ -68,11 +83,13 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
     return status;
 }
 
-sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
-                        const sd_tensor *embeddings, sd_tensor **out) {
+sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
+                           const sd_tensor *embeddings, sd_tensor **out) {
     const sd_unet_config *config = &model->source->unet;
     *out = NULL;
     sd_status status = check(model, x, embeddings);
+    if (!status)
+        status = check_finite(x, timesteps, embeddings);
     if (status)
         return status;
     int n = (int)x->dims[0], h = (int)x->dims[2], w = (int)x->dims[3];
@@ -102,5 +119,18 @@ sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timest
     }
     sd_free(model->ctx, x_nhwc);
     sd_free(model->ctx, y_nhwc);
+    return status;
+}
+
+sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
+                        const sd_tensor *embeddings, sd_tensor **out) {
+    sd_status status = sd_unet_evaluate(model, x, timesteps, embeddings, out);
+    if (status)
+        return status;
+    status = sd_check_computed(model, "the UNet", *out);
+    if (status) {
+        sd_tensor_destroy(*out);
+        *out = NULL;
+    }
     return status;
 }

@@ -54,6 +54,19 @@ static void decode(sd_exec *e, void *arg) {
     }
 }
 
+/* A NaN within the decoder spreads by its last norm over whole planes, and what only the last
+ * convolution exceeds is cut off at white: each eighth row tells what all would. */
+static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
+    int64_t width = pixels->dims[3];
+    for (int64_t i = 0; i < pixels->n_elements; i += 8 * width) {
+        int64_t at = sd_find_not_finite(pixels->data + i, width);
+        if (at >= 0)
+            return sd_fail_not_finite(model, "the VAE's decoder", pixels->data[i + at], 4,
+                                      pixels->dims, i + at);
+    }
+    return SD_OK;
+}
+
 void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     for (int64_t i = 0; i < n; i++)
@@ -82,6 +95,8 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
         decode_job job = {model, z, out->data, n, h, w, quantize};
         sd_stage_key key = {.fn = decode, .h = h, .w = w, .options = quantize};
         status = sd_execs_run(model, &key, &job);
+        if (!status)
+            status = check_pixels(model, out);
     } else {
         status = SD_ERROR_MEMORY;
     }
@@ -195,6 +210,15 @@ static void encode(sd_exec *e, void *arg) {
     }
 }
 
+/* Finite pixels give a finite latent, so that these many are looked at only where it is not. */
+sd_status sd_check_encoded(const sd_model *model, const sd_tensor *pixels,
+                           const sd_tensor *latent) {
+    if (sd_find_not_finite(latent->data, latent->n_elements) < 0)
+        return SD_OK;
+    sd_status status = sd_expect_finite(pixels, "pixels");
+    return status ? status : sd_check_computed(model, "the VAE's encoder", latent);
+}
+
 /* `draws` noises for each picture; `noise` NULL means the mean. */
 static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                                int draws, sd_tensor **latent) {
@@ -206,6 +230,8 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     int64_t dims[] = {(int64_t)n * draws, c, h, w};
     if (noise) {
         sd_status status = sd_expect_shape(noise, "noise", 4, dims);
+        if (!status)
+            status = sd_expect_finite(noise, "noise");
         if (status)
             return status;
     }
@@ -231,6 +257,9 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     for (size_t i = 0; i < z_size && config->shift_factor != 0.0; i++)
         z[i] -= shift;
     sd_nhwc_to_nchw(out->data, z, n * draws, c, h, w);
+    status = sd_check_encoded(model, pixels, out);
+    if (status)
+        goto cleanup;
     *latent = out;
     out = NULL;
 cleanup:

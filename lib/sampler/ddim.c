@@ -23,6 +23,12 @@ static bool ddim_noisy(const sd_run *run, int i) {
     return run->eta > 0.0 && run->temperature > 0.0;
 }
 
+/* noise_like of p_sample_ddim, whatever sigma is. */
+static int ddim_draws(int done) {
+    (void)done;
+    return 1;
+}
+
 static void ddim_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
@@ -39,5 +45,6 @@ const sd_method sd_method_ddim = {
     .encode_above = true,
     .coefs = ddim_coefs,
     .noisy = ddim_noisy,
+    .draws = ddim_draws,
     .step = ddim_step,
 };

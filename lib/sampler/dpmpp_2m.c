@@ -3,14 +3,14 @@
  * algorithm_type dpmsolver++, solver_order 2, solver_type midpoint, steps_offset 1,
  * final_sigmas_type zero, lower_order_final. The first and the last step are of order 1.
  */
-#include "sampler/sampler.h"
+#include "sampler/dpmpp_2m.h"
 
 #include <math.h>
 
 /* x' = COEFS . (x, pred_x0), and of order 2 (x, pred_x0, pred_x0 of the step before) */
-enum { COEF_FIRST = 0, COEF_SECOND = 2, N_COEFS = 5 };
+enum { COEF_FIRST = 0, COEF_SECOND = 2, N_COEFS = SD_DPMPP_2M_N_COEFS };
 
-static void dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
+void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
     double a = sd_run_alpha(run, i), a_prev = sd_run_alpha(run, i - 1);
     double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i); /* infinite at the last */
     double x = sqrt((1.0 - a_prev) / (1.0 - a)), x0 = -sqrt(a_prev) * expm1(-h);
@@ -26,8 +26,8 @@ static int dpmpp_2m_kind(const sd_run *run, int i) {
     return run->done > 0 && i > 0;
 }
 
-static void dpmpp_2m_step(sd_run *run, int i) {
-    bool second = dpmpp_2m_kind(run, i) > 0;
+void sd_dpmpp_2m_step(sd_run *run, int i) {
+    bool second = sd_run_kind(run, i) > 0;
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->pred_x0, run->history[0]};
@@ -40,7 +40,7 @@ const sd_method sd_method_dpmpp_2m = {
     .n_coefs = N_COEFS,
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
-    .coefs = dpmpp_2m_coefs,
+    .coefs = sd_dpmpp_2m_coefs,
     .kind = dpmpp_2m_kind,
-    .step = dpmpp_2m_step,
+    .step = sd_dpmpp_2m_step,
 };

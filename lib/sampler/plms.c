@@ -75,6 +75,11 @@ static int plms_kind(const sd_run *run, int i) {
     return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
 }
 
+/* noise_like of get_x_prev_and_pred_x0, which the first step calls twice. */
+static int plms_draws(int done) {
+    return done == 0 ? 2 : 1;
+}
+
 static void plms_step(sd_run *run, int i) {
     int order = plms_kind(run, i) + 1;
     sd_run_predict(run, run->x, i);
@@ -94,6 +99,7 @@ const sd_method sd_method_plms = {
     .encode_above = true,
     .check = plms_check,
     .coefs = plms_coefs,
+    .draws = plms_draws,
     .kind = plms_kind,
     .step = plms_step,
 };

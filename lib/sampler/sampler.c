@@ -4,10 +4,10 @@
 #include <string.h>
 
 static const sd_method *const methods[] = {
-    &sd_method_ddim,  &sd_method_plms,     &sd_method_ddpm,         &sd_method_ddim_inverse,
-    &sd_method_euler, &sd_method_euler_a,  &sd_method_heun,         &sd_method_dpm2,
-    &sd_method_lms,   &sd_method_dpmpp_2m, &sd_method_dpmpp_2m_sde, &sd_method_unipc,
-    &sd_method_lcm,
+    &sd_method_ddim,  &sd_method_plms,       &sd_method_ddpm,         &sd_method_ddim_inverse,
+    &sd_method_euler, &sd_method_euler_a,    &sd_method_heun,         &sd_method_dpm2,
+    &sd_method_lms,   &sd_method_dpmpp_2m,   &sd_method_dpmpp_2m_sde, &sd_method_unipc,
+    &sd_method_lcm,   &sd_method_dpm_solver,
 };
 
 const sd_method *sd_method_at(int i) {
@@ -233,7 +233,7 @@ double sd_run_lambda(const sd_run *run, int i) {
 }
 
 double sd_run_older_share(const sd_run *run, int i) {
-    if (i <= 0 || i + 1 >= run->times.count)
+    if (i < 0 || i + 1 >= run->times.count || sd_run_alpha(run, i - 1) >= 1.0)
         return 0.0;
     double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i);
     double before = sd_run_lambda(run, i) - sd_run_lambda(run, i + 1);

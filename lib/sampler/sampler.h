@@ -29,8 +29,8 @@ typedef struct sd_method {
     int n_coefs;    /* numbers of a step, at most SD_METHOD_MAX_COEFS */
     int n_history;  /* latents kept from step to step, at most SD_METHOD_MAX_HISTORY */
     unsigned times; /* SD_TIMES_* */
-    /* Image to image noises the init latent to the time above the first step's, as the original's
-     * stochastic_encode does, not to the first step's own. */
+    /* With sd_sampler_params.original_encode image to image noises the init latent to the time
+     * above the first step's, as scripts/img2img.py does. */
     bool encode_above;
     bool inverse;  /* from x_0 to noise: the run begins at the init latent as it is */
     bool original; /* of the original: takes quantize_denoised and use_original_steps */
@@ -44,6 +44,10 @@ typedef struct sd_method {
     void (*coefs)(const sd_run *run, int i, double *coefs);
     /* Whether step i takes noise, which is in run->noise then. NULL: no step does. */
     bool (*noisy)(const sd_run *run, int i);
+    /* How many noises the original draws in a step, `done` steps after the run's first, also those
+     * that it multiplies by 0: with a mask, whose noises come of the same stream, all are drawn.
+     * NULL: as many as `noisy` says. */
+    int (*draws)(int done);
     /* 0 .. SD_METHOD_MAX_KINDS - 1. Steps of one kind, and alike in `noisy`, are the same
      * operations on the same memory. May look at run->done and run->touched. NULL: all are of
      * one. */
@@ -130,8 +134,8 @@ double sd_run_alpha(const sd_run *run, int i);
 double sd_run_sigma(const sd_run *run, int i);
 double sd_run_lambda(const sd_run *run, int i);
 /* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
- * before comes off step i's. 0 where there is none before, at the last step, and where timesteps
- * are equal. */
+ * before comes off step i's. 0 where there is none before, where step i ends at x_0, and where
+ * timesteps are equal. */
 double sd_run_older_share(const sd_run *run, int i);
 /* For methods: a step of the probability flow's equation dx/dsigma = eps (Karras et al. 2022,
  * eq. 1) from alpha `a` to `b` in one go: x' = out[0] x + out[1] eps. DDIM with eta 0 is the same.
@@ -141,6 +145,7 @@ void sd_flow_coefs(double a, double b, double out[2]);
 /* The methods. */
 extern const sd_method sd_method_ddim, sd_method_plms, sd_method_ddpm, sd_method_ddim_inverse,
     sd_method_euler, sd_method_euler_a, sd_method_heun, sd_method_dpm2, sd_method_lms,
-    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm;
+    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm,
+    sd_method_dpm_solver;
 
 #endif

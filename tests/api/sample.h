@@ -8,7 +8,7 @@ static sd_context *ctx;
 static sd_model *model;
 static sd_tensor *cond, *uncond;
 
-static void set_up(void) {
+static inline void set_up(void) {
     const char *texts[] = {"a lake", ""};
     ctx = open_context(1);
     model = open_model(ctx);
@@ -16,27 +16,27 @@ static void set_up(void) {
     ck_ok(ctx, sd_encode_text(model, texts + 1, 1, &uncond));
 }
 
-static void tear_down(void) {
+static inline void tear_down(void) {
     sd_tensor_free(cond);
     sd_tensor_free(uncond);
     sd_model_free(model);
     sd_context_free(ctx);
 }
 
-static sd_sampler_params noisy_run(sd_progress_fn progress) {
+static inline sd_sampler_params noisy_run(sd_progress_fn progress) {
     sd_sampler_params p = small_run();
     p.eta = 1;
     p.progress = progress;
     return p;
 }
 
-static sd_tensor *sample(sd_sampler *s, const sd_tensor *init, const sd_tensor *noise) {
+static inline sd_tensor *sample(sd_sampler *s, const sd_tensor *init, const sd_tensor *noise) {
     sd_tensor *latent;
     ck_ok(ctx, sd_sample(s, cond, uncond, init, noise, &latent));
     return latent;
 }
 
-static bool same(sd_tensor *a, sd_tensor *b) {
+static inline bool same(sd_tensor *a, sd_tensor *b) {
     return !memcmp(sd_tensor_data(a), sd_tensor_data(b),
                    (size_t)sd_tensor_n_elements(a) * sizeof(float));
 }

@@ -182,7 +182,8 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;
     sd_tensor *z, *x, *y, *decoded, *none;
-    p.strength = 0.75f;
+    p.strength = 0.75;
+    p.original_encode = 1;
     p.skip_draws = 1;
     ck_ok(ctx, sd_sampler_new(model, &p, &s));
     ck_assert(sd_sampler_timestep(s, 0) >= 0 && sd_sampler_timestep(s, 3) < 1000);

@@ -1,8 +1,6 @@
-/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, bad floats,
- * masks, profiles. */
+/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, masks,
+ * profiles. */
 #include "sample.h"
-
-#include <math.h>
 
 static int look(void *user, const sd_progress *progress) {
     sd_sampler *s = progress->sampler;
@@ -109,47 +107,62 @@ START_TEST(skipped_draws_are_those_before) {
 }
 END_TEST
 
-/* Strength 0 gives the init latent back; 1 leaves nothing of it. */
+/* Without a step the init latent is noised to index 0; 1 leaves nothing of it. */
 START_TEST(strength_goes_from_nothing_to_all) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;
+    sd_tensor *encoded;
     ck_ok(ctx, sd_sampler_new(model, &p, &s));
     sd_tensor *first = sample(s, NULL, NULL);
     sd_sampler_free(s);
-    for (int i = 0; i <= 2; i++) {
-        p.strength = (float)i / 2.0f;
+    static const double strengths[] = {0.0, 0.249, 0.5, 1.0};
+    for (int i = 0; i < 8; i++) {
+        p.strength = strengths[i / 2];
+        p.method = i % 2 ? "euler" : "ddim";
         p.seed = 99;
         ck_ok(ctx, sd_sampler_new(model, &p, &s));
         sd_tensor *painted = sample(s, first, NULL), *free_run = sample(s, NULL, NULL);
-        ck_assert_int_eq(same(painted, first), i == 0);
-        ck_assert_int_eq(same(painted, free_run), i == 2);
+        ck_ok(ctx, sd_sampler_stochastic_encode(s, first, 0, NULL, &encoded));
+        ck_assert_int_eq(same(painted, encoded), i < 4);
+        ck_assert_int_eq(same(painted, free_run), i >= 6);
+        ck_assert(!same(painted, first));
         sd_tensor_free(painted);
         sd_tensor_free(free_run);
+        sd_tensor_free(encoded);
         sd_sampler_free(s);
     }
     sd_tensor_free(first);
 }
 END_TEST
 
-START_TEST(latents_that_are_no_numbers_pass_through) {
-    static const float bad[] = {NAN, INFINITY, -INFINITY, 3e38f};
-    sd_sampler_params p = noisy_run(NULL);
-    sd_sampler *s;
-    sd_image *image;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
-    sd_tensor *latent;
-    ck_ok(ctx, sd_sampler_latent(s, &latent));
-    for (int64_t i = 0; i < sd_tensor_n_elements(latent); i++)
-        sd_tensor_data(latent)[i] = bad[i % 4];
-    ck_ok(ctx, sd_sampler_set_latent(s, latent));
-    while (sd_sampler_remaining(s) > 0)
-        ck_ok(ctx, sd_sampler_step(s));
-    ck_ok(ctx, sd_sampler_preview(s, 0, &image));
-    ck_assert_int_eq(sd_image_pixels(image)[0], 0); /* NaN is black */
-    sd_image_free(image);
-    sd_tensor_free(latent);
-    sd_sampler_free(s);
+/* int(strength * steps) in Python's float64, of fractions that float32 or rounding would miss. */
+START_TEST(strength_counts_steps_as_python_does) {
+    static const struct {
+        double strength;
+        int steps, expected;
+    } cases[] = {{5.0 / 6, 30, 25},  {2.0 / 3, 30, 20},   {1.0 / 3, 30, 10}, {7.0 / 12, 24, 14},
+                 {0.7, 50, 35},      {0.29, 100, 28},     {0.57, 100, 56},   {0.58, 50, 28},
+                 {0.35, 20, 7},      {0.1, 50, 5},        {0.999, 50, 49},   {0.9999999, 50, 49},
+                 {0.0199999, 50, 0}, {0.02, 50, 1},       {1.0, 50, 50},     {11.0 / 13, 13, 11},
+                 {0.49999999, 4, 1}, {1.0 / 49, 49, 0},   {0.3, 10, 3},      {0.6, 5, 3},
+                 {0.55, 100, 55},    {1.0 - 1e-16, 8, 7}, {0.14, 50, 7},     {0.28, 25, 7}};
+    const int64_t dims[] = {1, 4, 8, 8};
+    sd_tensor *init;
+    ck_ok(ctx, sd_tensor_new(ctx, 4, dims, NULL, &init));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        sd_sampler_params p = small_run();
+        sd_sampler *s;
+        p.method = "euler"; /* as many steps as asked */
+        p.strength = cases[i].strength;
+        p.steps = cases[i].steps;
+        p.guidance_scale = 1;
+        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(ctx, sd_sampler_begin(s, cond, NULL, init, NULL));
+        ck_assert_msg(sd_sampler_remaining(s) == cases[i].expected, "%.17g of %d is %d, not %d",
+                      p.strength, p.steps, sd_sampler_remaining(s), cases[i].expected);
+        sd_sampler_free(s);
+    }
+    sd_tensor_free(init);
 }
 END_TEST
 
@@ -249,7 +262,7 @@ int main(void) {
     tcase_add_test(tests, given_noise_replaces_the_first_draw);
     tcase_add_test(tests, skipped_draws_are_those_before);
     tcase_add_test(tests, strength_goes_from_nothing_to_all);
-    tcase_add_test(tests, latents_that_are_no_numbers_pass_through);
+    tcase_add_test(tests, strength_counts_steps_as_python_does);
     tcase_add_loop_test(tests, a_mask_may_come_and_go, 0, 2);
     tcase_add_test(tests, a_profile_counts_the_work);
     Suite *suite = suite_create("sampler");

@@ -10,6 +10,7 @@
 
 #define LIMIT 1e-4
 #define LIMIT_ENCODED 1e-6
+#define LIMIT_SOLVER 1e-5 /* as near as the original in float32 is to itself in float64 */
 
 /* As in make_original_golden.py. */
 #define DROPOUT 0.3f
@@ -138,11 +139,138 @@ START_TEST(p_sample_loop) {
 }
 END_TEST
 
+static void set_half_mask(scene *s) {
+    sd_tensor *mask = golden_tensor(&s->g, "sampler-mask", 0, 0);
+    must(&s->g, sd_sampler_set_mask(s->sampler, mask, s->init));
+    sd_tensor_free(mask);
+}
+
+/* With a mask the noises that are multiplied by 0 come from the stream too. */
+START_TEST(masked_streams) {
+    static const struct {
+        const char *method;
+        float eta, dropout;
+    } cases[] = {{"ddim", 0.0f, 0.0f},
+                 {"plms", 0.0f, 0.0f},
+                 {"ddim", 0.0f, DROPOUT},
+                 {"plms", 0.0f, DROPOUT},
+                 {"ddim", ETA, 0.0f}};
+    for (int i = 0; i < 5; i++) {
+        scene s = scene_open(&setup, cases[i].method);
+        char what[64];
+        sd_tensor *latent;
+        s.p.eta = cases[i].eta;
+        s.p.noise_dropout = cases[i].dropout;
+        s.p.one_stream = i % 2; /* the same for one picture */
+        scene_sampler(&s);
+        set_half_mask(&s);
+        must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+        snprintf(what, sizeof what, "%s masked, eta %g, dropout %g", cases[i].method,
+                 (double)cases[i].eta, (double)cases[i].dropout);
+        scene_check_row(what, "original-masked", i, latent, LIMIT);
+        scene_close(&s);
+    }
+}
+END_TEST
+
+/* Each picture of a batch draws from its own seed, as it does alone. */
+START_TEST(masked_streams_of_a_batch) {
+    static const char *const methods[] = {"ddim", "plms"};
+    for (int m = 0; m < 2; m++) {
+        scene s = scene_open(&setup, methods[m]);
+        sd_tensor *both;
+        char what[64];
+        s.p.batch = 2;
+        s.p.seed = GOLDEN_SEED - 1;
+        scene_sampler(&s);
+        set_half_mask(&s);
+        must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &both));
+        npy want = golden_array("original-masked");
+        size_t each = want.n / (size_t)want.dims[0];
+        snprintf(what, sizeof what, "%s masked, second of two", methods[m]);
+        bool ok = check_error(what, sd_tensor_data(both) + each, want.f32 + (size_t)m * each, each,
+                              LIMIT);
+        ck_assert_msg(ok, "%s: beyond the limit", what);
+        npy_free(&want);
+        sd_tensor_free(both);
+        scene_close(&s);
+    }
+}
+END_TEST
+
+/* DPMSolverSampler: its times, orders and last alpha. */
+START_TEST(dpm_solver) {
+    static const int steps[] = {10, 15, 20, 50};
+    scene s = scene_open(&setup, "dpm_solver");
+    char what[64];
+    for (int i = 0; i < 4; i++) {
+        s.p.steps = steps[i];
+        s.p.eta = (float)(i % 2); /* not looked at */
+        s.p.spacing = i % 2 ? SD_SPACING_LINSPACE : SD_SPACING_UNIFORM;
+        snprintf(what, sizeof what, "dpm_solver %d steps", steps[i]);
+        scene_check_row(what, "original-dpm_solver", i, sample(&s), LIMIT_SOLVER);
+        ck_assert_double_eq_tol(sd_sampler_timestep(s.sampler, steps[i] - 1), 999.0, 1e-9);
+        ck_assert_double_eq_tol(sd_sampler_timestep(s.sampler, 0), 999.0 / steps[i], 1e-9);
+    }
+    s.p.steps = 20;
+    s.p.spacing = SD_SPACING_UNIFORM;
+    scene_sampler(&s);
+    set_half_mask(&s);
+    sd_tensor *latent;
+    must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    scene_check_row("dpm_solver masked", "original-dpm_solver", 4, latent, LIMIT_SOLVER);
+    must(&s.g, sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
+    scene_check_row("dpm_solver image to image", "original-dpm_solver", 5, latent, LIMIT_SOLVER);
+    scene_close(&s);
+}
+END_TEST
+
+START_TEST(dpm_solver_of_v) {
+    static const golden_setup model = {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"};
+    scene s = scene_open(&model, "dpm_solver");
+    s.p.guidance_scale = 1;
+    for (int i = 0; i < 2; i++) {
+        char what[64];
+        s.p.steps = 10 + 10 * i;
+        snprintf(what, sizeof what, "dpm_solver %d steps, v", s.p.steps);
+        scene_check_row(what, "original-dpm_solver", 6 + i, sample(&s), LIMIT_SOLVER);
+    }
+    scene_close(&s);
+}
+END_TEST
+
+/* Noised one step above the first, and to the first's own timestep. */
+START_TEST(rules_of_image_to_image) {
+    static const char *const methods[] = {"ddim", "plms"};
+    static const double strengths[] = {0.05, 0.1, 0.3}; /* 1, 2 and 6 of 20 */
+    int row = 0;
+    for (int m = 0; m < 2; m++) {
+        scene s = scene_open(&setup, methods[m]);
+        for (int i = 0; i < 6; i++) {
+            char what[64];
+            sd_tensor *latent;
+            s.p.strength = strengths[i / 2];
+            s.p.original_encode = i % 2 == 0;
+            must(&s.g, sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
+            snprintf(what, sizeof what, "%s strength %g, %s", methods[m], s.p.strength,
+                     i % 2 ? "diffusers" : "original");
+            scene_check_row(what, "original-img2img", row++, latent, LIMIT);
+        }
+        scene_close(&s);
+    }
+}
+END_TEST
+
 int main(void) {
     const golden_test tests[] = {{noise_dropout, 0, 1},
                                  {score_corrector, 0, 1},
                                  {intermediates, 0, 1},
                                  {encode_and_decode, 0, 1},
-                                 {p_sample_loop, 0, 1}};
+                                 {p_sample_loop, 0, 1},
+                                 {masked_streams, 0, 1},
+                                 {masked_streams_of_a_batch, 0, 1},
+                                 {dpm_solver, 0, 1},
+                                 {dpm_solver_of_v, 0, 1},
+                                 {rules_of_image_to_image, 0, 1}};
     return golden_main("golden original", tests, sizeof(tests) / sizeof(tests[0]));
 }

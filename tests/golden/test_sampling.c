@@ -147,6 +147,7 @@ START_TEST(img2img_stages) {
     sd_tensor *init = golden_tensor(&g, "img2img-init", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "img2img-noise", 0, 0);
     sd_sampler_params p = golden_params(1);
+    p.original_encode = 1;
     must(&g, sd_sampler_new(g.model, &p, &sampler));
     must(&g, sd_sample(sampler, e.cond, e.uncond, init, noise, &latent));
     check_decoded(&g, setup->name, "img2img-image", latent);
@@ -186,6 +187,7 @@ START_TEST(img2img) {
     npy picture = golden_array("img2img-picture");
     must(&g, sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
     sd_sampler_params p = golden_params(1);
+    p.original_encode = 1;
     p.width = p.height = 0; /* the picture's own */
     sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
     t.prompt = golden_prompts[1];
@@ -199,11 +201,76 @@ START_TEST(img2img) {
 }
 END_TEST
 
+/* The latent that sd_img2img decodes: the generator draws for the posterior, then for the run. */
+static sd_tensor *repaint(const golden *g, const embeddings *e, const sd_tensor *pixels,
+                          const sd_sampler_params *p) {
+    const int64_t dims[] = {1, 4, 8, 8};
+    sd_tensor *noise, *init, *latent;
+    sd_sampler *sampler;
+    must(g, sd_randn(g->ctx, p->rng, p->seed, 4, dims, &noise));
+    must(g, sd_vae_encode(g->model, pixels, noise, &init));
+    must(g, sd_sampler_new(g->model, p, &sampler));
+    must(g, sd_sample(sampler, e->cond, e->uncond, init, NULL, &latent));
+    sd_tensor_free(noise);
+    sd_tensor_free(init);
+    sd_sampler_free(sampler);
+    return latent;
+}
+
+/* StableDiffusionImg2ImgPipeline noises to the first step's own timestep, at any strength
+ * (tests/tools/make_img2img_golden.py). */
+START_TEST(img2img_as_diffusers) {
+    static const struct {
+        const char *method;
+        double strength;
+    } cases[] = {{"ddim", 0.05},    {"ddim", 0.1},   {"ddim", 1.0 / 3},
+                 {"ddim", 5.0 / 6}, {"euler", 0.75}, {"dpmpp_2m", 0.75}};
+    const golden_setup *setup = &golden_setups[_i];
+    golden g;
+    sd_image *picture;
+    sd_tensor *pixels;
+    if (!golden_open(setup, &g))
+        return;
+    embeddings e = get_embeddings(&g);
+    must(&g, sd_image_new(g.ctx, 64, 64, 3, NULL, &picture));
+    for (int i = 0; i < 64 * 64; i++) {
+        uint8_t *rgb = sd_image_pixels(picture) + 3 * i;
+        int x = i % 64, y = i / 64;
+        rgb[0] = (uint8_t)(2 * x);
+        rgb[1] = (uint8_t)(2 * y);
+        rgb[2] = (x / 16 + y / 16) % 2 ? 255 : 0;
+    }
+    must(&g, sd_image_to_tensor(picture, &pixels));
+    npy want = golden_array("img2img-diffusers");
+    size_t each = want.n / (size_t)want.dims[0];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char what[64];
+        sd_sampler_params p = golden_params(1);
+        p.width = p.height = 64;
+        p.skip_draws = 1;
+        p.method = cases[i].method;
+        p.strength = cases[i].strength;
+        sd_tensor *latent = repaint(&g, &e, pixels, &p);
+        snprintf(what, sizeof(what), "%-20s %s strength %.3f", setup->name, p.method, p.strength);
+        ck_assert_msg(
+            check_error(what, sd_tensor_data(latent), want.f32 + i * each, each, LATENT_LIMIT),
+            "%s: beyond the limit", what);
+        sd_tensor_free(latent);
+    }
+    npy_free(&want);
+    sd_tensor_free(pixels);
+    sd_image_free(picture);
+    free_embeddings(&e);
+    golden_close(&g);
+}
+END_TEST
+
 int main(void) {
     /* On the reference backend the two shortest runs. */
     const golden_test tests[] = {
         {ddim, 2, 2 * n_golden_setups}, {step_by_step, 2, 2 * n_golden_setups},
         {unguided, 0, n_golden_setups}, {img2img_stages, 0, n_golden_setups},
-        {txt2img, 1, n_golden_setups},  {img2img, 1, n_golden_setups}};
+        {txt2img, 1, n_golden_setups},  {img2img, 1, n_golden_setups},
+        {img2img_as_diffusers, 1, 2}};
     return golden_main("golden sampling", tests, sizeof(tests) / sizeof(tests[0]));
 }

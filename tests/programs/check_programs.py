@@ -143,7 +143,8 @@ class Programs(unittest.TestCase):
     def test_samplers_are_named_as_the_web_uis_do(self):
         for flags, words in (
             (["--plms"], "Sampler: PLMS, CFG"),
-            (["--dpm_solver"], "Sampler: DPM\\+\\+ 2M, CFG"),
+            (["--dpm_solver"], "Sampler: DPM-Solver, CFG"),
+            (["--dpm"], "Sampler: DPM-Solver, CFG"),
             (["--sampler", "dpmpp_2m", "--spacing", "karras"],
              "Sampler: DPM\\+\\+ 2M, Schedule type: Karras, CFG"),
             (["--sampler", "euler_a", "--spacing", "trailing"],
@@ -156,7 +157,7 @@ class Programs(unittest.TestCase):
             self.assertRegex(text.decode(), words)
         done = self.paint("--sampler", "elsewhere")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("dpmpp_2m_sde unipc lcm", done.stderr)
+        self.assertIn("dpmpp_2m_sde unipc lcm dpm_solver", done.stderr)
         done = self.paint("--spacing", "wide")
         self.assertEqual(done.returncode, 2)
         self.assertIn("quad, linspace, trailing or karras was expected", done.stderr)

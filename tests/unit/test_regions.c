@@ -117,6 +117,7 @@ static const struct recorded_method {
     {"heun", 1, 2, 21},                                 /* the last step is of one evaluation */
     {"dpm2", 1, 2, 21},         {"dpmpp_2m", 2, 2, 22}, /* the first step and the last are alike */
     {"dpmpp_2m_sde", 1, 3, 19}, {"unipc", 1, 4, 17},
+    {"dpm_solver", 2, 2, 22},
 };
 
 static sd_sampler_params eight_steps(const char *method) {

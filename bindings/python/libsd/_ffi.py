@@ -142,7 +142,7 @@ class SamplerParams(SizedStructure):
         ("width", c_int),
         ("height", c_int),
         ("batch", c_int),
-        ("strength", c_float),
+        ("strength", c_double),
         ("spacing", c_int),
         ("temperature", c_float),
         ("rng", c_int),
@@ -161,6 +161,7 @@ class SamplerParams(SizedStructure):
         ("corrector_user", c_void_p),
         ("log_every_t", c_int),
         ("use_original_steps", c_int),
+        ("original_encode", c_int),
     ]
     _defaults_ = {
         "steps": 50,
@@ -215,7 +216,7 @@ class InpaintParams(SizedStructure):
         ("init", c_image),
         ("mask", c_image),
         ("sampling", POINTER(SamplerParams)),
-        ("strength", c_float),
+        ("strength", c_double),
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),

@@ -359,6 +359,7 @@ class Model(Handle):
         score_corrector: Optional[CorrectorFn] = None,
         log_every_t: Optional[int] = None,
         use_original_steps: bool = False,
+        original_encode: bool = False,
         progress: Optional[ProgressFn] = None,
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
@@ -366,7 +367,9 @@ class Model(Handle):
         steps: 1 .. train_timesteps (50). seed: picture i of a batch draws from seed + i (42).
         guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once (7.5).
         width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
-        eta: DDIM's eta (0). strength: image to image, share of the steps that is run (0.75).
+        eta: DDIM's eta (0). strength: image to image, int(strength * steps) are run (0.75).
+        original_encode: with ddim and plms the latent is noised one step above the first that is
+            run, as the original's img2img.py does.
         method: one of sampling_methods() ("ddim"). spacing: "uniform", "quad", "linspace",
             "trailing", or "karras" for methods on sigmas.
         temperature: factor of the noise that steps add (1). rng: torch's "cpu" or "cuda" generator.

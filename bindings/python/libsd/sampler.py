@@ -140,7 +140,13 @@ _FLOATS = (
     "guidance_rescale",
     "noise_dropout",
 )
-_SWITCHES = ("one_stream", "clip_denoised", "quantize_denoised", "use_original_steps")
+_SWITCHES = (
+    "one_stream",
+    "clip_denoised",
+    "quantize_denoised",
+    "use_original_steps",
+    "original_encode",
+)
 
 
 def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:

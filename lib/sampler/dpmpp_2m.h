@@ -1,0 +1,14 @@
+/* The step of DPM-Solver++(2M), for the methods that choose its times and orders: dpmpp_2m.c has it
+ * as diffusers does, dpm_solver.c as the original. */
+#ifndef SD_SAMPLER_DPMPP_2M_H
+#define SD_SAMPLER_DPMPP_2M_H
+
+#include "sampler/sampler.h"
+
+/* A method of this step has one latent of history. Its `kind` is the order, counted from 0. */
+#define SD_DPMPP_2M_N_COEFS 5
+
+void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs);
+void sd_dpmpp_2m_step(sd_run *run, int i);
+
+#endif
