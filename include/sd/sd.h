@@ -131,6 +131,11 @@ typedef struct sd_context_params {
  *
  * Thread-safety of sd_context: any thread, at any time. Two threads that compute at once share
  * the context's worker threads.
+ *
+ * fork(): on the CPU the child goes on with the parent's handles, on worker threads that are
+ * started when it first computes, and frees them as ever, whatever other threads were at. What a
+ * call of another thread had in hand stays allocated there; of a sampler that was in a call only
+ * the _free is left. Contexts on other backends give SD_ERROR_BACKEND in the child.
  */
 SD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
 
