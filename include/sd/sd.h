@@ -58,7 +58,7 @@ SD_API uint32_t sd_version(void);
 /* "0.1.0" */
 SD_API const char *sd_version_string(void);
 
-/* One line per feature of this build ("openblas: yes\n..."). A static string. */
+/* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
 SD_API const char *sd_build_info(void);
 
 /* The numbers are part of the ABI and never change. */

@@ -46,6 +46,10 @@ sd_status sd_write_file(const sd_context *ctx, const char *path, const void *dat
 sd_status sd_module_open(const sd_context *ctx, const char *path, void **module);
 void *sd_module_symbol(void *module, const char *name);
 void sd_module_close(void *module);
+/* Whether the process may still take so many bytes of addresses (ulimit -v). */
+bool sd_has_addresses(size_t size);
+/* A library of the system, for the rest of the process; NULL, without a sentence: there is none. */
+void *sd_library_open(const char *name);
 /* The directory that libsd itself was loaded from, allocated; NULL where it cannot be told. */
 char *sd_library_directory(const sd_context *ctx);
 

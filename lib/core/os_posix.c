@@ -242,6 +242,18 @@ sd_status sd_module_open(const sd_context *ctx, const char *path, void **module)
                    reason ? reason : "unknown reason");
 }
 
+bool sd_has_addresses(size_t size) {
+    void *data = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return false;
+    munmap(data, size);
+    return true;
+}
+
+void *sd_library_open(const char *name) {
+    return dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
 void *sd_module_symbol(void *module, const char *name) {
     return dlsym(module, name);
 }
