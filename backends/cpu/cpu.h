@@ -19,6 +19,7 @@ struct sdb_device {
     const sdb_host *host;
     const cpu_kernels *k;
     int n_threads;
+    void *sgemm; /* blas.c; NULL: not looked for yet */
 };
 
 struct sdb_queue {
@@ -68,8 +69,9 @@ void cpu_weight_free(sdb_device *dev, sdb_weight *weight);
 
 /* linear.c, attention.c */
 sd_status cpu_linear(sdb_queue *q, const sdb_linear *op);
-#ifdef SD_HAVE_OPENBLAS
-sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op); /* blas.c */
+#ifdef SD_USE_OPENBLAS /* blas.c */
+bool cpu_has_blas(sdb_device *dev);
+sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op);
 #endif
 sd_status cpu_attention(sdb_queue *q, const sdb_attention *op);
 

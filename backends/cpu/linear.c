@@ -258,8 +258,8 @@ sd_status cpu_linear(sdb_queue *q, const sdb_linear *op) {
     if (job.rows == 0) {
         return SD_OK;
     }
-#ifdef SD_HAVE_OPENBLAS
-    if (job.k == &cpu_kernels_portable && job.rows >= BLAS_ROWS) {
+#ifdef SD_USE_OPENBLAS
+    if (job.k == &cpu_kernels_portable && job.rows >= BLAS_ROWS && cpu_has_blas(q->dev)) {
         return cpu_linear_blas(q, op);
     }
 #endif

@@ -61,7 +61,7 @@ SD_API uint32_t sd_version(void);
 /* "0.1.0" */
 SD_API const char *sd_version_string(void);
 
-/* One line per feature of this build ("openblas: yes\n..."). A static string. */
+/* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
 SD_API const char *sd_build_info(void);
 
 /* The numbers are part of the ABI and never change. */
@@ -135,6 +135,11 @@ typedef struct sd_context_params {
  *
  * Thread-safety of sd_context: any thread, at any time. Two threads that compute at once share
  * the context's worker threads.
+ *
+ * fork(): on the CPU the child goes on with the parent's handles, on worker threads that are
+ * started when it first computes, and frees them as ever, whatever other threads were at. What a
+ * call of another thread had in hand stays allocated there; of a sampler that was in a call only
+ * the _free is left. Contexts on other backends give SD_ERROR_BACKEND in the child.
  */
 SD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
 

@@ -66,6 +66,10 @@ typedef struct sdb_host {
      * number at the same time. Which worker gets which task is not defined. */
     void (*parallel_for)(void *user, int n_tasks, void (*fn)(void *arg, int task, int worker),
                          void *arg);
+    /* Where the function `symbol` of the system's library `library` is: the library is opened, and
+     * stays open for the rest of the process. NULL: there is no such library or function, or the
+     * process may not take `room` bytes of addresses for each of its processor's cores. */
+    void *(*find_function)(void *user, const char *library, const char *symbol, size_t room);
 } sdb_host;
 
 typedef struct sdb_device sdb_device; /* each backend defines its own */

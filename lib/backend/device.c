@@ -52,6 +52,13 @@ static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, i
     sd_parallel_for(user, n_tasks, fn, arg);
 }
 
+static void *host_find_function(void *user, const char *library, const char *symbol, size_t room) {
+    (void)user;
+    bool has_room = sd_has_addresses(room * (size_t)sd_cpu_count());
+    void *handle = has_room ? sd_library_open(library) : NULL;
+    return handle ? sd_module_symbol(handle, symbol) : NULL;
+}
+
 /* --- finding the backend --- */
 
 /* "cuda:1" into "cuda" and 1. */
@@ -156,7 +163,8 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
                             host_free,
                             host_error,
                             host_log,
-                            host_parallel_for};
+                            host_parallel_for,
+                            host_find_function};
     slot->profiler = sd_profiler_new(ctx);
     status = slot->profiler ? find_backend(ctx, slot, name, module_dir) : SD_ERROR_MEMORY;
     if (!status)

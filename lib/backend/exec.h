@@ -54,6 +54,8 @@ struct sd_exec {
     sd_known_stage stages[SD_MAX_STAGES];
     sd_known_stage *stage; /* the one that runs, or NULL */
     uint64_t n_runs;       /* of stages */
+
+    unsigned fork; /* sd_fork_count when it was taken */
 };
 
 sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);

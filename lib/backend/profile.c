@@ -32,6 +32,12 @@ struct sd_profiler {
     profile_sum sums[SD_N_OP_KINDS];
 };
 
+/* What a thread was adding when it was lost at a fork is not counted, and nor is what waited. */
+static void lock(struct sd_profiler *p) {
+    if (sd_mutex_lock(p->mutex))
+        p->n_entries = 0;
+}
+
 struct sd_profiler *sd_profiler_new(const sd_context *ctx) {
     struct sd_profiler *p = sd_zalloc(ctx, sizeof *p);
     if (p)
@@ -82,8 +88,10 @@ void sd_profiler_free(struct sd_device_slot *slot) {
     struct sd_profiler *p = slot->profiler;
     if (!p)
         return;
+    lock(p);
     if (slot->dev)
         resolve(slot);
+    sd_mutex_unlock(p->mutex);
     sd_mutex_free(slot->ctx, p->mutex);
     sd_free(slot->ctx, p->entries);
     sd_free(slot->ctx, p);
@@ -92,7 +100,7 @@ void sd_profiler_free(struct sd_device_slot *slot) {
 sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double flops, double bytes,
                           sd_mark begin, sd_mark end) {
     struct sd_profiler *p = slot->profiler;
-    sd_mutex_lock(p->mutex);
+    lock(p);
     sd_status status = p->n_entries == MAX_ENTRIES ? resolve(slot) : SD_OK;
     p->entries[p->n_entries++] = (profile_entry){kind, flops, bytes, begin, end};
     sd_mutex_unlock(p->mutex);
@@ -102,7 +110,7 @@ sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double f
 sd_status sd_profiler_begin(sd_context *ctx) {
     struct sd_device_slot *slot = ctx->device;
     struct sd_profiler *p = slot->profiler;
-    sd_mutex_lock(p->mutex);
+    lock(p);
     if (!p->entries)
         p->entries = sd_alloc_array(ctx, MAX_ENTRIES, sizeof *p->entries);
     bool there = p->entries != NULL;
@@ -115,7 +123,7 @@ sd_status sd_profiler_begin(sd_context *ctx) {
 
 sd_status sd_profiler_end(sd_context *ctx) {
     struct sd_profiler *p = ctx->device->profiler;
-    sd_mutex_lock(p->mutex);
+    lock(p);
     atomic_store(&ctx->profiling, false);
     sd_status status = resolve(ctx->device);
     sd_mutex_unlock(p->mutex);
@@ -125,7 +133,7 @@ sd_status sd_profiler_end(sd_context *ctx) {
 bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
     struct sd_profiler *p = ctx->device->profiler;
     bool found = false;
-    sd_mutex_lock(p->mutex);
+    lock(p);
     for (int kind = 0; kind < SD_N_OP_KINDS && !found; kind++) {
         const profile_sum *sum = &p->sums[kind];
         found = sum->calls > 0 && index-- == 0;

@@ -1,4 +1,5 @@
 #include "core/alloc.h"
+#include "core/os.h"
 #include "core/threads.h"
 
 static atomic_uint_fast64_t last_context_id; /* names error slots; 0 is no context */
@@ -19,6 +20,8 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     sd_status status = check_params(p);
     if (status)
         return status;
+    if (!sd_watch_forks())
+        return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a fork handler");
     sd_context bare = {
         .id = atomic_fetch_add(&last_context_id, 1) + 1,
         .alloc = p->alloc ? p->alloc : sd_heap_alloc,

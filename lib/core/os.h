@@ -30,6 +30,10 @@ sd_status sd_write_file(const sd_context *ctx, const char *path, const void *dat
 sd_status sd_module_open(const sd_context *ctx, const char *path, void **module);
 void *sd_module_symbol(void *module, const char *name);
 void sd_module_close(void *module);
+/* Whether the process may still take so many bytes of addresses (ulimit -v). */
+bool sd_has_addresses(size_t size);
+/* A library of the system, for the rest of the process; NULL, without a sentence: there is none. */
+void *sd_library_open(const char *name);
 /* The directory that libsd itself was loaded from, allocated; NULL where it cannot be told. */
 char *sd_library_directory(const sd_context *ctx);
 
@@ -38,19 +42,35 @@ double sd_clock_seconds(void); /* monotonic */
 int sd_cpu_count(void);        /* cores that this process may use */
 
 /* --- threads --- */
+#define SD_THREAD_STACK ((size_t)256 << 10) /* kernels take less than 16 KB: docs/threading.md */
+
 typedef struct sd_mutex sd_mutex;
 typedef struct sd_cond sd_cond;
 typedef struct sd_thread sd_thread;
 
+/*
+ * The child of a fork() has one thread, and a copy of all else. What is made here knows at which
+ * count it was made: a mutex of another count is made anew when it is next locked, and a condition
+ * when it is next used, since the threads that held them or waited are not there; a thread of
+ * another count is not joined. The count grows in an atfork handler of the child, so it covers the
+ * same forks that the C library's own malloc covers.
+ */
+bool sd_watch_forks(void); /* before the first of these calls; false: no memory */
+unsigned sd_fork_count(void);
+
 sd_mutex *sd_mutex_new(const sd_context *ctx); /* NULL: no memory */
 void sd_mutex_free(const sd_context *ctx, sd_mutex *mutex);
-void sd_mutex_lock(sd_mutex *mutex);
+/* True where the thread that had it was lost at a fork: what the mutex guards may be half made. */
+bool sd_mutex_lock(sd_mutex *mutex);
 void sd_mutex_unlock(sd_mutex *mutex);
+/* To be waited for, and told of, with the mutex locked. */
 sd_cond *sd_cond_new(const sd_context *ctx);
 void sd_cond_free(const sd_context *ctx, sd_cond *cond);
 void sd_cond_wait(sd_cond *cond, sd_mutex *mutex);
 void sd_cond_broadcast(sd_cond *cond);
-sd_thread *sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg); /* NULL: failed */
+/* SD_ERROR_STATE, without a sentence: the system gives no more threads. Its stack is of
+ * SD_THREAD_STACK bytes, or more where the process needs that. */
+sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out);
 void sd_thread_join(const sd_context *ctx, sd_thread *thread);
 void sd_cpu_relax(void); /* inside a short spin loop */
 void sd_cpu_yield(void); /* inside a longer one: let another thread run */

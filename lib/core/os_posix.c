@@ -275,6 +275,18 @@ sd_status sd_module_open(const sd_context *ctx, const char *path, void **module)
                    reason ? reason : "unknown reason");
 }
 
+bool sd_has_addresses(size_t size) {
+    void *data = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED)
+        return false;
+    munmap(data, size);
+    return true;
+}
+
+void *sd_library_open(const char *name) {
+    return dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+}
+
 void *sd_module_symbol(void *module, const char *name) {
     return dlsym(module, name);
 }
@@ -312,14 +324,40 @@ int sd_cpu_count(void) {
 
 /* -------------------------------------------------------------------------------- threads */
 
+static atomic_uint fork_count; /* even */
+static atomic_bool watching;
+
+static void count_fork(void) {
+    atomic_fetch_add(&fork_count, 2);
+}
+
+/* pthread_atfork and not the process's number: no system call, and a child may have its parent's
+ * number in a namespace of its own. Where two threads come here first, a fork counts twice. */
+bool sd_watch_forks(void) {
+    if (!atomic_load(&watching)) {
+        if (pthread_atfork(NULL, NULL, count_fork) != 0)
+            return false;
+        atomic_store(&watching, true);
+    }
+    return true;
+}
+
+unsigned sd_fork_count(void) {
+    return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
+
 struct sd_mutex {
     pthread_mutex_t os;
+    atomic_uint fork; /* the count that `os` was made at; odd while it is made anew for fork - 1 */
+    atomic_bool held;
 };
 struct sd_cond {
     pthread_cond_t os;
+    unsigned fork;
 };
 struct sd_thread {
     pthread_t os;
+    unsigned fork;
     void (*fn)(void *);
     void *arg;
 };
@@ -330,20 +368,45 @@ sd_mutex *sd_mutex_new(const sd_context *ctx) {
         sd_free(ctx, mutex);
         return NULL;
     }
+    if (mutex) {
+        atomic_init(&mutex->fork, sd_fork_count());
+        atomic_init(&mutex->held, false);
+    }
     return mutex;
 }
 
 void sd_mutex_free(const sd_context *ctx, sd_mutex *mutex) {
-    if (mutex)
+    if (mutex && atomic_load(&mutex->fork) == sd_fork_count())
         pthread_mutex_destroy(&mutex->os);
     sd_free(ctx, mutex);
 }
 
-void sd_mutex_lock(sd_mutex *mutex) {
+/* One thread makes it anew, and others of this process wait; a thread that was at it when the
+ * process forked once more left a count that is not this process's. */
+static void adopt(sd_mutex *mutex) {
+    unsigned now = sd_fork_count();
+    unsigned seen = atomic_load_explicit(&mutex->fork, memory_order_acquire);
+    while (seen != now) {
+        if (seen == now + 1) {
+            sched_yield();
+        } else if (atomic_compare_exchange_strong(&mutex->fork, &seen, now + 1)) {
+            pthread_mutex_init(&mutex->os, NULL);
+            atomic_store_explicit(&mutex->fork, now, memory_order_release);
+        }
+        seen = atomic_load_explicit(&mutex->fork, memory_order_acquire);
+    }
+}
+
+bool sd_mutex_lock(sd_mutex *mutex) {
+    adopt(mutex);
     pthread_mutex_lock(&mutex->os);
+    bool lost = atomic_load_explicit(&mutex->held, memory_order_relaxed);
+    atomic_store_explicit(&mutex->held, true, memory_order_relaxed);
+    return lost;
 }
 
 void sd_mutex_unlock(sd_mutex *mutex) {
+    atomic_store_explicit(&mutex->held, false, memory_order_relaxed);
     pthread_mutex_unlock(&mutex->os);
 }
 
@@ -353,20 +416,34 @@ sd_cond *sd_cond_new(const sd_context *ctx) {
         sd_free(ctx, cond);
         return NULL;
     }
+    if (cond)
+        cond->fork = sd_fork_count();
     return cond;
 }
 
+/* To destroy a condition waits for its waiters, and those of the parent are not here. */
 void sd_cond_free(const sd_context *ctx, sd_cond *cond) {
-    if (cond)
+    if (cond && cond->fork == sd_fork_count())
         pthread_cond_destroy(&cond->os);
     sd_free(ctx, cond);
 }
 
+static void adopt_cond(sd_cond *cond) {
+    if (cond->fork != sd_fork_count()) {
+        pthread_cond_init(&cond->os, NULL);
+        cond->fork = sd_fork_count();
+    }
+}
+
 void sd_cond_wait(sd_cond *cond, sd_mutex *mutex) {
+    adopt_cond(cond);
+    atomic_store_explicit(&mutex->held, false, memory_order_relaxed);
     pthread_cond_wait(&cond->os, &mutex->os);
+    atomic_store_explicit(&mutex->held, true, memory_order_relaxed);
 }
 
 void sd_cond_broadcast(sd_cond *cond) {
+    adopt_cond(cond);
     pthread_cond_broadcast(&cond->os);
 }
 
@@ -376,27 +453,47 @@ static void *thread_main(void *arg) {
     return NULL;
 }
 
+/* The C library takes thread-local memory out of the stack, so that a host with much of it needs
+ * more than we know of: then the default, which the C library sees to. */
+static int create_thread(sd_thread *thread) {
+    pthread_attr_t attr;
+    int error = pthread_attr_init(&attr);
+    if (error)
+        return error;
+    error = pthread_attr_setstacksize(&attr, SD_THREAD_STACK);
+    if (!error)
+        error = pthread_create(&thread->os, &attr, thread_main, thread);
+    if (error == EINVAL)
+        error = pthread_create(&thread->os, NULL, thread_main, thread);
+    pthread_attr_destroy(&attr);
+    return error;
+}
+
 /* Workers take no signals: those are the host's threads' business. */
-sd_thread *sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg) {
+sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out) {
+    *out = NULL;
     sd_thread *thread = sd_alloc(ctx, sizeof *thread);
     if (!thread)
-        return NULL;
+        return SD_ERROR_MEMORY;
+    thread->fork = sd_fork_count();
     thread->fn = fn;
     thread->arg = arg;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&thread->os, NULL, thread_main, thread);
+    int error = create_thread(thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed) {
+    if (error) {
         sd_free(ctx, thread);
-        return NULL;
+        return SD_ERROR_STATE;
     }
-    return thread;
+    *out = thread;
+    return SD_OK;
 }
 
 void sd_thread_join(const sd_context *ctx, sd_thread *thread) {
-    pthread_join(thread->os, NULL);
+    if (thread->fork == sd_fork_count())
+        pthread_join(thread->os, NULL);
     sd_free(ctx, thread);
 }
 

@@ -7,6 +7,9 @@
  * so that a worker that is late for a region can never take a task of the next one with old
  * arguments: it reads fn and arg only after it took a task of the generation whose fields they are,
  * and these stay until all tasks of that generation are done.
+ *
+ * The child of a fork has none of the workers. The first region there starts them anew, with no
+ * task left of the region that another thread of the parent may have been at.
  */
 #include "core/threads.h"
 
@@ -14,11 +17,19 @@
 
 #define SPINS 2000
 
+typedef struct pool_worker {
+    struct sd_threads *threads;
+    int index; /* of tasks; the caller is 0 */
+    sd_thread *thread;
+} pool_worker;
+
 struct sd_threads {
     sd_context *ctx; /* not retained: the context owns the pool */
-    int n_workers;   /* without the caller */
-    sd_thread *workers[SD_MAX_THREADS];
-    sd_mutex *region; /* one region at a time */
+    int n_threads;   /* with the caller; never changes */
+    int n_workers;   /* that run: n_threads - 1, or fewer in a child of a fork */
+    unsigned fork;   /* the fork count that they were started at */
+    pool_worker workers[SD_MAX_THREADS - 1];
+    sd_mutex *region; /* one region at a time, and the two above */
     sd_mutex *lock;   /* for sleeping */
     sd_cond *wake;
     sd_task_fn fn;
@@ -29,11 +40,6 @@ struct sd_threads {
     atomic_int sleepers;
     atomic_bool quit;
 };
-
-typedef struct worker_start {
-    struct sd_threads *threads;
-    int index;
-} worker_start;
 
 /* Takes one task of generation `generation`; returns its number or -1 when none is left. */
 static int take_task(struct sd_threads *t, uint32_t generation) {
@@ -74,17 +80,15 @@ static void wait_for_region(struct sd_threads *t, uint32_t old) {
 }
 
 static void worker_main(void *arg) {
-    worker_start *start = arg;
-    struct sd_threads *t = start->threads;
-    int index = start->index;
-    sd_free(t->ctx, start);
+    pool_worker *self = arg;
+    struct sd_threads *t = self->threads;
     uint32_t seen = 0;
     for (;;) {
         wait_for_region(t, seen);
         if (atomic_load(&t->quit))
             return;
         seen = generation_of(t);
-        work_on(t, seen, index);
+        work_on(t, seen, self->index);
     }
 }
 
@@ -96,16 +100,48 @@ static void wake_workers(struct sd_threads *t) {
     sd_mutex_unlock(t->lock);
 }
 
+/* Fewer than are wanted where the system has no more: SD_OK then, too. */
+static sd_status start_workers(struct sd_threads *t, int wanted) {
+    sd_status status = SD_OK;
+    t->fork = sd_fork_count();
+    while (!status && t->n_workers < wanted) {
+        pool_worker *w = &t->workers[t->n_workers];
+        *w = (pool_worker){t, t->n_workers + 1, NULL};
+        status = sd_thread_start(t->ctx, worker_main, w, &w->thread);
+        t->n_workers += !status;
+    }
+    return status == SD_ERROR_STATE ? SD_OK : status;
+}
+
+/* Each is out of the list before it goes, should another thread fork meanwhile. */
+static void join_workers(struct sd_threads *t) {
+    while (t->n_workers > 0)
+        sd_thread_join(t->ctx, t->workers[--t->n_workers].thread);
+}
+
+/* With the region locked, in a child of a fork. Memory is no reason to stop either: the caller
+ * alone can do it. */
+static void restart_workers(struct sd_threads *t) {
+    join_workers(t);
+    atomic_store(&t->state, (uint_fast64_t)generation_of(t) << 32);
+    atomic_store(&t->sleepers, 0);
+    (void)start_workers(t, t->n_threads - 1);
+}
+
 void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg) {
     struct sd_threads *t = ctx->threads;
     if (n_tasks <= 0)
         return;
-    if (t->n_workers == 0 || n_tasks == 1) {
+    if (t->n_threads == 1 || n_tasks == 1) {
         for (int i = 0; i < n_tasks; i++)
             fn(arg, i, 0);
         return;
     }
     sd_mutex_lock(t->region);
+    bool child = t->fork != sd_fork_count();
+    if (child)
+        restart_workers(t);
+    int missing = t->n_threads - 1 - t->n_workers;
     t->fn = fn;
     t->arg = arg;
     t->n_tasks = n_tasks;
@@ -117,20 +153,10 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
     for (int i = 0; atomic_load_explicit(&t->unfinished, memory_order_acquire) > 0; i++)
         i < SPINS ? sd_cpu_relax() : sd_cpu_yield();
     sd_mutex_unlock(t->region);
-}
-
-static bool start_worker(struct sd_threads *t, int index) {
-    worker_start *start = sd_alloc(t->ctx, sizeof *start);
-    if (!start)
-        return false;
-    *start = (worker_start){t, index};
-    t->workers[t->n_workers] = sd_thread_start(t->ctx, worker_main, start);
-    if (!t->workers[t->n_workers]) {
-        sd_free(t->ctx, start);
-        return false;
-    }
-    t->n_workers++;
-    return true;
+    if (child && missing)
+        sd_log(ctx, SD_LOG_WARN,
+               "after a fork %d of %d threads could not be started: the others compute", missing,
+               t->n_threads);
 }
 
 sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out) {
@@ -144,13 +170,19 @@ sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out
     t->region = sd_mutex_new(ctx);
     t->lock = sd_mutex_new(ctx);
     t->wake = sd_cond_new(ctx);
-    bool ok = t->region && t->lock && t->wake;
-    for (int i = 1; ok && i < n_threads && i < SD_MAX_THREADS; i++)
-        ok = start_worker(t, i);
-    if (!ok) {
+    sd_status status = t->region && t->lock && t->wake ? SD_OK : SD_ERROR_MEMORY;
+    if (!status)
+        status = start_workers(t, n_threads - 1);
+    if (status) {
         sd_threads_free(t);
-        return sd_fail(ctx, SD_ERROR_MEMORY, "cannot start %d threads", n_threads);
+        return sd_fail(ctx, status, "no memory for %d threads", n_threads);
     }
+    t->n_threads = t->n_workers + 1;
+    if (t->n_threads < n_threads)
+        sd_log(ctx, SD_LOG_WARN,
+               "%d of %d threads compute: the system gives no more (its limit of processes, or of "
+               "memory)",
+               t->n_threads, n_threads);
     *out = t;
     return SD_OK;
 }
@@ -164,8 +196,7 @@ void sd_threads_free(struct sd_threads *t) {
         sd_cond_broadcast(t->wake);
         sd_mutex_unlock(t->lock);
     }
-    for (int i = 0; i < t->n_workers; i++)
-        sd_thread_join(t->ctx, t->workers[i]);
+    join_workers(t);
     sd_cond_free(t->ctx, t->wake);
     sd_mutex_free(t->ctx, t->lock);
     sd_mutex_free(t->ctx, t->region);
@@ -173,5 +204,5 @@ void sd_threads_free(struct sd_threads *t) {
 }
 
 int sd_threads_count(const struct sd_threads *t) {
-    return t->n_workers + 1;
+    return t->n_threads;
 }

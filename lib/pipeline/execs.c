@@ -5,11 +5,11 @@
 /* More than this many idle ones are freed: each keeps its arena. */
 #define MAX_IDLE 2
 
+/* Places, each NULL or an executor that nobody has. There is no lock that a thread could hold at a
+ * fork. */
 struct sd_exec_cache {
     sd_context *ctx; /* not retained: the model does */
-    sd_mutex *mutex;
-    sd_exec *idle[MAX_IDLE];
-    int n_idle;
+    _Atomic(sd_exec *) idle[MAX_IDLE];
 };
 
 sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
@@ -18,11 +18,8 @@ sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
     if (!cache)
         return SD_ERROR_MEMORY;
     cache->ctx = ctx;
-    cache->mutex = sd_mutex_new(ctx);
-    if (!cache->mutex) {
-        sd_free(ctx, cache);
-        return SD_ERROR_MEMORY;
-    }
+    for (int i = 0; i < MAX_IDLE; i++)
+        atomic_init(&cache->idle[i], NULL);
     *out = cache;
     return SD_OK;
 }
@@ -30,34 +27,36 @@ sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
 void sd_execs_free(struct sd_exec_cache *cache) {
     if (!cache)
         return;
-    for (int i = 0; i < cache->n_idle; i++)
-        sd_exec_free(cache->idle[i]);
-    sd_mutex_free(cache->ctx, cache->mutex);
+    for (int i = 0; i < MAX_IDLE; i++)
+        sd_exec_free(atomic_load(&cache->idle[i]));
     sd_free(cache->ctx, cache);
 }
 
 sd_status sd_execs_take(sd_model *model, sd_exec **out) {
     struct sd_exec_cache *cache = model->execs;
     *out = NULL;
-    sd_mutex_lock(cache->mutex);
-    if (cache->n_idle > 0)
-        *out = cache->idle[--cache->n_idle];
-    sd_mutex_unlock(cache->mutex);
-    return *out ? SD_OK : sd_exec_new(model->ctx, model->act, out);
+    for (int i = 0; i < MAX_IDLE && !*out; i++)
+        *out = atomic_exchange(&cache->idle[i], NULL);
+    sd_status status = *out ? SD_OK : sd_exec_new(model->ctx, model->act, out);
+    if (!status)
+        (*out)->fork = sd_fork_count();
+    return status;
+}
+
+/* An executor that failed is not trusted again; cancelling is no failure. Nor is one that was taken
+ * before a fork: another thread of the parent may have been at it. */
+static bool is_sound(const sd_exec *e) {
+    return (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) && e->fork == sd_fork_count();
 }
 
 void sd_execs_give(sd_model *model, sd_exec *e) {
     struct sd_exec_cache *cache = model->execs;
     if (!e)
         return;
-    /* An executor that failed is not trusted again; cancelling is no failure. */
-    if (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) {
-        sd_mutex_lock(cache->mutex);
-        if (cache->n_idle < MAX_IDLE) {
-            cache->idle[cache->n_idle++] = e;
+    for (int i = MAX_IDLE; i-- > 0 && e && is_sound(e);) {
+        sd_exec *none = NULL;
+        if (atomic_compare_exchange_strong(&cache->idle[i], &none, e))
             e = NULL;
-        }
-        sd_mutex_unlock(cache->mutex);
     }
     sd_exec_free(e);
 }

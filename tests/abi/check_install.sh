@@ -23,6 +23,17 @@ LD_LIBRARY_PATH="$pc/.." "$scratch/lighthouse"
     echo "README's program wrote no picture"
     exit 1
 }
+if [ -e "$pc/../libsd.a" ]; then
+    # shellcheck disable=SC2046 # a list of flags
+    cc -std=c11 "$scratch/lighthouse.c" -o "$scratch/lighthouse-static" $(pkg-config --cflags libsd) \
+        "$pc/../libsd.a" $(PKG_CONFIG_SYSROOT_DIR='' pkg-config --static --libs libsd | sed 's/-lsd //')
+    rm "$scratch/lighthouse.png"
+    "$scratch/lighthouse-static"
+    [ -s "$scratch/lighthouse.png" ] || {
+        echo "README's program, linked with libsd.a, wrote no picture"
+        exit 1
+    }
+fi
 for program in sd-txt2img sd-img2img sd-inpaint sd-info sd-bench; do
     [ -x "$(find "$scratch/root" -name "$program")" ] || {
         echo "$program was not installed"

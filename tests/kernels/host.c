@@ -1,6 +1,7 @@
 /* A host for backends under test: malloc that counts, threads that take turns. */
 #include "kernels.h"
 
+#include <dlfcn.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -123,6 +124,13 @@ static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, i
     pthread_mutex_unlock(&host->mutex);
 }
 
+static void *host_find_function(void *user, const char *library, const char *symbol, size_t room) {
+    (void)user;
+    (void)room;
+    void *handle = getenv("SD_TEST_NO_OPENBLAS") ? NULL : dlopen(library, RTLD_NOW);
+    return handle ? dlsym(handle, symbol) : NULL;
+}
+
 kt_host *kt_host_new(int n_threads) {
     kt_host *host = calloc(1, sizeof *host);
     if (n_threads > MAX_THREADS)
@@ -137,6 +145,7 @@ kt_host *kt_host_new(int n_threads) {
         .error = host_error,
         .log = host_log,
         .parallel_for = host_parallel_for,
+        .find_function = host_find_function,
     };
     for (int i = 1; i < n_threads; i++) {
         thread_start *start = malloc(sizeof *start);

@@ -1,9 +1,9 @@
 # Sourced by check.sh and quickstart.sh: installs the Debian packages that are missing.
 
 # What building and running needs, then what only the checks need.
-build_packages="gcc libc6-dev meson ninja-build pkg-config python3 libopenblas-dev libpng-dev \
+build_packages="gcc binutils libc6-dev meson ninja-build pkg-config python3 libpng-dev \
 libjpeg62-turbo-dev libjansson-dev libutf8proc-dev libyaml-dev libzip-dev zlib1g-dev"
-check_packages="g++ binutils check clang libclang-rt-14-dev clang-format-14 python3-numpy"
+check_packages="g++ check clang libclang-rt-14-dev clang-format-14 libopenblas0 python3-numpy"
 
 say() {
     printf '\n== %s\n' "$*"

@@ -225,8 +225,8 @@ static void other_caller(void *arg) {
 }
 
 START_TEST(callers_take_turns) {
-    sd_thread *other = sd_thread_start(ctx, other_caller, NULL);
-    ck_assert_ptr_nonnull(other);
+    sd_thread *other;
+    ck_assert_int_eq(sd_thread_start(ctx, other_caller, NULL, &other), SD_OK);
     run_regions(200);
     sd_thread_join(ctx, other);
 }

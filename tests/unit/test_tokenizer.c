@@ -458,7 +458,7 @@ START_TEST(many_threads) {
     for (int i = 0; i < 5; i++)
         jobs[i].t = t;
     for (int i = 0; i < 4; i++)
-        ck_assert_ptr_nonnull(threads[i] = sd_thread_start(ctx, encode_often, &jobs[i]));
+        ck_assert_int_eq(sd_thread_start(ctx, encode_often, &jobs[i], &threads[i]), SD_OK);
     encode_often(&jobs[4]);
     for (int i = 0; i < 4; i++) {
         sd_thread_join(ctx, threads[i]);

@@ -460,7 +460,7 @@ def version() -> str:
 
 
 def build_info() -> str:
-    """One line for each feature of the library's build: "openblas: yes"."""
+    """One line for each feature of the library's build: "openblas: opened at run time"."""
     return lib.sd_build_info().decode()
 
 
