@@ -50,6 +50,7 @@ void sd_execs_give(sd_model *model, sd_exec *e) {
     struct sd_exec_cache *cache = model->execs;
     if (!e)
         return;
+    e->stop = NULL;
     /* An executor that failed is not trusted again; cancelling is no failure. */
     if (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) {
         sd_mutex_lock(cache->mutex);
