@@ -2,7 +2,7 @@
 #ifndef SD_API_CHECK_H
 #define SD_API_CHECK_H
 
-#include "core/context.h"
+#include "core/call.h"
 
 /*
  * Reads a size-first struct of the caller into `full`, which holds the defaults: as many bytes as
@@ -31,6 +31,23 @@ sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_s
 
 /* The same for a pointer that may not be NULL. */
 #define SD_REQUIRE_PTR(ctx, pointer)                                                               \
-    SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", __func__, #pointer)
+    SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", sd_call_current()->name, #pointer)
+
+/*
+ * Begins the definition of a public call that returns a status: its name, its arguments, those of
+ * them that are handles, which it retains until it returns, and the parameters as they are
+ * declared. The body follows, and returns as it likes.
+ */
+#define SD_PUBLIC(name, arguments, handles, ...)                                                   \
+    static sd_status name##_body(__VA_ARGS__);                                                     \
+    sd_status name(__VA_ARGS__) {                                                                  \
+        const void *const used[] = {SD_LIST handles};                                              \
+        _Static_assert(SD_COUNT(used) + SD_CALL_MORE <= SD_CALL_HANDLES, "room for handles");      \
+        sd_call call;                                                                              \
+        sd_call_enter(&call, #name, used, SD_COUNT(used));                                         \
+        return sd_call_leave(&call, name##_body arguments);                                        \
+    }                                                                                              \
+    static sd_status name##_body(__VA_ARGS__)
+#define SD_LIST(...) __VA_ARGS__
 
 #endif

@@ -3,7 +3,8 @@
 #include "backend/device.h"
 #include "backend/profile.h"
 
-sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
+SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params,
+          sd_context **out) {
     SD_REQUIRE_PTR(NULL, out);
     *out = NULL;
     sd_context_params p = SD_CONTEXT_PARAMS_INIT;
@@ -20,7 +21,7 @@ sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
         return status;
     status = sd_device_open(ctx, p.backend, p.module_dir);
     if (status) {
-        sd_fail(NULL, status, "%s", sd_last_error(ctx));
+        sd_fail(NULL, status, "%s", sd_error_get(ctx->id));
         sd_context_release(ctx);
         return status;
     }
@@ -29,8 +30,7 @@ sd_status sd_context_new(const sd_context_params *params, sd_context **out) {
 }
 
 void sd_context_free(sd_context *ctx) {
-    if (ctx)
-        sd_context_release(ctx);
+    sd_handle_free(ctx);
 }
 
 const char *sd_context_device(const sd_context *ctx) {
@@ -42,17 +42,18 @@ void sd_cancel(sd_context *ctx) {
         atomic_fetch_add_explicit(&ctx->cancel_epoch, 1, memory_order_relaxed);
 }
 
-sd_status sd_profile_begin(sd_context *ctx) {
+SD_PUBLIC(sd_profile_begin, (ctx), (ctx), sd_context *ctx) {
     SD_REQUIRE_PTR(NULL, ctx);
     return sd_profiler_begin(ctx);
 }
 
-sd_status sd_profile_end(sd_context *ctx) {
+SD_PUBLIC(sd_profile_end, (ctx), (ctx), sd_context *ctx) {
     SD_REQUIRE_PTR(NULL, ctx);
     return sd_profiler_end(ctx);
 }
 
-sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row) {
+SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int index,
+          sd_profile_row *row) {
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, row);
     sd_profile_row full = SD_PROFILE_ROW_INIT;
@@ -61,7 +62,8 @@ sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row) {
     return sd_write_struct(ctx, "sd_profile_row", row, &full, sizeof full);
 }
 
-sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory) {
+SD_PUBLIC(sd_context_device_memory, (ctx, memory), (ctx), sd_context *ctx,
+          sd_device_memory *memory) {
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, memory);
     const struct sd_device_slot *slot = ctx->device;

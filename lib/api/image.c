@@ -9,8 +9,8 @@
 #define MAX_IMAGE_FILE ((size_t)1 << 30)
 #define JPEG_QUALITY 95
 
-sd_status sd_image_new(sd_context *ctx, int width, int height, int channels, const uint8_t *pixels,
-                       sd_image **out) {
+SD_PUBLIC(sd_image_new, (ctx, width, height, channels, pixels, out), (ctx), sd_context *ctx,
+          int width, int height, int channels, const uint8_t *pixels, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
@@ -21,7 +21,7 @@ sd_status sd_image_new(sd_context *ctx, int width, int height, int channels, con
 }
 
 void sd_image_free(sd_image *image) {
-    sd_image_destroy(image);
+    sd_handle_free(image);
 }
 
 int sd_image_width(const sd_image *image) {
@@ -40,7 +40,8 @@ uint8_t *sd_image_pixels(sd_image *image) {
     return image ? image->pixels : NULL;
 }
 
-sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
+SD_PUBLIC(sd_image_load, (ctx, path, out), (ctx), sd_context *ctx, const char *path,
+          sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
@@ -55,7 +56,8 @@ sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
     return status;
 }
 
-sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
+SD_PUBLIC(sd_image_load_memory, (ctx, bytes, n_bytes, out), (ctx), sd_context *ctx,
+          const void *bytes, size_t n_bytes, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
@@ -78,7 +80,8 @@ static bool ends_with(const char *path, const char *ending) {
     return true;
 }
 
-sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters) {
+SD_PUBLIC(sd_image_save, (image, path, parameters), (image), const sd_image *image,
+          const char *path, const char *parameters) {
     SD_REQUIRE_PTR(NULL, image);
     SD_REQUIRE_PTR(image->ctx, path);
     bool jpeg = ends_with(path, ".jpg") || ends_with(path, ".jpeg");
@@ -93,21 +96,23 @@ sd_status sd_image_save(const sd_image *image, const char *path, const char *par
     return status;
 }
 
-sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out) {
+SD_PUBLIC(sd_image_resize, (image, width, height, out), (image), const sd_image *image, int width,
+          int height, sd_image **out) {
     SD_REQUIRE_PTR(image ? image->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, image);
     return sd_image_lanczos(image, width, height, out);
 }
 
-sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out) {
+SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor *pixels, int index,
+          sd_image **out) {
     SD_REQUIRE_PTR(pixels ? pixels->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, pixels);
     return sd_stage_to_image(pixels, index, out);
 }
 
-sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out) {
+SD_PUBLIC(sd_image_to_tensor, (image, out), (image), const sd_image *image, sd_tensor **out) {
     SD_REQUIRE_PTR(image ? image->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, image);

@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
-                        sd_model **out) {
+SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
+          const sd_model_params *params, sd_model **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
@@ -27,11 +27,10 @@ sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params
 }
 
 void sd_model_free(sd_model *model) {
-    if (model)
-        sd_model_release(model);
+    sd_handle_free(model);
 }
 
-sd_status sd_model_get_info(const sd_model *model, sd_model_info *info) {
+SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_model_info *info) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, info);
     static const char *const predictions[] = {
@@ -75,7 +74,8 @@ double sd_alphas_cumprod(const sd_model *model, int timestep) {
     return model->schedule.alphas_cumprod[timestep];
 }
 
-sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+SD_PUBLIC(sd_checkpoint_list, (ctx, path, fn, user), (ctx), sd_context *ctx, const char *path,
+          sd_checkpoint_fn fn, void *user) {
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, path);
     SD_REQUIRE_PTR(ctx, fn);

@@ -116,7 +116,8 @@ const char *sd_sampler_method(int i) {
     return i < 0 ? NULL : sd_sampling_method(i);
 }
 
-sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
+SD_PUBLIC(sd_sampler_new, (model, params, out), (model), sd_model *model,
+          const sd_sampler_params *params, sd_sampler **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -125,34 +126,49 @@ sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sa
     if (status)
         return status;
     default_sides(model, &p);
-    return sd_sampling_new(model, &p, out);
+    status = sd_sampling_new(model, &p, out);
+    if (!status)
+        sd_sampling_give(*out);
+    return status;
 }
 
 void sd_sampler_free(sd_sampler *sampler) {
     if (sampler)
-        sd_sampling_free(sampler);
+        sd_sampling_end(sampler);
 }
+
+/* Returns from the calling function unless the sampler is this thread's. */
+#define SD_USE_SAMPLER(sampler)                                                                    \
+    do {                                                                                           \
+        SD_REQUIRE_PTR(NULL, sampler);                                                             \
+        sd_status claimed = sd_sampling_claim(sampler);                                            \
+        if (claimed)                                                                               \
+            return claimed;                                                                        \
+    } while (0)
 
 static const sd_context *context_of(const sd_sampler *sampler) {
     return sampler ? sd_sampling_model(sampler)->ctx : NULL;
 }
 
-sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
-                    const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent) {
+SD_PUBLIC(sd_sample, (sampler, cond, uncond, init, noise, latent),
+          (sampler, cond, uncond, init, noise), sd_sampler *sampler, const sd_tensor *cond,
+          const sd_tensor *uncond, const sd_tensor *init, const sd_tensor *noise,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_run(sampler, cond, uncond, init, noise, latent);
 }
 
-sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
-                           const sd_tensor *init, const sd_tensor *noise) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_begin, (sampler, cond, uncond, init, noise),
+          (sampler, cond, uncond, init, noise), sd_sampler *sampler, const sd_tensor *cond,
+          const sd_tensor *uncond, const sd_tensor *init, const sd_tensor *noise) {
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_begin(sampler, cond, uncond, init, noise);
 }
 
-sd_status sd_sampler_step(sd_sampler *sampler) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_step, (sampler), (sampler), sd_sampler *sampler) {
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_step(sampler);
 }
 
@@ -164,42 +180,47 @@ double sd_sampler_timestep(const sd_sampler *sampler, int i) {
     return sampler ? sd_sampling_timestep(sampler, i) : (double)NAN;
 }
 
-sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
-                                       const sd_tensor *noise, sd_tensor **latent) {
+SD_PUBLIC(sd_sampler_stochastic_encode, (sampler, x0, t, noise, latent), (sampler, x0, noise),
+          sd_sampler *sampler, const sd_tensor *x0, int t, const sd_tensor *noise,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), x0);
     return sd_sampling_stochastic_encode(sampler, x0, t, noise, latent);
 }
 
-sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
-                                  const sd_tensor *uncond, const sd_tensor *latent, int t_start) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_begin_decode, (sampler, cond, uncond, latent, t_start),
+          (sampler, cond, uncond, latent), sd_sampler *sampler, const sd_tensor *cond,
+          const sd_tensor *uncond, const sd_tensor *latent, int t_start) {
+    SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), latent);
     return sd_sampling_begin_decode(sampler, cond, uncond, latent, t_start);
 }
 
-sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
-                            const sd_tensor *latent, int t_start, sd_tensor **decoded) {
+SD_PUBLIC(sd_sampler_decode, (sampler, cond, uncond, latent, t_start, decoded),
+          (sampler, cond, uncond, latent), sd_sampler *sampler, const sd_tensor *cond,
+          const sd_tensor *uncond, const sd_tensor *latent, int t_start, sd_tensor **decoded) {
     SD_REQUIRE_PTR(context_of(sampler), decoded);
     *decoded = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), latent);
     return sd_sampling_decode(sampler, cond, uncond, latent, t_start, decoded);
 }
 
-sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent) {
+SD_PUBLIC(sd_sampler_latent, (sampler, latent), (sampler), sd_sampler *sampler,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_latent(sampler, latent);
 }
 
-sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent) {
+SD_PUBLIC(sd_sampler_pred_x0, (sampler, latent), (sampler), sd_sampler *sampler,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_pred_x0(sampler, latent);
 }
 
@@ -207,42 +228,48 @@ int sd_sampler_n_intermediates(const sd_sampler *sampler) {
     return sampler ? sd_sampling_n_inter(sampler) : 0;
 }
 
-sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent) {
+SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int i,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_x_inter(sampler, i, latent);
 }
 
-sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent) {
+SD_PUBLIC(sd_sampler_pred_x0_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int i,
+          sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_pred_x0_inter(sampler, i, latent);
 }
 
-sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_set_latent, (sampler, latent), (sampler, latent), sd_sampler *sampler,
+          const sd_tensor *latent) {
+    SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), latent);
     return sd_sampling_set_latent(sampler, latent);
 }
 
-sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask, const sd_tensor *x0) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_set_mask, (sampler, mask, x0), (sampler, mask, x0), sd_sampler *sampler,
+          const sd_tensor *mask, const sd_tensor *x0) {
+    SD_USE_SAMPLER(sampler);
     SD_REQUIRE(context_of(sampler), !mask == !x0, "%s is NULL and %s is not; both or neither",
                mask ? "x0" : "mask", mask ? "mask" : "x0");
     return sd_sampling_set_mask(sampler, mask, x0);
 }
 
-sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat) {
-    SD_REQUIRE_PTR(NULL, sampler);
+SD_PUBLIC(sd_sampler_set_concat, (sampler, concat), (sampler, concat), sd_sampler *sampler,
+          const sd_tensor *concat) {
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_set_concat(sampler, concat);
 }
 
-sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out) {
+SD_PUBLIC(sd_sampler_preview, (sampler, index, out), (sampler), sd_sampler *sampler, int index,
+          sd_image **out) {
     SD_REQUIRE_PTR(context_of(sampler), out);
     *out = NULL;
-    SD_REQUIRE_PTR(NULL, sampler);
+    SD_USE_SAMPLER(sampler);
     return sd_sampling_preview(sampler, index, out);
 }
 
@@ -258,14 +285,15 @@ static sd_status estimate_memory(sd_model *model, const sd_sampler_params *param
     return status ? status : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
 }
 
-sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params, sd_memory *memory) {
+SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), sd_model *model,
+          const sd_sampler_params *params, sd_memory *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
     return estimate_memory(model, params, NULL, memory);
 }
 
-sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
-                                   const sd_tile_params *tiles, sd_memory *memory) {
+SD_PUBLIC(sd_memory_estimate_tiled, (model, params, tiles, memory), (model), sd_model *model,
+          const sd_sampler_params *params, const sd_tile_params *tiles, sd_memory *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
     sd_tile_params full;
@@ -273,7 +301,8 @@ sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *par
     return status ? status : estimate_memory(model, params, &full, memory);
 }
 
-sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work) {
+SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
+          const sd_sampler_params *params, sd_work *work) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, work);
     sd_sampler_params p;
@@ -304,7 +333,8 @@ static sd_status read_picture(const sd_model *model, const char *name,
     return status;
 }
 
-sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images) {
+SD_PUBLIC(sd_txt2img, (model, params, images), (model), sd_model *model,
+          const sd_txt2img_params *params, sd_image **images) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, images);
     *images = NULL;
@@ -323,7 +353,8 @@ sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image 
     return sd_pipeline_txt2img(model, &p, &sampling, images);
 }
 
-sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images) {
+SD_PUBLIC(sd_img2img, (model, params, images), (model), sd_model *model,
+          const sd_img2img_params *params, sd_image **images) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, images);
     *images = NULL;
@@ -335,6 +366,7 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
+    sd_call_use(p.init);
     status = read_picture(model, "sd_img2img_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
                           &tiles);
     if (status)
@@ -343,7 +375,8 @@ sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image 
     return sd_pipeline_img2img(model, &p, &sampling, images);
 }
 
-sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images) {
+SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
+          const sd_inpaint_params *params, sd_image **images) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, images);
     *images = NULL;
@@ -356,6 +389,8 @@ sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image 
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_inpaint_params.init is NULL");
     SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
+    sd_call_use(p.init);
+    sd_call_use(p.mask);
     SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
                "sd_inpaint_params.strength is %g; 0 to 1 was expected", p.strength);
     status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,

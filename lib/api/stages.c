@@ -4,8 +4,8 @@
 
 #define MAX_TEXTS 4096
 
-sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
-                      int *n_used) {
+SD_PUBLIC(sd_tokenize, (model, text, ids, capacity, n_used), (model), const sd_model *model,
+          const char *text, int32_t *ids, int capacity, int *n_used) {
     SD_REQUIRE_PTR(NULL, model);
     const sd_context *ctx = model->ctx;
     SD_REQUIRE_PTR(ctx, text);
@@ -60,18 +60,19 @@ static sd_status encode_texts(sd_model *model, const char *function, const char 
     return sd_stage_encode_text(model, texts, n_texts, &p, embeddings);
 }
 
-sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
-                         sd_tensor **embeddings) {
+SD_PUBLIC(sd_encode_text, (model, texts, n_texts, embeddings), (model), sd_model *model,
+          const char *const *texts, int n_texts, sd_tensor **embeddings) {
     return encode_texts(model, "sd_encode_text", texts, n_texts, NULL, embeddings);
 }
 
-sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
-                              const sd_text_params *params, sd_tensor **embeddings) {
+SD_PUBLIC(sd_encode_text_with, (model, texts, n_texts, params, embeddings), (model),
+          sd_model *model, const char *const *texts, int n_texts, const sd_text_params *params,
+          sd_tensor **embeddings) {
     return encode_texts(model, "sd_encode_text_with", texts, n_texts, params, embeddings);
 }
 
-sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
-                           sd_tensor **embeddings) {
+SD_PUBLIC(sd_encode_tokens, (model, ids, n_texts, embeddings), (model), sd_model *model,
+          const int32_t *ids, int n_texts, sd_tensor **embeddings) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
     *embeddings = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -89,7 +90,8 @@ sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
     return sd_stage_encode_tokens(model, ids, n_texts, embeddings);
 }
 
-sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **embeddings) {
+SD_PUBLIC(sd_encode_class, (model, classes, n, embeddings), (model), sd_model *model,
+          const int32_t *classes, int n, sd_tensor **embeddings) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
     *embeddings = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -99,8 +101,8 @@ sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n, sd_ten
     return sd_stage_encode_class(model, classes, n, embeddings);
 }
 
-sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                        sd_tensor **latent) {
+SD_PUBLIC(sd_vae_encode, (model, pixels, noise, latent), (model, pixels, noise), sd_model *model,
+          const sd_tensor *pixels, const sd_tensor *noise, sd_tensor **latent) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -108,7 +110,8 @@ sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tenso
     return sd_stage_vae_encode(model, pixels, noise, latent);
 }
 
-sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode, (model, latent, pixels), (model, latent), sd_model *model,
+          const sd_tensor *latent, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -116,7 +119,8 @@ sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pi
     return sd_stage_vae_decode(model, latent, pixels);
 }
 
-sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode_unquantized, (model, latent, pixels), (model, latent), sd_model *model,
+          const sd_tensor *latent, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -124,8 +128,9 @@ sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent, sd
     return sd_stage_vae_decode_unquantized(model, latent, pixels);
 }
 
-sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids, int64_t capacity,
-                          sd_tensor **quantized) {
+SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, latent),
+          sd_model *model, const sd_tensor *latent, int32_t *ids, int64_t capacity,
+          sd_tensor **quantized) {
     if (quantized)
         *quantized = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -135,16 +140,16 @@ sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids
     return sd_stage_vae_quantize(model, latent, ids, capacity, quantized);
 }
 
-sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
-                            int64_t capacity) {
+SD_PUBLIC(sd_vae_encode_ids, (model, pixels, ids, capacity), (model, pixels), sd_model *model,
+          const sd_tensor *pixels, int32_t *ids, int64_t capacity) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, ids);
     return sd_stage_vae_encode_ids(model, pixels, ids, capacity);
 }
 
-sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
-                            sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, pixels), (model), sd_model *model,
+          const int32_t *ids, int n, int h, int w, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -152,8 +157,8 @@ sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, i
     return sd_stage_vae_decode_ids(model, ids, n, h, w, pixels);
 }
 
-sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
-                              const sd_tile_params *params, sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode_tiled, (model, latent, params, pixels), (model, latent), sd_model *model,
+          const sd_tensor *latent, const sd_tile_params *params, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -163,8 +168,9 @@ sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
     return status ? status : sd_stage_vae_decode_tiled(model, latent, &p, pixels);
 }
 
-sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                              const sd_tile_params *params, sd_tensor **latent) {
+SD_PUBLIC(sd_vae_encode_tiled, (model, pixels, noise, params, latent), (model, pixels, noise),
+          sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+          const sd_tile_params *params, sd_tensor **latent) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -174,8 +180,9 @@ sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     return status ? status : sd_stage_vae_encode_tiled(model, pixels, noise, &p, latent);
 }
 
-sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
-                            const sd_tensor *noise, sd_tensor **concat) {
+SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, noise, concat), (model, pixels, mask, noise),
+          sd_model *model, const sd_tensor *pixels, const sd_tensor *mask, const sd_tensor *noise,
+          sd_tensor **concat) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, concat);
     *concat = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -184,8 +191,9 @@ sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_t
     return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, concat);
 }
 
-sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
-                          const sd_tensor *embeddings, sd_tensor **out) {
+SD_PUBLIC(sd_unet_predict, (model, x, timesteps, embeddings, out), (model, x, embeddings),
+          sd_model *model, const sd_tensor *x, const float *timesteps, const sd_tensor *embeddings,
+          sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -194,8 +202,9 @@ sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *time
     return sd_stage_unet(model, x, timesteps, embeddings, out);
 }
 
-sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                       int timestep, sd_tensor **out) {
+SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
+          const sd_model *model, const sd_tensor *x0, const sd_tensor *noise, int timestep,
+          sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -207,9 +216,10 @@ sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tens
     return sd_stage_add_noise(model, x0, noise, timestep, out);
 }
 
-sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                           const int32_t *timesteps, const sd_tensor *embeddings,
-                           const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
+SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, loss, samples),
+          (model, x0, noise, embeddings), sd_model *model, const sd_tensor *x0,
+          const sd_tensor *noise, const int32_t *timesteps, const sd_tensor *embeddings,
+          const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
     if (samples)
         *samples = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -227,6 +237,7 @@ sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor
                "sd_loss_params.type is %d; SD_LOSS_L2 (0) or SD_LOSS_L1 (1) was expected",
                (int)p.type);
     sd_tensor *rows = NULL;
+    sd_call_use(p.concat);
     status = sd_stage_training_loss(model, x0, noise, timesteps, embeddings, &p, &full,
                                     samples ? &rows : NULL);
     if (!status)
@@ -238,8 +249,8 @@ sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor
     return status;
 }
 
-sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims, const int64_t *dims,
-                   sd_tensor **out) {
+SD_PUBLIC(sd_randn, (ctx, rng, seed, n_dims, dims, out), (ctx), sd_context *ctx, sd_rng rng,
+          uint64_t seed, int n_dims, const int64_t *dims, sd_tensor **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, ctx);

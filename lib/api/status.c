@@ -36,5 +36,5 @@ const char *sd_status_string(sd_status status) {
 }
 
 const char *sd_last_error(const sd_context *ctx) {
-    return sd_error_get(ctx ? ctx->id : 0);
+    return sd_error_last(ctx ? ctx->id : 0);
 }

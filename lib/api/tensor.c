@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, const float *data,
-                        sd_tensor **out) {
+SD_PUBLIC(sd_tensor_new, (ctx, n_dims, dims, data, out), (ctx), sd_context *ctx, int n_dims,
+          const int64_t *dims, const float *data, sd_tensor **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
@@ -17,7 +17,7 @@ sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, const 
 }
 
 void sd_tensor_free(sd_tensor *tensor) {
-    sd_tensor_destroy(tensor);
+    sd_handle_free(tensor);
 }
 
 int sd_tensor_n_dims(const sd_tensor *tensor) {

@@ -2,6 +2,7 @@
 
 #include "backend/profile.h"
 #include "backend/region.h"
+#include "core/threads.h"
 
 #include <string.h>
 
@@ -172,9 +173,20 @@ sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w) {
 
 /* -------------------------------------------------------------------------------- operations */
 
+static bool is_stopped(const sd_exec *e) {
+    return e->stop && atomic_load_explicit(e->stop, memory_order_relaxed);
+}
+
+static bool is_ended(const void *user) {
+    const sd_exec *e = user;
+    return sd_cancelled(e->ctx, e->epoch) || is_stopped(e);
+}
+
 bool sd_exec_ready(sd_exec *e) {
-    if (!e->status && !e->measuring && sd_cancelled(e->ctx, e->epoch))
-        e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED, "the run was cancelled");
+    if (!e->status && !e->measuring && is_ended(e))
+        e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED,
+                            is_stopped(e) ? "the sampler was freed while it sampled"
+                                          : "the run was cancelled");
     return !e->status;
 }
 
@@ -229,11 +241,16 @@ static bool begins(sd_exec *e, watched *op) {
     op->profiled = !e->measuring && sd_profiling(e->ctx);
     if (op->profiled)
         sd_exec_fail(e, sd_mark_now(e->ctx->device, e->queue, &op->begin));
+    if (!e->measuring && !e->status)
+        sd_threads_watch((sd_watch){is_ended, e});
     return !e->status;
 }
 
+/* An operation that was cancelled within is not whole, so this looks once more. */
 static void ends(sd_exec *e, const watched *op, sd_status status) {
+    sd_threads_watch((sd_watch){NULL, NULL});
     sd_exec_fail(e, status);
+    sd_exec_ready(e);
     if (!op->profiled)
         return;
     sd_mark end = {0};

@@ -45,8 +45,9 @@ struct sd_exec {
     sdb_type act;     /* type of activations */
     sd_status status; /* sticky */
     bool measuring;
-    unsigned epoch; /* of cancellation */
-    uint8_t *arena; /* device memory; NULL until committed */
+    unsigned epoch;          /* of cancellation */
+    const atomic_bool *stop; /* NULL, or what ends this executor's run alone */
+    uint8_t *arena;          /* device memory; NULL until committed */
     size_t capacity, top, peak;
     double flops;   /* counted while measuring: 2 per multiply-add */
     size_t scratch; /* of the queue, at the last commit */

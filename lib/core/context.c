@@ -1,4 +1,5 @@
 #include "core/alloc.h"
+#include "core/call.h"
 #include "core/os.h"
 #include "core/threads.h"
 
@@ -13,6 +14,15 @@ static sd_status check_params(const sd_context_params *p) {
                        "sd_context_params.n_threads is %d; 0 (one per core) to %d was expected",
                        p->n_threads, SD_MAX_THREADS);
     return SD_OK;
+}
+
+static void destroy(void *handle) {
+    sd_context *ctx = handle;
+    if (ctx->close_device)
+        ctx->close_device(ctx->device);
+    sd_threads_free(ctx->threads);
+    sd_context last = *ctx;
+    sd_free(&last, ctx);
 }
 
 sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
@@ -35,7 +45,7 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     if (!ctx)
         return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a context");
     *ctx = bare;
-    atomic_init(&ctx->refs, 1);
+    sd_handle_init(&ctx->handle, ctx, destroy);
     atomic_init(&ctx->cancel_epoch, 0);
     atomic_init(&ctx->profiling, false);
     status = sd_threads_new(ctx, p->n_threads, &ctx->threads);
@@ -49,17 +59,11 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
 }
 
 void sd_context_retain(sd_context *ctx) {
-    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+    sd_handle_retain(ctx);
 }
 
 void sd_context_release(sd_context *ctx) {
-    if (atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
-        return;
-    if (ctx->close_device)
-        ctx->close_device(ctx->device);
-    sd_threads_free(ctx->threads);
-    sd_context last = *ctx;
-    sd_free(&last, ctx);
+    sd_handle_release(ctx);
 }
 
 void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,

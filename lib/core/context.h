@@ -10,9 +10,17 @@
 struct sd_threads;
 struct sd_device_slot; /* lib/backend: the opened processor */
 
+/* What every public handle begins with. */
+typedef struct sd_handle {
+    atomic_int refs;   /* the host's, and one for each call and each handle that uses it */
+    atomic_bool freed; /* the host gave it back, or never had it */
+    const struct sd_context *ctx;
+    void (*destroy)(void *handle);
+} sd_handle;
+
 struct sd_context {
-    atomic_int refs; /* the host's handle and one for each model, tensor and image */
-    uint64_t id;     /* unique in the process; names the thread's error slot */
+    sd_handle handle; /* models, tensors and images use it */
+    uint64_t id;      /* unique in the process; names the thread's error slot */
     sd_alloc_fn alloc;
     sd_free_fn free;
     void *alloc_user;
@@ -51,14 +59,25 @@ char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
 /* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
 sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);
+/* The sentence of what failed last, for the library itself: that of the call that is being made. */
 const char *sd_error_get(uint64_t context_id);
+/* For the host: that of the thread's last call that failed. */
+const char *sd_error_last(uint64_t context_id);
 
 /* --- log.c --- */
 void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);
 void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args);
 
+/* --- call.c --- */
+void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle));
+/* `handle` is a struct that begins with an sd_handle, or NULL. The last release destroys it. */
+void sd_handle_retain(const void *handle);
+void sd_handle_release(const void *handle);
+/* The host gives its own back; a second time, while something uses it, does nothing. */
+void sd_handle_free(void *handle);
+
 /* --- context.c --- */
-/* The bare context: everything but the device, which lib/backend opens. refs is 1. */
+/* The bare context: everything but the device, which lib/backend opens. */
 sd_status sd_context_create(const sd_context_params *params, sd_context **out);
 void sd_context_retain(sd_context *ctx);
 /* The last release runs `close_device` (may be NULL) and frees the context. */
@@ -66,12 +85,11 @@ void sd_context_release(sd_context *ctx);
 void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,
                          void (*close_device)(struct sd_device_slot *));
 
-/* A run begins: remember the epoch. sd_cancelled is true once sd_cancel came after that. */
-static inline unsigned sd_cancel_epoch(const sd_context *ctx) {
-    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed);
-}
+/* A run begins: remember the epoch, which is that of the public call that it is a part of.
+ * sd_cancelled is true once sd_cancel came after that. */
+unsigned sd_cancel_epoch(const sd_context *ctx); /* call.c */
 static inline bool sd_cancelled(const sd_context *ctx, unsigned epoch) {
-    return sd_cancel_epoch(ctx) != epoch;
+    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed) != epoch;
 }
 
 #endif

@@ -1,21 +1,21 @@
 /*
  * The last error of a thread in a context. A thread keeps the sentences of the few contexts that it
  * failed in most recently, in thread-local memory: nothing to allocate, lock or give back, and an
- * error can be told when memory is out.
+ * error can be told when memory is out. A call that is being made keeps its own (call.h), and files
+ * it here where it fails.
  */
-#include "core/context.h"
+#include "core/call.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define SLOTS 4
-#define SENTENCE 1024
 
 typedef struct error_slot {
     uint64_t context_id; /* 0: of no context */
     unsigned used;       /* age: the least is overwritten */
     bool taken;
-    char text[SENTENCE];
+    char text[SD_SENTENCE];
 } error_slot;
 
 static _Thread_local struct {
@@ -47,16 +47,25 @@ static error_slot *take_slot(uint64_t id) {
     return slot;
 }
 
+void sd_error_keep(uint64_t context_id, const char *sentence) {
+    error_slot *slot = take_slot(context_id);
+    snprintf(slot->text, sizeof slot->text, "%s", sentence);
+}
+
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
-    char text[SENTENCE]; /* apart, since an argument may be the old sentence */
-    int n = vsnprintf(text, sizeof text, format, args);
-    error_slot *slot = take_slot(ctx ? ctx->id : 0);
-    if (n < 0)
-        snprintf(slot->text, sizeof slot->text, "%s", sd_status_string(status));
-    else
-        memcpy(slot->text, text, sizeof text);
+    char text[SD_SENTENCE]; /* apart, since an argument may be the old sentence */
+    sd_call *call = sd_call_current();
+    if (vsnprintf(text, sizeof text, format, args) < 0)
+        snprintf(text, sizeof text, "%s", sd_status_string(status));
+    if (call) {
+        call->failed = true;
+        call->context_id = ctx ? ctx->id : 0;
+        memcpy(call->sentence, text, sizeof text);
+    } else {
+        sd_error_keep(ctx ? ctx->id : 0, text);
+    }
     if (ctx)
-        sd_log(ctx, SD_LOG_DEBUG, "%s", slot->text);
+        sd_log(ctx, SD_LOG_DEBUG, "%s", text);
     return status;
 }
 
@@ -68,7 +77,14 @@ sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, .
     return status;
 }
 
-const char *sd_error_get(uint64_t context_id) {
+const char *sd_error_last(uint64_t context_id) {
     const error_slot *slot = find_slot(context_id);
     return slot ? slot->text : "";
+}
+
+const char *sd_error_get(uint64_t context_id) {
+    const sd_call *call = sd_call_current();
+    if (!call)
+        return sd_error_last(context_id);
+    return call->failed && call->context_id == context_id ? call->sentence : "";
 }

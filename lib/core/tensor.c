@@ -29,6 +29,14 @@ static int64_t count_elements(int n_dims, const int64_t *dims) {
     return n;
 }
 
+static void free_tensor(void *handle) {
+    sd_tensor *t = handle;
+    sd_context *ctx = t->ctx;
+    sd_free(ctx, t->data);
+    sd_free(ctx, t);
+    sd_context_release(ctx);
+}
+
 sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
     *out = NULL;
     int64_t n = count_elements(n_dims, dims);
@@ -50,6 +58,7 @@ sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims,
     sd_context_retain(ctx);
     *t = (sd_tensor){.ctx = ctx, .n_dims = n_dims, .n_elements = n, .data = data};
     memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
+    sd_handle_init(&t->handle, ctx, free_tensor);
     *out = t;
     return SD_OK;
 }
@@ -62,11 +71,14 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
 }
 
 void sd_tensor_destroy(sd_tensor *t) {
-    if (!t)
-        return;
-    sd_context *ctx = t->ctx;
-    sd_free(ctx, t->data);
-    sd_free(ctx, t);
+    sd_handle_release(t);
+}
+
+static void free_image(void *handle) {
+    sd_image *image = handle;
+    sd_context *ctx = image->ctx;
+    sd_free(ctx, image->pixels);
+    sd_free(ctx, image);
     sd_context_release(ctx);
 }
 
@@ -87,18 +99,15 @@ sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, 
         return SD_ERROR_MEMORY;
     }
     sd_context_retain(ctx);
-    *image = (sd_image){ctx, width, height, channels, pixels};
+    *image = (sd_image){
+        .ctx = ctx, .width = width, .height = height, .channels = channels, .pixels = pixels};
+    sd_handle_init(&image->handle, ctx, free_image);
     *out = image;
     return SD_OK;
 }
 
 void sd_image_destroy(sd_image *image) {
-    if (!image)
-        return;
-    sd_context *ctx = image->ctx;
-    sd_free(ctx, image->pixels);
-    sd_free(ctx, image);
-    sd_context_release(ctx);
+    sd_handle_release(image);
 }
 
 void sd_nchw_to_nhwc(float *dst, const float *src, int n, int c, int h, int w) {

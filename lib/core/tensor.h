@@ -5,6 +5,7 @@
 #include "core/context.h"
 
 struct sd_tensor {
+    sd_handle handle;
     sd_context *ctx; /* retained */
     int n_dims;
     int64_t dims[SD_MAX_DIMS];
@@ -13,6 +14,7 @@ struct sd_tensor {
 };
 
 struct sd_image {
+    sd_handle handle;
     sd_context *ctx; /* retained */
     int width, height, channels;
     uint8_t *pixels;
@@ -22,6 +24,7 @@ struct sd_image {
 sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 /* Not cleared: for what is written from end to end, or destroyed. */
 sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+/* Lets go of it. */
 void sd_tensor_destroy(sd_tensor *t);
 
 #define SD_MAX_IMAGE_SIDE 32768

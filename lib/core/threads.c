@@ -35,11 +35,23 @@ struct sd_threads {
     sd_task_fn fn;
     void *arg;
     int n_tasks;
+    sd_watch watch;
     atomic_uint_fast64_t state;
     atomic_int unfinished; /* tasks of this region */
     atomic_int sleepers;
     atomic_bool quit;
 };
+
+static _Thread_local sd_watch watched;
+
+void sd_threads_watch(sd_watch watch) {
+    watched = watch;
+}
+
+static void run_task(sd_watch watch, sd_task_fn fn, void *arg, int task, int worker) {
+    if (!watch.ended || !watch.ended(watch.user))
+        fn(arg, task, worker);
+}
 
 /* Takes one task of generation `generation`; returns its number or -1 when none is left. */
 static int take_task(struct sd_threads *t, uint32_t generation) {
@@ -55,7 +67,7 @@ static int take_task(struct sd_threads *t, uint32_t generation) {
 static void work_on(struct sd_threads *t, uint32_t generation, int worker) {
     int task;
     while ((task = take_task(t, generation)) >= 0) {
-        t->fn(t->arg, task, worker);
+        run_task(t->watch, t->fn, t->arg, task, worker);
         atomic_fetch_sub_explicit(&t->unfinished, 1, memory_order_release);
     }
 }
@@ -134,7 +146,7 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
         return;
     if (t->n_threads == 1 || n_tasks == 1) {
         for (int i = 0; i < n_tasks; i++)
-            fn(arg, i, 0);
+            run_task(watched, fn, arg, i, 0);
         return;
     }
     sd_mutex_lock(t->region);
@@ -145,6 +157,7 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
     t->fn = fn;
     t->arg = arg;
     t->n_tasks = n_tasks;
+    t->watch = watched;
     atomic_store_explicit(&t->unfinished, n_tasks, memory_order_relaxed);
     uint32_t generation = generation_of(t) + 1;
     atomic_store(&t->state, (uint_fast64_t)generation << 32 | (uint32_t)n_tasks);

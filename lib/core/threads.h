@@ -11,6 +11,15 @@ sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out
 void sd_threads_free(struct sd_threads *threads);
 int sd_threads_count(const struct sd_threads *threads);
 
+/* Once `ended` says so, the tasks that are left are dropped: the caller's results are void then. */
+typedef struct sd_watch {
+    bool (*ended)(const void *user); /* NULL: nothing ends them */
+    const void *user;
+} sd_watch;
+
+/* Of all regions that the calling thread opens from now on. */
+void sd_threads_watch(sd_watch watch);
+
 /* Runs fn(arg, 0 .. n_tasks - 1, worker) and returns when all are done. Regions of several callers
  * take turns; a task must not open a region itself. */
 void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg);

@@ -53,6 +53,7 @@ void sd_execs_give(sd_model *model, sd_exec *e) {
     struct sd_exec_cache *cache = model->execs;
     if (!e)
         return;
+    e->stop = NULL;
     for (int i = MAX_IDLE; i-- > 0 && e && is_sound(e);) {
         sd_exec *none = NULL;
         if (atomic_compare_exchange_strong(&cache->idle[i], &none, e))

@@ -45,10 +45,11 @@ sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_condi
 }
 
 void sd_model_retain(sd_model *model) {
-    atomic_fetch_add_explicit(&model->refs, 1, memory_order_relaxed);
+    sd_handle_retain(model);
 }
 
-static void free_model(sd_model *model) {
+static void free_model(void *handle) {
+    sd_model *model = handle;
     sd_context *ctx = model->ctx;
     sd_execs_free(model->execs);
     sd_text_model_free(model->text);
@@ -68,8 +69,7 @@ static void free_model(sd_model *model) {
 }
 
 void sd_model_release(sd_model *model) {
-    if (atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) == 1)
-        free_model(model);
+    sd_handle_release(model);
 }
 
 /* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
@@ -244,12 +244,12 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
         return SD_ERROR_MEMORY;
     sd_context_retain(ctx);
     model->ctx = ctx;
-    atomic_init(&model->refs, 1);
+    sd_handle_init(&model->handle, ctx, free_model);
     model->precision = params->precision;
     model->act = activations(ctx, params->precision);
     sd_status status = load(model, path, params);
     if (status) {
-        free_model(model);
+        sd_model_release(model);
         return status;
     }
     sd_log(ctx, SD_LOG_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s", path,

@@ -12,8 +12,8 @@
 #include "text/prompt.h"
 
 struct sd_model {
-    sd_context *ctx; /* retained */
-    atomic_int refs; /* the host's handle and one for each sampler */
+    sd_handle handle; /* samplers use it */
+    sd_context *ctx;  /* retained */
     sd_precision precision;
     sdb_type act;            /* type of activations */
     sd_source *source;       /* sizes and paths; its files are closed after load */
@@ -85,8 +85,16 @@ sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_
                                  const sd_loss_params *params, sd_loss *loss, sd_tensor **samples);
 
 /* sampling*.c: the struct sd_sampler is in sampling.h. Parameters were validated by lib/api. */
+/* A sampler of the calling thread, which the host sees in callbacks only. */
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
+/* Lets go of it. */
 void sd_sampling_free(sd_sampler *s);
+/* It becomes a handle of the host's, for any thread, one at a time. */
+void sd_sampling_give(sd_sampler *s);
+/* The host gives it back: a run that is going on ends. */
+void sd_sampling_end(sd_sampler *s);
+/* The current call uses it, unless another thread's does. */
+sd_status sd_sampling_claim(sd_sampler *s);
 sd_model *sd_sampling_model(const sd_sampler *s);
 sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
                             const sd_tensor *init, const sd_tensor *noise);

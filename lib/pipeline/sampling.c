@@ -1,5 +1,6 @@
 /* struct sd_sampler: a run's memory on the device. */
 #include "pipeline/sampling.h"
+#include "core/call.h"
 
 #include <float.h>
 #include <math.h>
@@ -150,18 +151,33 @@ static void warn_of_guidance(const sd_sampler *s) {
                (double)s->params.guidance_scale);
 }
 
+static void destroy(void *handle) {
+    sd_sampler *s = handle;
+    sd_model *model = s->model;
+    sd_sampling_free_graphs(s);
+    sd_execs_give(model, s->e);
+    sd_inter_free(s);
+    free_host(s);
+    sd_free(model->ctx, s);
+    sd_model_release(model);
+}
+
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
     *out = NULL;
     sd_sampler *s = sd_zalloc(model->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
     sd_model_retain(model);
+    sd_handle_init(&s->handle, model->ctx, destroy);
+    atomic_store(&s->handle.freed, true);
+    atomic_store(&s->owner, sd_thread_identity());
     sd_status status = init(s, model, params);
     if (!status)
         status = sd_inter_new(s);
     if (!status)
         status = sd_execs_take(model, &s->e);
     if (!status) {
+        s->e->stop = &s->stop;
         measure(s);
         status = sd_exec_commit(s->e);
         sd_exec_fail(s->e, status);
@@ -176,15 +192,36 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
 }
 
 void sd_sampling_free(sd_sampler *s) {
-    if (!s)
-        return;
-    sd_model *model = s->model;
-    sd_sampling_free_graphs(s);
-    sd_execs_give(model, s->e);
-    sd_inter_free(s);
-    free_host(s);
-    sd_free(model->ctx, s);
-    sd_model_release(model);
+    sd_handle_release(s);
+}
+
+void sd_sampling_give(sd_sampler *s) {
+    atomic_store(&s->handle.freed, false);
+    atomic_store(&s->owner, 0);
+}
+
+void sd_sampling_end(sd_sampler *s) {
+    atomic_store(&s->stop, true);
+    sd_handle_free(s);
+}
+
+sd_status sd_sampling_claim(sd_sampler *s) {
+    const sd_context *ctx = s->model->ctx;
+    const char *call = sd_call_current()->name;
+    switch (sd_call_claim(&s->owner)) {
+    case SD_CLAIM_TAKEN:
+        return sd_fail(ctx, SD_ERROR_STATE,
+                       "%s: another thread is using this sampler, which serves one at a time; "
+                       "several samplers of one model may run at once",
+                       call);
+    case SD_CLAIM_NESTED:
+        return s->busy
+                   ? SD_OK
+                   : sd_fail(ctx, SD_ERROR_STATE,
+                             "%s was called from a callback of another call of this sampler", call);
+    default:
+        return SD_OK;
+    }
 }
 
 sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost) {

@@ -11,8 +11,8 @@
 
 /* Lists of latents [n, c, h, w] on the host, with room for what any run keeps. */
 typedef struct sd_inter {
-    float *x, *x0; /* NULL: nothing is kept */
-    int count;     /* entries of both */
+    float *x, *x0;    /* NULL: nothing is kept */
+    atomic_int count; /* entries of both */
 } sd_inter;
 
 /* Of a method's kinds, each with and without noise and a mask. */
@@ -24,7 +24,11 @@ typedef struct sd_step_kind {
 } sd_step_kind;
 
 struct sd_sampler {
-    sd_model *model; /* retained */
+    sd_handle handle;
+    atomic_uintptr_t owner; /* the thread whose call uses it: sd_call_claim */
+    atomic_bool stop;       /* it was freed: a run ends */
+    atomic_int left;        /* total - run.done, for any thread */
+    sd_model *model;        /* retained */
     sd_sampler_params params;
     int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
     int halves;     /* 2 with guidance: unconditional, then conditional */

@@ -12,6 +12,9 @@ static sd_status no_latent(const sd_sampler *s, const char *what) {
 static sd_status copy_latent(sd_sampler *s, sdb_tensor src, int first, int n, sd_tensor **out) {
     int64_t dims[] = {n, s->c, s->h, s->w};
     sd_tensor *copy;
+    if (s->e->status) /* in a callback, after a call that saw that the run is to end */
+        return sd_fail(s->model->ctx, s->e->status, "the run is ending: %s",
+                       sd_status_string(s->e->status));
     sd_status status = sd_tensor_create(s->model->ctx, 4, dims, &copy);
     if (status)
         return status;
@@ -83,7 +86,7 @@ sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_te
 }
 
 sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out) {
-    sd_tensor *latent, *pixels;
+    sd_tensor *latent = NULL, *pixels;
     *out = NULL;
     if (!s->has_x0)
         return no_latent(s, "predicted x_0");

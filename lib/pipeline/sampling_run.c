@@ -125,6 +125,7 @@ static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
 /* The sampler is as before its first run. */
 static void reset(sd_sampler *s) {
     s->total = s->run.done = 0;
+    atomic_store(&s->left, 0);
     s->run.touched = s->ahead = false;
     s->has_latent = s->has_x0 = false;
     s->inter.count = 0;
@@ -148,6 +149,7 @@ static sd_status start(sd_sampler *s) {
         s->total = 0;
         return s->e->status;
     }
+    atomic_store(&s->left, s->total);
     s->has_latent = true;
     sd_inter_begin(s, s->nchw);
     return SD_OK;
@@ -271,7 +273,7 @@ sd_status sd_sampling_begin_decode(sd_sampler *s, const sd_tensor *cond, const s
 }
 
 int sd_sampling_remaining(const sd_sampler *s) {
-    return s->total - s->run.done;
+    return atomic_load(&s->left);
 }
 
 /* ------------------------------------------------------------------------------------ steps */
@@ -285,7 +287,10 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
         .seconds = seconds,
         .sampler = s,
     };
-    if (s->params.progress && s->params.progress(s->params.progress_user, &progress))
+    bool stop = s->params.progress && s->params.progress(s->params.progress_user, &progress);
+    if (atomic_load(&s->stop))
+        return sd_fail(s->model->ctx, SD_ERROR_CANCELLED, "the sampler was freed while it sampled");
+    if (stop)
         return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                        "cancelled by the progress callback after step %d of %d", s->run.done,
                        s->total);
@@ -337,6 +342,7 @@ static sd_status step(sd_sampler *s) {
     if (!status) {
         s->next--;
         s->run.done++;
+        atomic_store(&s->left, s->total - s->run.done);
         s->run.touched = false;
         s->has_x0 = true;
         sd_inter_step(s);

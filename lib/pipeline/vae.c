@@ -1,5 +1,7 @@
 #include "pipeline/stage.h"
 
+#include <string.h>
+
 /* Pictures go through the VAE one by one, so that the memory does not depend on the batch. */
 
 /* ------------------------------------------------------------------------------- decoding */
@@ -125,8 +127,9 @@ sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
                            unsigned epoch, sd_image **images) {
     int n = (int)latent->dims[0];
-    sd_tensor one = *latent; /* a view of one picture; never freed */
+    sd_tensor one = {.ctx = latent->ctx, .n_dims = latent->n_dims}; /* a view of one picture */
     sd_status status = SD_OK;
+    memcpy(one.dims, latent->dims, sizeof one.dims);
     one.dims[0] = 1;
     one.n_elements = latent->n_elements / n;
     for (int i = 0; i < n && !status; i++) {

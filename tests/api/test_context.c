@@ -100,6 +100,52 @@ START_TEST(errors_belong_to_their_context) {
 }
 END_TEST
 
+/* The string stays, and says the same, until the next failure. */
+START_TEST(success_leaves_the_last_error) {
+    sd_context *ctx = open_context(1);
+    const int64_t dims[] = {2};
+    sd_tensor *t;
+    ck_status(ctx, sd_tensor_new(ctx, 9, dims, NULL, &t), SD_ERROR_ARGUMENT, "9 dimensions");
+    const char *sentence = sd_last_error(ctx);
+    ck_ok(ctx, sd_tensor_new(ctx, 1, dims, NULL, &t));
+    ck_assert_ptr_eq(sd_last_error(ctx), sentence);
+    ck_assert_ptr_nonnull(strstr(sentence, "9 dimensions"));
+    sd_tensor_free(t);
+    sd_context_free(ctx);
+}
+END_TEST
+
+static void count_line(void *user, sd_log_level level, const char *message) {
+    if (level == SD_LOG_INFO && strstr(message, "computing on the CPU, since: "))
+        ++*(int *)user;
+}
+
+/* "auto" tries a GPU; where there is none that is for the log, not a failure. */
+START_TEST(success_has_no_error) {
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    int lines = 0;
+    sd_context *ctx;
+    p.n_threads = 1;
+    p.log = count_line;
+    p.log_user = &lines;
+    p.log_level = SD_LOG_INFO;
+    char before[256];
+    snprintf(before, sizeof before, "%s", sd_last_error(NULL));
+    ck_ok(NULL, sd_context_new(&p, &ctx));
+    ck_assert_int_eq(lines, strncmp(sd_context_device(ctx), "cpu", 3) == 0);
+    ck_assert_str_eq(sd_last_error(ctx), "");
+    ck_assert_str_eq(sd_last_error(NULL), before);
+    sd_model *model = open_model(ctx);
+    ck_assert_str_eq(sd_last_error(ctx), "");
+    sd_model_free(model);
+    ck_ok(ctx, sd_model_load(ctx, tiny_file(), NULL, &model));
+    ck_assert_str_eq(sd_last_error(ctx), "");
+    sd_model_free(model);
+    ck_assert_str_eq(sd_last_error(ctx), "");
+    sd_context_free(ctx);
+}
+END_TEST
+
 START_TEST(handles_keep_their_context) {
     sd_context *ctx = open_context(2);
     const int64_t dims[] = {2, 3};
@@ -194,6 +240,8 @@ int main(void) {
     tcase_add_test(tests, bad_context_parameters_are_named);
     tcase_add_test(tests, an_older_struct_is_enough);
     tcase_add_test(tests, errors_belong_to_their_context);
+    tcase_add_test(tests, success_leaves_the_last_error);
+    tcase_add_test(tests, success_has_no_error);
     tcase_add_test(tests, handles_keep_their_context);
     tcase_add_test(tests, bad_shapes_are_refused);
     tcase_add_test(tests, images_go_to_tensors_and_back);

@@ -1,4 +1,5 @@
-/* Two threads on one model, cancellation from outside, contexts side by side. */
+/* Two threads on one model, several on one sampler, cancellation from outside, contexts side by
+ * side. */
 #include "api.h"
 
 #include <pthread.h>
@@ -128,6 +129,149 @@ START_TEST(handles_may_go_in_any_order) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------ several on one sampler */
+
+typedef struct shared {
+    sd_context *ctx;
+    sd_model *model;
+    sd_sampler *sampler;
+    sd_tensor *cond, *expected;
+    atomic_int good, refused;
+} shared;
+
+static void open_shared(shared *s, sd_progress_fn progress) {
+    const char *text = "a lake";
+    sd_sampler_params p = small_run();
+    *s = (shared){.ctx = open_context(2)};
+    s->model = open_model(s->ctx);
+    p.guidance_scale = 1;
+    p.log_every_t = 1;
+    p.progress = progress;
+    p.progress_user = s;
+    ck_ok(s->ctx, sd_encode_text(s->model, &text, 1, &s->cond));
+    ck_ok(s->ctx, sd_sampler_new(s->model, &p, &s->sampler));
+}
+
+static void close_shared(shared *s) {
+    sd_tensor_free(s->cond);
+    sd_tensor_free(s->expected);
+    sd_sampler_free(s->sampler);
+    sd_model_free(s->model);
+    sd_context_free(s->ctx);
+}
+
+/* Each run is whole and right, or refused. */
+static void *sample_shared(void *arg) {
+    shared *s = arg;
+    size_t size = (size_t)sd_tensor_n_elements(s->expected) * sizeof(float);
+    for (int i = 0; i < 8; i++) {
+        sd_tensor *latent;
+        sd_status status = sd_sample(s->sampler, s->cond, NULL, NULL, NULL, &latent);
+        if (status == SD_OK) {
+            ck_assert_mem_eq(sd_tensor_data(latent), sd_tensor_data(s->expected), size);
+            atomic_fetch_add(&s->good, 1);
+        } else {
+            ck_assert_int_eq(status, SD_ERROR_STATE);
+            ck_assert_ptr_null(latent);
+            ck_assert_ptr_nonnull(strstr(sd_last_error(s->ctx), "sd_sample: another thread"));
+            atomic_fetch_add(&s->refused, 1);
+        }
+        sd_sampler_remaining(s->sampler);
+        sd_sampler_n_intermediates(s->sampler);
+        sd_sampler_timestep(s->sampler, 0);
+        sd_tensor_free(latent);
+    }
+    return NULL;
+}
+
+START_TEST(three_threads_on_one_sampler) {
+    shared s;
+    pthread_t threads[3];
+    open_shared(&s, NULL);
+    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, sample_shared, &s), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    ck_assert_int_ge(atomic_load(&s.good), 1);
+    ck_assert_int_eq(atomic_load(&s.good) + atomic_load(&s.refused), 3 * 8);
+    close_shared(&s);
+}
+END_TEST
+
+#define CK_BUSY(call)                                                                              \
+    do {                                                                                           \
+        latent = s->cond;                                                                          \
+        ck_status(s->ctx, call, SD_ERROR_STATE, "another thread is using this sampler");           \
+        ck_assert_msg(latent == NULL || latent == s->cond, "an output is not NULL");               \
+    } while (0)
+
+/* While it samples in another thread. */
+static void *try_everything(void *arg) {
+    shared *s = arg;
+    sd_tensor *latent;
+    sd_image *image;
+    CK_BUSY(sd_sample(s->sampler, s->cond, NULL, NULL, NULL, &latent));
+    ck_assert_ptr_null(latent);
+    CK_BUSY(sd_sampler_begin(s->sampler, s->cond, NULL, NULL, NULL));
+    CK_BUSY(sd_sampler_step(s->sampler));
+    CK_BUSY(sd_sampler_stochastic_encode(s->sampler, s->cond, 0, NULL, &latent));
+    CK_BUSY(sd_sampler_decode(s->sampler, s->cond, NULL, s->cond, 1, &latent));
+    CK_BUSY(sd_sampler_begin_decode(s->sampler, s->cond, NULL, s->cond, 1));
+    CK_BUSY(sd_sampler_latent(s->sampler, &latent));
+    ck_assert_ptr_null(latent);
+    CK_BUSY(sd_sampler_pred_x0(s->sampler, &latent));
+    CK_BUSY(sd_sampler_x_inter(s->sampler, 0, &latent));
+    CK_BUSY(sd_sampler_pred_x0_inter(s->sampler, 0, &latent));
+    CK_BUSY(sd_sampler_set_latent(s->sampler, s->cond));
+    CK_BUSY(sd_sampler_set_mask(s->sampler, NULL, NULL));
+    CK_BUSY(sd_sampler_set_concat(s->sampler, NULL));
+    CK_BUSY(sd_sampler_preview(s->sampler, 0, &image));
+    ck_assert_ptr_null(image);
+    ck_assert_int_eq(sd_sampler_remaining(s->sampler), 3);
+    ck_assert_int_eq(sd_sampler_n_intermediates(s->sampler), 2);
+    ck_assert(sd_sampler_timestep(s->sampler, 0) == 1);
+    return NULL;
+}
+
+/* The run's own thread may ask and set; only another run is refused. */
+static int ask_and_let_others_try(void *user, const sd_progress *progress) {
+    shared *s = user;
+    pthread_t thread;
+    sd_tensor *latent, *x0;
+    sd_image *image;
+    if (progress->step > 1)
+        return 0;
+    ck_assert_int_eq(pthread_create(&thread, NULL, try_everything, s), 0);
+    pthread_join(thread, NULL);
+    ck_status(s->ctx, sd_sampler_step(s->sampler), SD_ERROR_STATE, "from a run's callback");
+    ck_ok(s->ctx, sd_sampler_latent(s->sampler, &latent));
+    ck_ok(s->ctx, sd_sampler_set_latent(s->sampler, latent));
+    ck_ok(s->ctx, sd_sampler_pred_x0_inter(s->sampler, 1, &x0));
+    ck_ok(s->ctx, sd_sampler_preview(s->sampler, 0, &image));
+    ck_ok(s->ctx, sd_sampler_set_mask(s->sampler, NULL, NULL));
+    atomic_fetch_add(&s->good, 1);
+    sd_tensor_free(latent);
+    sd_tensor_free(x0);
+    sd_image_free(image);
+    return 0;
+}
+
+START_TEST(a_busy_sampler_refuses_other_threads) {
+    shared s;
+    sd_tensor *again;
+    open_shared(&s, ask_and_let_others_try);
+    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
+    ck_assert_int_eq(atomic_load(&s.good), 1);
+    ck_assert_str_eq(sd_last_error(s.ctx), "sd_sampler_step was called from a run's callback");
+    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &again));
+    ck_assert_mem_eq(sd_tensor_data(again), sd_tensor_data(s.expected),
+                     (size_t)sd_tensor_n_elements(again) * sizeof(float));
+    sd_tensor_free(again);
+    close_shared(&s);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("threads");
     tcase_set_timeout(tests, 0);
@@ -135,6 +279,8 @@ int main(void) {
     tcase_add_test(tests, any_number_of_threads_gives_the_same_bits);
     tcase_add_test(tests, cancel_from_another_thread_ends_the_run);
     tcase_add_test(tests, handles_may_go_in_any_order);
+    tcase_add_test(tests, three_threads_on_one_sampler);
+    tcase_add_test(tests, a_busy_sampler_refuses_other_threads);
     Suite *suite = suite_create("threads");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

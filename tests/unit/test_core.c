@@ -1,4 +1,5 @@
 /* Memory, errors, files and the thread pool. */
+#include "core/call.h"
 #include "core/context.h"
 #include "core/input.h"
 #include "core/os.h"
@@ -78,6 +79,72 @@ START_TEST(the_latest_contexts_keep_their_errors) {
     ck_assert_str_eq(sd_last_error(many[5]), "while loading: error of context 5");
     for (int i = 0; i < 6; i++)
         sd_context_release(many[i]);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------- calls */
+
+static sd_call *enter(sd_call *call, const char *name, const void *handle) {
+    sd_call_enter(call, name, &handle, 1);
+    return call;
+}
+
+/* Only calls that fail have sentences for the host, the inner ones as well as the outer. */
+START_TEST(calls_keep_their_failures) {
+    sd_call outer, inner;
+    enter(&outer, "outer", ctx);
+    sd_fail(ctx, SD_ERROR_IO, "an attempt");
+    ck_assert_str_eq(sd_error_get(ctx->id), "an attempt");
+    ck_assert_str_eq(sd_last_error(ctx), "");
+    enter(&inner, "inner", ctx); /* from a callback */
+    ck_assert_str_eq(sd_error_get(ctx->id), "");
+    sd_fail(ctx, SD_ERROR_FORMAT, "the inner one");
+    ck_assert_int_eq(sd_call_leave(&inner, SD_ERROR_FORMAT), SD_ERROR_FORMAT);
+    ck_assert_str_eq(sd_last_error(ctx), "the inner one");
+    ck_assert_str_eq(sd_error_get(ctx->id), "an attempt");
+    ck_assert_int_eq(sd_call_leave(&outer, SD_OK), SD_OK);
+    ck_assert_str_eq(sd_last_error(ctx), "the inner one");
+    enter(&outer, "outer", ctx);
+    sd_fail(ctx, SD_ERROR_IO, "the outer one");
+    sd_call_leave(&outer, SD_ERROR_IO);
+    ck_assert_str_eq(sd_last_error(ctx), "the outer one");
+    sd_call_leave(enter(&outer, "silent", ctx), SD_ERROR_BACKEND);
+    ck_assert_str_eq(sd_last_error(ctx), "silent: backend failed");
+    ck_assert_ptr_null(sd_call_current());
+}
+END_TEST
+
+/* A call is cancelled by what came since it began, also before its first run. */
+START_TEST(cancelling_reaches_the_whole_call) {
+    sd_call outer, inner;
+    enter(&outer, "outer", ctx);
+    sd_cancel(ctx);
+    ck_assert(sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    enter(&inner, "inner", ctx);
+    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    sd_call_leave(&inner, SD_OK);
+    ck_assert(sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    sd_call_leave(&outer, SD_OK);
+    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+}
+END_TEST
+
+START_TEST(calls_retain_their_handles) {
+    sd_context_params params = SD_CONTEXT_PARAMS_INIT;
+    const int64_t dims[] = {2};
+    sd_context *own;
+    sd_tensor *t;
+    sd_call call;
+    ck_assert_int_eq(sd_context_create(&params, &own), SD_OK);
+    ck_assert_int_eq(sd_tensor_create(own, 1, dims, &t), SD_OK);
+    enter(&call, "call", t);
+    sd_call_use(NULL);
+    sd_context_free(own);
+    sd_tensor_free(t);
+    sd_tensor_free(t); /* a second time does nothing while it is there */
+    ck_assert_int_eq(atomic_load(&t->handle.refs), 1);
+    ck_assert(t->data[1] == 0);
+    sd_call_leave(&call, SD_OK);
 }
 END_TEST
 
@@ -263,6 +330,9 @@ int main(void) {
     tcase_add_test(tests, files_are_written_whole);
     tcase_add_test(tests, inputs_read_ranges);
     tcase_add_test(tests, inputs_notice_changes);
+    tcase_add_test(tests, calls_keep_their_failures);
+    tcase_add_test(tests, cancelling_reaches_the_whole_call);
+    tcase_add_test(tests, calls_retain_their_handles);
     tcase_add_test(tests, layouts_go_both_ways);
     tcase_add_test(tests, every_task_runs_once);
     tcase_add_test(tests, callers_take_turns);

@@ -1,5 +1,6 @@
 /* The executor: its stack of tensors, measuring, sticky status, cancellation, views. */
 #include "backend/exec.h"
+#include "core/threads.h"
 
 #include "../tools/suite.h"
 
@@ -276,6 +277,60 @@ START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
 }
 END_TEST
 
+static atomic_int n_tasks;
+
+/* The first task cancels, of its context or its executor. */
+static void cancelling_task(void *arg, int task, int worker) {
+    (void)task, (void)worker;
+    if (atomic_fetch_add(&n_tasks, 1) > 0)
+        return;
+    if (arg)
+        atomic_store((atomic_bool *)arg, true);
+    else
+        sd_cancel(ctx);
+}
+
+static sd_status cancelling_activation(sdb_queue *q, const sdb_activation *op) {
+    (void)q, (void)op;
+    sd_parallel_for(ctx, 100000, cancelling_task, (void *)e->stop);
+    return SD_OK;
+}
+
+/* What is left of an operation is dropped, and it does not count as done. */
+static void cancel_within(const atomic_bool *stop, const char *sentence) {
+    static const float values[3] = {1, 2, 3};
+    float out[3] = {-7, -7, -7};
+    sdb_backend cancelling = sdb_reference_backend;
+    cancelling.activation = cancelling_activation;
+    sd_exec_measure(e);
+    double_silu(values, 3);
+    ck_assert_int_eq(sd_exec_commit(e), SD_OK);
+    const sdb_backend *api = e->api;
+    e->api = &cancelling;
+    e->stop = stop;
+    atomic_store(&n_tasks, 0);
+    sd_exec_begin(e);
+    sdb_tensor y = double_silu(values, 3);
+    ck_assert_int_eq(e->status, SD_ERROR_CANCELLED);
+    ck_assert_str_eq(sd_last_error(ctx), sentence);
+    ck_assert_int_lt(atomic_load(&n_tasks), 1000);
+    sd_exec_download(e, out, y);
+    ck_assert_float_eq(out[0], -7);
+
+    e->stop = NULL;
+    atomic_store(&n_tasks, 1); /* nobody watches any more: all tasks are run */
+    sd_parallel_for(ctx, 1000, cancelling_task, NULL);
+    ck_assert_int_eq(atomic_load(&n_tasks), 1001);
+    e->api = api;
+}
+
+START_TEST(test_cancel_ends_an_operation_within) {
+    atomic_bool stop = false;
+    cancel_within(NULL, "the run was cancelled");
+    cancel_within(&stop, "the sampler was freed while it sampled");
+}
+END_TEST
+
 /* --------------------------------------------------------------------------------------- views */
 
 START_TEST(test_views) {
@@ -321,6 +376,7 @@ int main(void) {
     tcase_add_test(tc, test_sums_have_one_to_eight_terms);
     tcase_add_test(tc, test_upload_wants_a_packed_tensor);
     tcase_add_test(tc, test_cancel_ends_the_run_and_the_next_one_works);
+    tcase_add_test(tc, test_cancel_ends_an_operation_within);
     tcase_add_test(tc, test_views);
     tcase_add_test(tc, test_views_of_16_bits);
     suite_add_tcase(suite, tc);

@@ -1,37 +1,49 @@
-"""What the library's handles have in common, and callbacks that may raise."""
+"""What the library's handles have in common."""
 
-import contextlib
-import signal
+import _thread
 import threading
 
-from . import _ffi
 from .errors import StateError
 
 
 class Handle:
-    """Owns one handle of the library: free it with close(), `with`, or by letting it go."""
+    """Owns one handle of the library: free it with close(), `with`, or by letting it go.
+
+    Any thread may close it at any time, also in a callback: calls that use it go on, and the memory
+    goes when the last of them returns.
+    """
 
     _free = None  # the library's function, set by the subclass
 
     def __init__(self, pointer: int) -> None:
+        # Reentrant, since a signal's handler may come in between and close or use the handle: it
+        # finds the count as it was before or after, and whoever takes the pointer frees it.
+        self._lock = threading.RLock()
+        self._uses = 0
+        self._closed = False
         self._pointer = pointer
 
-    @property
-    def _address(self) -> int:
-        pointer = getattr(self, "_pointer", None)
-        if not pointer:
-            raise StateError(f"the {type(self).__name__} is closed")
-        return pointer
+    def _use(self) -> "_Use":
+        """`with self._use() as address`: the handle is there until the block ends."""
+        return _Use(self)
 
     @property
     def closed(self) -> bool:
-        return not getattr(self, "_pointer", None)
+        return getattr(self, "_closed", True)
 
     def close(self) -> None:
         """Gives the handle back. Closing twice does nothing."""
-        pointer, self._pointer = getattr(self, "_pointer", None), None
-        if pointer:
-            type(self)._free(pointer)
+        if self.closed:
+            return
+        with self._lock:
+            self._closed = True
+            self._free_unused()
+
+    def _free_unused(self) -> None:
+        if self._closed and self._uses == 0:
+            pointer = self.__dict__.pop("_pointer", None)
+            if pointer:
+                type(self)._free(pointer)
 
     def __enter__(self):
         return self
@@ -40,60 +52,31 @@ class Handle:
         self.close()
 
     def __del__(self) -> None:
-        self.close()
-
-
-class Guard:
-    """Keeps what a callback raised until the library has returned.
-
-    The C code between cannot carry an exception: the callback reports "cancel", and leave() raises
-    what happened in its place.
-    """
-
-    def __init__(self) -> None:
-        self.exception = None
-        self.calling = False
-
-    def call(self, function, *arguments) -> bool:
-        """Whether the callback wants to end the run."""
-        if self.exception is not None:
-            return True
         try:
-            self.calling = True
-            return bool(function(*arguments))
-        except BaseException as exception:
-            self.exception = exception
-            return True
-        finally:
-            self.calling = False
+            self.close()
+        except KeyboardInterrupt:
+            # Python drops what __del__ raises, and to free a model takes long enough for Ctrl-C to
+            # come just then: it is said once more, after this.
+            threading.Timer(0.01, _thread.interrupt_main).start()
 
-    def leave(self, status: int, context: "int | None") -> None:
-        exception, self.exception = self.exception, None
-        if exception is not None:
-            raise exception
-        _ffi.check(status, context)
 
-    @contextlib.contextmanager
-    def interruptible(self):
-        """Ctrl-C ends the run at the next callback.
+class _Use:
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
 
-        Python handles signals between two instructions of the main thread, in a run thus at the
-        first instruction of a callback, where nothing can catch the exception: ctypes would print
-        and drop it. So the signal is noted instead while the library runs, unless the program has a
-        handler of its own.
-        """
-        main = threading.current_thread() is threading.main_thread()
-        if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-            yield
-            return
+    def __enter__(self) -> int:
+        handle = self.handle
+        if handle.closed:
+            raise StateError(f"the {type(handle).__name__} is closed")
+        with handle._lock:
+            handle._uses += 1
+            if not handle._closed:
+                return handle._pointer
+        self.__exit__()
+        raise StateError(f"the {type(handle).__name__} is closed")
 
-        def note(_number, _frame):
-            if self.calling:
-                raise KeyboardInterrupt
-            self.exception = KeyboardInterrupt()
-
-        signal.signal(signal.SIGINT, note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+    def __exit__(self, *exception) -> None:
+        handle = self.handle
+        with handle._lock:
+            handle._uses -= 1
+            handle._free_unused()

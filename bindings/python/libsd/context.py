@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence
 import numpy as np
 
 from . import _ffi
-from ._ffi import check, lib
-from ._handle import Guard, Handle
-from .tensor import MAX_DIMS, take_tensor
+from ._call import call, callback
+from ._ffi import lib
+from ._handle import Handle
+from .tensor import MAX_DIMS, call_tensor
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -72,18 +73,24 @@ class Context(Handle):
         # the callbacks.
         self._params = params
         pointer = ctypes.c_void_p()
-        check(lib.sd_context_new(ctypes.byref(params), ctypes.byref(pointer)), None)
+        try:
+            call(None, lib.sd_context_new, ctypes.byref(params), ctypes.byref(pointer))
+        except BaseException:
+            lib.sd_context_free(pointer)  # opened all the same where Ctrl-C came late
+            raise
         super().__init__(pointer.value)
 
     @property
     def device(self) -> str:
         """What computes: "cpu (avx512, 2 threads)"."""
-        return lib.sd_context_device(self._address).decode()
+        with self._use() as context:
+            return lib.sd_context_device(context).decode()
 
     def cancel(self) -> None:
         """Ends every call that is computing with this context now; each raises CancelledError. Any
         thread may call it."""
-        lib.sd_cancel(self._address)
+        with self._use() as context:
+            lib.sd_cancel(context)
 
     def load(self, path: "str | os.PathLike", **options) -> "Model":
         """Loads a model; see Model.load for the options."""
@@ -93,48 +100,45 @@ class Context(Handle):
 
     def randn(self, shape: Sequence[int], seed: int, rng: str = "cpu") -> np.ndarray:
         """torch.randn(shape) after manual_seed(seed), of the "cpu" or "cuda" generator: float32."""
-        context = self._address
         if not 1 <= len(shape) <= MAX_DIMS:
             raise ArgumentError(f"shape has {len(shape)} dimensions; 1 to {MAX_DIMS} were expected")
         dims = [_ffi.integer("shape", n, 1, 2**63 - 1) for n in shape]
-        pointer = ctypes.c_void_p()
-        status = lib.sd_randn(
-            context,
-            _ffi.word("rng", rng, _ffi.RNGS),
-            _ffi.integer("seed", seed, 0, 2**64 - 1),
-            len(dims),
-            (_ffi.c_int64 * len(dims))(*dims),
-            ctypes.byref(pointer),
-        )
-        check(status, context)
-        return take_tensor(pointer)
+        with self._use() as context:
+            return call_tensor(
+                context,
+                lib.sd_randn,
+                context,
+                _ffi.word("rng", rng, _ffi.RNGS),
+                _ffi.integer("seed", seed, 0, 2**64 - 1),
+                len(dims),
+                (_ffi.c_int64 * len(dims))(*dims),
+            )
 
     def list_checkpoint(self, path: "str | os.PathLike") -> "list[TensorInfo]":
-        """The tensors of a .safetensors or torch file or a diffusers folder; no network is loaded."""
-        context = self._address
+        """The tensors of a .safetensors or torch file or a diffusers folder; no network is
+        loaded."""
         tensors = []
-        guard = Guard()
 
         def add(_user, name, kind, n_dims, dims, n_bytes):
             def append():
                 shape = tuple(dims[i] for i in range(n_dims))
                 tensors.append(TensorInfo(name.decode(), kind.decode(), shape, n_bytes))
 
-            return guard.call(append)
+            return callback(append)
 
-        callback = _ffi.CHECKPOINT_FN(add)
-        status = lib.sd_checkpoint_list(context, _ffi.path_bytes(path), callback, None)
-        guard.leave(status, context)
+        each = _ffi.CHECKPOINT_FN(add)
+        with self._use() as context:
+            call(context, lib.sd_checkpoint_list, context, _ffi.path_bytes(path), each, None)
         return tensors
 
 
 def _log_callback(log: Callable[[str, str], None]):
     words = {number: name for name, number in _ffi.LOG_LEVELS.items()}
 
-    def call(_user, level, message):
+    def tell(_user, level, message):
         try:
             log(words.get(level, str(level)), message.decode("utf-8", "replace"))
-        except Exception:
+        except BaseException:
             pass  # there is nobody to tell: the call that logs may be in any thread
 
-    return _ffi.LOG_FN(call)
+    return _ffi.LOG_FN(tell)

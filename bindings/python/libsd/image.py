@@ -7,7 +7,8 @@ import os
 
 import numpy as np
 
-from ._ffi import c_uint8, c_void_p, check, integer, lib, path_bytes, text_bytes
+from ._call import call
+from ._ffi import c_uint8, c_void_p, integer, lib, path_bytes, text_bytes
 from .context import Context
 from .errors import ArgumentError
 
@@ -29,10 +30,17 @@ def as_image(context: int, name: str, array):
         integer(f"a side of {name}", side, 1, _MAX_INT)
     pointer = c_void_p()
     data = pixels.ctypes.data_as(ctypes.POINTER(c_uint8))
-    check(
-        lib.sd_image_new(context, width, height, channels, data, ctypes.byref(pointer)), context
-    )
     try:
+        call(
+            context,
+            lib.sd_image_new,
+            context,
+            width,
+            height,
+            channels,
+            data,
+            ctypes.byref(pointer),
+        )
         yield pointer
     finally:
         lib.sd_image_free(pointer)
@@ -47,9 +55,11 @@ def copy_pixels(pointer) -> np.ndarray:
     return np.ctypeslib.as_array(lib.sd_image_pixels(pointer), shape=shape).copy()
 
 
-def take_image(pointer) -> np.ndarray:
-    """The pixels of an image that the library made, which is freed."""
+def call_image(context: int, function, *arguments) -> np.ndarray:
+    """Calls a function whose last parameter gets an image: the pixels of that."""
+    pointer = c_void_p()
     try:
+        call(context, function, *arguments, ctypes.byref(pointer))
         return copy_pixels(pointer)
     finally:
         lib.sd_image_free(pointer)
@@ -63,15 +73,11 @@ def _context() -> Context:
 
 def load_image(source: "str | bytes | os.PathLike") -> np.ndarray:
     """Reads a PNG or JPEG as uint8 [h, w, 3]. `source` is a path, or the bytes of such a file."""
-    context = _context()._address
-    pointer = c_void_p()
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(source)
-        status = lib.sd_image_load_memory(context, data, len(data), ctypes.byref(pointer))
-    else:
-        status = lib.sd_image_load(context, path_bytes(source), ctypes.byref(pointer))
-    check(status, context)
-    return take_image(pointer)
+    with _context()._use() as context:
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            data = bytes(source)
+            return call_image(context, lib.sd_image_load_memory, context, data, len(data))
+        return call_image(context, lib.sd_image_load, context, path_bytes(source))
 
 
 def save_image(path: "str | os.PathLike", image, parameters: "str | None" = None) -> None:
@@ -79,18 +85,14 @@ def save_image(path: "str | os.PathLike", image, parameters: "str | None" = None
 
     `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do.
     """
-    context = _context()._address
     note = None if parameters is None else text_bytes("parameters", parameters)
-    with as_image(context, "image", image) as pointer:
-        check(lib.sd_image_save(pointer, path_bytes(path), note), context)
+    with _context()._use() as context, as_image(context, "image", image) as pointer:
+        call(context, lib.sd_image_save, pointer, path_bytes(path), note)
 
 
 def resize_image(image, width: int, height: int) -> np.ndarray:
     """uint8 [h, w, 3] resampled to width x height pixels, as PIL's LANCZOS does."""
-    context = _context()._address
     width = integer("width", width, 1, _MAX_INT)
     height = integer("height", height, 1, _MAX_INT)
-    out = c_void_p()
-    with as_image(context, "image", image) as pointer:
-        check(lib.sd_image_resize(pointer, width, height, ctypes.byref(out)), context)
-    return take_image(out)
+    with _context()._use() as context, as_image(context, "image", image) as pointer:
+        return call_image(context, lib.sd_image_resize, pointer, width, height)

@@ -9,14 +9,15 @@ from typing import Callable, Optional, Sequence, Union
 import numpy as np
 
 from . import _ffi
-from ._ffi import check, lib
-from ._handle import Guard, Handle
+from ._call import call, callback
+from ._ffi import lib
+from ._handle import Handle
 from .context import Context
 from .errors import ArgumentError
-from .image import as_image, copy_pixels, load_image, take_image
+from .image import as_image, call_image, copy_pixels, load_image
 from .results import Loss, Memory, ModelInfo, Tokens, Work, struct_values
 from .sampler import CorrectorFn, ProgressFn, Sampler, Watch, sampler_params
-from .tensor import as_tensor, take_tensor
+from .tensor import as_tensor, call_tensor
 
 
 def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
@@ -51,7 +52,7 @@ def _int32s(array: np.ndarray):
 
 
 def _go_on(_done: int, _total: int) -> None:
-    """Progress that nobody asked for: the guard looks for Ctrl-C."""
+    """Progress that nobody asked for: Python looks for signals in it."""
 
 
 class Model(Handle):
@@ -59,11 +60,11 @@ class Model(Handle):
 
     _free = lib.sd_model_free
 
-    def __init__(self, pointer: int, context: Context) -> None:
+    def __init__(self, pointer: int, context: Context, address: int) -> None:
         super().__init__(pointer)
-        # While the model is open, so is the C context, whether or not `context` was closed.
+        # While the model is in use, so is the C context, whether or not `context` was closed.
         self._context = context
-        self._context_address = context._address
+        self._context_address = address
 
     @classmethod
     def load(
@@ -95,13 +96,12 @@ class Model(Handle):
             checkpoint holds; None knows Stable Diffusion by its tensors.
         """
         context = context or Context()
-        guard = Guard()
         params = _ffi.ModelParams(
             precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
             strict=bool(strict),
             use_ema=0 if use_ema is None else 1 if use_ema else 2,  # sd_ema
             progress=_ffi.LOAD_PROGRESS_FN(
-                lambda _user, done, total: guard.call(progress or _go_on, done, total)
+                lambda _user, done, total: callback(progress or _go_on, done, total)
             ),
         )
         if embeddings:
@@ -116,17 +116,15 @@ class Model(Handle):
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:
             params.config = _ffi.path_bytes(config)
-        address, pointer = context._address, ctypes.c_void_p()
-        with guard.interruptible():
-            status = lib.sd_model_load(
-                address, _ffi.path_bytes(path), ctypes.byref(params), ctypes.byref(pointer)
-            )
-        try:
-            guard.leave(status, address)
-        except BaseException:
-            lib.sd_model_free(pointer)  # loaded all the same where Ctrl-C came late
-            raise
-        return cls(pointer.value, context)
+        file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
+        with context._use() as address:
+            try:
+                out = ctypes.byref(pointer)
+                call(address, lib.sd_model_load, address, file, ctypes.byref(params), out)
+                return cls(pointer.value, context, address)
+            except BaseException:
+                lib.sd_model_free(pointer)  # loaded all the same where Ctrl-C came late
+                raise
 
     @property
     def context(self) -> Context:
@@ -135,8 +133,9 @@ class Model(Handle):
     @property
     def info(self) -> ModelInfo:
         info = _ffi.ModelInfo()
-        check(lib.sd_model_get_info(self._address, ctypes.byref(info)), self._context_address)
-        values = dict(zip(ModelInfo.__dataclass_fields__, struct_values(info, ModelInfo)))
+        with self._use() as model:
+            call(self._context_address, lib.sd_model_get_info, model, ctypes.byref(info))
+            values = dict(zip(ModelInfo.__dataclass_fields__, struct_values(info, ModelInfo)))
         values["has_vocabulary"] = bool(values["has_vocabulary"])
         values["conditioning"] = ("text", "class", "none")[values["conditioning"]]
         return ModelInfo(**values)
@@ -144,26 +143,33 @@ class Model(Handle):
     @property
     def unexpected(self) -> "list[str]":
         """Names of tensors in the checkpoint that no network uses."""
-        n = self.info.n_unexpected
-        return [lib.sd_model_unexpected(self._address, i).decode() for i in range(n)]
+        with self._use() as model:
+            n = self.info.n_unexpected
+            return [lib.sd_model_unexpected(model, i).decode() for i in range(n)]
 
     # --- text
 
     def tokenize(self, text: str) -> Tokens:
         """Token ids as transformers' CLIPTokenizer gives them."""
-        ids = np.empty(self.info.text_tokens, dtype=np.int32)
         n_used = ctypes.c_int()
-        data = _int32s(ids)
-        status = lib.sd_tokenize(
-            self._address, _ffi.text_bytes("text", text), data, len(ids), ctypes.byref(n_used)
-        )
-        check(status, self._context_address)
+        with self._use() as model:
+            ids = np.empty(self.info.text_tokens, dtype=np.int32)
+            call(
+                self._context_address,
+                lib.sd_tokenize,
+                model,
+                _ffi.text_bytes("text", text),
+                _int32s(ids),
+                len(ids),
+                ctypes.byref(n_used),
+            )
         return Tokens(ids, n_used.value)
 
     def token_text(self, token: int) -> Optional[str]:
         """The text of a token id, "cat</w>"; None when there is none."""
-        text = lib.sd_token_text(self._address, _ffi.c_integer("token", token))
-        return None if text is None else text.decode()
+        with self._use() as model:
+            text = lib.sd_token_text(model, _ffi.c_integer("token", token))
+            return None if text is None else text.decode()
 
     def encode_text(
         self, texts: Union[str, Sequence[str]], *, weighted: bool = False, clip_skip: int = 0
@@ -175,26 +181,25 @@ class Model(Handle):
             has k times text_tokens rows, for which a sampler needs text_tokens=k * 77.
         clip_skip: n > 1 ends n - 1 layers before the last.
         """
-        model = self._address
         texts = [texts] if isinstance(texts, str) else list(texts)
         data = [_ffi.text_bytes("a text", text) for text in texts]
-        pointer = ctypes.c_void_p()
         array = (ctypes.c_char_p * len(data))(*data)
         params = _ffi.TextParams(
             weighted_syntax=bool(weighted), clip_skip=_ffi.c_integer("clip_skip", clip_skip)
         )
-        check(
-            lib.sd_encode_text_with(
-                model, array, len(data), ctypes.byref(params), ctypes.byref(pointer)
-            ),
-            self._context_address,
-        )
-        return take_tensor(pointer)
+        with self._use() as model:
+            return call_tensor(
+                self._context_address,
+                lib.sd_encode_text_with,
+                model,
+                array,
+                len(data),
+                ctypes.byref(params),
+            )
 
     def encode_tokens(self, ids: np.ndarray) -> np.ndarray:
         """The same from token ids [text_tokens] or [n, text_tokens]; needs no vocabulary."""
-        model, tokens = self._address, self.info.text_tokens
-        given = np.asarray(ids)
+        tokens, given = self.info.text_tokens, np.asarray(ids)
         if given.dtype.kind not in "iu" or given.ndim not in (1, 2) or given.shape[-1] != tokens:
             raise ArgumentError(
                 f"ids is {given.dtype} {list(given.shape)}; integers [n, {tokens}] were expected"
@@ -202,21 +207,16 @@ class Model(Handle):
         if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
             raise ArgumentError("ids has a number that is no token id")
         values = np.ascontiguousarray(given, dtype=np.int32)
-        pointer = ctypes.c_void_p()
-        data = _int32s(values)
-        status = lib.sd_encode_tokens(model, data, values.size // tokens, ctypes.byref(pointer))
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        n, data = values.size // tokens, _int32s(values)
+        with self._use() as model:
+            return call_tensor(self._context_address, lib.sd_encode_tokens, model, data, n)
 
     def encode_class(self, classes: Union[int, Sequence[int]]) -> np.ndarray:
         """Class ids to embeddings: float32 [n, 1, text_width]."""
-        model = self._address
         ids = [classes] if isinstance(classes, int) else [int(i) for i in classes]
-        pointer = ctypes.c_void_p()
         array = (ctypes.c_int32 * len(ids))(*ids)
-        status = lib.sd_encode_class(model, array, len(ids), ctypes.byref(pointer))
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        with self._use() as model:
+            return call_tensor(self._context_address, lib.sd_encode_class, model, array, len(ids))
 
     # --- VAE
 
@@ -232,18 +232,13 @@ class Model(Handle):
         latent_scale. With `noise` of the latent's shape the posterior is sampled; without, the
         latent is its mean. With `tile` latents a side it takes the memory of one tile; tiles fade
         into each other over `overlap` latents (a quarter of a tile)."""
-        model, pointer = self._address, ctypes.c_void_p()
-        with as_tensor(self._context_address, "pixels", pixels) as x:
-            with as_tensor(self._context_address, "noise", noise) as n:
-                if tile is None and overlap is None:
-                    status = lib.sd_vae_encode(model, x, n, ctypes.byref(pointer))
-                else:
-                    params = _tile_params(tile, overlap)
-                    status = lib.sd_vae_encode_tiled(
-                        model, x, n, ctypes.byref(params), ctypes.byref(pointer)
-                    )
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        encode, tiles = lib.sd_vae_encode, ()
+        if tile is not None or overlap is not None:
+            encode, tiles = lib.sd_vae_encode_tiled, (ctypes.byref(_tile_params(tile, overlap)),)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "pixels", pixels) as x, as_tensor(context, "noise", noise) as n:
+                return call_tensor(context, encode, model, x, n, *tiles)
 
     def vae_decode(
         self,
@@ -256,42 +251,38 @@ class Model(Handle):
         """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
         not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`.
         `tile` and `overlap` are as in vae_encode."""
-        model, pointer = self._address, ctypes.c_void_p()
-        decode = lib.sd_vae_decode if quantize else lib.sd_vae_decode_unquantized
-        with as_tensor(self._context_address, "latent", latent) as z:
-            if tile is None and overlap is None:
-                status = decode(model, z, ctypes.byref(pointer))
-            else:
-                params = _tile_params(tile, overlap, unquantized=not quantize)
-                status = lib.sd_vae_decode_tiled(
-                    model, z, ctypes.byref(params), ctypes.byref(pointer)
-                )
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        decode, tiles = lib.sd_vae_decode if quantize else lib.sd_vae_decode_unquantized, ()
+        if tile is not None or overlap is not None:
+            params = _tile_params(tile, overlap, unquantized=not quantize)
+            decode, tiles = lib.sd_vae_decode_tiled, (ctypes.byref(params),)
+        with self._use() as model:
+            with as_tensor(self._context_address, "latent", latent) as z:
+                return call_tensor(self._context_address, decode, model, z, *tiles)
 
     def vae_quantize(self, latent: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
         """With a VQ model: the nearest row of the codebook to each pixel of a latent
         [n, channels, h, w], as indices int32 [n, h, w] and as a latent."""
-        model, pointer = self._address, ctypes.c_void_p()
         shape = np.shape(latent)
         ids = np.empty(shape[:1] + shape[2:], dtype=np.int32)
-        with as_tensor(self._context_address, "latent", latent) as z:
-            status = lib.sd_vae_quantize(model, z, _int32s(ids), ids.size, ctypes.byref(pointer))
-        check(status, self._context_address)
-        return ids, take_tensor(pointer)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "latent", latent) as z:
+                rows = call_tensor(context, lib.sd_vae_quantize, model, z, _int32s(ids), ids.size)
+        return ids, rows
 
     def vae_encode_ids(self, pixels: np.ndarray) -> np.ndarray:
         """vae_encode, as indices of a VQ model's codebook: int32 [n, h, w] of the latent."""
-        model, scale, shape = self._address, self.info.latent_downscale, np.shape(pixels)
+        scale, shape = self.info.latent_downscale, np.shape(pixels)
         ids = np.empty(shape[:1] + tuple(side // scale for side in shape[2:]), dtype=np.int32)
-        with as_tensor(self._context_address, "pixels", pixels) as x:
-            status = lib.sd_vae_encode_ids(model, x, _int32s(ids), ids.size)
-        check(status, self._context_address)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "pixels", pixels) as x:
+                call(context, lib.sd_vae_encode_ids, model, x, _int32s(ids), ids.size)
         return ids
 
     def vae_decode_ids(self, ids: np.ndarray) -> np.ndarray:
         """Indices [n, h, w] of a VQ model's codebook to pixels float32 [n, 3, 8 h, 8 w]."""
-        model, pointer, given = self._address, ctypes.c_void_p(), np.asarray(ids)
+        given = np.asarray(ids)
         if given.dtype.kind not in "iu" or given.ndim != 3:
             raise ArgumentError(
                 f"ids is {given.dtype} {list(given.shape)}; integers [n, h, w] were expected"
@@ -299,34 +290,28 @@ class Model(Handle):
         if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
             raise ArgumentError("ids has a number that is no index")
         values = np.ascontiguousarray(given, dtype=np.int32)
-        status = lib.sd_vae_decode_ids(
-            model, _int32s(values), *values.shape, ctypes.byref(pointer)
-        )
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        shape, data = values.shape, _int32s(values)
+        with self._use() as model:
+            return call_tensor(self._context_address, lib.sd_vae_decode_ids, model, data, *shape)
 
     def to_images(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels float32 [n, 3, h, w] as uint8 [n, h, w, 3]: round((x + 1) / 2 * 255), clamped."""
-        self._address  # the context lives as long as the model
-        images = []
-        with as_tensor(self._context_address, "pixels", pixels) as x:
-            for i in range(max(1, np.shape(pixels)[0])):
-                pointer = ctypes.c_void_p()
-                status = lib.sd_image_from_tensor(x, i, ctypes.byref(pointer))
-                check(status, self._context_address)
-                images.append(take_image(pointer))
+        with self._use():
+            context = self._context_address
+            with as_tensor(context, "pixels", pixels) as x:
+                count = range(max(1, np.shape(pixels)[0]))
+                images = [call_image(context, lib.sd_image_from_tensor, x, i) for i in count]
         return np.stack(images)
 
     def to_pixels(self, images: np.ndarray) -> np.ndarray:
         """uint8 [h, w, 3] or [n, h, w, 3] as pixels float32 [n, 3, h, w]: 2 x / 255 - 1."""
-        self._address
         given = np.asarray(images)
         out = []
-        for image in given if given.ndim == 4 else [given]:
-            pointer = ctypes.c_void_p()
-            with as_image(self._context_address, "images", image) as source:
-                check(lib.sd_image_to_tensor(source, ctypes.byref(pointer)), self._context_address)
-            out.append(take_tensor(pointer))
+        with self._use():
+            context = self._context_address
+            for image in given if given.ndim == 4 else [given]:
+                with as_image(context, "images", image) as source:
+                    out.append(call_tensor(context, lib.sd_image_to_tensor, source))
         if not out:
             raise ArgumentError("images is empty; at least one picture was expected")
         return np.concatenate(out)
@@ -424,8 +409,8 @@ class Model(Handle):
         It is resized to width x height; where these are not given, to its own size cut down to a
         multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change.
         """
-        self._address
-        with as_image(self._context_address, "init", _loaded(init)) as image:
+        init = _loaded(init)
+        with self._use(), as_image(self._context_address, "init", init) as image:
             params = _ffi.Img2imgParams(
                 init=image,
                 **_picture_options(weighted_prompts, clip_skip, tile, overlap),
@@ -456,10 +441,12 @@ class Model(Handle):
         Inpainting models see the mask, others keep their latents outside of it. The rest is as in
         img2img.
         """
-        self._address
         context = self._context_address
         init, mask = _loaded(init), _loaded(mask)
-        with as_image(context, "init", init) as image, as_image(context, "mask", mask) as white:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._use())
+            image = stack.enter_context(as_image(context, "init", init))
+            white = stack.enter_context(as_image(context, "mask", mask))
             params = _ffi.InpaintParams(
                 init=image,
                 mask=white,
@@ -476,30 +463,27 @@ class Model(Handle):
         """What an inpainting model takes beside the latent, for Sampler.set_concat: pixels
         [n, 3, h, w] in [-1, 1] and mask [n or 1, 1, h, w], 1 where to paint, to float32
         [n, channels + 1, h / 8, w / 8]. `noise` is vae_encode's."""
-        model, pointer = self._address, ctypes.c_void_p()
-        with as_tensor(self._context_address, "pixels", pixels) as x:
-            with as_tensor(self._context_address, "mask", mask) as m:
-                with as_tensor(self._context_address, "noise", noise) as n:
-                    status = lib.sd_inpaint_concat(model, x, m, n, ctypes.byref(pointer))
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "pixels", pixels) as x, as_tensor(context, "mask", mask) as m:
+                with as_tensor(context, "noise", noise) as n:
+                    return call_tensor(context, lib.sd_inpaint_concat, model, x, m, n)
 
     def _pictures(self, function, params, prompt, negative, progress, sampling) -> np.ndarray:
-        model, context = self._address, self._context_address
+        context = self._context_address
         watch = Watch(progress, context)
         options = sampler_params(watch, sampling)
         params.prompt = _ffi.text_bytes("prompt", prompt)
         params.negative_prompt = _ffi.text_bytes("negative_prompt", negative)
         params.sampling = ctypes.pointer(options)
         images = (ctypes.c_void_p * max(1, options.batch))()
-        with watch.guard.interruptible():
-            status = function(model, ctypes.byref(params), images)
-        try:
-            watch.guard.leave(status, context)
-            return np.stack([copy_pixels(image) for image in images])
-        finally:
-            for image in images:
-                lib.sd_image_free(image)
+        with self._use() as model:
+            try:
+                call(context, function, model, ctypes.byref(params), images)
+                return np.stack([copy_pixels(image) for image in images])
+            finally:
+                for image in images:
+                    lib.sd_image_free(image)
 
     def memory_estimate(
         self, *, tile: Optional[int] = None, overlap: Optional[int] = None, **sampling
@@ -508,22 +492,17 @@ class Model(Handle):
         tiles where `tile` or `overlap` is given (as in vae_decode)."""
         if tile is None and overlap is None:
             return self._estimate(lib.sd_memory_estimate, _ffi.Memory(), Memory, sampling)
-        tiles = _tile_params(tile, overlap)
-        address, params, memory = self._address, sampler_params(None, sampling), _ffi.Memory()
-        status = lib.sd_memory_estimate_tiled(
-            address, ctypes.byref(params), ctypes.byref(tiles), ctypes.byref(memory)
-        )
-        check(status, self._context_address)
-        return Memory(*struct_values(memory, Memory))
+        tiles = ctypes.byref(_tile_params(tile, overlap))
+        return self._estimate(lib.sd_memory_estimate_tiled, _ffi.Memory(), Memory, sampling, tiles)
 
     def work_estimate(self, **sampling) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
         return self._estimate(lib.sd_work_estimate, _ffi.Work(), Work, sampling)
 
-    def _estimate(self, function, struct, cls, sampling):
-        params = sampler_params(None, sampling)
-        status = function(self._address, ctypes.byref(params), ctypes.byref(struct))
-        check(status, self._context_address)
+    def _estimate(self, function, struct, cls, sampling, *tiles):
+        params, out = ctypes.byref(sampler_params(None, sampling)), ctypes.byref(struct)
+        with self._use() as model:
+            call(self._context_address, function, model, params, *tiles, out)
         return cls(*struct_values(struct, cls))
 
     # --- building blocks
@@ -531,25 +510,23 @@ class Model(Handle):
     @property
     def alphas_cumprod(self) -> np.ndarray:
         """The schedule (DDPM eq. 4): float64 [train_timesteps]."""
-        model, n = self._address, self.info.train_timesteps
-        return np.array([lib.sd_alphas_cumprod(model, t) for t in range(n)])
+        with self._use() as model:
+            n = self.info.train_timesteps
+            return np.array([lib.sd_alphas_cumprod(model, t) for t in range(n)])
 
     def add_noise(self, x0: np.ndarray, noise: np.ndarray, timestep: int) -> np.ndarray:
         """q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4)."""
-        model, pointer = self._address, ctypes.c_void_p()
         timestep = _ffi.c_integer("timestep", timestep)
-        with as_tensor(self._context_address, "x0", x0) as x:
-            with as_tensor(self._context_address, "noise", noise) as n:
-                status = lib.sd_add_noise(model, x, n, timestep, ctypes.byref(pointer))
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "x0", x0) as x, as_tensor(context, "noise", noise) as n:
+                return call_tensor(context, lib.sd_add_noise, model, x, n, timestep)
 
     def unet_predict(
         self, x: np.ndarray, timesteps: "float | np.ndarray", embeddings: np.ndarray
     ) -> np.ndarray:
         """One evaluation of the UNet: x [n, channels, h, w], timesteps [n] or one for all, and
         embeddings [n, tokens, width] to its output [n, channels, h, w]."""
-        model, pointer = self._address, ctypes.c_void_p()
         x = np.asarray(x, dtype=np.float32)
         n = x.shape[0] if x.ndim else 1
         times = np.asarray(timesteps, dtype=np.float32)
@@ -557,11 +534,10 @@ class Model(Handle):
             raise ArgumentError(f"timesteps has the shape {list(times.shape)}; [{n}] was expected")
         times = np.ascontiguousarray(np.broadcast_to(times, (n,)))
         data = times.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        with as_tensor(self._context_address, "x", x) as x_tensor:
-            with as_tensor(self._context_address, "embeddings", embeddings) as e:
-                status = lib.sd_unet_predict(model, x_tensor, data, e, ctypes.byref(pointer))
-        check(status, self._context_address)
-        return take_tensor(pointer)
+        with self._use() as model:
+            context = self._context_address
+            with as_tensor(context, "x", x) as z, as_tensor(context, "embeddings", embeddings) as e:
+                return call_tensor(context, lib.sd_unet_predict, model, z, data, e)
 
     def training_loss(
         self,
@@ -579,7 +555,7 @@ class Model(Handle):
         """The training objective, forward (p_losses of LatentDiffusion): x0 and noise
         [n, channels, h, w], timesteps [n] or one for all. `logvar` is one for all timesteps or
         [train_timesteps]; `concat` is what an inpainting model takes beside the latent."""
-        model, pointer, loss = self._address, ctypes.c_void_p(), _ffi.Loss()
+        loss = _ffi.Loss()
         x0 = np.asarray(x0, dtype=np.float32)
         n = x0.shape[0] if x0.ndim else 1
         given = np.asarray(timesteps).reshape(-1)
@@ -605,6 +581,7 @@ class Model(Handle):
                 f"[{self.info.train_timesteps}] was expected"
             )
         with contextlib.ExitStack() as stack:
+            model = stack.enter_context(self._use())
             x, e, z, c = (
                 stack.enter_context(as_tensor(self._context_address, name, array))
                 for name, array in (
@@ -615,7 +592,9 @@ class Model(Handle):
                 )
             )
             params.concat = c
-            status = lib.sd_training_loss(
+            samples = call_tensor(
+                self._context_address,
+                lib.sd_training_loss,
                 model,
                 x,
                 e,
@@ -623,9 +602,5 @@ class Model(Handle):
                 z,
                 ctypes.byref(params),
                 ctypes.byref(loss),
-                ctypes.byref(pointer),
             )
-        check(status, self._context_address)
-        return Loss(
-            loss.total, loss.simple, loss.gamma, loss.vlb, loss.logvar, take_tensor(pointer)
-        )
+        return Loss(loss.total, loss.simple, loss.gamma, loss.vlb, loss.logvar, samples)

@@ -3,16 +3,18 @@
 import contextlib
 import ctypes
 import math
+import threading
 from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple, Optional
 
 import numpy as np
 
 from . import _ffi
-from ._ffi import check, lib
-from ._handle import Guard, Handle
-from .errors import ArgumentError, StateError
-from .image import take_image
-from .tensor import as_tensor, take_tensor
+from ._call import call, callback
+from ._ffi import lib
+from ._handle import Handle
+from .errors import ArgumentError, CancelledError, StateError
+from .image import call_image
+from .tensor import as_tensor, call_tensor
 
 if TYPE_CHECKING:
     from .model import Model
@@ -30,7 +32,7 @@ class Progress:
     """A step that was just done.
 
     step: steps finished, 1 .. total. timestep: 0 .. train_timesteps - 1. seconds: wall time of the
-    step. latent() and preview() work inside the callback only.
+    step. latent() and preview() work inside the callback only, in its thread.
     """
 
     def __init__(self, state: _ffi.Progress, context: "int | None") -> None:
@@ -39,6 +41,7 @@ class Progress:
         self.timestep: int = state.timestep
         self.seconds: float = state.seconds
         self._sampler = state.sampler
+        self._thread = threading.get_ident()
         self._context = context
 
     def __repr__(self) -> str:
@@ -48,17 +51,18 @@ class Progress:
         self._sampler = None
 
     def _running(self) -> int:
-        if not self._sampler:
+        if not self._sampler or self._thread != threading.get_ident():
             raise StateError("Progress.latent and preview work inside the progress callback only")
         return self._sampler
 
     def latent(self) -> np.ndarray:
         """The current latent x_t: float32 [batch, channels, h, w]."""
-        return _get_latent(lib.sd_sampler_latent, self._running(), self._context)
+        return call_tensor(self._context, lib.sd_sampler_latent, self._running())
 
     def preview(self, index: int = 0) -> np.ndarray:
         """Picture `index` of the predicted x_0, decoded at full size: uint8 [h, w, 3]."""
-        return _preview(self._running(), index, self._context)
+        index = _ffi.c_integer("index", index)
+        return call_image(self._context, lib.sd_sampler_preview, self._running(), index)
 
 
 ProgressFn = Callable[[Progress], Optional[bool]]
@@ -75,58 +79,41 @@ class Intermediates(NamedTuple):
     """the predicted x_0 of the same steps"""
 
 
-def _get_latent(function, sampler: int, context: "int | None") -> np.ndarray:
-    pointer = ctypes.c_void_p()
-    check(function(sampler, ctypes.byref(pointer)), context)
-    return take_tensor(pointer)
-
-
-def _preview(sampler: int, index: int, context: "int | None") -> np.ndarray:
-    pointer = ctypes.c_void_p()
-    index = _ffi.c_integer("index", index)
-    check(lib.sd_sampler_preview(sampler, index, ctypes.byref(pointer)), context)
-    return take_image(pointer)
-
-
 class Watch:
     """The progress callback of a run, and the last step that it saw.
 
-    It is there also where the caller gave none, so that Ctrl-C ends the run between two steps.
+    It is there also where the caller gave none, so that Python looks for signals between two steps,
+    and a sampler that was closed ends its run.
     """
 
     def __init__(self, function: Optional[ProgressFn], context: int) -> None:
-        self.guard = guard = Guard()
         self.last = last = [None]
+        self.closed = closed = threading.Event()
 
-        def step(_user, state):
-            def tell():
-                progress = Progress(state.contents, context)
-                last[0] = progress
-                try:
-                    return function(progress) if function else None
-                finally:
-                    progress._end()
+        def tell(state):
+            progress = Progress(state, context)
+            last[0] = progress
+            try:
+                stop = function(progress) if function else None
+            finally:
+                progress._end()
+            if closed.is_set():
+                raise CancelledError("the Sampler was closed while it sampled")
+            return stop
 
-            return guard.call(tell)
-
-        self.callback = _ffi.PROGRESS_FN(step)
+        self.callback = _ffi.PROGRESS_FN(lambda _user, state: callback(tell, state.contents))
         self.corrector = None
 
     def correct(self, function: CorrectorFn):
         """A score corrector as the library's callback, which lives as long as this."""
-        guard = self.guard
 
-        def change(_user, score):
-            def tell():
-                s = score.contents
-                shape = (s.batch, s.channels, s.height, s.width)
-                e_t = np.ctypeslib.as_array(s.e_t, shape=shape)
-                x = np.ctypeslib.as_array(s.x, shape=shape)
-                e_t[...] = function(e_t.copy(), x.copy(), s.timestep)
+        def change(s):
+            shape = (s.batch, s.channels, s.height, s.width)
+            e_t = np.ctypeslib.as_array(s.e_t, shape=shape)
+            x = np.ctypeslib.as_array(s.x, shape=shape)
+            e_t[...] = function(e_t.copy(), x.copy(), s.timestep)
 
-            return guard.call(tell)
-
-        self.corrector = _ffi.SCORE_CORRECTOR_FN(change)
+        self.corrector = _ffi.SCORE_CORRECTOR_FN(lambda _user, s: callback(change, s.contents))
         return self.corrector
 
 
@@ -186,7 +173,10 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
 
 
 class Sampler(Handle):
-    """Made by Model.sampler; all memory of a run is taken then. One thread at a time."""
+    """Made by Model.sampler; all memory of a run is taken then.
+
+    One thread at a time: where another one is using it, a call raises StateError.
+    """
 
     _free = lib.sd_sampler_free
 
@@ -196,16 +186,21 @@ class Sampler(Handle):
         self._watch = Watch(progress, context)
         params = sampler_params(self._watch, options)
         pointer = ctypes.c_void_p()
-        status = lib.sd_sampler_new(model._address, ctypes.byref(params), ctypes.byref(pointer))
-        check(status, context)
-        super().__init__(pointer.value)
+        with model._use() as address:
+            try:
+                out = ctypes.byref(pointer)
+                call(context, lib.sd_sampler_new, address, ctypes.byref(params), out)
+                super().__init__(pointer.value)
+            except BaseException:
+                lib.sd_sampler_free(pointer)  # made all the same where Ctrl-C came late
+                raise
 
     def close(self) -> None:
-        """Gives the sampler back. Closing twice does nothing."""
-        watch = getattr(self, "_watch", None)
-        if watch and watch.guard.calling:
-            raise StateError("the Sampler cannot be closed in its progress callback")
-        super().close()
+        """Gives the sampler back. A run that is going on, in this thread's callback or in another
+        thread, ends after its step with CancelledError. Closing twice does nothing."""
+        if not self.closed:
+            self._watch.closed.set()
+            super().close()
 
     def sample(
         self,
@@ -224,12 +219,9 @@ class Sampler(Handle):
 
         Each run starts the seeds afresh.
         """
-        sampler, guard, pointer = self._address, self._watch.guard, ctypes.c_void_p()
-        with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
-            with guard.interruptible():
-                status = lib.sd_sample(sampler, *tensors, ctypes.byref(pointer))
-        guard.leave(status, self._error_context)
-        return take_tensor(pointer)
+        with self._use() as sampler:
+            with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
+                return call_tensor(self._error_context, lib.sd_sample, sampler, *tensors)
 
     def begin(
         self,
@@ -239,24 +231,23 @@ class Sampler(Handle):
         noise: Optional[np.ndarray] = None,
     ) -> None:
         """Begins a run to be made a step() at a time, with the arguments of sample()."""
-        sampler = self._address
-        with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
-            check(lib.sd_sampler_begin(sampler, *tensors), self._error_context)
+        with self._use() as sampler:
+            with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
+                call(self._error_context, lib.sd_sampler_begin, sampler, *tensors)
 
     def step(self) -> Progress:
         """Makes one step of the run that begin() began."""
-        sampler, guard = self._address, self._watch.guard
-        with guard.interruptible():
-            status = lib.sd_sampler_step(sampler)
-        guard.leave(status, self._error_context)
-        return self._watch.last[0]
+        with self._use() as sampler:
+            call(self._error_context, lib.sd_sampler_step, sampler)
+            return self._watch.last[0]
 
     @property
     def timesteps(self) -> np.ndarray:
         """The train timesteps of the steps, ascending (ddim_timesteps): float64."""
-        found, sampler = [], self._address
-        while not math.isnan(time := lib.sd_sampler_timestep(sampler, len(found))):
-            found.append(time)
+        found = []
+        with self._use() as sampler:
+            while not math.isnan(time := lib.sd_sampler_timestep(sampler, len(found))):
+                found.append(time)
         return np.array(found)
 
     def stochastic_encode(
@@ -264,15 +255,11 @@ class Sampler(Handle):
     ) -> np.ndarray:
         """DDIMSampler.stochastic_encode: x0 [batch or 1, channels, h, w] noised to timesteps[t],
         with `noise` or the seeds' first draw."""
-        sampler, pointer = self._address, ctypes.c_void_p()
-        index = _ffi.c_integer("t", t)
-        with as_tensor(self._error_context, "x0", x0) as z:
-            with as_tensor(self._error_context, "noise", noise) as n:
-                status = lib.sd_sampler_stochastic_encode(
-                    sampler, z, index, n, ctypes.byref(pointer)
-                )
-        check(status, self._error_context)
-        return take_tensor(pointer)
+        index, context = _ffi.c_integer("t", t), self._error_context
+        with self._use() as sampler:
+            with as_tensor(context, "x0", x0) as z, as_tensor(context, "noise", noise) as n:
+                encode = lib.sd_sampler_stochastic_encode
+                return call_tensor(context, encode, sampler, z, index, n)
 
     def decode(
         self,
@@ -283,13 +270,10 @@ class Sampler(Handle):
     ) -> np.ndarray:
         """DDIMSampler.decode: the last t_start steps from a latent [batch or 1, channels, h, w] as
         it is."""
-        sampler, guard, pointer = self._address, self._watch.guard, ctypes.c_void_p()
-        start = _ffi.c_integer("t_start", t_start)
-        with _inputs(self._error_context, cond, uncond, latent, None) as (c, u, z, _):
-            with guard.interruptible():
-                status = lib.sd_sampler_decode(sampler, c, u, z, start, ctypes.byref(pointer))
-        guard.leave(status, self._error_context)
-        return take_tensor(pointer)
+        start, context = _ffi.c_integer("t_start", t_start), self._error_context
+        with self._use() as sampler:
+            with _inputs(context, cond, uncond, latent, None) as (c, u, z, _):
+                return call_tensor(context, lib.sd_sampler_decode, sampler, c, u, z, start)
 
     def begin_decode(
         self,
@@ -299,31 +283,29 @@ class Sampler(Handle):
         uncond: Optional[np.ndarray] = None,
     ) -> None:
         """Begins decode(), to be made a step() at a time."""
-        sampler, start = self._address, _ffi.c_integer("t_start", t_start)
-        with _inputs(self._error_context, cond, uncond, latent, None) as (c, u, z, _):
-            check(lib.sd_sampler_begin_decode(sampler, c, u, z, start), self._error_context)
+        start, context = _ffi.c_integer("t_start", t_start), self._error_context
+        with self._use() as sampler:
+            with _inputs(context, cond, uncond, latent, None) as (c, u, z, _):
+                call(context, lib.sd_sampler_begin_decode, sampler, c, u, z, start)
 
     @property
     def intermediates(self) -> Intermediates:
         """What the last run kept; a StateError without log_every_t, and before a run."""
-        sampler = self._address
-        entries = range(max(1, lib.sd_sampler_n_intermediates(sampler)))
-        return Intermediates(
-            *(
-                np.stack([self._entry(function, sampler, i) for i in entries])
-                for function in (lib.sd_sampler_x_inter, lib.sd_sampler_pred_x0_inter)
+        context = self._error_context
+        with self._use() as sampler:
+            entries = range(max(1, lib.sd_sampler_n_intermediates(sampler)))
+            return Intermediates(
+                *(
+                    np.stack([call_tensor(context, function, sampler, i) for i in entries])
+                    for function in (lib.sd_sampler_x_inter, lib.sd_sampler_pred_x0_inter)
+                )
             )
-        )
-
-    def _entry(self, function, sampler: int, i: int) -> np.ndarray:
-        pointer = ctypes.c_void_p()
-        check(function(sampler, i, ctypes.byref(pointer)), self._error_context)
-        return take_tensor(pointer)
 
     @property
     def remaining(self) -> int:
         """Steps left; 0 before begin()."""
-        return lib.sd_sampler_remaining(self._address)
+        with self._use() as sampler:
+            return lib.sd_sampler_remaining(sampler)
 
     def steps(
         self,
@@ -342,37 +324,41 @@ class Sampler(Handle):
     def latent(self) -> np.ndarray:
         """A copy of the current latent x_t, float32 [batch, channels, h, w]. Assigning replaces it,
         e.g. to mask it."""
-        return _get_latent(lib.sd_sampler_latent, self._address, self._error_context)
+        with self._use() as sampler:
+            return call_tensor(self._error_context, lib.sd_sampler_latent, sampler)
 
     @latent.setter
     def latent(self, value: np.ndarray) -> None:
-        sampler = self._address
-        with as_tensor(self._error_context, "latent", value) as tensor:
-            check(lib.sd_sampler_set_latent(sampler, tensor), self._error_context)
+        with self._use() as sampler:
+            with as_tensor(self._error_context, "latent", value) as tensor:
+                call(self._error_context, lib.sd_sampler_set_latent, sampler, tensor)
 
     @property
     def pred_x0(self) -> np.ndarray:
         """A copy of the last predicted x_0 (DDIM eq. 12), float32 [batch, channels, h, w]."""
-        return _get_latent(lib.sd_sampler_pred_x0, self._address, self._error_context)
+        with self._use() as sampler:
+            return call_tensor(self._error_context, lib.sd_sampler_pred_x0, sampler)
 
     def set_mask(self, mask: Optional[np.ndarray], x0: Optional[np.ndarray] = None) -> None:
         """Keeps `x0` [batch or 1, channels, h, w] where `mask` [batch or 1, 1, h, w] is 1: each
         step begins from it there, noised to the step's time. None takes the mask away."""
-        sampler = self._address
-        with as_tensor(self._error_context, "mask", mask) as m:
-            with as_tensor(self._error_context, "x0", x0) as known:
-                check(lib.sd_sampler_set_mask(sampler, m, known), self._error_context)
+        context = self._error_context
+        with self._use() as sampler:
+            with as_tensor(context, "mask", mask) as m, as_tensor(context, "x0", x0) as known:
+                call(context, lib.sd_sampler_set_mask, sampler, m, known)
 
     def set_concat(self, concat: Optional[np.ndarray]) -> None:
         """What an inpainting model takes beside the latent: [batch or 1, unet_channels -
         latent_channels, h, w]. None takes it away."""
-        sampler = self._address
-        with as_tensor(self._error_context, "concat", concat) as c:
-            check(lib.sd_sampler_set_concat(sampler, c), self._error_context)
+        with self._use() as sampler:
+            with as_tensor(self._error_context, "concat", concat) as c:
+                call(self._error_context, lib.sd_sampler_set_concat, sampler, c)
 
     def preview(self, index: int = 0) -> np.ndarray:
         """Picture `index` of the predicted x_0, decoded by the VAE: uint8 [h, w, 3]."""
-        return _preview(self._address, index, self._error_context)
+        index = _ffi.c_integer("index", index)
+        with self._use() as sampler:
+            return call_image(self._error_context, lib.sd_sampler_preview, sampler, index)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ import ctypes
 
 import numpy as np
 
-from ._ffi import c_float, c_int64, c_void_p, check, lib
+from ._call import call
+from ._ffi import c_float, c_int64, c_void_p, lib
 from .errors import ArgumentError
 
 MAX_DIMS = 5
@@ -26,16 +27,18 @@ def as_tensor(context: int, name: str, array):
     dims = (c_int64 * values.ndim)(*values.shape)
     pointer = c_void_p()
     data = values.ctypes.data_as(ctypes.POINTER(c_float)) if values.size else None
-    check(lib.sd_tensor_new(context, values.ndim, dims, data, ctypes.byref(pointer)), context)
     try:
+        call(context, lib.sd_tensor_new, context, values.ndim, dims, data, ctypes.byref(pointer))
         yield pointer
     finally:
         lib.sd_tensor_free(pointer)
 
 
-def take_tensor(pointer: c_void_p) -> np.ndarray:
-    """The array of a tensor that the library made, which is freed."""
+def call_tensor(context: int, function, *arguments) -> np.ndarray:
+    """Calls a function whose last parameter gets a tensor: the array of that."""
+    pointer = c_void_p()
     try:
+        call(context, function, *arguments, ctypes.byref(pointer))
         dims = lib.sd_tensor_dims(pointer)
         shape = tuple(dims[i] for i in range(lib.sd_tensor_n_dims(pointer)))
         return np.ctypeslib.as_array(lib.sd_tensor_data(pointer), shape=shape).copy()

@@ -314,7 +314,7 @@ class CallbackTest(unittest.TestCase):
             for call in (
                 lambda: self.sampler.step(),
                 lambda: self.sampler.sample(self.cond, self.uncond),
-                lambda: self.sampler.close(),
+                lambda: self.sampler.begin(self.cond, self.uncond),
             ):
                 try:
                     call()

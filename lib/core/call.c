@@ -1,0 +1,101 @@
+#include "core/call.h"
+
+#include <stdio.h>
+
+static _Thread_local struct { sd_call *call; } thread;
+
+/* ---------------------------------------------------------------------------------- handles */
+
+void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle)) {
+    atomic_init(&h->refs, 1);
+    atomic_init(&h->freed, false);
+    h->ctx = ctx;
+    h->destroy = destroy;
+}
+
+void sd_handle_retain(const void *handle) {
+    sd_handle *h = (sd_handle *)handle;
+    if (h)
+        atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
+}
+
+void sd_handle_release(const void *handle) {
+    sd_handle *h = (sd_handle *)handle;
+    if (h && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
+        h->destroy(h);
+}
+
+void sd_handle_free(void *handle) {
+    sd_handle *h = handle;
+    sd_call call;
+    if (!h || atomic_exchange(&h->freed, true))
+        return;
+    sd_call_enter(&call, "_free", NULL, 0); /* what fails in here is nobody's either */
+    sd_handle_release(h);
+    sd_call_leave(&call, SD_OK);
+}
+
+/* ------------------------------------------------------------------------------------ calls */
+
+sd_call *sd_call_current(void) {
+    return thread.call;
+}
+
+uintptr_t sd_thread_identity(void) {
+    return (uintptr_t)&thread;
+}
+
+void sd_call_use(const void *handle) {
+    sd_call *call = thread.call;
+    if (!handle || !call || call->n_uses == SD_CALL_HANDLES)
+        return;
+    sd_handle_retain(handle);
+    call->uses[call->n_uses++] = handle;
+}
+
+static unsigned current_epoch(const sd_context *ctx) {
+    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed);
+}
+
+unsigned sd_cancel_epoch(const sd_context *ctx) {
+    const sd_call *call = thread.call;
+    return call && call->ctx == ctx ? call->epoch : current_epoch(ctx);
+}
+
+void sd_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n) {
+    call->outer = thread.call;
+    call->name = name;
+    call->n_uses = 0;
+    call->owner = NULL;
+    call->failed = false;
+    call->ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
+    call->context_id = call->ctx ? call->ctx->id : 0;
+    call->epoch = call->ctx ? current_epoch(call->ctx) : 0;
+    thread.call = call;
+    for (size_t i = 0; i < n; i++)
+        sd_call_use(handles[i]);
+}
+
+sd_status sd_call_leave(sd_call *call, sd_status status) {
+    if (status && !call->failed)
+        snprintf(call->sentence, sizeof call->sentence, "%s: %s", call->name,
+                 sd_status_string(status));
+    if (status)
+        sd_error_keep(call->context_id, call->sentence);
+    if (call->owner)
+        atomic_store_explicit(call->owner, 0, memory_order_release);
+    for (int i = 0; i < call->n_uses; i++)
+        sd_handle_release(call->uses[i]);
+    thread.call = call->outer;
+    return status;
+}
+
+sd_claim sd_call_claim(atomic_uintptr_t *owner) {
+    uintptr_t me = sd_thread_identity(), found = 0;
+    if (atomic_compare_exchange_strong_explicit(owner, &found, me, memory_order_acquire,
+                                                memory_order_relaxed)) {
+        thread.call->owner = owner;
+        return SD_CLAIM_MINE;
+    }
+    return found == me ? SD_CLAIM_NESTED : SD_CLAIM_TAKEN;
+}
