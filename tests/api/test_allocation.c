@@ -130,7 +130,7 @@ static sd_status inpaint_run(meter *m, const char *folder, long *before) {
     sd_sampler_params sampling = small_run();
     sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
     sampling.steps = 2;
-    p.strength = 0.5f;
+    p.strength = 0.5;
     p.prompt = "a lake";
     p.sampling = &sampling;
     sd_status status = open_metered(m, &ctx);

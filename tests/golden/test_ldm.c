@@ -510,6 +510,53 @@ START_TEST(beside_the_latent) {
 }
 END_TEST
 
+/* Picture i of `t`, upside down where `flipped`. */
+static sd_tensor *picture_of(const subject *s, sd_tensor *t, int64_t i, bool flipped) {
+    const int64_t *d = sd_tensor_dims(t), dims[] = {1, d[1], d[2], d[3]}, n = d[1] * d[2] * d[3];
+    sd_tensor *one;
+    must(&s->g, sd_tensor_new(s->g.ctx, 4, dims, sd_tensor_data(t) + i * n, &one));
+    for (int64_t j = 0; j < n && flipped; j++)
+        sd_tensor_data(one)[j] = sd_tensor_data(t)[i * n + n - 1 - j];
+    return one;
+}
+
+/* Two pictures, as `t` and upside down. */
+static sd_tensor *two_of(const subject *s, sd_tensor *t) {
+    const int64_t *d = sd_tensor_dims(t), dims[] = {2, d[1], d[2], d[3]}, n = d[1] * d[2] * d[3];
+    sd_tensor *both;
+    must(&s->g, sd_tensor_new(s->g.ctx, 4, dims, NULL, &both));
+    for (int64_t j = 0; j < n; j++) {
+        sd_tensor_data(both)[j] = sd_tensor_data(t)[j];
+        sd_tensor_data(both)[n + j] = sd_tensor_data(t)[n - 1 - j];
+    }
+    return both;
+}
+
+/* Each picture of a batch has its own mask, in either order of mask and latent. */
+START_TEST(beside_the_latents_of_a_batch) {
+    subject s;
+    sd_tensor *both, *alone;
+    ck_assert(subject_open(&s, &cases[_i], "cpu", true));
+    sd_tensor *pixels = tensor(&s, "pixels", 0, 1), *mask = tensor(&s, "mask", 0, 1);
+    sd_tensor *pictures = two_of(&s, pixels), *masks = two_of(&s, mask);
+    must(&s.g, sd_inpaint_concat(s.g.model, pictures, masks, NULL, &both));
+    for (int i = 0; i < 2; i++) {
+        sd_tensor *p = picture_of(&s, pixels, 0, i == 1), *m = picture_of(&s, mask, 0, i == 1),
+                  *got = picture_of(&s, both, i, false);
+        must(&s.g, sd_inpaint_concat(s.g.model, p, m, NULL, &alone));
+        ck_assert_mem_eq(sd_tensor_data(got), sd_tensor_data(alone),
+                         (size_t)sd_tensor_n_elements(alone) * sizeof(float));
+        sd_tensor *const rows[] = {p, m, got, alone};
+        for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++)
+            sd_tensor_free(rows[k]);
+    }
+    sd_tensor *const all[] = {pixels, mask, pictures, masks, both};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        sd_tensor_free(all[i]);
+    golden_close(&s.g);
+}
+END_TEST
+
 /* scripts/inpaint.py in one call, without a prompt. */
 START_TEST(inpaint_script) {
     enum { SIDE = 32, N = 3 * SIDE * SIDE };
@@ -648,6 +695,8 @@ int main(void) {
                                  {no_concat, 0, 1},
                                  {beside_the_latent, 3, 4},
                                  {beside_the_latent, 5, 6},
+                                 {beside_the_latents_of_a_batch, 3, 4},
+                                 {beside_the_latents_of_a_batch, 5, 6},
                                  {inpaint_script, 5, 6},
                                  {loss_with_concat, 0, 1},
                                  {unconditional_picture, 0, 1}};

@@ -265,6 +265,35 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("00001.png", done.stdout)
 
+    def test_low_strengths_of_a_picture(self):
+        """As the original, with a warning, or noised to the first step alone. Strength is Python's
+        number, and without a step index 0 is noised to, under either rule."""
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+
+        def paint(*flags):
+            done = run(IMG2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--skip_grid",
+                       "--init-img", init, "--n_samples", "1", "--precision", "full", *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.strip(), done.stderr
+
+        low = ["--ddim_steps", "20", "--strength", "0.05"]
+        original, smooth = paint(*low), paint(*low, "--diffusers_strength")
+        self.assertIn("noises to timestep 51", original[1])
+        self.assertEqual(smooth[1], "")
+        self.assertNotEqual(png_pixels(original[0]), png_pixels(smooth[0]))
+        self.assertIn("Denoising strength: 0.05, Strength rule: diffusers", parameters(smooth[0]))
+        self.assertNotIn("rule", parameters(original[0]))
+        same = [png_pixels(paint("--sampler", "euler", *low, *more)[0])
+                for more in ([], ["--diffusers_strength"])]
+        self.assertEqual(*same)
+        none = [png_pixels(paint("--ddim_steps", "4", "--strength", "0.2", *more)[0])
+                for more in ([], ["--diffusers_strength"])]
+        self.assertEqual(*none)
+        fraction = ["--ddim_steps", "6", "--original_seeds", "--n_iter", "2"]
+        done = paint(*fraction, "--strength", repr(5 / 6))[0].split()
+        self.assertIn("Noise: 6 batches on", parameters(done[1]))
+
     def test_original_seeds_of_a_picture(self):
         """One stream: the posterior once, then for each iteration q_sample and its steps."""
         init = pathlib.Path(self.scratch.name) / "init.png"

@@ -22,13 +22,14 @@ import yaml
 from torch.nn import functional as F
 
 from ldm_networks import N_TOKENS, ClassEmbedder, FirstStage, build
-from make_sampler_golden import SCHEDULERS, SD, SPACINGS, Samplers
+from make_original_golden import Original
+from make_sampler_golden import SCHEDULERS, SD, SPACINGS, STEPS as RUN_STEPS
 
 SEED = 5
 STEPS = 4
 SCALE = 3.0
 METHODS = ("ddim", "plms", "ddpm", "ddim_inverse", "euler", "euler_a", "heun", "dpm2", "lms",
-           "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm")
+           "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "dpm_solver")
 
 WEIGHT, BIAS, GAMMA, EMBEDDING = range(4)
 
@@ -226,9 +227,9 @@ class Case:
 
     def methods(self, guided):
         """Every sampling method's last latent, in METHODS' order, by the judges of
-        make_sampler_golden.py. (The config has the schedule of SD 1.5.)"""
+        make_sampler_golden.py and make_original_golden.py. (The config has the schedule of SD 1.5.)"""
         rows = {}
-        judge = Samplers.__new__(Samplers)
+        judge = Original.__new__(Original)
         judge.guided = lambda x, t, rescale=0.0: guided(x, t)
         judge.save = lambda name, out: rows.setdefault(name.removeprefix("sampler-"), out[:1])
         judge.z0, judge.alphas = 0.8 * self.randn(7, 1, 4, 8, 8), alphas({
@@ -238,6 +239,7 @@ class Case:
         judge.ddim()
         judge.plms_runs()
         judge.inverse()
+        rows["dpm_solver"] = judge.dpm_solver_run(RUN_STEPS, judge.begin())
         self.save("init", judge.z0)
         self.save("methods", torch.cat([torch.as_tensor(rows[name]).float() for name in METHODS]))
 

@@ -137,7 +137,8 @@ static run run_begin(proof *p) {
     npy_free(&ids);
     sp.steps = 20;
     sp.guidance_scale = 7.5f;
-    sp.strength = 0.75f;
+    sp.strength = 0.75;
+    sp.original_encode = 1; /* as sd-img2img */
     sp.width = sp.height = 512;
     sp.progress = show;
     must(p, sd_sampler_new(p->model, &sp, &r.sampler));

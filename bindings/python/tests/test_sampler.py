@@ -169,7 +169,8 @@ class OriginalTest(unittest.TestCase):
                 sampler.intermediates
 
     def test_encode_and_decode(self):
-        with model.sampler(**RUN, eta=0.5, strength=0.75) as sampler:
+        options = {"eta": 0.5, "strength": 0.75, "original_encode": True}
+        with model.sampler(**RUN, **options) as sampler:
             self.assertEqual(sampler.timesteps.tolist(), [1, 251, 501, 751])
             init = sampler.sample(self.cond, self.uncond)
             painted = sampler.sample(self.cond, self.uncond, init=init)
@@ -189,6 +190,28 @@ class OriginalTest(unittest.TestCase):
                 sampler.stochastic_encode(init, 4)
         with model.sampler(**RUN, use_original_steps=True) as sampler:
             self.assertEqual(sampler.timesteps.tolist(), list(range(1000)))
+
+    def test_strength(self):
+        """Python's own int(strength * steps); the library's rule noises to the first step."""
+        init = np.zeros((1, 4, 8, 8), np.float32)
+        for strength in (5 / 6, 1 / 3, 7 / 12, 0.29, 0.57):
+            for steps in (5, 10, 20, 25, 50, 100):  # of 1000: as many are made
+                with model.sampler(
+                    steps=steps, width=64, height=64, strength=strength, guidance_scale=1
+                ) as sampler:
+                    sampler.begin(self.cond, None, init)
+                    self.assertEqual(sampler.remaining, int(strength * steps))
+        with model.sampler(**RUN, strength=0.5) as sampler:
+            sampler.begin(self.cond, self.uncond, init + 1)
+            np.testing.assert_array_equal(sampler.latent, sampler.stochastic_encode(init + 1, 1))
+
+    def test_numbers_that_are_none(self):
+        bad = np.full_like(self.cond, np.nan)
+        with model.sampler(**RUN) as sampler:
+            with self.assertRaisesRegex(libsd.ArgumentError, "cond has nan"):
+                sampler.sample(bad, self.uncond)
+        with self.assertRaisesRegex(libsd.ModelError, "step . of 4 .*not finite"):
+            model.txt2img("a boat", **RUN, guidance_scale=3e38)
 
     def test_corrector(self):
         seen = []
