@@ -5,7 +5,6 @@
  */
 #include "core/context.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define SLOTS 4
@@ -49,10 +48,10 @@ static error_slot *take_slot(uint64_t id) {
 
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
     char text[SENTENCE]; /* apart, since an argument may be the old sentence */
-    int n = vsnprintf(text, sizeof text, format, args);
+    int n = sd_vprint(text, sizeof text, format, args);
     error_slot *slot = take_slot(ctx ? ctx->id : 0);
     if (n < 0)
-        snprintf(slot->text, sizeof slot->text, "%s", sd_status_string(status));
+        sd_print(slot->text, sizeof slot->text, "%s", sd_status_string(status));
     else
         memcpy(slot->text, text, sizeof text);
     if (ctx)

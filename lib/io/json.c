@@ -21,7 +21,7 @@ sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *byt
     *out = NULL;
     if (!has_room(ctx, size))
         return SD_ERROR_MEMORY;
-    *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &error);
+    *out = sd_json_load(bytes, size, JSON_REJECT_DUPLICATES, &error);
     /* jansson says nothing where it has no memory */
     if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
