@@ -4,7 +4,6 @@
 #include "core/os.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,11 +94,11 @@ char *sd_format(const sd_context *ctx, const char *format, ...) {
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = sd_vprint(NULL, 0, format, args);
     va_end(args);
     char *text = n < 0 ? NULL : sd_alloc(ctx, (size_t)n + 1);
     if (text)
-        vsnprintf(text, (size_t)n + 1, format, again);
+        sd_vprint(text, (size_t)n + 1, format, again);
     va_end(again);
     return text;
 }

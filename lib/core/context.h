@@ -55,6 +55,10 @@ char *sd_strdup(const sd_context *ctx, const char *s);
 char *sd_strndup(const sd_context *ctx, const char *s, size_t n);
 char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
 
+/* --- print.c: vsnprintf and snprintf, whose decimals have a point under every locale. --- */
+int sd_vprint(char *text, size_t size, const char *format, va_list args);
+int sd_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
+
 /* --- error.c: per thread and per context. --- */
 /* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
 sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);

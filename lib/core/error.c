@@ -6,7 +6,6 @@
  */
 #include "core/call.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define SLOTS 4
@@ -49,14 +48,14 @@ static error_slot *take_slot(uint64_t id) {
 
 void sd_error_keep(uint64_t context_id, const char *sentence) {
     error_slot *slot = take_slot(context_id);
-    snprintf(slot->text, sizeof slot->text, "%s", sentence);
+    sd_print(slot->text, sizeof slot->text, "%s", sentence);
 }
 
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
     char text[SD_SENTENCE]; /* apart, since an argument may be the old sentence */
     sd_call *call = sd_call_current();
-    if (vsnprintf(text, sizeof text, format, args) < 0)
-        snprintf(text, sizeof text, "%s", sd_status_string(status));
+    if (sd_vprint(text, sizeof text, format, args) < 0)
+        sd_print(text, sizeof text, "%s", sd_status_string(status));
     if (call) {
         call->failed = true;
         call->context_id = ctx ? ctx->id : 0;

@@ -1,12 +1,10 @@
 #include "core/context.h"
 
-#include <stdio.h>
-
 void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args) {
     if (!ctx->log || level > ctx->log_level)
         return;
     char text[1024];
-    if (vsnprintf(text, sizeof text, format, args) >= 0)
+    if (sd_vprint(text, sizeof text, format, args) >= 0)
         ctx->log(ctx->log_user, level, text);
 }
 

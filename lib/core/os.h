@@ -37,6 +37,12 @@ void *sd_library_open(const char *name);
 /* The directory that libsd itself was loaded from, allocated; NULL where it cannot be told. */
 char *sd_library_directory(const sd_context *ctx);
 
+/* --- locale --- */
+/* Between the two the calling thread's locale is "C", whatever the host has set: what formats and
+ * reads numbers (printf, strtod, jansson) takes a point for their decimals. They may nest. */
+void *sd_c_locale_begin(void);
+void sd_c_locale_end(void *before);
+
 /* --- clock and processor --- */
 double sd_clock_seconds(void); /* monotonic */
 int sd_cpu_count(void);        /* cores that this process may use */

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -302,6 +303,23 @@ char *sd_library_directory(const sd_context *ctx) {
     if (!dladdr(&anchor, &info) || !info.dli_fname)
         return NULL;
     return sd_path_dirname(ctx, info.dli_fname);
+}
+
+/* --------------------------------------------------------------------------------- locale */
+
+void *sd_c_locale_begin(void) {
+    static _Atomic(locale_t) c_locale; /* kept; C libraries have one such object or few bytes */
+    locale_t c = atomic_load(&c_locale);
+    if (!c) {
+        c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+        atomic_store(&c_locale, c);
+    }
+    return c ? uselocale(c) : NULL;
+}
+
+void sd_c_locale_end(void *before) {
+    if (before)
+        uselocale(before);
 }
 
 /* -------------------------------------------------------------------- clock and processor */

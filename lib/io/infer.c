@@ -75,7 +75,7 @@ typedef struct infer {
 
 static void make_name(const infer *in, char *name, const char *format, va_list args) {
     size_t n = (size_t)snprintf(name, NAME_SIZE, "%s", in->prefix);
-    vsnprintf(name + n, NAME_SIZE - n, format, args);
+    sd_vprint(name + n, NAME_SIZE - n, format, args);
 }
 
 static bool has(const infer *in, const char *format, ...) SD_PRINTF(2, 3);
@@ -288,7 +288,7 @@ static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
     if (!text || r->status)
         return;
     json_error_t error;
-    json_t *value = json_loads(text, JSON_DECODE_ANY, &error);
+    json_t *value = sd_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
     if (!value)
         r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
                             "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,

@@ -21,7 +21,7 @@ static sd_status parse(const sd_context *ctx, const char *name, const void *byte
     *out = NULL;
     if (!has_room(ctx, size))
         return SD_ERROR_MEMORY;
-    *out = json_loadb(bytes, size, flags, &error);
+    *out = sd_json_load(bytes, size, flags, &error);
     /* jansson says nothing where it has no memory */
     if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
         return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);

@@ -3,8 +3,7 @@
 #define SD_IO_JSON_H
 
 #include "core/context.h"
-
-#include <jansson.h>
+#include "core/json.h"
 
 /* Parses an object; `name` (a path) begins the sentence of a failure. Duplicate keys are refused.
  * json_decref what comes out. */

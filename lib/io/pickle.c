@@ -20,7 +20,7 @@ void sd_machine_fail(machine *m, sd_status status, const char *format, ...) {
     char text[400];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    sd_vprint(text, sizeof text, format, args);
     va_end(args);
     m->status = sd_fail(m->ctx, status, "%s: its pickle, byte %zu: %s", m->path, m->start, text);
 }

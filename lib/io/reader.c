@@ -19,7 +19,7 @@ static const char *show(char *text, size_t size, const json_t *v) {
     if (json_is_integer(v))
         snprintf(text, size, "%lld", (long long)json_integer_value(v));
     else if (json_is_real(v))
-        snprintf(text, size, "%g", json_real_value(v));
+        sd_print(text, size, "%g", json_real_value(v));
     else if (json_is_string(v))
         snprintf(text, size, "\"%.60s\"", json_string_value(v));
     else
@@ -69,7 +69,7 @@ double sd_reader_number(sd_reader *r, const char *key, double fallback, double m
     double x = json_number_value(v);
     if (!json_is_number(v) || !(x >= min && x <= max)) {
         char expected[80];
-        snprintf(expected, sizeof expected, "a number from %g to %g", min, max);
+        sd_print(expected, sizeof expected, "a number from %g to %g", min, max);
         sd_reader_wrong(r, key, v, expected);
         return fallback;
     }

@@ -122,7 +122,7 @@ static json_t *plain_scalar(const char *text) {
             return words[i].value == WORD_NULL ? json_null()
                                                : json_boolean(words[i].value == WORD_TRUE);
     if (to_json_number(text, number)) {
-        json_t *value = json_loads(number, JSON_DECODE_ANY, NULL);
+        json_t *value = sd_json_load(number, strlen(number), JSON_DECODE_ANY, NULL);
         if (value)
             return value; /* NULL: out of range, and then text */
     }

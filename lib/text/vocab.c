@@ -1,8 +1,8 @@
 /* Tables of the vocabulary and the parsing of vocab.json and merges. */
 #include "text/vocab.h"
+#include "core/json.h"
 #include "text/unicode.h"
 
-#include <jansson.h>
 #include <string.h>
 
 /* More than any CLIP vocabulary has, and little enough for every table. */
@@ -160,7 +160,7 @@ static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *
 
 sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
     json_error_t error;
-    json_t *root = json_loadb(data, size, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = sd_json_load(data, size, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
     sd_status status;

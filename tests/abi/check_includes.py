@@ -2,7 +2,8 @@
 """Includes point one way: core <- io, text, backend <- model, sampler <- pipeline <- api.
 
 lib/ never includes from backends/, a backend sees of lib/ only backend/backend.h, and examples and
-bindings see only the public header.
+bindings see only the public header. Text is formatted, and numbers are read, where the host's locale
+cannot change them.
 """
 import pathlib
 import re
@@ -25,6 +26,12 @@ SOURCES = {".c", ".h", ".cu", ".cuh", ".cpp"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 # Operating-system headers belong in lib/core/os_*.c alone.
 SYSTEM = re.compile(r"^\s*#\s*include\s*<(unistd\.h|dlfcn\.h|pthread\.h|sched\.h|sys/[^>]*)>", re.M)
+
+
+# What the host's locale changes, and where it is kept from it. snprintf is for what has no decimals.
+LOCALE = re.compile(r"\b(?:v?sprintf|vsnprintf|strto(?:d|f|ld)|atof|sscanf|json_load\w*)\(|"
+                    r"\bsnprintf\([^;]*%[-+ #0-9.*]*[aefgAEFG][^;]*;")
+KEPT = {"core/print.c", "core/json.c"}
 
 
 def files(folder):
@@ -55,6 +62,20 @@ def check_lib(problems):
                 problems.append(f"{path.relative_to(ROOT)} includes <{name}>, only os_*.c may")
 
 
+def check_locale(problems):
+    for folder in ("lib", "backends"):
+        for path in files(folder):
+            text = re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.S)
+            name = path.relative_to(ROOT / folder).as_posix()
+            if name not in KEPT:
+                for found in LOCALE.findall(text):
+                    problems.append(f"{folder}/{name}: {found.split('(')[0]} follows the host's "
+                                    "locale: sd_print, sd_c_locale_begin")
+    for path in files("examples"):
+        if "setlocale(" in path.read_text(encoding="utf-8"):
+            problems.append(f"{path.relative_to(ROOT)} sets a locale; its decimals would follow it")
+
+
 def check_backends(problems):
     for path in files("backends"):
         for name in INCLUDE.findall(path.read_text(encoding="utf-8")):
@@ -73,12 +94,13 @@ def check_outside(problems):
 def main():
     problems = []
     check_lib(problems)
+    check_locale(problems)
     check_backends(problems)
     check_outside(problems)
     for line in problems:
         print(line)
     n = sum(len(files(f)) for f in ("lib", "backends", "examples", "bindings"))
-    print(f"{n} files, {len(problems)} includes against the rule")
+    print(f"{n} files, {len(problems)} against the rules")
     return 1 if problems or n == 0 else 0
 
 

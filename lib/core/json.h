@@ -1,0 +1,12 @@
+/* jansson's parser for files of others. */
+#ifndef SD_CORE_JSON_H
+#define SD_CORE_JSON_H
+
+#include <jansson.h>
+
+/* json_loadb, but that numbers have a point under every locale (jansson looks at the first byte of
+ * what the locale has), and that values nested deeper than any file of ours needs are refused, since
+ * jansson goes down the caller's stack with them. `error` may be NULL. */
+json_t *sd_json_load(const void *bytes, size_t size, size_t flags, json_error_t *error);
+
+#endif

@@ -1,0 +1,20 @@
+/* The one place where text is formatted: decimals have a point under every locale of the host. */
+#include "core/context.h"
+#include "core/os.h"
+
+#include <stdio.h>
+
+int sd_vprint(char *text, size_t size, const char *format, va_list args) {
+    void *before = sd_c_locale_begin();
+    int n = vsnprintf(text, size, format, args);
+    sd_c_locale_end(before);
+    return n;
+}
+
+int sd_print(char *text, size_t size, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int n = sd_vprint(text, size, format, args);
+    va_end(args);
+    return n;
+}
