@@ -161,9 +161,9 @@ typedef enum sd_precision {
 typedef struct sd_model_params {
     size_t struct_size;
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
-    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], a folder with
-                               vocab.json and merges.txt, or NULL: beside the checkpoint, the
-                               folder's tokenizer/, then the one built in */
+    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a
+                               folder with that or with vocab.json and merges.txt, or NULL: the
+                               folder's tokenizer/, beside the checkpoint, then the one built in */
     int strict;             /* non-zero: a tensor that no network uses is an error, not a warning */
     sd_load_progress_fn progress;
     void *progress_user;
@@ -483,6 +483,12 @@ SD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor 
  * text_tokens - 2 tokens, end, then padding up to text_tokens. `ids` has room for `capacity`
  * entries, at least text_tokens. *n_used (may be NULL) gets the count of start, text and end
  * before cutting, so that n_used > text_tokens says that the prompt was cut.
+ *
+ * Tokens that were added to the vocabulary (tokenizer_config.json, added_tokens.json or
+ * tokenizer.json beside it) are found whole, as there; those that the text encoder has no row for
+ * are named in the log by sd_model_load and are text. In prompts, of which embeddings are made, an
+ * added token "<toy>" stands for "<toy>_1", "<toy>_2", ... too where these are there, as in
+ * diffusers.
  */
 SD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
                              int *n_used);

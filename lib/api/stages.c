@@ -18,8 +18,7 @@ sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int
                capacity, tokens);
     if (!model->tokenizer)
         return sd_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    return sd_tokenizer_encode(model->tokenizer, text, model->source->text.pad, ids, tokens,
-                               n_used);
+    return sd_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
 }
 
 const char *sd_token_text(const sd_model *model, int32_t id) {

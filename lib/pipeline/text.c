@@ -102,7 +102,7 @@ static sd_status split_texts(sd_model *model, const char *const *texts, bool wei
         int n_used;
         sd_status status =
             sd_prompt_chunks(model->tokenizer, &model->words, i < rows->n ? texts[i] : "", weighted,
-                             config->tokens, config->pad, chunks, &n_used);
+                             config->tokens, model->pad, chunks, &n_used);
         if (status)
             return status;
         if (!weighted && n_used > config->tokens)

@@ -109,6 +109,14 @@ def vocab():
 
 # c: a text; d: a list of merges; e: vocab.json, 0, merges.txt.
 SIMPLE = "#version: 0.2\na t</w>\nc at</w>\na a\n".encode()
+TOKENIZER = {
+    "added_tokens": [{"id": 5, "content": "<toy>", "normalized": True, "special": False}],
+    "padding": {"pad_token": "!"},
+    "model": {"type": "BPE", "end_of_word_suffix": "</w>", "merges": [["a", "b</w>"], "b a</w>"],
+              "vocab": {"a": 0, "b</w>": 1, "ab</w>": 2, "<|startoftext|>": 3, "<|endoftext|>": 4, "b": 6,
+                        "a</w>": 7, "ba</w>": 8}},
+}
+
 BPE = {
     "text": b"cA photo of an astronaut, it's 42 <|endoftext|> <|startoftext|>!!",
     "unicode": "c\u0130stanbul \u00e9e\u0301 \u732b \u1112\u1161\u11ab \U0001f408 \ufb01".encode(),
@@ -117,6 +125,10 @@ BPE = {
     "merges": b"d" + SIMPLE,
     "merges-gzip": b"d" + gzip.compress(SIMPLE, mtime=0),
     "vocab": b"e" + vocab(),
+    "tokenizer": b"j" + json.dumps(TOKENIZER).encode(),
+    "added": b"a" + json.dumps({"<toy>": 5, "a b": 6, "<TOY>_1": 7}).encode() + b"\0"
+             + json.dumps({"pad_token": "!", "additional_special_tokens": ["<toy>"], "added_tokens_decoder": {
+                 "8": {"content": "ab", "single_word": True, "normalized": True}}}).encode(),
 }
 
 IMAGES = ["grey1.png", "grey2-trns.png", "grey16-interlaced.png", "greyalpha8.png", "palette4.png",
