@@ -378,10 +378,11 @@ typedef struct sd_txt2img_params {
     int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
     const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
+    int clean_prompts;           /* of both: sd_text_params.clean */
 } sd_txt2img_params;
 
 #define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, 0 }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -400,10 +401,11 @@ typedef struct sd_img2img_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    int clean_prompts;
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0 }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -419,10 +421,11 @@ typedef struct sd_inpaint_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    int clean_prompts;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL, 0 }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
@@ -505,10 +508,11 @@ typedef struct sd_text_params {
     size_t struct_size;
     int weighted_syntax; /* non-zero: the prompt syntax of the popular web UIs */
     int clip_skip;       /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+    int clean;           /* non-zero: texts are cleaned first, see below */
 } sd_text_params;
 
 #define SD_TEXT_PARAMS_INIT                                                                        \
-    { sizeof(sd_text_params), 0, 0 }
+    { sizeof(sd_text_params), 0, 0, 0 }
 
 /*
  * sd_encode_text with more to say; `params` NULL means all defaults. The weighted syntax:
@@ -522,6 +526,13 @@ typedef struct sd_text_params {
  * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
  * prompts. A sampler for these has text_tokens = k * text_tokens. No text is refused: brackets
  * without a partner are read as the web UIs read them.
+ *
+ * With `clean` a text is first what the tokenizers of the original's environment made of it, where
+ * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width
+ * letters plain, ligatures letters, entities characters, text that was read in a wrong encoding
+ * mended, terminal escapes and control characters gone, NFC), then html.unescape of Python twice,
+ * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
+ * without an end is SD_ERROR_ARGUMENT.
  */
 SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
                                      const sd_text_params *params, sd_tensor **embeddings);

@@ -131,6 +131,15 @@ BPE = {
                  "8": {"content": "ab", "single_word": True, "normalized": True}}}).encode(),
 }
 
+CLEAN = {
+    "quotes": "it\u2019s \u201cthe king\u2019s\u201d \ufb01ne \uff26\uff35\uff2c\uff2c\u3000\uff8a\uff9f \u03a3\u0391\u03a3".encode(),
+    "entities": b"&lt;b&gt; &amp;amp;eacute; &NTILDE; &ntilde &notit; &#x1F600; &#128; &#xD83D; &#1114112; <&copy;",
+    "mojibake": "voil\u00c3 le caf\u00c3\u00a9 \u00e2\u20ac\u0153 x \u00e2\u20ac\ufffd \u0413\u045e\u0412\u0402\u0412\u2122a".encode(),
+    "twice": "\u00c3\u0192\u00c2\u00a9 \u00c3\u00a2\u00e2\u201a\u00ac\u00e2\u201e\u00a2".encode(),
+    "controls": b"\x1b[1;31mred\x1b[0m \x1b[ \x01\x7f\r\n\r \xc2\x85\xe2\x80\xa8 \xed\xa0\xbd\xed\xb8\x8d \xed\xb8\x8d",
+    "cesu": "\u00ed\u00a0\u00bd\u00ed\u00b8\u008d \u00c0\u0080 \u00c3\u00a9\u00c0\n".encode(),
+}
+
 IMAGES = ["grey1.png", "grey2-trns.png", "grey16-interlaced.png", "greyalpha8.png", "palette4.png",
           "palette8-trns.png", "rgb8-interlaced.png", "rgb8-trns-gamma.png", "rgba16.png",
           "jpeg-grey.jpg", "jpeg-420.jpg", "jpeg-cmyk.jpg", "jpeg-exif.jpg", "jpeg-progressive.jpg"]
@@ -255,6 +264,7 @@ def main(args):
         "safetensors": WEIGHTS,
         "json": {n: (kind + json.dumps(value)).encode() for n, (kind, value) in JSON.items()},
         "bpe": BPE,
+        "clean": CLEAN,
         "image": {},
         "yaml": {name: text.encode() for name, text in YAML.items()},
         "prompt": {name: text.encode() for name, text in PROMPTS.items()},

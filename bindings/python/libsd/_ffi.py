@@ -191,6 +191,7 @@ class Txt2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
 
 
@@ -204,6 +205,7 @@ class Img2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
 
 
@@ -219,6 +221,7 @@ class InpaintParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
     _defaults_ = {"strength": 1.0}
 
@@ -228,6 +231,7 @@ class TextParams(SizedStructure):
         ("struct_size", c_size_t),
         ("weighted_syntax", c_int),
         ("clip_skip", c_int),
+        ("clean", c_int),
     ]
 
 

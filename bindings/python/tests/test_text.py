@@ -167,6 +167,43 @@ class TextTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.Error, "not CLIP's tokenizer .Unigram"):
             self.load(FILE, vocab=str(self.tokenizer))
 
+    def test_clean(self):
+        """Texts as ftfy and html.unescape have them (unit-clean has many more)."""
+        for text, cleaned in (
+            ("it\u2019s \u201cthe king\u2019s\u201d gold\u2026", "it's \"the king's\" gold\u2026"),
+            ("\uff46\uff55\uff4c\uff4c \uff57\uff49\uff44\uff54\uff48", "full width"),
+            ("&lt;3 &amp;amp; \ufb01ne caf\u00c3\u00a9", "<3 & fine caf\u00e9"),
+            ("a\x1b[1m red\x1b[0m \t boat\ufeff", "a red boat"),
+            ("", ""),
+        ):
+            want = model.encode_text(cleaned)
+            np.testing.assert_array_equal(model.encode_text(text, clean=True), want)
+            np.testing.assert_array_equal(model.encode_text(cleaned, clean=True), want)
+            if text:
+                self.assertTrue((model.encode_text(text) != want).any())
+        weighted = model.encode_text("a \uff08red:1.3\uff09 \ufb01sh", weighted=True, clean=True)
+        np.testing.assert_array_equal(weighted, model.encode_text("a (red:1.3) fish", weighted=True))
+        with self.assertRaisesRegex(libsd.ArgumentError, "entities within entities"):
+            model.encode_text("&" + "amp;" * 500000, clean=True)
+
+    def test_clean_in_one_call(self):
+        init = np.full((RUN["height"], RUN["width"], 3), 99, np.uint8)
+        for paint, more in (
+            (model.txt2img, ()),
+            (model.img2img, (init,)),
+            (model.inpaint, (init, np.full_like(init, 255))),
+        ):
+            pictures = [
+                paint(prompt, *more, negative_prompt=negative, clean_prompts=clean, **RUN)
+                for prompt, negative, clean in (
+                    ("the king's", "\"fog\"", False),
+                    ("the king\u2019s", "\u201cfog\u201d", True),
+                    ("the king\u2019s", "\u201cfog\u201d", False),
+                )
+            ]
+            np.testing.assert_array_equal(pictures[0], pictures[1])
+            self.assertTrue((pictures[0] != pictures[2]).any())
+
 
 if __name__ == "__main__":
     main()
