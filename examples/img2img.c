@@ -35,6 +35,7 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
         params.prompt = round.prompt;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
+        params.clean_prompts = !o->no_clean;
         params.clip_skip = o->clip_skip;
         params.tiles = paint_tiles(p);
         params.init = init;

@@ -50,6 +50,7 @@ static sd_status paint_batch(inpaint *job, paint_round *round, sd_image **images
     params.prompt = round->prompt;
     params.negative_prompt = o->negative;
     params.weighted_prompts = o->weighted;
+    params.clean_prompts = !o->no_clean;
     params.clip_skip = o->clip_skip;
     params.tiles = paint_tiles(&job->p);
     params.init = job->init;

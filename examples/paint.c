@@ -39,6 +39,10 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"vocab", CLI_TEXT, &o->vocab, "CLIP vocabulary, where the checkpoint has none beside it"},
         {"weighted", CLI_FLAG, &o->weighted,
          "prompts with (weights:1.2), [less], BREAK, any length"},
+        {"clean", CLI_FLAG, &o->clean,
+         "prompts as ftfy cleans them (straight quotes, plain letters, no entities), which the "
+         "original's environment has: this is done unless --no_clean"},
+        {"no_clean", CLI_FLAG, &o->no_clean, "prompts as they are"},
         {"plms", CLI_FLAG, &o->plms, "the original's flag for --sampler plms"},
         {"dpm_solver", CLI_FLAG, &o->dpm_solver,
          "the original's flag for --sampler dpm_solver (DPM-Solver++, second order multistep)"},
@@ -258,6 +262,10 @@ static int check_options(const char *program, const paint_options *o) {
     if (o->n_samples < 1 || o->n_iter < 1 || o->n_rows < 0) {
         fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1, --n_rows at least 0\n",
                 program);
+        return 2;
+    }
+    if (o->clean && o->no_clean) {
+        fprintf(stderr, "%s: --clean and --no_clean do not go together\n", program);
         return 2;
     }
     if (o->use_ema && o->no_ema) {

@@ -14,7 +14,7 @@ typedef struct paint_options {
     int threads;
     const char *backend, *vocab, *rng, *sampler, *spacing, *config;
     bool plms, dpm_solver, fixed_code, skip_grid, skip_save, original_seeds;
-    bool weighted;
+    bool weighted, clean, no_clean; /* cleaned unless no_clean, as in the original's environment */
     int clip_skip;
     bool use_ema, no_ema, tiled;
     bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
@@ -24,7 +24,7 @@ typedef struct paint_options {
     double strength;      /* of img2img */
 } paint_options;
 
-#define PAINT_N_OPTIONS 34
+#define PAINT_N_OPTIONS 36
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \

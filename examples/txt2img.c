@@ -23,6 +23,7 @@ static int run(paint *p, int width, int height) {
         params.prompt = round.prompt;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
+        params.clean_prompts = !o->no_clean;
         params.clip_skip = o->clip_skip;
         params.tiles = paint_tiles(p);
         params.sampling = &round.sampling;

@@ -179,9 +179,9 @@ typedef enum sd_ema {
 typedef struct sd_model_params {
     size_t struct_size;
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
-    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], a folder with
-                               vocab.json and merges.txt, or NULL: beside the checkpoint, the
-                               folder's tokenizer/, then the one built in */
+    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a
+                               folder with that or with vocab.json and merges.txt, or NULL: the
+                               folder's tokenizer/, beside the checkpoint, then the one built in */
     int strict;             /* non-zero: a tensor that no network uses, and NaN or infinity in one
                                that is used (or in an embedding), is an error, not a warning */
     sd_load_progress_fn progress;
@@ -409,10 +409,11 @@ typedef struct sd_txt2img_params {
     int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
     const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
+    int clean_prompts;           /* of both: sd_text_params.clean */
 } sd_txt2img_params;
 
 #define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, 0 }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -431,10 +432,11 @@ typedef struct sd_img2img_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    int clean_prompts;
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0 }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -450,10 +452,11 @@ typedef struct sd_inpaint_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    int clean_prompts;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0 }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
@@ -514,6 +517,12 @@ SD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor 
  * text_tokens - 2 tokens, end, then padding up to text_tokens. `ids` has room for `capacity`
  * entries, at least text_tokens. *n_used (may be NULL) gets the count of start, text and end
  * before cutting, so that n_used > text_tokens says that the prompt was cut.
+ *
+ * Tokens that were added to the vocabulary (tokenizer_config.json, added_tokens.json or
+ * tokenizer.json beside it) are found whole, as there; those that the text encoder has no row for
+ * are named in the log by sd_model_load and are text. In prompts, of which embeddings are made, an
+ * added token "<toy>" stands for "<toy>_1", "<toy>_2", ... too where these are there, as in
+ * diffusers.
  */
 SD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
                              int *n_used);
@@ -530,10 +539,11 @@ typedef struct sd_text_params {
     size_t struct_size;
     int weighted_syntax; /* non-zero: the prompt syntax of the popular web UIs */
     int clip_skip;       /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+    int clean;           /* non-zero: texts are cleaned first, see below */
 } sd_text_params;
 
 #define SD_TEXT_PARAMS_INIT                                                                        \
-    { sizeof(sd_text_params), 0, 0 }
+    { sizeof(sd_text_params), 0, 0, 0 }
 
 /*
  * sd_encode_text with more to say; `params` NULL means all defaults. The weighted syntax:
@@ -547,6 +557,13 @@ typedef struct sd_text_params {
  * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
  * prompts. A sampler for these has text_tokens = k * text_tokens. No text is refused: brackets
  * without a partner are read as the web UIs read them.
+ *
+ * With `clean` a text is first what the tokenizers of the original's environment made of it, where
+ * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width
+ * letters plain, ligatures letters, entities characters, text that was read in a wrong encoding
+ * mended, terminal escapes and control characters gone, NFC), then html.unescape of Python twice,
+ * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
+ * without an end is SD_ERROR_ARGUMENT.
  */
 SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
                                      const sd_text_params *params, sd_tensor **embeddings);

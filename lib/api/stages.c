@@ -18,8 +18,7 @@ SD_PUBLIC(sd_tokenize, (model, text, ids, capacity, n_used), (model), const sd_m
                capacity, tokens);
     if (!model->tokenizer)
         return sd_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    return sd_tokenizer_encode(model->tokenizer, text, model->source->text.pad, ids, tokens,
-                               n_used);
+    return sd_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
 }
 
 const char *sd_token_text(const sd_model *model, int32_t id) {

@@ -176,16 +176,9 @@ static sd_text_act read_act(sd_reader *r) {
     return strcmp(act, "gelu") == 0 ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
 }
 
-/*
- * A token id. transformers wrote wrong ids into CLIP's config for years (`legacy`: 0 and 2) and
- * does not look at them; tokenizers end with start and end, so `fallback` is what is meant. An id
- * outside the vocabulary is such a leftover, too.
- */
-static int read_token(sd_reader *r, const char *key, int legacy, int fallback, int vocab_size) {
-    int id = sd_reader_int(r, key, fallback, 0, SD_MAX_VOCAB);
-    return id == legacy || id >= vocab_size ? fallback : id;
-}
-
+/* Token ids are not read: transformers wrote wrong ones into CLIP's config for years (0 and 2) and
+ * does not look at them, and the vocabulary's rows may be more than its words. The tokenizer knows
+ * them. */
 sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *c) {
     sd_reader r = sd_reader_open(ctx, path);
     *c = (sd_text_config){0};
@@ -201,63 +194,8 @@ sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config
     c->tokens = sd_reader_int(&r, "max_position_embeddings", 77, 2, SD_MAX_TOKENS);
     c->act = read_act(&r);
     c->eps = (float)sd_reader_number(&r, "layer_norm_eps", 1e-5, 1e-12, 1.0);
-    c->bos = read_token(&r, "bos_token_id", 0, c->vocab_size - 2, c->vocab_size);
-    c->eos = read_token(&r, "eos_token_id", 2, c->vocab_size - 1, c->vocab_size);
-    c->pad = c->eos; /* sd_config_pad knows better; "pad_token_id" here is a leftover of 1 */
     sd_reader_close(&r);
     return r.status ? r.status : sd_check_text(ctx, path, c);
-}
-
-/* The id of a token's text in tokenizer/vocab.json. */
-static sd_status find_token(const sd_context *ctx, const char *tokenizer_dir, const char *token,
-                            const sd_text_config *text, int *id) {
-    char *path = sd_path_join(ctx, tokenizer_dir, "vocab.json");
-    if (!path)
-        return SD_ERROR_MEMORY;
-    sd_reader r = sd_reader_open(ctx, path);
-    const json_t *v = sd_reader_get(&r, token);
-    if (!r.status && !json_is_integer(v))
-        r.status = sd_fail(ctx, SD_ERROR_FORMAT, "%s: the padding token '%.60s' is not in it", path,
-                           token);
-    *id = sd_reader_int(&r, token, text->pad, 0, text->vocab_size - 1);
-    sd_reader_close(&r);
-    sd_free(ctx, path);
-    return r.status;
-}
-
-/* Looks for "pad_token" in one file, a string or {"content": "..."}. *found: it was there. */
-static sd_status read_pad(const sd_context *ctx, const char *tokenizer_dir, const char *file,
-                          sd_text_config *text, bool *found) {
-    char *path = sd_path_join(ctx, tokenizer_dir, file);
-    if (!path)
-        return SD_ERROR_MEMORY;
-    if (!sd_is_file(path)) {
-        sd_free(ctx, path);
-        return SD_OK;
-    }
-    sd_reader r = sd_reader_open(ctx, path);
-    const json_t *v = sd_reader_get(&r, "pad_token");
-    const char *token = json_string_value(json_is_object(v) ? json_object_get(v, "content") : v);
-    *found = token != NULL;
-    if (v && !token)
-        sd_reader_wrong(&r, "pad_token", v, "a string or an object with \"content\"");
-    if (token && strcmp(token, "<|endoftext|>") == 0)
-        text->pad = text->eos;
-    else if (token && strcmp(token, "!") == 0)
-        text->pad = 0; /* SD 2.x */
-    else if (token)
-        r.status = find_token(ctx, tokenizer_dir, token, text, &text->pad);
-    sd_reader_close(&r);
-    sd_free(ctx, path);
-    return r.status;
-}
-
-sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_text_config *text) {
-    bool found = false;
-    sd_status status = read_pad(ctx, tokenizer_dir, "special_tokens_map.json", text, &found);
-    if (!status && !found)
-        status = read_pad(ctx, tokenizer_dir, "tokenizer_config.json", text, &found);
-    return status;
 }
 
 /* ------------------------------------------------------------------------- schedule */

@@ -17,9 +17,6 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config
 sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *out);
 sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *out);
 sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *out);
-/* The padding token of tokenizer/: special_tokens_map.json, then tokenizer_config.json; where
- * neither has one, text->pad stays. */
-sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_text_config *text);
 
 /* infer.c: fills all of source's configurations from its one file, and the prefixes. */
 sd_status sd_infer(sd_source *source);

@@ -275,9 +275,7 @@ static void infer_text(infer *in, sd_text_config *c, bool open_clip) {
     if (c->vocab_size < 3 || c->tokens < 2)
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
     c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
-    c->bos = c->vocab_size - 2;
-    c->eos = c->vocab_size - 1;
-    c->pad = open_clip ? 0 : c->eos;
+    c->pad_first = open_clip;
 }
 
 /* -------------------------------------------------------------------- __metadata__ */

@@ -158,7 +158,7 @@ static sd_status open_tokenizer(sd_source *s) {
     if (!s->tokenizer_dir)
         return SD_ERROR_MEMORY;
     if (sd_is_directory(s->tokenizer_dir))
-        return sd_config_pad(s->ctx, s->tokenizer_dir, &s->text);
+        return SD_OK;
     sd_free(s->ctx, s->tokenizer_dir);
     s->tokenizer_dir = NULL;
     return SD_OK;

@@ -25,9 +25,9 @@ typedef struct sd_text_config {
     int mlp_width;  /* 3072 */
     int tokens;     /* 77 */
     sd_text_act act;
-    float eps;         /* 1e-5 */
-    int bos, eos, pad; /* 49406, 49407, 49407 */
-    int skip;          /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
+    float eps;      /* 1e-5 */
+    bool pad_first; /* OpenCLIP pads with id 0, where no tokenizer's folder says how */
+    int skip;       /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
 } sd_text_config;
 
 typedef struct sd_unet_config {

@@ -79,7 +79,8 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     sd_sampler *sampler = NULL;
     unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_sampler_params p = *sampling;
-    sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip};
+    sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip,
+                           params->clean_prompts};
     sd_fill_sides(model, params->init, &p);
     sd_status status = load_pixels(params->init, &p, &pixels);
     if (!status)

@@ -231,7 +231,8 @@ static void end(inpaint *job) {
 sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
                               const sd_sampler_params *sampling, sd_image **images) {
     inpaint job = {.model = model, .params = params, .p = *sampling};
-    sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip};
+    sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip,
+                           params->clean_prompts};
     unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_tensor *latent = NULL;
     job.p.strength = params->strength;

@@ -72,6 +72,34 @@ void sd_model_release(sd_model *model) {
     sd_handle_release(model);
 }
 
+/* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
+ * checkpoint pads as its code does, whatever lies beside the vocabulary. */
+static sd_status find_padding(sd_model *model) {
+    const sd_source *source = model->source;
+    sd_tokenizer *t = model->tokenizer;
+    sd_status status = SD_OK;
+    model->pad = source->text.pad_first ? 0 : sd_tokenizer_end(t);
+    if (source->layout == SD_LAYOUT_ORIGINAL) {
+        sd_tokenizer_drop_pad(t);
+        return SD_OK;
+    }
+    if (source->tokenizer_dir)
+        status = sd_tokenizer_take_pad(t, source->tokenizer_dir);
+    if (status || !sd_tokenizer_pad_text(t))
+        return status;
+    model->pad = sd_tokenizer_pad(t);
+    if (model->pad < 0)
+        return sd_fail(model->ctx, SD_ERROR_FORMAT,
+                       "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
+                       source->path, sd_tokenizer_pad_text(t));
+    return SD_OK;
+}
+
+static sd_status take_vocabulary(sd_model *model) {
+    sd_tokenizer_limit(model->tokenizer, model->source->path, model->source->text.vocab_size);
+    return find_padding(model);
+}
+
 /* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
  * the calls that need one. */
 static sd_status find_vocabulary(sd_model *model, const char *path) {
@@ -79,7 +107,7 @@ static sd_status find_vocabulary(sd_model *model, const char *path) {
     sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir, source->directory,
                                          &model->tokenizer);
     if (!status)
-        return SD_OK;
+        return take_vocabulary(model);
     model->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
         return status;

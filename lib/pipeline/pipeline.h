@@ -19,6 +19,7 @@ struct sd_model {
     sd_source *source;       /* sizes and paths; its files are closed after load */
     sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
+    int32_t pad;             /* id of the padding token, where there is a tokenizer */
     sd_words words;          /* textual inversion */
     sd_text_model *text;     /* NULL: see source->conditioning */
     sd_class_model *classes; /* NULL: not of that kind */

@@ -1,5 +1,6 @@
 /* Prompts to embeddings: rows of the text encoder's length, encoded and then weighted. */
 #include "pipeline/stage.h"
+#include "text/clean.h"
 #include "text/prompt.h"
 
 #include <math.h>
@@ -88,13 +89,25 @@ sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_
 
 /* The chunks of some texts, then those of the empty prompt, which fill up the shorter ones. */
 typedef struct text_rows {
+    const char *const *texts;
+    char **cleaned;    /* [n], what `texts` is then; or NULL */
     sd_chunks *chunks; /* [n + 1] */
     int n, longest;
     int32_t *ids; /* [n, longest, tokens] */
 } text_rows;
 
-static sd_status split_texts(sd_model *model, const char *const *texts, bool weighted,
-                             text_rows *rows) {
+static sd_status clean_texts(sd_model *model, text_rows *rows) {
+    sd_status status = SD_OK;
+    rows->cleaned = sd_alloc_array(model->ctx, (size_t)rows->n, sizeof *rows->cleaned);
+    if (!rows->cleaned)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i < rows->n && !status; i++)
+        status = sd_text_clean(model->ctx, rows->texts[i], &rows->cleaned[i]);
+    rows->texts = (const char *const *)rows->cleaned;
+    return status;
+}
+
+static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
     const sd_text_config *config = &model->source->text;
     rows->chunks = sd_alloc_array(model->ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
     if (!rows->chunks)
@@ -103,8 +116,8 @@ static sd_status split_texts(sd_model *model, const char *const *texts, bool wei
         sd_chunks *chunks = &rows->chunks[i];
         int n_used;
         sd_status status =
-            sd_prompt_chunks(model->tokenizer, &model->words, i < rows->n ? texts[i] : "", weighted,
-                             config->tokens, config->pad, chunks, &n_used);
+            sd_prompt_chunks(model->tokenizer, &model->words, i < rows->n ? rows->texts[i] : "",
+                             weighted, config->tokens, model->pad, chunks, &n_used);
         if (status)
             return status;
         if (!weighted && n_used > config->tokens)
@@ -161,18 +174,23 @@ static void weigh_rows(const text_rows *rows, sd_tensor *embeddings) {
 static void free_rows(sd_model *model, text_rows *rows) {
     for (int i = 0; i <= rows->n && rows->chunks; i++)
         sd_chunks_free(model->ctx, &rows->chunks[i]);
+    for (int i = 0; i < rows->n && rows->cleaned; i++)
+        sd_free(model->ctx, rows->cleaned[i]);
+    sd_free(model->ctx, rows->cleaned);
     sd_free(model->ctx, rows->chunks);
     sd_free(model->ctx, rows->ids);
 }
 
 sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
                                const sd_text_params *params, sd_tensor **out) {
-    text_rows rows = {.n = n};
+    text_rows rows = {.texts = texts, .n = n};
     int skip = params->clip_skip > 1 ? params->clip_skip - 1 : 0;
     *out = NULL;
     if (!model->tokenizer)
         return sd_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    sd_status status = split_texts(model, texts, params->weighted_syntax != 0, &rows);
+    sd_status status = params->clean ? clean_texts(model, &rows) : SD_OK;
+    if (!status)
+        status = split_texts(model, params->weighted_syntax != 0, &rows);
     if (!status)
         status = join_rows(model, &rows);
     if (!status)

@@ -16,6 +16,9 @@ typedef struct chunker {
     size_t id_capacity, weight_capacity;
     int32_t *ids; /* of one part */
     size_t part_capacity;
+    int32_t *unit; /* what stands for one token of the text, or for a word: n_unit ids */
+    size_t unit_capacity;
+    int n_unit;
     int room;       /* tokens of text in a row */
     int n;          /* of them in the last row */
     int last_comma; /* its place among them, or -1 */
@@ -121,29 +124,47 @@ static const sd_word *find_word(const chunker *c, const int32_t *ids, int n) {
     return best;
 }
 
-/* Takes the text at c->ids[i], of n, apart: the id and the rows that stand there (1 where it is no
- * word), and where the next is. */
-static int next_token(const chunker *c, int i, int n, int32_t *first, int *n_rows) {
-    const sd_word *word = find_word(c, c->ids + i, n - i);
-    *first = word ? word->first : c->ids[i];
-    *n_rows = word ? word->n_rows : 1;
-    return i + (word ? word->n_ids : 1);
+static sd_status add_to_unit(chunker *c, int32_t id) {
+    sd_status status = sd_text_reserve(c->t->ctx, &c->unit, &c->unit_capacity,
+                                       (size_t)c->n_unit + 1, sizeof *c->unit);
+    if (!status)
+        c->unit[c->n_unit++] = id;
+    return status;
+}
+
+/* Takes the text at c->ids[*i], of n, apart into c->unit: the rows of a word, an added token with
+ * those that follow it, or the id itself. *i becomes where the next is. */
+static sd_status next_unit(chunker *c, int *i, int n) {
+    const sd_word *word = find_word(c, c->ids + *i, n - *i);
+    int32_t id = c->ids[*i];
+    c->n_unit = 0;
+    *i += word ? word->n_ids : 1;
+    sd_status status = add_to_unit(c, word ? word->first : id);
+    for (int k = 1; word && k < word->n_rows && !status; k++)
+        status = add_to_unit(c, word->first + k);
+    for (int k = 1; !word && k < c->room && !status; k++) {
+        int32_t next = sd_tokenizer_following(c->t, id, k);
+        if (next < 0)
+            break;
+        status = add_to_unit(c, next);
+    }
+    return status;
 }
 
 static sd_status put_part(chunker *c, const sd_prompt_part *part) {
-    int n, n_rows;
-    int32_t first;
+    int n;
     if (part->is_break)
         return begin_row(c);
     sd_status status = encode_part(c, part->text, &n);
     for (int i = 1; !status && i < n - 1;) {
         status = make_room(c, c->ids[i]);
-        i = next_token(c, i, n - 1, &first, &n_rows);
-        if (!status && c->n + n_rows > c->room) /* a word's rows stay together */
+        if (!status)
+            status = next_unit(c, &i, n - 1);
+        if (!status && c->n + c->n_unit > c->room) /* a word's rows stay together */
             status = begin_row(c);
-        for (int k = 0; k < n_rows && !status; k++)
-            put(c, first + k, (float)part->weight);
-        c->n_used += n_rows;
+        for (int k = 0; k < c->n_unit && !status; k++)
+            put(c, c->unit[k], (float)part->weight);
+        c->n_used += c->n_unit;
         c->out->weighted |= part->weight != 1.0;
     }
     return status;
@@ -165,16 +186,15 @@ static sd_status put_prompt(chunker *c, const char *text) {
 
 /* One row, whatever is left out. */
 static sd_status put_plain(chunker *c, const char *text) {
-    int n, n_rows;
-    int32_t first;
+    int n;
     sd_status status = begin_row(c);
     if (!status)
         status = encode_part(c, text, &n);
     for (int i = 1; !status && i < n - 1;) {
-        i = next_token(c, i, n - 1, &first, &n_rows);
-        for (int k = 0; k < n_rows && c->n < c->room; k++)
-            put(c, first + k, 1.0f);
-        c->n_used += n_rows;
+        status = next_unit(c, &i, n - 1);
+        for (int k = 0; k < c->n_unit && c->n < c->room && !status; k++)
+            put(c, c->unit[k], 1.0f);
+        c->n_used += c->n_unit;
     }
     return status;
 }
@@ -189,6 +209,7 @@ sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const c
     c.comma = sd_vocab_id(t, ",</w>", 5);
     sd_status status = weighted ? put_prompt(&c, text) : put_plain(&c, text);
     sd_free(t->ctx, c.ids);
+    sd_free(t->ctx, c.unit);
     if (status)
         sd_chunks_free(t->ctx, out);
     else if (n_used)

@@ -61,8 +61,9 @@ typedef struct sd_chunks {
 /*
  * `weighted` 0: the plain text, in one row as sd_tokenizer_encode gives it, cut where it is too
  * long. Else the syntax above, in as many rows as it takes; a row that is full and had a comma
- * among its last 20 tokens ends at this comma. *n_used (may be NULL) as sd_tokenizer_encode's. No
- * word of `words` (may be NULL) has more than tokens - 2 rows.
+ * among its last 20 tokens ends at this comma. An added token "<toy>" stands for "<toy>_1", ...
+ * too, where these are there (sd_tokenizer_following). *n_used (may be NULL) as
+ * sd_tokenizer_encode's. No word of `words` (may be NULL) has more than tokens - 2 rows.
  */
 sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
                            bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used);

@@ -6,6 +6,7 @@
 #include "text/unicode.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Keeps every position within an int32_t: NFC and lower case at most triple the bytes. */
@@ -15,6 +16,7 @@ typedef struct encoder {
     const sd_tokenizer *t;
     sd_bpe bpe;
     sd_code_points text; /* normalised */
+    size_t end;          /* of what is split now */
     uint8_t *word;       /* UTF-8 of the current word */
     size_t word_capacity;
     int32_t *ids;
@@ -48,7 +50,7 @@ static sd_status put_word(encoder *e, size_t first, size_t end) {
 /* Whether the text at `i` reads `s`, and where it ends then. */
 static size_t match(const encoder *e, size_t i, const char *s) {
     for (; *s; s++, i++)
-        if (i >= e->text.n || e->text.at[i] != *s)
+        if (i >= e->end || e->text.at[i] != *s)
             return 0;
     return i;
 }
@@ -72,8 +74,9 @@ static size_t match_fixed(const encoder *e, size_t i) {
  * and then GPT-2's pattern within each match, which takes only "<|startoftext|>" apart (capitals
  * hid it from the special tokens): into "<|", "startoftext" and "|>".
  */
-static sd_status put_words(encoder *e) {
-    for (size_t i = 0; i < e->text.n;) {
+static sd_status put_words(encoder *e, size_t first, size_t last) {
+    e->end = last;
+    for (size_t i = first; i < last;) {
         sd_char_class class = sd_char_classify(e->text.at[i]);
         if (class == SD_CHAR_SPACE) {
             i++;
@@ -88,7 +91,7 @@ static sd_status put_words(encoder *e) {
             i = end - 2;
         } else if (!end) {
             end = i + 1;
-            while (class != SD_CHAR_NUMBER && end < e->text.n &&
+            while (class != SD_CHAR_NUMBER && end < last &&
                    sd_char_classify(e->text.at[end]) == class)
                 end++;
         }
@@ -101,32 +104,33 @@ static sd_status put_words(encoder *e) {
     return SD_OK;
 }
 
-/* The next special token in the text as it was given; NULL: none. */
-static const char *find_special(const char *text, int *which) {
-    static const char *const special[2] = {SD_VOCAB_START, SD_VOCAB_END};
-    for (const char *p = strstr(text, "<|"); p; p = strstr(p + 2, "<|"))
-        for (int k = 0; k < 2; k++)
-            if (strncmp(p, special[k], strlen(special[k])) == 0) {
-                *which = k;
-                return p;
-            }
-    return NULL;
+/* Text without the tokens that are looked for as they stand. */
+static sd_status put_piece(encoder *e, const char *text, size_t n) {
+    const sd_added_tokens *added = &e->t->added;
+    sd_status status = sd_text_normalise(e->t->ctx, (const uint8_t *)text, n, &e->text);
+    if (status)
+        return status;
+    if (added->first[1][0] == added->n) /* none is looked for in normalised text */
+        return put_words(e, 0, e->text.n);
+    sd_added_single_spaces(&e->text);
+    sd_added_match match;
+    for (size_t from = 0;; from = match.end) {
+        bool found = sd_added_in_points(added, &e->text, from, &match);
+        status = put_words(e, from, found ? match.start : e->text.n);
+        if (status || !found)
+            return status;
+        put_id(e, match.token->id);
+    }
 }
 
-static sd_status put_text(encoder *e, const char *text) {
-    const int32_t ids[2] = {e->t->start, e->t->end};
-    const size_t lengths[2] = {sizeof SD_VOCAB_START - 1, sizeof SD_VOCAB_END - 1};
-    for (;;) {
-        int which = 0;
-        const char *special = find_special(text, &which);
-        size_t n = special ? (size_t)(special - text) : strlen(text);
-        sd_status status = sd_text_normalise(e->t->ctx, (const uint8_t *)text, n, &e->text);
-        if (!status)
-            status = put_words(e);
-        if (status || !special)
+static sd_status put_text(encoder *e, const char *text, size_t n) {
+    sd_added_match match;
+    for (size_t from = 0;; from = match.end) {
+        bool found = sd_added_in_text(&e->t->added, text, n, from, &match);
+        sd_status status = put_piece(e, text + from, (found ? match.start : n) - from);
+        if (status || !found)
             return status;
-        put_id(e, ids[which]);
-        text = special + lengths[which];
+        put_id(e, match.token->id);
     }
 }
 
@@ -141,7 +145,7 @@ sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t p
                        "tokenizer: a text of %zu bytes; at most %u can be encoded", n, MAX_TEXT);
     encoder e = {.t = t, .bpe = {.vocab = t}, .ids = ids, .capacity = capacity};
     put_id(&e, t->start);
-    sd_status status = put_text(&e, text);
+    sd_status status = put_text(&e, text, n);
     if (!status) {
         e.n++;
         int end = e.n < capacity ? (int)e.n - 1 : capacity - 1;
@@ -171,4 +175,37 @@ int32_t sd_tokenizer_start(const sd_tokenizer *t) {
 
 int32_t sd_tokenizer_end(const sd_tokenizer *t) {
     return t->end;
+}
+
+void sd_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids) {
+    for (size_t i = 0; i < t->added.n; i++) {
+        const sd_added *a = &t->added.at[i];
+        if (a->id >= n_ids && a->id != t->start && a->id != t->end)
+            sd_log(
+                t->ctx, SD_LOG_WARN,
+                "%s: the added token \"%s\" has id %d, but the text encoder has rows for 0 to %d "
+                "alone: it cannot be used and is read as text",
+                path, a->text, (int)a->id, n_ids - 1);
+    }
+    sd_added_limit(t->ctx, &t->added, n_ids);
+}
+
+const char *sd_tokenizer_pad_text(const sd_tokenizer *t) {
+    return t->pad_token;
+}
+
+int32_t sd_tokenizer_pad(const sd_tokenizer *t) {
+    if (!t->pad_token)
+        return t->end;
+    const sd_added *added = sd_added_find(&t->added, t->pad_token);
+    return added ? added->id : sd_vocab_id(t, t->pad_token, strlen(t->pad_token));
+}
+
+int32_t sd_tokenizer_following(const sd_tokenizer *t, int32_t id, int k) {
+    char text[256];
+    const sd_added *first = sd_added_of_id(&t->added, id);
+    int n = first ? snprintf(text, sizeof text, "%s_%d", first->text, k) : -1;
+    const sd_added *added =
+        n < 0 || (size_t)n >= sizeof text ? NULL : sd_added_find(&t->added, text);
+    return added ? added->id : -1;
 }

@@ -7,8 +7,9 @@
 typedef struct sd_tokenizer sd_tokenizer;
 
 /*
- * `path`: bpe_simple_vocab_16e6.txt or .txt.gz, or a folder with vocab.json and merges.txt (and,
- * optionally, special_tokens_map.json / tokenizer_config.json), or one of these two files.
+ * `path`: bpe_simple_vocab_16e6.txt or .txt.gz, a tokenizer.json, or a folder with vocab.json and
+ * merges.txt or with tokenizer.json, or one of these files. Tokens that were added to them are read
+ * too (tokenizer_config.json, added_tokens.json), and the padding token (special_tokens_map.json).
  */
 sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **out);
 
@@ -28,6 +29,22 @@ void sd_tokenizer_free(sd_tokenizer *t);
  */
 sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t pad, int32_t *ids,
                               int capacity, int *n_used);
+
+/* Added tokens whose ids are n_ids or more (the text encoder has no rows for them) are read as text
+ * from now on; the log names them. `path` is the model's. Before the tokenizer is used. */
+void sd_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids);
+/* The padding token that the vocabulary's folder names: its id, that of the end token where none is
+ * named, or -1 where it is no token; its text, or NULL. */
+int32_t sd_tokenizer_pad(const sd_tokenizer *t);
+const char *sd_tokenizer_pad_text(const sd_tokenizer *t);
+/* What the files of `dir` name, instead of what the vocabulary's folder does; where they name none,
+ * that stays. */
+sd_status sd_tokenizer_take_pad(sd_tokenizer *t, const char *dir);
+/* The padding token is a word as any other, and none is named: as the original's tokenizers. */
+void sd_tokenizer_drop_pad(sd_tokenizer *t);
+/* Textual inversion as diffusers saves it: an added token "<toy>" goes on as "<toy>_1", "<toy>_2",
+ * ... Its k-th (1, 2, ...) such id, or -1. */
+int32_t sd_tokenizer_following(const sd_tokenizer *t, int32_t id, int k);
 
 /* "cat</w>", or NULL when out of range. */
 const char *sd_tokenizer_text(const sd_tokenizer *t, int32_t id);

@@ -126,14 +126,14 @@ int sd_utf8_put(int32_t c, uint8_t *out) {
     return (int)utf8proc_encode_char(c, out);
 }
 
-/* The bytes that may follow a first byte: Unicode, table 3-7. */
-static int32_t next_code_point(const uint8_t *s, size_t n, size_t *position) {
+int32_t sd_utf8_get(const uint8_t *s, size_t n, size_t *position) {
     uint8_t b = s[(*position)++];
     if (b < 0x80)
         return b;
     if (b < 0xC2 || b > 0xF4)
         return 0xFFFD;
     int rest = b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
+    /* the bytes that may follow the first: Unicode, table 3-7 */
     uint8_t low = b == 0xE0 ? 0xA0 : b == 0xF0 ? 0x90 : 0x80;
     uint8_t high = b == 0xED ? 0x9F : b == 0xF4 ? 0x8F : 0xBF;
     int32_t c = b & (0x3F >> rest);
@@ -201,9 +201,16 @@ static bool is_barrier(int32_t c) {
     return c >= barriers[0].first && in_ranges(c, barriers, SD_COUNT(barriers));
 }
 
+/* Of these only the fault of utf8proc is none of Unicode's. */
+static bool is_always_barrier(int32_t c) {
+    return c == 0x11A7;
+}
+
+typedef bool (*barrier_fn)(int32_t c);
+
 /* NFC of decomposed text without a barrier but at its start; *n shrinks. */
-static sd_status compose(const sd_context *ctx, int32_t *c, size_t *n) {
-    for (size_t i = is_barrier(c[0]); i < *n;) {
+static sd_status compose(const sd_context *ctx, barrier_fn barrier, int32_t *c, size_t *n) {
+    for (size_t i = barrier(c[0]); i < *n;) {
         size_t first = i;
         while (i < *n && combining_class(c[i]) != 0)
             i++;
@@ -224,14 +231,14 @@ static sd_status compose(const sd_context *ctx, int32_t *c, size_t *n) {
     return SD_OK;
 }
 
-static sd_status compose_parts(const sd_context *ctx, sd_code_points *t) {
+static sd_status compose_parts(const sd_context *ctx, barrier_fn barrier, sd_code_points *t) {
     size_t kept = 0;
     for (size_t i = 0; i < t->n;) {
         size_t end = i + 1;
-        while (end < t->n && !is_barrier(t->at[end]))
+        while (end < t->n && !barrier(t->at[end]))
             end++;
         size_t n = end - i;
-        sd_status status = compose(ctx, t->at + i, &n);
+        sd_status status = compose(ctx, barrier, t->at + i, &n);
         if (status)
             return status;
         memmove(t->at + kept, t->at + i, n * sizeof *t->at);
@@ -265,7 +272,7 @@ static sd_status lower_all(const sd_context *ctx, sd_code_points *t) {
 
 static int decompose(int32_t c, int32_t out[4]) {
     int boundary = 0;
-    if (c < 0xC0 || c == KEEP_WHOLE) {
+    if (c < 0xC0) {
         out[0] = c;
         return 1;
     }
@@ -287,14 +294,41 @@ sd_status sd_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n
             sd_text_reserve(ctx, &out->at, &out->capacity, out->n + 4, sizeof *out->at);
         if (status)
             return status;
-        int32_t c = next_code_point(text, n, &i);
+        int32_t c = sd_utf8_get(text, n, &i);
         plain = plain && c < 0xC0;
-        out->n += (size_t)decompose(c, out->at + out->n);
+        if (c == KEEP_WHOLE)
+            out->at[out->n++] = c;
+        else
+            out->n += (size_t)decompose(c, out->at + out->n);
     }
     if (!plain) {
-        sd_status status = compose_parts(ctx, out);
+        sd_status status = compose_parts(ctx, is_barrier, out);
         if (status)
             return status;
     }
     return lower_all(ctx, out);
+}
+
+sd_status sd_text_nfc(const sd_context *ctx, sd_code_points *text) {
+    sd_code_points out = {0};
+    bool plain = true;
+    for (size_t i = 0; i < text->n && plain; i++)
+        plain = text->at[i] < 0x300; /* all of these are composed */
+    if (plain)
+        return SD_OK;
+    sd_status status = SD_OK;
+    for (size_t i = 0; i < text->n && !status; i++) {
+        status = sd_text_reserve(ctx, &out.at, &out.capacity, out.n + 4, sizeof *out.at);
+        if (!status)
+            out.n += (size_t)decompose(text->at[i], out.at + out.n);
+    }
+    if (!status)
+        status = compose_parts(ctx, is_always_barrier, &out);
+    if (status) {
+        sd_free(ctx, out.at);
+        return status;
+    }
+    sd_free(ctx, text->at);
+    *text = out;
+    return SD_OK;
 }

@@ -22,13 +22,19 @@ sd_char_class sd_char_classify(int32_t c);
 /* Writes 1 to 4 bytes and returns their count. */
 int sd_utf8_put(int32_t c, uint8_t *out);
 
+/* The code point at *position, which moves on: at least by 1. What is not UTF-8 is U+FFFD, one for
+ * each maximal subpart (Unicode, table 3-8), as Python's errors="replace". */
+int32_t sd_utf8_get(const uint8_t *s, size_t n, size_t *position);
+
 /* Room for at least `need` elements of `size` bytes; keeps what is there. */
 sd_status sd_text_reserve(const sd_context *ctx, void *array, size_t *capacity, size_t need,
                           size_t size);
 
-/* Replaces `out` with NFC, then lower case, of `n` bytes of UTF-8. What is not UTF-8 becomes
- * U+FFFD, one for each maximal subpart (Unicode, table 3-8), as Python's errors="replace". */
+/* Replaces `out` with NFC, then lower case, of `n` bytes of UTF-8, read by sd_utf8_get. */
 sd_status sd_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n,
                             sd_code_points *out);
+
+/* NFC as it is in Unicode itself. */
+sd_status sd_text_nfc(const sd_context *ctx, sd_code_points *text);
 
 #endif

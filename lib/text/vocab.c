@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* More than any CLIP vocabulary has, and little enough for every table. */
-#define MAX_IDS (1 << 20)
+#define MAX_IDS SD_MAX_IDS
 
 /* simple_tokenizer.py reads merges[1 : 49152 - 256 - 2 + 1] of the file's 262,144. */
 #define N_CLIP_MERGES (49152 - 256 - 2)
@@ -73,7 +72,7 @@ static sd_status make_slots(sd_tokenizer *t, size_t n_tokens) {
     return SD_OK;
 }
 
-static sd_status make_merges(sd_tokenizer *t, size_t n_merges) {
+sd_status sd_vocab_make_merges(sd_tokenizer *t, size_t n_merges) {
     size_t size = table_size(n_merges);
     t->merges = sd_alloc_array(t->ctx, size, sizeof *t->merges);
     if (!t->merges)
@@ -84,10 +83,30 @@ static sd_status make_merges(sd_tokenizer *t, size_t n_merges) {
     return SD_OK;
 }
 
+/* Keeps half of the slots empty; what make_slots was asked for fits already. */
+static sd_status grow_slots(sd_tokenizer *t) {
+    if (2 * (t->n_tokens + 1) <= t->slot_mask + 1)
+        return SD_OK;
+    int32_t *old = t->slots;
+    sd_status status = make_slots(t, 2 * (t->n_tokens + 1));
+    if (status) {
+        t->slots = old;
+        return status;
+    }
+    sd_free(t->ctx, old);
+    for (int32_t id = 0; id < t->n_ids; id++) {
+        const char *token = sd_tokenizer_text(t, id);
+        if (token)
+            *find_slot(t, token, strlen(token)) = id;
+    }
+    return SD_OK;
+}
+
 /* Adds a token that is not there yet under an id that is free. */
 static sd_status add_token(sd_tokenizer *t, int32_t id, const char *token, size_t n) {
-    sd_status status =
-        sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
+    sd_status status = grow_slots(t);
+    if (!status)
+        status = sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
     if (!status)
         status = sd_text_reserve(t->ctx, &t->offset, &t->offset_capacity, (size_t)id + 1,
                                  sizeof *t->offset);
@@ -99,6 +118,7 @@ static sd_status add_token(sd_tokenizer *t, int32_t id, const char *token, size_
     memcpy(t->text + t->text_size, token, n);
     t->text[t->text_size + n] = '\0';
     t->text_size += n + 1;
+    t->n_tokens++;
     *find_slot(t, token, n) = id;
     return SD_OK;
 }
@@ -158,6 +178,22 @@ static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *
     return add_token(t, (int32_t)id, token, strlen(token));
 }
 
+sd_status sd_vocab_read_object(sd_tokenizer *t, const char *name, const json_t *object) {
+    if (json_object_size(object) > MAX_IDS)
+        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %zu tokens; at most %d are expected", name,
+                       json_object_size(object), MAX_IDS);
+    sd_status status = make_slots(t, json_object_size(object));
+    const char *token;
+    json_t *value;
+    if (!status)
+        json_object_foreach((json_t *)object, token, value) {
+            status = read_json_entry(t, name, token, value);
+            if (status)
+                break;
+        }
+    return status;
+}
+
 sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
     json_error_t error;
     json_t *root = sd_json_load(data, size, JSON_REJECT_DUPLICATES, &error);
@@ -167,21 +203,17 @@ sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data
     if (!json_is_object(root))
         status = sd_fail(t->ctx, SD_ERROR_FORMAT,
                          "%s, line 1: expected an object of tokens and their ids", name);
-    else if (json_object_size(root) > MAX_IDS)
-        status = sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %zu tokens; at most %d are expected", name,
-                         json_object_size(root), MAX_IDS);
     else
-        status = make_slots(t, json_object_size(root));
-    const char *token;
-    json_t *value;
-    if (!status)
-        json_object_foreach(root, token, value) {
-            status = read_json_entry(t, name, token, value);
-            if (status)
-                break;
-        }
+        status = sd_vocab_read_object(t, name, root);
     json_decref(root);
     return status;
+}
+
+sd_status sd_vocab_add_token(sd_tokenizer *t, int32_t id, const char *token) {
+    size_t n = strlen(token);
+    if (id < 0 || id >= MAX_IDS || sd_tokenizer_text(t, id) || sd_vocab_id(t, token, n) >= 0)
+        return SD_OK;
+    return add_token(t, id, token, n);
 }
 
 typedef struct text_line {
@@ -212,29 +244,27 @@ static bool is_header(const text_line *line) {
     return false;
 }
 
-static sd_status bad_line(const sd_tokenizer *t, const char *name, const text_line *line,
-                          const char *what) {
-    int shown = line->n > 60 ? 60 : (int)line->n;
-    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s: \"%.*s\"", name, line->number, what,
-                   shown, line->text);
+static sd_status bad_merge(const sd_tokenizer *t, const sd_merge_text *m, const char *what) {
+    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, %s %d: %s: \"%.*s %.*s\"", m->name, m->unit,
+                   m->number, what, m->n_left > 60 ? 60 : (int)m->n_left, m->left,
+                   m->n_right > 60 ? 60 : (int)m->n_right, m->right);
 }
 
 /* Id of left + right: found, or added where `add` is set. */
-static sd_status joined_id(sd_tokenizer *t, const char *name, const text_line *line, size_t n_left,
-                           bool add, int32_t *id) {
+static sd_status joined_id(sd_tokenizer *t, const sd_merge_text *m, bool add, int32_t *id) {
     char small[256];
-    size_t n = line->n - 1;
+    size_t n = m->n_left + m->n_right;
     char *joined = n <= sizeof small ? small : sd_alloc(t->ctx, n);
     if (!joined)
         return SD_ERROR_MEMORY;
-    memcpy(joined, line->text, n_left);
-    memcpy(joined + n_left, line->text + n_left + 1, n - n_left);
+    memcpy(joined, m->left, m->n_left);
+    memcpy(joined + m->n_left, m->right, m->n_right);
     sd_status status = SD_OK;
     *id = sd_vocab_id(t, joined, n);
     if (!add && *id < 0) {
-        status = bad_line(t, name, line, "the vocabulary has no token that is this pair joined");
+        status = bad_merge(t, m, "the vocabulary has no token that is this pair joined");
     } else if (add && *id >= 0) {
-        status = bad_line(t, name, line, "the token of this pair is there already");
+        status = bad_merge(t, m, "the token of this pair is there already");
     } else if (add) {
         *id = t->n_ids;
         status = add_token(t, *id, joined, n);
@@ -244,27 +274,40 @@ static sd_status joined_id(sd_tokenizer *t, const char *name, const text_line *l
     return status;
 }
 
-static sd_status read_merge(sd_tokenizer *t, const char *name, const text_line *line, int rank,
-                            bool add) {
-    const char *space = memchr(line->text, ' ', line->n);
-    size_t n_left = space ? (size_t)(space - line->text) : 0;
-    size_t n_right = space ? line->n - n_left - 1 : 0;
-    if (!n_left || !n_right || memchr(space + 1, ' ', n_right) || memchr(line->text, 0, line->n))
-        return bad_line(t, name, line, "expected two tokens with one space between");
-    int32_t left = sd_vocab_id(t, line->text, n_left);
-    int32_t right = sd_vocab_id(t, space + 1, n_right);
+sd_status sd_vocab_add_merge(sd_tokenizer *t, const sd_merge_text *m, int rank, bool add) {
+    int32_t left = sd_vocab_id(t, m->left, m->n_left);
+    int32_t right = sd_vocab_id(t, m->right, m->n_right);
     if (left < 0 || right < 0)
-        return bad_line(t, name, line,
-                        left < 0 ? "the vocabulary has no such first token"
-                                 : "the vocabulary has no such second token");
+        return bad_merge(t, m,
+                         left < 0 ? "the vocabulary has no such first token"
+                                  : "the vocabulary has no such second token");
     int32_t id;
-    sd_status status = joined_id(t, name, line, n_left, add, &id);
+    sd_status status = joined_id(t, m, add, &id);
     if (status)
         return status;
     /* Of a pair that comes twice the last counts, as in transformers. */
-    sd_merge *m = find_merge(t, left, right);
-    *m = (sd_merge){left, right, rank, id};
+    sd_merge *merge = find_merge(t, left, right);
+    *merge = (sd_merge){left, right, rank, id};
     return SD_OK;
+}
+
+bool sd_vocab_split_merge(const char *text, size_t n, sd_merge_text *m) {
+    const char *space = memchr(text, ' ', n);
+    m->left = text;
+    m->n_left = space ? (size_t)(space - text) : 0;
+    m->right = space ? space + 1 : text;
+    m->n_right = space ? n - m->n_left - 1 : 0;
+    return m->n_left && m->n_right && !memchr(m->right, ' ', m->n_right) && !memchr(text, 0, n);
+}
+
+static sd_status read_merge(sd_tokenizer *t, const char *name, const text_line *line, int rank,
+                            bool add) {
+    sd_merge_text m = {.name = name, .unit = "line", .number = line->number};
+    if (!sd_vocab_split_merge(line->text, line->n, &m))
+        return sd_fail(t->ctx, SD_ERROR_FORMAT,
+                       "%s, line %d: expected two tokens with one space between: \"%.*s\"", name,
+                       line->number, line->n > 60 ? 60 : (int)line->n, line->text);
+    return sd_vocab_add_merge(t, &m, rank, add);
 }
 
 static size_t count_lines(const char *data, size_t size) {
@@ -278,7 +321,7 @@ sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *da
                                bool add) {
     int most = add ? N_CLIP_MERGES : MAX_IDS;
     size_t n_lines = count_lines(data, size);
-    sd_status status = make_merges(t, n_lines < (size_t)most ? n_lines : (size_t)most);
+    sd_status status = sd_vocab_make_merges(t, n_lines < (size_t)most ? n_lines : (size_t)most);
     const char *end = data + size;
     text_line line = {0};
     int rank = 0;
@@ -288,7 +331,9 @@ sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *da
         if (rank == most && add)
             break;
         if (rank == most)
-            return bad_line(t, name, &line, "more merges than any CLIP vocabulary has");
+            return sd_fail(t->ctx, SD_ERROR_FORMAT,
+                           "%s, line %d: more merges than any CLIP vocabulary has", name,
+                           line.number);
         status = read_merge(t, name, &line, rank++, add);
     }
     return status;
@@ -302,7 +347,12 @@ sd_status sd_vocab_finish(sd_tokenizer *t, const char *name) {
         if (*ids[i] < 0)
             return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: the token %s is missing", name,
                            special[i]);
+        sd_added token = {.text = (char *)special[i], .id = *ids[i]};
+        sd_status status = sd_added_put(t->ctx, &t->added, &token);
+        if (status)
+            return status;
     }
+    sd_added_sort(t->ctx, &t->added);
     for (int byte = 0; byte < 256; byte++) {
         char token[16];
         t->byte_id[byte] = sd_vocab_id(t, token, byte_token(byte, false, token));

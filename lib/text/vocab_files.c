@@ -11,9 +11,6 @@
 #define VOCAB_JSON "vocab.json"
 #define MERGES_TXT "merges.txt"
 
-static const char *const simple_names[] = {"bpe_simple_vocab_16e6.txt.gz",
-                                           "bpe_simple_vocab_16e6.txt"};
-
 static void *zlib_alloc(void *ctx, unsigned n, unsigned size) {
     return sd_alloc_array(ctx, n, size);
 }
@@ -108,6 +105,10 @@ static sd_status read_pair(sd_tokenizer *t, const char *json_path, const char *m
     if (!status)
         status = sd_vocab_read_merges(t, merges_path, (const char *)data, n, false);
     sd_free(t->ctx, data);
+    char *dir = status ? NULL : sd_path_dirname(t->ctx, json_path);
+    if (!status)
+        status = dir ? sd_vocab_read_extras(t, dir, NULL) : SD_ERROR_MEMORY;
+    sd_free(t->ctx, dir);
     return status ? status : sd_vocab_finish(t, json_path);
 }
 
@@ -128,9 +129,11 @@ static sd_status read_file(sd_tokenizer *t, const char *path);
 
 /* Leaves `t` empty and *found false where the folder has no vocabulary. */
 static sd_status read_folder(sd_tokenizer *t, const char *dir, bool *found) {
+    static const char *const names[] = {SD_TOKENIZER_JSON, "bpe_simple_vocab_16e6.txt.gz",
+                                        "bpe_simple_vocab_16e6.txt"};
     sd_status status = read_folder_pair(t, dir, found);
-    for (size_t i = 0; i < SD_COUNT(simple_names) && !status && !*found; i++) {
-        char *path = sd_path_join(t->ctx, dir, simple_names[i]);
+    for (size_t i = 0; i < SD_COUNT(names) && !status && !*found; i++) {
+        char *path = sd_path_join(t->ctx, dir, names[i]);
         if (!path)
             return SD_ERROR_MEMORY;
         *found = sd_is_file(path);
@@ -146,24 +149,34 @@ static bool named(const char *path, const char *name) {
     return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
-/* vocab.json and merges.txt stand for their pair; any other file is a list of merges. merges.txt
- * alone is enough too: CLIP's ids follow from it. */
+/* A tokenizer.json by any name. */
+static bool is_json(const uint8_t *data, size_t n) {
+    size_t i = 0;
+    while (i < n && (data[i] == ' ' || (data[i] >= '\t' && data[i] <= '\r')))
+        i++;
+    return i < n && data[i] == '{';
+}
+
+/* vocab.json and merges.txt stand for their pair; any other file is a tokenizer.json or a list of
+ * merges. merges.txt alone is enough too: CLIP's ids follow from it. */
 static sd_status read_file(sd_tokenizer *t, const char *path) {
-    bool is_json = named(path, VOCAB_JSON);
-    if (is_json || named(path, MERGES_TXT)) {
+    bool is_vocab = named(path, VOCAB_JSON);
+    if (is_vocab || named(path, MERGES_TXT)) {
         bool found = false;
         char *dir = sd_path_dirname(t->ctx, path);
         sd_status status = dir ? read_folder_pair(t, dir, &found) : SD_ERROR_MEMORY;
         sd_free(t->ctx, dir);
         if (status || found)
             return status;
-        if (is_json && sd_is_file(path))
+        if (is_vocab && sd_is_file(path))
             return sd_fail(t->ctx, SD_ERROR_IO, "%s: there is no " MERGES_TXT " beside it", path);
     }
     uint8_t *data = NULL;
     size_t n = 0;
     sd_status status = sd_read_file(t->ctx, path, MAX_FILE, &data, &n);
-    if (!status)
+    if (!status && is_json(data, n))
+        status = sd_vocab_read_tokenizer(t, path, (const char *)data, n);
+    else if (!status)
         status = read_simple(t, path, data, n);
     sd_free(t->ctx, data);
     return status;
@@ -176,13 +189,22 @@ static sd_tokenizer *new_tokenizer(sd_context *ctx) {
     return t;
 }
 
+/* All that was read. */
+static void clear(sd_tokenizer *t) {
+    sd_context *ctx = t->ctx;
+    sd_free(ctx, t->text);
+    sd_free(ctx, t->offset);
+    sd_free(ctx, t->slots);
+    sd_free(ctx, t->merges);
+    sd_free(ctx, t->pad_token);
+    sd_added_free(ctx, &t->added);
+    *t = (sd_tokenizer){.ctx = ctx};
+}
+
 void sd_tokenizer_free(sd_tokenizer *t) {
     if (!t)
         return;
-    sd_free(t->ctx, t->text);
-    sd_free(t->ctx, t->offset);
-    sd_free(t->ctx, t->slots);
-    sd_free(t->ctx, t->merges);
+    clear(t);
     sd_free(t->ctx, t);
 }
 
@@ -207,7 +229,7 @@ sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **ou
     if (!status && !found)
         status = sd_fail(ctx, SD_ERROR_IO,
                          "%s: the folder has neither " VOCAB_JSON " with " MERGES_TXT
-                         " nor bpe_simple_vocab_16e6.txt[.gz]",
+                         " nor " SD_TOKENIZER_JSON " nor bpe_simple_vocab_16e6.txt[.gz]",
                          path);
     return give(t, status, out);
 }
@@ -215,8 +237,8 @@ sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **ou
 static sd_status not_found(sd_context *ctx, const char *const dirs[2]) {
     return sd_fail(ctx, SD_ERROR_IO,
                    "no CLIP vocabulary: looked for " VOCAB_JSON " with " MERGES_TXT
-                   " and for bpe_simple_vocab_16e6.txt[.gz] in %s%s%s, and none is built in "
-                   "(Meson option clip_vocab)",
+                   ", for " SD_TOKENIZER_JSON " and for bpe_simple_vocab_16e6.txt[.gz] in %s%s%s, "
+                   "and none is built in (Meson option clip_vocab)",
                    dirs[0] ? dirs[0] : "", dirs[0] && dirs[1] ? " and " : "",
                    dirs[1]   ? dirs[1]
                    : dirs[0] ? ""
@@ -234,9 +256,16 @@ sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *token
         return SD_ERROR_MEMORY;
     bool found = false;
     sd_status status = SD_OK;
-    for (int i = 0; i < 2 && !status && !found; i++)
+    for (int i = 0; i < 2 && !status && !found; i++) {
         if (dirs[i])
             status = read_folder(t, dirs[i], &found);
+        if (status == SD_ERROR_UNSUPPORTED) { /* another program's tokenizer.json lies there */
+            sd_log(ctx, SD_LOG_WARN, "%s; it is not used", sd_error_get(ctx->id));
+            clear(t);
+            status = SD_OK;
+            found = false;
+        }
+    }
     if (!status && !found && sd_builtin_vocab_size)
         status = read_simple(t, "built-in vocabulary", sd_builtin_vocab, sd_builtin_vocab_size);
     else if (!status && !found)

@@ -1,9 +1,12 @@
 /*
  * The first byte chooses: the rest is a text, or a vocabulary: vocab.json and merges.txt with a
- * zero byte between, or one file of merges, plain or gzip.
+ * zero byte between, or one file of merges, plain or gzip, or tokenizer.json ('j'); or
+ * added_tokens.json and tokenizer_config.json beside a small vocabulary ('a'), with a zero byte
+ * between.
  */
 #include "fuzz.h"
 
+#include "../tools/files.h"
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -44,18 +47,36 @@ static sd_status fuzz_vocab(const char *path) {
     return status;
 }
 
+/* Two files of `data`, with a zero byte between. */
+static void two_files(const char *first, const char *second, const uint8_t *data, size_t size) {
+    const uint8_t *middle = memchr(data, 0, size);
+    size_t n = middle ? (size_t)(middle - data) : size;
+    fuzz_file(first, data, n);
+    fuzz_file(second, middle ? middle + 1 : data, middle ? size - n - 1 : 0);
+}
+
+static sd_status fuzz_added(const uint8_t *data, size_t size) {
+    static const char vocab[] = "{\"a\": 0, \"b</w>\": 1, \"ab</w>\": 2, \"<|startoftext|>\": 3, "
+                                "\"<|endoftext|>\": 4}";
+    fuzz_file("added/vocab.json", (const uint8_t *)vocab, sizeof vocab - 1);
+    fuzz_file("added/merges.txt", (const uint8_t *)"a b</w>\n", 8);
+    two_files("added/added_tokens.json", "added/tokenizer_config.json", data, size);
+    return fuzz_vocab(files_path(fuzz_folder(), "added"));
+}
+
 sd_status fuzz_bpe(const uint8_t *data, size_t size) {
     if (size == 0)
         return SD_OK;
-    int kind = data[0] % 3;
+    int kind = data[0] % 3, named = data[0];
     data++, size--;
+    if (named == 'j')
+        return fuzz_vocab(fuzz_file("tokenizer.json", data, size));
+    if (named == 'a')
+        return fuzz_added(data, size);
     if (kind == 0)
         return fuzz_text(data, size);
     if (kind == 1)
         return fuzz_vocab(fuzz_file("bpe_simple_vocab_16e6.txt", data, size));
-    const uint8_t *middle = memchr(data, 0, size);
-    size_t n = middle ? (size_t)(middle - data) : size;
-    const char *path = fuzz_file("vocab.json", data, n);
-    fuzz_file("merges.txt", middle ? middle + 1 : data, middle ? size - n - 1 : 0);
-    return fuzz_vocab(path);
+    two_files("vocab.json", "merges.txt", data, size);
+    return fuzz_vocab(files_path(fuzz_folder(), "vocab.json"));
 }

@@ -14,6 +14,7 @@ const fuzz_target fuzz_targets[] = {
     {"pickle", fuzz_pickle, 20000},
     {"json", fuzz_json, 10000},
     {"bpe", fuzz_bpe, 5000},
+    {"clean", fuzz_clean, 10000},
     {"image", fuzz_image, 10000},
     {"prompt", fuzz_prompt, 15000},
     {"yaml", fuzz_yaml, 10000},

@@ -49,6 +49,7 @@ sd_status fuzz_torch(const uint8_t *data, size_t size);
 sd_status fuzz_pickle(const uint8_t *data, size_t size);
 sd_status fuzz_json(const uint8_t *data, size_t size);
 sd_status fuzz_bpe(const uint8_t *data, size_t size);
+sd_status fuzz_clean(const uint8_t *data, size_t size);
 sd_status fuzz_image(const uint8_t *data, size_t size);
 sd_status fuzz_prompt(const uint8_t *data, size_t size);
 sd_status fuzz_yaml(const uint8_t *data, size_t size);

@@ -382,6 +382,25 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.stderr.count("warning"), 1 if words else 0, done.stderr)
             self.assertIn(words or "", done.stderr)
 
+    def test_prompts_are_cleaned(self):
+        """As in the original's environment, which has ftfy."""
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        for program, more in ((TXT2IMG, []), (IMG2IMG, ["--init-img", init])):
+            pixels = []
+            for flags in (["--prompt", "it's full"], ["--prompt", "it\u2019s \uff46ull"],
+                          ["--prompt", "it\u2019s \uff46ull", "--clean"],
+                          ["--prompt", "it\u2019s \uff46ull", "--no_clean"]):
+                done = self.paint(*flags, *more, program=program)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                pixels.append(png_pixels(done.stdout.strip()))
+            self.assertEqual(pixels[0], pixels[1])
+            self.assertEqual(pixels[0], pixels[2])
+            self.assertNotEqual(pixels[0], pixels[3])
+        both = self.paint("--clean", "--no_clean")
+        self.assertEqual(both.returncode, 2)
+        self.assertIn("do not go together", both.stderr)
+
     def test_embeddings_are_words(self):
         cat, lake = DATA + "/cat.safetensors", DATA + "/lake.pt"
 
@@ -549,7 +568,7 @@ class Programs(unittest.TestCase):
             self.assertIn("usage: sd-", done.stdout)
             self.assertIn("--backend", done.stdout)
         for program in (TXT2IMG, IMG2IMG, INPAINT):
-            for flag in ("use_ema", "no_ema", "embedding", "tiled"):
+            for flag in ("use_ema", "no_ema", "embedding", "tiled", "clean", "no_clean"):
                 self.assertRegex(run(program, "--help").stdout, f"(?m)^  --{flag} ")
         flags = ("prompt outdir skip_grid skip_save ddim_steps plms fixed_code ddim_eta n_iter H W C "
                  "f n_samples n_rows scale from-file config ckpt seed precision").split()

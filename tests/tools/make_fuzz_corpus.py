@@ -109,6 +109,14 @@ def vocab():
 
 # c: a text; d: a list of merges; e: vocab.json, 0, merges.txt.
 SIMPLE = "#version: 0.2\na t</w>\nc at</w>\na a\n".encode()
+TOKENIZER = {
+    "added_tokens": [{"id": 5, "content": "<toy>", "normalized": True, "special": False}],
+    "padding": {"pad_token": "!"},
+    "model": {"type": "BPE", "end_of_word_suffix": "</w>", "merges": [["a", "b</w>"], "b a</w>"],
+              "vocab": {"a": 0, "b</w>": 1, "ab</w>": 2, "<|startoftext|>": 3, "<|endoftext|>": 4, "b": 6,
+                        "a</w>": 7, "ba</w>": 8}},
+}
+
 BPE = {
     "text": b"cA photo of an astronaut, it's 42 <|endoftext|> <|startoftext|>!!",
     "unicode": "c\u0130stanbul \u00e9e\u0301 \u732b \u1112\u1161\u11ab \U0001f408 \ufb01".encode(),
@@ -117,6 +125,19 @@ BPE = {
     "merges": b"d" + SIMPLE,
     "merges-gzip": b"d" + gzip.compress(SIMPLE, mtime=0),
     "vocab": b"e" + vocab(),
+    "tokenizer": b"j" + json.dumps(TOKENIZER).encode(),
+    "added": b"a" + json.dumps({"<toy>": 5, "a b": 6, "<TOY>_1": 7}).encode() + b"\0"
+             + json.dumps({"pad_token": "!", "additional_special_tokens": ["<toy>"], "added_tokens_decoder": {
+                 "8": {"content": "ab", "single_word": True, "normalized": True}}}).encode(),
+}
+
+CLEAN = {
+    "quotes": "it\u2019s \u201cthe king\u2019s\u201d \ufb01ne \uff26\uff35\uff2c\uff2c\u3000\uff8a\uff9f \u03a3\u0391\u03a3".encode(),
+    "entities": b"&lt;b&gt; &amp;amp;eacute; &NTILDE; &ntilde &notit; &#x1F600; &#128; &#xD83D; &#1114112; <&copy;",
+    "mojibake": "voil\u00c3 le caf\u00c3\u00a9 \u00e2\u20ac\u0153 x \u00e2\u20ac\ufffd \u0413\u045e\u0412\u0402\u0412\u2122a".encode(),
+    "twice": "\u00c3\u0192\u00c2\u00a9 \u00c3\u00a2\u00e2\u201a\u00ac\u00e2\u201e\u00a2".encode(),
+    "controls": b"\x1b[1;31mred\x1b[0m \x1b[ \x01\x7f\r\n\r \xc2\x85\xe2\x80\xa8 \xed\xa0\xbd\xed\xb8\x8d \xed\xb8\x8d",
+    "cesu": "\u00ed\u00a0\u00bd\u00ed\u00b8\u008d \u00c0\u0080 \u00c3\u00a9\u00c0\n".encode(),
 }
 
 IMAGES = ["grey1.png", "grey2-trns.png", "grey16-interlaced.png", "greyalpha8.png", "palette4.png",
@@ -243,6 +264,7 @@ def main(args):
         "safetensors": WEIGHTS,
         "json": {n: (kind + json.dumps(value)).encode() for n, (kind, value) in JSON.items()},
         "bpe": BPE,
+        "clean": CLEAN,
         "image": {},
         "yaml": {name: text.encode() for name, text in YAML.items()},
         "prompt": {name: text.encode() for name, text in PROMPTS.items()},

@@ -2,6 +2,7 @@
 """Writes the tokenizer's fixtures with transformers' CLIPTokenizer as the judge.
 
     make_tokenizer_fixtures.py bpe_simple_vocab_16e6.txt.gz tests/unit/data/tokenizer
+    make_tokenizer_fixtures.py --added tests/unit/data
     make_tokenizer_fixtures.py --unicode
 
 The first form writes clip_ids.txt (CLIP's own vocabulary), and a small vocabulary trained here on
@@ -9,7 +10,11 @@ text of our own: vocab.json, merges.txt and small_ids.txt. Each line of the *_id
 all ids, a tab, the ids cut to 77, a tab, and the text as ASCII with escapes: \\n, \\\\, \\u{1F600}, and
 \\xFF for bytes that are not UTF-8.
 
-The second form asks the judge and libutf8proc about every code point, and prints the tables of
+The second adds tokens to the small vocabulary that the first form made and writes added/: tokenizer.json
+and tokenizer_config.json as transformers saves them, decoder/tokenizer_config.json as transformers 4 did
+(beside vocab.json and merges.txt), legacy/added_tokens.json, and the ids of texts with each.
+
+The third asks the judge and libutf8proc about every code point, and prints the tables of
 lib/text/unicode.c. Run with transformers 5.23 and tokenizers 0.23.
 """
 import collections
@@ -346,6 +351,73 @@ def write_fixtures(vocabulary_path, out):
     write_ids(os.path.join(out, "small_ids.txt"), judge(merges), texts[::3] + BROKEN)
 
 
+# ---------------------------------------------------------------- added tokens
+
+# text, normalized, single_word; as tokenizer.add_tokens("<toy>") and AddedToken(...) make them.
+ADDED = [("<toy>", True, False), ("<toy>_1", True, False), ("<toy>_2", True, False), ("<toy-big>", True, False),
+         ("<Style-X>", True, False), ("sks", True, True), ("[V]", False, False), ("Zo\u00eb", False, False),
+         ("caf\u00e9s", True, False), ("two words", True, False), ("RAW", False, True), ("!!", True, False),
+         ("<|mask|>", False, False), ("a", False, True), ("photo of", True, True), ("\u732b", True, False)]
+LEGACY = {"<toy>": 914, "<Style-X>": 915, "sks": 916, "<toy>_1": 917}
+SCRAPS = ["<toy>", "<TOY>", "<Toy>_1", "<toy>_2", "<toy>_3", "<toy-big>", "<toy-bigger>", "<style-x>", "<Style-X>",
+          "<STYLE-X>", "sks", "SKS", "sksy", "asks", "sks.", "(sks)", "[V]", "[v]", "Zo\u00eb", "zo\u00eb", "Zoe\u0308",
+          "caf\u00e9s", "cafe\u0301s", "CAF\u00c9S", "caf\u00e9sx", "two words", "two  words", "two\nwords", "Two Words",
+          "twowords", "RAW", "raw", "RAWx", "\u00e9RAW", "!!", "!!!", "!", "<|mask|>", "<|MASK|>", "<|startoftext|>",
+          "<|endoftext|>", "<|ENDOFTEXT|>", "a", "A", "an", "a\u0301", "photo of", "Photo  of", "photo offset", "\u732b",
+          "\u732b\u732b", "red", "cat's", "it's", ",", ".", "\u3000", "\t", "-", "_", "1", "\u200d", "<", ">", "\U0001f431"]
+
+
+def added_texts():
+    r = random.Random(7)
+    texts = list(SCRAPS)
+    for _ in range(900):
+        texts.append("".join(r.choice(SCRAPS) + r.choice(["", "", " ", " ", ", "]) for _ in range(r.randint(1, 8))))
+    return [t.encode() for t in dict.fromkeys(texts)]
+
+
+def write_added(data):
+    import shutil
+    import tempfile
+
+    from transformers import AddedToken, CLIPTokenizer
+
+    out, small = os.path.join(data, "added"), os.path.join(data, "tokenizer")
+    for folder in ("decoder", "legacy"):
+        os.makedirs(os.path.join(out, folder), exist_ok=True)
+    texts = added_texts()
+    with open(os.path.join(small, "merges.txt")) as f:
+        merges = [tuple(line.split()) for line in f.read().split("\n")[1:] if line]
+    tokenizer = judge(merges)
+    tokenizer.add_tokens([AddedToken(t, normalized=n, single_word=w) for t, n, w in ADDED])
+    tokenizer.pad_token = "!"
+    tokenizer.save_pretrained(out)
+    tokenizer = CLIPTokenizer.from_pretrained(out)  # which cuts the padding token out of texts, too
+    write_ids(os.path.join(out, "added_ids.txt"), tokenizer, texts)
+    decoder = {
+        str(i): {"content": t.content, "lstrip": t.lstrip, "normalized": t.normalized, "rstrip": t.rstrip,
+                 "single_word": t.single_word, "special": t.special}
+        for i, t in tokenizer.added_tokens_decoder.items()
+    }
+    config = {"added_tokens_decoder": decoder, "model_max_length": int(1e30), "pad_token": "!",
+              "tokenizer_class": "CLIPTokenizer"}
+    with open(os.path.join(out, "decoder", "tokenizer_config.json"), "w") as f:
+        json.dump(config, f, indent=1)
+        f.write("\n")
+    with open(os.path.join(out, "legacy", "added_tokens.json"), "w") as f:
+        json.dump(LEGACY, f)
+        f.write("\n")
+    for folder in ("decoder", "legacy"):
+        with tempfile.TemporaryDirectory() as copy:
+            for name in ("vocab.json", "merges.txt"):
+                shutil.copy(os.path.join(small, name), copy)
+            shutil.copytree(os.path.join(out, folder), copy, dirs_exist_ok=True)
+            again = CLIPTokenizer.from_pretrained(copy)
+        if folder == "legacy":
+            write_ids(os.path.join(out, "legacy_ids.txt"), again, texts[::3])
+        elif any(again(t.decode()).input_ids != tokenizer(t.decode()).input_ids for t in texts):
+            sys.exit("the judge reads decoder/ otherwise than tokenizer.json")
+
+
 # ---------------------------------------------------------------- the tables of lib/text/unicode.c
 
 
@@ -413,6 +485,8 @@ def print_unicode():
 if __name__ == "__main__":
     if sys.argv[1:] == ["--unicode"]:
         print_unicode()
+    elif len(sys.argv) == 3 and sys.argv[1] == "--added":
+        write_added(sys.argv[2])
     elif len(sys.argv) == 3:
         write_fixtures(sys.argv[1], sys.argv[2])
     else:

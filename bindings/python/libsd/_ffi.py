@@ -192,6 +192,7 @@ class Txt2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
 
 
@@ -205,6 +206,7 @@ class Img2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
 
 
@@ -220,6 +222,7 @@ class InpaintParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("clean_prompts", c_int),
     ]
     _defaults_ = {"strength": 1.0}
 
@@ -229,6 +232,7 @@ class TextParams(SizedStructure):
         ("struct_size", c_size_t),
         ("weighted_syntax", c_int),
         ("clip_skip", c_int),
+        ("clean", c_int),
     ]
 
 

@@ -38,12 +38,13 @@ def _picture_tiles(tile, overlap):
     return ctypes.pointer(_tile_params(tile, overlap))
 
 
-def _picture_options(weighted_prompts, clip_skip, tile, overlap) -> dict:
+def _picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts) -> dict:
     """The fields that the parameters of txt2img, img2img and inpaint have in common."""
     return {
         "weighted_prompts": bool(weighted_prompts),
         "clip_skip": _ffi.c_integer("clip_skip", clip_skip),
         "tiles": _picture_tiles(tile, overlap),
+        "clean_prompts": bool(clean_prompts),
     }
 
 
@@ -172,7 +173,12 @@ class Model(Handle):
             return None if text is None else text.decode()
 
     def encode_text(
-        self, texts: Union[str, Sequence[str]], *, weighted: bool = False, clip_skip: int = 0
+        self,
+        texts: Union[str, Sequence[str]],
+        *,
+        weighted: bool = False,
+        clip_skip: int = 0,
+        clean: bool = False,
     ) -> np.ndarray:
         """Prompts to embeddings: float32 [n, text_tokens, text_width], the last hidden state after
         the final LayerNorm.
@@ -180,12 +186,16 @@ class Model(Handle):
         weighted: the prompt syntax of the popular web UIs, (word:1.2), [word], BREAK; a long prompt
             has k times text_tokens rows, for which a sampler needs text_tokens=k * 77.
         clip_skip: n > 1 ends n - 1 layers before the last.
+        clean: texts first become what ftfy's fix_text and html.unescape make of them, as in the
+            original's environment: straight quotes, plain letters, characters for entities.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         data = [_ffi.text_bytes("a text", text) for text in texts]
         array = (ctypes.c_char_p * len(data))(*data)
         params = _ffi.TextParams(
-            weighted_syntax=bool(weighted), clip_skip=_ffi.c_integer("clip_skip", clip_skip)
+            weighted_syntax=bool(weighted),
+            clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+            clean=bool(clean),
         )
         with self._use() as model:
             return call_tensor(
@@ -383,12 +393,16 @@ class Model(Handle):
         clip_skip: int = 0,
         tile: Optional[int] = None,
         overlap: Optional[int] = None,
+        clean_prompts: bool = False,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
         """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's,
-        weighted_prompts and clip_skip are Model.encode_text's, tile and overlap vae_decode's."""
-        params = _ffi.Txt2imgParams(**_picture_options(weighted_prompts, clip_skip, tile, overlap))
+        weighted_prompts, clip_skip and clean_prompts are Model.encode_text's weighted, clip_skip and
+        clean, tile and overlap vae_decode's."""
+        params = _ffi.Txt2imgParams(
+            **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts)
+        )
         return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
 
     def img2img(
@@ -401,6 +415,7 @@ class Model(Handle):
         clip_skip: int = 0,
         tile: Optional[int] = None,
         overlap: Optional[int] = None,
+        clean_prompts: bool = False,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
@@ -413,7 +428,7 @@ class Model(Handle):
         with self._use(), as_image(self._context_address, "init", init) as image:
             params = _ffi.Img2imgParams(
                 init=image,
-                **_picture_options(weighted_prompts, clip_skip, tile, overlap),
+                **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
             )
             return self._pictures(
                 lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
@@ -431,6 +446,7 @@ class Model(Handle):
         clip_skip: int = 0,
         tile: Optional[int] = None,
         overlap: Optional[int] = None,
+        clean_prompts: bool = False,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
@@ -451,7 +467,7 @@ class Model(Handle):
                 init=image,
                 mask=white,
                 strength=float(strength),
-                **_picture_options(weighted_prompts, clip_skip, tile, overlap),
+                **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
             )
             return self._pictures(
                 lib.sd_inpaint, params, prompt, negative_prompt, progress, sampling

@@ -1,0 +1,209 @@
+"""Vocabularies that were changed, and what the log says of prompts, on the tiny random model."""
+
+import json
+import pathlib
+import shutil
+import struct
+import tempfile
+import unittest
+
+from tiny import FILE, FOLDER, RUN, ctx, main, model  # first: may skip
+
+import numpy as np
+
+import libsd
+
+TEXTS = ["a red boat", ""]
+
+
+def read_weights(path):
+    """{name: (type, shape, bytes)}, and __metadata__."""
+    data = pathlib.Path(path).read_bytes()
+    end = 8 + struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:end])
+    metadata = header.pop("__metadata__", {})
+    tensors = {}
+    for name, value in header.items():
+        a, b = value["data_offsets"]
+        tensors[name] = (value["dtype"], value["shape"], data[end + a : end + b])
+    return tensors, metadata
+
+
+def write_weights(path, tensors, metadata=None):
+    header, at = {"__metadata__": metadata} if metadata else {}, 0
+    for name, (kind, shape, data) in tensors.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for _, _, data in tensors.values():
+            f.write(data)
+
+
+def add_rows(path, n):
+    """More rows than words in the table of tokens; returns their float32 values and how many there
+    were before."""
+    tensors, metadata = read_weights(path)
+    name = next(key for key in tensors if key.endswith("token_embedding.weight"))
+    kind, (rows, width), data = tensors[name]
+    dtype = {"F32": np.float32, "F16": np.float16}[kind]
+    values = np.random.default_rng(n).normal(0, 0.3, (n, width)).astype(dtype)
+    tensors[name] = (kind, [rows + n, width], data + values.tobytes())
+    write_weights(path, tensors, metadata)
+    return values.astype(np.float32), rows
+
+
+def change(path, **values):
+    path = pathlib.Path(path)
+    data = json.loads(path.read_text()) if path.exists() else {}
+    data.update(values)
+    path.write_text(json.dumps(data))
+
+
+class TextTest(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.scratch = pathlib.Path(scratch.name)
+        self.folder = self.scratch / "model"
+        shutil.copytree(FOLDER, self.folder)
+        self.tokenizer = self.folder / "tokenizer"
+        self.logged = []
+        self.ctx = libsd.Context("cpu", threads=2, log=lambda level, text: self.logged.append(text))
+        self.addCleanup(self.ctx.close)
+
+    def load(self, path=None, **options):
+        loaded = self.ctx.load(path or self.folder, **options)
+        self.addCleanup(loaded.close)
+        return loaded
+
+    def warned(self, *words):
+        return any(all(word in text for word in words) for text in self.logged)
+
+    def add_rows(self, n, **config):
+        values, rows = add_rows(self.folder / "text_encoder" / "model.safetensors", n)
+        change(self.folder / "text_encoder" / "config.json", vocab_size=rows + n, **config)
+        return values, rows
+
+    def test_more_rows_than_words(self):
+        """tokenizer.add_tokens and resize_token_embeddings change no prompt without such a token."""
+        want = model.encode_text(TEXTS)
+        self.add_rows(1, bos_token_id=0, eos_token_id=2)
+        np.testing.assert_array_equal(self.load().encode_text(TEXTS), want)
+        self.add_rows(7)
+        other = self.load()
+        np.testing.assert_array_equal(other.encode_text(TEXTS), want)
+        np.testing.assert_array_equal(other.tokenize("a red boat").ids, model.tokenize("a red boat").ids)
+        for n in (1, 8):
+            file = self.scratch / f"rows-{n}.safetensors"
+            shutil.copy(FILE, file)
+            add_rows(file, n)
+            other = self.load(file, vocab=FOLDER + "/tokenizer")
+            np.testing.assert_array_equal(other.encode_text(TEXTS), want)
+
+    def test_padding_is_the_tokenizer_s(self):
+        """"!" pads in Stable Diffusion 2.x; an original checkpoint does not look there."""
+        self.add_rows(1)
+        for name in ("special_tokens_map.json", "tokenizer_config.json"):
+            change(self.tokenizer / name, pad_token="!")
+            ids = self.load().tokenize("a red boat!").ids
+            self.assertEqual(list(ids[4:6]), [0, model.tokenize("").ids[1]])
+            self.assertEqual(set(ids[6:]), {0})
+            other = self.load(FILE, vocab=str(self.tokenizer))
+            np.testing.assert_array_equal(
+                other.tokenize("a red boat!").ids, model.tokenize("a red boat!").ids
+            )
+            change(self.tokenizer / name, pad_token=None)
+        self.assertEqual(self.load().tokenize("!").ids[3], model.tokenize("").ids[1])
+
+    def test_added_tokens_are_rows(self):
+        """The same picture as with the rows as a textual-inversion file."""
+        values, rows = self.add_rows(2)
+        write_weights(self.scratch / "toy.safetensors", {"emb_params": ("F32", list(values.shape), values.tobytes())})
+        with ctx.load(FOLDER, embeddings={"<toy>": self.scratch / "toy.safetensors"}) as inverted:
+            want = inverted.encode_text(["a red <toy> boat", ""])
+            heavy = inverted.encode_text("a (red <toy>:1.3) boat", weighted=True)
+        ids = {"<toy>": rows, "<toy>_1": rows + 1}
+        decoder = {str(i): {"content": token, "special": False} for token, i in ids.items()}
+        for name, value in (
+            ("added_tokens.json", ids),
+            ("tokenizer_config.json", {"added_tokens_decoder": decoder}),
+        ):
+            change(self.tokenizer / name, **value)
+            other = self.load()
+            self.assertEqual(other.tokenize("<toy>").ids[1], rows)
+            np.testing.assert_array_equal(other.encode_text(["a red <toy> boat", ""]), want)
+            np.testing.assert_array_equal(
+                other.encode_text("a (red <toy>:1.3) boat", weighted=True), heavy
+            )
+            if name == "added_tokens.json":
+                (self.tokenizer / name).unlink()
+        self.assertFalse(self.warned("added token"))
+
+    def test_added_tokens_without_rows(self):
+        rows = len(json.loads((self.tokenizer / "vocab.json").read_text()))
+        change(self.tokenizer / "added_tokens.json", **{"<toy>": rows})
+        other = self.load()
+        self.assertTrue(self.warned('"<toy>"', f"has id {rows}", "cannot be used"), self.logged)
+        np.testing.assert_array_equal(other.encode_text("a <toy>"), model.encode_text("a <toy>"))
+
+    def test_tokenizer_json_alone(self):
+        """As transformers 5 writes it; "a b" is how older ones write a merge."""
+        vocab = json.loads((self.tokenizer / "vocab.json").read_text())
+        merges = (self.tokenizer / "merges.txt").read_text().split("\n")[1:]
+        whole = {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": vocab}
+        forms = [m for m in merges if m], [m.split(" ") for m in merges if m]
+        for path in self.tokenizer.iterdir():
+            path.unlink()
+        for form in forms:
+            change(self.tokenizer / "tokenizer.json", model={**whole, "merges": form})
+            other = self.load()
+            np.testing.assert_array_equal(other.encode_text(TEXTS), model.encode_text(TEXTS))
+            for vocab_path in (self.tokenizer, self.tokenizer / "tokenizer.json"):
+                other = self.load(FILE, vocab=str(vocab_path))
+                np.testing.assert_array_equal(other.encode_text(TEXTS), model.encode_text(TEXTS))
+        change(self.tokenizer / "tokenizer.json", model={"type": "Unigram", "vocab": []})
+        with self.assertRaisesRegex(libsd.Error, "not CLIP's tokenizer .Unigram"):
+            self.load(FILE, vocab=str(self.tokenizer))
+
+    def test_clean(self):
+        """Texts as ftfy and html.unescape have them (unit-clean has many more)."""
+        for text, cleaned in (
+            ("it\u2019s \u201cthe king\u2019s\u201d gold\u2026", "it's \"the king's\" gold\u2026"),
+            ("\uff46\uff55\uff4c\uff4c \uff57\uff49\uff44\uff54\uff48", "full width"),
+            ("&lt;3 &amp;amp; \ufb01ne caf\u00c3\u00a9", "<3 & fine caf\u00e9"),
+            ("a\x1b[1m red\x1b[0m \t boat\ufeff", "a red boat"),
+            ("", ""),
+        ):
+            want = model.encode_text(cleaned)
+            np.testing.assert_array_equal(model.encode_text(text, clean=True), want)
+            np.testing.assert_array_equal(model.encode_text(cleaned, clean=True), want)
+            if text:
+                self.assertTrue((model.encode_text(text) != want).any())
+        weighted = model.encode_text("a \uff08red:1.3\uff09 \ufb01sh", weighted=True, clean=True)
+        np.testing.assert_array_equal(weighted, model.encode_text("a (red:1.3) fish", weighted=True))
+        with self.assertRaisesRegex(libsd.ArgumentError, "entities within entities"):
+            model.encode_text("&" + "amp;" * 500000, clean=True)
+
+    def test_clean_in_one_call(self):
+        init = np.full((RUN["height"], RUN["width"], 3), 99, np.uint8)
+        for paint, more in (
+            (model.txt2img, ()),
+            (model.img2img, (init,)),
+            (model.inpaint, (init, np.full_like(init, 255))),
+        ):
+            pictures = [
+                paint(prompt, *more, negative_prompt=negative, clean_prompts=clean, **RUN)
+                for prompt, negative, clean in (
+                    ("the king's", "\"fog\"", False),
+                    ("the king\u2019s", "\u201cfog\u201d", True),
+                    ("the king\u2019s", "\u201cfog\u201d", False),
+                )
+            ]
+            np.testing.assert_array_equal(pictures[0], pictures[1])
+            self.assertTrue((pictures[0] != pictures[2]).any())
+
+
+if __name__ == "__main__":
+    main()
