@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -209,11 +210,17 @@ bool cli_make_directory(const char *program, const char *path) {
             return false;
         }
     }
-    return true;
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        errno = ENOTDIR;
+    else if (access(path, W_OK | X_OK) == 0)
+        return true;
+    fprintf(stderr, "%s: cannot write to %s: %s\n", program, path, strerror(errno));
+    return false;
 }
 
 /* len(os.listdir(dir)) */
-static int count_entries(const char *dir) {
+int cli_count_entries(const char *dir) {
     int n = 0;
     DIR *folder = opendir(dir);
     if (!folder)
@@ -224,16 +231,14 @@ static int count_entries(const char *dir) {
     return n;
 }
 
-int cli_next_number(const char *dir, const char *prefix, int digits, int others) {
-    char path[4300];
+int cli_free_path(char path[CLI_PATH], const char *prefix, int digits, int number) {
     struct stat st;
-    int i = count_entries(dir) - others;
-    for (i = i < 0 ? 0 : i; i < 100000000; i++) {
-        snprintf(path, sizeof path, "%s/%s%0*d.png", dir, prefix, digits, i);
-        if (stat(path, &st) != 0)
-            break;
+    for (; number < INT_MAX; number++) {
+        int n = snprintf(path, CLI_PATH, "%s%0*d.png", prefix, digits, number);
+        if (n < 0 || n >= CLI_PATH || lstat(path, &st) != 0)
+            break; /* also where it cannot be looked at: saving will say why */
     }
-    return i;
+    return number;
 }
 
 /* The whole file with a NUL at its end. */

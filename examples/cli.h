@@ -60,12 +60,17 @@ void cli_progress_end(cli_progress *p);
 /* Log callback: warnings and errors to standard error. */
 void cli_log(void *user, sd_log_level level, const char *message);
 
-/* mkdir -p. False with a sentence printed. */
+#define CLI_PATH 4400 /* room for a path */
+
+/* mkdir -p of a folder that can be written to. False with a sentence printed. */
 bool cli_make_directory(const char *program, const char *path);
 
-/* The number of the next file DIR/PREFIX%0*d.png: as many as DIR has entries, less `others`, as the
- * original scripts count; never that of a file which is there. */
-int cli_next_number(const char *dir, const char *prefix, int digits, int others);
+/* How many files a folder has: where the original scripts begin to count. */
+int cli_count_entries(const char *dir);
+
+/* `path` becomes PREFIX%0*d.png with the first number from `number` on that is free, which is
+ * returned. */
+int cli_free_path(char path[CLI_PATH], const char *prefix, int digits, int number);
 
 /* The lines of a text file, as one block that the caller frees. NULL with a sentence printed. */
 char **cli_read_lines(const char *program, const char *path, int *n_lines);

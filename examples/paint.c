@@ -280,6 +280,24 @@ static int plan(paint *p) {
     return 0;
 }
 
+/* OUTDIR, and in it samples/, whose files are counted as the original scripts count. */
+static int make_folders(paint *p) {
+    const paint_options *o = p->options;
+    const char *below = o->own_names ? "" : "/samples";
+    p->samples.digits = 5;
+    int n = snprintf(p->samples.prefix, sizeof p->samples.prefix, "%s%s", o->outdir, below);
+    if (n < 0 || (size_t)n + sizeof "/00000000000.png" > sizeof p->samples.prefix) {
+        fprintf(stderr, "%s: --outdir: the path is too long\n", p->program);
+        return 2;
+    }
+    if (!cli_make_directory(p->program, p->samples.prefix) ||
+        (!o->skip_grid && !cli_make_directory(p->program, o->outdir)))
+        return 1;
+    p->samples.next = cli_count_entries(p->samples.prefix);
+    memcpy(p->samples.prefix + n, "/", 2);
+    return 0;
+}
+
 int paint_begin(paint *p, const char *program, const paint_options *options) {
     *p = (paint){.program = program,
                  .options = options,
@@ -290,16 +308,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
         exit_code = plan(p);
     if (exit_code)
         return exit_code;
-    const char *below = options->own_names ? "" : "/samples";
-    int n = snprintf(p->samples, sizeof p->samples, "%s%s", options->outdir, below);
-    if (n < 0 || (size_t)n >= sizeof p->samples) {
-        fprintf(stderr, "%s: --outdir: the path is too long\n", program);
-        return 2;
-    }
-    if (!cli_make_directory(program, p->samples))
-        return 1;
-    p->next = cli_next_number(p->samples, "", 5, 0);
-    return load(p);
+    exit_code = make_folders(p);
+    return exit_code ? exit_code : load(p);
 }
 
 void paint_end(paint *p) {
@@ -412,48 +422,93 @@ static char *parameters_text(const paint *p, const paint_round *round, int index
     }
 }
 
-static int save_one(paint *p, const paint_round *round, int index, const sd_image *image,
-                    const char *extra, const char *path) {
-    char *text = parameters_text(p, round, index, image, extra);
-    sd_status status = sd_image_save(image, path, text);
-    free(text);
+/* `path` becomes what was written. */
+static sd_status save_numbered(paint_place *place, const sd_image *image, const char *text,
+                               char path[CLI_PATH]) {
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = text;
+    params.only_new = 1;
+    sd_status status;
+    do { /* between the look and the save another program may take the number */
+        place->next = cli_free_path(path, place->prefix, place->digits, place->next) + 1;
+        status = sd_image_save_with(image, path, &params);
+    } while (status == SD_ERROR_STATE && place->next < INT_MAX);
+    return status;
+}
+
+/* To `path` where that is free, and else to a numbered one beside it, which it becomes. */
+static sd_status save_named(const paint *p, const sd_image *image, const char *text,
+                            char path[CLI_PATH]) {
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = text;
+    params.only_new = 1;
+    sd_status status = sd_image_save_with(image, path, &params);
+    if (status != SD_ERROR_STATE)
+        return status;
+    paint_place beside = {.digits = 4, .next = 1};
+    snprintf(beside.prefix, sizeof beside.prefix, "%.*s-", (int)(strlen(path) - strlen(".png")),
+             path);
+    fprintf(stderr, "%s: %s is there and is left as it is\n", p->program, path);
+    return save_numbered(&beside, image, text, path);
+}
+
+/* Says what failed, or prints the path. */
+static int tell(const paint *p, sd_status status, const char *path) {
     if (status)
         return cli_fail(p->program, p->ctx, status);
     printf("%s\n", path);
-    return 0;
+    if (fflush(stdout) == 0)
+        return 0;
+    fprintf(stderr, "%s: cannot write to the standard output\n", p->program);
+    return 1;
+}
+
+/* To `place`, or to `path` where that is NULL. */
+static int save_one(const paint *p, const paint_round *round, int index, const sd_image *image,
+                    const char *extra, paint_place *place, char path[CLI_PATH]) {
+    char *text = parameters_text(p, round, index, image, extra);
+    if (!text) {
+        fprintf(stderr, "%s: out of memory\n", p->program);
+        return 1;
+    }
+    sd_status status =
+        place ? save_numbered(place, image, text, path) : save_named(p, image, text, path);
+    free(text);
+    return tell(p, status, path);
 }
 
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra) {
     int exit_code = 0;
-    char path[4200];
+    char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
         return cli_fail(p->program, p->ctx, status);
     for (int i = 0; i < round->sampling.batch; i++) {
-        if (!exit_code && !p->options->skip_save) {
-            snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next++);
-            exit_code = save_one(p, round, i, images[i], extra, path);
-        }
+        if (!exit_code && !p->options->skip_save)
+            exit_code = save_one(p, round, i, images[i], extra, &p->samples, path);
         if (p->kept)
             p->kept[p->n_kept++] = images[i];
         else
             sd_image_free(images[i]);
         images[i] = NULL;
     }
-    fflush(stdout);
     return exit_code;
 }
 
 int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
-                  const char *extra, const char *path) {
+                  const char *extra, const char *wanted) {
+    char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
         return cli_fail(p->program, p->ctx, status);
-    int exit_code = save_one(p, round, 0, *image, extra, path);
+    int n = snprintf(path, sizeof path, "%s", wanted), exit_code = 1;
+    if (n < 0 || (size_t)n >= sizeof path)
+        fprintf(stderr, "%s: %s: the path is too long\n", p->program, wanted);
+    else
+        exit_code = save_one(p, round, 0, *image, extra, NULL, path);
     sd_image_free(*image);
     *image = NULL;
-    fflush(stdout);
     return exit_code;
 }
 
@@ -461,17 +516,16 @@ int paint_save_grid(paint *p) {
     const paint_options *o = p->options;
     if (!p->n_kept)
         return 0;
-    char path[4200];
-    int number = cli_next_number(o->outdir, "grid-", 4, 1); /* OUTDIR has samples/ besides */
-    snprintf(path, sizeof path, "%s/grid-%04d.png", o->outdir, number);
+    char path[CLI_PATH];
+    paint_place place = {.digits = 4};
+    place.next = cli_count_entries(o->outdir) - 1; /* OUTDIR has samples/ besides */
+    place.next = place.next < 0 ? 0 : place.next;
+    snprintf(place.prefix, sizeof place.prefix, "%s/grid-", o->outdir);
     sd_image *grid;
     sd_status status =
         grid_make(p->ctx, p->kept, p->n_kept, o->n_rows ? o->n_rows : o->n_samples, &grid);
     if (!status)
-        status = sd_image_save(grid, path, NULL);
+        status = save_numbered(&place, grid, NULL, path);
     sd_image_free(grid);
-    if (status)
-        return cli_fail(p->program, p->ctx, status);
-    printf("%s\n", path);
-    return 0;
+    return tell(p, status, path);
 }

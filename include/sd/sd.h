@@ -451,9 +451,28 @@ SD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out
 SD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
                                       sd_image **out);
 
-/* PNG, or JPEG (quality 95) where `path` ends in .jpg or .jpeg. `parameters` (may be NULL) is
- * kept in a PNG text chunk of that name, as the popular web UIs do, and in a JPEG comment. */
+/*
+ * PNG where `path` ends in .png or has no extension, JPEG (quality 95) where it ends in .jpg or
+ * .jpeg; any other extension is SD_ERROR_UNSUPPORTED. `parameters` (may be NULL) is kept in a PNG
+ * text chunk of that name, as the popular web UIs do, and in a JPEG comment. The file appears whole
+ * or not at all, and takes the place of one of that name.
+ */
 SD_API sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters);
+
+typedef struct sd_image_save_params {
+    size_t struct_size;
+    const char *parameters; /* as sd_image_save's */
+    int only_new;           /* non-zero: a file of that name is left as it is, and the call is
+                               SD_ERROR_STATE. Of two that save at once, in this process or another,
+                               one has the name */
+} sd_image_save_params;
+
+#define SD_IMAGE_SAVE_PARAMS_INIT                                                                  \
+    { sizeof(sd_image_save_params), NULL, 0 }
+
+/* sd_image_save with more to say; `params` NULL means all defaults. */
+SD_API sd_status sd_image_save_with(const sd_image *image, const char *path,
+                                    const sd_image_save_params *params);
 
 /* A new image of the given size, resampled as PIL's LANCZOS does. */
 SD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import random
+import resource
 import select
 import signal
 import struct
@@ -149,6 +150,92 @@ class Programs(unittest.TestCase):
             done = self.paint("--n_iter", "2")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual([pathlib.Path(p).name for p in done.stdout.split()], expected)
+
+    def test_no_picture_is_written_over(self):
+        """Gaps, names past 99999, a link and a folder that have a number; grids too."""
+        samples = self.out / "samples"
+        samples.mkdir(parents=True)
+        for name in ("00000.png", "00003.png"):
+            (samples / name).write_text("keep")
+        (samples / "00005.png").symlink_to("nowhere")
+        (samples / "00006.png").mkdir()
+        done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *SIZE, "--n_samples", "3",
+                   "--n_iter", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = [pathlib.Path(p).name for p in done.stdout.split()]
+        self.assertEqual(names, ["00004.png", "00007.png", "00008.png", "grid-0000.png"])
+        self.assertEqual((samples / "00003.png").read_text(), "keep")
+        for name in ("grid-0001.png", "grid-0003.png"):
+            (self.out / name).write_text("keep")
+        for expected in ("grid-0004.png", "grid-0005.png"):
+            done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *SIZE, "--n_samples", "1",
+                       "--n_iter", "1", "--skip_save")
+            self.assertEqual(done.stdout.split(), [str(self.out / expected)], done.stderr)
+        self.assertEqual((self.out / "grid-0003.png").read_text(), "keep")
+        for path in samples.iterdir():
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        for i in range(99999, 100002):
+            (samples / f"{i}.png").write_text("keep")
+        for i in range(3, 99999):  # three files of many names: quick to make
+            os.link(samples / f"{99999 + i % 3}.png", samples / f"{i:05d}.png")
+        done = self.paint()
+        self.assertEqual(done.stdout.split(), [str(samples / "100002.png")], done.stderr)
+        self.assertFalse([p for p in samples.iterdir() if p.name.startswith(".")])
+
+    def test_programs_at_once_share_a_folder(self):
+        command = [TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--ddim_steps", "1", "--W", "64",
+                   "--H", "64", "--n_samples", "2", "--n_iter", "4", "--threads", "1"]
+        running = [subprocess.Popen([*map(str, command), "--seed", str(100 * i)], text=True,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                   for i in range(3)]
+        printed = []
+        for i, program in enumerate(running):
+            out, errors = program.communicate(timeout=240)
+            self.assertEqual(program.returncode, 0, errors)
+            paths = out.split()
+            self.assertEqual(len(paths), 9)
+            printed += paths
+            for k, path in enumerate(paths[:8]):
+                self.assertIn(f"Seed: {100 * i + k},", parameters(path), "what is printed is there")
+        self.assertEqual(len(set(printed)), 27)
+        found = [str(p) for p in self.out.rglob("*") if p.is_file()]
+        self.assertEqual(sorted(found), sorted(printed))
+
+    def test_a_write_that_fails_leaves_nothing(self):
+        """A full disk's stand-ins: a limit on files, and a standard output that takes nothing."""
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+        done = subprocess.run([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *QUICK],
+                              capture_output=True, text=True, preexec_fn=limited, timeout=240)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("00000.png: cannot write", done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(list((self.out / "samples").iterdir()), [])
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *QUICK],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=240)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot write to the standard output", done.stderr)
+        self.assertEqual(len(list((self.out / "samples").iterdir())), 1)
+
+    def test_folders_that_cannot_be_written_are_said_first(self):
+        samples = self.out / "samples"
+        self.out.mkdir(parents=True)
+        samples.write_text("a file")
+        done = self.paint()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{samples}: Not a directory", done.stderr)
+        samples.unlink()
+        samples.mkdir()
+        samples.chmod(0o555)
+        done = self.paint()
+        samples.chmod(0o755)
+        if os.geteuid() == 0:
+            self.assertEqual(done.returncode, 0, "root may write anywhere")
+        else:
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"cannot write to {samples}", done.stderr)
 
     def test_iterations_go_on_with_the_seeds(self):
         self.assertEqual(self.paint("--n_iter", "2", "--seed", "5").returncode, 0)
@@ -378,7 +465,7 @@ class Programs(unittest.TestCase):
             return run(INPAINT, "--indir", "pairs", "--outdir", "out", "--steps", "3", *more,
                        cwd=root)
 
-        done = paint()
+        done = paint("--outdir", "first")
         self.assertEqual(done.returncode, 1, "c_mask.png has no picture")
         self.assertIn("pairs/c.png", done.stderr)
         (folder / "c_mask.png").unlink()
@@ -393,9 +480,15 @@ class Programs(unittest.TestCase):
         for y in range(32):
             self.assertEqual(averaged[2][y][:27], before[y][:27])
             self.assertNotEqual(averaged[2][y][27:], before[y][27:])
-        for flags, same in ((["--use_ema"], True), (["--no_ema"], False)):
-            self.assertEqual(paint(*flags).returncode, 0)
-            self.assertEqual(png_pixels(root / "out" / "b.png") == averaged, same, flags)
+        for flags, number, same in ((["--use_ema"], 1, True), (["--no_ema"], 2, False)):
+            done = paint(*flags)
+            names = [f"out/{name}-000{number}.png" for name in "ab"]
+            self.assertEqual((done.returncode, done.stdout.split()), (0, names), done.stderr)
+            self.assertIn("out/a.png is there and is left as it is", done.stderr)
+            self.assertEqual(png_pixels(root / names[1]) == averaged, same, flags)
+        done = paint("--outdir", "pairs")
+        self.assertEqual(done.stdout.split(), ["pairs/a-0001.png", "pairs/b-0001.png"])
+        self.assertEqual(png_pixels(folder / "b.png")[2], before, "the picture itself is kept")
         done = paint("--n_samples", "2")
         self.assertEqual(done.returncode, 2)
         self.assertIn("--n_samples", done.stderr)

@@ -223,6 +223,14 @@ class InpaintParams(SizedStructure):
     _defaults_ = {"strength": 1.0}
 
 
+class ImageSaveParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("parameters", c_char_p),
+        ("only_new", c_int),
+    ]
+
+
 class TextParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -311,6 +319,7 @@ FUNCTIONS = {
     "sd_image_load": (c_int, [c_context, c_char_p, POINTER(c_image)]),
     "sd_image_load_memory": (c_int, [c_context, c_void_p, c_size_t, POINTER(c_image)]),
     "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
+    "sd_image_save_with": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
     "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),
     "sd_tensor_new": (
         c_int,

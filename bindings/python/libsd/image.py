@@ -7,7 +7,16 @@ import os
 
 import numpy as np
 
-from ._ffi import c_uint8, c_void_p, check, integer, lib, path_bytes, text_bytes
+from ._ffi import (
+    ImageSaveParams,
+    c_uint8,
+    c_void_p,
+    check,
+    integer,
+    lib,
+    path_bytes,
+    text_bytes,
+)
 from .context import Context
 from .errors import ArgumentError
 
@@ -74,15 +83,24 @@ def load_image(source: "str | bytes | os.PathLike") -> np.ndarray:
     return take_image(pointer)
 
 
-def save_image(path: "str | os.PathLike", image, parameters: "str | None" = None) -> None:
+def save_image(
+    path: "str | os.PathLike",
+    image,
+    parameters: "str | None" = None,
+    *,
+    overwrite: bool = True,
+) -> None:
     """Writes uint8 [h, w, 3] as PNG, or as JPEG where `path` ends in .jpg or .jpeg.
 
-    `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do.
+    `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do. Without
+    `overwrite` a file of that name is left as it is, and StateError raised.
     """
     context = _context()._address
-    note = None if parameters is None else text_bytes("parameters", parameters)
+    params = ImageSaveParams(only_new=not overwrite)
+    if parameters is not None:
+        params.parameters = text_bytes("parameters", parameters)
     with as_image(context, "image", image) as pointer:
-        check(lib.sd_image_save(pointer, path_bytes(path), note), context)
+        check(lib.sd_image_save_with(pointer, path_bytes(path), ctypes.byref(params)), context)
 
 
 def resize_image(image, width: int, height: int) -> np.ndarray:

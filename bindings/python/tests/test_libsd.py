@@ -314,6 +314,12 @@ class PictureTest(unittest.TestCase):
             smooth = np.full((16, 24, 3), 100, dtype=np.uint8)
             libsd.save_image(jpeg, smooth)
             self.assertLess(np.abs(libsd.load_image(jpeg).astype(int) - 100).max(), 4)
+            with self.assertRaisesRegex(libsd.StateError, "b.jpg"):
+                libsd.save_image(jpeg, image[:9], overwrite=False)
+            self.assertEqual(libsd.load_image(jpeg).shape, smooth.shape)
+            with self.assertRaisesRegex(libsd.UnsupportedError, "[.]webp files are not written"):
+                libsd.save_image(os.path.join(folder, "a.webp"), image)
+            self.assertEqual(sorted(os.listdir(folder)), ["b.jpg", "ä b.png"])
             with self.assertRaisesRegex(libsd.FileError, "nowhere.png"):
                 libsd.load_image(os.path.join(folder, "nowhere.png"))
             with self.assertRaises(libsd.FileError):
