@@ -446,10 +446,28 @@ SD_API int sd_image_height(const sd_image *image);
 SD_API int sd_image_channels(const sd_image *image); /* 1, 3 or 4 */
 SD_API uint8_t *sd_image_pixels(sd_image *image);
 
-/* PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does. */
+/*
+ * PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does, 16 bits
+ * the higher 8; a photo is turned upright by its EXIF orientation (ImageOps.exif_transpose).
+ */
 SD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out);
 SD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
                                       sd_image **out);
+
+typedef struct sd_image_load_params {
+    size_t struct_size;
+    int keep_alpha; /* non-zero: RGBA where the file has transparency, as masks may */
+    int as_stored;  /* non-zero: its EXIF orientation is not looked at */
+} sd_image_load_params;
+
+#define SD_IMAGE_LOAD_PARAMS_INIT                                                                  \
+    { sizeof(sd_image_load_params), 0, 0 }
+
+/* The same with more to say; `params` NULL means all defaults. */
+SD_API sd_status sd_image_load_with(sd_context *ctx, const char *path,
+                                    const sd_image_load_params *params, sd_image **out);
+SD_API sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                           const sd_image_load_params *params, sd_image **out);
 
 /*
  * PNG where `path` ends in .png or has no extension, JPEG (quality 95) where it ends in .jpg or

@@ -40,27 +40,42 @@ uint8_t *sd_image_pixels(sd_image *image) {
     return image ? image->pixels : NULL;
 }
 
-sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
+sd_status sd_image_load_with(sd_context *ctx, const char *path, const sd_image_load_params *params,
+                             sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, path);
+    sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
     uint8_t *bytes;
     size_t size;
-    sd_status status = sd_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
+    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    if (!status)
+        status = sd_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
     if (status)
         return status;
-    status = sd_image_decode(ctx, path, bytes, size, out);
+    status = sd_image_decode_with(ctx, path, bytes, size, &p, out);
     sd_free(ctx, bytes);
     return status;
 }
 
-sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
+sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
+    return sd_image_load_with(ctx, path, NULL, out);
+}
+
+sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                    const sd_image_load_params *params, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, bytes);
-    return sd_image_decode(ctx, "image in memory", bytes, n_bytes, out);
+    sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    return status ? status : sd_image_decode_with(ctx, "image in memory", bytes, n_bytes, &p, out);
+}
+
+sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
+    return sd_image_load_memory_with(ctx, bytes, n_bytes, NULL, out);
 }
 
 /* The extension of a path with its dot, "" where there is none. */

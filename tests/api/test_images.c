@@ -172,6 +172,41 @@ START_TEST(names_say_what_is_written) {
 }
 END_TEST
 
+/* Half of it transparent. */
+START_TEST(alpha_is_kept_where_it_is_asked_for) {
+    sd_image_load_params params = SD_IMAGE_LOAD_PARAMS_INIT;
+    const char *path = in_folder("alpha.png");
+    static uint8_t rgba[4 * 8 * 5], file[4096];
+    sd_image *image;
+    for (int i = 0; i < 8 * 5; i++)
+        rgba[4 * i + 3] = i % 8 < 4 ? 255 : 9;
+    ck_ok(ctx, sd_image_new(ctx, 8, 5, 4, rgba, &image));
+    ck_ok(ctx, sd_image_save(image, path, NULL));
+    sd_image_free(image);
+    FILE *stream = fopen(path, "rb");
+    ck_assert_ptr_nonnull(stream);
+    size_t n = fread(file, 1, sizeof file, stream);
+    fclose(stream);
+    params.keep_alpha = 1;
+    for (int memory = 0; memory < 2; memory++)
+        for (int keep = 0; keep < 2; keep++) {
+            const sd_image_load_params *p = keep ? &params : NULL;
+            ck_ok(ctx, memory ? sd_image_load_memory_with(ctx, file, n, p, &image)
+                              : sd_image_load_with(ctx, path, p, &image));
+            ck_assert_int_eq(sd_image_channels(image), keep ? 4 : 3);
+            ck_assert(!keep || !memcmp(sd_image_pixels(image), rgba, sizeof rgba));
+            sd_image_free(image);
+        }
+    params.struct_size = 3;
+    image = (sd_image *)1;
+    ck_status(ctx, sd_image_load_with(ctx, path, &params, &image), SD_ERROR_ARGUMENT,
+              "struct_size");
+    ck_assert_ptr_null(image);
+    ck_status(ctx, sd_image_load_memory_with(ctx, NULL, n, NULL, &image), SD_ERROR_ARGUMENT,
+              "bytes is NULL");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("images");
     TCase *tcase = tcase_create("images");
@@ -179,6 +214,7 @@ int main(void) {
     tcase_add_test(tcase, a_new_file_leaves_the_old_one);
     tcase_add_test(tcase, threads_at_once_lose_nothing);
     tcase_add_test(tcase, names_say_what_is_written);
+    tcase_add_test(tcase, alpha_is_kept_where_it_is_asked_for);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -223,6 +223,14 @@ class InpaintParams(SizedStructure):
     _defaults_ = {"strength": 1.0}
 
 
+class ImageLoadParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("keep_alpha", c_int),
+        ("as_stored", c_int),
+    ]
+
+
 class ImageSaveParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -318,6 +326,14 @@ FUNCTIONS = {
     "sd_image_pixels": (POINTER(c_uint8), [c_image]),
     "sd_image_load": (c_int, [c_context, c_char_p, POINTER(c_image)]),
     "sd_image_load_memory": (c_int, [c_context, c_void_p, c_size_t, POINTER(c_image)]),
+    "sd_image_load_with": (
+        c_int,
+        [c_context, c_char_p, POINTER(ImageLoadParams), POINTER(c_image)],
+    ),
+    "sd_image_load_memory_with": (
+        c_int,
+        [c_context, c_void_p, c_size_t, POINTER(ImageLoadParams), POINTER(c_image)],
+    ),
     "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
     "sd_image_save_with": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
     "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),

@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from ._ffi import (
+    ImageLoadParams,
     ImageSaveParams,
     c_uint8,
     c_void_p,
@@ -70,15 +71,23 @@ def _context() -> Context:
     return Context("cpu", threads=1)
 
 
-def load_image(source: "str | bytes | os.PathLike") -> np.ndarray:
-    """Reads a PNG or JPEG as uint8 [h, w, 3]. `source` is a path, or the bytes of such a file."""
+def load_image(
+    source: "str | bytes | os.PathLike", *, keep_alpha: bool = False, as_stored: bool = False
+) -> np.ndarray:
+    """Reads a PNG or JPEG as uint8 [h, w, 3], upright as its EXIF data say. `source` is a path, or
+    the bytes of such a file.
+
+    keep_alpha: [h, w, 4] where the file has transparency. as_stored: EXIF is not looked at.
+    """
     context = _context()._address
     pointer = c_void_p()
+    params = ImageLoadParams(keep_alpha=bool(keep_alpha), as_stored=bool(as_stored))
+    how, out = ctypes.byref(params), ctypes.byref(pointer)
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
-        status = lib.sd_image_load_memory(context, data, len(data), ctypes.byref(pointer))
+        status = lib.sd_image_load_memory_with(context, data, len(data), how, out)
     else:
-        status = lib.sd_image_load(context, path_bytes(source), ctypes.byref(pointer))
+        status = lib.sd_image_load_with(context, path_bytes(source), how, out)
     check(status, context)
     return take_image(pointer)
 

@@ -320,6 +320,13 @@ class PictureTest(unittest.TestCase):
             with self.assertRaisesRegex(libsd.UnsupportedError, "[.]webp files are not written"):
                 libsd.save_image(os.path.join(folder, "a.webp"), image)
             self.assertEqual(sorted(os.listdir(folder)), ["b.jpg", "ä b.png"])
+            held = jpeg_with_orientation(pathlib.Path(jpeg).read_bytes(), 6)
+            self.assertEqual(libsd.load_image(held).shape, (24, 16, 3))
+            self.assertEqual(libsd.load_image(held, as_stored=True).shape, (16, 24, 3))
+            alpha = r.integers(0, 256, (5, 7, 4), dtype=np.uint8)
+            libsd.save_image(png, alpha)
+            np.testing.assert_array_equal(libsd.load_image(png, keep_alpha=True), alpha)
+            np.testing.assert_array_equal(libsd.load_image(png), alpha[..., :3])
             with self.assertRaisesRegex(libsd.FileError, "nowhere.png"):
                 libsd.load_image(os.path.join(folder, "nowhere.png"))
             with self.assertRaises(libsd.FileError):
@@ -327,6 +334,11 @@ class PictureTest(unittest.TestCase):
         self.assertEqual(libsd.resize_image(image, 7, 9).shape, (9, 7, 3))
         with self.assertRaises(libsd.FormatError):
             libsd.load_image(b"not a picture")
+
+
+def jpeg_with_orientation(data, orientation):
+    entry = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0" + bytes((orientation, 0, 0, 0))
+    return data[:2] + b"\xff\xe1" + bytes((0, len(entry) + 8)) + b"Exif\0\0" + entry + data[2:]
 
 
 class ErrorTest(unittest.TestCase):
