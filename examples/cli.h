@@ -8,7 +8,15 @@
 #include <sd/sd.h>
 #include <stdbool.h>
 
-typedef enum cli_kind { CLI_TEXT, CLI_INT, CLI_U64, CLI_FLOAT, CLI_FLAG, CLI_LIST } cli_kind;
+typedef enum cli_kind {
+    CLI_TEXT,
+    CLI_INT,
+    CLI_U64,
+    CLI_FLOAT,
+    CLI_FLAG,
+    CLI_LIST,
+    CLI_SEED
+} cli_kind;
 
 /* The texts of an option that may be given many times. */
 #define CLI_LIST_MAX 64
@@ -20,7 +28,7 @@ typedef struct cli_list {
 typedef struct cli_option {
     const char *name; /* without the dashes */
     cli_kind kind;
-    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list * */
+    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list *, uint64_t * */
     const char *help;
 } cli_option;
 
@@ -72,7 +80,8 @@ int cli_count_entries(const char *dir);
  * returned. */
 int cli_free_path(char path[CLI_PATH], const char *prefix, int digits, int number);
 
-/* The lines of a text file, as one block that the caller frees. NULL with a sentence printed. */
+/* The lines of a UTF-8 text file, whatever ends them, without a byte order mark, as one block that
+ * the caller frees. NULL with a sentence printed. */
 char **cli_read_lines(const char *program, const char *path, int *n_lines);
 
 /* The largest resident memory of this process so far, in bytes; 0 where it cannot be told. */

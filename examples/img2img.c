@@ -25,6 +25,7 @@ static int run(paint *p, const sd_image *init, int width, int height) {
         round.sampling.height = height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
         params.prompt = round.prompt;
+        params.prompts = round.prompts;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clip_skip = o->clip_skip;

@@ -55,16 +55,20 @@ typedef struct paint {
     paint_place samples; /* OUTDIR/samples/ */
     char **lines;        /* of --from-file, or NULL */
     int n_lines;
-    sd_image **kept; /* the run's pictures, for the grid */
+    const char **prompts; /* the lines, filled up with "" to whole batches */
+    int lines_at_once;    /* of a round */
+    sd_image **kept;      /* the run's pictures, for the grid */
     int n_kept;
     int train_timesteps; /* of the model */
     sd_tile_params tiles;
 } paint;
 
-/* A call of the library: some pictures of one prompt. */
+/* A call of the library: some pictures of one prompt, or of one each. */
 typedef struct paint_round {
     const char *prompt;
     sd_sampler_params sampling;
+    const char *const *prompts; /* of its pictures; NULL: `prompt` is for all */
+    int n_pictures;             /* that are saved; sampling.batch may be more */
 } paint_round;
 
 /* Opens the context, loads the model, makes the output folder. Non-zero: the exit code, after the

@@ -378,10 +378,12 @@ typedef struct sd_txt2img_params {
     int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
     const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
+    const char *const *prompts;  /* sampling->batch of them, one for each picture, in place of
+                                    `prompt`; NULL: `prompt` is for all */
 } sd_txt2img_params;
 
 #define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, NULL }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -400,10 +402,11 @@ typedef struct sd_img2img_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    const char *const *prompts;
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, NULL }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -419,10 +422,11 @@ typedef struct sd_inpaint_params {
     int weighted_prompts;
     int clip_skip;
     const sd_tile_params *tiles;
+    const char *const *prompts;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0f, 0, 0, NULL, NULL }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what

@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import random
+import re
 import resource
 import select
 import signal
@@ -318,11 +319,110 @@ class Programs(unittest.TestCase):
         self.assertEqual(fixed[0], fixed[1])
         for flags, words in ((["--sampler", "heun"], "--dpm_solver only"),
                              (["--spacing", "quad"], "--spacing uniform only"),
-                             (["--from-file", "x"], "--from-file"),
                              (["--fixed_code", "--ddim_eta", "1"], "--fixed_code")):
             done = self.paint("--original_seeds", *flags)
             self.assertEqual(done.returncode, 2)
             self.assertIn(words, done.stderr)
+
+    def test_original_seeds_of_a_file(self):
+        """The original takes n_samples lines at a time: each of them has the noise of its place."""
+        def near(a, b):
+            return max(abs(x - y) for x, y in zip(b"".join(a), b"".join(b))) <= 1
+
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        prompts = pathlib.Path(self.scratch.name) / "prompts.txt"
+        lines = ["a red boat", "a cat", "a lake by night"]
+        prompts.write_text("\n".join(lines))
+        for program, more in ((TXT2IMG, ["--W", "64", "--H", "64", "--ddim_steps", "2"]),
+                              (IMG2IMG, ["--init-img", init, "--strength", "0.5", "--ddim_steps",
+                                         "4"])):
+            def paint(*flags):
+                done = run(program, "--ckpt", FOLDER, "--outdir", self.out, "--original_seeds",
+                           "--n_samples", "2", "--n_iter", "2", *more, *flags)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout.split()
+
+            paths = paint("--from-file", prompts)
+            self.assertEqual(len(paths), 7, "two iterations of three lines, and the grid")
+            texts = [parameters(path) for path in paths[:-1]]
+            self.assertEqual([text.split("\n")[0] for text in texts], lines * 2)
+            self.assertIn("picture 2 of 2", texts[1])
+            pixels = [png_pixels(path)[2] for path in paths[:-1]]
+            for k, prompt in enumerate(lines):
+                alone = [png_pixels(path)[2] for path in paint("--prompt", prompt)[:-1]]
+                self.assertTrue(near(pixels[k], alone[k]), f"{program} {k}")
+            self.assertFalse(near(pixels[0], pixels[3]))
+            fixed = [png_pixels(path)[2] for path in
+                     paint("--from-file", prompts, "--fixed_code", "--skip_grid")]
+            self.assertTrue(near(fixed[1], pixels[1]))
+            self.assertEqual(fixed[:3], fixed[3:])
+
+    def test_a_random_seed_is_told(self):
+        init, mask = (pathlib.Path(self.scratch.name) / name for name in "im")
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        write_png(mask, 64, 64, lambda x, y: (255,) * 3)
+        seeds = set()
+        for program, more in ((TXT2IMG, []), (TXT2IMG, ["--original_seeds"]),
+                              (IMG2IMG, ["--init-img", init, "--strength", "0.5"]),
+                              (INPAINT, ["--init-img", init, "--mask-img", mask])):
+            done = self.paint("--seed", "-1", "--n_samples", "2", *more, program=program)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            seed = re.search("(?m)^seed: ([0-9]+)$", done.stderr).group(1)
+            seeds.add(int(seed))
+            paths = done.stdout.split()
+            self.assertIn(f"Seed: {seed},", parameters(paths[0]))
+            again = self.paint("--seed", seed, "--n_samples", "2", *more, program=program)
+            for a, b in zip(paths, again.stdout.split()):
+                self.assertEqual(png_pixels(a), png_pixels(b))
+        self.assertEqual(len(seeds), 4)
+        self.assertTrue(all(seed < 2**32 for seed in seeds))
+        self.assertIn("--seed '-2'", self.paint("--seed", "-2").stderr)
+
+    def test_prompt_files_of_other_editors(self):
+        """Byte order marks and every end of a line that Python's splitlines knows."""
+        prompts = pathlib.Path(self.scratch.name) / "prompts.txt"
+        for data in (b"\xef\xbb\xbfa red boat\r\n\r\na cat\r\n", b"a red boat\r\ra cat\r",
+                     b"a red boat\n\na cat", "a red boat\u2028\u0085a cat\x1e".encode(),
+                     b"\xef\xbb\xbfa red boat\v\fa cat\n"):
+            self.assertEqual(data.decode("utf-8-sig").splitlines(), ["a red boat", "", "a cat"])
+            prompts.write_bytes(data)
+            done = self.paint("--from-file", prompts, "--ddim_steps", "1")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            found = [parameters(path).split("\n")[0] for path in done.stdout.split()]
+            self.assertEqual(found, ["a red boat", "", "a cat"], data)
+        for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+            prompts.write_bytes("a red boat\na cat\n".encode(codec))
+            done = self.paint("--from-file", prompts)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("UTF-8", done.stderr)
+
+    def test_values_of_parameters_are_quoted(self):
+        """As the popular web UIs read them: their expressions, and json for what is in quotes."""
+        scratch = pathlib.Path(self.scratch.name)
+        pair = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+        for name in ("my, model: v1", "plain-v1.5", 'a "b" c', '"quoted"', "two\nlines", "a,b\\c\td\x01",
+                     "\u00e4, \u732b", "Steps: 5"):
+            path = scratch / (name + ".safetensors")
+            os.link(FILE, path) if os.stat(FILE).st_dev == os.stat(scratch).st_dev else \
+                path.symlink_to(FILE)
+            done = self.paint("--vocab", FOLDER + "/tokenizer", "--ddim_steps", "1", ckpt=path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            chunks = [c for c in png_chunks(done.stdout.strip()) if c[0] in (b"tEXt", b"iTXt")]
+            kind, data = chunks[0]
+            text = data[15:].decode("utf-8") if kind == b"iTXt" else data[11:].decode("latin-1")
+            found = {}
+            for key, value in pair.findall(text.split("\n")[-1]):
+                found[key] = json.loads(value, strict=False) if value[:1] == '"' else value
+            self.assertEqual(found["Model"], name)
+            self.assertEqual(found["Eta"], "0")
+            self.assertNotIn("model", found)
+        self.assertIn("Model: plain-v1.5,", parameters(self.out / "samples" / "00001.png"))
+        self.assertIn('Model: "my, model: v1",', parameters(self.out / "samples" / "00000.png"))
+        folder = scratch / "v1.5"
+        folder.symlink_to(FOLDER)
+        done = self.paint("--ddim_steps", "1", ckpt=f"{folder}//")
+        self.assertIn("Model: v1.5,", parameters(done.stdout.strip()))
 
     def test_a_picture_becomes_another(self):
         first = self.paint("--vocab", FOLDER + "/tokenizer", ckpt=FILE)
@@ -347,7 +447,7 @@ class Programs(unittest.TestCase):
             more = ["--rng", rng, "--ddim_steps", "10", "--strength", "0.3"]
             pair, single = paint("--n_iter", "2", *more), paint("--n_iter", "1", *more)
             fixed = paint("--n_iter", "2", "--fixed_code", *more)
-            self.assertIn("Noise: 4 batches on, picture 1 of 1", parameters(pair[1]))
+            self.assertIn('Noise: "4 batches on, picture 1 of 1", ', parameters(pair[1]))
             pixels = [png_pixels(p) for p in [*pair, *single, *fixed]]
             self.assertNotEqual(pixels[0], pixels[1])
             for other in pixels[2:]:
@@ -386,6 +486,20 @@ class Programs(unittest.TestCase):
         by_name = paint("a dog by a lake", "--embedding", "dog=" + cat, "--embedding", lake)
         self.assertNotEqual(plain, by_file)
         self.assertEqual(by_file, by_name)
+        for folder in ("lr=5e-3", "a=b=c"):
+            path = pathlib.Path(self.scratch.name) / folder / "cat.safetensors"
+            path.parent.mkdir()
+            path.write_bytes(pathlib.Path(cat).read_bytes())
+            self.assertEqual(by_file, paint("a cat by a lake", "--embedding", path, "--embedding",
+                                            lake))
+            self.assertEqual(by_file, paint("a dog by a lake", "--embedding", f"dog={path}",
+                                            "--embedding", lake))
+            missing = self.paint("--embedding", path.parent / "none.pt")
+            self.assertIn(f"{path.parent}/none.pt: cannot open", missing.stderr)
+        done = run(TXT2IMG, "--ckpt", FOLDER, *QUICK, "--prompt", "a cat by a lake", "--embedding",
+                   "lr=5e-3/cat.safetensors", "--embedding", lake, cwd=self.scratch.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(by_file, png_pixels(pathlib.Path(self.scratch.name) / done.stdout.strip()))
         self.assertIn("/nonexistent", self.paint("--embedding", "x=/nonexistent").stderr)
         self.assertIn("same word", self.paint("--embedding", cat, "--embedding", cat).stderr)
         many = [word for i in range(65) for word in ("--embedding", f"w{i}={cat}")]

@@ -191,6 +191,7 @@ class Txt2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("prompts", POINTER(c_char_p)),
     ]
 
 
@@ -204,6 +205,7 @@ class Img2imgParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("prompts", POINTER(c_char_p)),
     ]
 
 
@@ -219,6 +221,7 @@ class InpaintParams(SizedStructure):
         ("weighted_prompts", c_int),
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
+        ("prompts", POINTER(c_char_p)),
     ]
     _defaults_ = {"strength": 1.0}
 

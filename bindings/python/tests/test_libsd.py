@@ -252,6 +252,39 @@ class PictureTest(unittest.TestCase):
             staged = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))
         np.testing.assert_array_equal(images, staged)
 
+    def test_a_prompt_for_each_picture(self):
+        prompts = ["a red boat", "a cat", "a lake"]
+        init = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        mask = np.full((SIDE, SIDE), 255, np.uint8)
+        run = {"steps": 4, "seed": 9, "width": SIDE, "height": SIDE}
+        for paint in (
+            lambda text, **more: model.txt2img(text, **run, **more),
+            lambda text, **more: model.img2img(text, init, **run, strength=0.5, **more),
+            lambda text, **more: model.inpaint(text, init, mask, **run, **more),
+        ):
+            together = paint(prompts)
+            self.assertEqual(together.shape, (3, SIDE, SIDE, 3))
+            for i, prompt in enumerate(prompts):
+                alone = paint(prompt, batch=3)[i]
+                self.assertLessEqual(np.abs(alone.astype(int) - together[i]).max(), 1)
+            self.assertFalse(np.array_equal(together[0], paint(prompts[1:])[0]))
+            with self.assertRaisesRegex(libsd.ArgumentError, "3 texts; batch is 2"):
+                paint(prompts, batch=2)
+            with self.assertRaisesRegex(libsd.ArgumentError, "batch"):
+                paint([])
+        unguided = model.txt2img(prompts, guidance_scale=1, **run)
+        self.assertEqual(len(unguided), 3)
+
+    def test_a_random_seed_is_told(self):
+        seen = []
+        images = model.txt2img("a", **{**RUN, "seed": -1}, progress=seen.append)
+        seeds = {p.seed for p in seen}
+        self.assertEqual(len(seeds), 1)
+        again = model.txt2img("a", **{**RUN, "seed": seeds.pop()})
+        np.testing.assert_array_equal(images, again)
+        model.txt2img("a", **RUN, batch=2, seeds=[5, 6], progress=seen.append)
+        self.assertEqual(seen[-1].seed, 5)
+
     def test_img2img(self):
         r = np.random.default_rng(2)
         init = r.integers(0, 256, (SIDE + 20, SIDE + 50, 3), dtype=np.uint8)
