@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,6 +32,7 @@ static void print_default(const cli_option *o) {
         printf(" [%d]", *(int *)o->value);
         break;
     case CLI_U64:
+    case CLI_SEED:
         printf(" [%llu]", (unsigned long long)*(uint64_t *)o->value);
         break;
     case CLI_FLOAT:
@@ -46,7 +48,7 @@ static void print_default(const cli_option *o) {
 }
 
 static void print_help(const cli_program *p) {
-    static const char *const kinds[] = {"TEXT", "N", "N", "X", "", "TEXT", "X"};
+    static const char *const kinds[] = {"TEXT", "N", "N", "X", "", "TEXT", "X", "N"};
     printf("usage: %s [options]%s%s\n\n%s\n\n", p->name, p->operands ? " " : "",
            p->operands ? p->operands : "", p->about);
     for (int i = 0; i < p->n_options; i++) {
@@ -57,6 +59,29 @@ static void print_help(const cli_program *p) {
         printf("\n");
     }
     printf("  --help                this text\n");
+}
+
+/* Of 32 bits, as the web UIs have them. */
+static uint64_t random_seed(void) {
+    uint32_t seed;
+    FILE *random = fopen("/dev/urandom", "rb");
+    if (!random || fread(&seed, sizeof seed, 1, random) != 1)
+        seed = (uint32_t)(peak_clock() * 1e6) ^ (uint32_t)getpid() << 16;
+    if (random)
+        fclose(random);
+    return seed;
+}
+
+/* -1 is a random seed, which is said so that the picture can be had again. */
+static bool read_seed(uint64_t *value, const char *text) {
+    char *end = NULL;
+    if (!strcmp(text, "-1")) {
+        *value = random_seed();
+        fprintf(stderr, "seed: %llu\n", (unsigned long long)*value);
+        return true;
+    }
+    *value = strtoull(text, &end, 10);
+    return !errno && end != text && !*end && text[0] != '-';
 }
 
 static bool read_value(const cli_option *o, const char *text) {
@@ -77,6 +102,8 @@ static bool read_value(const cli_option *o, const char *text) {
     case CLI_U64:
         *(uint64_t *)o->value = strtoull(text, &end, 10);
         return !errno && end != text && !*end && text[0] != '-';
+    case CLI_SEED:
+        return read_seed(o->value, text);
     case CLI_FLOAT:
         *(float *)o->value = strtof(text, &end);
         return end != text && !*end && isfinite(*(float *)o->value);
@@ -215,11 +242,17 @@ bool cli_make_directory(const char *program, const char *path) {
             return false;
         }
     }
-    return true;
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode))
+        errno = ENOTDIR;
+    else if (access(path, W_OK | X_OK) == 0)
+        return true;
+    fprintf(stderr, "%s: cannot write to %s: %s\n", program, path, strerror(errno));
+    return false;
 }
 
 /* len(os.listdir(dir)) */
-static int count_entries(const char *dir) {
+int cli_count_entries(const char *dir) {
     int n = 0;
     DIR *folder = opendir(dir);
     if (!folder)
@@ -230,20 +263,18 @@ static int count_entries(const char *dir) {
     return n;
 }
 
-int cli_next_number(const char *dir, const char *prefix, int digits, int others) {
-    char path[4300];
+int cli_free_path(char path[CLI_PATH], const char *prefix, int digits, int number) {
     struct stat st;
-    int i = count_entries(dir) - others;
-    for (i = i < 0 ? 0 : i; i < 100000000; i++) {
-        snprintf(path, sizeof path, "%s/%s%0*d.png", dir, prefix, digits, i);
-        if (stat(path, &st) != 0)
-            break;
+    for (; number < INT_MAX; number++) {
+        int n = snprintf(path, CLI_PATH, "%s%0*d.png", prefix, digits, number);
+        if (n < 0 || n >= CLI_PATH || lstat(path, &st) != 0)
+            break; /* also where it cannot be looked at: saving will say why */
     }
-    return i;
+    return number;
 }
 
 /* The whole file with a NUL at its end. */
-static char *read_text(FILE *file) {
+static char *read_text(FILE *file, size_t *n) {
     char *text = NULL;
     size_t size = 0, room = 0;
     do {
@@ -254,31 +285,48 @@ static char *read_text(FILE *file) {
         text = more;
         size += fread(text + size, 1, room - size - 1, file);
         text[size] = '\0';
-        if (size < room - 1 && !ferror(file))
+        if (size < room - 1 && !ferror(file)) {
+            *n = size;
             return text;
+        }
     } while (!ferror(file));
     free(text);
     return NULL;
 }
 
-/* Pointers to the lines of `text`, and the text itself, in one block. A last line without a newline
+/* Bytes of the line end at `at`, 0 where there is none: those of Python's splitlines, which the
+ * original scripts call. */
+static size_t line_end(const char *at) {
+    static const char *const ends[] = {"\r\n",     "\n",           "\r",          "\v",
+                                       "\f",       "\x1c",         "\x1d",        "\x1e",
+                                       "\xc2\x85", "\xe2\x80\xa8", "\xe2\x80\xa9"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (!strncmp(at, ends[i], strlen(ends[i])))
+            return strlen(ends[i]);
+    return 0;
+}
+
+/* Pointers to the lines of `text`, and the text itself, in one block. A last line without an end
  * counts. */
 static char **split_lines(const char *text, int *n_lines) {
     size_t n = 0, size = strlen(text);
-    for (size_t i = 0; i < size; i++)
-        n += text[i] == '\n' || i + 1 == size;
+    for (const char *p = text; *p; n++) {
+        while (*p && !line_end(p))
+            p++;
+        p += line_end(p);
+    }
     char **lines = malloc((n + 1) * sizeof *lines + size + 1);
     if (!lines)
         return NULL;
     char *at = (char *)(lines + n + 1);
     memcpy(at, text, size + 1);
     for (size_t i = 0; i < n; i++) {
-        size_t length = strcspn(at, "\n");
         lines[i] = at;
-        at[length] = '\0';
-        if (length > 0 && at[length - 1] == '\r')
-            at[length - 1] = '\0';
-        at += length + 1;
+        while (*at && !line_end(at))
+            at++;
+        size_t length = line_end(at);
+        *at = '\0';
+        at += length;
     }
     lines[n] = NULL;
     *n_lines = (int)n;
@@ -291,12 +339,21 @@ char **cli_read_lines(const char *program, const char *path, int *n_lines) {
         fprintf(stderr, "%s: cannot open %s: %s\n", program, path, strerror(errno));
         return NULL;
     }
-    char *text = read_text(file);
+    size_t size = 0;
+    char *text = read_text(file, &size), **lines = NULL;
     fclose(file);
-    char **lines = text ? split_lines(text, n_lines) : NULL;
+    if (text && strlen(text) != size) { /* every ASCII letter of UTF-16 has a zero beside it */
+        fprintf(stderr, "%s: %s is no UTF-8 text: it has zero bytes%s\n", program, path,
+                !memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)
+                    ? " (UTF-16? save it as UTF-8)"
+                    : "");
+    } else {
+        size_t mark = text && !strncmp(text, "\xef\xbb\xbf", 3) ? 3 : 0;
+        lines = text ? split_lines(text + mark, n_lines) : NULL;
+        if (!lines)
+            fprintf(stderr, "%s: cannot read %s\n", program, path);
+    }
     free(text);
-    if (!lines)
-        fprintf(stderr, "%s: cannot read %s\n", program, path);
     return lines;
 }
 

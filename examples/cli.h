@@ -15,7 +15,8 @@ typedef enum cli_kind {
     CLI_FLOAT,
     CLI_FLAG,
     CLI_LIST,
-    CLI_DOUBLE
+    CLI_DOUBLE,
+    CLI_SEED
 } cli_kind;
 
 /* The texts of an option that may be given many times. */
@@ -28,7 +29,8 @@ typedef struct cli_list {
 typedef struct cli_option {
     const char *name; /* without the dashes */
     cli_kind kind;
-    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list *, double * */
+    void *value; /* const char **, int *, uint64_t *, float *, bool *, cli_list *, double *,
+                    uint64_t * */
     const char *help;
 } cli_option;
 
@@ -68,14 +70,20 @@ void cli_progress_end(cli_progress *p);
 /* Log callback: warnings and errors to standard error. */
 void cli_log(void *user, sd_log_level level, const char *message);
 
-/* mkdir -p. False with a sentence printed. */
+#define CLI_PATH 4400 /* room for a path */
+
+/* mkdir -p of a folder that can be written to. False with a sentence printed. */
 bool cli_make_directory(const char *program, const char *path);
 
-/* The number of the next file DIR/PREFIX%0*d.png: as many as DIR has entries, less `others`, as the
- * original scripts count; never that of a file which is there. */
-int cli_next_number(const char *dir, const char *prefix, int digits, int others);
+/* How many files a folder has: where the original scripts begin to count. */
+int cli_count_entries(const char *dir);
 
-/* The lines of a text file, as one block that the caller frees. NULL with a sentence printed. */
+/* `path` becomes PREFIX%0*d.png with the first number from `number` on that is free, which is
+ * returned. */
+int cli_free_path(char path[CLI_PATH], const char *prefix, int digits, int number);
+
+/* The lines of a UTF-8 text file, whatever ends them, without a byte order mark, as one block that
+ * the caller frees. NULL with a sentence printed. */
 char **cli_read_lines(const char *program, const char *path, int *n_lines);
 
 /* The largest resident memory of this process so far, in bytes; 0 where it cannot be told. */

@@ -33,6 +33,7 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
         round.sampling.height = r->height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
         params.prompt = round.prompt;
+        params.prompts = round.prompts;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clean_prompts = !o->no_clean;

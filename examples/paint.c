@@ -1,6 +1,7 @@
 #include "paint.h"
 
 #include "grid.h"
+#include "parameters.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -31,7 +32,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"C", CLI_INT, &o->latent_channels, "channels of the latents; 0 is the model's"},
         {"f", CLI_INT, &o->downscale, "pixels per latent, across; 0 is the model's"},
         {"scale", CLI_FLOAT, &o->scale, "guidance scale"},
-        {"seed", CLI_U64, &o->seed, "seed of the first picture; the next has seed + 1"},
+        {"seed", CLI_SEED, &o->seed,
+         "seed of the first picture; the next has seed + 1; -1: a random one, which is printed"},
         {"precision", CLI_TEXT, &o->precision, "full, autocast or bfloat16"},
         {"rng", CLI_TEXT, &o->rng, "whose noise: cpu (torch on the CPU) or cuda"},
         {"threads", CLI_INT, &o->threads, "CPU threads; 0 is one per core"},
@@ -55,7 +57,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
         {"embedding", CLI_LIST, &o->embeddings,
          "NAME=FILE: a textual-inversion file for a word of prompts, any number of times; FILE "
-         "alone: for its name"},
+         "alone (also one whose path has a '='): for its name"},
         {"use_ema", CLI_FLAG, &o->use_ema,
          "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
         {"no_ema", CLI_FLAG, &o->no_ema,
@@ -136,12 +138,20 @@ static int check_latents(paint *p) {
     return 0;
 }
 
+/* The '=' of NAME=FILE; NULL where it is part of a path: the whole is a file, or a folder comes
+ * before it. */
+static const char *equals_sign(const char *text) {
+    const char *sign = strchr(text, '='), *slash = strchr(text, '/');
+    bool path = access(text, F_OK) == 0 || (slash && slash < sign);
+    return path ? NULL : sign;
+}
+
 /* The files and, where "NAME=FILE" is given, words of --embedding. The words are allocated, and
  * their number returned; -1 after saying that there is no memory. */
 static int read_embeddings(const char *program, const cli_list *list, const char **files,
                            char **names) {
     for (int i = 0; i < list->n; i++) {
-        const char *text = list->items[i], *sign = strchr(text, '=');
+        const char *text = list->items[i], *sign = equals_sign(text);
         files[i] = sign ? sign + 1 : text;
         names[i] = NULL;
         if (!sign)
@@ -235,8 +245,6 @@ static int check_original_seeds(const char *program, const paint_options *o) {
         cannot = "the original has ddim, --plms and --dpm_solver only";
     else if (strcmp(o->spacing, "uniform"))
         cannot = "the original has --spacing uniform only";
-    else if (o->from_file)
-        cannot = "it does not go with --from-file";
     else if (o->fixed_code && o->ddim_eta > 0.0f)
         cannot = "it does not go with --fixed_code and a --ddim_eta";
     if (!o->original_seeds || !cannot)
@@ -275,18 +283,35 @@ static int check_options(const char *program, const paint_options *o) {
     return check_original_seeds(program, o);
 }
 
-/* The prompts of --from-file, and room for the grid's pictures. */
+/* The prompts of --from-file. The original takes n_samples of them at once, which with its seeds is
+ * what a picture's noise depends on; it fails where some are missing at the end. */
+static int read_prompts(paint *p) {
+    const paint_options *o = p->options;
+    p->lines = cli_read_lines(p->program, o->from_file, &p->n_lines);
+    if (!p->lines)
+        return 1;
+    if (!p->n_lines) {
+        fprintf(stderr, "%s: %s has no lines\n", p->program, o->from_file);
+        return 1;
+    }
+    p->lines_at_once = o->original_seeds ? o->n_samples : 1;
+    size_t room = (size_t)p->n_lines + (size_t)p->lines_at_once;
+    p->prompts = calloc(room, sizeof *p->prompts);
+    if (!p->prompts) {
+        fprintf(stderr, "%s: out of memory\n", p->program);
+        return 1;
+    }
+    for (size_t i = 0; i < room; i++)
+        p->prompts[i] = i < (size_t)p->n_lines ? p->lines[i] : "";
+    return 0;
+}
+
+/* The prompts, and room for the grid's pictures. */
 static int plan(paint *p) {
     const paint_options *o = p->options;
-    if (o->from_file) {
-        p->lines = cli_read_lines(p->program, o->from_file, &p->n_lines);
-        if (!p->lines)
-            return 1;
-        if (!p->n_lines) {
-            fprintf(stderr, "%s: %s has no lines\n", p->program, o->from_file);
-            return 1;
-        }
-    }
+    int exit_code = o->from_file ? read_prompts(p) : 0;
+    if (exit_code)
+        return exit_code;
     size_t pictures = (size_t)o->n_iter * (size_t)(p->lines ? p->n_lines : o->n_samples);
     if (pictures > INT_MAX) {
         fprintf(stderr, "%s: %zu pictures are more than can be counted\n", p->program, pictures);
@@ -296,6 +321,24 @@ static int plan(paint *p) {
         fprintf(stderr, "%s: out of memory\n", p->program);
         return 1;
     }
+    return 0;
+}
+
+/* OUTDIR, and in it samples/, whose files are counted as the original scripts count. */
+static int make_folders(paint *p) {
+    const paint_options *o = p->options;
+    const char *below = o->own_names ? "" : "/samples";
+    p->samples.digits = 5;
+    int n = snprintf(p->samples.prefix, sizeof p->samples.prefix, "%s%s", o->outdir, below);
+    if (n < 0 || (size_t)n + sizeof "/00000000000.png" > sizeof p->samples.prefix) {
+        fprintf(stderr, "%s: --outdir: the path is too long\n", p->program);
+        return 2;
+    }
+    if (!cli_make_directory(p->program, p->samples.prefix) ||
+        (!o->skip_grid && !cli_make_directory(p->program, o->outdir)))
+        return 1;
+    p->samples.next = cli_count_entries(p->samples.prefix);
+    memcpy(p->samples.prefix + n, "/", 2);
     return 0;
 }
 
@@ -309,16 +352,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
         exit_code = plan(p);
     if (exit_code)
         return exit_code;
-    const char *below = options->own_names ? "" : "/samples";
-    int n = snprintf(p->samples, sizeof p->samples, "%s%s", options->outdir, below);
-    if (n < 0 || (size_t)n >= sizeof p->samples) {
-        fprintf(stderr, "%s: --outdir: the path is too long\n", program);
-        return 2;
-    }
-    if (!cli_make_directory(program, p->samples))
-        return 1;
-    p->next = cli_next_number(p->samples, "", 5, 0);
-    return load(p);
+    exit_code = make_folders(p);
+    return exit_code ? exit_code : load(p);
 }
 
 void paint_end(paint *p) {
@@ -326,6 +361,7 @@ void paint_end(paint *p) {
     for (int i = 0; i < p->n_kept; i++)
         sd_image_free(p->kept[i]);
     free(p->kept);
+    free(p->prompts);
     free(p->lines);
     sd_model_free(p->model);
     sd_context_free(p->ctx);
@@ -335,8 +371,13 @@ const sd_tile_params *paint_tiles(paint *p) {
     return p->options->tiled ? &p->tiles : NULL;
 }
 
+/* Rounds of one iteration. */
+static int rounds_at_once(const paint *p) {
+    return p->lines ? (p->n_lines + p->lines_at_once - 1) / p->lines_at_once : 1;
+}
+
 int paint_rounds(const paint *p) {
-    return p->options->n_iter * (p->lines ? p->n_lines : 1);
+    return p->options->n_iter * rounds_at_once(p);
 }
 
 /*
@@ -377,7 +418,7 @@ paint_round paint_round_at(paint *p, int index) {
     sampling.steps = o->ddim_steps;
     sampling.eta = o->ddim_eta;
     sampling.guidance_scale = o->scale;
-    sampling.batch = p->lines ? 1 : o->n_samples;
+    sampling.batch = p->lines ? p->lines_at_once : o->n_samples;
     sampling.seed = round_seed(p, index);
     if (o->original_seeds) {
         long long skip = (long long)index * draws_of_an_iteration(p);
@@ -389,33 +430,36 @@ paint_round paint_round_at(paint *p, int index) {
     sampling.progress = on_step;
     sampling.progress_user = p;
     cli_progress_begin(&p->progress, "sampling");
-    return (paint_round){p->lines ? p->lines[index % p->n_lines] : o->prompt, sampling};
+    if (!p->lines)
+        return (paint_round){o->prompt, sampling, NULL, sampling.batch};
+    int first = index % rounds_at_once(p) * p->lines_at_once, left = p->n_lines - first;
+    return (paint_round){p->prompts[first], sampling, p->prompts + first,
+                         left < sampling.batch ? left : sampling.batch};
 }
 
 /* Generation parameters in the form that the popular web UIs write and read. Caller frees. */
-static char *parameters_text(const paint *p, const paint_round *round, int index,
-                             const sd_image *image, const char *extra) {
+static char *parameters_of(const paint *p, const paint_round *round, int index,
+                           const sd_image *image, const char *extra, const char *model) {
     const sd_sampler_params *sampling = &round->sampling;
     const paint_options *o = p->options;
-    const char *slash = strrchr(p->ckpt, '/');
-    const char *model = slash && slash[1] ? slash + 1 : p->ckpt;
     const char *format =
         "%s%s%s\nSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %llu, Size: %dx%d, "
         "Model: %s, Eta: %g, RNG: %s%s%s%s, Version: libsd %s";
     const char *label = *o->negative ? "\nNegative prompt: " : "";
+    const char *prompt = round->prompts ? round->prompts[index] : round->prompt;
     char *text = NULL, stream[64] = "", skip[32] = "", schedule[48] = "";
     if (sampling->spacing == SD_SPACING_KARRAS)
         snprintf(schedule, sizeof schedule, ", Schedule type: Karras");
     else if (sampling->spacing != SD_SPACING_UNIFORM)
         snprintf(schedule, sizeof schedule, ", Spacing: %s", o->spacing);
     if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
-        snprintf(stream, sizeof stream, ", Noise: %d batches on, picture %d of %d",
+        snprintf(stream, sizeof stream, ", Noise: \"%d batches on, picture %d of %d\"",
                  sampling->skip_draws, index + 1, sampling->batch);
     if (o->clip_skip > 1)
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
         int n = snprintf(
-            text, (size_t)size, format, round->prompt, label, o->negative, o->ddim_steps,
+            text, (size_t)size, format, prompt, label, o->negative, o->ddim_steps,
             sampler_label(sampling->method), schedule, (double)o->scale,
             (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
             sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
@@ -429,48 +473,102 @@ static char *parameters_text(const paint *p, const paint_round *round, int index
     }
 }
 
-static int save_one(paint *p, const paint_round *round, int index, const sd_image *image,
-                    const char *extra, const char *path) {
-    char *text = parameters_text(p, round, index, image, extra);
-    sd_status status = sd_image_save(image, path, text);
-    free(text);
+static char *parameters_text(const paint *p, const paint_round *round, int index,
+                             const sd_image *image, const char *extra) {
+    char *model = parameters_model(p->ckpt);
+    char *text = model ? parameters_of(p, round, index, image, extra, model) : NULL;
+    free(model);
+    return text;
+}
+
+/* `path` becomes what was written. */
+static sd_status save_numbered(paint_place *place, const sd_image *image, const char *text,
+                               char path[CLI_PATH]) {
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = text;
+    params.only_new = 1;
+    sd_status status;
+    do { /* between the look and the save another program may take the number */
+        place->next = cli_free_path(path, place->prefix, place->digits, place->next) + 1;
+        status = sd_image_save_with(image, path, &params);
+    } while (status == SD_ERROR_STATE && place->next < INT_MAX);
+    return status;
+}
+
+/* To `path` where that is free, and else to a numbered one beside it, which it becomes. */
+static sd_status save_named(const paint *p, const sd_image *image, const char *text,
+                            char path[CLI_PATH]) {
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = text;
+    params.only_new = 1;
+    sd_status status = sd_image_save_with(image, path, &params);
+    if (status != SD_ERROR_STATE)
+        return status;
+    paint_place beside = {.digits = 4, .next = 1};
+    snprintf(beside.prefix, sizeof beside.prefix, "%.*s-", (int)(strlen(path) - strlen(".png")),
+             path);
+    fprintf(stderr, "%s: %s is there and is left as it is\n", p->program, path);
+    return save_numbered(&beside, image, text, path);
+}
+
+/* Says what failed, or prints the path. */
+static int tell(const paint *p, sd_status status, const char *path) {
     if (status)
         return cli_fail(p->program, p->ctx, status);
     printf("%s\n", path);
-    return 0;
+    if (fflush(stdout) == 0)
+        return 0;
+    fprintf(stderr, "%s: cannot write to the standard output\n", p->program);
+    return 1;
+}
+
+/* To `place`, or to `path` where that is NULL. */
+static int save_one(const paint *p, const paint_round *round, int index, const sd_image *image,
+                    const char *extra, paint_place *place, char path[CLI_PATH]) {
+    char *text = parameters_text(p, round, index, image, extra);
+    if (!text) {
+        fprintf(stderr, "%s: out of memory\n", p->program);
+        return 1;
+    }
+    sd_status status =
+        place ? save_numbered(place, image, text, path) : save_named(p, image, text, path);
+    free(text);
+    return tell(p, status, path);
 }
 
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra) {
     int exit_code = 0;
-    char path[4200];
+    char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
         return cli_fail(p->program, p->ctx, status);
     for (int i = 0; i < round->sampling.batch; i++) {
-        if (!exit_code && !p->options->skip_save) {
-            snprintf(path, sizeof path, "%s/%05d.png", p->samples, p->next++);
-            exit_code = save_one(p, round, i, images[i], extra, path);
-        }
-        if (p->kept)
+        bool wanted = i < round->n_pictures;
+        if (!exit_code && wanted && !p->options->skip_save)
+            exit_code = save_one(p, round, i, images[i], extra, &p->samples, path);
+        if (p->kept && wanted)
             p->kept[p->n_kept++] = images[i];
         else
             sd_image_free(images[i]);
         images[i] = NULL;
     }
-    fflush(stdout);
     return exit_code;
 }
 
 int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
-                  const char *extra, const char *path) {
+                  const char *extra, const char *wanted) {
+    char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
         return cli_fail(p->program, p->ctx, status);
-    int exit_code = save_one(p, round, 0, *image, extra, path);
+    int n = snprintf(path, sizeof path, "%s", wanted), exit_code = 1;
+    if (n < 0 || (size_t)n >= sizeof path)
+        fprintf(stderr, "%s: %s: the path is too long\n", p->program, wanted);
+    else
+        exit_code = save_one(p, round, 0, *image, extra, NULL, path);
     sd_image_free(*image);
     *image = NULL;
-    fflush(stdout);
     return exit_code;
 }
 
@@ -478,17 +576,16 @@ int paint_save_grid(paint *p) {
     const paint_options *o = p->options;
     if (!p->n_kept)
         return 0;
-    char path[4200];
-    int number = cli_next_number(o->outdir, "grid-", 4, 1); /* OUTDIR has samples/ besides */
-    snprintf(path, sizeof path, "%s/grid-%04d.png", o->outdir, number);
+    char path[CLI_PATH];
+    paint_place place = {.digits = 4};
+    place.next = cli_count_entries(o->outdir) - 1; /* OUTDIR has samples/ besides */
+    place.next = place.next < 0 ? 0 : place.next;
+    snprintf(place.prefix, sizeof place.prefix, "%s/grid-", o->outdir);
     sd_image *grid;
     sd_status status =
         grid_make(p->ctx, p->kept, p->n_kept, o->n_rows ? o->n_rows : o->n_samples, &grid);
     if (!status)
-        status = sd_image_save(grid, path, NULL);
+        status = save_numbered(&place, grid, NULL, path);
     sd_image_free(grid);
-    if (status)
-        return cli_fail(p->program, p->ctx, status);
-    printf("%s\n", path);
-    return 0;
+    return tell(p, status, path);
 }

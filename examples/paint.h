@@ -39,6 +39,12 @@ typedef struct paint_options {
 /* Rows for these flags, to be followed by the program's own. */
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]);
 
+/* Where pictures go: to PREFIX%0*d.png with the first number from `next` on that is free. */
+typedef struct paint_place {
+    char prefix[CLI_PATH];
+    int digits, next;
+} paint_place;
+
 typedef struct paint {
     const char *program;
     const paint_options *options;
@@ -46,20 +52,23 @@ typedef struct paint {
     sd_context *ctx;
     sd_model *model;
     cli_progress progress;
-    char samples[4096]; /* OUTDIR/samples */
-    int next;           /* number of the next picture */
-    char **lines;       /* of --from-file, or NULL */
+    paint_place samples; /* OUTDIR/samples/ */
+    char **lines;        /* of --from-file, or NULL */
     int n_lines;
-    sd_image **kept; /* the run's pictures, for the grid */
+    const char **prompts; /* the lines, filled up with "" to whole batches */
+    int lines_at_once;    /* of a round */
+    sd_image **kept;      /* the run's pictures, for the grid */
     int n_kept;
     int train_timesteps; /* of the model */
     sd_tile_params tiles;
 } paint;
 
-/* A call of the library: some pictures of one prompt. */
+/* A call of the library: some pictures of one prompt, or of one each. */
 typedef struct paint_round {
     const char *prompt;
     sd_sampler_params sampling;
+    const char *const *prompts; /* of its pictures; NULL: `prompt` is for all */
+    int n_pictures;             /* that are saved; sampling.batch may be more */
 } paint_round;
 
 /* Opens the context, loads the model, makes the output folder. Non-zero: the exit code, after the
@@ -78,14 +87,16 @@ int paint_rounds(const paint *p);
 paint_round paint_round_at(paint *p, int index);
 
 /* Ends a round whose call gave `status`: says what failed, or writes the pictures as
- * samples/%05d.png with their generation parameters, prints each path, and takes them. `extra` is
+ * samples/%05d.png with their generation parameters, prints each path, and takes them. No file that
+ * is there is written over, whoever made it and when. `extra` is
  * appended to the parameters ("" or ", Key: value"). Returns the exit code. */
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra);
 
-/* The same of one picture, to `path`. */
+/* The same of one picture, to `wanted`, which ends in .png, or where that is taken to NAME-0001.png
+ * beside it and so on. */
 int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
-                  const char *extra, const char *path);
+                  const char *extra, const char *wanted);
 
 /* Writes grid-%04d.png of all that was saved, unless --skip_grid. */
 int paint_save_grid(paint *p);

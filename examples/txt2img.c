@@ -21,6 +21,7 @@ static int run(paint *p, int width, int height) {
         round.sampling.height = height;
         sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
         params.prompt = round.prompt;
+        params.prompts = round.prompts;
         params.negative_prompt = o->negative;
         params.weighted_prompts = o->weighted;
         params.clean_prompts = !o->no_clean;

@@ -213,8 +213,8 @@ typedef struct sd_model_params {
  * beside them; a tensor of another type matters only where a network needs it. Weights are read
  * once and piece by piece, and what the backend repacks is not kept twice. Python's pickles are
  * never run: tensors are found in their dictionaries and modules, other objects are passed over,
- * and a name that does harm where Python loads the file (os.system, eval) is an error. `params` NULL
- * means all defaults.
+ * and a name that does harm where Python loads the file (os.system, eval) is an error. `params`
+ * NULL means all defaults.
  *
  * When this returns the file is closed and may be changed or removed. A file that another process
  * shortens or writes to meanwhile is SD_ERROR_IO. To rename another file over it, or to remove it,
@@ -410,10 +410,12 @@ typedef struct sd_txt2img_params {
     int clip_skip;
     const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
     int clean_prompts;           /* of both: sd_text_params.clean */
+    const char *const *prompts;  /* sampling->batch of them, one for each picture, in place of
+                                    `prompt`; NULL: `prompt` is for all */
 } sd_txt2img_params;
 
 #define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, 0 }
+    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, 0, NULL }
 
 /*
  * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
@@ -433,10 +435,11 @@ typedef struct sd_img2img_params {
     int clip_skip;
     const sd_tile_params *tiles;
     int clean_prompts;
+    const char *const *prompts;
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0 }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -453,10 +456,11 @@ typedef struct sd_inpaint_params {
     int clip_skip;
     const sd_tile_params *tiles;
     int clean_prompts;
+    const char *const *prompts;
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0 }
+    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0, NULL }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
@@ -480,14 +484,51 @@ SD_API int sd_image_height(const sd_image *image);
 SD_API int sd_image_channels(const sd_image *image); /* 1, 3 or 4 */
 SD_API uint8_t *sd_image_pixels(sd_image *image);
 
-/* PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does. */
+/*
+ * PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does, 16 bits
+ * the higher 8; a photo is turned upright by its EXIF orientation (ImageOps.exif_transpose).
+ */
 SD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out);
 SD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
                                       sd_image **out);
 
-/* PNG, or JPEG (quality 95) where `path` ends in .jpg or .jpeg. `parameters` (may be NULL) is
- * kept in a PNG text chunk of that name, as the popular web UIs do, and in a JPEG comment. */
+typedef struct sd_image_load_params {
+    size_t struct_size;
+    int keep_alpha; /* non-zero: RGBA where the file has transparency, as masks may */
+    int as_stored;  /* non-zero: its EXIF orientation is not looked at */
+} sd_image_load_params;
+
+#define SD_IMAGE_LOAD_PARAMS_INIT                                                                  \
+    { sizeof(sd_image_load_params), 0, 0 }
+
+/* The same with more to say; `params` NULL means all defaults. */
+SD_API sd_status sd_image_load_with(sd_context *ctx, const char *path,
+                                    const sd_image_load_params *params, sd_image **out);
+SD_API sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                           const sd_image_load_params *params, sd_image **out);
+
+/*
+ * PNG where `path` ends in .png or has no extension, JPEG (quality 95) where it ends in .jpg or
+ * .jpeg; any other extension is SD_ERROR_UNSUPPORTED. `parameters` (may be NULL) is kept in a PNG
+ * text chunk of that name, as the popular web UIs do, and in a JPEG comment. The file appears whole
+ * or not at all, and takes the place of one of that name.
+ */
 SD_API sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters);
+
+typedef struct sd_image_save_params {
+    size_t struct_size;
+    const char *parameters; /* as sd_image_save's */
+    int only_new;           /* non-zero: a file of that name is left as it is, and the call is
+                               SD_ERROR_STATE. Of two that save at once, in this process or another,
+                               one has the name */
+} sd_image_save_params;
+
+#define SD_IMAGE_SAVE_PARAMS_INIT                                                                  \
+    { sizeof(sd_image_save_params), NULL, 0 }
+
+/* sd_image_save with more to say; `params` NULL means all defaults. */
+SD_API sd_status sd_image_save_with(const sd_image *image, const char *path,
+                                    const sd_image_save_params *params);
 
 /* A new image of the given size, resampled as PIL's LANCZOS does. */
 SD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);

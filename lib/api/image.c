@@ -40,60 +40,97 @@ uint8_t *sd_image_pixels(sd_image *image) {
     return image ? image->pixels : NULL;
 }
 
-SD_PUBLIC(sd_image_load, (ctx, path, out), (ctx), sd_context *ctx, const char *path,
-          sd_image **out) {
+SD_PUBLIC(sd_image_load_with, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
+          const sd_image_load_params *params, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, path);
+    sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
     uint8_t *bytes;
     size_t size;
-    sd_status status = sd_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
+    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    if (!status)
+        status = sd_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
     if (status)
         return status;
-    status = sd_image_decode(ctx, path, bytes, size, out);
+    status = sd_image_decode_with(ctx, path, bytes, size, &p, out);
     sd_free(ctx, bytes);
     return status;
 }
 
-SD_PUBLIC(sd_image_load_memory, (ctx, bytes, n_bytes, out), (ctx), sd_context *ctx,
-          const void *bytes, size_t n_bytes, sd_image **out) {
+sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
+    return sd_image_load_with(ctx, path, NULL, out);
+}
+
+SD_PUBLIC(sd_image_load_memory_with, (ctx, bytes, n_bytes, params, out), (ctx), sd_context *ctx,
+          const void *bytes, size_t n_bytes, const sd_image_load_params *params, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, bytes);
-    return sd_image_decode(ctx, "image in memory", bytes, n_bytes, out);
+    sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    return status ? status : sd_image_decode_with(ctx, "image in memory", bytes, n_bytes, &p, out);
 }
 
-/* ".jpg" against the end of a path, whatever its case. */
-static bool ends_with(const char *path, const char *ending) {
-    size_t n = strlen(path), m = strlen(ending);
-    if (n < m)
-        return false;
-    for (size_t i = 0; i < m; i++) {
-        char c = path[n - m + i];
-        if (c >= 'A' && c <= 'Z')
-            c = (char)(c - 'A' + 'a');
-        if (c != ending[i])
+sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
+    return sd_image_load_memory_with(ctx, bytes, n_bytes, NULL, out);
+}
+
+/* The extension of a path with its dot, "" where there is none. */
+static const char *extension_of(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    return dot && dot != name ? dot : "";
+}
+
+/* Two short ASCII texts, whatever their case. */
+static bool same_word(const char *a, const char *lower) {
+    for (; *a; a++, lower++)
+        if ((*a >= 'A' && *a <= 'Z' ? *a - 'A' + 'a' : *a) != *lower)
             return false;
-    }
-    return true;
+    return !*lower;
 }
 
-SD_PUBLIC(sd_image_save, (image, path, parameters), (image), const sd_image *image,
-          const char *path, const char *parameters) {
+/* What a path asks for. */
+static sd_status format_of(const sd_context *ctx, const char *path, bool *jpeg) {
+    const char *extension = extension_of(path);
+    *jpeg = same_word(extension, ".jpg") || same_word(extension, ".jpeg");
+    if (*jpeg || !*extension || same_word(extension, ".png"))
+        return SD_OK;
+    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: %s files are not written; .png, .jpg or .jpeg was expected", path,
+                   extension);
+}
+
+SD_PUBLIC(sd_image_save_with, (image, path, params), (image), const sd_image *image,
+          const char *path, const sd_image_save_params *params) {
     SD_REQUIRE_PTR(NULL, image);
-    SD_REQUIRE_PTR(image->ctx, path);
-    bool jpeg = ends_with(path, ".jpg") || ends_with(path, ".jpeg");
+    sd_context *ctx = image->ctx;
+    SD_REQUIRE_PTR(ctx, path);
+    sd_image_save_params p = SD_IMAGE_SAVE_PARAMS_INIT;
+    bool jpeg;
     uint8_t *bytes;
     size_t size;
-    sd_status status = jpeg ? sd_jpeg_encode(image, JPEG_QUALITY, parameters, &bytes, &size)
-                            : sd_png_encode(image, parameters, &bytes, &size);
+    sd_status status = sd_read_params(ctx, "sd_image_save_params", &p, sizeof p, params);
+    if (!status)
+        status = format_of(ctx, path, &jpeg);
+    if (!status)
+        status = jpeg ? sd_jpeg_encode(image, JPEG_QUALITY, p.parameters, &bytes, &size)
+                      : sd_png_encode(image, p.parameters, &bytes, &size);
     if (status)
         return status;
-    status = sd_write_file(image->ctx, path, bytes, size);
-    sd_free(image->ctx, bytes);
+    status = p.only_new ? sd_write_new_file(ctx, path, bytes, size)
+                        : sd_write_file(ctx, path, bytes, size);
+    sd_free(ctx, bytes);
     return status;
+}
+
+sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters) {
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = parameters;
+    return sd_image_save_with(image, path, &params);
 }
 
 SD_PUBLIC(sd_image_resize, (image, width, height, out), (image), const sd_image *image, int width,

@@ -23,8 +23,14 @@ char *sd_path_dirname(const sd_context *ctx, const char *path);
  * SD_ERROR_FORMAT. Free with sd_free. */
 sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
                        size_t *size);
-/* Writes a temporary file beside `path` and renames it, so that no half file is ever seen. */
+/* os_write.c: a temporary file beside `path` takes the name once it is whole, so that no half file
+ * is ever seen and none is left. What is no regular file, a pipe or a device, is written to. */
 sd_status sd_write_file(const sd_context *ctx, const char *path, const void *data, size_t size);
+/* The same where no file of that name is there, else SD_ERROR_STATE; of two that write at once one
+ * has it. */
+sd_status sd_write_new_file(const sd_context *ctx, const char *path, const void *data, size_t size);
+/* "path: cannot WHAT: reason" of errno: SD_ERROR_IO, or SD_ERROR_MEMORY. */
+sd_status sd_fail_errno(const sd_context *ctx, const char *what, const char *path);
 
 /* --- modules --- */
 sd_status sd_module_open(const sd_context *ctx, const char *path, void **module);

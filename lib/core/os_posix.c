@@ -30,6 +30,10 @@ static sd_status fail_errno(const sd_context *ctx, const char *what, const char 
                    what, reason);
 }
 
+sd_status sd_fail_errno(const sd_context *ctx, const char *what, const char *path) {
+    return fail_errno(ctx, what, path);
+}
+
 /* Opens a regular file for reading and tells its size; -1 with the sentence recorded. */
 static int open_regular(const sd_context *ctx, const char *path, size_t *size, sd_status *status) {
     struct stat st;
@@ -218,50 +222,6 @@ sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size,
     if (status)
         sd_free(ctx, bytes);
     close(fd);
-    return status;
-}
-
-static bool write_full(int fd, const uint8_t *data, size_t size) {
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            data += n;
-            size -= (size_t)n;
-        }
-    }
-    return true;
-}
-
-/* mkstemp makes files that only the owner reads; give the mode that open would have given. */
-static void set_default_mode(const sd_context *ctx, int fd, const char *path) {
-    struct stat st;
-    mode_t mode = S_IRUSR | S_IWUSR | S_IRGRP | S_IROTH;
-    if (stat(path, &st) == 0)
-        mode = st.st_mode & 0777;
-    if (fchmod(fd, mode) != 0)
-        sd_log(ctx, SD_LOG_DEBUG, "%s: cannot set the file mode", path);
-}
-
-sd_status sd_write_file(const sd_context *ctx, const char *path, const void *data, size_t size) {
-    char *temporary = sd_format(ctx, "%s.XXXXXX", path);
-    if (!temporary)
-        return SD_ERROR_MEMORY;
-    sd_status status = SD_OK;
-    int fd = mkstemp(temporary);
-    if (fd < 0) {
-        status = fail_errno(ctx, "write", path);
-    } else {
-        set_default_mode(ctx, fd, path);
-        bool ok = write_full(fd, data, size);
-        ok = close(fd) == 0 && ok;
-        if (!ok || rename(temporary, path) != 0) {
-            status = fail_errno(ctx, "write", path);
-            unlink(temporary);
-        }
-    }
-    sd_free(ctx, temporary);
     return status;
 }
 

@@ -1,4 +1,4 @@
-/* What image.c, png.c and jpeg.c share. */
+/* What image.c, png.c, jpeg.c and exif.c share. */
 #ifndef SD_IO_CODEC_H
 #define SD_IO_CODEC_H
 
@@ -6,10 +6,14 @@
 
 #define SD_MAX_PIXELS ((uint64_t)1 << 28)
 
+/* With `keep_alpha` RGBA where the file has transparency. */
 sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
-                        sd_image **out);
+                        bool keep_alpha, sd_image **out);
 sd_status sd_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
                          sd_image **out);
+
+/* exif.c: turns what was decoded of a file as its EXIF data say. *image is NULL after a failure. */
+sd_status sd_exif_upright(const char *name, const uint8_t *bytes, size_t size, sd_image **image);
 
 /* Before memory is taken: sides, pixels, and that a file of `size` bytes can hold so many when
  * each byte gives at most `pixels_per_byte`. */

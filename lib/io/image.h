@@ -4,9 +4,11 @@
 
 #include "core/tensor.h"
 
-/* `name` is for error sentences (the path). RGB8 whatever the file holds. */
+/* `name` is for error sentences (the path). RGB8 whatever the file holds, upright. */
 sd_status sd_image_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
                           sd_image **out);
+sd_status sd_image_decode_with(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                               const sd_image_load_params *params, sd_image **out);
 /* Allocated bytes of a PNG / JPEG file. `parameters` may be NULL. */
 sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t **bytes,
                         size_t *size);

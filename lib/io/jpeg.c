@@ -34,6 +34,9 @@ static void on_error(j_common_ptr info) {
         c->status = sd_fail(c->ctx, SD_ERROR_MEMORY,
                             "%s: JPEG: more than %ld bytes of work memory would be needed", c->name,
                             MAX_MEMORY);
+    else if (c->base.msg_code == JERR_IMAGE_TOO_BIG && info->is_decompressor)
+        c->status = sd_check_image_file(c->ctx, c->name, ((j_decompress_ptr)info)->image_width,
+                                        ((j_decompress_ptr)info)->image_height, SIZE_MAX, 1);
     else
         c->status = sd_fail(c->ctx, SD_ERROR_FORMAT, "%s: JPEG: %s", c->name, text);
     longjmp(c->jump, 1);

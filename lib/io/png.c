@@ -52,6 +52,7 @@ typedef struct reader {
     const uint8_t *bytes;
     size_t size, at;
     sd_context *ctx;
+    bool keep_alpha;
     sd_image *image;
 } reader;
 
@@ -63,28 +64,19 @@ static void read_bytes(png_structp png, png_bytep out, size_t n) {
     r->at += n;
 }
 
-/* 16-bit grey becomes 8-bit by clipping and not by scaling: PIL's conversion from I;16. The row
- * has 2 bytes a pixel in front; from the end backwards they can become 3. */
-static void clip_grey16(uint8_t *row, int width) {
-    for (int x = width - 1; x >= 0; x--) {
-        uint8_t high = row[2 * x], low = row[2 * x + 1];
-        memset(row + 3 * x, high ? 255 : low, 3);
-    }
-}
-
-/* Asks libpng for RGB as PIL has it: alpha and tRNS dropped, gamma ignored, 16 bits cut to 8. */
-static void set_transforms(png_structp png, int type, int depth, bool grey16) {
-    if (type == PNG_COLOR_TYPE_PALETTE)
-        png_set_palette_to_rgb(png);
-    if (type == PNG_COLOR_TYPE_GRAY && depth < 8)
+/* Asks libpng for RGB as PIL has it: gamma ignored, 16 bits cut to 8, and alpha and tRNS dropped or
+ * kept. */
+static void set_transforms(png_structp png, int type, int depth, bool alpha) {
+    if (alpha || type == PNG_COLOR_TYPE_PALETTE)
+        png_set_expand(png);
+    else if (type == PNG_COLOR_TYPE_GRAY && depth < 8)
         png_set_expand_gray_1_2_4_to_8(png);
-    if (grey16)
-        return;
     if (depth == 16)
         png_set_strip_16(png);
     if (type == PNG_COLOR_TYPE_GRAY || type == PNG_COLOR_TYPE_GRAY_ALPHA)
         png_set_gray_to_rgb(png);
-    png_set_strip_alpha(png);
+    if (!alpha)
+        png_set_strip_alpha(png);
 }
 
 static sd_status read_png(reader *r) {
@@ -94,36 +86,40 @@ static sd_status read_png(reader *r) {
     png_uint_32 width, height;
     int depth, type;
     png_set_read_fn(png, r, read_bytes);
-    png_set_user_limits(png, SD_MAX_IMAGE_SIDE, SD_MAX_IMAGE_SIDE);
+    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* sd_check_image_file has ours */
     png_set_chunk_malloc_max(png, MAX_CHUNK);
     png_read_info(png, r->c.info);
     png_get_IHDR(png, r->c.info, &width, &height, &depth, &type, NULL, NULL, NULL);
+    bool transparent =
+        type & PNG_COLOR_MASK_ALPHA || png_get_valid(png, r->c.info, PNG_INFO_tRNS) != 0;
+    bool alpha = r->keep_alpha && transparent;
     /* deflate makes at most 1,032 bytes of one, a byte holds at most 8 pixels */
     sd_status status = sd_check_image_file(r->ctx, r->c.name, width, height, r->size, 1032 * 8);
     if (!status)
-        status = sd_image_create(r->ctx, (int)width, (int)height, 3, &r->image);
+        status = sd_image_create(r->ctx, (int)width, (int)height, alpha ? 4 : 3, &r->image);
     if (status)
         return status;
-    bool grey16 = type == PNG_COLOR_TYPE_GRAY && depth == 16;
-    set_transforms(png, type, depth, grey16);
+    set_transforms(png, type, depth, alpha);
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, r->c.info);
-    size_t stride = (size_t)width * 3;
-    if (png_get_rowbytes(png, r->c.info) != (grey16 ? (size_t)width * 2 : stride))
+    size_t stride = (size_t)width * (alpha ? 4 : 3);
+    if (png_get_rowbytes(png, r->c.info) != stride)
         png_error(png, "rows of an unexpected size");
     for (int pass = 0; pass < passes; pass++)
         for (size_t y = 0; y < height; y++)
             png_read_row(png, r->image->pixels + y * stride, NULL);
-    for (size_t y = 0; grey16 && y < height; y++)
-        clip_grey16(r->image->pixels + y * stride, (int)width);
     png_read_end(png, NULL);
     return SD_OK;
 }
 
 sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
-                        sd_image **out) {
+                        bool keep_alpha, sd_image **out) {
     *out = NULL;
-    reader r = {.c = {.ctx = ctx, .name = name}, .bytes = bytes, .size = size, .ctx = ctx};
+    reader r = {.c = {.ctx = ctx, .name = name},
+                .bytes = bytes,
+                .size = size,
+                .ctx = ctx,
+                .keep_alpha = keep_alpha};
     codec *c = &r.c;
     c->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
                                       release);

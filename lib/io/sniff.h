@@ -13,4 +13,7 @@
 sd_status sd_sniff(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
                    const char *expected);
 
+/* "a HEIC image", of pictures and documents other than PNG and JPEG; NULL: none that is known. */
+const char *sd_sniff_image(const uint8_t *bytes, size_t size);
+
 #endif

@@ -84,8 +84,8 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     sd_fill_sides(model, params->init, &p);
     sd_status status = load_pixels(params->init, &p, &pixels);
     if (!status)
-        status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &p, &cond,
-                                   &uncond);
+        status = sd_encode_prompts(model, params->prompt, params->prompts, params->negative_prompt,
+                                   &text, &p, &cond, &uncond);
     if (!status)
         status = encode(model, &p, pixels, params->tiles, &init);
     if (!status)

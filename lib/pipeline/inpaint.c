@@ -238,8 +238,8 @@ sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
     job.p.strength = params->strength;
     sd_status status = load(&job);
     if (!status)
-        status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &job.p,
-                                   &job.cond, &job.uncond);
+        status = sd_encode_prompts(model, params->prompt, params->prompts, params->negative_prompt,
+                                   &text, &job.p, &job.cond, &job.uncond);
     if (!status)
         status = encode(&job);
     if (!status)

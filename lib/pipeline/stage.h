@@ -116,11 +116,12 @@ void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_param
  * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
 sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
 int sd_posterior_draws(const sd_sampler_params *p);
-/* Embeddings [1, tokens, width] of both prompts, and their tokens into `sampling`; *uncond stays
- * NULL where guidance is 1. */
-sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
-                            const sd_text_params *text, sd_sampler_params *sampling,
-                            sd_tensor **cond, sd_tensor **uncond);
+/* Embeddings of the prompt [1, tokens, width], or of `prompts` [batch, tokens, width] where that is
+ * not NULL, and of the negative one [1, tokens, width], and their tokens into `sampling`; *uncond
+ * stays NULL where guidance is 1. */
+sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
+                            const char *negative, const sd_text_params *text,
+                            sd_sampler_params *sampling, sd_tensor **cond, sd_tensor **uncond);
 /* One picture is encoded, and its posterior is sampled with each of the noises [n, c, h, w]; in
  * tiles where `tiles` is not NULL. */
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,

@@ -264,43 +264,64 @@ sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
     return sd_execs_estimate(model, encode, &job, cost);
 }
 
-/* Row i of embeddings [n, tokens, width] as a tensor of its own. */
-static sd_status copy_row(const sd_tensor *embeddings, int i, sd_tensor **out) {
-    int64_t dims[] = {1, embeddings->dims[1], embeddings->dims[2]};
+/* `n` rows of embeddings [.., tokens, width], from `first` on, as a tensor of their own. */
+static sd_status copy_rows(const sd_tensor *embeddings, int first, int n, sd_tensor **out) {
+    int64_t dims[] = {n, embeddings->dims[1], embeddings->dims[2]};
+    int64_t row = dims[1] * dims[2];
     sd_status status = sd_tensor_create(embeddings->ctx, 3, dims, out);
     if (!status)
-        memcpy((*out)->data, embeddings->data + i * (*out)->n_elements,
-               (size_t)(*out)->n_elements * sizeof(float));
+        memcpy((*out)->data, embeddings->data + first * row, (size_t)(n * row) * sizeof(float));
     return status;
 }
 
-sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
-                            const sd_text_params *text, sd_sampler_params *sampling,
-                            sd_tensor **cond, sd_tensor **uncond) {
-    const char *texts[] = {prompt ? prompt : "", negative ? negative : ""};
-    int n = sampling->guidance_scale == 1.0f ? 1 : 2;
-    sd_tensor *both;
-    *cond = *uncond = NULL;
-    /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
-    if (model->source->conditioning == SD_CONDITIONING_NONE && !*texts[0] && !*texts[1])
-        return SD_OK;
-    sd_status status = sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
-    if (!status)
-        status = sd_stage_encode_text(model, texts, n, text, &both);
-    if (status)
-        return status;
-    sampling->text_tokens = (int)both->dims[1];
-    if (n == 1) {
-        *cond = both;
+/* The first `n` of all embeddings are the prompts', the one behind them, if any, the negative's. */
+static sd_status part(sd_tensor *all, int n, sd_tensor **cond, sd_tensor **uncond) {
+    if (all->dims[0] == n) {
+        *cond = all;
         return SD_OK;
     }
-    status = copy_row(both, 0, cond);
+    sd_status status = copy_rows(all, 0, n, cond);
     if (!status)
-        status = copy_row(both, 1, uncond);
-    sd_tensor_destroy(both);
+        status = copy_rows(all, n, 1, uncond);
+    sd_tensor_destroy(all);
     if (status) {
         sd_tensor_destroy(*cond);
         *cond = NULL;
     }
     return status;
+}
+
+/* All texts of a run, the negative one last; free with sd_free. */
+static const char **gather(const sd_context *ctx, const char *prompt, const char *const *prompts,
+                           int n, const char *negative) {
+    const char **texts = sd_alloc_array(ctx, (size_t)n + 1, sizeof *texts);
+    for (int i = 0; texts && i <= n; i++) {
+        const char *text = i == n ? negative : prompts ? prompts[i] : prompt;
+        texts[i] = text ? text : "";
+    }
+    return texts;
+}
+
+sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
+                            const char *negative, const sd_text_params *text,
+                            sd_sampler_params *sampling, sd_tensor **cond, sd_tensor **uncond) {
+    int n = prompts ? sampling->batch : 1, words = 0;
+    int total = n + (sampling->guidance_scale == 1.0f ? 0 : 1);
+    sd_tensor *all;
+    *cond = *uncond = NULL;
+    const char **texts = gather(model->ctx, prompt, prompts, n, negative);
+    if (!texts)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i <= n; i++)
+        words += *texts[i] != '\0';
+    /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
+    bool none = model->source->conditioning == SD_CONDITIONING_NONE && !words;
+    sd_status status = none ? SD_OK : sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
+    if (!status && !none)
+        status = sd_stage_encode_text(model, texts, total, text, &all);
+    sd_free(model->ctx, texts);
+    if (status || none)
+        return status;
+    sampling->text_tokens = (int)all->dims[1];
+    return part(all, n, cond, uncond);
 }

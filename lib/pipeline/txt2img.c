@@ -9,8 +9,8 @@ sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
     sd_sampler_params p = *sampling;
     sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip,
                            params->clean_prompts};
-    sd_status status = sd_encode_prompts(model, params->prompt, params->negative_prompt, &text, &p,
-                                         &cond, &uncond);
+    sd_status status = sd_encode_prompts(model, params->prompt, params->prompts,
+                                         params->negative_prompt, &text, &p, &cond, &uncond);
     if (!status)
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)

@@ -7,6 +7,8 @@ import os
 import pathlib
 import pty
 import random
+import re
+import resource
 import select
 import signal
 import struct
@@ -170,6 +172,92 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual([pathlib.Path(p).name for p in done.stdout.split()], expected)
 
+    def test_no_picture_is_written_over(self):
+        """Gaps, names past 99999, a link and a folder that have a number; grids too."""
+        samples = self.out / "samples"
+        samples.mkdir(parents=True)
+        for name in ("00000.png", "00003.png"):
+            (samples / name).write_text("keep")
+        (samples / "00005.png").symlink_to("nowhere")
+        (samples / "00006.png").mkdir()
+        done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *SIZE, "--n_samples", "3",
+                   "--n_iter", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        names = [pathlib.Path(p).name for p in done.stdout.split()]
+        self.assertEqual(names, ["00004.png", "00007.png", "00008.png", "grid-0000.png"])
+        self.assertEqual((samples / "00003.png").read_text(), "keep")
+        for name in ("grid-0001.png", "grid-0003.png"):
+            (self.out / name).write_text("keep")
+        for expected in ("grid-0004.png", "grid-0005.png"):
+            done = run(TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *SIZE, "--n_samples", "1",
+                       "--n_iter", "1", "--skip_save")
+            self.assertEqual(done.stdout.split(), [str(self.out / expected)], done.stderr)
+        self.assertEqual((self.out / "grid-0003.png").read_text(), "keep")
+        for path in samples.iterdir():
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        for i in range(99999, 100002):
+            (samples / f"{i}.png").write_text("keep")
+        for i in range(3, 99999):  # three files of many names: quick to make
+            os.link(samples / f"{99999 + i % 3}.png", samples / f"{i:05d}.png")
+        done = self.paint()
+        self.assertEqual(done.stdout.split(), [str(samples / "100002.png")], done.stderr)
+        self.assertFalse([p for p in samples.iterdir() if p.name.startswith(".")])
+
+    def test_programs_at_once_share_a_folder(self):
+        command = [TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, "--ddim_steps", "1", "--W", "64",
+                   "--H", "64", "--n_samples", "2", "--n_iter", "4", "--threads", "1"]
+        running = [subprocess.Popen([*map(str, command), "--seed", str(100 * i)], text=True,
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                   for i in range(3)]
+        printed = []
+        for i, program in enumerate(running):
+            out, errors = program.communicate(timeout=240)
+            self.assertEqual(program.returncode, 0, errors)
+            paths = out.split()
+            self.assertEqual(len(paths), 9)
+            printed += paths
+            for k, path in enumerate(paths[:8]):
+                self.assertIn(f"Seed: {100 * i + k},", parameters(path), "what is printed is there")
+        self.assertEqual(len(set(printed)), 27)
+        found = [str(p) for p in self.out.rglob("*") if p.is_file()]
+        self.assertEqual(sorted(found), sorted(printed))
+
+    def test_a_write_that_fails_leaves_nothing(self):
+        """A full disk's stand-ins: a limit on files, and a standard output that takes nothing."""
+        def limited():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+
+        done = subprocess.run([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *QUICK],
+                              capture_output=True, text=True, preexec_fn=limited, timeout=240)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("00000.png: cannot write", done.stderr)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(list((self.out / "samples").iterdir()), [])
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([TXT2IMG, "--ckpt", FOLDER, "--outdir", self.out, *QUICK],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=240)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot write to the standard output", done.stderr)
+        self.assertEqual(len(list((self.out / "samples").iterdir())), 1)
+
+    def test_folders_that_cannot_be_written_are_said_first(self):
+        samples = self.out / "samples"
+        self.out.mkdir(parents=True)
+        samples.write_text("a file")
+        done = self.paint()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(f"{samples}: Not a directory", done.stderr)
+        samples.unlink()
+        samples.mkdir()
+        samples.chmod(0o555)
+        done = self.paint()
+        samples.chmod(0o755)
+        if os.geteuid() == 0:
+            self.assertEqual(done.returncode, 0, "root may write anywhere")
+        else:
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"cannot write to {samples}", done.stderr)
+
     def test_iterations_go_on_with_the_seeds(self):
         self.assertEqual(self.paint("--n_iter", "2", "--seed", "5").returncode, 0)
         self.assertEqual(self.paint("--seed", "6").returncode, 0)
@@ -251,11 +339,110 @@ class Programs(unittest.TestCase):
         self.assertEqual(fixed[0], fixed[1])
         for flags, words in ((["--sampler", "heun"], "--dpm_solver only"),
                              (["--spacing", "quad"], "--spacing uniform only"),
-                             (["--from-file", "x"], "--from-file"),
                              (["--fixed_code", "--ddim_eta", "1"], "--fixed_code")):
             done = self.paint("--original_seeds", *flags)
             self.assertEqual(done.returncode, 2)
             self.assertIn(words, done.stderr)
+
+    def test_original_seeds_of_a_file(self):
+        """The original takes n_samples lines at a time: each of them has the noise of its place."""
+        def near(a, b):
+            return max(abs(x - y) for x, y in zip(b"".join(a), b"".join(b))) <= 1
+
+        init = pathlib.Path(self.scratch.name) / "init.png"
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        prompts = pathlib.Path(self.scratch.name) / "prompts.txt"
+        lines = ["a red boat", "a cat", "a lake by night"]
+        prompts.write_text("\n".join(lines))
+        for program, more in ((TXT2IMG, ["--W", "64", "--H", "64", "--ddim_steps", "2"]),
+                              (IMG2IMG, ["--init-img", init, "--strength", "0.5", "--ddim_steps",
+                                         "4"])):
+            def paint(*flags):
+                done = run(program, "--ckpt", FOLDER, "--outdir", self.out, "--original_seeds",
+                           "--n_samples", "2", "--n_iter", "2", *more, *flags)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout.split()
+
+            paths = paint("--from-file", prompts)
+            self.assertEqual(len(paths), 7, "two iterations of three lines, and the grid")
+            texts = [parameters(path) for path in paths[:-1]]
+            self.assertEqual([text.split("\n")[0] for text in texts], lines * 2)
+            self.assertIn("picture 2 of 2", texts[1])
+            pixels = [png_pixels(path)[2] for path in paths[:-1]]
+            for k, prompt in enumerate(lines):
+                alone = [png_pixels(path)[2] for path in paint("--prompt", prompt)[:-1]]
+                self.assertTrue(near(pixels[k], alone[k]), f"{program} {k}")
+            self.assertFalse(near(pixels[0], pixels[3]))
+            fixed = [png_pixels(path)[2] for path in
+                     paint("--from-file", prompts, "--fixed_code", "--skip_grid")]
+            self.assertTrue(near(fixed[1], pixels[1]))
+            self.assertEqual(fixed[:3], fixed[3:])
+
+    def test_a_random_seed_is_told(self):
+        init, mask = (pathlib.Path(self.scratch.name) / name for name in "im")
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        write_png(mask, 64, 64, lambda x, y: (255,) * 3)
+        seeds = set()
+        for program, more in ((TXT2IMG, []), (TXT2IMG, ["--original_seeds"]),
+                              (IMG2IMG, ["--init-img", init, "--strength", "0.5"]),
+                              (INPAINT, ["--init-img", init, "--mask-img", mask])):
+            done = self.paint("--seed", "-1", "--n_samples", "2", *more, program=program)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            seed = re.search("(?m)^seed: ([0-9]+)$", done.stderr).group(1)
+            seeds.add(int(seed))
+            paths = done.stdout.split()
+            self.assertIn(f"Seed: {seed},", parameters(paths[0]))
+            again = self.paint("--seed", seed, "--n_samples", "2", *more, program=program)
+            for a, b in zip(paths, again.stdout.split()):
+                self.assertEqual(png_pixels(a), png_pixels(b))
+        self.assertEqual(len(seeds), 4)
+        self.assertTrue(all(seed < 2**32 for seed in seeds))
+        self.assertIn("--seed '-2'", self.paint("--seed", "-2").stderr)
+
+    def test_prompt_files_of_other_editors(self):
+        """Byte order marks and every end of a line that Python's splitlines knows."""
+        prompts = pathlib.Path(self.scratch.name) / "prompts.txt"
+        for data in (b"\xef\xbb\xbfa red boat\r\n\r\na cat\r\n", b"a red boat\r\ra cat\r",
+                     b"a red boat\n\na cat", "a red boat\u2028\u0085a cat\x1e".encode(),
+                     b"\xef\xbb\xbfa red boat\v\fa cat\n"):
+            self.assertEqual(data.decode("utf-8-sig").splitlines(), ["a red boat", "", "a cat"])
+            prompts.write_bytes(data)
+            done = self.paint("--from-file", prompts, "--ddim_steps", "1")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            found = [parameters(path).split("\n")[0] for path in done.stdout.split()]
+            self.assertEqual(found, ["a red boat", "", "a cat"], data)
+        for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+            prompts.write_bytes("a red boat\na cat\n".encode(codec))
+            done = self.paint("--from-file", prompts)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("UTF-8", done.stderr)
+
+    def test_values_of_parameters_are_quoted(self):
+        """As the popular web UIs read them: their expressions, and json for what is in quotes."""
+        scratch = pathlib.Path(self.scratch.name)
+        pair = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+        for name in ("my, model: v1", "plain-v1.5", 'a "b" c', '"quoted"', "two\nlines", "a,b\\c\td\x01",
+                     "\u00e4, \u732b", "Steps: 5"):
+            path = scratch / (name + ".safetensors")
+            os.link(FILE, path) if os.stat(FILE).st_dev == os.stat(scratch).st_dev else \
+                path.symlink_to(FILE)
+            done = self.paint("--vocab", FOLDER + "/tokenizer", "--ddim_steps", "1", ckpt=path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            chunks = [c for c in png_chunks(done.stdout.strip()) if c[0] in (b"tEXt", b"iTXt")]
+            kind, data = chunks[0]
+            text = data[15:].decode("utf-8") if kind == b"iTXt" else data[11:].decode("latin-1")
+            found = {}
+            for key, value in pair.findall(text.split("\n")[-1]):
+                found[key] = json.loads(value, strict=False) if value[:1] == '"' else value
+            self.assertEqual(found["Model"], name)
+            self.assertEqual(found["Eta"], "0")
+            self.assertNotIn("model", found)
+        self.assertIn("Model: plain-v1.5,", parameters(self.out / "samples" / "00001.png"))
+        self.assertIn('Model: "my, model: v1",', parameters(self.out / "samples" / "00000.png"))
+        folder = scratch / "v1.5"
+        folder.symlink_to(FOLDER)
+        done = self.paint("--ddim_steps", "1", ckpt=f"{folder}//")
+        self.assertIn("Model: v1.5,", parameters(done.stdout.strip()))
 
     def test_a_picture_becomes_another(self):
         first = self.paint("--vocab", FOLDER + "/tokenizer", ckpt=FILE)
@@ -309,7 +496,7 @@ class Programs(unittest.TestCase):
             more = ["--rng", rng, "--ddim_steps", "10", "--strength", "0.3"]
             pair, single = paint("--n_iter", "2", *more), paint("--n_iter", "1", *more)
             fixed = paint("--n_iter", "2", "--fixed_code", *more)
-            self.assertIn("Noise: 4 batches on, picture 1 of 1", parameters(pair[1]))
+            self.assertIn('Noise: "4 batches on, picture 1 of 1", ', parameters(pair[1]))
             pixels = [png_pixels(p) for p in [*pair, *single, *fixed]]
             self.assertNotEqual(pixels[0], pixels[1])
             for other in pixels[2:]:
@@ -414,6 +601,20 @@ class Programs(unittest.TestCase):
         by_name = paint("a dog by a lake", "--embedding", "dog=" + cat, "--embedding", lake)
         self.assertNotEqual(plain, by_file)
         self.assertEqual(by_file, by_name)
+        for folder in ("lr=5e-3", "a=b=c"):
+            path = pathlib.Path(self.scratch.name) / folder / "cat.safetensors"
+            path.parent.mkdir()
+            path.write_bytes(pathlib.Path(cat).read_bytes())
+            self.assertEqual(by_file, paint("a cat by a lake", "--embedding", path, "--embedding",
+                                            lake))
+            self.assertEqual(by_file, paint("a dog by a lake", "--embedding", f"dog={path}",
+                                            "--embedding", lake))
+            missing = self.paint("--embedding", path.parent / "none.pt")
+            self.assertIn(f"{path.parent}/none.pt: cannot open", missing.stderr)
+        done = run(TXT2IMG, "--ckpt", FOLDER, *QUICK, "--prompt", "a cat by a lake", "--embedding",
+                   "lr=5e-3/cat.safetensors", "--embedding", lake, cwd=self.scratch.name)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(by_file, png_pixels(pathlib.Path(self.scratch.name) / done.stdout.strip()))
         self.assertIn("/nonexistent", self.paint("--embedding", "x=/nonexistent").stderr)
         self.assertIn("same word", self.paint("--embedding", cat, "--embedding", cat).stderr)
         many = [word for i in range(65) for word in ("--embedding", f"w{i}={cat}")]
@@ -493,7 +694,7 @@ class Programs(unittest.TestCase):
             return run(INPAINT, "--indir", "pairs", "--outdir", "out", "--steps", "3", *more,
                        cwd=root)
 
-        done = paint()
+        done = paint("--outdir", "first")
         self.assertEqual(done.returncode, 1, "c_mask.png has no picture")
         self.assertIn("pairs/c.png", done.stderr)
         (folder / "c_mask.png").unlink()
@@ -508,9 +709,15 @@ class Programs(unittest.TestCase):
         for y in range(32):
             self.assertEqual(averaged[2][y][:27], before[y][:27])
             self.assertNotEqual(averaged[2][y][27:], before[y][27:])
-        for flags, same in ((["--use_ema"], True), (["--no_ema"], False)):
-            self.assertEqual(paint(*flags).returncode, 0)
-            self.assertEqual(png_pixels(root / "out" / "b.png") == averaged, same, flags)
+        for flags, number, same in ((["--use_ema"], 1, True), (["--no_ema"], 2, False)):
+            done = paint(*flags)
+            names = [f"out/{name}-000{number}.png" for name in "ab"]
+            self.assertEqual((done.returncode, done.stdout.split()), (0, names), done.stderr)
+            self.assertIn("out/a.png is there and is left as it is", done.stderr)
+            self.assertEqual(png_pixels(root / names[1]) == averaged, same, flags)
+        done = paint("--outdir", "pairs")
+        self.assertEqual(done.stdout.split(), ["pairs/a-0001.png", "pairs/b-0001.png"])
+        self.assertEqual(png_pixels(folder / "b.png")[2], before, "the picture itself is kept")
         done = paint("--n_samples", "2")
         self.assertEqual(done.returncode, 2)
         self.assertIn("--n_samples", done.stderr)

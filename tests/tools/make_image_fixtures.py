@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""Writes tests/unit/data/: small PNG and JPEG files with the RGB bytes that PIL reads from them,
-and the results of PIL's LANCZOS resizing. Run again only to change the fixtures; the tests read
+"""Writes tests/unit/data/: small PNG and JPEG files with the RGB bytes that PIL reads from them and
+turns upright (exif_transpose), RGBA of those with transparency, and the results of PIL's LANCZOS
+resizing. Where PIL clips (16-bit grey) or compares unlike values (tRNS below 8 bits), the expected
+bytes are the PNG specification's: the higher 8 bits, and transparency of the sample itself. Run again only to change the fixtures; the tests read
 the committed files and need no Python. Made with Pillow 13.0.0.
 
     python3 tests/tools/make_image_fixtures.py tests/unit/data
@@ -12,7 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 W, H = 13, 7
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -48,12 +50,46 @@ def samples(kind, depth, rng):
     return [[tuple(rng.randint(0, top) for _ in range(CHANNELS[kind])) for _ in range(W)] for _ in range(H)]
 
 
-def write(folder, name, data):
+def write_raw(folder, name, size, data):
+    (folder / name).write_bytes(struct.pack("<II", *size) + bytes(data))
+
+
+def write(folder, name, data, pixels=None):
+    """`pixels`: the expected bytes, where PIL's are not."""
     (folder / name).write_bytes(data)
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    rgb = image.tobytes()
-    stem = name.rsplit(".", 1)[0]
-    (folder / (stem + ".rgb")).write_bytes(struct.pack("<II", *image.size) + rgb)
+    image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    write_raw(folder, name.rsplit(".", 1)[0] + ".rgb", image.size, pixels or image.tobytes())
+
+
+def spread(samples, depth):
+    """Grey samples of one to 16 bits as RGB bytes."""
+    top = (1 << depth) - 1
+    return [v for row in samples for (s,) in row for v in [s >> 8 if depth == 16 else 255 * s // top] * 3]
+
+
+def write_grey_with_key(folder, name, s, depth, key, interlaced=False):
+    """A tRNS chunk makes samples that equal `key` transparent."""
+    trns = chunk(b"tRNS", struct.pack(">H", key))
+    rgb = spread(s, depth)
+    write(folder, name, png(GREY, depth, s, trns, interlaced), bytes(rgb))
+    alpha = [0 if v == key else 255 for row in s for (v,) in row]
+    rgba = [v for i, a in enumerate(alpha) for v in (*rgb[3 * i : 3 * i + 3], a)]
+    write_raw(folder, name.rsplit(".", 1)[0] + ".rgba", (W, H), rgba)
+
+
+def write_rgba(folder, name):
+    """PIL's RGBA of a file that is there."""
+    image = Image.open(folder / name).convert("RGBA")
+    write_raw(folder, name.rsplit(".", 1)[0] + ".rgba", image.size, image.tobytes())
+
+
+def exif(order, orientation, kind=3):
+    """A TIFF header and a first directory of two tags, the orientation the second."""
+    little = order == "<"
+    value = struct.pack(order + ("HH" if kind == 3 else "I"), *([orientation, 0] if kind == 3 else [orientation]))
+    return ((b"II" if little else b"MM") + struct.pack(order + "HIH", 42, 8, 2)
+            + struct.pack(order + "HHI", 0x0100, 4, 1) + struct.pack(order + "I", 7)
+            + struct.pack(order + "HHI", 0x0112, kind, 1) + value + bytes(4))
 
 
 def make_png(folder, rng):
@@ -66,7 +102,8 @@ def make_png(folder, rng):
             if kind == PALETTE:
                 extra = chunk(b"PLTE", palette[8 : 8 + 3 * (1 << depth)])
             s = samples(kind, depth, rng)
-            write(folder, "%s%d.png" % (word, depth), png(kind, depth, s, extra))
+            pixels = bytes(spread(s, 16)) if (kind, depth) == (GREY, 16) else None
+            write(folder, "%s%d.png" % (word, depth), png(kind, depth, s, extra), pixels)
     s = samples(PALETTE, 8, rng)
     trns = chunk(b"tRNS", bytes(rng.randint(0, 255) for _ in range(256)))
     write(folder, "palette8-trns.png", png(PALETTE, 8, s, palette + trns, interlaced=True))
@@ -76,9 +113,40 @@ def make_png(folder, rng):
     write(folder, "rgb8-trns-gamma.png", png(RGB, 8, s, gamma + trns))
     write(folder, "rgb8-interlaced.png", png(RGB, 8, s, interlaced=True))
     s = samples(GREY, 16, rng)
-    write(folder, "grey16-interlaced.png", png(GREY, 16, s, interlaced=True))
+    write(folder, "grey16-interlaced.png", png(GREY, 16, s, interlaced=True), bytes(spread(s, 16)))
     s = samples(GREY, 2, rng)
-    write(folder, "grey2-trns.png", png(GREY, 2, s, chunk(b"tRNS", struct.pack(">H", 1))))
+    write_grey_with_key(folder, "grey2-trns.png", s, 2, 1)
+
+
+def make_transparent(folder, rng):
+    for depth in (1, 4, 8, 16):
+        s = samples(GREY, depth, rng)
+        write_grey_with_key(folder, "grey%d-trns.png" % depth, s, depth, s[3][4][0], depth == 4)
+    # the samples that differ from the key in their lower byte alone are not transparent
+    s = [[(0x1200 + x * (y % 2),) for x in range(W)] for y in range(H)]
+    write_grey_with_key(folder, "grey16-near.png", s, 16, 0x1200)
+    for name in ("greyalpha8", "greyalpha16", "palette8-trns", "rgb8-trns-gamma", "rgba8", "rgba16"):
+        write_rgba(folder, name + ".png")
+
+
+def make_upright(folder, rng):
+    """Every orientation, in both byte orders and types, before and behind the pixels."""
+    s = samples(RGB, 8, rng)
+    for o in range(1, 9):
+        tag = chunk(b"eXIf", exif("<>"[o % 2], o, 3 + o // 2 % 2))
+        data = png(RGB, 8, s, tag if o < 5 else b"", interlaced=o == 3)
+        if o >= 5:
+            end = data.rindex(b"IEND") - 4
+            data = data[:end] + tag + data[end:]
+        write(folder, "upright-%d.png" % o, data)
+    out = io.BytesIO()
+    picture("RGB", 21, 10, rng).save(out, "JPEG", quality=85)
+    jpeg = out.getvalue()
+    for o in range(1, 9):
+        body = b"Exif\0\0" + exif("><"[o % 2], o)
+        xmp = b"http://ns.adobe.com/xap/1.0/\0<x/>"
+        app1 = b"".join(b"\xff\xe1" + struct.pack(">H", len(b) + 2) + b for b in ((xmp, body) if o % 3 else (body, xmp)))
+        write(folder, "held-%d.jpg" % o, jpeg[:2] + app1 + jpeg[2:])
 
 
 def picture(mode, w, h, rng):
@@ -107,9 +175,9 @@ def make_jpeg(folder, rng):
     save("jpeg-progressive", rgb, quality=85, progressive=True)
     save("jpeg-rgb", rgb, quality=85, keep_rgb=True)
     save("jpeg-cmyk", picture("CMYK", 37, 21, rng), quality=85)
-    exif = Image.Exif()
-    exif[0x112] = 6  # rotated: not applied
-    save("jpeg-exif", rgb, quality=85, exif=exif, restart_marker_blocks=2)
+    held = Image.Exif()
+    held[0x112] = 6  # on its side
+    save("jpeg-exif", rgb, quality=85, exif=held, restart_marker_blocks=2)
 
 
 def make_lanczos(folder, rng):
@@ -134,6 +202,8 @@ def main():
     make_png(folder, random.Random(1))
     make_jpeg(folder, random.Random(2))
     make_lanczos(folder, random.Random(3))
+    make_transparent(folder, random.Random(4))
+    make_upright(folder, random.Random(5))
 
 
 main()

@@ -97,6 +97,27 @@ static const char *const files[] = {
     "jpeg-rgb.jpg",
     "jpeg-cmyk.jpg",
     "jpeg-exif.jpg",
+    "grey1-trns.png",
+    "grey4-trns.png",
+    "grey8-trns.png",
+    "grey16-trns.png",
+    "grey16-near.png",
+    "upright-1.png",
+    "upright-2.png",
+    "upright-3.png",
+    "upright-4.png",
+    "upright-5.png",
+    "upright-6.png",
+    "upright-7.png",
+    "upright-8.png",
+    "held-1.jpg",
+    "held-2.jpg",
+    "held-3.jpg",
+    "held-4.jpg",
+    "held-5.jpg",
+    "held-6.jpg",
+    "held-7.jpg",
+    "held-8.jpg",
 };
 
 START_TEST(decodes_as_pil) {
@@ -116,6 +137,52 @@ START_TEST(decodes_as_pil) {
     sd_image_destroy(image);
     sd_image_destroy(expected);
     sd_free(ctx, bytes);
+}
+END_TEST
+
+/* With their transparency; a file that has none stays RGB. */
+static const char *const transparent[] = {
+    "grey1-trns", "grey2-trns", "grey4-trns",    "grey8-trns",      "grey16-trns", "grey16-near",
+    "greyalpha8", "rgba8",      "palette8-trns", "rgb8-trns-gamma", "rgba16",      "greyalpha16",
+    "palette8",   "rgb16",      "grey16",        "upright-6",
+};
+
+START_TEST(keeps_alpha) {
+    sd_image_load_params params = SD_IMAGE_LOAD_PARAMS_INIT;
+    char name[64];
+    size_t size;
+    sd_image *image, *expected;
+    bool opaque = _i >= (int)SD_COUNT(transparent) - 4;
+    params.keep_alpha = 1;
+    snprintf(name, sizeof name, "%s.png", transparent[_i]);
+    uint8_t *bytes = read_fixture(name, &size);
+    ck_assert_int_eq(sd_image_decode_with(ctx, name, bytes, size, &params, &image), SD_OK);
+    snprintf(name, sizeof name, "%s.%s", transparent[_i], opaque ? "rgb" : "rgba");
+    expected = read_raw(name, opaque ? 3 : 4);
+    ck_assert_int_eq(max_difference(image, expected), 0);
+    sd_image_destroy(image);
+    sd_image_destroy(expected);
+    sd_free(ctx, bytes);
+}
+END_TEST
+
+START_TEST(as_it_is_stored) {
+    static const char *const names[] = {"upright-6.png", "held-6.jpg"};
+    static const int sides[][2] = {{13, 7}, {21, 10}};
+    sd_image_load_params params = SD_IMAGE_LOAD_PARAMS_INIT;
+    for (int i = 0; i < 2; i++)
+        for (int stored = 0; stored < 2; stored++) {
+            size_t size;
+            sd_image *image;
+            uint8_t *bytes = read_fixture(names[i], &size);
+            params.as_stored = stored;
+            ck_assert_int_eq(sd_image_decode_with(ctx, "file", bytes, size, &params, &image),
+                             SD_OK);
+            ck_assert_int_eq(image->width, sides[i][!stored]);
+            ck_assert_int_eq(image->height, sides[i][stored]);
+            sd_image_destroy(image);
+            sd_free(ctx, bytes);
+        }
 }
 END_TEST
 
@@ -262,6 +329,8 @@ int main(void) {
     TCase *tcase = tcase_create("image");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, decodes_as_pil, 0, (int)SD_COUNT(files));
+    tcase_add_loop_test(tcase, keeps_alpha, 0, (int)SD_COUNT(transparent));
+    tcase_add_test(tcase, as_it_is_stored);
     tcase_add_loop_test(tcase, resizes_as_pil, 0, (int)SD_COUNT(resizes));
     tcase_add_test(tcase, resizing_to_the_same_size_copies);
     tcase_add_test(tcase, resizing_refuses_bad_sizes);

@@ -193,6 +193,7 @@ class Txt2imgParams(SizedStructure):
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
         ("clean_prompts", c_int),
+        ("prompts", POINTER(c_char_p)),
     ]
 
 
@@ -207,6 +208,7 @@ class Img2imgParams(SizedStructure):
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
         ("clean_prompts", c_int),
+        ("prompts", POINTER(c_char_p)),
     ]
 
 
@@ -223,8 +225,25 @@ class InpaintParams(SizedStructure):
         ("clip_skip", c_int),
         ("tiles", POINTER(TileParams)),
         ("clean_prompts", c_int),
+        ("prompts", POINTER(c_char_p)),
     ]
     _defaults_ = {"strength": 1.0}
+
+
+class ImageLoadParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("keep_alpha", c_int),
+        ("as_stored", c_int),
+    ]
+
+
+class ImageSaveParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("parameters", c_char_p),
+        ("only_new", c_int),
+    ]
 
 
 class TextParams(SizedStructure):
@@ -315,7 +334,16 @@ FUNCTIONS = {
     "sd_image_pixels": (POINTER(c_uint8), [c_image]),
     "sd_image_load": (c_int, [c_context, c_char_p, POINTER(c_image)]),
     "sd_image_load_memory": (c_int, [c_context, c_void_p, c_size_t, POINTER(c_image)]),
+    "sd_image_load_with": (
+        c_int,
+        [c_context, c_char_p, POINTER(ImageLoadParams), POINTER(c_image)],
+    ),
+    "sd_image_load_memory_with": (
+        c_int,
+        [c_context, c_void_p, c_size_t, POINTER(ImageLoadParams), POINTER(c_image)],
+    ),
     "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
+    "sd_image_save_with": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
     "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),
     "sd_tensor_new": (
         c_int,

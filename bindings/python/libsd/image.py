@@ -8,7 +8,16 @@ import os
 import numpy as np
 
 from ._call import call
-from ._ffi import c_uint8, c_void_p, integer, lib, path_bytes, text_bytes
+from ._ffi import (
+    ImageLoadParams,
+    ImageSaveParams,
+    c_uint8,
+    c_void_p,
+    integer,
+    lib,
+    path_bytes,
+    text_bytes,
+)
 from .context import Context
 from .errors import ArgumentError
 
@@ -71,23 +80,41 @@ def _context() -> Context:
     return Context("cpu", threads=1)
 
 
-def load_image(source: "str | bytes | os.PathLike") -> np.ndarray:
-    """Reads a PNG or JPEG as uint8 [h, w, 3]. `source` is a path, or the bytes of such a file."""
+def load_image(
+    source: "str | bytes | os.PathLike", *, keep_alpha: bool = False, as_stored: bool = False
+) -> np.ndarray:
+    """Reads a PNG or JPEG as uint8 [h, w, 3], upright as its EXIF data say. `source` is a path, or
+    the bytes of such a file.
+
+    keep_alpha: [h, w, 4] where the file has transparency. as_stored: EXIF is not looked at.
+    """
+    params = ImageLoadParams(keep_alpha=bool(keep_alpha), as_stored=bool(as_stored))
+    how = ctypes.byref(params)
     with _context()._use() as context:
         if isinstance(source, (bytes, bytearray, memoryview)):
             data = bytes(source)
-            return call_image(context, lib.sd_image_load_memory, context, data, len(data))
-        return call_image(context, lib.sd_image_load, context, path_bytes(source))
+            load = lib.sd_image_load_memory_with
+            return call_image(context, load, context, data, len(data), how)
+        return call_image(context, lib.sd_image_load_with, context, path_bytes(source), how)
 
 
-def save_image(path: "str | os.PathLike", image, parameters: "str | None" = None) -> None:
+def save_image(
+    path: "str | os.PathLike",
+    image,
+    parameters: "str | None" = None,
+    *,
+    overwrite: bool = True,
+) -> None:
     """Writes uint8 [h, w, 3] as PNG, or as JPEG where `path` ends in .jpg or .jpeg.
 
-    `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do.
+    `parameters` is kept in a PNG text chunk of that name, as the popular web UIs do. Without
+    `overwrite` a file of that name is left as it is, and StateError raised.
     """
-    note = None if parameters is None else text_bytes("parameters", parameters)
+    params = ImageSaveParams(only_new=not overwrite)
+    if parameters is not None:
+        params.parameters = text_bytes("parameters", parameters)
     with _context()._use() as context, as_image(context, "image", image) as pointer:
-        call(context, lib.sd_image_save, pointer, path_bytes(path), note)
+        call(context, lib.sd_image_save_with, pointer, path_bytes(path), ctypes.byref(params))
 
 
 def resize_image(image, width: int, height: int) -> np.ndarray:

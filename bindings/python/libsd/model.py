@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import secrets
 from collections.abc import Mapping
 from typing import Callable, Optional, Sequence, Union
 
@@ -386,7 +387,7 @@ class Model(Handle):
 
     def txt2img(
         self,
-        prompt: str,
+        prompt: "str | Sequence[str]",
         negative_prompt: str = "",
         *,
         weighted_prompts: bool = False,
@@ -397,9 +398,10 @@ class Model(Handle):
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
-        """A prompt becomes pictures: uint8 [batch, h, w, 3]. `sampling` is Model.sampler's,
-        weighted_prompts, clip_skip and clean_prompts are Model.encode_text's weighted, clip_skip and
-        clean, tile and overlap vae_decode's."""
+        """A prompt becomes pictures: uint8 [batch, h, w, 3]; of a list each prompt becomes one.
+        `sampling` is Model.sampler's, but that seed may be -1: a random one, which Progress.seed
+        tells; weighted_prompts, clip_skip and clean_prompts are Model.encode_text's weighted,
+        clip_skip and clean, tile and overlap vae_decode's."""
         params = _ffi.Txt2imgParams(
             **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts)
         )
@@ -407,7 +409,7 @@ class Model(Handle):
 
     def img2img(
         self,
-        prompt: str,
+        prompt: "str | Sequence[str]",
         init: "np.ndarray | str | os.PathLike",
         negative_prompt: str = "",
         *,
@@ -436,7 +438,7 @@ class Model(Handle):
 
     def inpaint(
         self,
-        prompt: str,
+        prompt: "str | Sequence[str]",
         init: "np.ndarray | str | os.PathLike",
         mask: "np.ndarray | str | os.PathLike",
         negative_prompt: str = "",
@@ -488,8 +490,17 @@ class Model(Handle):
     def _pictures(self, function, params, prompt, negative, progress, sampling) -> np.ndarray:
         context = self._context_address
         watch = Watch(progress, context)
-        options = sampler_params(watch, sampling)
-        params.prompt = _ffi.text_bytes("prompt", prompt)
+        if sampling.get("seed") == -1:
+            sampling = {**sampling, "seed": secrets.randbelow(2**32)}
+        if not isinstance(prompt, (list, tuple)):
+            options = sampler_params(watch, sampling)
+            params.prompt = _ffi.text_bytes("prompt", prompt)
+        else:
+            texts = [_ffi.text_bytes("prompt", text) for text in prompt]
+            options = sampler_params(watch, {**sampling, "batch": len(texts)})
+            if sampling.get("batch") not in (None, len(texts)):
+                raise ArgumentError(f"prompt has {len(texts)} texts; batch is {sampling['batch']}")
+            params.prompts = (ctypes.c_char_p * len(texts))(*texts)
         params.negative_prompt = _ffi.text_bytes("negative_prompt", negative)
         params.sampling = ctypes.pointer(options)
         images = (ctypes.c_void_p * max(1, options.batch))()

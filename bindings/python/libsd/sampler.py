@@ -32,14 +32,16 @@ class Progress:
     """A step that was just done.
 
     step: steps finished, 1 .. total. timestep: 0 .. train_timesteps - 1. seconds: wall time of the
-    step. latent() and preview() work inside the callback only, in its thread.
+    step. seed: of the run's first picture. latent() and preview() work inside the callback only,
+    in its thread.
     """
 
-    def __init__(self, state: _ffi.Progress, context: "int | None") -> None:
+    def __init__(self, state: _ffi.Progress, context: "int | None", seed: int = 0) -> None:
         self.step: int = state.step
         self.total: int = state.total
         self.timestep: int = state.timestep
         self.seconds: float = state.seconds
+        self.seed: int = seed
         self._sampler = state.sampler
         self._thread = threading.get_ident()
         self._context = context
@@ -88,10 +90,11 @@ class Watch:
 
     def __init__(self, function: Optional[ProgressFn], context: int) -> None:
         self.last = last = [None]
+        self.seed = 0
         self.closed = closed = threading.Event()
 
         def tell(state):
-            progress = Progress(state, context)
+            progress = Progress(state, context, self.seed)
             last[0] = progress
             try:
                 stop = function(progress) if function else None
@@ -166,6 +169,7 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
     if options:
         raise TypeError(f"unknown sampling option: {', '.join(options)}")
     if watch:
+        watch.seed = params.seeds[0] if params.seeds else params.seed
         params.progress = watch.callback
     if watch and corrector:
         params.score_corrector = watch.correct(corrector)

@@ -26,6 +26,8 @@ class HeaderTest(unittest.TestCase):
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
         "sd_inpaint_params": _ffi.InpaintParams,
+        "sd_image_load_params": _ffi.ImageLoadParams,
+        "sd_image_save_params": _ffi.ImageSaveParams,
         "sd_text_params": _ffi.TextParams,
         "sd_tile_params": _ffi.TileParams,
         "sd_loss_params": _ffi.LossParams,

@@ -256,6 +256,39 @@ class PictureTest(unittest.TestCase):
             staged = model.to_images(model.vae_decode(sampler.sample(cond, uncond)))
         np.testing.assert_array_equal(images, staged)
 
+    def test_a_prompt_for_each_picture(self):
+        prompts = ["a red boat", "a cat", "a lake"]
+        init = np.random.default_rng(3).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        mask = np.full((SIDE, SIDE), 255, np.uint8)
+        run = {"steps": 4, "seed": 9, "width": SIDE, "height": SIDE}
+        for paint in (
+            lambda text, **more: model.txt2img(text, **run, **more),
+            lambda text, **more: model.img2img(text, init, **run, strength=0.5, **more),
+            lambda text, **more: model.inpaint(text, init, mask, **run, **more),
+        ):
+            together = paint(prompts)
+            self.assertEqual(together.shape, (3, SIDE, SIDE, 3))
+            for i, prompt in enumerate(prompts):
+                alone = paint(prompt, batch=3)[i]
+                self.assertLessEqual(np.abs(alone.astype(int) - together[i]).max(), 1)
+            self.assertFalse(np.array_equal(together[0], paint(prompts[1:])[0]))
+            with self.assertRaisesRegex(libsd.ArgumentError, "3 texts; batch is 2"):
+                paint(prompts, batch=2)
+            with self.assertRaisesRegex(libsd.ArgumentError, "batch"):
+                paint([])
+        unguided = model.txt2img(prompts, guidance_scale=1, **run)
+        self.assertEqual(len(unguided), 3)
+
+    def test_a_random_seed_is_told(self):
+        seen = []
+        images = model.txt2img("a", **{**RUN, "seed": -1}, progress=seen.append)
+        seeds = {p.seed for p in seen}
+        self.assertEqual(len(seeds), 1)
+        again = model.txt2img("a", **{**RUN, "seed": seeds.pop()})
+        np.testing.assert_array_equal(images, again)
+        model.txt2img("a", **RUN, batch=2, seeds=[5, 6], progress=seen.append)
+        self.assertEqual(seen[-1].seed, 5)
+
     def test_img2img(self):
         r = np.random.default_rng(2)
         init = r.integers(0, 256, (SIDE + 20, SIDE + 50, 3), dtype=np.uint8)
@@ -318,6 +351,19 @@ class PictureTest(unittest.TestCase):
             smooth = np.full((16, 24, 3), 100, dtype=np.uint8)
             libsd.save_image(jpeg, smooth)
             self.assertLess(np.abs(libsd.load_image(jpeg).astype(int) - 100).max(), 4)
+            with self.assertRaisesRegex(libsd.StateError, "b.jpg"):
+                libsd.save_image(jpeg, image[:9], overwrite=False)
+            self.assertEqual(libsd.load_image(jpeg).shape, smooth.shape)
+            with self.assertRaisesRegex(libsd.UnsupportedError, "[.]webp files are not written"):
+                libsd.save_image(os.path.join(folder, "a.webp"), image)
+            self.assertEqual(sorted(os.listdir(folder)), ["b.jpg", "ä b.png"])
+            held = jpeg_with_orientation(pathlib.Path(jpeg).read_bytes(), 6)
+            self.assertEqual(libsd.load_image(held).shape, (24, 16, 3))
+            self.assertEqual(libsd.load_image(held, as_stored=True).shape, (16, 24, 3))
+            alpha = r.integers(0, 256, (5, 7, 4), dtype=np.uint8)
+            libsd.save_image(png, alpha)
+            np.testing.assert_array_equal(libsd.load_image(png, keep_alpha=True), alpha)
+            np.testing.assert_array_equal(libsd.load_image(png), alpha[..., :3])
             with self.assertRaisesRegex(libsd.FileError, "nowhere.png"):
                 libsd.load_image(os.path.join(folder, "nowhere.png"))
             with self.assertRaises(libsd.FileError):
@@ -325,6 +371,11 @@ class PictureTest(unittest.TestCase):
         self.assertEqual(libsd.resize_image(image, 7, 9).shape, (9, 7, 3))
         with self.assertRaises(libsd.FormatError):
             libsd.load_image(b"not a picture")
+
+
+def jpeg_with_orientation(data, orientation):
+    entry = b"II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0" + bytes((orientation, 0, 0, 0))
+    return data[:2] + b"\xff\xe1" + bytes((0, len(entry) + 8)) + b"Exif\0\0" + entry + data[2:]
 
 
 class ErrorTest(unittest.TestCase):
