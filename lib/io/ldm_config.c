@@ -7,111 +7,13 @@
  */
 #include "io/config.h"
 
-#include "io/reader.h"
+#include "io/ldm_section.h"
 #include "io/yaml.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* A mapping {target: ..., params: {...}}, or a mapping of parameters, that is being read. */
-typedef struct section {
-    sd_source *source;
-    const char *file;
-    char *path;      /* "v1-inference.yaml: model.params.unet_config", allocated */
-    sd_reader r;     /* of `params`; its root is borrowed */
-    json_t *nothing; /* the parameters of a class that has none, owned */
-    const char *target;
-} section;
-
-static json_t *borrow(const json_t *v) {
-    return (json_t *)v;
-}
-
-/* Opens the mapping `v` as parameters; `where` is its name among its parent's. */
-static void section_open(section *s, const section *parent, const char *where, const json_t *v) {
-    *s = (section){.source = parent->source, .file = parent->file, .target = where};
-    const sd_context *ctx = s->source->ctx;
-    const char *dot = parent->nothing || parent->target ? "." : " ";
-    s->path = sd_format(ctx, "%s%s%s", parent->path, dot, where);
-    s->r = (sd_reader){.ctx = ctx, .path = s->path ? s->path : s->file, .root = borrow(v)};
-    if (!s->path)
-        s->r.status = SD_ERROR_MEMORY;
-    else if (v && !json_is_object(v))
-        sd_reader_wrong(&s->r, where, v, "a mapping");
-    if (!v || !json_is_object(v))
-        s->r.root = s->nothing = json_object();
-    if (!s->r.root && !s->r.status)
-        s->r.status = sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", s->file);
-}
-
-static sd_status section_close(section *s) {
-    json_decref(s->nothing);
-    sd_free(s->source->ctx, s->path);
-    return s->r.status;
-}
-
-/* Every parameter is one of the names, or of the fixed rows, which are looked at here. `known` are
- * NULL-ended lists. */
-static void check_parameters(section *s, const char *const *read, const char *const *ignored,
-                             const sd_fixed *fixed, size_t n_fixed) {
-    const char *key;
-    json_t *value;
-    const char *const *lists[] = {read, ignored};
-    if (s->r.status)
-        return;
-    json_object_foreach(s->r.root, key, value) {
-        bool known = false;
-        for (size_t i = 0; i < SD_COUNT(lists); i++)
-            for (const char *const *name = lists[i]; name && *name; name++)
-                known = known || strcmp(*name, key) == 0;
-        for (size_t i = 0; i < n_fixed; i++)
-            known = known || strcmp(fixed[i].key, key) == 0;
-        if (!known) {
-            s->r.status = sd_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
-                                  "%s: \"%s\" is no parameter of %s that libsd knows", s->r.path,
-                                  key, s->target);
-            return;
-        }
-    }
-    sd_reader_fixed(&s->r, fixed, n_fixed);
-}
-
-/* ------------------------------------------------------------------------- targets */
-
-typedef struct class_row {
-    const char *target;
-    void (*read)(section *s); /* its `params` */
-} class_row;
-
-/* {target, params} under `key` of the parent: the row of its class reads the parameters. */
-static sd_status instantiate(const section *parent, const char *key, const json_t *v,
-                             const class_row *rows, size_t n_rows) {
-    const json_t *target = json_object_get(v, "target");
-    section s;
-    section_open(&s, parent, key, json_object_get(v, "params"));
-    if (!s.r.status && !json_is_string(target))
-        s.r.status =
-            sd_fail(s.r.ctx, SD_ERROR_FORMAT, "%s: \"target\" is %s; a string was expected",
-                    s.r.path, sd_json_type_name(target));
-    const class_row *row = NULL;
-    for (size_t i = 0; !s.r.status && i < n_rows; i++)
-        if (strcmp(json_string_value(target), rows[i].target) == 0)
-            row = &rows[i];
-    if (!s.r.status && !row)
-        s.r.status = sd_fail(s.r.ctx, SD_ERROR_UNSUPPORTED,
-                             "%s: the target \"%.120s\" is none that libsd knows", s.r.path,
-                             json_string_value(target));
-    if (row) {
-        s.target = row->target;
-        row->read(&s);
-    }
-    return section_close(&s);
-}
-
-static void keep(section *s, sd_status status) {
-    if (!s->r.status)
-        s->r.status = status;
-}
+typedef sd_ldm_section section;
 
 /* ------------------------------------------------------------------------- UNetModel */
 
@@ -223,7 +125,7 @@ static void read_unet(section *s) {
     sd_unet_config *c = &s->source->unet;
     int size = c->sample_size; /* LatentDiffusion's image_size */
     sd_reader *r = &s->r;
-    check_parameters(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
+    sd_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
     for (size_t i = 0; i < SD_COUNT(needed); i++)
         need(s, needed[i]);
     *c = (sd_unet_config){
@@ -254,7 +156,7 @@ static void read_unet(section *s) {
         r->status = sd_check_unet(r->ctx, r->path, c);
 }
 
-static const class_row unets[] = {
+static const sd_ldm_class unets[] = {
     {"ldm.modules.diffusionmodules.openaimodel.UNetModel", read_unet},
 };
 
@@ -263,7 +165,6 @@ static const class_row unets[] = {
 static const char *const dd_read[] = {
     "double_z", "z_channels",     "resolution",       "in_channels", "out_ch", "ch",
     "ch_mult",  "num_res_blocks", "attn_resolutions", "attn_type",   NULL};
-static const char *const dd_ignored[] = {"dropout", "ignored_kwargs", NULL};
 static const sd_fixed dd_fixed[] = {
     {"resamp_with_conv", SD_FIXED_TRUE, 0, NULL},
     {"use_linear_attn", SD_FIXED_FALSE, 0, NULL},
@@ -287,12 +188,13 @@ static void read_ddconfig(section *s) {
     static const char *const needed[] = {
         "z_channels", "resolution", "in_channels",    "out_ch",
         "ch",         "ch_mult",    "num_res_blocks", "attn_resolutions"};
-    static const char *const types[] = {"vanilla", "none"};
+    /* xformers computes the same */
+    static const char *const types[] = {"none", "vanilla", "vanilla-xformers"};
     static const int mult[] = {1, 2, 4, 8};
     sd_vae_config *c = &s->source->vae;
     sd_reader *r = &s->r;
     int sides[32];
-    check_parameters(s, dd_read, dd_ignored, dd_fixed, SD_COUNT(dd_fixed));
+    sd_ldm_ignore_others(s, dd_read, dd_fixed, SD_COUNT(dd_fixed));
     for (size_t i = 0; i < SD_COUNT(needed); i++)
         need(s, needed[i]);
     c->in_channels = sd_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
@@ -304,8 +206,8 @@ static void read_ddconfig(section *s) {
     int resolution = sd_reader_int(r, "resolution", 256, 1, 1 << 20);
     int n = read_integers(s, "attn_resolutions", sides, (int)SD_COUNT(sides), 1 << 20);
     /* make_attn: "none" is nn.Identity, also in the middle */
-    c->mid_attention =
-        read_word(s, "attn_type", "vanilla", types, 2, "\"vanilla\" and \"none\"") == 0;
+    c->mid_attention = read_word(s, "attn_type", "vanilla", types, 3,
+                                 "\"vanilla\", \"vanilla-xformers\" and \"none\"") > 0;
     for (int i = 0; i < c->n_levels && c->mid_attention; i++)
         for (int j = 0; j < n && !r->status; j++)
             c->attention[i] = c->attention[i] || sides[j] == resolution >> i;
@@ -341,8 +243,8 @@ static const sd_fixed vae_fixed[] = {
 static void read_autoencoder(section *s, sd_first_stage kind) {
     sd_vae_config *c = &s->source->vae;
     double scale = c->scaling_factor;
-    check_parameters(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
-                     SD_COUNT(vae_fixed));
+    sd_ldm_check(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
+                 SD_COUNT(vae_fixed));
     need(s, "ddconfig");
     need(s, "embed_dim");
     *c = (sd_vae_config){.kind = kind,
@@ -358,9 +260,9 @@ static void read_autoencoder(section *s, sd_first_stage kind) {
     if (s->r.status)
         return;
     section dd;
-    section_open(&dd, s, "ddconfig", sd_reader_get(&s->r, "ddconfig"));
+    sd_ldm_open(&dd, s, "ddconfig", sd_reader_get(&s->r, "ddconfig"));
     read_ddconfig(&dd);
-    keep(s, section_close(&dd));
+    sd_ldm_keep(s, sd_ldm_close(&dd));
     if (!s->r.status)
         s->r.status = sd_check_vae(s->r.ctx, s->r.path, c);
 }
@@ -373,10 +275,16 @@ static void read_vq(section *s) {
     read_autoencoder(s, SD_FIRST_STAGE_VQ);
 }
 
+/* VQModelInterface's parent, whose encode quantises in place of its decode. */
+static void read_vq_model(section *s) {
+    read_vq(s);
+    s->source->vae.encode_quantizes = true;
+}
+
 static void read_identity(section *s) {
     static const char *const ignored[] = {"vq_interface", NULL};
     sd_vae_config *c = &s->source->vae;
-    check_parameters(s, NULL, ignored, NULL, 0);
+    sd_ldm_check(s, NULL, ignored, NULL, 0);
     *c = (sd_vae_config){.kind = SD_FIRST_STAGE_IDENTITY,
                          .in_channels = 3,
                          .out_channels = 3,
@@ -385,9 +293,10 @@ static void read_identity(section *s) {
                          .scaling_factor = c->scaling_factor};
 }
 
-static const class_row first_stages[] = {
+static const sd_ldm_class first_stages[] = {
     {"ldm.models.autoencoder.AutoencoderKL", read_kl},
     {"ldm.models.autoencoder.VQModelInterface", read_vq},
+    {"ldm.models.autoencoder.VQModel", read_vq_model},
     {"ldm.models.autoencoder.IdentityFirstStage", read_identity},
 };
 
@@ -403,7 +312,7 @@ static void read_clip(section *s) {
                                            "openai/clip-vit-base-patch32",
                                            "openai/clip-vit-base-patch16"};
     bool known = false;
-    check_parameters(s, read, ignored, fixed, SD_COUNT(fixed));
+    sd_ldm_check(s, read, ignored, fixed, SD_COUNT(fixed));
     const char *version = sd_reader_string(&s->r, "version", versions[0]);
     for (size_t i = 0; i < SD_COUNT(versions); i++)
         known = known || strcmp(version, versions[i]) == 0;
@@ -417,7 +326,7 @@ static void read_clip(section *s) {
 static void read_open_clip(section *s) {
     static const char *const ignored[] = {"device", "freeze", "version", NULL};
     static const char *const read[] = {"arch", "max_length", "layer", NULL};
-    check_parameters(s, read, ignored, NULL, 0);
+    sd_ldm_check(s, read, ignored, NULL, 0);
     /* the class's own default is "last" */
     const char *layer = sd_reader_string(&s->r, "layer", "last");
     bool penultimate = strcmp(layer, "penultimate") == 0;
@@ -435,7 +344,7 @@ static void read_class(section *s) {
     static const char *const read[] = {"embed_dim", "n_classes", NULL};
     static const char *const ignored[] = {"key", NULL};
     const sd_unet_config *unet = &s->source->unet;
-    check_parameters(s, read, ignored, NULL, 0);
+    sd_ldm_check(s, read, ignored, NULL, 0);
     need(s, "embed_dim");
     int width = sd_reader_int(&s->r, "embed_dim", 512, 1, SD_MAX_CHANNELS);
     s->source->n_classes = sd_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
@@ -446,7 +355,7 @@ static void read_class(section *s) {
                               width, unet->context_dim);
 }
 
-static const class_row cond_stages[] = {
+static const sd_ldm_class cond_stages[] = {
     {"ldm.modules.encoders.modules.FrozenCLIPEmbedder", read_clip},
     {"ldm.modules.encoders.modules.FrozenOpenCLIPEmbedder", read_open_clip},
     {"ldm.modules.encoders.modules.ClassEmbedder", read_class},
@@ -458,7 +367,8 @@ static void read_cond_stage(section *s) {
     const json_t *v = sd_reader_get(&s->r, "cond_stage_config");
     source->conditioning = SD_CONDITIONING_TEXT;
     if (json_is_object(v)) {
-        keep(s, instantiate(s, "cond_stage_config", v, cond_stages, SD_COUNT(cond_stages)));
+        sd_ldm_keep(
+            s, sd_ldm_instantiate(s, "cond_stage_config", v, cond_stages, SD_COUNT(cond_stages)));
         return;
     }
     const char *word = sd_reader_string(&s->r, "cond_stage_config", "__is_first_stage__");
@@ -496,11 +406,14 @@ static const char *const ldm_ignored[] = {
     "original_elbo_weight", "learn_logvar", "logvar_init", "use_positional_encodings",
     "clip_denoised", "ckpt_path", "ignore_keys", "load_only_unet", "cond_stage_forward",
     "unet_trainable", "ucg_training", "reset_ema", "reset_num_ema_updates", "make_it_fit",
+    /* of the textual inversion's fork, for training */
+    "personalization_config", "embedding_reg_weight", "unfreeze_model", "model_lr",
     /* LatentInpaintDiffusion */
     "concat_keys", "masked_image_key", "finetune_keys", "keep_finetune_dims", "c_concat_log_start",
     "c_concat_log_end", NULL};
 
 static const sd_fixed ldm_fixed[] = {
+    {"force_null_conditioning", SD_FIXED_FALSE, 0, NULL},
     {"given_betas", SD_FIXED_UNSET, 0, NULL},
     {"v_posterior", SD_FIXED_NUMBER, 0, NULL},
 };
@@ -568,11 +481,11 @@ static void read_diffusion(section *s, const char *conditioning_key) {
     sd_source *source = s->source;
     static const struct {
         const char *key;
-        const class_row *rows;
+        const sd_ldm_class *rows;
         size_t n;
     } parts[] = {{"unet_config", unets, SD_COUNT(unets)},
                  {"first_stage_config", first_stages, SD_COUNT(first_stages)}};
-    check_parameters(s, ldm_read, ldm_ignored, ldm_fixed, SD_COUNT(ldm_fixed));
+    sd_ldm_check(s, ldm_read, ldm_ignored, ldm_fixed, SD_COUNT(ldm_fixed));
     need(s, "cond_stage_config");
     read_schedule(s);
     read_condition_key(s, conditioning_key);
@@ -584,8 +497,8 @@ static void read_diffusion(section *s, const char *conditioning_key) {
     for (size_t i = 0; i < SD_COUNT(parts); i++) {
         need(s, parts[i].key);
         if (!s->r.status)
-            s->r.status = instantiate(s, parts[i].key, sd_reader_get(&s->r, parts[i].key),
-                                      parts[i].rows, parts[i].n);
+            s->r.status = sd_ldm_instantiate(s, parts[i].key, sd_reader_get(&s->r, parts[i].key),
+                                             parts[i].rows, parts[i].n);
     }
     if (!s->r.status)
         read_cond_stage(s);
@@ -616,11 +529,16 @@ static void read_vq_alone(section *s) {
     read_first_stage_alone(s, read_vq);
 }
 
-static const class_row models[] = {
+static void read_vq_model_alone(section *s) {
+    read_first_stage_alone(s, read_vq_model);
+}
+
+static const sd_ldm_class models[] = {
     {"ldm.models.diffusion.ddpm.LatentDiffusion", read_ldm},
     {"ldm.models.diffusion.ddpm.LatentInpaintDiffusion", read_inpaint},
     {"ldm.models.autoencoder.AutoencoderKL", read_kl_alone},
     {"ldm.models.autoencoder.VQModelInterface", read_vq_alone},
+    {"ldm.models.autoencoder.VQModel", read_vq_model_alone},
 };
 
 static const char *family_of(const sd_source *s) {
@@ -645,7 +563,7 @@ sd_status sd_ldm_config(sd_source *source, const char *path) {
                          "%s: \"model\" is %s; a mapping with target and params was expected", path,
                          sd_json_type_name(model));
     else
-        status = instantiate(&top, "model", model, models, SD_COUNT(models));
+        status = sd_ldm_instantiate(&top, "model", model, models, SD_COUNT(models));
     source->family = family_of(source);
     sd_free(source->ctx, top.path);
     json_decref(root);

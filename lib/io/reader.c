@@ -1,5 +1,7 @@
 #include "io/reader.h"
 
+#include "io/yaml.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +13,8 @@ sd_reader sd_reader_open(const sd_context *ctx, const char *path) {
 
 void sd_reader_close(sd_reader *r) {
     json_decref(r->root);
-    r->root = NULL;
+    json_decref(r->numbers);
+    r->root = r->numbers = NULL;
 }
 
 /* A value for a sentence: numbers and strings themselves, other types by name. */
@@ -47,7 +50,14 @@ const json_t *sd_reader_get(sd_reader *r, const char *key) {
     return json_is_null(v) ? NULL : v;
 }
 
+/* A quoted number, where the reader takes them; else the value itself. */
+static const json_t *unquoted(sd_reader *r, const json_t *v) {
+    json_t *number = r->numbers && json_is_string(v) ? sd_yaml_number(json_string_value(v)) : NULL;
+    return number && json_array_append_new(r->numbers, number) == 0 ? number : v;
+}
+
 static int to_int(sd_reader *r, const char *key, const json_t *v, int min, int max) {
+    v = unquoted(r, v);
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max) {
         char expected[64];
         snprintf(expected, sizeof expected, "an integer from %d to %d", min, max);
@@ -66,6 +76,7 @@ double sd_reader_number(sd_reader *r, const char *key, double fallback, double m
     const json_t *v = sd_reader_get(r, key);
     if (!v)
         return fallback;
+    v = unquoted(r, v);
     double x = json_number_value(v);
     if (!json_is_number(v) || !(x >= min && x <= max)) {
         char expected[80];
@@ -165,6 +176,8 @@ void sd_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const sd_fixed *row = &rows[i];
         const json_t *v = sd_reader_get(r, row->key);
+        if (v && row->kind == SD_FIXED_NUMBER)
+            v = unquoted(r, v);
         if (!v || is_fixed(row, v))
             continue;
         char expected[80];

@@ -12,6 +12,8 @@ typedef struct sd_reader {
     const char *path; /* begins every sentence */
     json_t *root;     /* an object */
     sd_status status;
+    json_t *numbers; /* those of texts that are taken for numbers (YAML's quoted ones); NULL: none
+                        is */
 } sd_reader;
 
 /* Opens a JSON file; sd_reader_close also after a failure. */

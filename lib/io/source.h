@@ -74,6 +74,7 @@ typedef struct sd_vae_config {
     int z_channels;                /* of encoder and decoder; 0: latent_channels */
     int n_codes;                   /* rows of the codebook (VQ) */
     bool attention[SD_MAX_LEVELS]; /* attn_resolutions: an AttnBlock after each ResnetBlock */
+    bool encode_quantizes;         /* VQModel: its encode takes the nearest codes, its decode not */
 } sd_vae_config;
 
 typedef enum sd_beta_schedule {

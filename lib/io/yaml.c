@@ -1,4 +1,4 @@
-#include "io/yaml.h"
+#include "io/yaml_internal.h"
 
 #include "core/os.h"
 
@@ -7,9 +7,13 @@
 #include <yaml.h>
 
 #define MAX_YAML_FILE ((size_t)1 << 20)
-#define MAX_DEPTH 32
-#define MAX_NODES 65536
-#define MAX_NUMBER 48 /* characters */
+#define MAX_ANCHORS 1024
+#define CORE_TAG "tag:yaml.org,2002:"
+
+typedef struct anchor {
+    char *name;
+    json_t *value;
+} anchor;
 
 typedef struct parser {
     const sd_context *ctx;
@@ -17,7 +21,10 @@ typedef struct parser {
     yaml_parser_t yaml;
     yaml_event_t event; /* the last one read */
     bool has_event;
-    int depth, nodes;
+    int depth;
+    size_t nodes;
+    anchor *anchors;
+    size_t n_anchors;
     sd_status status;
 } parser;
 
@@ -56,85 +63,42 @@ static bool next(parser *p) {
 
 /* ------------------------------------------------------------------------- scalars */
 
-typedef struct word {
-    const char *text;
-    enum { WORD_NULL, WORD_TRUE, WORD_FALSE } value;
-} word;
-
-static const word words[] = {
-    {"", WORD_NULL},       {"~", WORD_NULL},    {"null", WORD_NULL},   {"Null", WORD_NULL},
-    {"NULL", WORD_NULL},   {"true", WORD_TRUE}, {"True", WORD_TRUE},   {"TRUE", WORD_TRUE},
-    {"yes", WORD_TRUE},    {"Yes", WORD_TRUE},  {"YES", WORD_TRUE},    {"on", WORD_TRUE},
-    {"On", WORD_TRUE},     {"ON", WORD_TRUE},   {"false", WORD_FALSE}, {"False", WORD_FALSE},
-    {"FALSE", WORD_FALSE}, {"no", WORD_FALSE},  {"No", WORD_FALSE},    {"NO", WORD_FALSE},
-    {"off", WORD_FALSE},   {"Off", WORD_FALSE}, {"OFF", WORD_FALSE},
-};
-
-static size_t digits(const char **text) {
-    size_t n = strspn(*text, "0123456789");
-    *text += n;
-    return n;
+/* The value that a tag of YAML's own asks for; NULL: not its text. */
+static json_t *tagged(const char *kind, const char *text) {
+    json_t *value = strcmp(kind, "str") == 0 ? json_string(text) : sd_yaml_plain(text);
+    bool ok = json_is_string(value)    ? strcmp(kind, "str") == 0
+              : json_is_integer(value) ? strcmp(kind, "int") == 0 || strcmp(kind, "float") == 0
+              : json_is_real(value)    ? strcmp(kind, "float") == 0
+              : json_is_null(value)    ? strcmp(kind, "null") == 0
+                                       : strcmp(kind, "bool") == 0;
+    if (ok)
+        return value;
+    json_decref(value);
+    return NULL;
 }
 
-/*
- * A YAML number in JSON's grammar, which wants digits on both sides of the point and no plus: "1."
- * becomes "1.0". Returns false where the text is no number; a leading zero would be octal, and is
- * no number here.
- */
-static bool to_json_number(const char *text, char out[MAX_NUMBER + 8]) {
-    const char *sign = *text == '-' ? "-" : "";
-    if (strlen(text) > MAX_NUMBER)
-        return false;
-    if (*text == '-' || *text == '+')
-        text++;
-    const char *whole = text, *fraction = "", *exponent = "";
-    size_t n_whole = digits(&text), n_fraction = 0;
-    bool real = *text == '.';
-    if (real) {
-        fraction = ++text;
-        n_fraction = digits(&text);
-    }
-    if (n_whole + n_fraction == 0 || (n_whole > 1 && whole[0] == '0'))
-        return false;
-    if (*text == 'e' || *text == 'E') {
-        exponent = text++;
-        if (*text == '-' || *text == '+')
-            text++;
-        if (digits(&text) == 0)
-            return false;
-        real = true;
-    }
-    if (*text)
-        return false;
-    snprintf(out, MAX_NUMBER + 8, "%s%.*s%s%.*s%s", sign, n_whole ? (int)n_whole : 1,
-             n_whole ? whole : "0", real ? "." : "",
-             n_fraction ? (int)n_fraction
-             : real     ? 1
-                        : 0,
-             n_fraction ? fraction : "0", exponent);
-    return true;
-}
-
-static json_t *plain_scalar(const char *text) {
-    char number[MAX_NUMBER + 8];
-    for (size_t i = 0; i < SD_COUNT(words); i++)
-        if (strcmp(words[i].text, text) == 0)
-            return words[i].value == WORD_NULL ? json_null()
-                                               : json_boolean(words[i].value == WORD_TRUE);
-    if (to_json_number(text, number)) {
-        json_t *value = sd_json_load(number, strlen(number), JSON_DECODE_ANY, NULL);
-        if (value)
-            return value; /* NULL: out of range, and then text */
-    }
-    return json_string(text);
+static bool is_known_tag(const char *tag) {
+    static const char *const kinds[] = {"str", "int", "float", "bool", "null"};
+    size_t n = strlen(CORE_TAG);
+    for (size_t i = 0; i < SD_COUNT(kinds); i++)
+        if (strncmp(tag, CORE_TAG, n) == 0 && strcmp(tag + n, kinds[i]) == 0)
+            return true;
+    return false;
 }
 
 static json_t *scalar(parser *p) {
     const char *text = (const char *)p->event.data.scalar.value;
     if (strlen(text) != p->event.data.scalar.length)
         return refuse(p, SD_ERROR_FORMAT, "a scalar has a zero byte");
+    const char *tag = (const char *)p->event.data.scalar.tag;
     bool plain = p->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-    json_t *value = plain ? plain_scalar(text) : json_string(text);
+    if (tag && is_known_tag(tag)) {
+        json_t *value = tagged(tag + strlen(CORE_TAG), text);
+        return value ? value : refuse(p, SD_ERROR_FORMAT, "a value is not what its tag says");
+    }
+    if (tag && strcmp(tag, "!") != 0)
+        return refuse(p, SD_ERROR_UNSUPPORTED, "tags of other languages are not read");
+    json_t *value = plain && !tag ? sd_yaml_plain(text) : json_string(text);
     return value ? value : no_memory(p);
 }
 
@@ -157,21 +121,72 @@ static json_t *sequence(parser *p) {
     return NULL;
 }
 
+/* ------------------------------------------------------------------------- anchors */
+
+static void keep_anchor(parser *p, const char *name, json_t *value) {
+    anchor *grown = NULL;
+    if (p->n_anchors == MAX_ANCHORS)
+        refuse(p, SD_ERROR_FORMAT, "more than 1024 anchors");
+    else if (!(grown = sd_realloc(p->ctx, p->anchors, (p->n_anchors + 1) * sizeof *grown)))
+        p->status = SD_ERROR_MEMORY;
+    if (!grown)
+        return;
+    p->anchors = grown;
+    grown[p->n_anchors] = (anchor){.name = sd_strdup(p->ctx, name), .value = json_incref(value)};
+    p->status = grown[p->n_anchors++].name ? p->status : SD_ERROR_MEMORY;
+}
+
+static void free_anchors(parser *p) {
+    for (size_t i = 0; i < p->n_anchors; i++) {
+        sd_free(p->ctx, p->anchors[i].name);
+        json_decref(p->anchors[i].value);
+    }
+    sd_free(p->ctx, p->anchors);
+}
+
+/* The value of the last anchor of that name; a value that is not complete has none yet. */
+static const json_t *find_anchor(parser *p) {
+    const char *name = (const char *)p->event.data.alias.anchor;
+    for (size_t i = p->n_anchors; i > 0; i--)
+        if (strcmp(p->anchors[i - 1].name, name) == 0)
+            return p->anchors[i - 1].value;
+    return refuse(p, SD_ERROR_FORMAT, "an alias without an anchor, or within its own value");
+}
+
+static json_t *alias(parser *p) {
+    const json_t *value = find_anchor(p);
+    if (!value)
+        return NULL;
+    p->nodes += sd_yaml_count(value);
+    if (p->nodes > SD_YAML_MAX_NODES)
+        return refuse(p, SD_ERROR_FORMAT, "more than 65536 values");
+    json_t *copy = json_deep_copy(value);
+    return copy ? copy : no_memory(p);
+}
+
+/* ------------------------------------------------------------------------- mappings */
+
 /* The key of an event, allocated; NULL after a failure. */
-static char *mapping_key(parser *p, json_t *object) {
-    if (p->event.type != YAML_SCALAR_EVENT) {
+static char *mapping_key(parser *p) {
+    const json_t *known = NULL;
+    if (p->event.type == YAML_ALIAS_EVENT && !(known = find_anchor(p)))
+        return NULL;
+    if (known ? !json_is_string(known) : p->event.type != YAML_SCALAR_EVENT) {
         refuse(p, SD_ERROR_UNSUPPORTED, "a key is no scalar");
         return NULL;
     }
-    const char *text = (const char *)p->event.data.scalar.value;
-    if (strlen(text) != p->event.data.scalar.length)
+    const char *text = known ? json_string_value(known) : (const char *)p->event.data.scalar.value;
+    const char *name = known ? NULL : (const char *)p->event.data.scalar.anchor;
+    if (!known && strlen(text) != p->event.data.scalar.length)
         refuse(p, SD_ERROR_FORMAT, "a key has a zero byte");
-    else if (strcmp(text, "<<") == 0)
-        refuse(p, SD_ERROR_UNSUPPORTED, "merge keys are not read");
-    else if (p->event.data.scalar.anchor || p->event.data.scalar.tag)
-        refuse(p, SD_ERROR_UNSUPPORTED, "anchors and tags are not read");
-    else if (json_object_get(object, text))
-        refuse(p, SD_ERROR_FORMAT, "a key is there twice");
+    if (name && !p->status) {
+        json_t *value = json_string(text);
+        if (value)
+            keep_anchor(p, name, value);
+        else
+            no_memory(p);
+        json_decref(value);
+    }
     if (p->status)
         return NULL;
     char *key = sd_strdup(p->ctx, text);
@@ -180,51 +195,105 @@ static char *mapping_key(parser *p, json_t *object) {
     return key;
 }
 
-static json_t *mapping(parser *p) {
-    json_t *object = json_object();
-    if (!object)
-        return no_memory(p);
-    while (next(p) && p->event.type != YAML_MAPPING_END_EVENT) {
-        char *key = mapping_key(p, object);
-        json_t *value = key && next(p) ? node(p) : NULL;
-        if (value && json_object_set_new(object, key, value) != 0)
-            refuse(p, SD_ERROR_FORMAT, "a key is no UTF-8, or memory is short");
-        sd_free(p->ctx, key);
+static bool is_merge(const parser *p) {
+    const yaml_event_t *e = &p->event;
+    return e->type == YAML_SCALAR_EVENT && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           strcmp((const char *)e->data.scalar.value, "<<") == 0;
+}
+
+/* "<<": what later ones have goes before what is there; of a list, what earlier ones have. */
+static void merge_into(parser *p, json_t *merged, const json_t *value) {
+    size_t n = json_array_size(value);
+    bool ok = json_is_object(value) || (json_is_array(value) && n > 0);
+    for (size_t i = 0; i < n; i++)
+        ok = ok && json_is_object(json_array_get(value, i));
+    if (!ok) {
+        refuse(p, SD_ERROR_FORMAT, "\"<<\" merges a mapping or a list of mappings");
+        return;
     }
-    if (!p->status)
-        return object;
+    if (json_is_object(value) && json_object_update(merged, (json_t *)value) != 0)
+        no_memory(p);
+    for (; n > 0; n--)
+        if (json_object_update(merged, json_array_get(value, n - 1)) != 0)
+            no_memory(p);
+}
+
+/* A key and its value. */
+static void add_pair(parser *p, json_t *object, json_t *merged) {
+    bool merge = is_merge(p);
+    char *key = merge ? NULL : mapping_key(p);
+    if (key && json_object_get(object, key))
+        refuse(p, SD_ERROR_FORMAT, "a key is there twice");
+    json_t *value = (merge || key) && next(p) ? node(p) : NULL;
+    if (value && merge)
+        merge_into(p, merged, value);
+    else if (value && json_object_set(object, key, value) != 0)
+        refuse(p, SD_ERROR_FORMAT, "a key is no UTF-8, or memory is short");
+    json_decref(value);
+    sd_free(p->ctx, key);
+}
+
+/* What is its own goes before what is merged into it. */
+static json_t *mapping(parser *p) {
+    json_t *object = json_object(), *merged = json_object();
+    if (!object || !merged)
+        no_memory(p);
+    while (next(p) && p->event.type != YAML_MAPPING_END_EVENT)
+        add_pair(p, object, merged);
+    if (!p->status && json_object_update(merged, object) != 0)
+        no_memory(p);
     json_decref(object);
+    if (!p->status)
+        return merged;
+    json_decref(merged);
     return NULL;
 }
 
-static bool has_anchor_or_tag(const yaml_event_t *e) {
-    switch (e->type) {
-    case YAML_SCALAR_EVENT:
-        return e->data.scalar.anchor || e->data.scalar.tag;
-    case YAML_SEQUENCE_START_EVENT:
-        return e->data.sequence_start.anchor || e->data.sequence_start.tag;
-    case YAML_MAPPING_START_EVENT:
-        return e->data.mapping_start.anchor || e->data.mapping_start.tag;
-    default:
-        return false;
-    }
+/* The anchor of the event, allocated, and NULL where it has none; a mapping's and a sequence's tag
+ * is one of theirs. */
+static char *anchor_of(parser *p) {
+    const yaml_event_t *e = &p->event;
+    bool is_mapping = e->type == YAML_MAPPING_START_EVENT;
+    const char *name = e->type == YAML_SCALAR_EVENT ? (const char *)e->data.scalar.anchor
+                       : e->type == YAML_SEQUENCE_START_EVENT
+                           ? (const char *)e->data.sequence_start.anchor
+                           : (const char *)e->data.mapping_start.anchor;
+    const char *tag = e->type == YAML_SCALAR_EVENT ? NULL
+                      : is_mapping                 ? (const char *)e->data.mapping_start.tag
+                                                   : (const char *)e->data.sequence_start.tag;
+    if (tag && strcmp(tag, is_mapping ? CORE_TAG "map" : CORE_TAG "seq") != 0)
+        refuse(p, SD_ERROR_UNSUPPORTED, "tags of other languages are not read");
+    char *copy = name && !p->status ? sd_strdup(p->ctx, name) : NULL;
+    if (name && !copy && !p->status)
+        p->status = SD_ERROR_MEMORY;
+    return copy;
 }
 
-/* The value that the event begins. NULL after a failure. */
-static json_t *node(parser *p) {
-    if (p->event.type == YAML_ALIAS_EVENT || has_anchor_or_tag(&p->event))
-        return refuse(p, SD_ERROR_UNSUPPORTED, "anchors, aliases and tags are not read");
-    if (++p->nodes > MAX_NODES)
-        return refuse(p, SD_ERROR_FORMAT, "more than 65536 values");
-    if (p->event.type == YAML_SCALAR_EVENT)
-        return scalar(p);
-    if (p->event.type != YAML_SEQUENCE_START_EVENT && p->event.type != YAML_MAPPING_START_EVENT)
-        return refuse(p, SD_ERROR_FORMAT, "a value was expected");
-    if (p->depth == MAX_DEPTH)
+static json_t *collection(parser *p) {
+    if (p->depth == SD_YAML_MAX_DEPTH)
         return refuse(p, SD_ERROR_FORMAT, "values are nested more than 32 deep");
     p->depth++;
     json_t *value = p->event.type == YAML_MAPPING_START_EVENT ? mapping(p) : sequence(p);
     p->depth--;
+    return value;
+}
+
+/* The value that the event begins. NULL after a failure. */
+static json_t *node(parser *p) {
+    if (p->event.type == YAML_ALIAS_EVENT)
+        return alias(p);
+    if (++p->nodes > SD_YAML_MAX_NODES)
+        return refuse(p, SD_ERROR_FORMAT, "more than 65536 values");
+    if (p->event.type != YAML_SCALAR_EVENT && p->event.type != YAML_SEQUENCE_START_EVENT &&
+        p->event.type != YAML_MAPPING_START_EVENT)
+        return refuse(p, SD_ERROR_FORMAT, "a value was expected");
+    char *name = anchor_of(p);
+    json_t *value = p->status                            ? NULL
+                    : p->event.type == YAML_SCALAR_EVENT ? scalar(p)
+                                                         : collection(p);
+    if (name && value)
+        keep_anchor(p, name, value);
+    sd_free(p->ctx, name);
     return value;
 }
 
@@ -258,9 +327,16 @@ sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *byt
     yaml_parser_set_encoding(&p.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&p.yaml, bytes, size);
     *out = document(&p);
+    free_anchors(&p);
     if (p.has_event)
         yaml_event_delete(&p.event);
     yaml_parser_delete(&p.yaml);
+    if (!p.status)
+        p.status = sd_yaml_resolve(ctx, name, *out);
+    if (p.status) {
+        json_decref(*out);
+        *out = NULL;
+    }
     return p.status;
 }
 

@@ -113,6 +113,16 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
     return status;
 }
 
+sd_status sd_vae_encoded(sd_model *model, sd_status status, sd_tensor **latent) {
+    if (status || !model->source->vae.encode_quantizes)
+        return status;
+    sd_tensor *quantized = NULL;
+    status = sd_stage_vae_quantize(model, *latent, NULL, 0, &quantized);
+    sd_tensor_destroy(*latent);
+    *latent = quantized;
+    return status;
+}
+
 sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
                                   int64_t capacity) {
     sd_tensor *latent;

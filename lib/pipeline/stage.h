@@ -128,6 +128,8 @@ sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_t
                             const sd_tile_params *tiles, sd_tensor **latent);
 sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                                   const sd_tile_params *tiles, sd_tensor **latent);
+/* What becomes of a latent that was encoded, with `status`: a VQModel takes the nearest codes. */
+sd_status sd_vae_encoded(sd_model *model, sd_status status, sd_tensor **latent);
 /* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
                            unsigned epoch, sd_image **images);

@@ -359,7 +359,7 @@ static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
         sd_tensor_destroy(out);
     else
         *latent = out;
-    return status;
+    return sd_vae_encoded(model, status, latent);
 }
 
 sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,

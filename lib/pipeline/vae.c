@@ -111,7 +111,7 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
 }
 
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
-    return decode_tensor(model, latent, true, pixels);
+    return decode_tensor(model, latent, !model->source->vae.encode_quantizes, pixels);
 }
 
 sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
@@ -276,7 +276,9 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
                               sd_tensor **latent) {
     *latent = NULL;
     sd_status status = sd_expect_pixels(model, pixels);
-    return status ? status : encode_tensor(model, pixels, noise, 1, latent);
+    if (!status)
+        status = encode_tensor(model, pixels, noise, 1, latent);
+    return sd_vae_encoded(model, status, latent);
 }
 
 sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
@@ -285,7 +287,9 @@ sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_t
         return sd_vae_encode_one_tiled(model, pixels, noise, tiles, latent);
     *latent = NULL;
     sd_status status = sd_expect_pixels(model, pixels);
-    return status ? status : encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
+    if (!status)
+        status = encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
+    return sd_vae_encoded(model, status, latent);
 }
 
 sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {

@@ -252,6 +252,12 @@ YAML = {
     "scalars": "a: 1\nb: [0x1F, 0o7, 012, 1_000, .inf, -.INF, .nan, 1e-6, ~, null, yes, Off]\n"
                "c: {d: 'it''s', \"e\\n\\u263a\": |\n}\n",
     "blocks": "a: |\n  one\n  two\nb: >-\n  three\n  four\n? c\n: - 1\n  - - 2\n    - 3\n",
+    "anchors": "a: &x {b: &y [1, 2], c: *y}\nd: {<<: *x, c: 3}\ne: {<<: [*x, {f: 1}]}\n&k l: *k\n"
+               "*k : 2\nm: !!str 1\nn: !!float 0x1F\n",
+    "references": "a: {b: ${.c}, c: ${d.e[0]}, f: x${..d.g}y}\nd: {e: ['${d.g}', 2], g: ${h}}\n"
+                  "h: 3\ni: ${j}\nj: {k: ${i}}\nl: ${${m}}\nm: h\nn: ${oc.env:HOME}\n",
+    "vq": FIRST_STAGE.replace("AutoencoderKL", "VQModel").replace("True", "False")
+                     .replace("embed_dim: 4", "embed_dim: '4'\n    n_embed: 0x100"),
     "refused": "a: &x 1\nb: *x\n<<: {c: !!int 3}\n---\nd: 1\n",
 }
 

@@ -34,10 +34,47 @@ START_TEST(scalars) {
                "{\"a\": true, \"b\": false, \"c\": false, \"d\": null, \"e\": null, \"f\": null, "
                "\"g\": \"true\", \"h\": \"1\"}");
     check_yaml("a: val/loss\nb:\n- 1\n- 2 # comment\nc: [ ]\nd: 010\ne: 1.2.3\nf:\n-\n",
-               "{\"a\": \"val/loss\", \"b\": [1, 2], \"c\": [], \"d\": \"010\", \"e\": \"1.2.3\", "
+               "{\"a\": \"val/loss\", \"b\": [1, 2], \"c\": [], \"d\": 8, \"e\": \"1.2.3\", "
                "\"f\": [null]}");
     check_yaml("a: 10000000000000\nb: 99999999999999999999\n",
                "{\"a\": 10000000000000, \"b\": \"99999999999999999999\"}");
+}
+END_TEST
+
+/* As OmegaConf.load has them (tests/tools/make_yaml_fixture.py). */
+START_TEST(omegaconf_scalars) {
+    char path[FILES_PATH];
+    size_t n;
+    json_t *want, *got;
+    snprintf(path, sizeof path, "%s/omegaconf.yaml", SD_TEST_DATA);
+    ck_assert_msg(sd_yaml_read(ctx, path, &got) == SD_OK, "%s", sd_error_get(ctx->id));
+    snprintf(path, sizeof path, "%s/omegaconf.json", SD_TEST_DATA);
+    uint8_t *bytes = files_read(path, &n);
+    want = json_loadb((const char *)bytes, n, 0, NULL);
+    free(bytes);
+    ck_assert_ptr_nonnull(want);
+    const char *key;
+    json_t *value;
+    json_object_foreach(want, key, value) {
+        char *shown = json_dumps(json_object_get(got, key), JSON_ENCODE_ANY);
+        ck_assert_msg(json_equal(json_object_get(got, key), value), "%s is %s", key, shown);
+        free(shown);
+    }
+    printf("%zu values are OmegaConf's\n", json_object_size(want));
+    ck_assert_uint_eq(json_object_size(got), json_object_size(want));
+    json_decref(got);
+    json_decref(want);
+}
+END_TEST
+
+/* What cannot be resolved stays as it stands. */
+START_TEST(unresolved) {
+    check_yaml(
+        "a: ${b}\nb: ${a}\nc: ${c}\nd: ${none}\ne: ${oc.env:HOME}\nf: ${\ng: x${d}\nh: ${....d}\n"
+        "i: ${.}\nj: ${}\nk: \\${d}\n",
+        "{\"a\": \"${b}\", \"b\": \"${a}\", \"c\": \"${c}\", \"d\": \"${none}\", \"e\": "
+        "\"${oc.env:HOME}\", \"f\": \"${\", \"g\": \"x${d}\", \"h\": \"${....d}\", \"i\": "
+        "\"${.}\", \"j\": \"${}\", \"k\": \"\\\\${d}\"}");
 }
 END_TEST
 
@@ -59,9 +96,23 @@ START_TEST(refused_yaml) {
         {"", SD_ERROR_FORMAT, "empty"},
         {"- 1\n", SD_ERROR_FORMAT, "mapping"},
         {"a: 1\na: 2\n", SD_ERROR_FORMAT, "line 2: a key is there twice"},
-        {"a: &x 1\nb: *x\n", SD_ERROR_UNSUPPORTED, "anchors"},
-        {"a: {<<: {b: 1}}\n", SD_ERROR_UNSUPPORTED, "merge"},
+        {"a: *x\n", SD_ERROR_FORMAT, "line 1: an alias without an anchor"},
+        {"a: &x {b: *x}\n", SD_ERROR_FORMAT, "within its own value"},
+        {"a: {<<: 1}\n", SD_ERROR_FORMAT, "merges a mapping"},
+        {"a: {<<: [{b: 1}, 2]}\n", SD_ERROR_FORMAT, "merges a mapping"},
+        {"a: {<<: []}\n", SD_ERROR_FORMAT, "merges a mapping"},
         {"a: !!python/object:os.system x\n", SD_ERROR_UNSUPPORTED, "tags"},
+        {"a: !!set {x}\n", SD_ERROR_UNSUPPORTED, "tags"},
+        {"a: !!int x\n", SD_ERROR_FORMAT, "what its tag says"},
+        {"a: &a [1,2,3,4,5,6,7,8]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c "
+         "[*b,*b,*b,*b,*b,*b,*b,*b]\n"
+         "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e]\n",
+         SD_ERROR_FORMAT, "65536"},
+        {"a: [1,2,3,4,5,6,7,8,9]\nb: ['${a}','${a}','${a}','${a}','${a}','${a}','${a}','${a}']\n"
+         "c: ['${b}','${b}','${b}','${b}','${b}','${b}','${b}','${b}','${b}','${b}','${b}']\n"
+         "d: ['${c}','${c}','${c}','${c}','${c}','${c}','${c}','${c}','${c}','${c}','${c}']\n"
+         "e: ['${d}','${d}','${d}','${d}','${d}','${d}','${d}','${d}','${d}','${d}','${d}']\n",
+         SD_ERROR_FORMAT, "65536"},
         {"? [1, 2]\n: 3\n", SD_ERROR_UNSUPPORTED, "no scalar"},
         {"a: 1\n---\nb: 2\n", SD_ERROR_FORMAT, "more than one document"},
         {"a: [1, 2\n", SD_ERROR_FORMAT, "not valid YAML"},
@@ -102,9 +153,30 @@ static void check_changed(const char *name, const char *from, const char *to, sd
     sd_source source = {.ctx = ctx};
     ck_assert_msg(sd_ldm_config(&source, path) == status, "%s to %s: %s", from, to,
                   sd_error_get(ctx->id));
-    ck_assert_msg(strstr(sd_error_get(ctx->id), part), "'%s' is not in: %s", part,
+    ck_assert_msg(!part || strstr(sd_error_get(ctx->id), part), "'%s' is not in: %s", part,
                   sd_error_get(ctx->id));
 }
+
+/* What the original's constructors take without another picture is taken. */
+START_TEST(accepted_configs) {
+    static const struct {
+        const char *name, *from, *to;
+    } rows[] = {
+        {"celeba", "num_res_blocks: 1", "num_res_blocks: \"1\""},
+        {"celeba", "timesteps: 1000", "timesteps: 0x3e8"},
+        {"celeba", "timesteps: 1000", "timesteps: 1_000\n    ckpt_path: ${oc.env:HOME}/x.ckpt"},
+        {"celeba", "timesteps: 1000", "timesteps: '1000'\n    force_null_conditioning: false"},
+        {"celeba", "channels: 3", "channels: ${.unet_config.params.in_channels}"},
+        {"celeba", "channels: 3",
+         "channels: 3\n    personalization_config: {target: x, params: {a: 1}}"},
+        {"celeba", "dropout: 0.0", "dropout: 0.0\n          use_something: 1"},
+        {"masked", "attn_type: none", "attn_type: vanilla-xformers"},
+        {"celeba", "VQModelInterface", "VQModel"},
+    };
+    for (size_t i = 0; i < SD_COUNT(rows); i++)
+        check_changed(rows[i].name, rows[i].from, rows[i].to, SD_OK, NULL);
+}
+END_TEST
 
 START_TEST(refused_configs) {
     static const struct {
@@ -128,13 +200,20 @@ START_TEST(refused_configs) {
         {"celeba", "channels: 3", "channels: 4", SD_ERROR_MODEL, "\"channels\" is 4"},
         {"celeba", "dropout: 0.0", "tanh_out: true", SD_ERROR_UNSUPPORTED, "tanh_out"},
         {"masked", "attn_type: none", "attn_type: linear", SD_ERROR_UNSUPPORTED, "linear"},
+        {"celeba", "num_res_blocks: 1", "num_res_blocks: ${none}", SD_ERROR_FORMAT,
+         "\"num_res_blocks\" is \"${none}\"; an integer"},
+        {"celeba", "num_res_blocks: 1", "num_res_blocks: one", SD_ERROR_FORMAT, "an integer"},
         {"masked", "concat_mode: true", "concat_mode: false", SD_ERROR_MODEL, "conditioning_key"},
         {"celeba", "__is_unconditional__", "__is_what__", SD_ERROR_UNSUPPORTED, "__is_what__"},
         {"cin", "conditioning_key: crossattn", "conditioning_key: adm", SD_ERROR_UNSUPPORTED,
          "\"adm\""},
         {"cin", "beta_schedule: sqrt_linear", "beta_schedule: squared", SD_ERROR_UNSUPPORTED,
          "\"squared\""},
-        {"cin", "ClassEmbedder", "BERTEmbedder", SD_ERROR_UNSUPPORTED, "BERTEmbedder"},
+        {"cin", "ClassEmbedder", "BERTEmbedder", SD_ERROR_UNSUPPORTED, "the BERT encoder of"},
+        {"celeba", "ddpm.LatentDiffusion", "ddpm_edit.LatentDiffusion", SD_ERROR_UNSUPPORTED,
+         "(instruct-pix2pix, which is not supported)"},
+        {"celeba", "timesteps: 1000", "timesteps: 1000\n    force_null_conditioning: true",
+         SD_ERROR_UNSUPPORTED, "force_null_conditioning"},
         {"cin", "context_dim: 48", "context_dim: 40", SD_ERROR_MODEL, "\"context_dim\" 40"},
         {"cin", "transformer_depth: 2", "num_classes: 10", SD_ERROR_UNSUPPORTED, "num_classes"},
         {"sd2", "\"penultimate\"", "\"pooled\"", SD_ERROR_UNSUPPORTED, "pooled"},
@@ -252,7 +331,10 @@ int main(void) {
     TCase *tc = tcase_create("ldm_config");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, scalars);
+    tcase_add_test(tc, omegaconf_scalars);
+    tcase_add_test(tc, unresolved);
     tcase_add_test(tc, refused_yaml);
+    tcase_add_test(tc, accepted_configs);
     tcase_add_test(tc, refused_configs);
     tcase_add_test(tc, originals);
     tcase_add_test(tc, v1_inference);

@@ -1,0 +1,138 @@
+/* Classes and their parameters in a YAML config of the original: what instantiate_from_config is.
+ */
+#include "io/ldm_section.h"
+
+#include <string.h>
+
+typedef sd_ldm_section section;
+
+static json_t *borrow(const json_t *v) {
+    return (json_t *)v;
+}
+
+void sd_ldm_open(section *s, const section *parent, const char *where, const json_t *v) {
+    *s = (section){.source = parent->source, .file = parent->file, .target = where};
+    const sd_context *ctx = s->source->ctx;
+    const char *dot = parent->nothing || parent->target ? "." : " ";
+    s->path = sd_format(ctx, "%s%s%s", parent->path, dot, where);
+    s->r = (sd_reader){.ctx = ctx, .path = s->path ? s->path : s->file, .root = borrow(v)};
+    if (!s->path)
+        s->r.status = SD_ERROR_MEMORY;
+    else if (v && !json_is_object(v))
+        sd_reader_wrong(&s->r, where, v, "a mapping");
+    if (!v || !json_is_object(v))
+        s->r.root = s->nothing = json_object();
+    s->r.numbers = json_array();
+    if ((!s->r.root || !s->r.numbers) && !s->r.status)
+        s->r.status = sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", s->file);
+}
+
+sd_status sd_ldm_close(section *s) {
+    json_decref(s->nothing);
+    json_decref(s->r.numbers);
+    sd_free(s->source->ctx, s->path);
+    return s->r.status;
+}
+
+static bool is_listed(const char *const *names, const char *key) {
+    for (; names && *names; names++)
+        if (strcmp(*names, key) == 0)
+            return true;
+    return false;
+}
+
+static bool is_fixed_key(const sd_fixed *fixed, size_t n_fixed, const char *key) {
+    for (size_t i = 0; i < n_fixed; i++)
+        if (strcmp(fixed[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+void sd_ldm_check(section *s, const char *const *read, const char *const *ignored,
+                  const sd_fixed *fixed, size_t n_fixed) {
+    const char *key;
+    json_t *value;
+    if (s->r.status)
+        return;
+    json_object_foreach(s->r.root, key, value) {
+        if (is_listed(read, key) || is_listed(ignored, key) || is_fixed_key(fixed, n_fixed, key))
+            continue;
+        s->r.status =
+            sd_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: \"%s\" is no parameter of %s that libsd knows", s->r.path, key, s->target);
+        return;
+    }
+    sd_reader_fixed(&s->r, fixed, n_fixed);
+}
+
+void sd_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *fixed,
+                          size_t n_fixed) {
+    static const char *const trained[] = {"dropout", "ignored_kwargs", NULL};
+    const char *key;
+    json_t *value;
+    if (s->r.status)
+        return;
+    json_object_foreach(s->r.root, key, value) if (!is_listed(read, key) &&
+                                                   !is_listed(trained, key) &&
+                                                   !is_fixed_key(fixed, n_fixed, key))
+        sd_log(s->r.ctx, SD_LOG_WARN, "%s: \"%s\" is passed over, as the original does", s->r.path,
+               key);
+    sd_reader_fixed(&s->r, fixed, n_fixed);
+}
+
+/* ------------------------------------------------------------------------- targets */
+
+/* Classes of the original and its forks that people have configs of. */
+static const struct {
+    const char *target, *what;
+} foreign[] = {
+    {"ldm.models.diffusion.ddpm_edit.LatentDiffusion", "instruct-pix2pix"},
+    {"ldm.models.diffusion.ddpm.LatentDepth2ImageDiffusion", "depth to image"},
+    {"ldm.models.diffusion.ddpm.LatentUpscaleDiffusion", "the x4 upscaler"},
+    {"ldm.models.diffusion.ddpm.LatentUpscaleFinetuneDiffusion", "an upscaler"},
+    {"ldm.models.diffusion.ddpm.ImageEmbeddingConditionedLatentDiffusion", "unCLIP"},
+    {"cldm.cldm.ControlLDM", "ControlNet"},
+    {"cldm.cldm.ControlledUnetModel", "ControlNet"},
+    {"sgm.models.diffusion.DiffusionEngine", "Stable Diffusion XL"},
+    {"ldm.modules.encoders.modules.BERTEmbedder", "the BERT encoder of latent diffusion"},
+    {"ldm.modules.encoders.modules.FrozenT5Embedder", "a T5 text encoder"},
+};
+
+static const char *foreign_class(const char *target) {
+    for (size_t i = 0; i < SD_COUNT(foreign); i++)
+        if (strcmp(foreign[i].target, target) == 0)
+            return foreign[i].what;
+    return NULL;
+}
+
+sd_status sd_ldm_instantiate(const section *parent, const char *key, const json_t *v,
+                             const sd_ldm_class *rows, size_t n_rows) {
+    const json_t *target = json_object_get(v, "target");
+    section s;
+    sd_ldm_open(&s, parent, key, json_object_get(v, "params"));
+    if (!s.r.status && !json_is_string(target))
+        s.r.status =
+            sd_fail(s.r.ctx, SD_ERROR_FORMAT, "%s: \"target\" is %s; a string was expected",
+                    s.r.path, sd_json_type_name(target));
+    const sd_ldm_class *row = NULL;
+    for (size_t i = 0; !s.r.status && i < n_rows; i++)
+        if (strcmp(json_string_value(target), rows[i].target) == 0)
+            row = &rows[i];
+    if (!s.r.status && !row) {
+        const char *what = foreign_class(json_string_value(target));
+        s.r.status = sd_fail(s.r.ctx, SD_ERROR_UNSUPPORTED,
+                             "%s: the target \"%.120s\" is none that libsd knows%s%s%s", s.r.path,
+                             json_string_value(target), what ? " (" : "", what ? what : "",
+                             what ? ", which is not supported)" : "");
+    }
+    if (row) {
+        s.target = row->target;
+        row->read(&s);
+    }
+    return sd_ldm_close(&s);
+}
+
+void sd_ldm_keep(section *s, sd_status status) {
+    if (!s->r.status)
+        s->r.status = status;
+}
