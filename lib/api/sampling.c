@@ -8,6 +8,7 @@
 #define MAX_BATCH 1024
 #define MAX_TOKENS 65536 /* of embeddings */
 #define MAX_SKIP 1000000
+#define MAX_BLUR 512
 
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
@@ -356,6 +357,11 @@ sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image 
     SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
     SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
                "sd_inpaint_params.strength is %g; 0 to 1 was expected", (double)p.strength);
+    SD_REQUIRE(model->ctx, p.mask_blur >= 0 && p.mask_blur <= MAX_BLUR,
+               "sd_inpaint_params.mask_blur is %g; 0 to %d was expected", p.mask_blur, MAX_BLUR);
+    SD_REQUIRE(model->ctx, p.mask_padding >= 0 && p.mask_padding <= SD_MAX_IMAGE_SIDE,
+               "sd_inpaint_params.mask_padding is %d; 0 to %d was expected", p.mask_padding,
+               SD_MAX_IMAGE_SIDE);
     status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
                           &tiles);
     if (status)

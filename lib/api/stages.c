@@ -181,7 +181,7 @@ sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_t
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, mask);
-    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, concat);
+    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, false, concat);
 }
 
 sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
