@@ -18,6 +18,10 @@ typedef struct inpaint {
     const char *init_path, *mask_path, *indir;
     double strength;
     int width, height;
+    float mask_blur;
+    bool mask_invert, mask_any_pixel, only_masked;
+    int mask_padding;
+    char kind[256]; /* for the parameters */
     sd_model_info info;
     sd_image *init, *mask;
 } inpaint;
@@ -32,8 +36,10 @@ static int load_pictures(inpaint *job, const char *init, const char *mask) {
     sd_context *ctx = job->p.ctx;
     free_pictures(job);
     sd_status status = sd_image_load(ctx, init, &job->init);
+    sd_image_load_params with_alpha = SD_IMAGE_LOAD_PARAMS_INIT;
+    with_alpha.keep_alpha = 1;
     if (!status)
-        status = sd_image_load(ctx, mask, &job->mask);
+        status = sd_image_load_with(ctx, mask, &with_alpha, &job->mask);
     if (status)
         return cli_fail(PROGRAM, ctx, status);
     int width = sd_image_width(job->init), height = sd_image_height(job->init);
@@ -56,13 +62,29 @@ static sd_status paint_batch(inpaint *job, paint_round *round, sd_image **images
     params.init = job->init;
     params.mask = job->mask;
     params.strength = job->strength;
+    params.mask_blur = (double)job->mask_blur;
+    params.mask_invert = job->mask_invert;
+    params.mask_any_pixel = job->mask_any_pixel;
+    params.only_masked = job->only_masked;
+    params.mask_padding = job->mask_padding;
     params.sampling = &round->sampling;
     return sd_inpaint(job->p.model, &params, images);
 }
 
-static const char *kind_of(const inpaint *job) {
+/* What the mask was, by the names that the popular web UIs have where they have one. */
+static const char *kind_of(inpaint *job) {
     bool wide = job->info.unet_channels > job->info.latent_channels;
-    return wide ? ", Inpainting: by the model" : ", Inpainting: masked latents";
+    char blur[48] = "", region[80] = "";
+    if (job->mask_blur > 0)
+        snprintf(blur, sizeof blur, ", Mask blur: %g", (double)job->mask_blur);
+    if (job->only_masked)
+        snprintf(region, sizeof region, ", Inpaint area: Only masked, Masked area padding: %d",
+                 job->mask_padding);
+    snprintf(job->kind, sizeof job->kind, ", Inpainting: %s%s%s%s%s",
+             wide ? "by the model" : "masked latents", blur,
+             job->mask_invert ? ", Mask mode: Inpaint not masked" : "", region,
+             job->mask_any_pixel ? ", Mask squares: any pixel" : "");
+    return job->kind;
 }
 
 /* --------------------------------------------------------------------------- one picture */
@@ -113,8 +135,11 @@ static int run_pair(inpaint *job, int index, const char *init, const char *mask,
         return exit_code;
     sd_image *image = NULL;
     paint_round round = paint_round_at(p, index);
-    round.sampling.width = side(job->width, sd_image_width(job->init), job->info.size_multiple);
-    round.sampling.height = side(job->height, sd_image_height(job->init), job->info.size_multiple);
+    int multiple = job->info.size_multiple;
+    bool own = !job->only_masked; /* else 0 is the model's own */
+    round.sampling.width = own ? side(job->width, sd_image_width(job->init), multiple) : job->width;
+    round.sampling.height =
+        own ? side(job->height, sd_image_height(job->init), multiple) : job->height;
     sd_status status = paint_batch(job, &round, &image);
     return paint_save_as(p, status, &round, &image, kind_of(job), out);
 }
@@ -210,10 +235,11 @@ int main(int argc, char **argv) {
         .scale = 7.5f,
         PAINT_COMMON_DEFAULTS,
     };
-    inpaint job = {.strength = 1.0, .info = SD_MODEL_INFO_INIT};
-    cli_option rows[PAINT_N_OPTIONS + 7] = {
+    inpaint job = {.strength = 1.0, .mask_padding = 32, .info = SD_MODEL_INFO_INIT};
+    cli_option rows[PAINT_N_OPTIONS + 12] = {
         [PAINT_N_OPTIONS] = {"init-img", CLI_TEXT, &job.init_path, "the picture"},
-        {"mask-img", CLI_TEXT, &job.mask_path, "of its size: white is painted anew, black kept"},
+        {"mask-img", CLI_TEXT, &job.mask_path,
+         "of its size: white is painted anew, black kept, grey blends; or in its alpha channel"},
         {"indir", CLI_TEXT, &job.indir,
          "instead: a folder of pairs NAME.png and NAME_mask.png; each result is OUTDIR/NAME.png. "
          "Without --ckpt, " BIG "last.ckpt and config.yaml; averaged weights where it has them, "
@@ -225,6 +251,15 @@ int main(int argc, char **argv) {
          "takes)"},
         {"H", CLI_INT, &job.height, "height; 0: as the width"},
         {"steps", CLI_INT, &o.ddim_steps, "the original inpaint.py's name for --ddim_steps"},
+        {"mask_blur", CLI_FLOAT, &job.mask_blur, "sigma of a blur of the mask, in pixels"},
+        {"mask_invert", CLI_FLAG, &job.mask_invert, "black is painted anew, white kept"},
+        {"mask_any_pixel", CLI_FLAG, &job.mask_any_pixel,
+         "thin strokes: a latent is painted where any of its 8x8 pixels is white, not the first"},
+        {"only_masked", CLI_FLAG, &job.only_masked,
+         "the masked part is painted at W x H (0: the model's) and put back; the result has the "
+         "picture's size"},
+        {"mask_padding", CLI_INT, &job.mask_padding,
+         "with --only_masked: pixels around the part that are seen too"},
     };
     paint_option_rows(&o, rows);
     const cli_program program = {
@@ -235,7 +270,7 @@ int main(int argc, char **argv) {
         "latents that are kept outside of the mask. The result is the given picture there.\n"
         "There is no safety checker and no invisible watermark: results are neither checked nor "
         "marked.",
-        NULL, rows, PAINT_N_OPTIONS + 7};
+        NULL, rows, PAINT_N_OPTIONS + 12};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;

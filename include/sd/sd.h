@@ -449,7 +449,8 @@ typedef struct sd_inpaint_params {
     const char *prompt;
     const char *negative_prompt;
     const sd_image *init; /* resized as sd_img2img does */
-    const sd_image *mask; /* of init's size: white (grey from 128) is painted, black is kept */
+    const sd_image *mask; /* of init's size: white is painted, black is kept, grey blends the two;
+                             where it has one colour, its alpha channel is the mask */
     const sd_sampler_params *sampling; /* its strength is not used */
     double strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
     int weighted_prompts;
@@ -457,16 +458,29 @@ typedef struct sd_inpaint_params {
     const sd_tile_params *tiles;
     int clean_prompts;
     const char *const *prompts;
+    double
+        mask_blur; /* sigma of a Gaussian blur of the mask, in init's pixels, 0 (default) .. 512 */
+    int mask_invert;    /* non-zero: black is painted and white kept */
+    int mask_any_pixel; /* non-zero: a latent is painted where any pixel of its square is white;
+                           else where the first one is, as models were trained */
+    int only_masked;    /* non-zero: the masked part of init is cut out, painted at width x height
+                           (0: the model's own), and put back; the result has init's size */
+    int mask_padding;   /* only_masked: pixels around the part that are seen too, default 32 */
 } sd_inpaint_params;
 
 #define SD_INPAINT_PARAMS_INIT                                                                     \
-    { sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0, NULL }
+    {                                                                                              \
+        sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0, NULL, 0.0, 0, \
+            0, 0, 32                                                                               \
+    }
 
 /*
  * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
  * is around it, as scripts/inpaint.py of the original and runwayml's inpaint_st.py have it; any
  * other model of text to image paints with its latents kept outside of the mask
- * (sd_sampler_set_mask). Outside of the mask the result is init.
+ * (sd_sampler_set_mask). Both see the mask as white from grey 128 on; what they paint is then laid
+ * over init by the mask's grey, so that a feathered mask has no edge and black keeps init's pixels.
+ * The log says where a mask paints nothing or everything, or has strokes too thin for a latent.
  */
 SD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images);
 

@@ -9,6 +9,7 @@
 #define MAX_SIDE 16384   /* pixels */
 #define MAX_TOKENS 65536 /* of embeddings */
 #define MAX_SKIP 1000000
+#define MAX_BLUR 512
 
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
@@ -393,6 +394,11 @@ SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
     sd_call_use(p.mask);
     SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
                "sd_inpaint_params.strength is %g; 0 to 1 was expected", p.strength);
+    SD_REQUIRE(model->ctx, p.mask_blur >= 0 && p.mask_blur <= MAX_BLUR,
+               "sd_inpaint_params.mask_blur is %g; 0 to %d was expected", p.mask_blur, MAX_BLUR);
+    SD_REQUIRE(model->ctx, p.mask_padding >= 0 && p.mask_padding <= SD_MAX_IMAGE_SIDE,
+               "sd_inpaint_params.mask_padding is %d; 0 to %d was expected", p.mask_padding,
+               SD_MAX_IMAGE_SIDE);
     status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
                           &tiles);
     if (status)

@@ -187,7 +187,7 @@ SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, noise, concat), (model, pixel
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, mask);
-    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, concat);
+    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, false, concat);
 }
 
 SD_PUBLIC(sd_unet_predict, (model, x, timesteps, embeddings, out), (model, x, embeddings),

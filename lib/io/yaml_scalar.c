@@ -1,5 +1,6 @@
 /* Scalars as OmegaConf's loader has them: PyYAML's of YAML 1.1, but 1e-6 is a number without a
  * point. omegaconf/_utils.py, yaml/resolver.py */
+#include "core/json.h"
 #include "io/yaml_internal.h"
 
 #include <stdio.h>
@@ -144,7 +145,9 @@ json_t *sd_yaml_number(const char *text) {
     if (read_integer(digits, &value))
         return json_integer(value);
     /* NULL where it is out of range, and then it is text */
-    return to_json_float(digits, number) ? json_loads(number, JSON_DECODE_ANY, NULL) : NULL;
+    return to_json_float(digits, number)
+               ? sd_json_load(number, strlen(number), JSON_DECODE_ANY, NULL)
+               : NULL;
 }
 
 json_t *sd_yaml_plain(const char *text) {

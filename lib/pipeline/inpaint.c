@@ -1,6 +1,7 @@
 /* A part of a picture painted anew: scripts/inpaint.py of latent-diffusion, inpaint_st.py of
  * runwayml's stable-diffusion, and DDIMSampler's mask for models that know no masks. */
 #include "io/image.h"
+#include "pipeline/mask.h"
 #include "pipeline/stage.h"
 
 #include <string.h>
@@ -62,20 +63,29 @@ static sd_status cut_out(const sd_model *model, const sd_tensor *pixels, const s
     return status;
 }
 
+/* Whether any pixel of a square is white, or, without `any`, its first. */
+static bool is_white(const float *square, size_t stride, int scale, bool any) {
+    bool white = square[0] >= 0.5f;
+    for (int i = 1; any && !white && i < scale * scale; i++)
+        white = square[(size_t)(i / scale) * stride + (size_t)(i % scale)] >= 0.5f;
+    return white;
+}
+
 /* The mask at the size of latents [h, w] by torch's interpolate, whose default takes the nearest
  * pixel: of each square the first. */
-static void shrink_mask(const float *mask, int h, int w, int scale, float off, float on,
+static void shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
                         float *out) {
+    size_t stride = (size_t)(w * scale);
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) {
-            size_t at = (size_t)(y * scale) * (size_t)(w * scale) + (size_t)(x * scale);
-            *out++ = mask[at] >= 0.5f ? on : off;
+            const float *square = mask + (size_t)(y * scale) * stride + (size_t)(x * scale);
+            *out++ = is_white(square, stride, scale, any) ? on : off;
         }
 }
 
 /* Mask and latent side by side, in the model's order. */
 static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor *mask,
-                      sd_tensor **out) {
+                      bool any_pixel, sd_tensor **out) {
     int scale = sd_model_downscale(model), h = (int)z->dims[2], w = (int)z->dims[3];
     int64_t c = z->dims[1], area = (int64_t)h * w, dims[] = {z->dims[0], c + 1, h, w};
     bool concat = is_concat(model);
@@ -84,7 +94,7 @@ static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor
     sd_status status = sd_tensor_create(model->ctx, 4, dims, out);
     for (int64_t i = 0; !status && i < dims[0]; i++) {
         float *row = (*out)->data + i * (c + 1) * area, *latent = row + (concat ? 0 : area);
-        shrink_mask(mask_row(mask, i), h, w, scale, concat ? -1.0f : 0.0f, 1.0f,
+        shrink_mask(mask_row(mask, i), h, w, scale, any_pixel, concat ? -1.0f : 0.0f, 1.0f,
                     row + (concat ? c * area : 0));
         for (int64_t j = 0; j < c * area; j++)
             latent[j] = factor * z->data[i * c * area + j];
@@ -103,7 +113,7 @@ static sd_status encode_cut(sd_model *model, const sd_tensor *cut, const sd_tens
 
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
                                   const sd_tensor *noise, const sd_tile_params *tiles,
-                                  sd_tensor **concat) {
+                                  bool any_pixel, sd_tensor **concat) {
     sd_tensor *cut = NULL, *z = NULL;
     *concat = NULL;
     sd_status status = check_inpaint(model, pixels, mask);
@@ -112,7 +122,7 @@ sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, cons
     if (!status)
         status = encode_cut(model, cut, is_concat(model) ? NULL : noise, tiles, &z);
     if (!status)
-        status = join(model, z, mask, concat);
+        status = join(model, z, mask, any_pixel, concat);
     sd_tensor_destroy(cut);
     sd_tensor_destroy(z);
     return status;
@@ -124,6 +134,9 @@ typedef struct inpaint {
     sd_model *model;
     const sd_inpaint_params *params;
     sd_sampler_params p;
+    sd_image *grey;                   /* the mask at init's size */
+    bool soft;                        /* it has greys */
+    sd_rect from, to;                 /* only_masked: of init, of the run's size */
     sd_image *init, *mask;            /* at the run's size */
     sd_tensor *pixels, *white;        /* [1, 3, height, width], [1, 1, height, width]: 1 to paint */
     sd_tensor *known, *keep, *concat; /* latents; NULL where the model does not need them */
@@ -131,13 +144,36 @@ typedef struct inpaint {
     int draws; /* taken from the seeds before the sampler's first */
 } inpaint;
 
-/* PIL's convert("L"). */
-static int grey(const sd_image *image, size_t i) {
-    const uint8_t *p = image->pixels + i * (size_t)image->channels;
-    return image->channels == 1 ? p[0] : (p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16;
+/* Sides that nobody named: the picture's; the model's own, where a part is painted at full size. */
+static void fill_sides(const inpaint *job, sd_sampler_params *p) {
+    int side = job->model->source->unet.sample_size * sd_model_downscale(job->model);
+    if (!job->params->only_masked) {
+        sd_fill_sides(job->model, job->params->init, p);
+        return;
+    }
+    p->width = p->width ? p->width : side;
+    p->height = p->height ? p->height : side;
 }
 
-/* Both pictures at the run's size, as tensors; the mask is 0 or 1 (make_batch). */
+/* Both pictures at the run's size. A mask that nothing was done to is resized in its colours. */
+static sd_status resize(inpaint *job) {
+    const sd_inpaint_params *params = job->params;
+    const sd_sampler_params *p = &job->p;
+    bool own = params->mask->channels == 4 || params->mask_invert || params->mask_blur > 0;
+    const sd_image *mask = own || params->only_masked ? job->grey : params->mask;
+    sd_status status;
+    if (!params->only_masked) {
+        status = sd_image_lanczos(params->init, p->width, p->height, &job->init);
+        return status ? status : sd_image_lanczos(mask, p->width, p->height, &job->mask);
+    }
+    job->from = sd_mask_region(job->grey, params->mask_padding, p->width, p->height);
+    job->to = sd_rect_fit(job->from.w, job->from.h, p->width, p->height);
+    status = sd_image_lay(params->init, job->from, job->to, p->width, p->height, &job->init);
+    return status ? status
+                  : sd_image_lay(mask, job->from, job->to, p->width, p->height, &job->mask);
+}
+
+/* Both pictures as tensors; the mask is 0 or 1 (make_batch). */
 static sd_status load(inpaint *job) {
     const sd_image *init = job->params->init, *mask = job->params->mask;
     sd_context *ctx = job->model->ctx;
@@ -146,18 +182,23 @@ static sd_status load(inpaint *job) {
         return sd_fail(ctx, SD_ERROR_ARGUMENT,
                        "sd_inpaint_params.mask is %dx%d; %dx%d was expected, the size of init",
                        mask->width, mask->height, init->width, init->height);
-    sd_fill_sides(job->model, init, p);
+    fill_sides(job, p);
     int64_t dims[] = {1, 1, p->height, p->width};
-    sd_status status = sd_image_lanczos(init, p->width, p->height, &job->init);
+    sd_status status = sd_mask_prepare(job->params, &job->grey);
     if (!status)
-        status = sd_image_lanczos(mask, p->width, p->height, &job->mask);
+        status = resize(job);
     if (!status)
         status = sd_image_to_pixels(job->init, &job->pixels);
     if (!status)
         status = sd_tensor_create(ctx, 4, dims, &job->white);
     for (int64_t i = 0; !status && i < job->white->n_elements; i++)
-        job->white->data[i] = grey(job->mask, (size_t)i) >= 128 ? 1.0f : 0.0f;
-    return status;
+        job->white->data[i] = sd_image_grey(job->mask, (size_t)i) >= SD_MASK_WHITE ? 1.0f : 0.0f;
+    if (status)
+        return status;
+    job->soft = sd_mask_is_soft(job->grey);
+    sd_mask_warn(job->grey, job->white->data, p->height, p->width, sd_model_downscale(job->model),
+                 job->params->mask_any_pixel != 0);
+    return SD_OK;
 }
 
 /* What an inpainting model sees; its posterior is sampled for each picture, with the first noise
@@ -169,7 +210,7 @@ static sd_status make_concat(inpaint *job) {
     sd_status status = sampled ? sd_posterior_noise(job->model, &job->p, &noise) : SD_OK;
     if (!status)
         status = sd_stage_inpaint_concat(job->model, job->pixels, job->white, noise, tiles,
-                                         &job->concat);
+                                         job->params->mask_any_pixel != 0, &job->concat);
     job->draws = sampled ? sd_posterior_draws(&job->p) : 0;
     sd_tensor_destroy(noise);
     return status;
@@ -181,8 +222,8 @@ static sd_status make_keep(inpaint *job) {
     int64_t dims[] = {1, 1, job->p.height / scale, job->p.width / scale};
     sd_status status = sd_tensor_create(job->model->ctx, 4, dims, &job->keep);
     if (!status)
-        shrink_mask(job->white->data, (int)dims[2], (int)dims[3], scale, 1.0f, 0.0f,
-                    job->keep->data);
+        shrink_mask(job->white->data, (int)dims[2], (int)dims[3], scale,
+                    job->params->mask_any_pixel != 0, 1.0f, 0.0f, job->keep->data);
     return status;
 }
 
@@ -210,13 +251,56 @@ static sd_status sample(const inpaint *job, sd_tensor **latent) {
     return status;
 }
 
+/* How much of each pixel is painted, 0 .. 255: the mask's grey; a hard mask's edge stays hard where
+ * it was resized. Free with sd_free. */
+static uint8_t *amounts(const inpaint *job, const sd_image *mask) {
+    size_t n = (size_t)mask->width * (size_t)mask->height;
+    uint8_t *out = sd_alloc(job->model->ctx, n);
+    for (size_t i = 0; out && i < n; i++) {
+        int v = sd_image_grey(mask, i);
+        out[i] = (uint8_t)(job->soft ? v : v >= SD_MASK_WHITE ? 255 : 0);
+    }
+    return out;
+}
+
+/* A part that was painted at full size, as large as it was and in its place: the painted picture
+ * takes init's size. */
+static sd_status put_back(const inpaint *job, sd_image **painted) {
+    const sd_image *init = job->params->init;
+    sd_image *part = NULL, *cut = NULL, *whole = NULL;
+    sd_status status = sd_image_cut(*painted, job->to, &cut);
+    if (!status)
+        status = sd_image_lanczos(cut, job->from.w, job->from.h, &part);
+    if (!status)
+        status = sd_image_create(job->model->ctx, init->width, init->height, 3, &whole);
+    if (!status) {
+        memset(whole->pixels, 0, (size_t)init->width * (size_t)init->height * 3);
+        for (int y = 0; y < job->from.h; y++)
+            memcpy(whole->pixels +
+                       ((size_t)(job->from.y + y) * (size_t)init->width + (size_t)job->from.x) * 3,
+                   part->pixels + (size_t)y * (size_t)job->from.w * 3, (size_t)job->from.w * 3);
+        sd_image_destroy(*painted);
+        *painted = whole;
+    }
+    sd_image_destroy(cut);
+    sd_image_destroy(part);
+    return status;
+}
+
 /* inpaint.py: "inpainted = (1-mask)*image+mask*predicted_image". */
-static void keep_outside(const inpaint *job, sd_image *painted) {
-    size_t n = (size_t)painted->width * (size_t)painted->height;
-    size_t channels = (size_t)job->init->channels;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < 3 && job->white->data[i] == 0.0f; k++)
-            painted->pixels[3 * i + k] = job->init->pixels[channels * i + (channels == 1 ? 0 : k)];
+static sd_status keep_outside(const inpaint *job, sd_image **images) {
+    bool part = job->params->only_masked != 0;
+    const sd_image *under = part ? job->params->init : job->init;
+    uint8_t *amount = amounts(job, part ? job->grey : job->mask);
+    sd_status status = amount ? SD_OK : SD_ERROR_MEMORY;
+    for (int i = 0; i < job->p.batch && !status; i++) {
+        if (part)
+            status = put_back(job, &images[i]);
+        if (!status)
+            sd_image_blend(under, amount, images[i]);
+    }
+    sd_free(job->model->ctx, amount);
+    return status;
 }
 
 static void end(inpaint *job) {
@@ -224,6 +308,7 @@ static void end(inpaint *job) {
                                   job->concat, job->cond,  job->uncond};
     for (size_t i = 0; i < SD_COUNT(tensors); i++)
         sd_tensor_destroy(tensors[i]);
+    sd_image_destroy(job->grey);
     sd_image_destroy(job->init);
     sd_image_destroy(job->mask);
 }
@@ -250,8 +335,11 @@ sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
         status = sd_check_cancel(model->ctx, epoch);
     if (!status)
         status = sd_decode_images(model, latent, params->tiles, epoch, images);
-    for (int i = 0; i < job.p.batch && !status; i++)
-        keep_outside(&job, images[i]);
+    if (!status && (status = keep_outside(&job, images)))
+        for (int i = 0; i < job.p.batch; i++) {
+            sd_image_destroy(images[i]);
+            images[i] = NULL;
+        }
     sd_tensor_destroy(latent);
     end(&job);
     return status;

@@ -129,10 +129,10 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
                              const sd_tile_params *tiles, sd_memory *memory);
 sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
 
-/* inpaint.c. `tiles` NULL: the VAE on whole pictures. */
+/* inpaint.c. `tiles` NULL: the VAE on whole pictures. `any_pixel`: see sd_inpaint_params. */
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
                                   const sd_tensor *noise, const sd_tile_params *tiles,
-                                  sd_tensor **concat);
+                                  bool any_pixel, sd_tensor **concat);
 
 /* txt2img.c, img2img.c, inpaint.c */
 sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,

@@ -309,7 +309,7 @@ static sd_status fail_not_finite(const sd_sampler *s, int i, int64_t at) {
     const int64_t dims[] = {s->n, s->c, s->h, s->w}, area = dims[2] * dims[3];
     int64_t pixel = at / s->c, channel = pixel / area * s->c + at % s->c;
     char stage[160];
-    snprintf(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
+    sd_print(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
              s->total, s->run.times.times[i], (double)s->params.guidance_scale);
     return sd_fail_not_finite(s->model, stage, s->nhwc[at], 4, dims, channel * area + pixel % area);
 }

@@ -3,6 +3,7 @@
  * tokenizer.json (all that transformers 5 writes, with tokenizer_config.json), and what says which
  * tokens were added and which one pads.
  */
+#include "core/json.h"
 #include "core/os.h"
 #include "text/vocab.h"
 
@@ -22,7 +23,7 @@ static sd_status wrong(const sd_tokenizer *t, const char *name, const char *what
 static sd_status parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
                        size_t flags, json_t **out) {
     json_error_t error;
-    *out = json_loadb(data, size, flags, &error);
+    *out = sd_json_load(data, size, flags, &error);
     if (!*out)
         return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
     if (json_is_object(*out))

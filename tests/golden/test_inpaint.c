@@ -15,7 +15,7 @@ static const golden_setup setups[] = {{.name = "reference", "reference", 1, "SD_
 
 typedef struct scene {
     golden g;
-    sd_image *picture, *white; /* white: what is painted */
+    sd_image *picture, *white; /* white: what is painted, grey: how much of it */
     sd_tensor *pixels, *mask, *cond, *uncond;
     sd_sampler_params p;
 } scene;
@@ -46,7 +46,7 @@ static bool open_scene(scene *s, const golden_setup *setup) {
     s->mask = golden_tensor(&s->g, "inpaint-mask", 0, 0);
     must(&s->g, sd_image_new(s->g.ctx, SIDE, SIDE, 1, NULL, &s->white));
     for (int i = 0; i < AREA; i++)
-        sd_image_pixels(s->white)[i] = sd_tensor_data(s->mask)[i] > 0.5f ? 128 : 127;
+        sd_image_pixels(s->white)[i] = sd_tensor_data(s->mask)[i] > 0.5f ? 255 : 0;
     must(&s->g, sd_image_to_tensor(s->picture, &s->pixels));
     s->cond = encode(&s->g, golden_prompts[1]);
     s->uncond = encode(&s->g, "");
@@ -73,15 +73,28 @@ static sd_inpaint_params call_of(const scene *s) {
     return p;
 }
 
-/* The picture that stages make of a latent, with the given one outside of the mask. */
+/* A feathered mask: rings around a point, of which greys from 128 on are latents to paint. */
+static void feather(scene *s) {
+    for (int i = 0; i < AREA; i++) {
+        int x = i % SIDE - 37, y = i / SIDE - 26, grey = 300 - (x * x + y * y) / 2;
+        grey = grey < 0 ? 0 : grey > 255 ? 255 : grey;
+        sd_image_pixels(s->white)[i] = (uint8_t)grey;
+        sd_tensor_data(s->mask)[i] = grey >= 128 ? 1.0f : 0.0f;
+    }
+}
+
+/* The picture that stages make of a latent, laid over the given one by the mask's grey. */
 static void paint(const scene *s, const sd_tensor *latent, uint8_t rgb[3 * AREA]) {
     sd_tensor *decoded;
     sd_image *image;
     must(&s->g, sd_vae_decode(s->g.model, latent, &decoded));
     must(&s->g, sd_image_from_tensor(decoded, 0, &image));
-    for (int i = 0; i < 3 * AREA; i++)
-        rgb[i] = sd_tensor_data(s->mask)[i / 3] > 0.5f ? sd_image_pixels(image)[i]
-                                                       : sd_image_pixels(s->picture)[i];
+    for (int i = 0; i < 3 * AREA; i++) {
+        int grey = sd_image_pixels(s->white)[i / 3];
+        rgb[i] = (uint8_t)((sd_image_pixels(s->picture)[i] * (255 - grey) +
+                            sd_image_pixels(image)[i] * grey + 127) /
+                           255);
+    }
     sd_image_free(image);
     sd_tensor_free(decoded);
 }
@@ -181,18 +194,21 @@ static void by_stages_with_mask(const scene *s, float strength, uint8_t rgb[3 * 
     sd_sampler_free(sampler);
 }
 
+/* Each kind of model, from nothing and from the picture, by a hard mask and by a feathered one. */
 START_TEST(in_one_call) {
     static const float strengths[] = {1.0f, 0.5f};
     static uint8_t want[2][3 * AREA];
-    const golden_setup *setup = &setups[1 + _i / 2];
+    const golden_setup *setup = &setups[1 + _i / 2 % 2];
     float strength = strengths[_i % 2];
     char what[64];
     scene s;
     ck_assert(open_scene(&s, setup));
+    if (_i >= 4)
+        feather(&s);
     s.p.steps = 4;
     for (int i = 0; i < 2; i++) {
         s.p.seed = GOLDEN_SEED + (uint64_t)i;
-        if (_i < 2)
+        if (_i / 2 % 2 == 0)
             by_stages_with_concat(&s, strength, want[i]);
         else
             by_stages_with_mask(&s, strength, want[i]);
@@ -216,7 +232,7 @@ START_TEST(in_one_call) {
         bool differs = false;
         for (int j = 0; j < 3 * AREA; j++) {
             differs |= sd_image_pixels(got[i])[j] != want[i][j];
-            if (sd_tensor_data(s.mask)[j / 3] < 0.5f)
+            if (sd_image_pixels(s.white)[j / 3] == 0)
                 ck_assert_int_eq(sd_image_pixels(got[i])[j], sd_image_pixels(s.picture)[j]);
         }
         ck_assert(differs); /* tiles of 4 are not the whole */
@@ -287,6 +303,14 @@ START_TEST(refusals) {
     call = call_of(&s);
     call.strength = 1.5f;
     refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "strength is 1.5");
+    call = call_of(&s);
+    call.mask_blur = -1;
+    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_blur is -1");
+    call.mask_blur = 513;
+    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "0 to 512");
+    call = call_of(&s);
+    call.mask_padding = -1;
+    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_padding is -1");
     t.prompt = "a cat";
     t.sampling = &s.p;
     refused(&s.g, sd_txt2img(s.g.model, &t, &got), SD_ERROR_STATE, "sd_inpaint");
@@ -310,6 +334,6 @@ END_TEST
 
 int main(void) {
     const golden_test tests[] = {
-        {as_diffusers, 0, 2}, {in_one_call, 0, 4}, {other_pictures, 0, 1}, {refusals, 0, 1}};
+        {as_diffusers, 0, 2}, {in_one_call, 0, 8}, {other_pictures, 0, 1}, {refusals, 0, 1}};
     return golden_main("inpaint", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -64,10 +64,10 @@ def png_pixels(path):
 
 
 def write_png(path, width, height, pixel):
-    """An RGB file whose pixel (x, y) is pixel(x, y), three values each."""
+    """A file whose pixel (x, y) is pixel(x, y): three values, RGB, or four, RGBA."""
     rows = b"".join(b"\0" + bytes(v for x in range(width) for v in pixel(x, y))
                     for y in range(height))
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 6 if len(pixel(0, 0)) == 4 else 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n"
     for kind, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
         data += struct.pack(">I", len(content)) + kind + content
@@ -639,7 +639,7 @@ class Programs(unittest.TestCase):
     def test_inpainting_keeps_what_is_not_masked(self):
         init, mask, small = (pathlib.Path(self.scratch.name) / name for name in "imh")
         write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
-        write_png(mask, 64, 64, lambda x, y: (128 if x >= 21 and y >= 16 else 127,) * 3)
+        write_png(mask, 64, 64, lambda x, y: (255 if x >= 21 and y >= 16 else 0,) * 3)
         write_png(small, 32, 64, lambda x, y: (0, 0, 0))
         flags = ["--init-img", init, "--mask-img", mask, "--n_samples", "2", "--prompt", "a cat"]
         before = png_pixels(init)[2]
@@ -657,6 +657,58 @@ class Programs(unittest.TestCase):
         done = self.paint("--init-img", init, "--mask-img", small, program=INPAINT)
         self.assertEqual(done.returncode, 1)
         self.assertIn("32x64; 64x64 was expected", done.stderr)
+
+    def test_masks_of_all_kinds(self):
+        """Grey blends, alpha, and the flags; what a mask does not paint is said."""
+        init, mask = (pathlib.Path(self.scratch.name) / name for name in "im")
+        write_png(init, 64, 64, lambda x, y: (4 * x, 4 * y, 100))
+        before = png_pixels(init)[2]
+
+        def paint(*flags):
+            done = self.paint("--init-img", init, "--mask-img", mask, *flags, program=INPAINT)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return png_pixels(done.stdout.strip())[2], done
+
+        write_png(mask, 64, 64, lambda x, y: (255 if x >= 32 else 0,) * 3)
+        hard, done = paint()
+        self.assertEqual(done.stderr, "")
+        write_png(mask, 64, 64, lambda x, y: (max(0, min(255, 8 * (x - 16))),) * 3)
+        soft, done = paint()
+        for y in range(64):
+            for i in range(96, 192):  # from grey 128 on both have the same latents
+                grey = min(255, 8 * (i // 3 - 16))
+                mixed = (before[y][i] * (255 - grey) + hard[y][i] * grey + 127) // 255
+                self.assertLessEqual(abs(soft[y][i] - mixed), 1)
+            self.assertEqual(soft[y][:51], before[y][:51])
+        write_png(mask, 64, 64, lambda x, y: (0 if x >= 32 else 255,) * 3)
+        inverted, done = paint("--mask_invert")
+        self.assertEqual(inverted, hard)
+        self.assertIn("Mask mode: Inpaint not masked,", parameters(done.stdout.strip()))
+        write_png(mask, 64, 64, lambda x, y: (0, 0, 0, 255 if x >= 32 else 0))
+        alpha, done = paint()
+        self.assertEqual(alpha, hard)
+        self.assertIn("alpha channel", done.stderr)
+        for grey, words in ((0, "nothing is painted"), (255, "everything is painted")):
+            write_png(mask, 64, 64, lambda x, y: (grey,) * 3)
+            self.assertIn(words, paint()[1].stderr)
+        write_png(mask, 64, 64, lambda x, y: (255 if 9 <= x < 12 else 0,) * 3)
+        thin, done = paint()
+        self.assertIn("1 of its 1 white parts reach no latent", done.stderr)
+        self.assertNotEqual(thin, paint("--mask_any_pixel")[0])
+        write_png(init, 90, 50, lambda x, y: (2 * x, 4 * y, 100))
+        write_png(mask, 90, 50, lambda x, y: (255 if 30 <= x < 50 and 20 <= y < 40 else 0,) * 3)
+        done = self.paint("--init-img", init, "--mask-img", mask, "--only_masked", "--mask_blur", "1.5",
+                          "--mask_padding", "4", program=INPAINT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        width, height, rows = png_pixels(done.stdout.strip())
+        self.assertEqual((width, height), (90, 50))
+        before = png_pixels(init)[2]
+        changed = {(x, y) for y in range(50) for x in range(90)
+                   if rows[y][3 * x:3 * x + 3] != before[y][3 * x:3 * x + 3]}
+        self.assertTrue(all(23 <= x < 57 and 13 <= y < 47 for x, y in changed))
+        self.assertGreater(len(changed), 350)
+        self.assertIn(", Mask blur: 1.5, Inpaint area: Only masked, Masked area padding: 4, Version",
+                      parameters(done.stdout.strip()))
 
     def test_an_inpainting_model_sees_the_mask(self):
         """Also where strength 1 hides what is under it; its kind is said."""
@@ -774,6 +826,8 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.returncode, 0)
             self.assertIn("usage: sd-", done.stdout)
             self.assertIn("--backend", done.stdout)
+        for flag in ("mask_blur", "mask_invert", "mask_any_pixel", "only_masked", "mask_padding"):
+            self.assertRegex(run(INPAINT, "--help").stdout, f"(?m)^  --{flag} ")
         for program in (TXT2IMG, IMG2IMG, INPAINT):
             for flag in ("use_ema", "no_ema", "embedding", "tiled", "clean", "no_clean"):
                 self.assertRegex(run(program, "--help").stdout, f"(?m)^  --{flag} ")

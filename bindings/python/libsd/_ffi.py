@@ -226,8 +226,13 @@ class InpaintParams(SizedStructure):
         ("tiles", POINTER(TileParams)),
         ("clean_prompts", c_int),
         ("prompts", POINTER(c_char_p)),
+        ("mask_blur", c_double),
+        ("mask_invert", c_int),
+        ("mask_any_pixel", c_int),
+        ("only_masked", c_int),
+        ("mask_padding", c_int),
     ]
-    _defaults_ = {"strength": 1.0}
+    _defaults_ = {"strength": 1.0, "mask_padding": 32}
 
 
 class ImageLoadParams(SizedStructure):

@@ -27,9 +27,9 @@ def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
     return _ffi.TileParams(tile=side, overlap=shared, **fields)
 
 
-def _loaded(picture):
+def _loaded(picture, **options):
     """Pixels, where a picture may be the path of a file."""
-    return load_image(picture) if isinstance(picture, (str, os.PathLike)) else picture
+    return load_image(picture, **options) if isinstance(picture, (str, os.PathLike)) else picture
 
 
 def _picture_tiles(tile, overlap):
@@ -444,6 +444,11 @@ class Model(Handle):
         negative_prompt: str = "",
         *,
         strength: float = 1.0,
+        mask_blur: float = 0.0,
+        mask_invert: bool = False,
+        mask_any_pixel: bool = False,
+        only_masked: bool = False,
+        mask_padding: int = 32,
         weighted_prompts: bool = False,
         clip_skip: int = 0,
         tile: Optional[int] = None,
@@ -454,13 +459,19 @@ class Model(Handle):
     ) -> np.ndarray:
         """A part of a picture painted anew: uint8 [batch, h, w, 3].
 
-        init and mask: uint8 [h, w, 3], or paths of files; white in the mask is painted, black kept.
+        init and mask: uint8 [h, w, 3], or paths of files; white in the mask is painted, black kept,
+            grey blends the two. Where the mask has one colour and an alpha channel, that is it.
         strength: how much of what is painted may change; at 1 nothing of it is seen.
+        mask_blur: sigma of a Gaussian blur, in pixels. mask_invert: black is painted.
+        mask_any_pixel: a latent is painted where any pixel of its square is white, else where the
+            first one is.
+        only_masked: the masked part, with mask_padding pixels around it, is painted at
+            width x height (the model's own) and put back; pictures have init's size.
         Inpainting models see the mask, others keep their latents outside of it. The rest is as in
         img2img.
         """
         context = self._context_address
-        init, mask = _loaded(init), _loaded(mask)
+        init, mask = _loaded(init), _loaded(mask, keep_alpha=True)
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._use())
             image = stack.enter_context(as_image(context, "init", init))
@@ -469,6 +480,11 @@ class Model(Handle):
                 init=image,
                 mask=white,
                 strength=float(strength),
+                mask_blur=float(mask_blur),
+                mask_invert=bool(mask_invert),
+                mask_any_pixel=bool(mask_any_pixel),
+                only_masked=bool(only_masked),
+                mask_padding=_ffi.c_integer("mask_padding", mask_padding),
                 **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
             )
             return self._pictures(

@@ -329,6 +329,32 @@ class PictureTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.ArgumentError, "mask is 64x32; 64x64"):
             model.inpaint("a", picture, mask[:32], **RUN)
 
+    def test_masks(self):
+        picture = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        mask[16:48, 16:48] = 255
+        hard = model.inpaint("a", picture, mask, **RUN)[0]
+        alpha = np.zeros((SIDE, SIDE, 4), np.uint8)
+        alpha[..., 3] = mask
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "mask.png")
+            libsd.save_image(path, alpha)
+            for form in (alpha, path):
+                np.testing.assert_array_equal(model.inpaint("a", picture, form, **RUN)[0], hard)
+        inverted = model.inpaint("a", picture, 255 - mask, mask_invert=True, **RUN)[0]
+        np.testing.assert_array_equal(inverted, hard)
+        soft = model.inpaint("a", picture, mask, mask_blur=2, **RUN)[0]
+        np.testing.assert_array_equal(soft[:8], picture[:8])
+        self.assertTrue((soft[12:16, 20:40] != picture[12:16, 20:40]).any())
+        wide = np.tile(picture, (1, 2, 1))[:50]
+        part = model.inpaint("a", wide, np.tile(mask, (1, 2))[:50], only_masked=True, mask_padding=3,
+                             mask_any_pixel=True, **RUN)[0]
+        self.assertEqual(part.shape, wide.shape)
+        np.testing.assert_array_equal(part[:16], wide[:16])
+        self.assertTrue((part[16:48, 16:48] != wide[16:48, 16:48]).mean() > 0.9)
+        with self.assertRaisesRegex(libsd.ArgumentError, "mask_blur is -1"):
+            model.inpaint("a", picture, mask, mask_blur=-1, **RUN)
+
     def test_tiles(self):
         whole = model.memory_estimate(width=1024, height=1024)
         tiled = model.memory_estimate(width=1024, height=1024, tile=16)
