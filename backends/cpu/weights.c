@@ -128,18 +128,14 @@ static int n_panels(const sdb_weight *w, int nr) {
     return w->kind == SDB_WEIGHT_GEGLU ? (w->n / 2 + nr / 2 - 1) / (nr / 2) : (w->n + nr - 1) / nr;
 }
 
-/* Bytes that a worker reads and repacks at a time. */
-#define BOUNCE ((size_t)512 << 10)
-
 typedef struct prepare_job {
     const sdb_device *dev;
     const sdb_weight_desc *desc;
     sdb_weight *w;
-    size_t row_size;    /* elements of an output row */
-    size_t columns;     /* of them that are repacked at a time */
-    size_t bounce_size; /* of each worker */
-    uint8_t *bounce;    /* NULL: all parts are in memory */
-    atomic_int status;  /* of a part that could not be read */
+    size_t row_size;   /* elements of an output row */
+    size_t columns;    /* of them that are repacked at a time */
+    uint8_t *bounce;   /* SDB_WEIGHT_SCRATCH bytes for each worker; NULL: all is in memory */
+    atomic_int status; /* of a part that could not be read */
 } prepare_job;
 
 #define MAX_NR 32
@@ -174,7 +170,7 @@ static row_run find_run(const prepare_job *job, int p, int j, bool whole) {
 /* Elements k .. k + n - 1 of the panel's rows and their types; those of padding are NULL. */
 static void fetch_panel(prepare_job *job, int p, int worker, size_t k, size_t n,
                         const uint8_t **rows, sdb_type *types) {
-    uint8_t *to = job->bounce ? job->bounce + (size_t)worker * job->bounce_size : NULL;
+    uint8_t *to = job->bounce ? job->bounce + (size_t)worker * SDB_WEIGHT_SCRATCH : NULL;
     bool whole = n == job->row_size;
     row_run run;
     for (int j = 0; j < job->dev->k->nr; j += run.n) {
@@ -366,12 +362,11 @@ static sd_status describe(const sdb_device *dev, const sdb_weight_desc *desc, sd
     return SD_OK;
 }
 
-/* A buffer for each worker, for as many columns of a panel's rows as fit BOUNCE, in whole squares.
- */
-static sd_status allocate_bounce(const sdb_device *dev, prepare_job *job, bool mixed) {
+/* As many columns of a panel's rows as fit a worker's buffer, in whole squares. */
+static sd_status find_bounce(const sdb_device *dev, prepare_job *job, bool mixed) {
     const sdb_host *host = dev->host;
     size_t column = (size_t)dev->k->nr * (mixed ? sizeof(float) : type_size(job->w->type));
-    size_t columns = BOUNCE / column / 8 * 8;
+    size_t columns = SDB_WEIGHT_SCRATCH / column / 8 * 8;
     bool in_memory = true;
     for (int i = 0; i < job->desc->n_parts; i++) {
         in_memory &= job->desc->parts[i].data != NULL;
@@ -380,8 +375,10 @@ static sd_status allocate_bounce(const sdb_device *dev, prepare_job *job, bool m
     if (in_memory) {
         return SD_OK;
     }
-    job->bounce_size = (job->columns * column + 63) / 64 * 64;
-    job->bounce = host->alloc(host->user, (size_t)host->n_threads * job->bounce_size, 64);
+    job->bounce = job->desc->scratch;
+    if (!job->bounce) {
+        job->bounce = host->alloc(host->user, (size_t)host->n_threads * SDB_WEIGHT_SCRATCH, 64);
+    }
     return job->bounce ? SD_OK : SD_ERROR_MEMORY;
 }
 
@@ -413,13 +410,13 @@ static sd_status allocate(const sdb_device *dev, const prepare_job *job) {
 
 static sd_status fill_panels(prepare_job *job, bool mixed) {
     const sdb_host *host = job->dev->host;
-    sd_status status = allocate_bounce(job->dev, job, mixed);
+    sd_status status = find_bounce(job->dev, job, mixed);
     if (status != SD_OK) {
         return status;
     }
     host->parallel_for(host->user, n_panels(job->w, job->dev->k->nr),
                        mixed ? prepare_mixed_panel : prepare_panel, job);
-    if (job->bounce) {
+    if (job->bounce != job->desc->scratch) {
         host->free(host->user, job->bounce);
     }
     return SD_OK;

@@ -128,7 +128,8 @@ static inline sd_status sdb_part_read(const sdb_weight_part *part, size_t at, si
  * number of parts or none; a part's bias may not be there, which means zeros. `in` is the input
  * features (1 for vectors). `compute` is the type of the activations that it will meet. `upsample`
  * says of a 3x3 weight that it meets conv2d with upsample and nothing else; without it the weight
- * never meets that.
+ * never meets that. `scratch` is SDB_WEIGHT_SCRATCH bytes for each worker, aligned to 64, which may
+ * be used until weight_prepare returns; NULL: the host has none to lend.
  */
 typedef struct sdb_weight_desc {
     sdb_weight_kind kind;
@@ -138,7 +139,10 @@ typedef struct sdb_weight_desc {
     const sdb_weight_part *bias;
     sdb_type compute;
     bool upsample;
+    void *scratch;
 } sdb_weight_desc;
+
+#define SDB_WEIGHT_SCRATCH ((size_t)512 << 10)
 
 /* ---------------------------------------------------------------------------- operations */
 

@@ -2,6 +2,7 @@
 #include "model/build.h"
 
 #include "core/tensor.h"
+#include "core/threads.h"
 #include "model/parts.h"
 
 #include <string.h>
@@ -316,13 +317,21 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
         b->status = SD_ERROR_MEMORY;
         return NULL;
     }
+    /* kept from weight to weight: fresh pages would cost more than what is read into them */
+    if (!build->scratch)
+        build->scratch = sd_alloc(ctx, (size_t)sd_threads_count(ctx->threads) * SDB_WEIGHT_SCRATCH);
+    if (!build->scratch) {
+        b->status = SD_ERROR_MEMORY;
+        return NULL;
+    }
     sdb_weight_desc desc = {.kind = kind,
                             .in = in,
                             .n_parts = p->n,
                             .parts = p->weight,
                             .bias = has_bias(p) ? p->bias : NULL,
                             .compute = build->compute,
-                            .upsample = upsample};
+                            .upsample = upsample,
+                            .scratch = build->scratch};
     sdb_weight *weight = NULL;
     b->status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &weight);
     if (b->status) {

@@ -43,6 +43,7 @@ typedef struct sd_build {
     int n_words;                    /* vocabulary's, set after sd_build_init */
     uint8_t *used[3];               /* flags for source->files[i], made by sd_build_init */
     struct sd_part_source *sources; /* of the tensors so far: parts.h */
+    void *scratch;                  /* lent to the device with each weight */
 } sd_build;
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,

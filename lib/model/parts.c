@@ -18,37 +18,56 @@ sd_status sd_part_check_type(const sd_context *ctx, const sd_weights *weights,
 /* ------------------------------------------------------------------------- reading */
 
 /*
- * Whether some number is NaN or infinity: the largest exponent. The largest magnitude tells, and
- * is found without a branch, so that it costs a fraction of what reading costs. dst is aligned to
- * its elements, which a backend's buffer is.
+ * Whether some number is NaN or infinity, which have the largest exponent: the largest magnitude
+ * tells. It is found without a branch and in many lanes, so that it costs a tenth of reading.
  */
+#define LANES 64
+
 static bool has_broken_16(const uint16_t *x, size_t n, int infinity) {
-    int16_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        int16_t magnitude = (int16_t)(x[i] & 0x7fff);
-        most = magnitude > most ? magnitude : most;
+    int16_t most[LANES] = {0}, all = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            int16_t magnitude = (int16_t)(x[i + j] & 0x7fff);
+            most[j] = magnitude > most[j] ? magnitude : most[j];
+        }
     }
-    return most >= infinity;
+    for (; i < n; i++) {
+        int16_t magnitude = (int16_t)(x[i] & 0x7fff);
+        all = magnitude > all ? magnitude : all;
+    }
+    for (size_t j = 0; j < LANES; j++)
+        all = most[j] > all ? most[j] : all;
+    return all >= infinity;
 }
 
 static bool has_broken_32(const uint32_t *x, size_t n) {
-    int32_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);
-        most = magnitude > most ? magnitude : most;
+    int32_t most[LANES] = {0}, all = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t j = 0; j < LANES; j++) {
+            int32_t magnitude = (int32_t)(x[i + j] & 0x7fffffff);
+            most[j] = magnitude > most[j] ? magnitude : most[j];
+        }
     }
-    return most >= 0x7f800000;
+    for (; i < n; i++) {
+        int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);
+        all = magnitude > all ? magnitude : all;
+    }
+    for (size_t j = 0; j < LANES; j++)
+        all = most[j] > all ? most[j] : all;
+    return all >= 0x7f800000;
 }
 
+/* x is aligned to its elements, as a backend's buffer is. */
 static bool has_broken(sdb_type type, const void *x, size_t n) {
     return type == SDB_F32   ? has_broken_32(x, n)
            : type == SDB_F16 ? has_broken_16(x, n, 0x7c00)
                              : has_broken_16(x, n, 0x7f80);
 }
 
-#define CHUNK                                                                                      \
-    1024 /* of what takes more room than what it becomes; callers' stacks may be small             \
-          */
+/* Of what takes more room than what it becomes; a worker's stack may be small. */
+#define CHUNK 1024
 
 /* float64 as float32, rounded as C and torch do it. */
 static sd_status read_doubles(const sd_part_source *s, size_t first, size_t n, float *dst) {
@@ -134,6 +153,8 @@ sd_status sd_part_fail(const sd_build *b, sd_status status) {
 }
 
 void sd_parts_close(sd_build *b) {
+    sd_free(b->ctx, b->scratch);
+    b->scratch = NULL;
     while (b->sources) {
         sd_part_source *s = b->sources;
         b->sources = s->next;
