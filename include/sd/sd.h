@@ -635,13 +635,14 @@ SD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
  * [n, c, h/8, w/8] times latent_scale. With `noise` (of the latent's shape) the posterior is
  * sampled, mean + exp(logvar / 2) * noise; without, the latent is its mean. A VQ model has no
- * posterior: its latent is what its encoder gives, not quantised, and noise is not looked at.
+ * posterior: its latent is what its encoder gives, not quantised (that of a config's VQModel is),
+ * and noise is not looked at.
  */
 SD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                                sd_tensor **latent);
 
 /* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. A VQ
- * model takes the nearest row of its codebook for each of its pixels first. */
+ * model takes the nearest row of its codebook for each of its pixels first, a VQModel not. */
 SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
 
 /* The same without quantising (force_not_quantize of VQModelInterface). */

@@ -5,6 +5,7 @@
  */
 #include "io/config.h"
 
+#include "io/family.h"
 #include "io/reader.h"
 
 #include <stdarg.h>
@@ -13,53 +14,27 @@
 
 /* -------------------------------------------------------------------- what kind of file */
 
-typedef struct marker {
-    const char *prefix; /* some tensor's name begins so */
-    const char *what;
-} marker;
-
-/* Families and parts that are not an original SD 1.x checkpoint, by a name only they have. */
-static const marker foreign[] = {
-    {"conditioner.embedders.", "a Stable Diffusion XL checkpoint"},
-    {"model.diffusion_model.label_emb.", "a checkpoint with class or size conditioning (SDXL?)"},
-    {"model.diffusion_model.joint_blocks.", "a Stable Diffusion 3 checkpoint"},
-    {"joint_blocks.", "the transformer of Stable Diffusion 3"},
-    {"model.diffusion_model.double_blocks.", "a Flux checkpoint"},
-    {"double_blocks.", "the transformer of Flux"},
-    {"transformer_blocks.", "the transformer of a newer model in diffusers' naming"},
-    {"cond_stage_model.transformer.token_emb.",
-     "a latent diffusion checkpoint with a BERT encoder"},
-    {"cond_stage_model.embedding.",
-     "a class-conditional latent diffusion checkpoint, which needs its YAML config"},
-    {"first_stage_model.quantize.",
-     "a latent diffusion checkpoint with a VQ autoencoder, which needs its YAML config"},
-    {"control_model.", "a ControlNet"},
-    {"lora_unet_", "a LoRA, which is applied to a checkpoint and is none itself"},
-    {"lora_te_", "a LoRA, which is applied to a checkpoint and is none itself"},
-    {"unet.", "a LoRA or a single file in diffusers' naming"},
-    {"emb_params", "a textual inversion embedding"},
-    {"down_blocks.", "the UNet of a diffusers folder; give the folder that has model_index.json"},
-    {"encoder.down_blocks.",
-     "the VAE of a diffusers folder; give the folder that has model_index.json"},
-    {"text_model.",
-     "the text encoder of a diffusers folder; give the folder that has model_index.json"},
-    {"encoder.down.", "a VAE alone"},
-    {"input_blocks.", "a UNet alone, without text encoder and VAE"},
-};
+/* Checkpoints are pruned by people, too. */
+static sd_status check_whole(const sd_source *s, const sd_weights *w) {
+    bool text = s->conditioning == SD_CONDITIONING_TEXT;
+    if (s->vae.kind != SD_FIRST_STAGE_IDENTITY && !sd_weights_has_prefix(w, "first_stage_model."))
+        return sd_fail(s->ctx, SD_ERROR_MODEL,
+                       "%s: the checkpoint has no VAE (pruned): no tensor is named "
+                       "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                       "with a vae/",
+                       s->path);
+    if (text && !sd_weights_has_prefix(w, "cond_stage_model."))
+        return sd_fail(s->ctx, SD_ERROR_MODEL,
+                       "%s: the checkpoint has no text encoder (pruned): no tensor is named "
+                       "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                       "with a text_encoder/",
+                       s->path);
+    return SD_OK;
+}
 
 static sd_status check_kind(const sd_source *s, const sd_weights *w) {
-    for (size_t i = 0; i < SD_COUNT(foreign); i++)
-        if (sd_weights_has_prefix(w, foreign[i].prefix))
-            return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
-                           "%s: this looks like %s (it has tensors named '%s...'); libsd loads "
-                           "Stable Diffusion checkpoints",
-                           s->path, foreign[i].what, foreign[i].prefix);
-    if (!sd_weights_has_prefix(w, "model.diffusion_model."))
-        return sd_fail(s->ctx, sd_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
-                       "%s: no Stable Diffusion checkpoint: of its %zu tensors none is named "
-                       "'model.diffusion_model...'",
-                       s->path, sd_weights_count(w));
-    return SD_OK;
+    sd_status status = sd_family_check(s->ctx, s->path, w);
+    return status ? status : check_whole(s, w);
 }
 
 /* -------------------------------------------------------------------- shapes */
@@ -424,6 +399,13 @@ sd_status sd_infer_configured(sd_source *s) {
     /* a first stage's own checkpoint has no prefix */
     bool alone = s->first_stage_only && !sd_weights_has_prefix(w, "first_stage_model.");
     s->vae_weights.prefix = alone ? "" : "first_stage_model.";
+    /* a config with a file that is none of its model's, a LoRA or a VAE */
+    if (!s->first_stage_only)
+        in.status = sd_weights_has_prefix(w, s->unet_weights.prefix)
+                        ? check_whole(s, w)
+                        : sd_family_check(s->ctx, s->path, w);
+    if (in.status)
+        return in.status;
     if (s->scale_by_std)
         read_scale(&in, s);
     if (in.status || s->first_stage_only || s->conditioning != SD_CONDITIONING_TEXT)

@@ -153,7 +153,9 @@ static const harmless_row harmless[] = {
     {"lvlb_weights", WHOLE},
     {"logvar", WHOLE},
     {"scale_factor", WHOLE},
-    {"scaled_fp8", AT_END}, /* says that float8 weights have scales beside them: parts.c */
+    {"v_pred", WHOLE},          /* tells that the UNet predicts v (io/infer.c) */
+    {"depth_model.", AT_START}, /* MiDaS, in depth-to-image checkpoints */
+    {"scaled_fp8", AT_END},     /* says that float8 weights have scales beside them: parts.c */
     {".scale_weight", AT_END},
     {"weight_scale", AT_END},
     {".scale_input", AT_END},

@@ -1,5 +1,6 @@
 /* A part of a picture painted anew: scripts/inpaint.py of latent-diffusion, inpaint_st.py of
  * runwayml's stable-diffusion, and DDIMSampler's mask for models that know no masks. */
+#include "io/family.h"
 #include "io/image.h"
 #include "pipeline/mask.h"
 #include "pipeline/stage.h"
@@ -26,11 +27,14 @@ static sd_status check_inpaint(const sd_model *model, const sd_tensor *pixels,
     int c = source->vae.latent_channels;
     int64_t pixel_dims[] = {-1, source->vae.in_channels, -1, -1};
     sd_status status = sd_need_unet(model, "sd_inpaint_concat");
-    if (!status && source->unet.in_channels != 2 * c + 1)
+    if (!status && source->unet.in_channels != 2 * c + 1) {
+        const char *kind = sd_family_of_channels(source->unet.in_channels, c);
         status = sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                         "%s is no inpainting model: its UNet takes %d channels; %d were expected, "
-                         "a latent, a mask and the latent of a picture",
-                         source->path, source->unet.in_channels, 2 * c + 1);
+                         "%s is no inpainting model%s%s: its UNet takes %d channels; %d were "
+                         "expected, a latent, a mask and the latent of a picture",
+                         source->path, kind ? ", " : "", kind ? kind : "", source->unet.in_channels,
+                         2 * c + 1);
+    }
     if (!status)
         status = sd_expect_shape(pixels, "pixels", 4, pixel_dims);
     if (!status)

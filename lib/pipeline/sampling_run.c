@@ -1,5 +1,6 @@
 /* A run of struct sd_sampler: its beginning and its steps. */
 #include "core/os.h"
+#include "io/family.h"
 #include "pipeline/sampling.h"
 
 #include <math.h>
@@ -32,14 +33,20 @@ sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, cons
     return status ? status : sd_expect_finite(t, what);
 }
 
+static sd_status fail_no_concat(const sd_sampler *s) {
+    const char *kind = sd_family_of_channels(s->c + s->extra, s->c);
+    return sd_fail(s->model->ctx, SD_ERROR_STATE,
+                   "%s: %s; its UNet takes %d channels beside the latent's %d, and none were set "
+                   "(sd_sampler_set_concat)",
+                   s->model->source->path, kind ? kind : "this model is conditioned on pictures",
+                   s->extra, s->c);
+}
+
 static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
                               const sd_tensor *init_latent, const sd_tensor *noise) {
     sd_status status = check_embeddings(s, cond, "cond");
     if (!status && s->extra > 0 && !s->has_concat)
-        status = sd_fail(s->model->ctx, SD_ERROR_STATE,
-                         "the UNet takes %d channels beside the latent's %d, and none were set: "
-                         "sd_inpaint or sd_sampler_set_concat",
-                         s->extra, s->c);
+        status = fail_no_concat(s);
     if (!status && s->halves == 2 && !uncond)
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                          "uncond is NULL; the guidance scale %g needs its embeddings",

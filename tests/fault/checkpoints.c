@@ -24,8 +24,55 @@ static const struct {
     {"cond_stage_model.transformer.token_emb.weight", "[1]", "BERT"},
     {"first_stage_model.quantize.embedding.weight", "[1, 1]", "VQ"},
     {"control_model.input_blocks.0.0.weight", "[1]", "ControlNet"},
-    {"lora_unet_down_blocks_0.lora_up.weight", "[1, 1]", "LoRA"},
+    {"lora_unet_down_blocks_0.lora_up.weight", "[1, 1]", "a LoRA ("},
+    {"lora_te_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "merge it into one"},
+    {"lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "LoRA for Stable Diffusion XL"},
+    {"lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "LoRA for Stable Diffusion XL"},
+    {"lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "[1, 1]", "Diffusion XL"},
+    {"lora_unet_double_blocks_0_img_attn_proj.lora_down.weight", "[1, 1]", "LoRA for Flux"},
+    {"lora_unet_down_blocks_0_x.hada_w1_a", "[1, 1]", "LoHa"},
+    {"lora_unet_down_blocks_0_x.lokr_w1", "[1, 1]", "LoKr"},
+    {"lycoris_down_blocks_0_x.diff", "[1, 1]", "LyCORIS"},
+    {"base_model.model.down_blocks.0.to_q.lora_A.weight", "[1, 1]", "PEFT"},
+    {"unet.down_blocks.0.attn1.to_q.lora_A.weight", "[1, 1]", "PEFT"},
+    {"unet.down_blocks.0.attn1.to_q.lora.down.weight", "[1, 1]", "LoRA as diffusers writes it"},
+    {"down_blocks.0.attn1.processor.to_q_lora.down.weight", "[1, 1]", "LoRA as diffusers"},
+    {"text_encoder_2.text_model.encoder.layers.0.x.lora_A.weight", "[1, 1]", "Diffusion XL"},
+    {"zero_convs.0.0.weight", "[1]", "ControlNet"},
+    {"controlnet_cond_embedding.conv_in.weight", "[1]", "ControlNet as diffusers"},
+    {"lllite_unet_input_blocks_4_1.down.0.weight", "[1]", "LLLite"},
+    {"lora_controlnet", "[]", "Control-LoRA"},
+    {"adapter.body.0.resnets.0.block1.weight", "[1]", "T2I-Adapter"},
+    {"body.0.block1.weight", "[1]", "T2I-Adapter"},
+    {"down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", "[1]", "AnimateDiff"},
+    {"ip_adapter.1.to_k_ip.weight", "[1, 1]", "IP-Adapter"},
+    {"image_proj.proj.weight", "[1, 1]", "IP-Adapter"},
+    {"model.1.sub.0.RDB1.conv1.0.weight", "[1]", "ESRGAN"},
+    {"body.0.rdb1.conv1.weight", "[1]", "ESRGAN"},
+    {"layers.0.residual_group.blocks.0.norm1.weight", "[1]", "SwinIR"},
+    {"body.0.weight", "[64, 3, 3, 3]", "upscaler"},
     {"emb_params", "[1, 768]", "textual inversion"},
+    {"<my-cat>", "[2, 768]", "textual inversion"},
+    {"<my-dog>", "[1024]", "--embedding"},
+    {"clip_g", "[2, 1280]", "embedding for Stable Diffusion XL"},
+    {"768.0.linear.0.weight", "[1, 1]", "hypernetwork"},
+    {"embedder.model.visual.proj", "[1, 1]", "unCLIP"},
+    {"noise_augmentor.data_mean", "[1, 1]", "unCLIP"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2816]", "Diffusion XL checkpoint"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2560]", "refiner"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2048]", "unCLIP"},
+    {"model.diffusion_model.label_emb.weight", "[1000, 1]", "upscaler"},
+    {"model.diffusion_model.input_blocks.1.0.time_stack.x", "[1]", "Video"},
+    {"add_embedding.linear_1.weight", "[1]", "Diffusion XL in diffusers"},
+    {"transformer_blocks.0.attn.to_q.weight", "[1]", "transformer of a newer model"},
+    {"unet.conv_in.weight", "[1]", "single file in diffusers' naming"},
+    {"decoder.up.0.block.0.conv1.weight", "[1]", "VAE alone"},
+    {"first_stage_model.decoder.conv_in.weight", "[1]", "VAE alone"},
+    {"cond_stage_model.transformer.text_model.x", "[1]", "text encoder alone"},
+    {"transformer.resblocks.0.ln_1.weight", "[1]", "OpenCLIP"},
+    {"encoder.block.0.layer.0.x", "[1]", "T5"},
+    {"decoder.layers.0.weight", "[1]", "TAESD"},
+    {"input_blocks.0.0.weight", "[1]", "UNet alone"},
     {"down_blocks.0.resnets.0.conv1.weight", "[1]", "UNet of a diffusers folder"},
     {"encoder.down_blocks.0.x", "[1]", "VAE of a diffusers folder"},
     {"text_model.encoder.layers.0.x", "[1]", "text encoder of a diffusers folder"},
@@ -45,6 +92,123 @@ START_TEST(other_families) {
     }
     safetensors_write_raw(path, 2, "{}", 0);
     fault_refused("no tensors", fault_load(path), SD_ERROR_MODEL, path, "0 tensors");
+}
+END_TEST
+
+/* Without one of its networks; and a file of another kind with a config. */
+START_TEST(pruned) {
+    static const struct {
+        const char *prefix, *part;
+    } rows[] = {{"first_stage_model.", "has no VAE (pruned)"},
+                {"cond_stage_model.", "has no text encoder (pruned)"},
+                {"model.diffusion_model.", "VAE alone"}};
+    const char *path = files_path(fault_dir, "pruned.safetensors");
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        safetensors *s = safetensors_open(tiny_file());
+        for (size_t k = safetensors_count(s); k > 0; k--) {
+            const char *name = safetensors_name(s, k - 1);
+            if (strncmp(name, rows[i].prefix, strlen(rows[i].prefix)) == 0)
+                safetensors_drop(s, name);
+        }
+        safetensors_save(s, path);
+        safetensors_free(s);
+        fault_refused(rows[i].prefix, fault_load(path), 0, path, rows[i].part);
+    }
+}
+END_TEST
+
+static void check_concat(sd_context *ctx, sd_model *model, const char *part) {
+    sd_tensor *pixels = NULL, *mask = NULL, *out = NULL;
+    const int64_t dims[] = {1, 3, 64, 64}, one[] = {1, 1, 64, 64};
+    ck_assert_int_eq(sd_tensor_new(ctx, 4, dims, NULL, &pixels), SD_OK);
+    ck_assert_int_eq(sd_tensor_new(ctx, 4, one, NULL, &mask), SD_OK);
+    sd_status status = sd_inpaint_concat(model, pixels, mask, NULL, &out);
+    ck_assert_int_eq(status, part ? SD_ERROR_UNSUPPORTED : SD_OK);
+    ck_assert_msg(!status || strstr(sd_last_error(ctx), part), "%s", sd_last_error(ctx));
+    sd_tensor_free(pixels);
+    sd_tensor_free(mask);
+    sd_tensor_free(out);
+}
+
+/* The tiny model with a UNet whose first weight is of `shape`. */
+static sd_model *open_widened(sd_context *ctx, const char *shape) {
+    const char *path = files_path(fault_dir, "channels.safetensors");
+    const char *name = "model.diffusion_model.input_blocks.0.0.weight";
+    char vocab[FILES_PATH];
+    sd_model *model = NULL;
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    safetensors *s = safetensors_open(tiny_file());
+    ck_assert(safetensors_drop(s, name));
+    safetensors_add(s, name, "F16", shape);
+    safetensors_save(s, path);
+    safetensors_free(s);
+    snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TEST_TINY_FOLDER"));
+    mp.vocab = vocab;
+    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error(ctx));
+    return model;
+}
+
+/* Models that are painted with more than a prompt say which they are. */
+START_TEST(more_channels) {
+    static const struct {
+        const char *shape, *txt2img, *inpaint;
+    } rows[] = {{"[32, 9, 3, 3]", "use sd-inpaint (sd_inpaint)", NULL},
+                {"[32, 8, 3, 3]", "instruct-pix2pix", "instruct-pix2pix"},
+                {"[32, 5, 3, 3]", "depth-to-image", "depth-to-image"},
+                {"[32, 7, 3, 3]", "upscaler", "upscaler"},
+                {"[32, 6, 3, 3]", "conditioned on pictures", "no inpainting model"}};
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        sd_image *image = NULL;
+        sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+        sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+        sd_context *ctx;
+        ck_assert_int_eq(sd_context_new(NULL, &ctx), SD_OK);
+        sd_model *model = open_widened(ctx, rows[i].shape);
+        sampling.steps = 1;
+        sampling.width = sampling.height = 64;
+        p.prompt = "x";
+        p.sampling = &sampling;
+        ck_assert_int_eq(sd_txt2img(model, &p, &image), SD_ERROR_STATE);
+        ck_assert_msg(strstr(sd_last_error(ctx), rows[i].txt2img), "%s", sd_last_error(ctx));
+        check_concat(ctx, model, rows[i].inpaint);
+        sd_model_free(model);
+        sd_context_free(ctx);
+    }
+}
+END_TEST
+
+static void count_warning(void *user, sd_log_level level, const char *message) {
+    (void)message;
+    *(int *)user += level <= SD_LOG_WARN;
+}
+
+/* Tensors that tell something and are used by no network are not told of. */
+START_TEST(markers) {
+    const char *path = files_path(fault_dir, "markers.safetensors");
+    static const char *const names[] = {"v_pred", "depth_model.model.pretrained.model.norm.weight"};
+    int warnings = 0;
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    sd_model_info info = SD_MODEL_INFO_INIT;
+    sd_context *ctx;
+    sd_model *model;
+    safetensors *s = safetensors_open(tiny_file());
+    for (size_t i = 0; i < SD_COUNT(names); i++)
+        safetensors_add(s, names[i], "F16", "[]");
+    safetensors_save(s, path);
+    safetensors_free(s);
+    cp.backend = "cpu";
+    cp.log = count_warning;
+    cp.log_user = &warnings;
+    mp.strict = 1;
+    ck_assert_int_eq(sd_context_new(&cp, &ctx), SD_OK);
+    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_int_eq(sd_model_get_info(model, &info), SD_OK);
+    ck_assert_str_eq(info.prediction, "v");
+    ck_assert_int_eq(info.n_unexpected, 0);
+    ck_assert_int_le(warnings, 1); /* of a vocabulary */
+    sd_model_free(model);
+    sd_context_free(ctx);
 }
 END_TEST
 
@@ -214,6 +378,9 @@ END_TEST
 void fault_add_checkpoints(Suite *suite) {
     TCase *tcase = fault_case(suite, "checkpoints");
     tcase_add_test(tcase, other_families);
+    tcase_add_test(tcase, pruned);
+    tcase_add_test(tcase, more_channels);
+    tcase_add_test(tcase, markers);
     tcase_add_test(tcase, zeros_are_a_model);
     tcase_add_test(tcase, each_tensor_is_needed);
     tcase_add_test(tcase, odd_shapes);

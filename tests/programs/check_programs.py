@@ -726,7 +726,7 @@ class Programs(unittest.TestCase):
         self.assertNotEqual(pictures[0], pictures[2])
         done = self.paint(ckpt=NINE)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("sd_inpaint", done.stderr)
+        self.assertIn("this is an inpainting model: use sd-inpaint (sd_inpaint)", done.stderr)
 
     def test_a_folder_of_pairs(self):
         """scripts/inpaint.py: --indir, --outdir, --steps, and the original's places of its model."""
