@@ -138,12 +138,19 @@ static int check_latents(paint *p) {
     return 0;
 }
 
-/* The '=' of NAME=FILE; NULL where it is part of a path: the whole is a file, or a folder comes
- * before it. */
-static const char *equals_sign(const char *text) {
-    const char *sign = strchr(text, '='), *slash = strchr(text, '/');
-    bool path = access(text, F_OK) == 0 || (slash && slash < sign);
-    return path ? NULL : sign;
+static bool is_there(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+/* The sign of "NAME=FILE", or NULL: it may be a part of a path, "lr=5e-3/boat.pt", or of NAME. */
+static const char *name_end(const char *text) {
+    const char *first = strchr(text, '=');
+    if (!first || is_there(text))
+        return NULL;
+    for (const char *sign = first; sign; sign = strchr(sign + 1, '='))
+        if (is_there(sign + 1))
+            return sign;
+    return memchr(text, '/', (size_t)(first - text)) ? NULL : first;
 }
 
 /* The files and, where "NAME=FILE" is given, words of --embedding. The words are allocated, and
@@ -151,7 +158,7 @@ static const char *equals_sign(const char *text) {
 static int read_embeddings(const char *program, const cli_list *list, const char **files,
                            char **names) {
     for (int i = 0; i < list->n; i++) {
-        const char *text = list->items[i], *sign = equals_sign(text);
+        const char *text = list->items[i], *sign = name_end(text);
         files[i] = sign ? sign + 1 : text;
         names[i] = NULL;
         if (!sign)

@@ -611,7 +611,8 @@ typedef struct sd_text_params {
  * restored. A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by
  * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
  * prompts. A sampler for these has text_tokens = k * text_tokens. No text is refused: brackets
- * without a partner are read as the web UIs read them.
+ * without a partner are read as the web UIs read them. What else those UIs act on (<lora:...>,
+ * [from:to:0.5], [a|b], AND) is text here, and one line of the log names it.
  *
  * With `clean` a text is first what the tokenizers of the original's environment made of it, where
  * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width

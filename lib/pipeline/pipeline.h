@@ -21,6 +21,7 @@ struct sd_model {
     char *vocab_error;
     int32_t pad;             /* id of the padding token, where there is a tokenizer */
     sd_words words;          /* textual inversion */
+    _Atomic uint64_t unused; /* those that the log said are in no prompt */
     sd_text_model *text;     /* NULL: see source->conditioning */
     sd_class_model *classes; /* NULL: not of that kind */
     sd_unet *unet;           /* NULL: a first stage alone */

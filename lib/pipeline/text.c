@@ -1,6 +1,7 @@
 /* Prompts to embeddings: rows of the text encoder's length, encoded and then weighted. */
 #include "pipeline/stage.h"
 #include "text/clean.h"
+#include "text/odd_words.h"
 #include "text/prompt.h"
 
 #include <math.h>
@@ -107,8 +108,27 @@ static sd_status clean_texts(sd_model *model, text_rows *rows) {
     return status;
 }
 
+/* Says once of each word that no prompt of a call has it; a call without prompts says nothing. */
+static void tell_unused(sd_model *model, const text_rows *rows) {
+    uint64_t used = 0;
+    bool any = false;
+    for (int i = 0; i < rows->n; i++) {
+        used |= rows->chunks[i].words;
+        any |= rows->texts[i][0] != '\0';
+    }
+    for (int i = 0; i < model->words.n && any; i++) {
+        uint64_t bit = (uint64_t)1 << i;
+        if (!(used & bit) && !(atomic_fetch_or(&model->unused, bit) & bit))
+            sd_log(
+                model->ctx, SD_LOG_WARN,
+                "%s: the prompt does not have the word \"%s\", so that this embedding is not used",
+                model->words.at[i].path, model->words.at[i].name);
+    }
+}
+
 static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
     const sd_text_config *config = &model->source->text;
+    sd_odd_words odd = {0};
     rows->chunks = sd_alloc_array(model->ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
     if (!rows->chunks)
         return SD_ERROR_MEMORY;
@@ -124,7 +144,11 @@ static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
             sd_log(model->ctx, SD_LOG_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
                    config->tokens);
         rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
+        if (i < rows->n)
+            sd_odd_words_find(&odd, rows->texts[i], weighted);
     }
+    sd_odd_words_log(&odd, model->ctx);
+    tell_unused(model, rows);
     return SD_OK;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "model/parts.h"
 #include "pipeline/stage.h"
+#include "text/clean.h"
 
 #include <string.h>
 
@@ -14,12 +15,43 @@ static const sd_entry *find_entry(const sd_weights *w) {
     return entry || sd_weights_count(w) != 1 ? entry : sd_weights_at(w, 0);
 }
 
+/* Embeddings of another text encoder, by their names or their width. */
+static sd_status refuse_family(const sd_model *model, const char *path, const sd_weights *w,
+                               const sd_entry *entry) {
+    static const struct {
+        int64_t width;
+        const char *family;
+    } families[] = {{768, "Stable Diffusion 1.x"},
+                    {1024, "Stable Diffusion 2.x"},
+                    {1280, "the second text encoder of Stable Diffusion XL"}};
+    const sd_context *ctx = model->ctx;
+    int width = model->source->text.width;
+    if (sd_weights_find(w, "clip_g") || sd_weights_find(w, "clip_l"))
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: an SDXL embedding (clip_l, clip_g); %s is %s with one text encoder, %d "
+                       "wide: use an embedding that was made for it",
+                       path, model->source->path, model->source->family, width);
+    int64_t found = entry && entry->n_dims > 0 ? entry->dims[entry->n_dims - 1] : width;
+    for (size_t i = 0; i < SD_COUNT(families) && found != width; i++)
+        if (found == families[i].width)
+            return sd_fail(
+                ctx, SD_ERROR_MODEL,
+                "%s: tensor '%s' is %d wide, as embeddings for %s are; %s (%s) takes %d: "
+                "use an embedding that was made for it",
+                path, entry->name, (int)found, families[i].family, model->source->path,
+                model->source->family, width);
+    return SD_OK;
+}
+
 static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows *word) {
     const sd_context *ctx = model->ctx;
     const sd_weights *w = word->weights;
     const sd_text_config *text = &model->source->text;
     const sd_entry *entry = find_entry(w);
     char shape[128];
+    sd_status status = refuse_family(model, path, w, entry);
+    if (status)
+        return status;
     if (!entry)
         return sd_fail(ctx, SD_ERROR_MODEL,
                        "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
@@ -47,31 +79,45 @@ static char *name_of(const sd_context *ctx, const char *path) {
     return sd_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
-/* The ids of `given`, or of the file's name. */
-static sd_status read_name(const sd_model *model, const char *path, const char *given,
-                           sd_word *word) {
+/* The ids of a name. */
+static sd_status name_ids(const sd_model *model, const char *path, const char *name, int32_t **ids,
+                          int *n_ids) {
     const sd_context *ctx = model->ctx;
-    char *name = given ? sd_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
-    if (!name)
-        return SD_ERROR_MEMORY;
-    sd_chunks chunks;
-    int n;
-    sd_status status = sd_prompt_chunks(model->tokenizer, NULL, name, false,
-                                        model->source->text.tokens, 0, &chunks, &n);
-    if (!status && (n <= 2 || n > chunks.tokens))
+    int tokens = model->source->text.tokens, n = 0;
+    int32_t *all = sd_alloc_array(ctx, (size_t)tokens, sizeof *all);
+    sd_status status =
+        all ? sd_tokenizer_encode(model->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
+    if (!status && (n <= 2 || n > tokens))
         status = sd_fail(ctx, SD_ERROR_ARGUMENT,
                          "%s: \"%s\" has %d tokens; a word of 1 to %d was expected", path, name,
-                         n - 2, chunks.tokens - 2);
+                         n - 2, tokens - 2);
     if (!status) {
-        word->n_ids = n - 2;
-        word->ids = sd_alloc_array(ctx, (size_t)word->n_ids, sizeof *word->ids);
-        if (word->ids)
-            memcpy(word->ids, chunks.ids + 1, (size_t)word->n_ids * sizeof *word->ids);
+        *n_ids = n - 2;
+        *ids = sd_alloc_array(ctx, (size_t)*n_ids, sizeof **ids);
+        if (*ids)
+            memcpy(*ids, all + 1, (size_t)*n_ids * sizeof **ids);
         else
             status = SD_ERROR_MEMORY;
     }
-    sd_chunks_free(ctx, &chunks);
-    sd_free(ctx, name);
+    sd_free(ctx, all);
+    return status;
+}
+
+/* `given`, or the file's name; and what it reads in a prompt that is cleaned. */
+static sd_status read_name(const sd_model *model, const char *path, const char *given,
+                           sd_word *word) {
+    const sd_context *ctx = model->ctx;
+    char *cleaned = NULL;
+    word->name = given ? sd_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
+    word->path = sd_strdup(ctx, path);
+    if (!word->name || !word->path)
+        return SD_ERROR_MEMORY;
+    sd_status status = name_ids(model, path, word->name, &word->ids, &word->n_ids);
+    if (!status)
+        status = sd_text_clean(ctx, word->name, &cleaned);
+    if (!status && *cleaned && strcmp(cleaned, word->name) != 0)
+        status = name_ids(model, path, cleaned, &word->clean_ids, &word->n_clean);
+    sd_free(ctx, cleaned);
     return status;
 }
 
@@ -131,8 +177,12 @@ void sd_words_close(sd_word_files *files) {
 }
 
 void sd_words_free(const sd_context *ctx, sd_words *words) {
-    for (int i = 0; i < words->n; i++)
+    for (int i = 0; i < words->n; i++) {
+        sd_free(ctx, words->at[i].name);
+        sd_free(ctx, words->at[i].path);
         sd_free(ctx, words->at[i].ids);
+        sd_free(ctx, words->at[i].clean_ids);
+    }
     sd_free(ctx, words->at);
     *words = (sd_words){0};
 }

@@ -112,14 +112,23 @@ static sd_status encode_part(chunker *c, const char *text, int *n_used) {
     }
 }
 
-/* The longest word that the n ids begin with, or NULL. */
-static const sd_word *find_word(const chunker *c, const int32_t *ids, int n) {
+static bool begin_with(const int32_t *ids, int n, const int32_t *word, int n_word) {
+    return n_word > 0 && n_word <= n && !memcmp(ids, word, (size_t)n_word * sizeof *ids);
+}
+
+/* The longest word that the n ids begin with, or NULL; *length of its ids. */
+static const sd_word *find_word(const chunker *c, const int32_t *ids, int n, int *length) {
     const sd_word *best = NULL;
+    *length = 0;
     for (int i = 0; c->words && i < c->words->n; i++) {
         const sd_word *word = &c->words->at[i];
-        if (word->n_ids <= n && (!best || word->n_ids > best->n_ids) &&
-            !memcmp(ids, word->ids, (size_t)word->n_ids * sizeof *ids))
+        bool plain = begin_with(ids, n, word->ids, word->n_ids);
+        bool clean = begin_with(ids, n, word->clean_ids, word->n_clean);
+        int found = plain ? word->n_ids : clean ? word->n_clean : 0;
+        if (found > *length) {
             best = word;
+            *length = found;
+        }
     }
     return best;
 }
@@ -135,10 +144,13 @@ static sd_status add_to_unit(chunker *c, int32_t id) {
 /* Takes the text at c->ids[*i], of n, apart into c->unit: the rows of a word, an added token with
  * those that follow it, or the id itself. *i becomes where the next is. */
 static sd_status next_unit(chunker *c, int *i, int n) {
-    const sd_word *word = find_word(c, c->ids + *i, n - *i);
+    int length;
+    const sd_word *word = find_word(c, c->ids + *i, n - *i, &length);
     int32_t id = c->ids[*i];
     c->n_unit = 0;
-    *i += word ? word->n_ids : 1;
+    if (word)
+        c->out->words |= (uint64_t)1 << (word - c->words->at);
+    *i += word ? length : 1;
     sd_status status = add_to_unit(c, word ? word->first : id);
     for (int k = 1; word && k < word->n_rows && !status; k++)
         status = add_to_unit(c, word->first + k);

@@ -36,8 +36,10 @@ void sd_prompt_free(const sd_context *ctx, sd_prompt *prompt);
 /* Textual inversion (Gal et al. 2022): a word whose embeddings were learned. Its own ids, wherever
  * they stand in a prompt, become first .. first + n_rows - 1, which follow the vocabulary's. */
 typedef struct sd_word {
-    int32_t *ids;
-    int n_ids;
+    char *name;               /* in prompts */
+    char *path;               /* of its file */
+    int32_t *ids, *clean_ids; /* of the name; of it as sd_text_clean writes it, where it differs */
+    int n_ids, n_clean;
     int32_t first;
     int n_rows;
 } sd_word;
@@ -55,7 +57,8 @@ typedef struct sd_chunks {
     int32_t *ids; /* [n, tokens] */
     float *weights;
     int n, tokens;
-    bool weighted; /* a weight is not 1 */
+    bool weighted;  /* a weight is not 1 */
+    uint64_t words; /* bit i: of sd_words the i-th is in the text */
 } sd_chunks;
 
 /*

@@ -1,6 +1,7 @@
 /* The weighted prompt syntax, and the rows that it becomes. */
 #include "fuzz.h"
 
+#include "text/odd_words.h"
 #include "text/prompt.h"
 
 #include <math.h>
@@ -42,6 +43,9 @@ sd_status fuzz_prompt(const uint8_t *data, size_t size) {
     size = size < MAX_TEXT ? size : MAX_TEXT;
     memcpy(text, data, size);
     text[size] = 0;
+    sd_odd_words odd = {0};
+    sd_odd_words_find(&odd, text, size & 1);
+    sd_odd_words_log(&odd, fuzz_ctx);
     FUZZ_REQUIRE(!sd_prompt_parse(fuzz_ctx, text, &prompt));
     check_parts(&prompt, strlen(text));
     sd_prompt_free(fuzz_ctx, &prompt);

@@ -11,6 +11,7 @@ import re
 import resource
 import select
 import signal
+import shutil
 import struct
 import subprocess
 import sys
@@ -569,6 +570,13 @@ class Programs(unittest.TestCase):
             self.assertEqual(done.stderr.count("warning"), 1 if words else 0, done.stderr)
             self.assertIn(words or "", done.stderr)
 
+    def test_what_a_prompt_asks_in_vain(self):
+        done = self.paint("--prompt", "a boat <lora:x:0.8>, [day:night:0.5]", "--weighted",
+                          "--embedding", DATA + "/cat.safetensors")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for words in ('"<lora:x:0.8>"', '"[day:night:0.5]"', 'the word "cat"'):
+            self.assertIn(words, done.stderr)
+
     def test_prompts_are_cleaned(self):
         """As in the original's environment, which has ftfy."""
         init = pathlib.Path(self.scratch.name) / "init.png"
@@ -616,6 +624,15 @@ class Programs(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(by_file, png_pixels(pathlib.Path(self.scratch.name) / done.stdout.strip()))
         self.assertIn("/nonexistent", self.paint("--embedding", "x=/nonexistent").stderr)
+        folder = pathlib.Path(self.scratch.name) / "lr=5e-3"
+        shutil.copy(cat, folder / "cat.safetensors")
+        shutil.copy(cat, folder / "a=b.safetensors")
+        for word in (folder / "cat.safetensors", f"cat={folder}/cat.safetensors",
+                     f"cat={folder}/a=b.safetensors"):
+            again = paint("a cat by a lake", "--embedding", word, "--embedding", lake)
+            self.assertEqual(again, by_file)
+        gone = self.paint("--embedding", folder / "gone.safetensors")
+        self.assertIn(f"{folder}/gone.safetensors", gone.stderr)
         self.assertIn("same word", self.paint("--embedding", cat, "--embedding", cat).stderr)
         many = [word for i in range(65) for word in ("--embedding", f"w{i}={cat}")]
         self.assertIn("too often", self.paint(*many).stderr)

@@ -149,6 +149,7 @@ PROMPTS = {
     "breaks": "a BREAK b BREAK (c BREAK d:1.2) aBREAK \u00e9BREAK BREAK\u732b BREAK",
     "escapes": "\\(a\\) \\[b\\] \\\\ \\c (\\(:1.1) \\",
     "broken": ")( ][ (] [) ([)] :: (a:) (a:1.2.3) (a:1e5) ((((((((((((((((",
+    "odd": "<lora:x:0.8> <LyCO:a b:1> <lora: [a:b:0.5] [b::50%] [(a:1.1)|b] a AND b [[[(:.2] (a]:1|2) <hypernet:\u732b:1>",
     "long": "a castle, by (the lake:1.1), " * 12,
 }
 

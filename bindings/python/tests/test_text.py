@@ -137,6 +137,11 @@ class TextTest(unittest.TestCase):
             np.testing.assert_array_equal(
                 other.encode_text("a (red <toy>:1.3) boat", weighted=True), heavy
             )
+            # a file for the word comes before the rows
+            toy = {"<toy>": self.scratch / "toy.safetensors"}
+            np.testing.assert_array_equal(
+                self.load(embeddings=toy).encode_text(["a red <toy> boat", ""]), want
+            )
             if name == "added_tokens.json":
                 (self.tokenizer / name).unlink()
         self.assertFalse(self.warned("added token"))
@@ -203,6 +208,77 @@ class TextTest(unittest.TestCase):
             ]
             np.testing.assert_array_equal(pictures[0], pictures[1])
             self.assertTrue((pictures[0] != pictures[2]).any())
+
+    def test_what_nothing_acts_on(self):
+        """One line a call names it, whatever the syntax; what is acted on, and what is written as
+        itself, has none."""
+        both = {
+            "<lora:x:0.8> a": '"<lora:x:0.8>"',
+            "a <LyCO:My Style v2:1:0.5>": '"<LyCO:My Style v2:1:0.5>"',
+            "<hypernet:h:.3> a": '"<hypernet:h:.3>"',
+            "a [b:c:0.5] d": '"[b:c:0.5]"',
+            "a [b::12]": '"[b::12]"',
+            "[(b:1.2):c d: 0.5 ]": '"[(b:1.2):c d: 0.5 ]"',
+            "a [b|c d|e]": '"[b|c d|e]"',
+            "a cat AND a dog": '"AND"',
+            "a cat AND\na dog :1.2": '"AND"',
+            "[" + "long " * 20 + "|x]": '"[long long',
+        }
+        plain = {"a (b:1.3)": '"(b:1.3)"', "a BREAK b": '"BREAK"'}
+        silent = ["a [b] ((c)) \\[d|e\\]", "sand ANDROID bAND BREAKFAST", "a < b > c: d|e", "[a: b]", ""]
+        own = self.load()
+        for weighted, asked in ((True, both), (False, {**both, **plain})):
+            for text, words in asked.items():
+                del self.logged[:]
+                own.encode_text(["a", text], weighted=weighted)
+                self.assertEqual(len(self.logged), 1, text)
+                self.assertIn(words, self.logged[0])
+        del self.logged[:]
+        own.encode_text(silent)
+        own.encode_text([*silent, *plain], weighted=True)
+        own.encode_text("A CAT AND A DOG BREAK")
+        self.assertEqual(self.logged, [])
+        own.encode_text(["<lora:a:1> [b|c] <lora:a:1>", "<lora:b:1> AND x"])
+        self.assertEqual(len(self.logged), 1)
+        self.assertIn('"<lora:a:1>", "<lora:b:1>" (no LoRA', self.logged[0])
+        self.assertIn('"[b|c]"', self.logged[0])
+
+    def test_words_that_no_prompt_has(self):
+        width = model.info.text_width
+        rows = np.ones((1, width), np.float32)
+        for name in ("boat", "lake"):
+            write_weights(self.scratch / f"{name}.safetensors", {"emb_params": ("F32", [1, width], rows.tobytes())})
+        own = self.load(embeddings={name: self.scratch / f"{name}.safetensors" for name in ("boat", "lake")})
+        own.encode_text([""])
+        own.encode_text(["a red boat by a lake"])
+        self.assertEqual(self.logged, [])
+        own.encode_text(["a red boat", "fog"])
+        self.assertEqual(len(self.logged), 1)
+        self.assertTrue(self.warned("lake.safetensors", 'the word "lake"'), self.logged)
+        own.encode_text(["fog"])
+        own.encode_text(["fog"])
+        self.assertEqual(len(self.logged), 2)
+        self.assertTrue(self.warned("boat.safetensors"))
+        del self.logged[:]
+        own = self.load(embeddings={"sailor\u2019s \ufb01sh": self.scratch / "boat.safetensors"})
+        typed = own.encode_text("a sailor\u2019s \ufb01sh")
+        np.testing.assert_array_equal(own.encode_text("a sailor\u2019s \ufb01sh", clean=True), typed)
+        np.testing.assert_array_equal(own.encode_text("a sailor's fish", clean=True), typed)
+        self.assertEqual(self.logged, [])
+
+    def test_embeddings_of_other_models(self):
+        def refused(words, **tensors):
+            path = self.scratch / "style.safetensors"
+            write_weights(path, {k: ("F32", [1, n], bytes(4 * n)) for k, n in tensors.items()})
+            with self.assertRaisesRegex(libsd.Error, words):
+                self.load(embeddings=[path])
+
+        refused("style.safetensors: an SDXL embedding .clip_l, clip_g", clip_l=768, clip_g=1280)
+        refused("SDXL", clip_l=768)
+        refused("768 wide, as embeddings for Stable Diffusion 1.x", emb_params=768)
+        refused("1024 wide, as embeddings for Stable Diffusion 2.x", style=1024)
+        refused("1280 wide.*takes 128: use an embedding", emb_params=1280)
+        refused("has shape .1, 99.", emb_params=99)
 
 
 if __name__ == "__main__":
