@@ -123,7 +123,7 @@ START_TEST(every_allocation_may_fail) {
 END_TEST
 
 /* A step of inpainting after the model was loaded, with `before` allocations. */
-static sd_status inpaint_run(meter *m, const char *folder, long *before) {
+static sd_status inpaint_run(meter *m, const char *folder, bool part, long *before) {
     sd_context *ctx;
     sd_model *model = NULL;
     sd_image *picture = NULL, *result = NULL;
@@ -131,8 +131,11 @@ static sd_status inpaint_run(meter *m, const char *folder, long *before) {
     sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
     sampling.steps = 2;
     p.strength = 0.5;
-    p.prompt = "a lake";
+    const char *const prompts[] = {"a lake"};
+    p.prompts = prompts;
     p.sampling = &sampling;
+    p.only_masked = part;
+    p.mask_blur = part;
     sd_status status = open_metered(m, &ctx);
     if (status)
         return status;
@@ -153,15 +156,15 @@ static sd_status inpaint_run(meter *m, const char *folder, long *before) {
 }
 
 START_TEST(inpainting_may_fail) {
-    const char *folder = getenv(_i == 0 ? "SD_TEST_TINY_FOLDER" : "SD_TEST_INPAINT_FOLDER");
+    const char *folder = getenv(_i == 1 ? "SD_TEST_INPAINT_FOLDER" : "SD_TEST_TINY_FOLDER");
     meter all = {0};
     long before, tried = 0;
-    ck_assert_int_eq(inpaint_run(&all, folder, &before), SD_OK);
+    ck_assert_int_eq(inpaint_run(&all, folder, _i == 2, &before), SD_OK);
     ck_assert_int_eq(all.live, 0);
     long last = all.count, first = before + 1;
     for (long n = first; n <= last; n++, tried++) {
         meter m = {.fail_at = n};
-        sd_status status = inpaint_run(&m, folder, &before);
+        sd_status status = inpaint_run(&m, folder, _i == 2, &before);
         ck_assert_msg(status == SD_ERROR_MEMORY, "allocation %ld of %ld: %s", n, last,
                       sd_status_string(status));
         ck_assert_msg(m.live == 0, "allocation %ld of %ld: %ld blocks leaked", n, last, m.live);
@@ -174,7 +177,7 @@ int main(void) {
     TCase *tests = tcase_create("allocation");
     tcase_set_timeout(tests, 0);
     tcase_add_test(tests, every_allocation_may_fail);
-    tcase_add_loop_test(tests, inpainting_may_fail, 0, 2);
+    tcase_add_loop_test(tests, inpainting_may_fail, 0, 3);
     Suite *suite = suite_create("allocation");
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -165,7 +165,7 @@ END_TEST
 
 START_TEST(no_memory_for_images) {
     static const char *const names[] = {"rgb8-interlaced.png", "palette8-trns.png",
-                                        "jpeg-progressive.jpg"};
+                                        "jpeg-progressive.jpg", "upright-6.png", "held-5.jpg"};
     for (size_t i = 0; i < SD_COUNT(names); i++) {
         read_fixture(names[i]);
         fail_each(names[i], decode);
