@@ -29,6 +29,8 @@
  *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
  *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
  *     floating-point mode or current directory. It never prints, exits or aborts.
+ *   - Decimals have a point in sentences and in files, whatever locale the host has set.
+ *   - A thread that calls the library needs a stack of 64 KB, and what its callbacks take.
  *   - Thread-safety is stated with each handle.
  */
 #ifndef SD_SD_H
@@ -130,8 +132,9 @@ typedef struct sd_context_params {
     { sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, SD_LOG_WARN, NULL }
 
 /*
- * Opens the processor and starts the threads. `params` NULL means all defaults. The pictures do
- * not depend on n_threads: the same build and inputs give the same bits.
+ * Opens the processor and starts the threads; where the system gives fewer than n_threads, those
+ * compute and the log says so. `params` NULL means all defaults. The pictures do not depend on
+ * n_threads: the same build and inputs give the same bits.
  *
  * Thread-safety of sd_context: any thread, at any time. Two threads that compute at once share
  * the context's worker threads.

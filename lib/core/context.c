@@ -1,5 +1,6 @@
 #include "core/alloc.h"
 #include "core/call.h"
+#include "core/json.h"
 #include "core/os.h"
 #include "core/threads.h"
 
@@ -30,7 +31,7 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     sd_status status = check_params(p);
     if (status)
         return status;
-    if (!sd_watch_forks())
+    if (!sd_watch_forks(sd_json_settle))
         return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a fork handler");
     sd_context bare = {
         .id = atomic_fetch_add(&last_context_id, 1) + 1,

@@ -27,7 +27,7 @@ json_t *sd_json_load(const void *bytes, size_t size, size_t flags, json_error_t 
     if (is_too_deep(bytes, size)) {
         if (error) {
             *error = (json_error_t){.line = 1, .column = 1};
-            snprintf(error->text, sizeof error->text, "nested more than %d deep", MAX_DEPTH);
+            snprintf(error->text, sizeof error->text, "a depth of more than %d levels", MAX_DEPTH);
         }
         return NULL;
     }
@@ -35,4 +35,8 @@ json_t *sd_json_load(const void *bytes, size_t size, size_t flags, json_error_t 
     json_t *value = json_loadb(bytes, size, flags, error);
     sd_c_locale_end(before);
     return value;
+}
+
+void sd_json_settle(void) {
+    json_object_seed(0); /* 0: of jansson's choice; nothing where it has one */
 }

@@ -67,7 +67,9 @@ typedef struct sd_thread sd_thread;
  * another count is not joined. The count grows in an atfork handler of the child, so it covers the
  * same forks that the C library's own malloc covers.
  */
-bool sd_watch_forks(void); /* before the first of these calls; false: no memory */
+/* Before the first of these calls; false: no memory. `before` runs in the parent ahead of a fork.
+ */
+bool sd_watch_forks(void (*before)(void));
 unsigned sd_fork_count(void);
 
 sd_mutex *sd_mutex_new(const sd_context *ctx); /* NULL: no memory */

@@ -311,9 +311,9 @@ static void count_fork(void) {
 
 /* pthread_atfork and not the process's number: no system call, and a child may have its parent's
  * number in a namespace of its own. Where two threads come here first, a fork counts twice. */
-bool sd_watch_forks(void) {
+bool sd_watch_forks(void (*before)(void)) {
     if (!atomic_load(&watching)) {
-        if (pthread_atfork(NULL, NULL, count_fork) != 0)
+        if (pthread_atfork(before, NULL, count_fork) != 0)
             return false;
         atomic_store(&watching, true);
     }
