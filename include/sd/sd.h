@@ -19,6 +19,11 @@
  *     releases; _free(NULL) does nothing. On failure the output pointer is set to NULL and there
  *     is nothing to free. A handle keeps what it was made from alive, so the order of _free calls
  *     does not matter.
+ *   - A call retains the handles that it was given until it returns. Any of them may be freed
+ *     meanwhile, by another thread or in a callback (also of the log and the allocator): the call
+ *     goes on, and the memory goes when it returns. Only a sampler's run ends then: see
+ *     sd_sampler_free. Until that callback returns the handle may still be used, and to free it
+ *     again does nothing. No call may begin with a handle that was freed otherwise.
  *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
  *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
  *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
@@ -94,6 +99,8 @@ typedef struct sd_image sd_image;
 /*
  * The sentence that explains the calling thread's last failure with `ctx`: it names the file,
  * tensor or argument, what was expected and what was found. Never NULL; "" when nothing failed.
+ * A failure is a call that returned another status than SD_OK. Calls that succeed leave the
+ * sentence as it is; what they tried in vain on their way (a GPU, a vocabulary) is for the log.
  * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The
  * string is valid until the next failure of this thread. Any thread may call it at any time.
  */
@@ -146,7 +153,8 @@ typedef struct sd_context_params {
  */
 SD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
 
-/* Gives the context back; it goes once the last handle made from it is freed too. */
+/* Gives the context back; it goes once the last handle made from it is freed too and the calls that
+ * use them have returned. The log and the allocator are called until then. */
 SD_API void sd_context_free(sd_context *ctx);
 
 /* What computes: "cpu (avx512, 2 threads)". Valid as long as the context. */
@@ -154,7 +162,8 @@ SD_API const char *sd_context_device(const sd_context *ctx);
 
 /*
  * Ends every call that is computing with `ctx` now; each returns SD_ERROR_CANCELLED within one
- * operation. Calls that begin later are not affected. Any thread, and also a signal handler.
+ * operation, on the CPU within a part of one, and on a GPU after the step or stage that it was
+ * given. Calls that begin later are not affected. Any thread, and also a signal handler.
  */
 SD_API void sd_cancel(sd_context *ctx);
 
@@ -306,7 +315,8 @@ typedef struct sd_progress {
     int total;
     int timestep;        /* of the step just done, 0 .. train_timesteps - 1 */
     double seconds;      /* wall time of that step */
-    sd_sampler *sampler; /* sd_sampler_latent and sd_sampler_preview may be called on it */
+    sd_sampler *sampler; /* sd_sampler_latent and sd_sampler_preview may be called on it, in this
+                            thread; sd_sampler_free ends the run */
 } sd_progress;
 
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
@@ -712,10 +722,21 @@ SD_API const char *sd_sampler_method(int i);
  * A sampler for pictures of one size; all memory of the run is taken here. It keeps `model`
  * alive. `params` NULL means all defaults.
  *
- * Thread-safety of sd_sampler: one thread at a time. Several samplers of one model may run at
- * once.
+ * Thread-safety of sd_sampler: one thread at a time; while it is in a call, its callbacks included,
+ * calls of other threads return SD_ERROR_STATE. Its own callbacks may read the latent, the
+ * predicted x_0, intermediates and previews, and set latent, mask and concat; what begins a run or
+ * makes a step is SD_ERROR_STATE there. sd_sampler_remaining, sd_sampler_timestep and
+ * sd_sampler_n_intermediates may be called by any thread at any time. Several samplers of one model
+ * may run at once.
  */
 SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
+
+/*
+ * Gives a sampler back. Where it is sampling, in another thread or in the thread that this is a
+ * callback of, its run ends: sd_sample, sd_sampler_step or sd_sampler_decode returns
+ * SD_ERROR_CANCELLED as soon as sd_cancel would make it, and the memory goes then. The sampler that
+ * a progress callback of sd_txt2img and its kin is given belongs to that call: to free it cancels.
+ */
 SD_API void sd_sampler_free(sd_sampler *sampler);
 
 /*

@@ -99,10 +99,9 @@ static void on_log(void *user, sd_log_level level, const char *message) {
     fire(user);
 }
 
-static sd_tensor *filled(scene *s, int64_t c, int64_t side, float value) {
-    const int64_t dims[] = {1, c, side, side};
+static sd_tensor *filled(scene *s, int n_dims, const int64_t *dims, float value) {
     sd_tensor *t;
-    ck_ok(s->ctx, sd_tensor_new(s->ctx, 4, dims, NULL, &t));
+    ck_ok(s->ctx, sd_tensor_new(s->ctx, n_dims, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
         sd_tensor_data(t)[i] = value;
     return t;
@@ -111,6 +110,7 @@ static sd_tensor *filled(scene *s, int64_t c, int64_t side, float value) {
 static sd_sampler_params run_of(scene *s) {
     sd_sampler_params p = small_run();
     p.steps = 2;
+    p.guidance_scale = 1;
     p.eta = 1;
     p.log_every_t = 1;
     p.progress = on_step;
@@ -120,7 +120,8 @@ static sd_sampler_params run_of(scene *s) {
 
 static void open_scene(scene *s, const char *folder, where how) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
-    const char *texts[] = {"a lake", ""};
+    const int64_t latent[] = {1, 4, 8, 8}, pixels[] = {1, 3, 64, 64}, mask[] = {1, 1, 64, 64};
+    sd_model_info info = SD_MODEL_INFO_INIT;
     *s = (scene){.how = how};
     params.backend = "cpu";
     params.n_threads = 2;
@@ -131,11 +132,13 @@ static void open_scene(scene *s, const char *folder, where how) {
     params.log_level = SD_LOG_DEBUG;
     ck_ok(NULL, sd_context_new(&params, &s->ctx));
     ck_ok(s->ctx, sd_model_load(s->ctx, folder, NULL, &s->model));
-    ck_ok(s->ctx, sd_encode_text(s->model, texts, 1, &s->cond));
-    ck_ok(s->ctx, sd_encode_text(s->model, texts + 1, 1, &s->uncond));
-    s->latent = filled(s, 4, 8, 0.5f);
-    s->pixels = filled(s, 3, 64, 0.5f);
-    s->mask = filled(s, 1, 64, 1.0f);
+    ck_ok(s->ctx, sd_model_get_info(s->model, &info));
+    const int64_t embeddings[] = {1, info.text_tokens, info.text_width};
+    s->cond = filled(s, 3, embeddings, 0.5f);
+    s->uncond = filled(s, 3, embeddings, 0.0f);
+    s->latent = filled(s, 4, latent, 0.5f);
+    s->pixels = filled(s, 4, pixels, 0.5f);
+    s->mask = filled(s, 4, mask, 1.0f);
     ck_ok(s->ctx, sd_image_new(s->ctx, 64, 64, 3, NULL, &s->image));
     ck_ok(s->ctx, sd_image_new(s->ctx, 64, 64, 1, NULL, &s->white));
     memset(sd_image_pixels(s->white), 255, (size_t)64 * 64);

@@ -10,7 +10,9 @@ The stages are there one by one too: Model.tokenize, Model.encode_text, Model.sa
 single steps), Model.vae_encode, Model.vae_decode. Latents, embeddings and pixels are NumPy float32
 arrays in PyTorch's order, [n, channels, h, w] and [n, tokens, width].
 
-Failures are exceptions: Error and its subclasses, with the library's sentence.
+Failures are exceptions: Error and its subclasses, with the library's sentence. Any thread and any
+callback may close() anything at any time. Ctrl-C ends a call of the main thread in each of its
+stages with KeyboardInterrupt.
 """
 
 from ._ffi import build_info, library_path, version

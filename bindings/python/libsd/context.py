@@ -88,7 +88,7 @@ class Context(Handle):
 
     def cancel(self) -> None:
         """Ends every call that is computing with this context now; each raises CancelledError. Any
-        thread may call it."""
+        thread may call it, and a signal's handler."""
         with self._use() as context:
             lib.sd_cancel(context)
 
