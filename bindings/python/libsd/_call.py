@@ -61,7 +61,8 @@ class Call:
             if main and len(calls) == 1:
                 _interrupts.remove()
         finally:
-            calls.remove(self)
+            if self in calls:  # not where a signal came before it was
+                calls.remove(self)
 
     def end(self, exception: BaseException) -> None:
         """Ends the call with an exception; the first counts."""
