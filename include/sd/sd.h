@@ -187,10 +187,12 @@ typedef struct sd_model_params {
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
  * (.pt, .pth: what torch.save writes since torch 1.6), or a folder as diffusers lays it out
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
- * files. Weights may be float32, float16 or bfloat16, and float64 in torch's files. The file is
- * mapped, not read; what the backend repacks is not kept twice. Python's pickles are never run:
- * one that names anything but tensors and plain containers is refused. `params` NULL means all
- * defaults.
+ * files, of the variant that is there (of several the one without, then fp16, fp32, bf16, others);
+ * its scheduler says what a sampler does by default. Also a folder that holds one checkpoint, and
+ * the path of a model_index.json. Weights may be float32, float16 or bfloat16, and float64 in
+ * torch's files. The file is mapped, not read; what the backend repacks is not kept twice. Python's
+ * pickles are never run: one that names anything but tensors and plain containers is refused.
+ * `params` NULL means all defaults.
  *
  * When this returns nothing is mapped any more, and the file may be changed or removed. While it
  * runs no other process may shorten the file in place: that is noticed from one tensor to the next
@@ -216,6 +218,23 @@ typedef enum sd_conditioning {
     SD_CONDITIONING_NONE = 2   /* nothing: sd_sample takes cond NULL */
 } sd_conditioning;
 
+/* Which of the train timesteps a run goes through. */
+typedef enum sd_timestep_spacing {
+    SD_SPACING_AUTO = 0,     /* the model's: sd_model_info.default_spacing */
+    SD_SPACING_UNIFORM = 1,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
+    SD_SPACING_QUAD = 2,     /* make_ddim_timesteps "quad" */
+    SD_SPACING_LINSPACE = 3, /* evenly from the first train timestep to the last, both included */
+    SD_SPACING_TRAILING = 4, /* evenly downward from the last train timestep */
+    SD_SPACING_KARRAS = 5,   /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
+                                for the methods on sigmas: euler to unipc in sd_sampler_method's
+                                order */
+    SD_SPACING_LEADING = 6,  /* diffusers' leading: just as many steps as are asked for, and the
+                                steps_offset of the folder, without one 1 */
+    SD_SPACING_EXPONENTIAL = 7, /* evenly over the logarithm of all sigmas; methods on sigmas */
+    SD_SPACING_BETA = 8         /* sigmas by the beta distribution with 0.6 and 0.6 (Lee et al.
+                                   2024), over all sigmas; methods on sigmas */
+} sd_timestep_spacing;
+
 typedef struct sd_model_info {
     size_t struct_size;
     const char *family;   /* "Stable Diffusion 1.x"; valid as long as the model */
@@ -239,12 +258,19 @@ typedef struct sd_model_info {
                                pictures (9: inpainting); 0: a first stage alone, with no UNet */
     const char *prediction; /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
     int n_codes;            /* rows of a VQ model's codebook; 0: there is none */
+    const char *default_method; /* what a sampler does that is not told: a diffusers folder's
+                                   scheduler says it; else "ddim", uniform, 50, 7.5 */
+    sd_timestep_spacing default_spacing;
+    int default_steps;
+    double default_guidance;
+    int guidance_embedding; /* non-zero: the UNet is told the guidance scale and evaluated once a
+                               step, as latent consistency models are; there is no uncond then */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
         sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
-            SD_CONDITIONING_TEXT, 0, 0, NULL, 0                                                    \
+            SD_CONDITIONING_TEXT, 0, 0, NULL, 0, NULL, SD_SPACING_AUTO, 0, 0.0, 0                  \
     }
 
 /* Fills as much of `info` as info->struct_size says. */
@@ -285,16 +311,6 @@ typedef struct sd_progress {
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
 typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
 
-typedef enum sd_timestep_spacing {
-    SD_SPACING_UNIFORM = 0,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
-    SD_SPACING_QUAD = 1,     /* make_ddim_timesteps "quad" */
-    SD_SPACING_LINSPACE = 2, /* evenly from the first train timestep to the last, both included */
-    SD_SPACING_TRAILING = 3, /* evenly downward from the last train timestep */
-    SD_SPACING_KARRAS = 4    /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
-                                for the methods on sigmas: euler to unipc in sd_sampler_method's
-                                order */
-} sd_timestep_spacing;
-
 /* A prediction of the network, given to a score corrector. Valid during the call only. */
 typedef struct sd_score {
     size_t struct_size;
@@ -313,11 +329,15 @@ typedef int (*sd_score_corrector_fn)(void *user, const sd_score *score);
 
 typedef struct sd_sampler_params {
     size_t struct_size;
-    const char *method;   /* "ddim" (default, NULL); sd_sampler_method lists them */
-    int steps;            /* 1 .. train_timesteps; default 50 */
+    const char *method;   /* NULL (default): the model's, sd_model_info.default_method;
+                             sd_sampler_method lists them */
+    int steps;            /* 1 .. train_timesteps; 0 (default): the model's, most often 50 */
     float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
                              only, the other methods do not look at it */
-    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once; default 7.5 */
+    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, at 0 the prompt is not
+                             used; SD_GUIDANCE_AUTO (default): the model's, most often 7.5. A
+                             UNet that is told the scale (sd_model_info.guidance_embedding)
+                             evaluates once at any */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
     int batch;      /* pictures at once, >= 1 */
@@ -353,10 +373,13 @@ typedef struct sd_sampler_params {
                                (ddim_use_original_steps); steps and spacing are not looked at */
 } sd_sampler_params;
 
+#define SD_GUIDANCE_AUTO (-1e9f) /* of guidance_scale: not said */
+
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75f, SD_SPACING_UNIFORM, 1.0f, \
-            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0          \
+        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, 0.75f,                \
+            SD_SPACING_AUTO, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0,    \
+            NULL, NULL, 0, 0                                                                       \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */
@@ -718,7 +741,8 @@ SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **o
 SD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
                           const int64_t *dims, sd_tensor **out);
 
-/* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. */
+/* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. 0 at the
+ * end of a schedule of zero terminal SNR. */
 SD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
 
 /* q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4). One t for the batch. */
@@ -728,7 +752,7 @@ SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const 
 /*
  * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
  * fractional), embeddings [n, tokens, width] (NULL for an unconditional model) to its output
- * [n, c, h, w] (epsilon for SD 1.x).
+ * [n, c, h, w] (epsilon for SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
  */
 SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                  const sd_tensor *embeddings, sd_tensor **out);

@@ -16,7 +16,12 @@
 sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *out);
 sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *out);
 sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *out);
-sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *out);
+/* scheduler.c: scheduler_config.json, into source->schedule and ->scheduler. */
+sd_status sd_config_scheduler(sd_source *source, const char *path);
+/* The same where there is none. */
+void sd_config_no_scheduler(sd_source *source);
+/* What holds for a source without a scheduler: DDIM as the original has it. */
+sd_scheduler_config sd_scheduler_default(void);
 /* The padding token of tokenizer/: special_tokens_map.json, then tokenizer_config.json; where
  * neither has one, text->pad stays. */
 sd_status sd_config_pad(const sd_context *ctx, const char *tokenizer_dir, sd_text_config *text);

@@ -54,8 +54,10 @@ sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels);
 sd_status sd_expect_latent(const sd_model *model, const sd_tensor *latent);
 
 /* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
- * no shift). --- */
+ * no shift), or latent * std / scale + mean of each channel; n values of NHWC. --- */
 void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n);
+/* What is left to be done to z * scale, for its inverse. */
+void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n);
 
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {
@@ -99,8 +101,11 @@ void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_param
  * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
 sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
 int sd_posterior_draws(const sd_sampler_params *p);
+/* Whether a step evaluates for an unconditional half too. Without a condition there is nothing to
+ * be guided to, and a UNet that is told the scale guides itself. */
+bool sd_is_guided(const sd_model *model, const sd_sampler_params *p);
 /* Embeddings [1, tokens, width] of both prompts, and their tokens into `sampling`; *uncond stays
- * NULL where guidance is 1. */
+ * NULL where nothing is guided. */
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
                             const sd_text_params *text, sd_sampler_params *sampling,
                             sd_tensor **cond, sd_tensor **uncond);

@@ -247,17 +247,26 @@ static sd_status copy_row(const sd_tensor *embeddings, int i, sd_tensor **out) {
     return status;
 }
 
+bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
+    return p->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0 &&
+           sd_unet_guidance_dim(model->unet) == 0;
+}
+
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *negative,
                             const sd_text_params *text, sd_sampler_params *sampling,
                             sd_tensor **cond, sd_tensor **uncond) {
     const char *texts[] = {prompt ? prompt : "", negative ? negative : ""};
-    int n = sampling->guidance_scale == 1.0f ? 1 : 2;
+    int n = sd_is_guided(model, sampling) ? 2 : 1;
     sd_tensor *both;
     *cond = *uncond = NULL;
     /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
     if (model->source->conditioning == SD_CONDITIONING_NONE && !*texts[0] && !*texts[1])
         return SD_OK;
     sd_status status = sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
+    if (!status && sd_unet_guidance_dim(model->unet) > 0 && *texts[1])
+        sd_log(model->ctx, SD_LOG_WARN,
+               "the negative prompt has no effect: this UNet is told the guidance scale and has no "
+               "unguided half");
     if (!status)
         status = sd_stage_encode_text(model, texts, n, text, &both);
     if (status)
