@@ -108,6 +108,8 @@ static sd_status profile(bench *b, const char *name, stage_fn run) {
 
 static sd_sampler_params sampling(const bench *b) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    p.method = "ddim"; /* one evaluation a step, whatever a folder's scheduler is */
+    p.spacing = SD_SPACING_UNIFORM;
     p.width = b->width;
     p.height = b->height;
     p.batch = b->batch;

@@ -36,7 +36,8 @@ static void print_default(const cli_option *o) {
         printf(" [%llu]", (unsigned long long)*(uint64_t *)o->value);
         break;
     case CLI_FLOAT:
-        printf(" [%g]", (double)*(float *)o->value);
+        if (isfinite(*(float *)o->value))
+            printf(" [%g]", (double)*(float *)o->value);
         break;
     case CLI_DOUBLE:
         printf(" [%g]", *(double *)o->value);

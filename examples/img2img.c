@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
         .outdir = "outputs/img2img-samples",
         .n_iter = 1,
         .n_samples = 2,
-        .scale = 5.0f,
+        .script_scale = 5.0f,
         .from_picture = true,
         .strength = 0.75,
         PAINT_COMMON_DEFAULTS,

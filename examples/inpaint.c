@@ -232,7 +232,7 @@ int main(int argc, char **argv) {
         .outdir = "outputs/inpaint-samples",
         .n_iter = 1,
         .n_samples = 1,
-        .scale = 7.5f,
+        .script_scale = 7.5f,
         PAINT_COMMON_DEFAULTS,
     };
     inpaint job = {.strength = 1.0, .mask_padding = 32, .info = SD_MODEL_INFO_INIT};

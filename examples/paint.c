@@ -19,7 +19,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "checkpoint: .safetensors or .ckpt, or a diffusers folder [" ORIGINAL_CKPT "]"},
         {"config", CLI_TEXT, &o->config, "YAML config of the checkpoint; most need none"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
-        {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler"},
+        {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler; 0 is the model's, most often 50"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
         {"n_iter", CLI_INT, &o->n_iter, "how many times to sample"},
         {"n_samples", CLI_INT, &o->n_samples, "pictures at once"},
@@ -31,7 +31,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"fixed_code", CLI_FLAG, &o->fixed_code, "begin every iteration with the same noise"},
         {"C", CLI_INT, &o->latent_channels, "channels of the latents; 0 is the model's"},
         {"f", CLI_INT, &o->downscale, "pixels per latent, across; 0 is the model's"},
-        {"scale", CLI_FLOAT, &o->scale, "guidance scale"},
+        {"scale", CLI_FLOAT, &o->scale,
+         "guidance scale; without, the original script's, or that of a folder's pipeline"},
         {"seed", CLI_SEED, &o->seed,
          "seed of the first picture; the next has seed + 1; -1: a random one, which is printed"},
         {"precision", CLI_TEXT, &o->precision, "full, autocast or bfloat16"},
@@ -51,9 +52,10 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"dpm", CLI_FLAG, &o->dpm_solver, "Stability's flag for the same"},
         {"sampler", CLI_TEXT, &o->sampler,
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
-         "unipc, lcm, dpm_solver"},
+         "unipc, lcm, dpm_solver; without, ddim, or what a folder's scheduler is"},
         {"spacing", CLI_TEXT, &o->spacing,
-         "of timesteps: uniform, quad, linspace, trailing, karras"},
+         "of timesteps: uniform, quad, linspace, trailing, karras, leading, exponential, beta; "
+         "without, uniform, or the folder's"},
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
         {"embedding", CLI_LIST, &o->embeddings,
          "NAME=FILE: a textual-inversion file for a word of prompts, any number of times; FILE "
@@ -81,7 +83,8 @@ static int choose(const char *program, const char *flag, const char *text, const
 }
 
 /* In the order of sd_timestep_spacing. */
-static const char *const spacings[] = {"uniform", "quad", "linspace", "trailing", "karras"};
+static const char *const spacings[] = {"auto",     "uniform", "quad",    "linspace",   "trailing",
+                                       "karras",   "leading", "exponential", "beta"};
 #define N_SPACINGS ((int)(sizeof spacings / sizeof *spacings))
 
 /* Methods by the names that the popular web UIs write. */
@@ -95,8 +98,21 @@ static const char *const sampler_labels[][2] = {
     {"lcm", "LCM"},     {"dpm_solver", "DPM-Solver"},
 };
 
+/* NULL: the model's. Seeds of the original are for what it has. */
 static const char *sampling_method(const paint_options *o) {
-    return o->dpm_solver ? "dpm_solver" : o->plms ? "plms" : o->sampler;
+    return o->dpm_solver                      ? "dpm_solver"
+           : o->plms                          ? "plms"
+           : o->original_seeds && !o->sampler ? "ddim"
+                                              : o->sampler;
+}
+
+/* The original's flags are with its spacing. */
+static sd_timestep_spacing sampling_spacing(const paint_options *o) {
+    bool original = o->dpm_solver || o->plms || o->original_seeds;
+    for (int i = 0; o->spacing && i < N_SPACINGS; i++)
+        if (!strcmp(o->spacing, spacings[i]))
+            return (sd_timestep_spacing)i;
+    return original ? SD_SPACING_UNIFORM : SD_SPACING_AUTO;
 }
 
 static const char *sampler_label(const char *method) {
@@ -120,19 +136,17 @@ static int on_step(void *user, const sd_progress *state) {
 /* --C and --f, which the original builds the latent's shape from. */
 static int check_latents(paint *p) {
     const paint_options *o = p->options;
-    sd_model_info info = SD_MODEL_INFO_INIT;
-    sd_status status = sd_model_get_info(p->model, &info);
+    sd_status status = sd_model_get_info(p->model, &p->info);
     if (status)
         return cli_fail(p->program, p->ctx, status);
-    p->train_timesteps = info.train_timesteps;
-    if (o->latent_channels && o->latent_channels != info.latent_channels) {
+    if (o->latent_channels && o->latent_channels != p->info.latent_channels) {
         fprintf(stderr, "%s: --C %d: the model's latents have %d channels\n", p->program,
-                o->latent_channels, info.latent_channels);
+                o->latent_channels, p->info.latent_channels);
         return 2;
     }
-    if (o->downscale && o->downscale != info.latent_downscale) {
+    if (o->downscale && o->downscale != p->info.latent_downscale) {
         fprintf(stderr, "%s: --f %d: a latent of the model stands for %d pixels\n", p->program,
-                o->downscale, info.latent_downscale);
+                o->downscale, p->info.latent_downscale);
         return 2;
     }
     return 0;
@@ -246,15 +260,17 @@ static bool is_dpm_solver(const char *method) {
 /* --original_seeds where it has a meaning: what the original can draw. */
 static int check_original_seeds(const char *program, const paint_options *o) {
     const char *method = sampling_method(o), *cannot = NULL;
+    if (!o->original_seeds)
+        return 0;
     if (o->from_picture && strcmp(method, "ddim"))
         cannot = "the original img2img.py has ddim only";
     else if (strcmp(method, "ddim") && strcmp(method, "plms") && !is_dpm_solver(method))
         cannot = "the original has ddim, --plms and --dpm_solver only";
-    else if (strcmp(o->spacing, "uniform"))
+    else if (sampling_spacing(o) != SD_SPACING_UNIFORM)
         cannot = "the original has --spacing uniform only";
     else if (o->fixed_code && o->ddim_eta > 0.0f)
         cannot = "it does not go with --fixed_code and a --ddim_eta";
-    if (!o->original_seeds || !cannot)
+    if (!cannot)
         return 0;
     fprintf(stderr, "%s: --original_seeds: %s\n", program, cannot);
     return 2;
@@ -272,7 +288,7 @@ static int check_options(const char *program, const paint_options *o) {
     }
     if (choose(program, "rng", o->rng, generators, 2) < 0)
         return 2;
-    if (choose(program, "spacing", o->spacing, spacings, N_SPACINGS) < 0)
+    if (o->spacing && choose(program, "spacing", o->spacing, spacings, N_SPACINGS) < 0)
         return 2;
     if (o->n_samples < 1 || o->n_iter < 1 || o->n_rows < 0) {
         fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1, --n_rows at least 0\n",
@@ -353,7 +369,8 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     *p = (paint){.program = program,
                  .options = options,
                  .ckpt = options->ckpt ? options->ckpt : ORIGINAL_CKPT,
-                 .tiles = SD_TILE_PARAMS_INIT};
+                 .tiles = SD_TILE_PARAMS_INIT,
+                 .info = SD_MODEL_INFO_INIT};
     int exit_code = check_options(program, options);
     if (!exit_code)
         exit_code = plan(p);
@@ -387,6 +404,18 @@ int paint_rounds(const paint *p) {
     return p->options->n_iter * rounds_at_once(p);
 }
 
+static int steps_of(const paint *p) {
+    return p->options->ddim_steps ? p->options->ddim_steps : p->info.default_steps;
+}
+
+/* 7.5 is what a model has that says nothing: there the script's own holds. */
+static float scale_of(const paint *p) {
+    if (!isnan(p->options->scale))
+        return p->options->scale;
+    return p->info.default_guidance == 7.5 ? p->options->script_scale
+                                           : (float)p->info.default_guidance;
+}
+
 /*
  * Batches of noise that an iteration of the original draws: x_T, then one in each step of DDIM and
  * PLMS, also where it is multiplied by 0, and one more in the first step of PLMS, which has two.
@@ -395,14 +424,14 @@ int paint_rounds(const paint *p) {
  */
 static int draws_of_an_iteration(const paint *p) {
     const char *method = sampling_method(p->options);
-    int asked = p->options->ddim_steps;     /* may be out of range: the library will say so */
+    int asked = steps_of(p); /* may be out of range: the library will say so */
     double strength = p->options->strength; /* may be out of range too */
     if (p->options->from_picture)
         return 1 + (strength > 0 && strength <= 1 ? (int)(strength * asked) : 0);
-    if (is_dpm_solver(method) || asked < 1 || asked > p->train_timesteps)
+    if (is_dpm_solver(method) || asked < 1 || asked > p->info.train_timesteps)
         return 1;
-    int stride = p->train_timesteps / asked;
-    int steps = (p->train_timesteps + stride - 1) / stride;
+    int stride = p->info.train_timesteps / asked;
+    int steps = (p->info.train_timesteps + stride - 1) / stride;
     return 1 + steps + !strcmp(method, "plms");
 }
 
@@ -419,12 +448,12 @@ static uint64_t round_seed(const paint *p, int index) {
 paint_round paint_round_at(paint *p, int index) {
     const paint_options *o = p->options;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sampling.method = sampling_method(o);
-    sampling.spacing = (sd_timestep_spacing)choose(p->program, "spacing", o->spacing, spacings,
-                                                   N_SPACINGS); /* paint_begin checked it */
-    sampling.steps = o->ddim_steps;
+    const char *method = sampling_method(o);
+    sampling.method = method ? method : p->info.default_method;
+    sampling.spacing = sampling_spacing(o);
+    sampling.steps = steps_of(p);
     sampling.eta = o->ddim_eta;
-    sampling.guidance_scale = o->scale;
+    sampling.guidance_scale = scale_of(p);
     sampling.batch = p->lines ? p->lines_at_once : o->n_samples;
     sampling.seed = round_seed(p, index);
     if (o->original_seeds) {
@@ -455,10 +484,13 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
     const char *label = *o->negative ? "\nNegative prompt: " : "";
     const char *prompt = round->prompts ? round->prompts[index] : round->prompt;
     char *text = NULL, stream[64] = "", skip[32] = "", schedule[48] = "";
-    if (sampling->spacing == SD_SPACING_KARRAS)
+    sd_timestep_spacing spacing = sampling->spacing;
+    if (spacing == SD_SPACING_AUTO)
+        spacing = p->info.default_spacing;
+    if (spacing == SD_SPACING_KARRAS)
         snprintf(schedule, sizeof schedule, ", Schedule type: Karras");
-    else if (sampling->spacing != SD_SPACING_UNIFORM)
-        snprintf(schedule, sizeof schedule, ", Spacing: %s", o->spacing);
+    else if (spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_LEADING)
+        snprintf(schedule, sizeof schedule, ", Spacing: %s", spacings[spacing]);
     if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
         snprintf(stream, sizeof stream, ", Noise: \"%d batches on, picture %d of %d\"",
                  sampling->skip_draws, index + 1, sampling->batch);
@@ -466,8 +498,8 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
         int n = snprintf(
-            text, (size_t)size, format, prompt, label, o->negative, o->ddim_steps,
-            sampler_label(sampling->method), schedule, (double)o->scale,
+            text, (size_t)size, format, prompt, label, o->negative, sampling->steps,
+            sampler_label(sampling->method), schedule, (double)sampling->guidance_scale,
             (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
             sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
             strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra, sd_version_string());

@@ -5,14 +5,18 @@
 
 #include "cli.h"
 
+#include <math.h>
+
 /* Flags of the original scripts/txt2img.py and img2img.py, and ours. */
 typedef struct paint_options {
     const char *prompt, *negative, *outdir, *ckpt, *precision, *from_file;
-    int ddim_steps, n_iter, n_samples, n_rows, latent_channels, downscale;
-    float ddim_eta, scale;
+    int ddim_steps; /* 0: the model's */
+    int n_iter, n_samples, n_rows, latent_channels, downscale;
+    float ddim_eta, scale; /* scale NaN: not given */
     uint64_t seed;
     int threads;
-    const char *backend, *vocab, *rng, *sampler, *spacing, *config;
+    const char *backend, *vocab, *rng, *config;
+    const char *sampler, *spacing; /* NULL: not given */
     bool plms, dpm_solver, fixed_code, skip_grid, skip_save, original_seeds;
     bool weighted, clean, no_clean; /* cleaned unless no_clean, as in the original's environment */
     int clip_skip;
@@ -22,14 +26,15 @@ typedef struct paint_options {
     cli_list embeddings;  /* NAME=FILE, or FILE */
     bool from_picture;    /* the program is img2img: --original_seeds are that script's */
     double strength;      /* of img2img */
+    float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
 #define PAINT_N_OPTIONS 36
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
-    .negative = "", .precision = "autocast", .ddim_steps = 50, .seed = 42, .backend = "auto",      \
-    .rng = "cpu", .sampler = "ddim", .spacing = "uniform"
+    .negative = "", .precision = "autocast", .scale = NAN, .seed = 42, .backend = "auto",          \
+    .rng = "cpu"
 
 /* For the help texts. */
 #define PAINT_ABSENT                                                                               \
@@ -59,7 +64,7 @@ typedef struct paint {
     int lines_at_once;    /* of a round */
     sd_image **kept;      /* the run's pictures, for the grid */
     int n_kept;
-    int train_timesteps; /* of the model */
+    sd_model_info info;
     sd_tile_params tiles;
 } paint;
 

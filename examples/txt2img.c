@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
         .outdir = "outputs/txt2img-samples",
         .n_iter = 2,
         .n_samples = 3,
-        .scale = 7.5f,
+        .script_scale = 7.5f,
         PAINT_COMMON_DEFAULTS,
     };
     int width = 0, height = 0;

@@ -251,6 +251,23 @@ typedef enum sd_conditioning {
     SD_CONDITIONING_NONE = 2   /* nothing: sd_sample takes cond NULL */
 } sd_conditioning;
 
+/* Which of the train timesteps a run goes through. */
+typedef enum sd_timestep_spacing {
+    SD_SPACING_AUTO = 0,     /* the model's: sd_model_info.default_spacing */
+    SD_SPACING_UNIFORM = 1,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
+    SD_SPACING_QUAD = 2,     /* make_ddim_timesteps "quad" */
+    SD_SPACING_LINSPACE = 3, /* evenly from the first train timestep to the last, both included */
+    SD_SPACING_TRAILING = 4, /* evenly downward from the last train timestep */
+    SD_SPACING_KARRAS = 5,   /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
+                                for the methods on sigmas: euler to unipc in sd_sampler_method's
+                                order */
+    SD_SPACING_LEADING = 6,  /* diffusers' leading: just as many steps as are asked for, and the
+                                steps_offset of the folder, without one 1 */
+    SD_SPACING_EXPONENTIAL = 7, /* evenly over the logarithm of all sigmas; methods on sigmas */
+    SD_SPACING_BETA = 8         /* sigmas by the beta distribution with 0.6 and 0.6 (Lee et al.
+                                   2024), over all sigmas; methods on sigmas */
+} sd_timestep_spacing;
+
 typedef struct sd_model_info {
     size_t struct_size;
     const char *family;   /* "Stable Diffusion 1.x"; valid as long as the model */
@@ -274,12 +291,19 @@ typedef struct sd_model_info {
                                pictures (9: inpainting); 0: a first stage alone, with no UNet */
     const char *prediction; /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
     int n_codes;            /* rows of a VQ model's codebook; 0: there is none */
+    const char *default_method; /* what a sampler does that is not told: a diffusers folder's
+                                   scheduler says it; else "ddim", uniform, 50, 7.5 */
+    sd_timestep_spacing default_spacing;
+    int default_steps;
+    double default_guidance;
+    int guidance_embedding; /* non-zero: the UNet is told the guidance scale and evaluated once a
+                               step, as latent consistency models are; there is no uncond then */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
         sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
-            SD_CONDITIONING_TEXT, 0, 0, NULL, 0                                                    \
+            SD_CONDITIONING_TEXT, 0, 0, NULL, 0, NULL, SD_SPACING_AUTO, 0, 0.0, 0                  \
     }
 
 /* Fills as much of `info` as info->struct_size says. */
@@ -322,16 +346,6 @@ typedef struct sd_progress {
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
 typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
 
-typedef enum sd_timestep_spacing {
-    SD_SPACING_UNIFORM = 0,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
-    SD_SPACING_QUAD = 1,     /* make_ddim_timesteps "quad" */
-    SD_SPACING_LINSPACE = 2, /* evenly from the first train timestep to the last, both included */
-    SD_SPACING_TRAILING = 3, /* evenly downward from the last train timestep */
-    SD_SPACING_KARRAS = 4    /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
-                                for the methods on sigmas: euler to unipc in sd_sampler_method's
-                                order */
-} sd_timestep_spacing;
-
 /* A prediction of the network, given to a score corrector. Valid during the call only. */
 typedef struct sd_score {
     size_t struct_size;
@@ -350,12 +364,15 @@ typedef int (*sd_score_corrector_fn)(void *user, const sd_score *score);
 
 typedef struct sd_sampler_params {
     size_t struct_size;
-    const char *method;   /* "ddim" (default, NULL); sd_sampler_method lists them */
-    int steps;            /* 1 .. train_timesteps; default 50 */
+    const char *method;   /* NULL (default): the model's, sd_model_info.default_method;
+                             sd_sampler_method lists them */
+    int steps;            /* 1 .. train_timesteps; 0 (default): the model's, most often 50 */
     float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
                              only, the other methods do not look at it */
     float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
-                             prompt, which the log says; default 7.5 */
+                             prompt, which the log says; SD_GUIDANCE_AUTO (default): the model's,
+                             most often 7.5. A UNet that is told the scale
+                             (sd_model_info.guidance_embedding) evaluates once at any */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
     int batch;       /* pictures at once, >= 1 */
@@ -397,10 +414,13 @@ typedef struct sd_sampler_params {
                                blocks at low strengths. Below strength 1 only */
 } sd_sampler_params;
 
+#define SD_GUIDANCE_AUTO (-1e9f) /* of guidance_scale: not said */
+
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 50, 0.0f, 7.5f, 0, 0, 1, 0.75, SD_SPACING_UNIFORM, 1.0f,  \
-            SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0, 0       \
+        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, 0.75,                \
+            SD_SPACING_AUTO, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0,    \
+            NULL, NULL, 0, 0, 0                                                                    \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */

@@ -37,7 +37,8 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         [SD_PREDICT_EPSILON] = "epsilon", [SD_PREDICT_V] = "v", [SD_PREDICT_SAMPLE] = "sample"};
     const sd_source *source = model->source;
     int downscale = sd_model_downscale(model);
-    int size = source->unet.sample_size * downscale;
+    int width, height;
+    sd_model_default_size(model, &width, &height);
     bool text = source->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
         .family = source->family,
@@ -47,8 +48,8 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .latent_channels = source->vae.latent_channels,
         .latent_downscale = downscale,
         .size_multiple = sd_model_size_multiple(model),
-        .default_width = size,
-        .default_height = size,
+        .default_width = width,
+        .default_height = height,
         .text_tokens = sd_model_context_tokens(model),
         .text_width = text ? source->text.width : source->unet.context_dim,
         .latent_scale = source->vae.scaling_factor,
@@ -60,6 +61,11 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .unet_channels = source->unet.in_channels,
         .n_codes = sd_vae_has_codebook(model->vae) ? source->vae.n_codes : 0,
         .prediction = source->first_stage_only ? NULL : predictions[source->schedule.prediction],
+        .default_method = source->first_stage_only ? NULL : source->scheduler.method,
+        .default_spacing = source->first_stage_only ? SD_SPACING_AUTO : sd_model_spacing(model, source->scheduler.method),
+        .default_steps = source->first_stage_only ? 0 : source->scheduler.steps,
+        .default_guidance = source->first_stage_only ? 0.0 : source->scheduler.guidance,
+        .guidance_embedding = !source->first_stage_only && source->unet.guidance_dim > 0,
     };
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }

@@ -55,7 +55,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
                "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
                (double)p->temperature);
-    SD_REQUIRE(ctx, p->spacing >= SD_SPACING_UNIFORM && p->spacing <= SD_SPACING_KARRAS,
+    SD_REQUIRE(ctx, p->spacing >= SD_SPACING_AUTO && p->spacing <= SD_SPACING_BETA,
                "sd_sampler_params.spacing is %d; a value of sd_timestep_spacing was expected",
                (int)p->spacing);
     SD_REQUIRE(ctx, p->guidance_rescale >= 0 && p->guidance_rescale <= 1,
@@ -77,6 +77,22 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     return SD_OK;
 }
 
+/* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which has
+ * all of its rules. */
+static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
+    const sd_scheduler_config *c = &model->source->scheduler;
+    if (!p->method)
+        p->method = c->method;
+    if (p->steps == 0)
+        p->steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
+    if (p->guidance_scale <= SD_GUIDANCE_AUTO)
+        p->guidance_scale = (float)c->guidance;
+    if (c->folder && p->spacing == sd_model_spacing(model, p->method))
+        p->spacing = SD_SPACING_AUTO;
+    if (!c->folder && p->spacing == SD_SPACING_AUTO)
+        p->spacing = SD_SPACING_UNIFORM;
+}
+
 /* The caller's parameters with defaults filled in and every range checked. */
 static sd_status read_sampling(const sd_model *model, const sd_sampler_params *given,
                                sd_sampler_params *full) {
@@ -86,8 +102,7 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
         status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
     if (status)
         return status;
-    if (!full->method)
-        full->method = sd_sampling_method(0);
+    fill_defaults(model, full);
     if (!full->text_tokens || model->source->conditioning != SD_CONDITIONING_TEXT)
         full->text_tokens = sd_model_context_tokens(model);
     if (full->use_original_steps) {
@@ -106,11 +121,12 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
 
 /* A side that nobody named is the model's own. */
 static void default_sides(const sd_model *model, sd_sampler_params *p) {
-    int side = model->source->unet.sample_size * sd_model_downscale(model);
+    int width, height;
+    sd_model_default_size(model, &width, &height);
     if (!p->width)
-        p->width = side;
+        p->width = width;
     if (!p->height)
-        p->height = side;
+        p->height = height;
 }
 
 const char *sd_sampler_method(int i) {

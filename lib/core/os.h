@@ -15,6 +15,10 @@ void sd_prefer_large_pages(void *data, size_t size);
 
 bool sd_is_file(const char *path);
 bool sd_is_directory(const char *path);
+/* The names in a folder, sorted by their bytes, without "." and ".."; none where it is no folder.
+ * Also after a failure sd_free_names. */
+sd_status sd_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n);
+void sd_free_names(const sd_context *ctx, char **names, size_t n);
 /* dir + "/" + name, allocated. */
 char *sd_path_join(const sd_context *ctx, const char *dir, const char *name);
 /* The directory part of a path ("." where there is none), allocated. */

@@ -4,6 +4,7 @@
 
 #include "core/input.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -165,6 +166,51 @@ bool sd_is_file(const char *path) {
 bool sd_is_directory(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static bool add_name(const sd_context *ctx, char ***names, size_t *n, size_t *room,
+                     const char *name) {
+    if (*n == *room) {
+        size_t larger = *room ? 2 * *room : 16;
+        char **grown = sd_alloc_array(ctx, larger, sizeof *grown);
+        if (!grown)
+            return false;
+        if (*n)
+            memcpy(grown, *names, *n * sizeof *grown);
+        sd_free(ctx, *names);
+        *names = grown;
+        *room = larger;
+    }
+    (*names)[*n] = sd_strdup(ctx, name);
+    return (*names)[*n] && ++*n;
+}
+
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+sd_status sd_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n) {
+    size_t room = 0;
+    bool ok = true;
+    *names = NULL;
+    *n = 0;
+    DIR *stream = opendir(dir);
+    if (!stream)
+        return SD_OK;
+    const struct dirent *entry;
+    while (ok && (entry = readdir(stream)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            ok = add_name(ctx, names, n, &room, entry->d_name);
+    closedir(stream);
+    if (*n > 1)
+        qsort(*names, *n, sizeof **names, by_bytes);
+    return ok ? SD_OK : SD_ERROR_MEMORY;
+}
+
+void sd_free_names(const sd_context *ctx, char **names, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        sd_free(ctx, names[i]);
+    sd_free(ctx, names);
 }
 
 char *sd_path_join(const sd_context *ctx, const char *dir, const char *name) {

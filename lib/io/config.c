@@ -37,7 +37,6 @@ static const sd_fixed unet_fixed[] = {
     {"resnet_skip_time_act", SD_FIXED_FALSE, 0, NULL},
     {"resnet_time_scale_shift", SD_FIXED_TEXT, 0, "default"},
     {"reverse_transformer_layers_per_block", SD_FIXED_UNSET, 0, NULL},
-    {"time_cond_proj_dim", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_act_fn", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_dim", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_type", SD_FIXED_TEXT, 0, "positional"},
@@ -94,17 +93,23 @@ static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
     memcpy(c->attention, down, sizeof down);
 }
 
-/* 64, or [64, 64]. */
-static int read_sample_size(sd_reader *r, int fallback) {
-    const json_t *v = sd_reader_get(r, "sample_size");
+/* 64, or [height, width]. */
+static void read_sample_size(sd_reader *r, int fallback, int *height, int *width) {
     int size[2] = {fallback, fallback};
-    if (json_is_array(v))
-        sd_reader_levels(r, "sample_size", fallback, 2, size, 1, SD_MAX_SAMPLE);
-    else
-        size[0] = size[1] = sd_reader_int(r, "sample_size", fallback, 1, SD_MAX_SAMPLE);
-    if (size[0] != size[1])
-        sd_reader_unsupported(r, "sample_size", v, "squares");
-    return size[0];
+    sd_reader_levels(r, "sample_size", fallback, 2, size, 1, SD_MAX_SAMPLE);
+    *height = size[0];
+    *width = size[1] == size[0] ? 0 : size[1];
+}
+
+/* One number for all levels into `all`, or a list of one for each. */
+static void read_each_level(sd_reader *r, const char *key, int fallback, int n, int max, int *all,
+                            int *levels) {
+    int found[SD_MAX_LEVELS] = {0};
+    sd_reader_levels(r, key, fallback, n, found, 1, max);
+    *all = found[0];
+    for (int i = 0; i < n; i++)
+        if (found[i] != found[0])
+            memcpy(levels, found, (size_t)n * sizeof *levels);
 }
 
 sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *c) {
@@ -117,18 +122,21 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config
     c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 4, c->channels, SD_MAX_LEVELS,
                                  1, SD_MAX_CHANNELS);
     c->model_channels = c->channels[0];
-    c->res_blocks = sd_reader_same(&r, "layers_per_block", 2, 1, SD_MAX_BLOCKS);
+    read_each_level(&r, "layers_per_block", 2, c->n_levels, SD_MAX_BLOCKS, &c->res_blocks,
+                    c->level_res_blocks);
     read_unet_blocks(&r, c);
     /* By diffusers' old mistake attention_head_dim is the number of heads. */
     const char *heads =
         sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
     sd_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
-    c->transformer_depth = sd_reader_same(&r, "transformer_layers_per_block", 1, 1, SD_MAX_BLOCKS);
+    read_each_level(&r, "transformer_layers_per_block", 1, c->n_levels, SD_MAX_BLOCKS,
+                    &c->transformer_depth, c->level_depth);
     c->context_dim = sd_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
     c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
     c->norm_eps = (float)sd_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);
     c->linear_projection = sd_reader_bool(&r, "use_linear_projection", false);
-    c->sample_size = read_sample_size(&r, 64);
+    c->guidance_dim = sd_reader_int(&r, "time_cond_proj_dim", 0, 4, SD_MAX_CHANNELS);
+    read_sample_size(&r, 64, &c->sample_size, &c->sample_width);
     sd_reader_close(&r);
     return r.status ? r.status : sd_check_unet(ctx, path, c);
 }
@@ -138,9 +146,41 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config
 static const sd_fixed vae_fixed[] = {
     {"_class_name", SD_FIXED_TEXT, 0, "AutoencoderKL"},
     {"act_fn", SD_FIXED_TEXT, 0, "silu"},
-    {"latents_mean", SD_FIXED_UNSET, 0, NULL},
-    {"latents_std", SD_FIXED_UNSET, 0, NULL},
 };
+
+/* latents_mean or latents_std: a list of one number for each latent channel. False: absent. */
+static bool read_stats(sd_reader *r, const char *key, int n, double min, float *out) {
+    const json_t *v = sd_reader_get(r, key);
+    char expected[96];
+    if (!v)
+        return false;
+    if (json_is_array(v) && n > SD_MAX_LATENT_STATS)
+        sd_reader_unsupported(r, key, v, "lists for 64 latent channels at most");
+    snprintf(expected, sizeof expected, "a list of %d numbers%s, one for each latent channel,", n,
+             min > 0.0 ? " above 0" : "");
+    bool ok = json_is_array(v) && json_array_size(v) == (size_t)n;
+    for (int i = 0; ok && i < n && !r->status; i++) {
+        const json_t *item = json_array_get(v, (size_t)i);
+        double x = json_number_value(item);
+        ok = json_is_number(item) && x >= min && x <= 1e6;
+        out[i] = (float)x;
+    }
+    if (!ok)
+        sd_reader_wrong(r, key, v, expected);
+    return true;
+}
+
+/* diffusers' pipelines look at both together. */
+static void read_latent_stats(sd_reader *r, sd_vae_config *c) {
+    bool mean = read_stats(r, "latents_mean", c->latent_channels, -1e6, c->latents_mean);
+    bool std = read_stats(r, "latents_std", c->latent_channels, 1e-6, c->latents_std);
+    if (r->status || mean == std)
+        return;
+    sd_log(r->ctx, SD_LOG_WARN, "%s: \"%s\" is there without \"%s\" and not followed", r->path,
+           mean ? "latents_mean" : "latents_std", mean ? "latents_std" : "latents_mean");
+    memset(c->latents_mean, 0, sizeof c->latents_mean);
+    memset(c->latents_std, 0, sizeof c->latents_std);
+}
 
 sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *c) {
     static const int channels[] = {64};
@@ -159,6 +199,7 @@ sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *
     c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
     c->scaling_factor = sd_reader_number(&r, "scaling_factor", 0.18215, 1e-6, 1e6);
     c->shift_factor = sd_reader_number(&r, "shift_factor", 0.0, -1e6, 1e6);
+    read_latent_stats(&r, c);
     c->mid_attention = sd_reader_bool(&r, "mid_block_add_attention", true);
     c->quant_conv = sd_reader_bool(&r, "use_quant_conv", true);
     c->post_quant_conv = sd_reader_bool(&r, "use_post_quant_conv", true);
@@ -198,43 +239,3 @@ sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config
     return r.status ? r.status : sd_check_text(ctx, path, c);
 }
 
-/* ------------------------------------------------------------------------- schedule */
-
-static const sd_fixed schedule_fixed[] = {
-    {"trained_betas", SD_FIXED_UNSET, 0, NULL},
-    {"rescale_betas_zero_snr", SD_FIXED_FALSE, 0, NULL},
-};
-
-/* The place of the value of `key` in `names`. */
-static int read_choice(sd_reader *r, const char *key, const char *fallback,
-                       const char *const *names, int n, const char *expected) {
-    const char *text = sd_reader_string(r, key, fallback);
-    for (int i = 0; i < n; i++)
-        if (strcmp(text, names[i]) == 0)
-            return i;
-    sd_reader_unsupported(r, key, sd_reader_get(r, key), expected);
-    return 0;
-}
-
-sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *c) {
-    static const char *const betas[] = {"linear", "scaled_linear", "squaredcos_cap_v2"};
-    static const char *const predictions[] = {"epsilon", "v_prediction", "sample"};
-    sd_reader r = sd_reader_open(ctx, path);
-    *c = (sd_schedule_config){0};
-    const char *class_name = sd_reader_string(&r, "_class_name", "");
-    if (strncmp(class_name, "FlowMatch", 9) == 0 || strncmp(class_name, "EDM", 3) == 0)
-        sd_reader_unsupported(&r, "_class_name", sd_reader_get(&r, "_class_name"),
-                              "schedulers of Stable Diffusion 1.x and 2.x");
-    sd_reader_fixed(&r, schedule_fixed, SD_COUNT(schedule_fixed));
-    c->beta_schedule =
-        (sd_beta_schedule)read_choice(&r, "beta_schedule", "linear", betas, SD_COUNT(betas),
-                                      "\"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\"");
-    c->prediction = (sd_prediction)read_choice(&r, "prediction_type", "epsilon", predictions,
-                                               SD_COUNT(predictions),
-                                               "\"epsilon\", \"v_prediction\" and \"sample\"");
-    c->beta_start = sd_reader_number(&r, "beta_start", 0.0001, 1e-9, 0.999);
-    c->beta_end = sd_reader_number(&r, "beta_end", 0.02, c->beta_start, 0.999);
-    c->train_timesteps = sd_reader_int(&r, "num_train_timesteps", 1000, 1, 100000);
-    sd_reader_close(&r);
-    return r.status;
-}

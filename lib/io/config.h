@@ -16,7 +16,12 @@
 sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *out);
 sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *out);
 sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *out);
-sd_status sd_config_schedule(const sd_context *ctx, const char *path, sd_schedule_config *out);
+/* scheduler.c: scheduler_config.json, into source->schedule and ->scheduler. */
+sd_status sd_config_scheduler(sd_source *source, const char *path);
+/* The same where there is none. */
+void sd_config_no_scheduler(sd_source *source);
+/* What holds for a source without a scheduler: DDIM as the original has it. */
+sd_scheduler_config sd_scheduler_default(void);
 
 /* infer.c: fills all of source's configurations from its one file, and the prefixes. */
 sd_status sd_infer(sd_source *source);

@@ -2,6 +2,8 @@
 
 #include "core/os.h"
 
+#include <string.h>
+
 #define MAX_JSON_FILE ((size_t)64 << 20)
 
 /*
@@ -48,14 +50,69 @@ sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void
     return parse(ctx, name, bytes, size, 0, out);
 }
 
+/* The length of Python's word for a number that JSON has none for, at text[at]; 0: none is there, or
+ * it is a key. */
+static size_t word_at(const uint8_t *text, size_t size, size_t at) {
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (size_t i = 0; i < SD_COUNT(words); i++) {
+        size_t n = strlen(words[i]);
+        if (size - at < n || memcmp(text + at, words[i], n) != 0)
+            continue;
+        for (at += n; at < size && text[at] && strchr(" \t\r\n", text[at]); at++) {
+        }
+        return at < size && text[at] == ':' ? 0 : n;
+    }
+    return 0;
+}
+
+/* Copies `text` to `out` (NULL: only counts) with quotes round such words, which become strings: a
+ * key that nobody reads does no harm, and one that must be a number is refused by its name. Returns
+ * the size. */
+static size_t quote_words(const uint8_t *text, size_t size, uint8_t *out) {
+    size_t n = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        size_t word = in_string ? 0 : word_at(text, size, i);
+        if (word) {
+            if (out) {
+                out[n] = '"';
+                memcpy(out + n + 1, text + i, word);
+                out[n + 1 + word] = '"';
+            }
+            n += word + 2;
+            i += word - 1;
+            continue;
+        }
+        bool escaped = in_string && text[i] == '\\' && i + 1 < size;
+        if (text[i] == '"')
+            in_string = !in_string;
+        for (int k = 0; k <= escaped; k++, n++)
+            if (out)
+                out[n] = text[i + (size_t)k];
+        i += escaped;
+    }
+    return n;
+}
+
 sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out) {
-    uint8_t *bytes;
+    uint8_t *bytes, *quoted = NULL;
     size_t size;
     *out = NULL;
     sd_status status = sd_read_file(ctx, path, MAX_JSON_FILE, &bytes, &size);
     if (status)
         return status;
-    status = sd_json_parse(ctx, path, bytes, size, out);
+    size_t quoted_size = quote_words(bytes, size, NULL);
+    if (quoted_size != size) {
+        quoted = sd_alloc(ctx, quoted_size);
+        if (quoted)
+            quote_words(bytes, size, quoted);
+        else
+            status = SD_ERROR_MEMORY;
+    }
+    if (!status)
+        status =
+            sd_json_parse(ctx, path, quoted ? quoted : bytes, quoted ? quoted_size : size, out);
+    sd_free(ctx, quoted);
     sd_free(ctx, bytes);
     return status;
 }

@@ -14,7 +14,8 @@ sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *byt
 sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
                              size_t size, json_t **out);
 
-/* A whole file of at most 64 MiB. */
+/* A whole file of at most 64 MiB. Python's json writes NaN, Infinity and -Infinity, which are no
+ * JSON: they come out as strings. */
 sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out);
 
 /* "a string", "an integer", ... for sentences; NULL is "nothing". */

@@ -1,64 +1,21 @@
 #include "io/source.h"
 
 #include "io/config.h"
+#include "io/folder.h"
 #include "io/reader.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------- weights in a folder */
 
-typedef struct folder {
-    const char *name; /* below the model's folder */
-    const char *stem, *torch_stem;
-} folder;
-
-static const folder text_folder = {"text_encoder", "model", "pytorch_model"};
-static const folder unet_folder = {"unet", "diffusion_pytorch_model", "diffusion_pytorch_model"};
-static const folder vae_folder = {"vae", "diffusion_pytorch_model", "diffusion_pytorch_model"};
-
-/* Names that diffusers and transformers give, in the order of preference: what follows the stem. */
-static const struct {
-    const char *end;
-    bool torch;
-} weight_names[] = {
-    {".safetensors", false},
-    {".fp16.safetensors", false},
-    {".safetensors.index.json", false},
-    {".safetensors.index.fp16.json", false},
-    {".fp16.safetensors.index.json", false},
-    {".bin", true},
-    {".fp16.bin", true},
-    {".bin.index.json", true},
-};
-
-/* The first of the names that is there; *path NULL: none is. */
-static sd_status find_weights(const sd_context *ctx, const char *dir, const folder *f,
-                              char **path) {
-    for (size_t i = 0; i < SD_COUNT(weight_names); i++) {
-        const char *stem = weight_names[i].torch ? f->torch_stem : f->stem;
-        *path = sd_format(ctx, "%s/%s/%s%s", dir, f->name, stem, weight_names[i].end);
-        if (!*path)
-            return SD_ERROR_MEMORY;
-        if (sd_is_file(*path))
-            return SD_OK;
-        sd_free(ctx, *path);
-    }
-    *path = NULL;
-    return SD_OK;
-}
-
-static sd_status fail_no_weights(const sd_context *ctx, const char *dir, const folder *f) {
-    return sd_fail(ctx, SD_ERROR_IO, "%s/%s: no weights: %s.safetensors or %s.bin was expected",
-                   dir, f->name, f->stem, f->torch_stem);
-}
-
-static sd_status open_component(sd_source *s, const folder *f, sd_component *component) {
+static sd_status open_component(sd_source *s, const sd_part *part, sd_component *component) {
     char *path;
-    sd_status status = find_weights(s->ctx, s->path, f, &path);
+    sd_status status = sd_part_find(s->ctx, s->path, part, &path);
     if (status)
         return status;
     if (!path)
-        return fail_no_weights(s->ctx, s->path, f);
+        return sd_part_missing(s->ctx, s->path, part);
     status = sd_weights_open(s->ctx, path, &component->weights);
     if (!status)
         s->files[s->n_files++] = component->weights;
@@ -69,38 +26,84 @@ static sd_status open_component(sd_source *s, const folder *f, sd_component *com
 
 /* ------------------------------------------------------------------- diffusers' folder */
 
-/* Pipelines that are Stable Diffusion 1.x or 2.x with the same networks. */
-static const char *const pipelines[] = {
-    "StableDiffusionPipeline",
-    "StableDiffusionImg2ImgPipeline",
+/* Names of pipelines that are no Stable Diffusion 1.x or 2.x, by a part of the name. */
+static const struct {
+    const char *part, *what;
+} other_families[] = {
+    {"XL", "Stable Diffusion XL"},
+    {"StableDiffusion3", "Stable Diffusion 3"},
+    {"Flux", "Flux"},
+    {"UnCLIP", "unCLIP, which is conditioned on pictures' embeddings"},
+    {"StableVideo", "Stable Video Diffusion"},
+    {"Kandinsky", "Kandinsky"},
+    {"PixArt", "PixArt"},
+    {"Kolors", "Kolors"},
 };
 
+/* Exports to other runtimes, by the beginning. */
+static const char *const exports[][2] = {
+    {"Onnx", "ONNX"}, {"ORT", "ONNX"}, {"OV", "OpenVINO"}, {"Flax", "Flax"}, {"TF", "TensorFlow"}};
+
+/* A custom pipeline has a list of module and class. */
+static const char *pipeline_name(sd_reader *r) {
+    const json_t *v = sd_reader_get(r, "_class_name");
+    const char *custom = json_is_array(v) ? json_string_value(json_array_get(v, 1)) : NULL;
+    return custom ? custom : sd_reader_string(r, "_class_name", "StableDiffusionPipeline");
+}
+
+/* Any other pipeline is one of Stable Diffusion's three networks, if they are its. */
+static void check_pipeline(sd_source *s, sd_reader *r) {
+    const char *name = pipeline_name(r);
+    for (size_t i = 0; i < SD_COUNT(exports) && !r->status; i++)
+        if (strncmp(name, exports[i][0], strlen(exports[i][0])) == 0)
+            r->status = sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                                "%s: \"_class_name\" is \"%.60s\": weights for %s; the folder "
+                                "with PyTorch's (.safetensors or .bin) was expected",
+                                r->path, name, exports[i][1]);
+    for (size_t i = 0; i < SD_COUNT(other_families) && !r->status; i++)
+        if (strstr(name, other_families[i].part))
+            r->status = sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                                "%s: \"_class_name\" is \"%.60s\": %s; libsd knows only Stable "
+                                "Diffusion 1.x and 2.x",
+                                r->path, name, other_families[i].what);
+    s->corrects_scheduler = strncmp(name, "StableDiffusion", 15) == 0;
+    bool latent_consistency = strncmp(name, "LatentConsistencyModel", 22) == 0;
+    if (latent_consistency) { /* the defaults of these pipelines' __call__ */
+        s->scheduler.steps = 4;
+        s->scheduler.guidance = 8.5;
+    } else if (!r->status && !s->corrects_scheduler) {
+        sd_log(s->ctx, SD_LOG_WARN,
+               "%s: \"_class_name\" is \"%.60s\", a pipeline that libsd does not know; its "
+               "networks are used as StableDiffusionPipeline uses them",
+               r->path, name);
+    }
+}
+
 static const struct {
-    const char *component, *class_name;
+    const char *component, *class_name, *or;
 } classes[] = {
-    {"text_encoder", "CLIPTextModel"},
-    {"unet", "UNet2DConditionModel"},
-    {"vae", "AutoencoderKL"},
+    {"text_encoder", "CLIPTextModel", "CLIPTextModelWithProjection"},
+    {"unet", "UNet2DConditionModel", NULL},
+    {"vae", "AutoencoderKL", NULL},
 };
 
 /* model_index.json: {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "..."]}. */
-static sd_status check_index(const sd_context *ctx, const char *path) {
-    sd_reader r = sd_reader_open(ctx, path);
-    const char *name = sd_reader_string(&r, "_class_name", pipelines[0]);
-    bool known = false;
-    for (size_t i = 0; i < SD_COUNT(pipelines); i++)
-        known = known || strcmp(name, pipelines[i]) == 0;
-    if (!known)
-        sd_reader_unsupported(&r, "_class_name", sd_reader_get(&r, "_class_name"),
-                              "\"StableDiffusionPipeline\" and \"StableDiffusionImg2ImgPipeline\"");
+static sd_status check_index(sd_source *s, const char *path) {
+    sd_reader r = sd_reader_open(s->ctx, path);
+    check_pipeline(s, &r);
     for (size_t i = 0; i < SD_COUNT(classes); i++) {
         const json_t *v = sd_reader_get(&r, classes[i].component);
         const json_t *class_name = json_array_get(v, 1);
-        if (v && !json_is_string(class_name))
+        const char *text = json_string_value(class_name);
+        if (v && !text)
             sd_reader_wrong(&r, classes[i].component, v, "a list of library and class");
-        else if (v && strcmp(json_string_value(class_name), classes[i].class_name) != 0)
+        else if (v && strcmp(text, classes[i].class_name) != 0 &&
+                 !(classes[i].or && strcmp(text, classes[i].or) == 0))
             sd_reader_unsupported(&r, classes[i].component, class_name, classes[i].class_name);
     }
+    const char *scheduler =
+        json_string_value(json_array_get(sd_reader_get(&r, "scheduler"), 1));
+    snprintf(s->index_scheduler, sizeof s->index_scheduler, "%s", scheduler ? scheduler : "");
     sd_reader_close(&r);
     return r.status;
 }
@@ -119,6 +122,25 @@ static sd_status json_path(const sd_source *s, const char *name, char **path) {
     return status;
 }
 
+static bool has_scheduler(const sd_source *s, const char *name, sd_status *status) {
+    char *path = sd_path_join(s->ctx, s->path, name);
+    bool there = path && sd_is_file(path);
+    if (!path)
+        *status = SD_ERROR_MEMORY;
+    sd_free(s->ctx, path);
+    return there;
+}
+
+/* Steps and guidance are the pipeline's. */
+static sd_status read_scheduler(sd_source *s, const char *path) {
+    int steps = s->scheduler.steps;
+    double guidance = s->scheduler.guidance;
+    sd_status status = sd_config_scheduler(s, path);
+    s->scheduler.steps = steps;
+    s->scheduler.guidance = guidance;
+    return status;
+}
+
 /* Each configuration with the function that reads it. */
 static sd_status read_configs(sd_source *s) {
     enum { INDEX, UNET, VAE, TEXT, SCHEDULE, N };
@@ -128,12 +150,17 @@ static sd_status read_configs(sd_source *s) {
     sd_status status = SD_OK;
     for (int i = 0; i < N && !status; i++) {
         char *path;
+        if (i == SCHEDULE && !has_scheduler(s, names[i], &status)) {
+            if (!status)
+                sd_config_no_scheduler(s);
+            return status;
+        }
         status = json_path(s, names[i], &path);
         if (status)
             return status;
         switch (i) {
         case INDEX:
-            status = check_index(s->ctx, path);
+            status = check_index(s, path);
             break;
         case UNET:
             status = sd_config_unet(s->ctx, path, &s->unet);
@@ -145,7 +172,7 @@ static sd_status read_configs(sd_source *s) {
             status = sd_config_text(s->ctx, path, &s->text);
             break;
         default:
-            status = sd_config_schedule(s->ctx, path, &s->schedule);
+            status = read_scheduler(s, path);
             break;
         }
         sd_free(s->ctx, path);
@@ -171,11 +198,11 @@ static sd_status open_folder(sd_source *s) {
     if (!status)
         status = open_tokenizer(s);
     if (!status)
-        status = open_component(s, &text_folder, &s->text_weights);
+        status = open_component(s, &sd_part_text, &s->text_weights);
     if (!status)
-        status = open_component(s, &unet_folder, &s->unet_weights);
+        status = open_component(s, &sd_part_unet, &s->unet_weights);
     if (!status)
-        status = open_component(s, &vae_folder, &s->vae_weights);
+        status = open_component(s, &sd_part_vae, &s->vae_weights);
     if (!status && sd_weights_has_prefix(s->text_weights.weights, "text_model."))
         s->text_weights.prefix = "text_model.";
     s->family = s->unet.linear_projection ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
@@ -207,21 +234,22 @@ sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
     return sd_source_open_config(ctx, path, NULL, out);
 }
 
-sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
-                                sd_source **out) {
-    *out = NULL;
+/* `path` is resolved, and taken over. */
+static sd_status open_resolved(sd_context *ctx, char *path, const char *config, sd_source **out) {
+    sd_status status = SD_OK;
     if (config && sd_is_directory(path))
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "%s: a diffusers folder has its own configs; %s cannot be used with it",
-                       path, config);
-    sd_source *s = sd_zalloc(ctx, sizeof *s);
-    if (!s)
-        return SD_ERROR_MEMORY;
+        status = sd_fail(ctx, SD_ERROR_ARGUMENT,
+                         "%s: a diffusers folder has its own configs; %s cannot be used with it",
+                         path, config);
+    sd_source *s = status ? NULL : sd_zalloc(ctx, sizeof *s);
+    if (!s) {
+        sd_free(ctx, path);
+        return status ? status : SD_ERROR_MEMORY;
+    }
     s->ctx = ctx;
-    s->path = sd_strdup(ctx, path);
-    sd_status status = !s->path                   ? SD_ERROR_MEMORY
-                       : sd_is_directory(s->path) ? open_folder(s)
-                                                  : open_checkpoint(s, config);
+    s->path = path;
+    s->scheduler = sd_scheduler_default();
+    status = sd_is_directory(s->path) ? open_folder(s) : open_checkpoint(s, config);
     if (!status)
         status = sd_check_source(s);
     if (status)
@@ -229,6 +257,14 @@ sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *c
     else
         *out = s;
     return status;
+}
+
+sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
+                                sd_source **out) {
+    char *resolved;
+    *out = NULL;
+    sd_status status = sd_resolve_path(ctx, path, false, &resolved);
+    return status ? status : open_resolved(ctx, resolved, config, out);
 }
 
 /* What the config asks for where the caller did not say. DDPM's use_ema is True by default. */
@@ -283,6 +319,7 @@ void sd_source_close(sd_source *s) {
         return;
     for (int i = 0; i < s->n_files; i++)
         sd_weights_close(s->files[i]);
+    sd_free(s->ctx, s->trained_betas);
     sd_free(s->ctx, s->tokenizer_dir);
     sd_free(s->ctx, s->directory);
     sd_free(s->ctx, s->path);
@@ -291,7 +328,7 @@ void sd_source_close(sd_source *s) {
 
 sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *files[3],
                                int *n_files) {
-    const folder *const folders[] = {&text_folder, &unet_folder, &vae_folder};
+    const sd_part *const parts[] = {&sd_part_text, &sd_part_unet, &sd_part_vae};
     *n_files = 0;
     if (!sd_is_directory(path)) {
         sd_status status = sd_weights_open(ctx, path, &files[0]);
@@ -299,9 +336,9 @@ sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *fi
         return status;
     }
     sd_status status = SD_OK;
-    for (size_t i = 0; i < SD_COUNT(folders) && !status; i++) {
+    for (size_t i = 0; i < SD_COUNT(parts) && !status; i++) {
         char *file;
-        status = find_weights(ctx, path, folders[i], &file);
+        status = sd_part_find(ctx, path, parts[i], &file);
         if (status || !file)
             continue;
         status = sd_weights_open(ctx, file, &files[*n_files]);

@@ -8,11 +8,14 @@
 
 #include "io/weights.h"
 
+#include <sd/sd.h>
+
 /* OPEN_CLIP: how a text encoder inside an original checkpoint may be named, never a whole source.
  */
 typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN_CLIP } sd_layout;
 
 #define SD_MAX_LEVELS 8
+#define SD_MAX_LATENT_STATS 64
 
 typedef enum sd_text_act { SD_TEXT_QUICK_GELU, SD_TEXT_GELU } sd_text_act;
 
@@ -51,7 +54,21 @@ typedef struct sd_unet_config {
     bool scale_shift_norm; /* use_scale_shift_norm */
     bool updown_blocks;    /* resblock_updown */
     bool pooled_resample;  /* conv_resample false: mean and nearest, no convolution */
+    /* Options of diffusers' UNet2DConditionModel alone. */
+    int sample_width;                 /* 0: sample_size, which is the height else */
+    int level_res_blocks[SD_MAX_LEVELS]; /* 0: res_blocks */
+    int level_depth[SD_MAX_LEVELS];      /* 0: transformer_depth */
+    int guidance_dim;                 /* time_cond_proj_dim: the UNet is told the guidance scale by an
+                                         embedding of this width (LCM); 0: it is not */
 } sd_unet_config;
+
+/* ResBlocks and transformer layers of a level. */
+static inline int sd_unet_res_blocks(const sd_unet_config *c, int level) {
+    return c->level_res_blocks[level] ? c->level_res_blocks[level] : c->res_blocks;
+}
+static inline int sd_unet_depth(const sd_unet_config *c, int level) {
+    return c->level_depth[level] ? c->level_depth[level] : c->transformer_depth;
+}
 
 typedef enum sd_first_stage {
     SD_FIRST_STAGE_KL,      /* AutoencoderKL */
@@ -75,6 +92,8 @@ typedef struct sd_vae_config {
     int n_codes;                   /* rows of the codebook (VQ) */
     bool attention[SD_MAX_LEVELS]; /* attn_resolutions: an AttnBlock after each ResnetBlock */
     bool encode_quantizes;         /* VQModel: its encode takes the nearest codes, its decode not */
+    /* Of each latent channel (diffusers' latents_mean and latents_std); std 0: there are none. */
+    float latents_mean[SD_MAX_LATENT_STATS], latents_std[SD_MAX_LATENT_STATS];
 } sd_vae_config;
 
 typedef enum sd_beta_schedule {
@@ -92,8 +111,40 @@ typedef struct sd_schedule_config {
     double beta_start, beta_end;    /* 0.00085, 0.012 */
     int train_timesteps;            /* 1000 */
     sd_prediction prediction;
-    double cosine_s; /* 0: 0.008 */
+    double cosine_s;             /* 0: 0.008 */
+    const double *trained_betas; /* [train_timesteps], owned by the source; NULL: by the above */
+    bool zero_snr;               /* rescale_betas_zero_snr: Lin et al. 2024, algorithm 1 */
 } sd_schedule_config;
+
+/* Of which numbers a sigma between the first and the last is made. */
+typedef enum sd_sigma_curve {
+    SD_CURVE_TIMES, /* those of the timesteps */
+    SD_CURVE_KARRAS,
+    SD_CURVE_EXPONENTIAL,
+    SD_CURVE_BETA
+} sd_sigma_curve;
+
+/* What a sampler does where its caller does not say. The rules below `guidance` are those of a
+ * diffusers folder's scheduler, by its keys. */
+typedef struct sd_scheduler_config {
+    const char *method; /* a static string */
+    int steps;
+    double guidance;
+    bool folder;                 /* there are such rules; else those of the original */
+    sd_timestep_spacing spacing; /* SD_SPACING_LEADING, _LINSPACE or _TRAILING */
+    sd_sigma_curve curve;        /* use_karras_sigmas and the like */
+    int steps_offset;
+    bool alpha_to_one;            /* set_alpha_to_one */
+    bool sigma_min;               /* final_sigmas_type "sigma_min" */
+    int order;                    /* solver_order: 1 or 2 */
+    bool heun;                    /* solver_type "heun" of DPM-Solver++ */
+    bool bh1;                     /* solver_type "bh1" of UniPC */
+    bool lower_order_final;       /* ... with fewer than 15 steps */
+    bool euler_at_final;          /* ... always */
+    double clip;                  /* clip_sample_range; 0: x_0 is not clipped */
+    int original_inference_steps; /* LCMScheduler */
+    double timestep_scaling;
+} sd_scheduler_config;
 
 /* How the UNet is conditioned besides the time step: DiffusionWrapper's conditioning_key. */
 typedef enum sd_conditioning_key {
@@ -128,6 +179,8 @@ typedef struct sd_source {
     sd_unet_config unet;
     sd_vae_config vae;
     sd_schedule_config schedule;
+    sd_scheduler_config scheduler;
+    double *trained_betas; /* schedule's, or NULL */
     sd_component text_weights, unet_weights, vae_weights;
     sd_conditioning conditioning; /* what is to be encoded: text, a class, nothing */
     sd_conditioning_key condition_key;
@@ -141,10 +194,14 @@ typedef struct sd_source {
     sd_component class_weights;
     sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
+    char index_scheduler[64]; /* class of the scheduler by model_index.json, or "" */
+    bool corrects_scheduler;  /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1 and
+                                 clip_sample false whatever the scheduler says */
 } sd_source;
 
 /*
- * Opens a checkpoint or folder. Of an original checkpoint the sizes come from the tensors' shapes;
+ * Opens a checkpoint or folder; a path of a model_index.json, or of a folder that holds one
+ * checkpoint alone, is understood (folder.h). Of an original checkpoint the sizes come from the tensors' shapes;
  * what shapes do not tell may be said by safetensors' __metadata__, or by texts beside the
  * "state_dict" of a .ckpt file, as JSON values in strings:
  *   "sd.unet_heads"      "8" or "[5, 10, 20, 20]", one a level   (default 8)

@@ -68,8 +68,7 @@ typedef struct sd_spatial_transformer {
 
 /* `kv` gathers the cross-attentions' keys and values. */
 void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
-                                  const sd_unet_config *config, int channels, int heads,
-                                  sd_wide_builder *kv);
+                                  const sd_unet_config *config, int level, sd_wide_builder *kv);
 /* x and y [n, h, w, c]; kv [n, tokens, 1, sd_unet_kv_width]. y may be x. */
 void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sd_features y,
                                     sd_features x, sdb_tensor kv);

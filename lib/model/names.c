@@ -37,6 +37,7 @@ static const name_row rows[SD_N_KEYS] = {
 
     [SD_KEY_UNET_TIME1] = {"time_embed.0", "time_embedding.linear_1"},
     [SD_KEY_UNET_TIME2] = {"time_embed.2", "time_embedding.linear_2"},
+    [SD_KEY_UNET_GUIDANCE] = {"time_embed.cond_proj", "time_embedding.cond_proj"},
     [SD_KEY_UNET_CONV_IN] = {"input_blocks.0.0", "conv_in"},
     [SD_KEY_UNET_IN_RES] = {"input_blocks.{flat}.0", "down_blocks.{level}.resnets.{block}"},
     [SD_KEY_UNET_IN_ATTENTION] = {"input_blocks.{flat}.1",

@@ -29,6 +29,7 @@ typedef enum sd_key {
     /* UNet */
     SD_KEY_UNET_TIME1,
     SD_KEY_UNET_TIME2,
+    SD_KEY_UNET_GUIDANCE, /* diffusers alone: latent consistency models */
     SD_KEY_UNET_CONV_IN,
     SD_KEY_UNET_IN_RES,
     SD_KEY_UNET_IN_ATTENTION,

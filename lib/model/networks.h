@@ -81,10 +81,16 @@ void sd_unet_free(sd_unet *m);
  * kv may be no tensor. */
 int sd_unet_kv_width(const sd_unet *m);
 void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context);
+/* Width of the embedding that a UNet is told the guidance scale by; 0: it is not. */
+int sd_unet_guidance_dim(const sd_unet *m);
+/* get_guidance_scale_embedding of diffusers' LatentConsistencyModelPipeline (Kingma et al. 2021) at
+ * w = scale - 1, into sd_unet_guidance_dim numbers. */
+void sd_unet_guidance(const sd_unet *m, double scale, float *embedding);
 /* x [n, h, w, in_channels] of any type, t [n, 1, 1, 1] of SDB_F32, y [n, h, w, out_channels] of
- * SDB_F32. h and w must be multiples of 2^(n_levels - 1). */
+ * SDB_F32. h and w must be multiples of 2^(n_levels - 1). `guidance` [n, 1, 1, guidance_dim] of
+ * SDB_F32, or no tensor: the UNet is told of none. */
 void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
-                     sdb_tensor kv);
+                     sdb_tensor kv, sdb_tensor guidance);
 
 /* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
 sd_status sd_vae_new(sd_build *b, sd_vae **out);

@@ -9,6 +9,8 @@
  */
 #include "model/blocks.h"
 
+#include <math.h>
+
 #define MAX_BLOCKS 64 /* input blocks, and as many output blocks */
 
 /* What may follow a ResBlock. */
@@ -43,6 +45,7 @@ struct sd_unet {
     sd_net net;
     sd_unet_config config;
     const sdb_weight *time1, *time2;
+    const sdb_weight *guidance; /* NULL: config.guidance_dim is 0 */
     sd_wide_linear emb; /* all ResBlocks' projections of the time embedding */
     sd_wide_linear kv;  /* all cross-attentions' keys and values */
     input_block *in;
@@ -79,23 +82,35 @@ static void build_attention(unet_builder *u, attention *a, sd_path path, int lev
     if (c->plain_attention)
         sd_plain_attention_build(u->b, &a->block, path, channels, heads, c->whole_qkv, spec);
     else
-        sd_spatial_transformer_build(u->b, &a->transformer, path, c, channels, heads, &u->kv);
+        sd_spatial_transformer_build(u->b, &a->transformer, path, c, level, &u->kv);
+}
+
+/* input_blocks before a level: conv_in, and those of the levels above. */
+static int blocks_before(const sd_unet_config *c, int level) {
+    int n = 0;
+    for (int i = 0; i < level; i++)
+        n += sd_unet_res_blocks(c, i) + 1;
+    return n;
 }
 
 static void check_config(sd_builder *b, const sd_unet_config *c) {
     sd_builder_range(b, "the UNet's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
-    sd_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks, 1, MAX_BLOCKS);
     sd_builder_range(b, "the UNet's input channels", c->in_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the UNet's output channels", c->out_channels, 1, SD_MAX_WIDTH);
     sd_builder_range(b, "the UNet's model_channels", c->model_channels, 1, SD_MAX_WIDTH);
     if (!c->plain_attention) {
         sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
-        sd_builder_range(b, "the UNet's transformer_depth", c->transformer_depth, 1, 32);
+    }
+    for (int i = 0; !b->status && i < c->n_levels; i++) {
+        sd_builder_range(b, "the UNet's number of ResBlocks a level", sd_unet_res_blocks(c, i), 1,
+                         MAX_BLOCKS);
+        if (!c->plain_attention)
+            sd_builder_range(b, "the UNet's transformer_depth", sd_unet_depth(c, i), 1, 32);
     }
     for (int i = 0; !b->status && i < c->n_levels; i++)
         sd_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
     if (!b->status)
-        sd_builder_range(b, "the UNet's number of blocks", c->n_levels * (c->res_blocks + 1), 1,
+        sd_builder_range(b, "the UNet's number of blocks", blocks_before(c, c->n_levels), 1,
                          MAX_BLOCKS);
 }
 
@@ -126,8 +141,8 @@ static void build_input_blocks(unet_builder *u) {
                       .stride = 1,
                       .channels = ch};
     for (int level = 0; level < c->n_levels; level++) {
-        sd_indices at = {.level = level, .flat = level * (c->res_blocks + 1)};
-        for (at.block = 0; at.block < c->res_blocks; at.block++, block++) {
+        sd_indices at = {.level = level, .flat = blocks_before(c, level)};
+        for (at.block = 0; at.block < sd_unet_res_blocks(c, level); at.block++, block++) {
             at.flat++;
             build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
                       c->channels[level]);
@@ -182,10 +197,10 @@ static void build_output_blocks(unet_builder *u) {
     sd_path top = sd_path_top();
 
     for (int i = 0; i < c->n_levels; i++) {
-        int level = c->n_levels - 1 - i;
+        int level = c->n_levels - 1 - i, last = sd_unet_res_blocks(c, level);
         sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
-        for (at.block = 0; at.block <= c->res_blocks; at.block++, block++) {
-            at.flat = i * (c->res_blocks + 1) + at.block;
+        for (at.block = 0; at.block <= last; at.block++, block++) {
+            at.flat = (int)(block - u->m->out);
             (--skip)->partner = ch;
             build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_OUT_RES, at), ch + skip->channels,
                       c->channels[level]);
@@ -194,7 +209,7 @@ static void build_output_blocks(unet_builder *u) {
             if (c->attention[level])
                 build_attention(u, &block->attention,
                                 sd_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
-            if (at.block == c->res_blocks && level > 0)
+            if (at.block == last && level > 0)
                 build_up(u, block, at);
         }
     }
@@ -204,7 +219,7 @@ static void unet_build(sd_builder *b, sd_unet *m) {
     const sd_unet_config *c = &m->config;
     sd_path top = sd_path_top();
     check_config(b, c);
-    m->n_blocks = b->status ? 0 : c->n_levels * (c->res_blocks + 1);
+    m->n_blocks = b->status ? 0 : blocks_before(c, c->n_levels);
     m->in = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->in);
     m->out = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->out);
     if (b->status)
@@ -214,6 +229,9 @@ static void unet_build(sd_builder *b, sd_unet *m) {
     sd_wide_begin(&u.kv, b, &m->kv, c->context_dim);
     m->time1 = sd_get_linear(b, &top, SD_KEY_UNET_TIME1, time_width(c), c->model_channels);
     m->time2 = sd_get_linear(b, &top, SD_KEY_UNET_TIME2, time_width(c), time_width(c));
+    if (c->guidance_dim > 0)
+        m->guidance = sd_get_linear_no_bias(b, &top, SD_KEY_UNET_GUIDANCE, c->model_channels,
+                                            c->guidance_dim);
     build_input_blocks(&u);
     build_middle(&u);
     build_output_blocks(&u);
@@ -260,6 +278,23 @@ void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context)
     sd_exec_release(e, mark);
 }
 
+int sd_unet_guidance_dim(const sd_unet *m) {
+    return m->config.guidance_dim;
+}
+
+void sd_unet_guidance(const sd_unet *m, double scale, float *embedding) {
+    /* In float32 as there: rounding matters where the angle is many turns. */
+    int half = m->config.guidance_dim / 2;
+    float w = (float)(scale - 1.0) * 1000.0f;
+    float step = (float)log(10000.0) / (float)(half - 1);
+    embedding[m->config.guidance_dim - 1] = 0.0f; /* of an odd width */
+    for (int i = 0; i < half; i++) {
+        float angle = w * (float)exp((double)((float)i * -step));
+        embedding[i] = (float)sin((double)angle);
+        embedding[half + i] = (float)cos((double)angle);
+    }
+}
+
 /* What every block reads besides its input. */
 typedef struct unet_run {
     sd_exec *e;
@@ -269,13 +304,17 @@ typedef struct unet_run {
 } unet_run;
 
 /* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
-static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_tensor t) {
+static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_tensor t,
+                           sdb_tensor guidance) {
     static const sd_linear_args silu = {.act = SDB_ACT_SILU};
     size_t mark = sd_exec_mark(e);
     sdb_tensor sinusoids = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
     sdb_tensor h1 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
     sdb_tensor h2 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
     sd_op_timestep_embedding(e, sinusoids, t);
+    if (guidance.c > 0)
+        sd_op_linear(e, sinusoids, sd_as_activations(e, guidance), m->guidance,
+                     (sd_linear_args){.residual = sinusoids});
     sd_op_linear(e, h1, sinusoids, m->time1, silu);
     sd_op_linear(e, h2, h1, m->time2, silu); /* nothing reads it but through a SiLU */
     sd_wide_forward(e, &m->emb, emb, h2);
@@ -386,13 +425,13 @@ static void blocks_forward(const unet_run *run, sd_features y, sdb_tensor input)
 }
 
 void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
-                     sdb_tensor kv) {
+                     sdb_tensor kv, sdb_tensor guidance) {
     const sd_unet_config *c = &m->config;
     size_t mark = sd_exec_mark(e);
     unet_run run = {e, m, sd_exec_tensor(e, x.n, 1, 1, m->emb.width), kv};
     sd_features h = sd_exec_features(e, x.n, x.h, x.w, c->channels[0]);
 
-    time_embedding(e, m, run.emb, t);
+    time_embedding(e, m, run.emb, t, guidance);
     blocks_forward(&run, h, sd_as_activations(e, x));
     sd_op_group_norm(e, h.x, h, m->norm_out, c->norm_groups, c->norm_eps, SDB_ACT_SILU);
     sd_conv_to(e, y, h.x, m->conv_out);

@@ -1,6 +1,8 @@
 #include "backend/device.h"
+#include "io/folder.h"
 #include "model/parts.h"
 #include "pipeline/stage.h"
+#include "sampler/sampler.h"
 
 #include <string.h>
 
@@ -225,6 +227,33 @@ static sd_status check_source(const sd_model *model) {
     return SD_OK;
 }
 
+static sd_status make_schedule(sd_model *model) {
+    const sd_source *s = model->source;
+    sd_status status = sd_schedule_make(&model->schedule, model->ctx, &s->schedule);
+    model->schedule.folder = s->scheduler.folder ? &s->scheduler : NULL;
+    return status;
+}
+
+/* Pixels of a picture whose size nobody named. */
+void sd_model_default_size(const sd_model *model, int *width, int *height) {
+    const sd_unet_config *c = &model->source->unet;
+    int scale = sd_model_downscale(model);
+    *height = c->sample_size * scale;
+    *width = (c->sample_width ? c->sample_width : c->sample_size) * scale;
+}
+
+sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
+    const sd_scheduler_config *c = &model->source->scheduler;
+    if (!c->folder)
+        return SD_SPACING_UNIFORM;
+    const sd_method *method = sd_method_find(name);
+    bool on_sigmas = method && method->times & SD_TIMES_SIGMAS;
+    return !on_sigmas || c->curve == SD_CURVE_TIMES  ? c->spacing
+           : c->curve == SD_CURVE_KARRAS             ? SD_SPACING_KARRAS
+           : c->curve == SD_CURVE_EXPONENTIAL        ? SD_SPACING_EXPONENTIAL
+                                                     : SD_SPACING_BETA;
+}
+
 static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
     sd_context *ctx = model->ctx;
     sd_status status = sd_source_open_config(ctx, path, params->config, &model->source);
@@ -236,7 +265,7 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, params->vocab);
     if (!status && !model->source->first_stage_only)
-        status = sd_schedule_make(&model->schedule, ctx, &model->source->schedule);
+        status = make_schedule(model);
     if (!status)
         status = sd_execs_new(ctx, &model->execs);
     sd_word_files words = {.n = 0};
@@ -299,7 +328,9 @@ static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_f
     return SD_OK;
 }
 
-sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+/* `path` is resolved. */
+static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
+                               void *user) {
     sd_status status;
     if (!sd_is_directory(path)) {
         sd_weights *w;
@@ -317,5 +348,14 @@ sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn f
     for (int i = 0; i < source->n_files && !status; i++)
         status = list_file(ctx, source->files[i], fn, user);
     sd_source_close(source);
+    return status;
+}
+
+sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+    char *resolved;
+    sd_status status = sd_resolve_path(ctx, path, true, &resolved);
+    if (!status)
+        status = list_resolved(ctx, resolved, fn, user);
+    sd_free(ctx, resolved);
     return status;
 }

@@ -43,6 +43,9 @@ int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
 int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
 /* 1 to max_size / multiple times `multiple`: what is nearest to `size`. */
 int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size);
+void sd_model_default_size(const sd_model *model, int *width, int *height);
+/* Of a method that is not told otherwise; the name may be unknown. */
+sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *method);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
 int sd_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */

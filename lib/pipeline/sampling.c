@@ -27,6 +27,8 @@ static void layout(sd_sampler *s) {
     s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
     s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
     s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
+    int width = sd_unet_guidance_dim(s->model->unet);
+    s->scale = width > 0 ? sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, width) : sd_no_tensor();
     s->mask = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
     s->known = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->mask_noise = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
@@ -104,9 +106,7 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->w = params->width / scale;
     s->c = model->source->vae.latent_channels;
     s->extra = model->source->unet.in_channels - s->c;
-    /* without a condition there is nothing to be guided to */
-    bool guided = params->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0;
-    s->halves = guided ? 2 : 1;
+    s->halves = sd_is_guided(model, params) ? 2 : 1;
     sd_status status = check_options(model, params);
     if (!status)
         status =

@@ -47,6 +47,7 @@ struct sd_sampler {
     sdb_tensor out;        /* [halves * n, h, w, c]; run.eps itself without guidance */
     sdb_tensor t;          /* [halves * n, 1, 1, 1] */
     sdb_tensor guidance;   /* [1, 1, 1, 2]: 1 - s, s */
+    sdb_tensor scale;      /* [n, 1, 1, guidance_dim], for a UNet that is told s; or none */
     sdb_tensor kv;         /* keys and values of the prompts */
     sdb_tensor mask;       /* [n, h, w, 1], with has_mask: 1 where `known` is held */
     sdb_tensor known;      /* [n, h, w, c]: x_0 */

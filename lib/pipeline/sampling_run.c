@@ -138,6 +138,20 @@ static void reset(sd_sampler *s) {
     s->inter.count = 0;
 }
 
+/* The guidance scale for a UNet that is told it; a row for each picture. */
+static void upload_scale(sd_sampler *s) {
+    int width = sd_unet_guidance_dim(s->model->unet);
+    float *row = width > 0 ? sd_alloc_array(s->model->ctx, (size_t)width, sizeof *row) : NULL;
+    if (width > 0 && !row)
+        sd_exec_fail(s->e, SD_ERROR_MEMORY);
+    if (!row)
+        return;
+    sd_unet_guidance(s->model->unet, (double)s->params.guidance_scale, row);
+    for (int i = 0; i < s->scale.n; i++)
+        sd_exec_upload(s->e, sd_view_batch(s->scale, i, 1), row);
+    sd_free(s->model->ctx, row);
+}
+
 /* What a run needs besides its latent. */
 static void prepare(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
     float scale = s->params.guidance_scale;
@@ -145,6 +159,7 @@ static void prepare(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncon
     sd_sampling_enter(s);
     sd_run_upload(&s->run);
     sd_exec_upload(s->e, s->guidance, guidance);
+    upload_scale(s);
     sd_sampling_encode_prompts(s, cond, uncond);
     first_noise(s, &s->noise, s->nchw);
 }

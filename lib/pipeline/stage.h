@@ -69,10 +69,12 @@ sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *tim
                            const sd_tensor *embeddings, sd_tensor **out);
 
 /* --- vae.c: z = latent / scale + shift in place, as diffusers' pipelines have it (the original has
- * no shift). --- */
+ * no shift), or latent * std / scale + mean of each channel; n values of NHWC. --- */
 void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n);
 /* Of what the encoder made of these pixels: sd_check_computed, unless they are at fault. */
 sd_status sd_check_encoded(const sd_model *model, const sd_tensor *pixels, const sd_tensor *latent);
+/* What is left to be done to z * scale, for its inverse. */
+void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n);
 
 /* --- noise.c: the generators of a batch. --- */
 typedef struct sd_noise {
@@ -116,9 +118,12 @@ void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_param
  * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
 sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
 int sd_posterior_draws(const sd_sampler_params *p);
+/* Whether a step evaluates for an unconditional half too. Without a condition there is nothing to be
+ * guided to, and a UNet that is told the scale guides itself. */
+bool sd_is_guided(const sd_model *model, const sd_sampler_params *p);
 /* Embeddings of the prompt [1, tokens, width], or of `prompts` [batch, tokens, width] where that is
  * not NULL, and of the negative one [1, tokens, width], and their tokens into `sampling`; *uncond
- * stays NULL where guidance is 1. */
+ * stays NULL where nothing is guided. */
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
                             const char *negative, const sd_text_params *text,
                             sd_sampler_params *sampling, sd_tensor **cond, sd_tensor **uncond);

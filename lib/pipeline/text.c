@@ -298,6 +298,11 @@ static sd_status copy_rows(const sd_tensor *embeddings, int first, int n, sd_ten
     return status;
 }
 
+bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
+    return p->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0 &&
+           sd_unet_guidance_dim(model->unet) == 0;
+}
+
 /* The first `n` of all embeddings are the prompts', the one behind them, if any, the negative's. */
 static sd_status part(sd_tensor *all, int n, sd_tensor **cond, sd_tensor **uncond) {
     if (all->dims[0] == n) {
@@ -330,7 +335,7 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *con
                             const char *negative, const sd_text_params *text,
                             sd_sampler_params *sampling, sd_tensor **cond, sd_tensor **uncond) {
     int n = prompts ? sampling->batch : 1, words = 0;
-    int total = n + (sampling->guidance_scale == 1.0f ? 0 : 1);
+    int total = n + (sd_is_guided(model, sampling) ? 1 : 0);
     sd_tensor *all;
     *cond = *uncond = NULL;
     const char **texts = gather(model->ctx, prompt, prompts, n, negative);

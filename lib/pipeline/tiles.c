@@ -286,9 +286,8 @@ static sd_status sample(sd_model *model, const sd_tensor *moments, const sd_tens
             .fn = sample_posterior, .n = n, .h = h, .w = w, .options = noise != NULL};
         status = sd_execs_run(model, &key, &job);
     }
-    float shift = (float)(config->shift_factor * config->scaling_factor);
-    for (size_t i = 0; !status && i < size; i++)
-        z[i] -= shift;
+    if (!status)
+        sd_latent_shift(config, z, (int64_t)size);
     if (!status)
         sd_nhwc_to_nchw(latent->data, z, n, config->latent_channels, h, w);
     sd_free(ctx, m);

@@ -71,8 +71,22 @@ static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
 
 void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
+    int channels = config->latent_channels;
+    for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
+        z[i] = z[i] * config->latents_std[i % channels] + config->latents_mean[i % channels] * scale;
     for (int64_t i = 0; i < n; i++)
         z[i] = z[i] / scale + shift;
+}
+
+void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n) {
+    float scale = (float)config->scaling_factor;
+    float shift = (float)(config->shift_factor * config->scaling_factor);
+    int channels = config->latent_channels;
+    for (int64_t i = 0; i < n && config->shift_factor != 0.0; i++)
+        z[i] -= shift;
+    for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
+        z[i] = (z[i] - config->latents_mean[i % channels] * scale) /
+               config->latents_std[i % channels];
 }
 
 static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool quantize,
@@ -256,9 +270,7 @@ static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const s
     status = sd_execs_run(model, &key, &job);
     if (status)
         goto cleanup;
-    float shift = (float)(config->shift_factor * config->scaling_factor);
-    for (size_t i = 0; i < z_size && config->shift_factor != 0.0; i++)
-        z[i] -= shift;
+    sd_latent_shift(config, z, (int64_t)z_size);
     sd_nhwc_to_nchw(out->data, z, n * draws, c, h, w);
     status = sd_check_encoded(model, pixels, out);
     if (status)

@@ -32,6 +32,8 @@ static void ddpm_step(sd_run *run, int i) {
     sd_run_predict_x0(run, i);
     if (run->clip_denoised)
         sd_op_clamp(run->e, run->pred_x0, run->pred_x0, -1.0f, 1.0f);
+    else
+        sd_run_clip_x0(run);
     sd_run_quantize_x0(run);
     sdb_tensor terms[] = {run->pred_x0, run->x, run->noise};
     sd_run_combine(run, run->x, i, 0, ddpm_noisy(run, i) ? 3 : 2, terms);
@@ -41,6 +43,7 @@ const sd_method sd_method_ddpm = {
     .name = "ddpm",
     .n_coefs = N_COEFS,
     .original = true,
+    .at_zero = true,
     .times = SD_TIMES_TO_ZERO,
     .coefs = ddpm_coefs,
     .noisy = ddpm_noisy,

@@ -1,7 +1,8 @@
 /*
  * DPM-Solver++(2M): Lu et al. 2022b, algorithm 2; diffusers' DPMSolverMultistepScheduler with
  * algorithm_type dpmsolver++, solver_order 2, solver_type midpoint, steps_offset 1,
- * final_sigmas_type zero, lower_order_final. The first and the last step are of order 1.
+ * final_sigmas_type zero, lower_order_final. The first and the last step are of order 1. A folder
+ * may say otherwise, solver_type heun too.
  */
 #include "sampler/dpmpp_2m.h"
 
@@ -15,6 +16,8 @@ void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
     double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i); /* infinite at the last */
     double x = sqrt((1.0 - a_prev) / (1.0 - a)), x0 = -sqrt(a_prev) * expm1(-h);
     double older = sd_run_older_share(run, i);
+    if (run->schedule->folder && run->schedule->folder->heun && older > 0.0)
+        older *= 2.0 * sqrt(a_prev) * (expm1(-h) / h + 1.0) / x0;
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
     coefs[COEF_FIRST + 1] = x0;
     coefs[COEF_SECOND + 1] = x0 * (1.0 + older);
@@ -23,7 +26,7 @@ void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
 
 /* The order, counted from 0. */
 static int dpmpp_2m_kind(const sd_run *run, int i) {
-    return run->done > 0 && i > 0;
+    return sd_run_second_order(run, i);
 }
 
 void sd_dpmpp_2m_step(sd_run *run, int i) {
@@ -39,7 +42,8 @@ const sd_method sd_method_dpmpp_2m = {
     .name = "dpmpp_2m",
     .n_coefs = N_COEFS,
     .n_history = 1,
-    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
+    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
+             SD_TIMES_SIGMA_MIN,
     .coefs = sd_dpmpp_2m_coefs,
     .kind = dpmpp_2m_kind,
     .step = sd_dpmpp_2m_step,

@@ -18,6 +18,8 @@ static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
     double x = sqrt((1.0 - a_prev) / (1.0 - a)) * exp(-h);
     double spread = -expm1(-2.0 * h), x0 = sqrt(a_prev) * spread;
     double older = sd_run_older_share(run, i);
+    if (run->schedule->folder && run->schedule->folder->heun && older > 0.0)
+        older *= 2.0 * (1.0 - spread / (2.0 * h)) / spread;
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
     coefs[COEF_FIRST + 1] = coefs[COEF_SECOND + 1] =
         sqrt((1.0 - a_prev) * spread) * run->temperature;
@@ -27,13 +29,12 @@ static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
 }
 
 static bool dpmpp_2m_sde_noisy(const sd_run *run, int i) {
-    (void)run;
-    return i > 0;
+    return i > 0 || run->times.final_alpha < 1.0;
 }
 
 /* The order, counted from 0. */
 static int dpmpp_2m_sde_kind(const sd_run *run, int i) {
-    return run->done > 0 && i > 0;
+    return sd_run_second_order(run, i);
 }
 
 static void dpmpp_2m_sde_step(sd_run *run, int i) {
@@ -51,7 +52,8 @@ const sd_method sd_method_dpmpp_2m_sde = {
     .name = "dpmpp_2m_sde",
     .n_coefs = N_COEFS,
     .n_history = 1,
-    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
+    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
+             SD_TIMES_SIGMA_MIN,
     .coefs = dpmpp_2m_sde_coefs,
     .noisy = dpmpp_2m_sde_noisy,
     .kind = dpmpp_2m_sde_kind,

@@ -5,11 +5,16 @@
  */
 #include "sampler/sampler.h"
 
+#include <math.h>
+
 /* x' = COEFS . (x, eps) */
 #define N_COEFS 2
 
 static void euler_coefs(const sd_run *run, int i, double *coefs) {
-    sd_flow_coefs(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), coefs);
+    double end = sd_run_alpha(run, i - 1);
+    sd_flow_coefs(sd_run_alpha(run, i), end, coefs);
+    for (int k = 0; k < N_COEFS && i == 0; k++) /* a result with noise left is not scaled */
+        coefs[k] /= sqrt(end);
 }
 
 static void euler_step(sd_run *run, int i) {
@@ -22,7 +27,8 @@ static void euler_step(sd_run *run, int i) {
 const sd_method sd_method_euler = {
     .name = "euler",
     .n_coefs = N_COEFS,
-    .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,
+    .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE |
+             SD_TIMES_SIGMA_MIN,
     .coefs = euler_coefs,
     .step = euler_step,
 };

@@ -1,6 +1,6 @@
 /*
  * Multistep sampling of latent consistency models: Luo et al. 2023, algorithm 3; diffusers'
- * LCMScheduler with original_inference_steps 50, timestep_scaling 10. Each step predicts x_0 by
+ * LCMScheduler with original_inference_steps 50, timestep_scaling 10 where no folder says others. Each step predicts x_0 by
  * f = c_skip x + c_out x_0 (eq. 7, sigma_data 0.5) and noises it anew to the next time; the last
  * step's f is the result. Uniform spacing takes its times, from the top down, out of the 50 that
  * the models were distilled on.
@@ -18,8 +18,11 @@ enum { COEF_F = 0, COEF_NEXT = 2, N_COEFS = 4 };
 
 static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                            const sd_sampler_params *params) {
-    int original = s->n < ORIGINAL_STEPS ? s->n : ORIGINAL_STEPS, steps = params->steps;
-    if (params->spacing != SD_SPACING_UNIFORM)
+    int original = s->folder ? s->folder->original_inference_steps : ORIGINAL_STEPS;
+    int steps = params->steps;
+    original = s->n < original ? s->n : original;
+    if (params->spacing != SD_SPACING_UNIFORM && params->spacing != SD_SPACING_LEADING &&
+        params->spacing != SD_SPACING_AUTO)
         return sd_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params->spacing, steps);
     if (steps > original)
         return sd_fail(ctx, SD_ERROR_ARGUMENT,
@@ -35,7 +38,9 @@ static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule
 }
 
 static void lcm_coefs(const sd_run *run, int i, double *coefs) {
-    double t = run->times.times[i] * TIME_SCALE, a_prev = sd_run_alpha(run, i - 1);
+    const sd_scheduler_config *folder = run->schedule->folder;
+    double t = run->times.times[i] * (folder ? folder->timestep_scaling : TIME_SCALE);
+    double a_prev = sd_run_alpha(run, i - 1);
     coefs[COEF_F] = SIGMA_DATA * SIGMA_DATA / (t * t + SIGMA_DATA * SIGMA_DATA);
     coefs[COEF_F + 1] = t / sqrt(t * t + SIGMA_DATA * SIGMA_DATA);
     coefs[COEF_NEXT] = sqrt(a_prev);
@@ -55,6 +60,7 @@ static int lcm_kind(const sd_run *run, int i) {
 static void lcm_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
+    sd_run_clip_x0(run);
     sdb_tensor f_terms[] = {run->x, run->pred_x0};
     sd_run_combine(run, run->x, i, COEF_F, 2, f_terms);
     if (i == 0)
@@ -66,6 +72,7 @@ static void lcm_step(sd_run *run, int i) {
 const sd_method sd_method_lcm = {
     .name = "lcm",
     .n_coefs = N_COEFS,
+    .at_zero = true,
     .fill_times = lcm_times,
     .coefs = lcm_coefs,
     .noisy = lcm_noisy,

@@ -11,9 +11,9 @@
 #define MAX_ORDER 4
 
 /* x' = COEF_NEXT . (pred_x0, e'); then the weights of each order, newest first: 2 of the first
- * step, 2, 3 and 4. */
-enum { COEF_NEXT = 0, COEF_WEIGHTS = 2, N_COEFS = 13 };
-static const double weights[N_COEFS - COEF_WEIGHTS] = {
+ * step, 2, 3 and 4. In the first step's second transfer x' = COEF_AGAIN . (x, e'). */
+enum { COEF_NEXT = 0, COEF_WEIGHTS = 2, COEF_AGAIN = 13, N_COEFS = 15 };
+static const double weights[COEF_AGAIN - COEF_WEIGHTS] = {
     1.0 / 2,   1.0 / 2,                           /* of e(t) and e(t_next) */
     3.0 / 2,   -1.0 / 2,                          /* */
     23.0 / 12, -16.0 / 12, 5.0 / 12,              /* */
@@ -31,47 +31,88 @@ static sd_status plms_check(const sd_context *ctx, const sd_sampler_params *para
                    (double)params->eta);
 }
 
-static void plms_coefs(const sd_run *run, int i, double *coefs) {
-    double a_prev = sd_run_alpha(run, i - 1);
-    coefs[COEF_NEXT] = sqrt(a_prev);
-    coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev);
-    for (int k = 0; k < N_COEFS - COEF_WEIGHTS; k++)
-        coefs[COEF_WEIGHTS + k] = weights[k];
+/* diffusers' PNDMScheduler takes the first step over from n // steps above where the second begins.
+ * -1: that is where the first began, or it was the only one. */
+static int again_from(const sd_run *run, int i) {
+    const sd_times *t = &run->times;
+    if (!t->has_ends || i == 0)
+        return -1;
+    int from = (int)t->times[i - 1] + run->schedule->n / t->count;
+    return from == (int)t->times[i] ? -1 : from < run->schedule->n ? from : run->schedule->n - 1;
 }
 
-/* get_x_prev_and_pred_x0: `e` is the noise to step by. */
+static void again_coefs(const sd_run *run, int i, double out[2]) {
+    int from = again_from(run, i);
+    double epsilon[3];
+    out[0] = out[1] = 0.0;
+    if (from < 0)
+        return;
+    double a = run->schedule->alphas_cumprod[from];
+    a = a > 0.0 ? a : SD_LEAST_ALPHA;
+    sd_flow_coefs(a, sd_run_alpha(run, i - 1), out);
+    sd_run_time_coefs(run, 0.0, a, epsilon);
+    if (run->raw) { /* e' is an output, to be turned into epsilon first */
+        out[0] += out[1] * epsilon[1];
+        out[1] *= epsilon[2];
+    }
+}
+
+static void plms_coefs(const sd_run *run, int i, double *coefs) {
+    double a_prev = sd_run_end(run, i);
+    coefs[COEF_NEXT] = sqrt(a_prev);
+    coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev);
+    for (int k = 0; k < COEF_AGAIN - COEF_WEIGHTS; k++)
+        coefs[COEF_WEIGHTS + k] = weights[k];
+    again_coefs(run, i, coefs + COEF_AGAIN);
+}
+
+/* What is mixed: epsilon, or the network's outputs as they are. */
+static sdb_tensor newest(const sd_run *run) {
+    return run->raw ? run->output : run->eps;
+}
+
+/* get_x_prev_and_pred_x0: `e` is the noise to step by, or the output that says it. */
 static void transfer(sd_run *run, sdb_tensor x_prev, int i, sdb_tensor e) {
-    sdb_tensor eps = run->eps;
-    run->eps = e;
+    sdb_tensor eps = run->eps, output = run->output;
+    if (run->raw)
+        run->output = e;
+    else
+        run->eps = e;
     sd_run_predict_x0(run, i);
     sd_run_quantize_x0(run);
     run->eps = eps;
-    sdb_tensor terms[] = {run->pred_x0, e};
+    run->output = output;
+    if (run->raw)
+        sd_run_epsilon(run, eps, e, i);
+    sdb_tensor terms[] = {run->pred_x0, run->raw ? eps : e};
     sd_run_combine(run, x_prev, i, COEF_NEXT, 2, terms);
 }
 
 /* e' = (e(x, t) + e(x', t_next)) / 2, where x' is a plain step. */
 static void improved_euler(sd_run *run, int i) {
     sdb_tensor mixed = run->history[MIXED], first = run->history[0];
-    sd_op_copy(run->e, first, run->eps);
+    sd_op_copy(run->e, first, newest(run));
     transfer(run, mixed, i, first);
     sd_run_predict(run, mixed, i - 1);
-    sdb_tensor terms[] = {first, run->eps};
+    sdb_tensor terms[] = {first, newest(run)};
     sd_run_combine(run, mixed, i, COEF_WEIGHTS, 2, terms);
 }
 
 static void adams_bashforth(sd_run *run, int i, int order) {
-    sdb_tensor terms[MAX_ORDER] = {run->eps};
+    sdb_tensor terms[MAX_ORDER] = {newest(run)};
     for (int k = 1; k < order; k++)
         terms[k] = run->history[k - 1];
     sd_run_combine(run, run->history[MIXED], i, COEF_WEIGHTS + first_weight[order - 1], order,
                    terms);
-    sd_run_keep(run, run->eps, order < MAX_ORDER ? order - 1 : N_LAST - 1);
+    sd_run_keep(run, newest(run), order < MAX_ORDER ? order - 1 : N_LAST - 1);
 }
 
-/* The order, counted from 0. */
+/* The order, counted from 0; AGAIN: a first step that is taken over from elsewhere. */
+enum { AGAIN = MAX_ORDER };
+
 static int plms_kind(const sd_run *run, int i) {
-    (void)i;
+    if (run->done == 0 && again_from(run, i) >= 0)
+        return AGAIN;
     return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
 }
 
@@ -81,13 +122,19 @@ static int plms_draws(int done) {
 }
 
 static void plms_step(sd_run *run, int i) {
-    int order = plms_kind(run, i) + 1;
+    int kind = plms_kind(run, i);
+    sdb_tensor mixed = run->history[MIXED];
     sd_run_predict(run, run->x, i);
-    if (order == 1)
+    if (kind == 0 || kind == AGAIN)
         improved_euler(run, i);
     else
-        adams_bashforth(run, i, order);
-    transfer(run, run->x, i, run->history[MIXED]);
+        adams_bashforth(run, i, kind + 1);
+    /* history[1] is free in the first step */
+    transfer(run, kind == AGAIN ? run->history[1] : run->x, i, mixed);
+    if (kind == AGAIN) {
+        sdb_tensor terms[] = {run->x, mixed};
+        sd_run_combine(run, run->x, i, COEF_AGAIN, 2, terms);
+    }
 }
 
 const sd_method sd_method_plms = {
@@ -95,6 +142,7 @@ const sd_method sd_method_plms = {
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,
     .original = true,
+    .mixes = true,
     .times = SD_TIMES_ORIGINAL,
     .encode_above = true,
     .check = plms_check,

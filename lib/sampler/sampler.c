@@ -53,12 +53,22 @@ void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[
     epsilon_coefs(run->prediction, alpha, out + 1);
 }
 
+/* x_0 = out[0] x + out[1] epsilon, or, with run->raw, times the network's output. */
+static void x0_coefs(const sd_run *run, double a, double out[2]) {
+    bool v = run->prediction == SD_PREDICT_V;
+    out[0] = 1.0 / sqrt(a);
+    out[1] = -sqrt(1.0 - a) / sqrt(a);
+    if (!run->raw)
+        return;
+    out[0] = v ? sqrt(a) : 0.0;
+    out[1] = v ? -sqrt(1.0 - a) : 1.0;
+}
+
 static void fill_row(const sd_run *run, int i, float *row) {
     double numbers[ROW_METHOD + SD_METHOD_MAX_COEFS];
     double a = sd_run_alpha(run, i);
     sd_run_time_coefs(run, run->times.times[i], a, numbers);
-    numbers[ROW_X0] = 1.0 / sqrt(a);
-    numbers[ROW_X0 + 1] = -sqrt(1.0 - a) / sqrt(a);
+    x0_coefs(run, a, numbers + ROW_X0);
     numbers[ROW_NOISED] = sqrt(a);
     numbers[ROW_NOISED + 1] = sqrt(1.0 - a);
     run->method->coefs(run, i, numbers + ROW_METHOD);
@@ -77,6 +87,13 @@ static sd_status check_params(const sd_run *run, const sd_sampler_params *params
                        "ddim, plms and ddpm do",
                        set, method->name);
     return method->check ? method->check(run->ctx, params) : SD_OK;
+}
+
+/* Where a schedule ends at alpha 0, for methods that divide by its root. */
+static void lift_alphas(sd_run *run) {
+    for (int i = 0; i < run->times.count && !run->method->at_zero; i++)
+        if (!(run->times.alphas[i] > 0.0))
+            run->times.alphas[i] = SD_LEAST_ALPHA;
 }
 
 static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
@@ -108,7 +125,12 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
         status = sd_times_init(&run->times, ctx, schedule);
     if (status)
         return status;
+    const sd_scheduler_config *folder = schedule->folder;
+    run->clip = folder ? folder->clip : 0.0;
+    run->raw = prediction != SD_PREDICT_EPSILON &&
+               (schedule->zero_snr || (run->method->mixes && folder));
     status = choose_times(run, params);
+    lift_alphas(run);
     if (!status) {
         run->table = sd_alloc_array(ctx, (size_t)run->times.count * (size_t)row_size(run),
                                     sizeof *run->table);
@@ -134,6 +156,8 @@ void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c) {
     run->e = e;
     for (size_t i = 0; i < SD_COUNT(latents); i++)
         *latents[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
+    if (run->raw)
+        run->output = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     for (int i = 0; i < run->method->n_history; i++)
         run->history[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     run->numbers =
@@ -181,6 +205,8 @@ void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise)
 /* `first`: of the numbers of sd_run_time_coefs in row i. */
 static void predict(sd_run *run, sdb_tensor x, int i, int first) {
     run->denoise(run->user, x, numbers_at(run, i, first + ROW_TIME, 1));
+    if (run->raw)
+        sd_op_copy(run->e, run->output, run->eps);
     if (run->prediction != SD_PREDICT_EPSILON) {
         sdb_tensor terms[] = {x, run->eps};
         sd_op_combine(run->e, run->eps, 2, terms, numbers_at(run, i, first + ROW_EPS, 2));
@@ -196,8 +222,18 @@ void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
 }
 
 void sd_run_predict_x0(sd_run *run, int i) {
-    sdb_tensor terms[] = {run->x, run->eps};
+    sdb_tensor terms[] = {run->x, run->raw ? run->output : run->eps};
     sd_op_combine(run->e, run->pred_x0, 2, terms, numbers_at(run, i, ROW_X0, 2));
+}
+
+void sd_run_clip_x0(sd_run *run) {
+    if (run->clip > 0.0)
+        sd_op_clamp(run->e, run->pred_x0, run->pred_x0, (float)-run->clip, (float)run->clip);
+}
+
+void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i) {
+    sdb_tensor terms[] = {run->x, output};
+    sd_op_combine(run->e, eps, 2, terms, numbers_at(run, i, ROW_EPS, 2));
 }
 
 void sd_run_quantize_x0(sd_run *run) {
@@ -222,6 +258,19 @@ void sd_run_keep(sd_run *run, sdb_tensor t, int n) {
 
 double sd_run_alpha(const sd_run *run, int i) {
     return i < 0 ? run->times.final_alpha : run->times.alphas[i];
+}
+
+double sd_run_end(const sd_run *run, int i) {
+    return run->times.has_ends ? run->times.ends[i] : sd_run_alpha(run, i - 1);
+}
+
+/* diffusers' multistep solvers: lower_order_final is for fewer than 15 steps, for their sake. */
+bool sd_run_second_order(const sd_run *run, int i) {
+    const sd_scheduler_config *f = run->schedule->folder;
+    if (run->done == 0 || (f && f->order < 2))
+        return false;
+    return i > 0 || (f && run->times.final_alpha < 1.0 && !f->euler_at_final &&
+                     !(f->lower_order_final && run->times.count < 15));
 }
 
 double sd_run_sigma(const sd_run *run, int i) {

@@ -34,6 +34,8 @@ typedef struct sd_method {
     bool encode_above;
     bool inverse;  /* from x_0 to noise: the run begins at the init latent as it is */
     bool original; /* of the original: takes quantize_denoised and use_original_steps */
+    bool mixes;    /* predictions of several x: see sd_run.raw */
+    bool at_zero;  /* needs no x_0 / sqrt(alpha): a schedule may end at alpha 0 */
     /* Refuses parameters that the method cannot follow. NULL: it follows all. */
     sd_status (*check)(const sd_context *ctx, const sd_sampler_params *params);
     /* Chooses other times than sd_times_fill. NULL: that one. */
@@ -70,6 +72,10 @@ struct sd_run {
     sd_prediction prediction;
     double eta, temperature;
     bool clip_denoised; /* DDPM's */
+    double clip;        /* clip_sample_range of a folder; 0: x_0 is not clipped */
+    /* x_0 is made of what the network gives (v, x_0), not of epsilon: where alpha may be 0, and
+     * where diffusers' PNDM mixes outputs as they are. */
+    bool raw;
     sd_times times;
     float *table; /* a row of numbers for each step, see sampler.c */
     int done;     /* steps made since the run began */
@@ -80,6 +86,7 @@ struct sd_run {
     sdb_tensor x;       /* x_t */
     sdb_tensor eps;     /* the last guided prediction of the noise */
     sdb_tensor pred_x0; /* the last predicted x_0 */
+    sdb_tensor output;  /* with `raw`: what the network gave */
     sdb_tensor noise;   /* of a step that is noisy */
     sdb_tensor history[SD_METHOD_MAX_HISTORY];
     sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it], after its first row */
@@ -117,8 +124,13 @@ void sd_run_predict(sd_run *run, sdb_tensor x, int i);
  * sd_run_time_coefs. */
 void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
 void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);
-/* For methods: run->pred_x0 from run->eps, both of run->x and times[i] (DDIM eq. 12). */
+/* For methods: run->pred_x0 from run->eps, both of run->x and times[i] (DDIM eq. 12). With
+ * run->raw from run->output. */
 void sd_run_predict_x0(sd_run *run, int i);
+/* For methods: run->pred_x0 within clip_sample_range, where a folder wants that. */
+void sd_run_clip_x0(sd_run *run);
+/* For methods: the epsilon of an output at run->x and times[i]. */
+void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i);
 /* For methods of the original: pred_x0 quantised, where that is wanted. */
 void sd_run_quantize_x0(sd_run *run);
 /* For methods: numbers first .. first + count - 1 of step i, for sd_op_combine. */
@@ -133,6 +145,10 @@ void sd_run_keep(sd_run *run, sdb_tensor t, int n);
 double sd_run_alpha(const sd_run *run, int i);
 double sd_run_sigma(const sd_run *run, int i);
 double sd_run_lambda(const sd_run *run, int i);
+/* For ddim and plms: alphas_cumprod where step i ends. */
+double sd_run_end(const sd_run *run, int i);
+/* For multistep solvers: whether step i is of their second order, as done and a folder have it. */
+bool sd_run_second_order(const sd_run *run, int i);
 /* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
  * before comes off step i's. 0 where there is none before, where step i ends at x_0, and where
  * timesteps are equal. */

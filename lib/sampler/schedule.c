@@ -49,6 +49,22 @@ sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, doub
     return sd_schedule_make(s, ctx, &config);
 }
 
+/* Lin et al. 2024, algorithm 1: sqrt(alphas_cumprod) is shifted and stretched so that the last is 0
+ * and the first stays. A network that predicts noise cannot tell x_0 there: for it, all but 0. */
+static void rescale_to_zero_snr(sd_schedule *s, bool epsilon) {
+    double first = sqrt(s->alphas_cumprod[0]), last = sqrt(s->alphas_cumprod[s->n - 1]);
+    if (s->n < 2)
+        return;
+    for (int i = 0; i < s->n; i++) {
+        double root = (sqrt(s->alphas_cumprod[i]) - last) * first / (first - last);
+        s->alphas_cumprod[i] = root * root;
+    }
+    s->alphas_cumprod[s->n - 1] = epsilon ? SD_LEAST_ALPHA : 0.0;
+    for (int i = 0; i < s->n; i++)
+        s->betas[i] = 1.0 - s->alphas_cumprod[i] / (i > 0 ? s->alphas_cumprod[i - 1] : 1.0);
+    s->zero_snr = !epsilon;
+}
+
 sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
                            const sd_schedule_config *config) {
     double beta_start = config->beta_start, beta_end = config->beta_end;
@@ -58,7 +74,7 @@ sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "schedule: train timesteps must be 1 to 1000000, found %d", n);
     }
-    if (config->beta_schedule != SD_BETA_COSINE &&
+    if (config->beta_schedule != SD_BETA_COSINE && !config->trained_betas &&
         !(beta_start > 0 && beta_start <= beta_end && beta_end < 1)) {
         return sd_fail(ctx, SD_ERROR_FORMAT,
                        "schedule: expected 0 < beta_start <= beta_end < 1, found %g and %g",
@@ -73,10 +89,12 @@ sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
     s->n = n;
     double product = 1.0;
     for (int i = 0; i < n; i++) {
-        s->betas[i] = beta_at(config, i);
+        s->betas[i] = config->trained_betas ? config->trained_betas[i] : beta_at(config, i);
         product *= 1.0 - s->betas[i];
         s->alphas_cumprod[i] = product;
     }
+    if (config->zero_snr)
+        rescale_to_zero_snr(s, config->prediction == SD_PREDICT_EPSILON);
     return SD_OK;
 }
 
@@ -111,7 +129,7 @@ sd_status sd_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
             out[(*count)++] = t < last ? t : last;
         }
     } else {
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "spacing must be 0 (uniform) or 1 (quad), found %d",
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "spacing must be 1 (uniform) or 2 (quad), found %d",
                        (int)spacing);
     }
     return SD_OK;

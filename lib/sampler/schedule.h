@@ -8,7 +8,13 @@ typedef struct sd_schedule {
     int n;                  /* train timesteps */
     double *betas;          /* [n] */
     double *alphas_cumprod; /* [n], DDPM eq. 4 */
+    bool zero_snr;          /* nothing but noise is left at the last: its alpha is 0 */
+    const sd_scheduler_config *folder; /* a diffusers folder's rules, not owned; NULL: there are none */
 } sd_schedule;
+
+/* alphas_cumprod at the end of a schedule of zero_snr, for methods that divide by it: as
+ * EulerDiscreteScheduler has it, the smallest of float16. */
+#define SD_LEAST_ALPHA 0x1p-24
 
 /* make_beta_schedule. */
 sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx, const sd_schedule_config *config);

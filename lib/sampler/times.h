@@ -12,7 +12,9 @@ enum {
     SD_TIMES_FRACTIONS = 8,     /* times of linspace are not rounded */
     SD_TIMES_WHOLE_KARRAS = 16, /* times of Karras sigmas are rounded; the sigmas are not */
     SD_TIMES_TO_ZERO = 32,      /* the last step ends at x_0, not at alphas_cumprod[0] */
-    SD_TIMES_SCALE_NOISE = 64   /* the first noise is sigma_max wide where t begins at the top */
+    SD_TIMES_SCALE_NOISE = 64,  /* the first noise is sigma_max wide where t begins at the top */
+    SD_TIMES_SIGMA_MIN = 128    /* by a folder's final_sigmas_type the last step may end at the
+                                   first train timestep's sigma */
 };
 
 /*
@@ -23,6 +25,8 @@ typedef struct sd_times {
     int count;
     double *times;      /* [count] of room for one for each train timestep */
     double *alphas;     /* [count] */
+    double *ends;       /* [count] alphas where steps end, with has_ends; else at the next time */
+    bool has_ends;
     double final_alpha; /* where the last step ends */
     double noise_scale; /* factor of the noise that a run begins with */
 } sd_times;
@@ -31,7 +35,8 @@ typedef struct sd_times {
 sd_status sd_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s);
 void sd_times_free(sd_times *t, const sd_context *ctx);
 
-/* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal. */
+/* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal.
+ * SD_SPACING_AUTO is the spacing of s->folder, with all its rules; uniform where there is none. */
 sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
                         const char *method, sd_timestep_spacing spacing, int steps);
 /* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
@@ -43,5 +48,7 @@ void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time);
 /* The time, whole or not, at which sigma is this: _sigma_to_t of diffusers. */
 double sd_time_of_sigma(const sd_schedule *s, double sigma);
 double sd_sigma_of_alpha(double alpha);
+/* scipy.stats.beta.ppf(share, 0.6, 0.6). */
+double sd_beta_quantile(double share);
 
 #endif

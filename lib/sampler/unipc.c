@@ -25,10 +25,18 @@ static double first_order(double a, double b, double out[2]) {
     return h;
 }
 
+/* B(h) over e^-h - 1, which it is itself ("bh2"), or -h ("bh1"). */
+static double b_ratio(const sd_run *run, double h) {
+    const sd_scheduler_config *f = run->schedule->folder;
+    return f && f->bh1 ? -h / expm1(-h) : 1.0;
+}
+
 /* UniP, eq. 3: rho = 1/2, as the paper takes it at order 2. */
 static void predictor(const sd_run *run, int i, double *coefs) {
     double first[2], older = sd_run_older_share(run, i);
-    first_order(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), first);
+    double h = first_order(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), first);
+    if (older > 0.0)
+        older *= b_ratio(run, h);
     coefs[COEF_P1] = coefs[COEF_P2] = first[0];
     coefs[COEF_P1 + 1] = first[1];
     coefs[COEF_P2 + 1] = first[1] * (1.0 + older);
@@ -39,8 +47,10 @@ static void predictor(const sd_run *run, int i, double *coefs) {
 static void corrector(const sd_run *run, int i, double *coefs) {
     double first[2], older = 0.0, newest = 0.5;
     double h = first_order(sd_run_alpha(run, i + 1), sd_run_alpha(run, i), first);
+    double ratio = h > 0.0 ? b_ratio(run, h) : 1.0;
     coefs[COEF_C1] = coefs[COEF_C2] = first[0];
-    coefs[COEF_C1 + 1] = coefs[COEF_C1 + 2] = first[1] / 2.0;
+    coefs[COEF_C1 + 1] = first[1] * (1.0 - ratio / 2.0);
+    coefs[COEF_C1 + 2] = first[1] * ratio / 2.0;
     double before =
         i + 2 < run->times.count ? sd_run_lambda(run, i + 1) - sd_run_lambda(run, i + 2) : 0.0;
     if (h > 0.0 && before > 0.0) { /* else equal timesteps */
@@ -48,9 +58,11 @@ static void corrector(const sd_run *run, int i, double *coefs) {
         double phi_2 = expm1(-h) / -h - 1.0;
         double phi_3 = phi_2 / -h - 0.5;
         double b_1 = phi_2 / expm1(-h), b_2 = 2.0 * phi_3 / expm1(-h);
-        double rho = (b_1 - b_2) / (1.0 - r);
+        double rho = (b_1 - b_2) / (1.0 - r); /* times B(h), as all that follows */
         older = rho / r;
         newest = b_1 - rho;
+    } else {
+        newest *= ratio;
     }
     coefs[COEF_C2 + 1] = first[1] * (1.0 - older - newest);
     coefs[COEF_C2 + 2] = first[1] * newest;
@@ -71,18 +83,25 @@ static int unipc_kind(const sd_run *run, int i) {
     return 4 * there + 2 * run->touched + (i == 0);
 }
 
+/* UniPCMultistepScheduler's lower_order_final holds for any number of steps. */
+static bool second_order(const sd_run *run, int i) {
+    const sd_scheduler_config *f = run->schedule->folder;
+    bool lower = !f || f->lower_order_final || run->times.final_alpha == 1.0;
+    return run->done > 0 && (!f || f->order > 1) && !(i == 0 && lower);
+}
+
 static void unipc_step(sd_run *run, int i) {
     sdb_tensor *h = run->history;
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     if (run->done > 0 && !run->touched) {
         sdb_tensor terms[] = {h[LAST_X], h[LAST_X0], run->pred_x0, h[OLDER_X0]};
-        bool second = run->done > 1;
+        bool second = run->done > 1 && second_order(run, i + 1);
         sd_run_combine(run, run->x, i, second ? COEF_C2 : COEF_C1, second ? 4 : 3, terms);
     }
     sd_op_copy(run->e, h[LAST_X], run->x);
     sdb_tensor terms[] = {run->x, run->pred_x0, h[LAST_X0]};
-    bool second = run->done > 0 && i > 0;
+    bool second = second_order(run, i);
     sd_run_combine(run, run->x, i, second ? COEF_P2 : COEF_P1, second ? 3 : 2, terms);
     sd_run_keep(run, run->pred_x0, run->done > 0 ? 1 : 0);
 }
@@ -91,7 +110,8 @@ const sd_method sd_method_unipc = {
     .name = "unipc",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,
-    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO,
+    .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
+             SD_TIMES_SIGMA_MIN,
     .coefs = unipc_coefs,
     .kind = unipc_kind,
     .step = unipc_step,

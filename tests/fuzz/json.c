@@ -16,6 +16,13 @@ static sd_status read_index(const uint8_t *data, size_t size) {
     return status;
 }
 
+static sd_status read_scheduler(const char *path) {
+    sd_source s = {.ctx = fuzz_ctx};
+    sd_status status = sd_config_scheduler(&s, path);
+    sd_free(fuzz_ctx, s.trained_betas);
+    return status;
+}
+
 static sd_status read_folder(const uint8_t *data, size_t size) {
     sd_source *source;
     fuzz_file("model_index.json", data, size);
@@ -52,7 +59,7 @@ sd_status fuzz_json(const uint8_t *data, size_t size) {
     case 2:
         return sd_config_text(fuzz_ctx, path, &s.text);
     case 3:
-        return sd_config_schedule(fuzz_ctx, path, &s.schedule);
+        return read_scheduler(path);
     case 4:
         return read_pad();
     case 5:

@@ -12,7 +12,9 @@
 
 static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
 
-static const char *const spacing_names[] = {"uniform", "quad", "linspace", "trailing", "karras"};
+static const char *const spacing_names[] = {"auto",     "uniform", "quad",    "linspace",
+                                            "trailing", "karras",  "leading", "exponential",
+                                            "beta"};
 
 enum {
     UNI = 1 << SD_SPACING_UNIFORM,
@@ -49,7 +51,7 @@ START_TEST(methods) {
     char what[64], fixture[64];
     int row = 0;
     snprintf(fixture, sizeof(fixture), "sampler-%s", c->method);
-    for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
+    for (int spacing = SD_SPACING_UNIFORM; spacing <= SD_SPACING_KARRAS; spacing++) {
         if (!(c->spacings >> spacing & 1))
             continue;
         s.p.spacing = (sd_timestep_spacing)spacing;
@@ -248,11 +250,12 @@ START_TEST(corners) {
     const char *method = sd_sampler_method(_i);
     bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0 && strcmp(method, "dpm_solver") != 0;
     scene s = scene_open(&setup, method);
-    for (int spacing = 0; spacing <= SD_SPACING_KARRAS; spacing++) {
+    for (int spacing = SD_SPACING_AUTO; spacing <= SD_SPACING_BETA; spacing++) {
+        bool curve = spacing == SD_SPACING_KARRAS || spacing >= SD_SPACING_EXPONENTIAL;
         s.p.spacing = (sd_timestep_spacing)spacing;
         s.p.steps = 1;
         s.p.strength = 1;
-        ck_assert_int_eq(goes(&s), spacing != SD_SPACING_KARRAS || on_sigmas);
+        ck_assert_int_eq(goes(&s), !curve || on_sigmas);
     }
     const struct {
         int steps;

@@ -60,7 +60,7 @@ static json_t *model_index(void) {
                      " s:[s, s]}",
                      "_class_name", "StableDiffusionPipeline", "_diffusers_version", "0.6.0",
                      "feature_extractor", "requires_safety_checker", 0, "safety_checker",
-                     "scheduler", "diffusers", "PNDMScheduler", "text_encoder", "transformers",
+                     "scheduler", "diffusers", "DDIMScheduler", "text_encoder", "transformers",
                      "CLIPTextModel", "tokenizer", "transformers", "CLIPTokenizer", "unet",
                      "diffusers", "UNet2DConditionModel", "vae", "diffusers", "AutoencoderKL");
 }
@@ -107,11 +107,12 @@ static json_t *vae_config(const model_size *s) {
 }
 
 static json_t *scheduler_config(void) {
-    return json_pack("{s:s, s:s, s:f, s:s, s:f, s:i, s:b, s:b, s:i, s:n, s:b}", "_class_name",
-                     "PNDMScheduler", "_diffusers_version", "0.6.0", "beta_end", 0.012,
+    /* DDIM of the original, so that all layouts have one default */
+    return json_pack("{s:s, s:s, s:f, s:s, s:f, s:i, s:b, s:i, s:n, s:b}", "_class_name",
+                     "DDIMScheduler", "_diffusers_version", "0.6.0", "beta_end", 0.012,
                      "beta_schedule", "scaled_linear", "beta_start", 0.00085, "num_train_timesteps",
-                     1000, "set_alpha_to_one", 0, "skip_prk_steps", 1, "steps_offset", 1,
-                     "trained_betas", "clip_sample", 0);
+                     1000, "set_alpha_to_one", 0, "steps_offset", 1, "trained_betas", "clip_sample",
+                     0);
 }
 
 bool diffusers_configs_write(const char *folder, const model_size *size) {

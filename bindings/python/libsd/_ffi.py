@@ -99,6 +99,11 @@ class ModelInfo(SizedStructure):
         ("unet_channels", c_int),
         ("prediction", c_char_p),
         ("n_codes", c_int),
+        ("default_method", c_char_p),
+        ("default_spacing", c_int),
+        ("default_steps", c_int),
+        ("default_guidance", c_double),
+        ("guidance_embedding", c_int),
     ]
 
 
@@ -130,6 +135,9 @@ class Score(Structure):
 
 
 SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Score))
+
+
+GUIDANCE_AUTO = -1e9  # SD_GUIDANCE_AUTO
 
 
 class SamplerParams(SizedStructure):
@@ -164,8 +172,7 @@ class SamplerParams(SizedStructure):
         ("original_encode", c_int),
     ]
     _defaults_ = {
-        "steps": 50,
-        "guidance_scale": 7.5,
+        "guidance_scale": GUIDANCE_AUTO,
         "batch": 1,
         "strength": 0.75,
         "temperature": 1.0,
@@ -553,6 +560,16 @@ def word(name: str, value: str, words: "dict[str, int]") -> int:
 
 PRECISIONS = {"auto": 0, "full": 1, "autocast": 2, "bfloat16": 3}
 RNGS = {"cpu": 0, "cuda": 1}
-SPACINGS = {"uniform": 0, "quad": 1, "linspace": 2, "trailing": 3, "karras": 4}
+SPACINGS = {
+    "auto": 0,
+    "uniform": 1,
+    "quad": 2,
+    "linspace": 3,
+    "trailing": 4,
+    "karras": 5,
+    "leading": 6,
+    "exponential": 7,
+    "beta": 8,
+}
 LOSS_TYPES = {"l2": 0, "l1": 1}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}

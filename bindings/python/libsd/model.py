@@ -140,6 +140,8 @@ class Model(Handle):
             values = dict(zip(ModelInfo.__dataclass_fields__, struct_values(info, ModelInfo)))
         values["has_vocabulary"] = bool(values["has_vocabulary"])
         values["conditioning"] = ("text", "class", "none")[values["conditioning"]]
+        values["default_spacing"] = list(_ffi.SPACINGS)[values["default_spacing"]]
+        values["guidance_embedding"] = bool(values["guidance_embedding"])
         return ModelInfo(**values)
 
     @property
@@ -360,14 +362,16 @@ class Model(Handle):
     ) -> Sampler:
         """A sampler for pictures of one size; None takes the library's default.
 
-        steps: 1 .. train_timesteps (50). seed: picture i of a batch draws from seed + i (42).
-        guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once (7.5).
+        steps: 1 .. train_timesteps (info.default_steps). seed: picture i of a batch draws from seed + i (42).
+        guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once
+            (info.default_guidance).
         width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
         eta: DDIM's eta (0). strength: image to image, int(strength * steps) are run (0.75).
         original_encode: with ddim and plms the latent is noised one step above the first that is
             run, as the original's img2img.py does.
-        method: one of sampling_methods() ("ddim"). spacing: "uniform", "quad", "linspace",
-            "trailing", or "karras" for methods on sigmas.
+        method: one of sampling_methods() (info.default_method). spacing: "uniform", "quad",
+            "linspace", "trailing", "leading", or "karras", "exponential" and "beta" for methods on
+            sigmas (info.default_spacing).
         temperature: factor of the noise that steps add (1). rng: torch's "cpu" or "cuda" generator.
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
         text_tokens: of the embeddings, where prompts are long (the model's).

@@ -42,6 +42,13 @@ class ModelInfo:
     """what the UNet gives: "epsilon", "v" or "sample"; None: no UNet"""
     n_codes: int
     """rows of a VQ model's codebook; 0: there is none"""
+    default_method: Optional[str]
+    """what a sampler does that is not told: a diffusers folder's scheduler says it"""
+    default_spacing: str
+    default_steps: int
+    default_guidance: float
+    guidance_embedding: bool
+    """the UNet is told the guidance scale: a step evaluates once, and there is no uncond"""
 
 
 class Loss(NamedTuple):

@@ -68,6 +68,7 @@ class HeaderTest(unittest.TestCase):
     def setUpClass(cls):
         text = HEADER.read_text()
         text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
+        cls.numbers = dict(re.findall(r"#define (SD_\w+) \((-?[\d.e]+)f\)", text))
         cls.macros = dict(re.findall(r"#define (SD_\w+_INIT)\s+\{(.*?)\}\s*\n", text))
         cls.text = re.sub(r"^#.*$", "", text, flags=re.M)
 
@@ -112,6 +113,7 @@ class HeaderTest(unittest.TestCase):
                 if value == "NULL":
                     self.assertFalse(ours, f"{name}.{field}")
                 else:
+                    value = self.numbers.get(value, value)
                     number = constants[value] if value in constants else float(value.rstrip("f"))
                     self.assertEqual(ours, number, f"{name}.{field}")
                     seen += 1
@@ -125,6 +127,7 @@ class HeaderTest(unittest.TestCase):
 
     def test_enumerations(self):
         values = self.enumerators()
+        self.assertEqual(_ffi.GUIDANCE_AUTO, float(self.numbers["SD_GUIDANCE_AUTO"]))
         for prefix, words in (
             ("SD_PRECISION_", _ffi.PRECISIONS),
             ("SD_RNG_", _ffi.RNGS),

@@ -1,0 +1,280 @@
+#include "io/folder.h"
+
+#include "core/os.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const sd_part sd_part_text = {"text_encoder", "model", "pytorch_model", "text encoder"};
+const sd_part sd_part_unet = {"unet", "diffusion_pytorch_model", "diffusion_pytorch_model", "UNet"};
+const sd_part sd_part_vae = {"vae", "diffusion_pytorch_model", "diffusion_pytorch_model", "VAE"};
+
+/* ------------------------------------------------------------------- names of weights */
+
+/* STEM[.VARIANT].EXTENSION, STEM[.VARIANT].EXTENSION.index.json or
+ * STEM.EXTENSION.index[.VARIANT].json. */
+typedef struct weights_name {
+    bool torch, list;
+    const char *variant; /* not terminated */
+    size_t variant_size; /* 0: none */
+} weights_name;
+
+static bool ends_with(const char *text, size_t size, const char *end) {
+    size_t n = strlen(end);
+    return size >= n && memcmp(text + size - n, end, n) == 0;
+}
+
+static bool contains(const char *text, size_t size, const char *part) {
+    size_t n = strlen(part);
+    for (size_t i = 0; i + n <= size; i++)
+        if (memcmp(text + i, part, n) == 0)
+            return true;
+    return false;
+}
+
+/* `rest` follows the stem. */
+static bool read_rest(const char *rest, const char *extension, weights_name *out) {
+    static const char json[] = ".json", index[] = ".index", list[] = ".index.json";
+    const char *start = rest, *mark = NULL;
+    size_t size = strlen(rest), extension_size = strlen(extension);
+    for (const char *p = strstr(rest, extension); p && !mark; p = strstr(p + 1, extension))
+        if (strncmp(p + extension_size, index, strlen(index)) == 0)
+            mark = p + extension_size + strlen(index); /* after ".safetensors.index" */
+    out->list = mark != NULL;
+    out->variant_size = 0;
+    if (mark && !ends_with(rest, size, json))
+        return false;
+    if (mark && strcmp(mark, json) != 0) { /* ".safetensors.index.fp16.json" */
+        if (*mark != '.' || strncmp(rest, extension, extension_size) != 0)
+            return false;
+        out->variant = mark + 1;
+        out->variant_size = size - (size_t)(mark + 1 - rest) - strlen(json);
+        return true;
+    }
+    size -= mark ? strlen(list) : 0;
+    if (!ends_with(rest, size, extension))
+        return false;
+    size -= extension_size;
+    if (size > 0) {
+        out->variant = start + 1;
+        out->variant_size = size - 1;
+    }
+    return size != 1 && (size == 0 || *start == '.');
+}
+
+/* Parts of a sharded file ("...-00001-of-00002") are named by its list. */
+static bool read_name(const char *name, const sd_part *part, weights_name *out) {
+    static const char *const extensions[] = {".safetensors", ".bin"};
+    const char *const stems[] = {part->stem, part->torch_stem};
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(stems[i]);
+        out->torch = i == 1;
+        if (strncmp(name, stems[i], n) == 0 && read_rest(name + n, extensions[i], out))
+            return !contains(out->variant, out->variant_size, "-of-");
+    }
+    return false;
+}
+
+static bool is_variant(const weights_name *name, const char *variant) {
+    return name->variant_size == strlen(variant) &&
+           memcmp(name->variant, variant, name->variant_size) == 0;
+}
+
+/* The smaller, the better. */
+static int rank_of(const weights_name *name) {
+    static const char *const others[] = {"fp32", "bf16", "ema"};
+    int rank = 2 * name->list;
+    if (name->variant_size == 0 || is_variant(name, "fp16"))
+        return rank + (name->variant_size > 0) + 4 * name->torch;
+    rank += is_variant(name, "non_ema") ? 20 : 16;
+    for (int i = 0; i < (int)SD_COUNT(others); i++)
+        if (is_variant(name, others[i]))
+            rank = 2 * name->list + 4 * (i + 1);
+    return rank + 100 + 100 * name->torch;
+}
+
+/* Names joined by ", " into a text of fixed size; the rest is counted. */
+typedef struct name_list {
+    char text[400];
+    size_t used;
+    int n, left_out;
+} name_list;
+
+static void list_add(name_list *list, const char *name) {
+    size_t n = strlen(name);
+    if (list->used + n + 3 > sizeof list->text) {
+        list->left_out++;
+        return;
+    }
+    if (list->n++ > 0) {
+        memcpy(list->text + list->used, ", ", 2);
+        list->used += 2;
+    }
+    memcpy(list->text + list->used, name, n + 1);
+    list->used += n;
+}
+
+static void list_end(name_list *list) {
+    if (list->left_out > 0)
+        snprintf(list->text + list->used, sizeof list->text - list->used, " ...");
+}
+
+sd_status sd_part_find(const sd_context *ctx, const char *dir, const sd_part *part, char **path) {
+    char **names, *folder = sd_path_join(ctx, dir, part->name);
+    size_t n;
+    *path = NULL;
+    if (!folder)
+        return SD_ERROR_MEMORY;
+    const char *best = NULL;
+    int best_rank = 0;
+    bool variant = false;
+    name_list found = {.n = 0};
+    sd_status status = sd_list_names(ctx, folder, &names, &n);
+    for (size_t i = 0; i < n && !status; i++) {
+        weights_name name;
+        if (!read_name(names[i], part, &name))
+            continue;
+        list_add(&found, names[i]);
+        if (best && rank_of(&name) >= best_rank)
+            continue;
+        best = names[i];
+        best_rank = rank_of(&name);
+        variant = name.variant_size > 0;
+    }
+    list_end(&found);
+    if (!status && variant && found.n > 1)
+        sd_log(ctx, SD_LOG_WARN, "%s: there is no %s.safetensors; of %s, %s is taken", folder,
+               part->stem, found.text, best);
+    if (!status && best) {
+        *path = sd_path_join(ctx, folder, best);
+        status = *path ? SD_OK : SD_ERROR_MEMORY;
+    }
+    sd_free_names(ctx, names, n);
+    sd_free(ctx, folder);
+    return status;
+}
+
+sd_status sd_part_missing(const sd_context *ctx, const char *dir, const sd_part *part) {
+    char **names, *folder = sd_path_join(ctx, dir, part->name);
+    size_t n;
+    if (!folder)
+        return SD_ERROR_MEMORY;
+    name_list found = {.n = 0};
+    sd_status status = sd_list_names(ctx, folder, &names, &n);
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], "config.json") != 0)
+            list_add(&found, names[i]);
+    list_end(&found);
+    if (!status)
+        status = sd_fail(ctx, SD_ERROR_IO,
+                         "%s: no weights: %s.safetensors or %s.bin was expected, also with a "
+                         "variant before the ending (%s.fp16.safetensors); %s%s",
+                         folder, part->stem, part->torch_stem, part->stem,
+                         found.n ? "there is " : "there is nothing else", found.text);
+    sd_free_names(ctx, names, n);
+    sd_free(ctx, folder);
+    return status;
+}
+
+/* ------------------------------------------------------------------- paths */
+
+static bool is_checkpoint(const char *name) {
+    static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
+    for (size_t i = 0; i < SD_COUNT(endings); i++)
+        if (ends_with(name, strlen(name), endings[i]))
+            return true;
+    return false;
+}
+
+static bool holds(const sd_context *ctx, const char *dir, const char *name, sd_status *status) {
+    char *path = sd_path_join(ctx, dir, name);
+    bool there = path && (sd_is_file(path) || sd_is_directory(path));
+    if (!path)
+        *status = SD_ERROR_MEMORY;
+    sd_free(ctx, path);
+    return there;
+}
+
+/* A folder without model_index.json: the only checkpoint in it; *path NULL: there is none. */
+static sd_status find_checkpoint(const sd_context *ctx, const char *dir, char **path) {
+    char **names;
+    size_t n;
+    name_list found = {.n = 0};
+    const char *only = NULL;
+    *path = NULL;
+    sd_status status = sd_list_names(ctx, dir, &names, &n);
+    for (size_t i = 0; i < n && !status; i++) {
+        if (!is_checkpoint(names[i]))
+            continue;
+        list_add(&found, names[i]);
+        only = names[i];
+    }
+    list_end(&found);
+    if (!status && found.n + found.left_out > 1)
+        status = sd_fail(ctx, SD_ERROR_ARGUMENT,
+                         "%s: the folder holds several files of weights and no model_index.json; "
+                         "give one of them: %s",
+                         dir, found.text);
+    else if (!status && only) {
+        *path = sd_path_join(ctx, dir, only);
+        status = *path ? SD_OK : SD_ERROR_MEMORY;
+    }
+    sd_free_names(ctx, names, n);
+    return status;
+}
+
+static sd_status resolve_folder(const sd_context *ctx, const char *path, char **resolved) {
+    static const sd_part *const parts[] = {&sd_part_text, &sd_part_unet, &sd_part_vae};
+    sd_status status = SD_OK;
+    bool diffusers = holds(ctx, path, "model_index.json", &status);
+    for (size_t i = 0; i < SD_COUNT(parts) && !diffusers; i++)
+        diffusers = holds(ctx, path, parts[i]->name, &status);
+    if (!status && !diffusers)
+        status = find_checkpoint(ctx, path, resolved);
+    if (!status && *resolved)
+        sd_log(ctx, SD_LOG_INFO, "%s: the checkpoint that the folder holds is loaded", *resolved);
+    return status;
+}
+
+/* `path` is of a part, or of a file in one, of the diffusers folder above it. */
+static sd_status refuse_part(const sd_context *ctx, const char *path) {
+    static const struct {
+        const char *name, *what;
+    } parts[] = {{"unet", "UNet"},           {"vae", "VAE"},
+                 {"text_encoder", "text encoder"}, {"scheduler", "scheduler"},
+                 {"tokenizer", "tokenizer"}, {"safety_checker", "safety checker"},
+                 {"feature_extractor", "feature extractor"}};
+    char *part = sd_is_directory(path) ? sd_strdup(ctx, path) : sd_path_dirname(ctx, path);
+    for (size_t n = part ? strlen(part) : 0; n > 1 && part[n - 1] == '/'; n--)
+        part[n - 1] = 0;
+    char *model = part ? sd_path_dirname(ctx, part) : NULL;
+    sd_status status = model ? SD_OK : SD_ERROR_MEMORY;
+    const char *slash = part ? strrchr(part, '/') : NULL;
+    const char *name = slash ? slash + 1 : part;
+    for (size_t i = 0; !status && i < SD_COUNT(parts); i++)
+        if (strcmp(name, parts[i].name) == 0 && holds(ctx, model, "model_index.json", &status))
+            status = sd_fail(ctx, SD_ERROR_ARGUMENT,
+                             "%s: this is the %s of the diffusers folder %s; give that folder",
+                             path, parts[i].what, model);
+    sd_free(ctx, model);
+    sd_free(ctx, part);
+    return status;
+}
+
+sd_status sd_resolve_path(const sd_context *ctx, const char *path, bool any_file,
+                          char **resolved) {
+    const char *slash = strrchr(path, '/');
+    sd_status status = SD_OK;
+    *resolved = NULL;
+    if (!any_file)
+        status = refuse_part(ctx, path);
+    if (!status && sd_is_directory(path))
+        status = resolve_folder(ctx, path, resolved);
+    else if (!status && strcmp(slash ? slash + 1 : path, "model_index.json") == 0)
+        *resolved = sd_path_dirname(ctx, path);
+    if (!status && !*resolved)
+        *resolved = sd_strdup(ctx, path);
+    if (!status && !*resolved)
+        status = SD_ERROR_MEMORY;
+    return status;
+}
