@@ -85,8 +85,8 @@ class Model(Handle):
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
         context: None opens one with all defaults.
-        vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz] or a folder with vocab.json and
-            merges.txt; None looks beside the checkpoint.
+        vocab: CLIP's vocabulary, bpe_simple_vocab_16e6.txt[.gz], tokenizer.json or a folder with
+            that or with vocab.json and merges.txt; None looks beside the checkpoint.
         precision: "auto", "full", "autocast" or "bfloat16".
         strict: a tensor that no network uses, and NaN or infinity in one, is an error.
         embeddings: textual-inversion files; a file's name without extension is its word. Or a
