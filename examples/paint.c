@@ -19,7 +19,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "checkpoint: .safetensors or .ckpt, or a diffusers folder [" ORIGINAL_CKPT "]"},
         {"config", CLI_TEXT, &o->config, "YAML config of the checkpoint; most need none"},
         {"outdir", CLI_TEXT, &o->outdir, "folder for the results"},
-        {"ddim_steps", CLI_INT, &o->ddim_steps, "number of steps, of any sampler; 0 is the model's, most often 50"},
+        {"ddim_steps", CLI_INT, &o->ddim_steps,
+         "number of steps, of any sampler; 0 is the model's, most often 50"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
         {"n_iter", CLI_INT, &o->n_iter, "how many times to sample"},
         {"n_samples", CLI_INT, &o->n_samples, "pictures at once"},
@@ -83,8 +84,8 @@ static int choose(const char *program, const char *flag, const char *text, const
 }
 
 /* In the order of sd_timestep_spacing. */
-static const char *const spacings[] = {"auto",     "uniform", "quad",    "linspace",   "trailing",
-                                       "karras",   "leading", "exponential", "beta"};
+static const char *const spacings[] = {"auto",   "uniform", "quad",        "linspace", "trailing",
+                                       "karras", "leading", "exponential", "beta"};
 #define N_SPACINGS ((int)(sizeof spacings / sizeof *spacings))
 
 /* Methods by the names that the popular web UIs write. */
@@ -424,7 +425,7 @@ static float scale_of(const paint *p) {
  */
 static int draws_of_an_iteration(const paint *p) {
     const char *method = sampling_method(p->options);
-    int asked = steps_of(p); /* may be out of range: the library will say so */
+    int asked = steps_of(p);                /* may be out of range: the library will say so */
     double strength = p->options->strength; /* may be out of range too */
     if (p->options->from_picture)
         return 1 + (strength > 0 && strength <= 1 ? (int)(strength * asked) : 0);

@@ -418,7 +418,7 @@ typedef struct sd_sampler_params {
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, 0.75,                \
+        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, 0.75,                 \
             SD_SPACING_AUTO, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0,    \
             NULL, NULL, 0, 0, 0                                                                    \
     }

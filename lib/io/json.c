@@ -50,8 +50,8 @@ sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void
     return parse(ctx, name, bytes, size, 0, out);
 }
 
-/* The length of Python's word for a number that JSON has none for, at text[at]; 0: none is there, or
- * it is a key. */
+/* The length of Python's word for a number that JSON has none for, at text[at]; 0: none is there,
+ * or it is a key. */
 static size_t word_at(const uint8_t *text, size_t size, size_t at) {
     static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
     for (size_t i = 0; i < SD_COUNT(words); i++) {

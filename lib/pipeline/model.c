@@ -248,10 +248,10 @@ sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
         return SD_SPACING_UNIFORM;
     const sd_method *method = sd_method_find(name);
     bool on_sigmas = method && method->times & SD_TIMES_SIGMAS;
-    return !on_sigmas || c->curve == SD_CURVE_TIMES  ? c->spacing
-           : c->curve == SD_CURVE_KARRAS             ? SD_SPACING_KARRAS
-           : c->curve == SD_CURVE_EXPONENTIAL        ? SD_SPACING_EXPONENTIAL
-                                                     : SD_SPACING_BETA;
+    return !on_sigmas || c->curve == SD_CURVE_TIMES ? c->spacing
+           : c->curve == SD_CURVE_KARRAS            ? SD_SPACING_KARRAS
+           : c->curve == SD_CURVE_EXPONENTIAL       ? SD_SPACING_EXPONENTIAL
+                                                    : SD_SPACING_BETA;
 }
 
 static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
@@ -329,8 +329,7 @@ static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_f
 }
 
 /* `path` is resolved. */
-static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
-                               void *user) {
+static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
     sd_status status;
     if (!sd_is_directory(path)) {
         sd_weights *w;

@@ -118,8 +118,8 @@ void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_param
  * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
 sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
 int sd_posterior_draws(const sd_sampler_params *p);
-/* Whether a step evaluates for an unconditional half too. Without a condition there is nothing to be
- * guided to, and a UNet that is told the scale guides itself. */
+/* Whether a step evaluates for an unconditional half too. Without a condition there is nothing to
+ * be guided to, and a UNet that is told the scale guides itself. */
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p);
 /* Embeddings of the prompt [1, tokens, width], or of `prompts` [batch, tokens, width] where that is
  * not NULL, and of the negative one [1, tokens, width], and their tokens into `sampling`; *uncond

@@ -20,8 +20,7 @@ static void predict_region(sd_exec *e, void *arg) {
     const unet_region *r = arg;
     if (r->kv.c > 0)
         sd_unet_kv(e, r->unet, r->kv, r->context);
-    sd_unet_forward(e, r->unet, r->y, r->x, r->t, r->kv,
-                    sd_no_tensor());
+    sd_unet_forward(e, r->unet, r->y, r->x, r->t, r->kv, sd_no_tensor());
 }
 
 static void predict(sd_exec *e, void *arg) {

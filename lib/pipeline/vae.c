@@ -73,7 +73,8 @@ void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     int channels = config->latent_channels;
     for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
-        z[i] = z[i] * config->latents_std[i % channels] + config->latents_mean[i % channels] * scale;
+        z[i] =
+            z[i] * config->latents_std[i % channels] + config->latents_mean[i % channels] * scale;
     for (int64_t i = 0; i < n; i++)
         z[i] = z[i] / scale + shift;
 }
@@ -85,8 +86,8 @@ void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n) {
     for (int64_t i = 0; i < n && config->shift_factor != 0.0; i++)
         z[i] -= shift;
     for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
-        z[i] = (z[i] - config->latents_mean[i % channels] * scale) /
-               config->latents_std[i % channels];
+        z[i] =
+            (z[i] - config->latents_mean[i % channels] * scale) / config->latents_std[i % channels];
 }
 
 static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool quantize,

@@ -170,7 +170,7 @@ static const char *copy_folder(void) {
 }
 
 START_TEST(changed_while_loading) {
-    char copy[FILES_PATH], from[FILES_PATH];
+    char copy[2 * FILES_PATH], from[2 * FILES_PATH];
     snprintf(copy, sizeof copy, "%s", files_path(fault_dir, "changing.safetensors"));
     change_file(environment("SD_TEST_TINY_FILE"), copy, copy);
     snprintf(copy, sizeof copy, "%s", files_path(fault_dir, "changing.ckpt"));
