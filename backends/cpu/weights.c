@@ -185,7 +185,7 @@ static void fetch_panel(prepare_job *job, int p, int worker, size_t k, size_t n,
             from = (const uint8_t *)run.part->data + at * size;
         } else {
             note(job, sdb_part_read(run.part, at, (size_t)run.n * n, to));
-            to += (size_t)run.n * n * size;
+            to += ((size_t)run.n * n * size + 3) / 4 * 4; /* the next may be of float32 */
         }
         for (int i = 0; i < run.n; i++) {
             rows[j + i] = from + (size_t)i * (whole ? job->row_size : n) * size;

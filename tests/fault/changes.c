@@ -177,8 +177,9 @@ START_TEST(changed_while_loading) {
     change_file(environment("SD_TEST_TINY_CKPT"), copy, copy);
     const char *folder = copy_folder();
     for (int i = 2; i <= 6; i += 2) {
-        snprintf(from, sizeof from, "%s/%s", environment("SD_TEST_TINY_FOLDER"), folder_files[i]);
-        snprintf(copy, sizeof copy, "%s/%s", folder, folder_files[i]);
+        snprintf(from, sizeof from, "%s",
+                 files_path(environment("SD_TEST_TINY_FOLDER"), folder_files[i]));
+        snprintf(copy, sizeof copy, "%s", files_path(folder, folder_files[i]));
         change_file(from, copy, folder);
     }
 }

@@ -15,6 +15,11 @@ DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "unit", "d
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 
 
+def raw_safetensors(text, n_data=0):
+    text = text.encode()
+    return struct.pack("<Q", len(text)) + text + bytes(n_data)
+
+
 def safetensors(tensors, metadata=None):
     header, offset = {}, 0
     if metadata:
@@ -62,6 +67,14 @@ WEIGHTS = {
     "shapes": safetensors({"scalar": ("F32", []), "none": ("F32", [0, 3]), "five": ("U8", [1] * 5)}),
     "original": safetensors({n: ("U8", s) for n, s in ORIGINAL.items()}, {"sd.unet_heads": "[4]"}),
     "cut": safetensors({"a": ("F16", [2, 3])})[:-1],
+    # what only the official reader's rules make of it
+    "null": raw_safetensors('{"__metadata__":null,"a":{"dtype":"F8_E4M3","shape":[3],"data_offsets":[0,3]}}', 3),
+    "zeros": raw_safetensors('{"__metadata__":{"a\\u0000":"\\\\u0000\\u0000"},'
+                             '"\\u0000":{"dtype":"F4","shape":[2],"data_offsets":[0,1]}}', 1),
+    "twice": raw_safetensors('{"a":{"dtype":"X","shape":[2],"data_offsets":[0,7]},'
+                             '"a":{"dtype":"F6_E2M3","shape":[4],"data_offsets":[0,3],"x":{"dtype":[]}}}', 3),
+    "members": raw_safetensors('{"__metadata__":{"dtype":"1","dtype":"2"},'
+                               '"a":{"dtype":"C64","shape":[],"shape":[],"data_offsets":[0,8]}}', 8),
 }
 
 # The first letter chooses the reader: F .. L.
