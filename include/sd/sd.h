@@ -204,8 +204,8 @@ typedef struct sd_model_params {
  * beside them; a tensor of another type matters only where a network needs it. Weights are read
  * once and piece by piece, and what the backend repacks is not kept twice. Python's pickles are
  * never run: tensors are found in their dictionaries and modules, other objects are passed over,
- * and a name that does harm where Python loads the file (os.system, eval) is an error. `params` NULL
- * means all defaults.
+ * and a name that does harm where Python loads the file (os.system, eval) is an error. `params`
+ * NULL means all defaults.
  *
  * When this returns the file is closed and may be changed or removed. A file that another process
  * shortens or writes to meanwhile is SD_ERROR_IO. To rename another file over it, or to remove it,
