@@ -61,8 +61,8 @@ static void print_contents(const contents *c) {
 }
 
 /* In the order of sd_timestep_spacing. */
-static const char *const spacings[] = {"auto",     "uniform", "quad",        "linspace", "trailing",
-                                       "karras",   "leading", "exponential", "beta"};
+static const char *const spacings[] = {"auto",   "uniform", "quad",        "linspace", "trailing",
+                                       "karras", "leading", "exponential", "beta"};
 
 static void print_model(const sd_model *model, const sd_model_info *info) {
     char bytes[32];

@@ -220,7 +220,11 @@ typedef struct sd_model_params {
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
  * (.pt, .pth: what torch.save writes, also before torch 1.6), or a folder as diffusers lays it out
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
- * files. Weights may be float64 (read as float32), float32, float16, bfloat16, or float8 (read as
+ * files, of the variant that is there (of several the one without, then fp16, fp32, bf16, others);
+ * its scheduler says what a sampler does by default. Also a folder that holds one checkpoint, and
+ * the path of a model_index.json.
+ *
+ * Weights may be float64 (read as float32), float32, float16, bfloat16, or float8 (read as
  * float16), with the scales "X.scale_weight" or "X.weight_scale" that some float8 files have
  * beside them; a tensor of another type matters only where a network needs it. Weights are read
  * once and piece by piece, and what the backend repacks is not kept twice. Python's pickles are
@@ -870,7 +874,8 @@ SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **o
 SD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
                           const int64_t *dims, sd_tensor **out);
 
-/* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. */
+/* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. 0 at the
+ * end of a schedule of zero terminal SNR. */
 SD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
 
 /* q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4). One t for the batch. */
@@ -880,7 +885,7 @@ SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const 
 /*
  * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
  * fractional), embeddings [n, tokens, width] (NULL for an unconditional model) to its output
- * [n, c, h, w] (epsilon for SD 1.x).
+ * [n, c, h, w] (epsilon for SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
  */
 SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                  const sd_tensor *embeddings, sd_tensor **out);

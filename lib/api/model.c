@@ -62,7 +62,9 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .n_codes = sd_vae_has_codebook(model->vae) ? source->vae.n_codes : 0,
         .prediction = source->first_stage_only ? NULL : predictions[source->schedule.prediction],
         .default_method = source->first_stage_only ? NULL : source->scheduler.method,
-        .default_spacing = source->first_stage_only ? SD_SPACING_AUTO : sd_model_spacing(model, source->scheduler.method),
+        .default_spacing = source->first_stage_only
+                               ? SD_SPACING_AUTO
+                               : sd_model_spacing(model, source->scheduler.method),
         .default_steps = source->first_stage_only ? 0 : source->scheduler.steps,
         .default_guidance = source->first_stage_only ? 0.0 : source->scheduler.guidance,
         .guidance_embedding = !source->first_stage_only && source->unet.guidance_dim > 0,

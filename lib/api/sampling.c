@@ -77,8 +77,8 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     return SD_OK;
 }
 
-/* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which has
- * all of its rules. */
+/* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which
+ * has all of its rules. */
 static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
     const sd_scheduler_config *c = &model->source->scheduler;
     if (!p->method)

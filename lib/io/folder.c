@@ -240,9 +240,12 @@ static sd_status resolve_folder(const sd_context *ctx, const char *path, char **
 static sd_status refuse_part(const sd_context *ctx, const char *path) {
     static const struct {
         const char *name, *what;
-    } parts[] = {{"unet", "UNet"},           {"vae", "VAE"},
-                 {"text_encoder", "text encoder"}, {"scheduler", "scheduler"},
-                 {"tokenizer", "tokenizer"}, {"safety_checker", "safety checker"},
+    } parts[] = {{"unet", "UNet"},
+                 {"vae", "VAE"},
+                 {"text_encoder", "text encoder"},
+                 {"scheduler", "scheduler"},
+                 {"tokenizer", "tokenizer"},
+                 {"safety_checker", "safety checker"},
                  {"feature_extractor", "feature extractor"}};
     char *part = sd_is_directory(path) ? sd_strdup(ctx, path) : sd_path_dirname(ctx, path);
     for (size_t n = part ? strlen(part) : 0; n > 1 && part[n - 1] == '/'; n--)
@@ -261,8 +264,7 @@ static sd_status refuse_part(const sd_context *ctx, const char *path) {
     return status;
 }
 
-sd_status sd_resolve_path(const sd_context *ctx, const char *path, bool any_file,
-                          char **resolved) {
+sd_status sd_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved) {
     const char *slash = strrchr(path, '/');
     sd_status status = SD_OK;
     *resolved = NULL;

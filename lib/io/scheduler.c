@@ -165,10 +165,9 @@ static void read_schedule(reading *in) {
     c->beta_schedule = (sd_beta_schedule)read_choice(
         r, "beta_schedule", knows(in, SCALED_BETAS) ? "scaled_linear" : "linear", betas,
         SD_COUNT(betas), "\"linear\", \"scaled_linear\" and \"squaredcos_cap_v2\"");
-    c->prediction =
-        (sd_prediction)read_choice(r, "prediction_type", "epsilon", predictions,
-                                   SD_COUNT(predictions),
-                                   "\"epsilon\", \"v_prediction\" and \"sample\"");
+    c->prediction = (sd_prediction)read_choice(r, "prediction_type", "epsilon", predictions,
+                                               SD_COUNT(predictions),
+                                               "\"epsilon\", \"v_prediction\" and \"sample\"");
     c->beta_start = sd_reader_number(r, "beta_start", sd ? 0.00085 : 0.0001, 1e-9, 0.999);
     c->beta_end = sd_reader_number(r, "beta_end", sd ? 0.012 : 0.02, c->beta_start, 0.999);
     c->train_timesteps = sd_reader_int(r, "num_train_timesteps", 1000, 1, 100000);
@@ -208,8 +207,8 @@ static void read_sigmas(reading *in, sd_scheduler_config *c) {
         c->curve = SD_CURVE_EXPONENTIAL;
     else if (flag(in, CURVES, "use_beta_sigmas", false))
         c->curve = SD_CURVE_BETA;
-    const char *final = knows(in, FINAL) ? sd_reader_string(&in->r, "final_sigmas_type", "zero")
-                                         : "zero";
+    const char *final =
+        knows(in, FINAL) ? sd_reader_string(&in->r, "final_sigmas_type", "zero") : "zero";
     c->sigma_min = strcmp(final, "sigma_min") == 0;
     if (!c->sigma_min && strcmp(final, "zero") != 0)
         sd_reader_unsupported(&in->r, "final_sigmas_type",
@@ -279,8 +278,8 @@ static void read_rest(reading *in) {
         if (strncmp(in->class->name, rows[i].class, strlen(rows[i].class)) != 0)
             continue;
         bool prk = !v && !strcmp(rows[i].key, "skip_prk_steps"); /* false where it is not said */
-        const char *text = json_is_boolean(v) ? (json_is_true(v) ? "true" : "false")
-                                              : json_string_value(v);
+        const char *text =
+            json_is_boolean(v) ? (json_is_true(v) ? "true" : "false") : json_string_value(v);
         if (prk || (v && !(text && rows[i].fine && strcmp(text, rows[i].fine) == 0)))
             ignore(in, rows[i].key);
     }
@@ -351,8 +350,8 @@ void sd_config_no_scheduler(sd_source *source) {
     /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
     source->schedule =
         (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON, 0.0};
-    source->ask_prediction = source->unet.linear_projection &&
-                             source->unet.in_channels == source->vae.latent_channels;
+    source->ask_prediction =
+        source->unet.linear_projection && source->unet.in_channels == source->vae.latent_channels;
     sd_log(source->ctx, SD_LOG_WARN,
            "%s: there is no scheduler/scheduler_config.json; the schedule of Stable Diffusion is "
            "taken, and the sampling method \"%s\"",

@@ -80,7 +80,7 @@ static void check_pipeline(sd_source *s, sd_reader *r) {
 }
 
 static const struct {
-    const char *component, *class_name, *or;
+    const char *component, *class_name, * or ;
 } classes[] = {
     {"text_encoder", "CLIPTextModel", "CLIPTextModelWithProjection"},
     {"unet", "UNet2DConditionModel", NULL},
@@ -98,11 +98,10 @@ static sd_status check_index(sd_source *s, const char *path) {
         if (v && !text)
             sd_reader_wrong(&r, classes[i].component, v, "a list of library and class");
         else if (v && strcmp(text, classes[i].class_name) != 0 &&
-                 !(classes[i].or && strcmp(text, classes[i].or) == 0))
+                 !(classes[i].or &&strcmp(text, classes[i].or) == 0))
             sd_reader_unsupported(&r, classes[i].component, class_name, classes[i].class_name);
     }
-    const char *scheduler =
-        json_string_value(json_array_get(sd_reader_get(&r, "scheduler"), 1));
+    const char *scheduler = json_string_value(json_array_get(sd_reader_get(&r, "scheduler"), 1));
     snprintf(s->index_scheduler, sizeof s->index_scheduler, "%s", scheduler ? scheduler : "");
     sd_reader_close(&r);
     return r.status;

@@ -55,11 +55,11 @@ typedef struct sd_unet_config {
     bool updown_blocks;    /* resblock_updown */
     bool pooled_resample;  /* conv_resample false: mean and nearest, no convolution */
     /* Options of diffusers' UNet2DConditionModel alone. */
-    int sample_width;                 /* 0: sample_size, which is the height else */
+    int sample_width;                    /* 0: sample_size, which is the height else */
     int level_res_blocks[SD_MAX_LEVELS]; /* 0: res_blocks */
     int level_depth[SD_MAX_LEVELS];      /* 0: transformer_depth */
-    int guidance_dim;                 /* time_cond_proj_dim: the UNet is told the guidance scale by an
-                                         embedding of this width (LCM); 0: it is not */
+    int guidance_dim; /* time_cond_proj_dim: the UNet is told the guidance scale by an
+                         embedding of this width (LCM); 0: it is not */
 } sd_unet_config;
 
 /* ResBlocks and transformer layers of a level. */
@@ -195,17 +195,16 @@ typedef struct sd_source {
     sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
     char index_scheduler[64]; /* class of the scheduler by model_index.json, or "" */
-    bool corrects_scheduler;  /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1 and
-                                 clip_sample false whatever the scheduler says */
+    bool corrects_scheduler;  /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1
+                                 and  clip_sample false whatever the scheduler says */
 } sd_source;
 
 /*
  * Opens a checkpoint or folder; a path of a model_index.json, or of a folder that holds one
- * checkpoint alone, is understood (folder.h). Of an original checkpoint the sizes come from the tensors' shapes;
- * what shapes do not tell may be said by safetensors' __metadata__, or by texts beside the
- * "state_dict" of a .ckpt file, as JSON values in strings:
- *   "sd.unet_heads"      "8" or "[5, 10, 20, 20]", one a level   (default 8)
- *   "sd.text_heads"      "12"                                    (default width / 64)
+ * checkpoint alone, is understood (folder.h). Of an original checkpoint the sizes come from the
+ * tensors' shapes; what shapes do not tell may be said by safetensors' __metadata__, or by texts
+ * beside the "state_dict" of a .ckpt file, as JSON values in strings: "sd.unet_heads"      "8" or
+ * "[5, 10, 20, 20]", one a level   (default 8) "sd.text_heads"      "12" (default width / 64)
  *   "sd.sample_size"     "64", latents at the default size       (default 64)
  *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
  *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)

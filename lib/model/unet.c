@@ -46,8 +46,8 @@ struct sd_unet {
     sd_unet_config config;
     const sdb_weight *time1, *time2;
     const sdb_weight *guidance; /* NULL: config.guidance_dim is 0 */
-    sd_wide_linear emb; /* all ResBlocks' projections of the time embedding */
-    sd_wide_linear kv;  /* all cross-attentions' keys and values */
+    sd_wide_linear emb;         /* all ResBlocks' projections of the time embedding */
+    sd_wide_linear kv;          /* all cross-attentions' keys and values */
     input_block *in;
     output_block *out;
     int n_blocks; /* of each of both */

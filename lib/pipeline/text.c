@@ -346,6 +346,10 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *con
     /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
     bool none = model->source->conditioning == SD_CONDITIONING_NONE && !words;
     sd_status status = none ? SD_OK : sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
+    if (!status && !none && sd_unet_guidance_dim(model->unet) > 0 && *texts[n])
+        sd_log(model->ctx, SD_LOG_WARN,
+               "the negative prompt has no effect: this UNet is told the guidance scale and has no "
+               "unguided half");
     if (!status && !none)
         status = sd_stage_encode_text(model, texts, total, text, &all);
     sd_free(model->ctx, texts);

@@ -1,9 +1,9 @@
 /*
  * Multistep sampling of latent consistency models: Luo et al. 2023, algorithm 3; diffusers'
- * LCMScheduler with original_inference_steps 50, timestep_scaling 10 where no folder says others. Each step predicts x_0 by
- * f = c_skip x + c_out x_0 (eq. 7, sigma_data 0.5) and noises it anew to the next time; the last
- * step's f is the result. Uniform spacing takes its times, from the top down, out of the 50 that
- * the models were distilled on.
+ * LCMScheduler with original_inference_steps 50, timestep_scaling 10 where no folder says others.
+ * Each step predicts x_0 by f = c_skip x + c_out x_0 (eq. 7, sigma_data 0.5) and noises it anew to
+ * the next time; the last step's f is the result. Uniform spacing takes its times, from the top
+ * down, out of the 50 that the models were distilled on.
  */
 #include "sampler/sampler.h"
 

@@ -127,8 +127,8 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
         return status;
     const sd_scheduler_config *folder = schedule->folder;
     run->clip = folder ? folder->clip : 0.0;
-    run->raw = prediction != SD_PREDICT_EPSILON &&
-               (schedule->zero_snr || (run->method->mixes && folder));
+    run->raw =
+        prediction != SD_PREDICT_EPSILON && (schedule->zero_snr || (run->method->mixes && folder));
     status = choose_times(run, params);
     lift_alphas(run);
     if (!status) {

@@ -9,7 +9,8 @@ typedef struct sd_schedule {
     double *betas;          /* [n] */
     double *alphas_cumprod; /* [n], DDPM eq. 4 */
     bool zero_snr;          /* nothing but noise is left at the last: its alpha is 0 */
-    const sd_scheduler_config *folder; /* a diffusers folder's rules, not owned; NULL: there are none */
+    const sd_scheduler_config
+        *folder; /* a diffusers folder's rules, not owned; NULL: there are none */
 } sd_schedule;
 
 /* alphas_cumprod at the end of a schedule of zero_snr, for methods that divide by it: as

@@ -23,9 +23,9 @@ enum {
  */
 typedef struct sd_times {
     int count;
-    double *times;      /* [count] of room for one for each train timestep */
-    double *alphas;     /* [count] */
-    double *ends;       /* [count] alphas where steps end, with has_ends; else at the next time */
+    double *times;  /* [count] of room for one for each train timestep */
+    double *alphas; /* [count] */
+    double *ends;   /* [count] alphas where steps end, with has_ends; else at the next time */
     bool has_ends;
     double final_alpha; /* where the last step ends */
     double noise_scale; /* factor of the noise that a run begins with */

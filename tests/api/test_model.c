@@ -196,7 +196,7 @@ START_TEST(bad_sampling_parameters_are_named) {
       .guidance_scale = 2,                                                                         \
       .batch = 1,                                                                                  \
       .field = value}}
-        {"steps is 0", {.struct_size = sizeof(sd_sampler_params), .batch = 1}},
+        {"steps is -1", {.struct_size = sizeof(sd_sampler_params), .steps = -1, .batch = 1}},
         {"batch is 0", {.struct_size = sizeof(sd_sampler_params), .steps = 3}},
         BAD(method, "no such", "\"no such\""),
         BAD(method, "", "ddim"),
@@ -212,6 +212,9 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(guidance_rescale, 1.5f, "guidance_rescale is 1.5"),
         BAD(skip_draws, -1, "skip_draws is -1"),
         BAD(spacing, SD_SPACING_KARRAS, "\"ddim\" goes by timesteps"),
+        BAD(spacing, SD_SPACING_BETA, "\"ddim\" goes by timesteps"),
+        {"guidance_scale is nan",
+         {.struct_size = sizeof(sd_sampler_params), .guidance_scale = NAN, .batch = 1}},
 #undef BAD
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

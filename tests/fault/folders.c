@@ -27,6 +27,10 @@ static const struct {
 } rows[] = {
     {model_index, "{\"_class_name\": \"StableDiffusionXLPipeline\"}", OTHER, "XLPipeline"},
     {model_index, "{\"_class_name\": \"FluxPipeline\"}", OTHER, "FluxPipeline"},
+    {model_index, "{\"_class_name\": \"StableDiffusion3Pipeline\"}", OTHER, "Stable Diffusion 3"},
+    {model_index, "{\"_class_name\": \"OnnxStableDiffusionPipeline\"}", OTHER, "ONNX"},
+    {model_index, "{\"_class_name\": \"FlaxStableDiffusionPipeline\"}", OTHER, "Flax"},
+    {model_index, "{\"_class_name\": [\"m\", \"StableDiffusionXLPipeline\"]}", OTHER, "XLPipeline"},
     {model_index, "{\"_class_name\": 5}", BAD, "_class_name"},
     {model_index, "{\"unet\": [\"diffusers\", \"UNet3DConditionModel\"]}", OTHER, "UNet3D"},
     {model_index, "{\"vae\": [\"diffusers\", \"AsymmetricAutoencoderKL\"]}", OTHER, "Asymmetric"},
@@ -88,7 +92,8 @@ static const struct {
     {unet, "{\"layers_per_block\": 0}", BAD, "layers_per_block"},
     {unet, "{\"layers_per_block\": 65}", BAD, "layers_per_block"},
     {unet, "{\"layers_per_block\": []}", BAD, "layers_per_block"},
-    {unet, "{\"layers_per_block\": [2, 2, 3]}", OTHER, "layers_per_block"},
+    {unet, "{\"layers_per_block\": [2, 2, 0]}", BAD, "layers_per_block"},
+    {unet, "{\"layers_per_block\": [2, 2]}", BAD, "layers_per_block"},
     {unet, "{\"layers_per_block\": {}}", BAD, "layers_per_block"},
     {unet, "{\"mid_block_type\": \"UNetMidBlock2DSimpleCrossAttn\"}", OTHER, "mid_block_type"},
     {unet, "{\"mid_block_scale_factor\": 1.5}", OTHER, "mid_block_scale_factor"},
@@ -102,11 +107,11 @@ static const struct {
     {unet, "{\"resnet_time_scale_shift\": \"scale_shift\"}", OTHER, "resnet_time_scale_shift"},
     {unet, "{\"sample_size\": 0}", BAD, "sample_size"},
     {unet, "{\"sample_size\": 100000}", BAD, "sample_size"},
-    {unet, "{\"sample_size\": [64, 32]}", OTHER, "sample_size"},
+    {unet, "{\"sample_size\": [64, 0]}", BAD, "sample_size"},
     {unet, "{\"sample_size\": [64]}", BAD, "sample_size"},
-    {unet, "{\"time_cond_proj_dim\": 256}", OTHER, "time_cond_proj_dim"},
     {unet, "{\"time_embedding_type\": \"fourier\"}", OTHER, "time_embedding_type"},
-    {unet, "{\"transformer_layers_per_block\": [1, 2, 10]}", OTHER, "transformer_layers"},
+    {unet, "{\"transformer_layers_per_block\": [1, 2]}", BAD, "transformer_layers"},
+    {unet, "{\"time_cond_proj_dim\": 1}", BAD, "time_cond_proj_dim"},
     {unet, "{\"transformer_layers_per_block\": 0}", BAD, "transformer_layers"},
     {unet, "{\"transformer_layers_per_block\": [[1], [1], [1]]}", BAD, "transformer_layers"},
     {unet, "{\"use_linear_projection\": 1}", BAD, "use_linear_projection"},
@@ -123,8 +128,12 @@ static const struct {
     {vae, "{\"in_channels\": 4}", OTHER, "only 3"},
     {vae, "{\"latent_channels\": 16}", OTHER, "channels"},
     {vae, "{\"latent_channels\": -4}", BAD, "latent_channels"},
-    {vae, "{\"latents_mean\": [0, 0, 0, 0]}", OTHER, "latents_mean"},
     {vae, "{\"layers_per_block\": 1.5}", BAD, "layers_per_block"},
+    {vae, "{\"latents_mean\": [0, 0, 0]}", BAD, "latents_mean"},
+    {vae, "{\"latents_mean\": 0}", BAD, "latents_mean"},
+    {vae, "{\"latents_std\": [1, 1, 1, 0]}", BAD, "latents_std"},
+    {vae, "{\"latents_std\": [1, 1, 1, \"1\"]}", BAD, "latents_std"},
+    {vae, "{\"latent_channels\": 65, \"latents_std\": [1]}", OTHER, "latents_std"},
     {vae, "{\"norm_num_groups\": \"32\"}", BAD, "norm_num_groups"},
     {vae, "{\"scaling_factor\": 0}", BAD, "scaling_factor"},
     {vae, "{\"scaling_factor\": -0.18}", BAD, "scaling_factor"},
@@ -157,8 +166,16 @@ static const struct {
     {schedule, "{\"num_train_timesteps\": 0}", BAD, "num_train_timesteps"},
     {schedule, "{\"num_train_timesteps\": 1000000000}", BAD, "num_train_timesteps"},
     {schedule, "{\"prediction_type\": \"flow\"}", OTHER, "prediction_type"},
-    {schedule, "{\"rescale_betas_zero_snr\": true}", OTHER, "rescale_betas_zero_snr"},
-    {schedule, "{\"trained_betas\": [0.1, 0.2]}", OTHER, "trained_betas"},
+    {schedule, "{\"rescale_betas_zero_snr\": 1}", BAD, "rescale_betas_zero_snr"},
+    {schedule, "{\"trained_betas\": [0.1, 0.2]}", BAD, "a list of 1000 numbers"},
+    {schedule, "{\"num_train_timesteps\": 2, \"trained_betas\": [0.1, 1.2]}", BAD, "trained_betas"},
+    {schedule, "{\"num_train_timesteps\": 2, \"trained_betas\": [0.1, \"0.2\"]}", BAD,
+     "trained_betas"},
+    {schedule, "{\"trained_betas\": {}}", BAD, "trained_betas"},
+    {schedule, "{\"timestep_spacing\": \"even\"}", OTHER, "timestep_spacing"},
+    {schedule, "{\"timestep_spacing\": 1}", BAD, "timestep_spacing"},
+    {schedule, "{\"steps_offset\": -1}", BAD, "steps_offset"},
+    {schedule, "{\"set_alpha_to_one\": \"no\"}", BAD, "set_alpha_to_one"},
 };
 
 START_TEST(bad_values) {
@@ -169,6 +186,29 @@ START_TEST(bad_values) {
         fault_refused(rows[i].changes, fault_load(fault_dir), rows[i].status, fault_dir,
                       rows[i].part);
         files_write_json(path, base_of(rows[i].file), NULL);
+    }
+}
+END_TEST
+
+/* What Python writes for a number that JSON has none for, where a number is needed. */
+START_TEST(no_numbers) {
+    static const struct {
+        const char *file, *key, *value;
+    } keys[] = {{unet, "norm_eps", "NaN"},
+                {unet, "layers_per_block", "Infinity"},
+                {vae, "scaling_factor", "-Infinity"},
+                {text, "hidden_size", "NaN"},
+                {schedule, "beta_start", "Infinity"}};
+    files_make_tiny_diffusers(fault_dir);
+    for (size_t i = 0; i < SD_COUNT(keys); i++) {
+        const char *path = files_path(fault_dir, keys[i].file);
+        char json[256], part[64];
+        snprintf(json, sizeof json, "{\"%s\": %s, \"NaN\": \"\\\\\", \"a\": [-Infinity , NaN]}",
+                 keys[i].key, keys[i].value);
+        snprintf(part, sizeof part, "\"%s\" is \"%s\"", keys[i].key, keys[i].value);
+        files_write_text(path, json);
+        fault_refused(json, fault_load(fault_dir), BAD, path, part);
+        files_write_json(path, base_of(keys[i].file), NULL);
     }
 }
 END_TEST
@@ -230,7 +270,6 @@ START_TEST(parts_missing) {
         "unet/config.json",
         "vae/config.json",
         "text_encoder/config.json",
-        "scheduler/scheduler_config.json",
         "unet/diffusion_pytorch_model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
         "text_encoder/model.safetensors",
@@ -252,6 +291,7 @@ END_TEST
 void fault_add_folders(Suite *suite) {
     TCase *tcase = fault_case(suite, "folders");
     tcase_add_test(tcase, bad_values);
+    tcase_add_test(tcase, no_numbers);
     tcase_add_test(tcase, broken_json);
     tcase_add_test(tcase, broken_tokenizer_settings);
     tcase_add_test(tcase, parts_missing);

@@ -12,9 +12,8 @@
 
 static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
 
-static const char *const spacing_names[] = {"auto",     "uniform", "quad",    "linspace",
-                                            "trailing", "karras",  "leading", "exponential",
-                                            "beta"};
+static const char *const spacing_names[] = {
+    "auto", "uniform", "quad", "linspace", "trailing", "karras", "leading", "exponential", "beta"};
 
 enum {
     UNI = 1 << SD_SPACING_UNIFORM,

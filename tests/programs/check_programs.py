@@ -10,6 +10,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import shutil
 import struct
@@ -163,7 +164,7 @@ class Programs(unittest.TestCase):
         self.assertIn("dpmpp_2m_sde unipc lcm dpm_solver", done.stderr)
         done = self.paint("--spacing", "wide")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("quad, linspace, trailing or karras was expected", done.stderr)
+        self.assertIn("trailing, karras, leading, exponential or beta was expected", done.stderr)
         done = self.paint("--plms", "--ddim_eta", "0.5")
         self.assertIn('"plms" takes 0 only', done.stderr)
 
@@ -865,10 +866,40 @@ class Programs(unittest.TestCase):
         made = pathlib.Path(self.scratch.name) / "outputs" / "txt2img-samples-laion400m"
         self.assertTrue((made / "samples").is_dir())
 
+    def test_a_folder_says_how_to_sample(self):
+        """Its scheduler is what neither --sampler nor --spacing names; its pipeline has the steps
+        and the scale."""
+        folder = pathlib.Path(self.scratch.name) / "turbo"
+        shutil.copytree(FOLDER, folder)
+        path = folder / "scheduler" / "scheduler_config.json"
+        config = json.loads(path.read_text())
+        config.update(_class_name="EulerDiscreteScheduler", timestep_spacing="trailing")
+        path.write_text(json.dumps(config))
+
+        def pictures(*flags):
+            done = self.paint("--ckpt", folder, *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return parameters(done.stdout.strip()), png_pixels(done.stdout.strip()), done.stderr
+
+        text, pixels, _ = pictures()
+        self.assertIn("Sampler: Euler, Spacing: trailing, CFG scale: 7.5", text)
+        self.assertEqual(pictures("--sampler", "euler", "--spacing", "trailing")[1], pixels)
+        text, other, said = pictures("--sampler", "ddim", "--spacing", "uniform", "--scale", "0")
+        self.assertIn("Sampler: DDIM, CFG scale: 0", text)
+        self.assertIn("the prompt has no effect", said)
+        self.assertNotEqual(other, pixels)
+        self.assertIn("Sampler: PLMS, CFG", pictures("--plms")[0])
+        index = json.loads((folder / "model_index.json").read_text())
+        index["_class_name"] = "LatentConsistencyModelPipeline"
+        (folder / "model_index.json").write_text(json.dumps(index))
+        text = pictures("--ddim_steps", "0")[0]
+        self.assertIn("Steps: 4, Sampler: Euler, Spacing: trailing, CFG scale: 8.5", text)
+
     def test_info_tells_and_lists(self):
         done = run(INFO, FOLDER)
         self.assertEqual(done.returncode, 0, done.stderr)
-        for word in ("family:", "parameters:", "memory:", "peak"):
+        for word in ("family:", "parameters:", "memory:", "peak",
+                     "sampling:    ddim, leading spacing, 50 steps, guidance 7.5 by default"):
             self.assertIn(word, done.stdout)
         rows = [line.split("\t") for line in run(INFO, FILE, "--tensors").stdout.splitlines()]
         self.assertGreater(len(rows), 300)

@@ -6,6 +6,7 @@ Files that fuzzing found (crash-*, found-*) lie in the same folders and stay.
 
 import gzip
 import json
+import math
 import os
 import shutil
 import struct
@@ -96,6 +97,9 @@ JSON = {
     "schedule": ("I", {"_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear",
                        "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000,
                        "prediction_type": "epsilon", "trained_betas": None}),
+    "solver": ("I", {"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -math.inf,
+                     "solver_order": 2, "use_karras_sigmas": True, "final_sigmas_type": "zero",
+                     "num_train_timesteps": 3, "trained_betas": [0.1, 0.2, 0.3]}),
     "pad": ("J", {"pad_token": {"content": "!", "lstrip": False}, "eos_token": "<|endoftext|>"}),
     "index": ("K", {"metadata": {"total_size": 6},
                     "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}),

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static sd_source *open_source(const char *path) {
     sd_source *s;
@@ -304,8 +305,7 @@ END_TEST
 
 START_TEST(says_what_is_missing) {
     static const char *const parts[] = {"model_index.json", "unet/config.json", "vae/config.json",
-                                        "text_encoder/config.json",
-                                        "scheduler/scheduler_config.json"};
+                                        "text_encoder/config.json"};
     for (size_t i = 0; i < SD_COUNT(parts); i++) {
         files_make_tiny_diffusers(dir);
         remove(files_path(dir, parts[i]));
@@ -381,6 +381,171 @@ START_TEST(opens_only_the_files) {
 }
 END_TEST
 
+/* Pipelines with the three networks of Stable Diffusion. */
+START_TEST(knows_pipelines) {
+    static const char *const names[] = {"\"StableDiffusionInpaintPipeline\"",
+                                        "\"StableDiffusionInpaintPipelineLegacy\"",
+                                        "\"StableDiffusionControlNetPipeline\"",
+                                        "\"StableDiffusionControlNetInpaintPipeline\"",
+                                        "\"StableDiffusionPipelineSafe\"",
+                                        "\"StableDiffusionAdapterPipeline\"",
+                                        "\"StableDiffusionInstructPix2PixPipeline\"",
+                                        "\"StableDiffusionDepth2ImgPipeline\"",
+                                        "\"LatentConsistencyModelPipeline\"",
+                                        "\"LatentConsistencyModelImg2ImgPipeline\"",
+                                        "[\"my_pipeline\", \"MyPipeline\"]"};
+    for (size_t i = 0; i < SD_COUNT(names); i++) {
+        char changes[200];
+        files_make_tiny_diffusers(dir);
+        snprintf(changes, sizeof changes,
+                 "{\"_class_name\": %s, \"text_encoder\": [\"transformers\", "
+                 "\"CLIPTextModelWithProjection\"], \"controlnet\": [\"diffusers\", \"X\"]}",
+                 names[i]);
+        files_write_json(files_path(dir, "model_index.json"), tiny_model_index, changes);
+        sd_source *s = open_source(dir);
+        bool lcm = strstr(names[i], "Consistency") != NULL;
+        ck_assert_int_eq(s->scheduler.steps, lcm ? 4 : 50);
+        ck_assert(s->scheduler.guidance == (lcm ? 8.5 : 7.5));
+        sd_source_close(s);
+    }
+}
+END_TEST
+
+static void empty_folder(void) {
+    files_remove_tree(dir);
+    ck_assert_int_eq(mkdir(dir, 0777), 0);
+}
+
+/* Copies a file's bytes. */
+static void copy_file(const char *from, const char *to) {
+    size_t n;
+    uint8_t *bytes = files_read(from, &n);
+    files_write(to, bytes, n);
+    free(bytes);
+}
+
+static const char *file_of(const sd_component *c) {
+    const char *path = sd_weights_path(c->weights, NULL), *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Any variant where it is alone; of several the first in the order that folder.h tells. */
+START_TEST(finds_variants) {
+    static const struct {
+        const char *there[4], *taken;
+    } rows[] = {
+        {{"X.bf16.safetensors"}, "X.bf16.safetensors"},
+        {{"X.fp32.safetensors"}, "X.fp32.safetensors"},
+        {{"X.non_ema.safetensors"}, "X.non_ema.safetensors"},
+        {{"X.pruned-v2.safetensors"}, "X.pruned-v2.safetensors"},
+        {{"X.fp16.safetensors", "X.safetensors"}, "X.safetensors"},
+        {{"X.bf16.safetensors", "X.fp16.safetensors"}, "X.fp16.safetensors"},
+        {{"X.bf16.safetensors", "X.fp32.safetensors", "X.non_ema.safetensors"},
+         "X.fp32.safetensors"},
+        {{"X.non_ema.safetensors", "X.zz.safetensors", "X.aa.safetensors"}, "X.aa.safetensors"},
+        {{"X.bf16.safetensors", "X.bf16-00001-of-00002.safetensors", "X.safetensors.txt"},
+         "X.bf16.safetensors"},
+    };
+    for (size_t i = 0; i < SD_COUNT(rows); i++) {
+        char from[FILES_PATH], name[64], taken[64];
+        empty_folder();
+        files_make_tiny_diffusers(dir);
+        snprintf(from, sizeof from, "%s", files_path(dir, "unet/old"));
+        rename(files_path(dir, "unet/diffusion_pytorch_model.safetensors"), from);
+        for (int k = 0; k < 4 && rows[i].there[k]; k++) {
+            snprintf(name, sizeof name, "unet/diffusion_pytorch_model%s", rows[i].there[k] + 1);
+            copy_file(from, files_path(dir, name));
+        }
+        sd_source *s = open_source(dir);
+        snprintf(taken, sizeof taken, "diffusion_pytorch_model%s", rows[i].taken + 1);
+        ck_assert_str_eq(file_of(&s->unet_weights), taken);
+        sd_source_close(s);
+    }
+    empty_folder();
+    files_make_tiny_diffusers(dir);
+    rename(files_path(dir, "unet/diffusion_pytorch_model.safetensors"),
+           files_path(dir, "unet/diffusion_pytorch_model-00001-of-00001.fp16.safetensors"));
+    check_fails(dir, SD_ERROR_IO, "there is diffusion_pytorch_model-00001-of-00001.fp16");
+}
+END_TEST
+
+/* Lists of sharded files, with the variant at either place. */
+START_TEST(finds_lists_of_variants) {
+    static const char *const names[] = {
+        "model.safetensors.index.bf16.json", "model.bf16.safetensors.index.json",
+        "pytorch_model.bin.index.fp16.json", "pytorch_model.non_ema.bin.index.json"};
+    for (size_t i = 0; i < SD_COUNT(names); i++) {
+        char name[96];
+        empty_folder();
+        files_make_tiny_diffusers(dir);
+        rename(files_path(dir, "text_encoder/model.safetensors"),
+               files_path(dir, "text_encoder/part-00001-of-00001.safetensors"));
+        snprintf(name, sizeof name, "text_encoder/%s", names[i]);
+        files_write_text(files_path(dir, name),
+                         "{\"weight_map\": {\"text_model.embeddings.token_embedding.weight\": "
+                         "\"part-00001-of-00001.safetensors\"}}");
+        sd_source *s = open_source(dir);
+        ck_assert_ptr_nonnull(sd_weights_find(s->text_weights.weights,
+                                              "text_model.embeddings.token_embedding.weight"));
+        sd_source_close(s);
+    }
+}
+END_TEST
+
+/* What else a path may be. */
+START_TEST(understands_paths) {
+    files_make_tiny_diffusers(dir);
+    sd_source *s = open_source(files_path(dir, "model_index.json"));
+    ck_assert_int_eq(s->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_str_eq(s->directory, dir);
+    sd_source_close(s);
+    check_fails(files_path(dir, "unet/diffusion_pytorch_model.safetensors"), SD_ERROR_ARGUMENT,
+                "this is the UNet of the diffusers folder");
+    check_fails(files_path(dir, "vae/config.json"), SD_ERROR_ARGUMENT, "this is the VAE");
+    check_fails(files_path(dir, "text_encoder/"), SD_ERROR_ARGUMENT, "this is the text encoder");
+    check_fails(files_path(dir, "scheduler/scheduler_config.json"), SD_ERROR_ARGUMENT,
+                "the scheduler of the diffusers folder");
+    empty_folder();
+    safetensors *t = safetensors_tiny_original();
+    safetensors_save(t, files_path(dir, "one.safetensors"));
+    files_write_text(files_path(dir, "README.md"), "# A model");
+    s = open_source(dir);
+    ck_assert_int_eq(s->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_str_eq(s->path, files_path(dir, "one.safetensors"));
+    ck_assert_str_eq(s->scheduler.method, "ddim");
+    ck_assert(!s->scheduler.folder && s->scheduler.steps == 50 && s->scheduler.guidance == 7.5);
+    sd_source_close(s);
+    safetensors_save(t, files_path(dir, "another.ckpt"));
+    check_fails(dir, SD_ERROR_ARGUMENT, "give one of them: another.ckpt, one.safetensors");
+    safetensors_free(t);
+    empty_folder();
+    files_write_text(files_path(dir, "README.md"), "# Nothing");
+    check_fails(dir, SD_ERROR_IO, "it has no model_index.json");
+}
+END_TEST
+
+/* Lists in place of numbers, and what is not square. */
+START_TEST(reads_lists_of_levels) {
+    files_make_tiny_diffusers(dir);
+    files_write_json(
+        files_path(dir, "unet/config.json"), tiny_unet_config,
+        "{\"layers_per_block\": [1, 2, 3], \"transformer_layers_per_block\": [2, 1, 4], "
+        "\"sample_size\": [16, 24], \"time_cond_proj_dim\": 256}");
+    files_write_json(files_path(dir, "vae/config.json"), tiny_vae_config,
+                     "{\"sample_size\": [128, 192], \"latents_mean\": [0, 1, 2, 3], "
+                     "\"latents_std\": [1, 2, 3, 4]}");
+    sd_source *s = open_source(dir);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(sd_unet_res_blocks(&s->unet, i), i + 1);
+        ck_assert_int_eq(sd_unet_depth(&s->unet, i), i == 0 ? 2 : i == 1 ? 1 : 4);
+    }
+    ck_assert(s->unet.sample_size == 16 && s->unet.sample_width == 24);
+    ck_assert_int_eq(s->unet.guidance_dim, 256);
+    ck_assert(s->vae.latents_mean[3] == 3.0f && s->vae.latents_std[3] == 4.0f);
+    sd_source_close(s);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("source");
     TCase *tcase = tcase_create("source");
@@ -395,6 +560,11 @@ int main(void) {
     tcase_add_test(tcase, says_what_is_missing);
     tcase_add_test(tcase, opens_only_the_files);
     tcase_add_test(tcase, finds_torch_files);
+    tcase_add_test(tcase, knows_pipelines);
+    tcase_add_test(tcase, finds_variants);
+    tcase_add_test(tcase, finds_lists_of_variants);
+    tcase_add_test(tcase, understands_paths);
+    tcase_add_test(tcase, reads_lists_of_levels);
     suite_add_tcase(suite, tcase);
     return suite_run(suite, CK_FORK_GETENV);
 }

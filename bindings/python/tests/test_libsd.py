@@ -236,6 +236,9 @@ class CodebookTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.ArgumentError, "latent"):
             self.vq.vae_quantize(np.zeros((1, 4, 2, 2)))
         self.assertEqual(model.info.n_codes, 0)
+        defaults = (model.info.default_method, model.info.default_spacing, model.info.default_steps)
+        self.assertEqual(defaults, ("ddim", "leading", 50))
+        self.assertEqual((model.info.default_guidance, model.info.guidance_embedding), (7.5, False))
         with self.assertRaisesRegex(libsd.UnsupportedError, "codebook"):
             model.vae_encode_ids(np.zeros((1, 3, SIDE, SIDE)))
 
@@ -427,7 +430,7 @@ class ErrorTest(unittest.TestCase):
 
     def test_arguments(self):
         fails, bad = self.fails, libsd.ArgumentError
-        fails(bad, "steps is 0", model.sampler, **{**RUN, "steps": 0})
+        fails(bad, "steps is -1", model.sampler, **{**RUN, "steps": -1})
         fails(bad, "width is 65", model.sampler, width=65)
         fails(bad, "elsewhere.*ddim", model.sampler, method="elsewhere")
         fails(bad, "steps is 4294967300", model.sampler, steps=2**32 + 4)
@@ -539,11 +542,11 @@ class HandleTest(unittest.TestCase):
             if p.step == 2:
                 break
         for call in (
-            lambda: own.sampler(steps=0),
+            lambda: own.sampler(steps=-1),
             lambda: sampler.sample(cond[:, :3], uncond),
             lambda: own.vae_decode(np.zeros((1, 3, 8, 8))),
             lambda: own.txt2img("a", **RUN, progress=lambda p: True),
-            lambda: own.img2img("a", np.zeros((64, 64, 3), np.uint8), steps=0),
+            lambda: own.img2img("a", np.zeros((64, 64, 3), np.uint8), steps=-1),
             lambda: own.context.load("/nowhere"),
             lambda: own.context.load(FOLDER, progress=lambda d, t: d > 5),
         ):
