@@ -310,8 +310,9 @@ static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_onl
 /*
  * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. What
  * others wrote into the file does: ModelSpec's words in __metadata__, or the empty tensor "v_pred"
- * of some trainers. Else the network itself is asked once it is there (pipeline/probe.c), where it
- * is one of 2.x and not for inpainting, of which none predicts v.
+ * of some trainers, beside which "ztsnr" means zero terminal SNR. Else the network itself is asked
+ * once it is there (pipeline/probe.c), where it is one of 2.x and not for inpainting, of which none
+ * predicts v.
  */
 static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
     static const struct {
@@ -321,6 +322,7 @@ static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
                  {"modelspec.prediction_type", "epsilon", SD_PREDICT_EPSILON},
                  {"modelspec.architecture", "stable-diffusion-v2-768-v", SD_PREDICT_V},
                  {"modelspec.architecture", "stable-diffusion-v2-512", SD_PREDICT_EPSILON}};
+    s->schedule.zero_snr = sd_weights_find(w, "ztsnr") != NULL;
     for (size_t i = 0; i < SD_COUNT(words); i++) {
         const char *text = sd_weights_metadata(w, words[i].key);
         if (text && strncmp(text, words[i].begins, strlen(words[i].begins)) == 0) {

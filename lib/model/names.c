@@ -155,6 +155,7 @@ static const harmless_row harmless[] = {
     {"logvar", WHOLE},
     {"scale_factor", WHOLE},
     {"v_pred", WHOLE},          /* tells that the UNet predicts v (io/infer.c) */
+    {"ztsnr", WHOLE},           /* and that its schedule ends at no signal */
     {"depth_model.", AT_START}, /* MiDaS, in depth-to-image checkpoints */
     {"scaled_fp8", AT_END},     /* says that float8 weights have scales beside them: parts.c */
     {".scale_weight", AT_END},

@@ -185,7 +185,8 @@ static void count_warning(void *user, sd_log_level level, const char *message) {
 /* Tensors that tell something and are used by no network are not told of. */
 START_TEST(markers) {
     const char *path = files_path(fault_dir, "markers.safetensors");
-    static const char *const names[] = {"v_pred", "depth_model.model.pretrained.model.norm.weight"};
+    static const char *const names[] = {"v_pred", "ztsnr",
+                                        "depth_model.model.pretrained.model.norm.weight"};
     int warnings = 0;
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;

@@ -191,6 +191,7 @@ START_TEST(finds_what_the_unet_predicts) {
         {"modelspec.architecture", "stable-diffusion-v1", false, false, false, 64},
         {"v_pred", NULL, false, true, false, 64},
         {"v_pred", NULL, true, true, false, 96},
+        {"ztsnr", NULL, false, false, false, 64},
         {"sd.prediction", "\"v\"", true, true, false, 96},
         {"sd.prediction", "\"epsilon\"", true, false, false, 64},
     };
@@ -207,6 +208,7 @@ START_TEST(finds_what_the_unet_predicts) {
         safetensors_save(t, path);
         sd_source *s = open_source(path);
         ck_assert_int_eq(s->schedule.prediction, rows[i].v ? SD_PREDICT_V : SD_PREDICT_EPSILON);
+        ck_assert_int_eq(s->schedule.zero_snr, strcmp(rows[i].key, "ztsnr") == 0);
         ck_assert_int_eq(s->ask_prediction, rows[i].ask);
         ck_assert_int_eq(s->unet.sample_size, rows[i].sample_size);
         sd_source_close(s);
