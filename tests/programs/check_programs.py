@@ -481,7 +481,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(*none)
         fraction = ["--ddim_steps", "6", "--original_seeds", "--n_iter", "2"]
         done = paint(*fraction, "--strength", repr(5 / 6))[0].split()
-        self.assertIn("Noise: 6 batches on", parameters(done[1]))
+        self.assertIn("Noise: \"6 batches on", parameters(done[1]))
 
     def test_original_seeds_of_a_picture(self):
         """One stream: the posterior once, then for each iteration q_sample and its steps."""
@@ -886,7 +886,7 @@ class Programs(unittest.TestCase):
         self.assertEqual(pictures("--sampler", "euler", "--spacing", "trailing")[1], pixels)
         text, other, said = pictures("--sampler", "ddim", "--spacing", "uniform", "--scale", "0")
         self.assertIn("Sampler: DDIM, CFG scale: 0", text)
-        self.assertIn("the prompt has no effect", said)
+        self.assertIn("the prompt is not used", said)
         self.assertNotEqual(other, pixels)
         self.assertIn("Sampler: PLMS, CFG", pictures("--plms")[0])
         index = json.loads((folder / "model_index.json").read_text())
