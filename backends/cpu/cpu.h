@@ -13,13 +13,24 @@
 
 #include "backend/backend.h"
 
+#include <stdatomic.h>
+
 typedef struct cpu_kernels cpu_kernels; /* kernels.h */
+
+typedef struct cpu_slab cpu_slab; /* slabs.c */
+
+typedef struct cpu_slabs {
+    atomic_flag taken;
+    cpu_slab *current; /* NULL: none */
+    size_t next;       /* bytes of the next one */
+} cpu_slabs;
 
 struct sdb_device {
     const sdb_host *host;
     const cpu_kernels *k;
     int n_threads;
     void *sgemm; /* blas.c; NULL: not looked for yet */
+    cpu_slabs slabs;
 };
 
 struct sdb_queue {
@@ -46,6 +57,7 @@ struct sdb_weight {
     void *data;
     float *bias;
     size_t size;
+    cpu_slab *slab; /* that data and bias lie in */
 };
 
 /* Of the float types. */
@@ -62,6 +74,10 @@ void *cpu_scratch(sdb_queue *q, size_t size);
 static inline void cpu_parallel(sdb_queue *q, int n, void (*fn)(void *, int, int), void *arg) {
     q->dev->host->parallel_for(q->dev->host->user, n, fn, arg);
 }
+
+/* slabs.c: memory aligned to 64 in *slab; NULL: there is none. */
+void *cpu_slab_take(sdb_device *dev, size_t size, cpu_slab **slab);
+void cpu_slab_give(sdb_device *dev, cpu_slab *slab);
 
 /* cpu.c, weights.c */
 sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);

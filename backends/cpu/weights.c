@@ -382,7 +382,7 @@ static sd_status find_bounce(const sdb_device *dev, prepare_job *job, bool mixed
     return job->bounce ? SD_OK : SD_ERROR_MEMORY;
 }
 
-static sd_status allocate(const sdb_device *dev, const prepare_job *job) {
+static sd_status allocate(sdb_device *dev, const prepare_job *job) {
     const sdb_host *host = dev->host;
     sdb_weight *w = job->w;
     bool panels = w->kind != SDB_WEIGHT_VECTOR && w->kind != SDB_WEIGHT_EMBEDDING;
@@ -393,19 +393,14 @@ static sd_status allocate(const sdb_device *dev, const prepare_job *job) {
         return host->error(host->user, SD_ERROR_MEMORY, "cpu: a weight of %d x %d is too large",
                            w->n, w->k);
     }
-    w->size = columns * row_bytes;
-    w->data = host->alloc(host->user, w->size, 64);
-    if (!w->data) {
-        return SD_ERROR_MEMORY;
+    size_t data_size = (columns * row_bytes + 63) / 64 * 64;
+    size_t bias_size = job->desc->bias ? columns * sizeof(float) : 0;
+    w->size = columns * row_bytes + bias_size;
+    w->data = cpu_slab_take(dev, data_size + bias_size, &w->slab);
+    if (w->data && bias_size) {
+        w->bias = (float *)(void *)((uint8_t *)w->data + data_size);
     }
-    if (job->desc->bias) {
-        w->bias = host->alloc(host->user, columns * sizeof(float), 64);
-        if (!w->bias) {
-            return SD_ERROR_MEMORY;
-        }
-        w->size += columns * sizeof(float);
-    }
-    return SD_OK;
+    return w->data ? SD_OK : SD_ERROR_MEMORY;
 }
 
 static sd_status fill_panels(prepare_job *job, bool mixed) {
@@ -470,10 +465,7 @@ void cpu_weight_free(sdb_device *dev, sdb_weight *weight) {
     if (weight) {
         const sdb_host *host = dev->host;
         if (weight->data) {
-            host->free(host->user, weight->data);
-        }
-        if (weight->bias) {
-            host->free(host->user, weight->bias);
+            cpu_slab_give(dev, weight->slab);
         }
         host->free(host->user, weight);
     }
