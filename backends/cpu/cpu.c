@@ -51,8 +51,7 @@ static sd_status device_open(const sdb_host *host, int index, sdb_device **out) 
     if (!dev) {
         return SD_ERROR_MEMORY;
     }
-    *dev = (sdb_device){
-        .host = host, .k = k, .n_threads = host->n_threads, .slabs = {.taken = ATOMIC_FLAG_INIT}};
+    *dev = (sdb_device){.host = host, .k = k, .n_threads = host->n_threads};
     *out = dev;
     return SD_OK;
 }

@@ -20,7 +20,7 @@ typedef struct cpu_kernels cpu_kernels; /* kernels.h */
 typedef struct cpu_slab cpu_slab; /* slabs.c */
 
 typedef struct cpu_slabs {
-    atomic_flag taken;
+    atomic_uint taken; /* 0, or one more than the forks that its holder had seen */
     cpu_slab *current; /* NULL: none */
     size_t next;       /* bytes of the next one */
 } cpu_slabs;

@@ -14,14 +14,22 @@ struct cpu_slab {
     uint8_t *data;
 };
 
-/* Held for a few instructions: nothing is allocated meanwhile. */
-static void lock(cpu_slabs *s) {
-    while (atomic_flag_test_and_set_explicit(&s->taken, memory_order_acquire)) {
+/* Held for a few instructions: nothing is allocated meanwhile. A child of a fork takes it from a
+ * thread that it does not have; what that one was at is whole but for its own weight. */
+static cpu_slabs *lock(sdb_device *dev) {
+    cpu_slabs *s = &dev->slabs;
+    unsigned mine = dev->host->forks(dev->host->user) + 1, seen = 0;
+    while (!atomic_compare_exchange_weak_explicit(&s->taken, &seen, mine, memory_order_acquire,
+                                                  memory_order_relaxed)) {
+        if (seen == mine) {
+            seen = 0;
+        }
     }
+    return s;
 }
 
 static void unlock(cpu_slabs *s) {
-    atomic_flag_clear_explicit(&s->taken, memory_order_release);
+    atomic_store_explicit(&s->taken, 0, memory_order_release);
 }
 
 static cpu_slab *new_slab(const sdb_host *host, size_t size) {
@@ -52,8 +60,7 @@ static uint8_t *cut(cpu_slab *slab, size_t size) {
 /* A weight that is large beside a slab gets one of its own, which leaves the rest of the current
  * one to smaller weights. */
 static cpu_slab *grow(sdb_device *dev, size_t size, uint8_t **data) {
-    cpu_slabs *s = &dev->slabs;
-    lock(s);
+    cpu_slabs *s = lock(dev);
     size_t next = s->next < FIRST ? FIRST : s->next;
     unlock(s);
     bool shared = size <= next / 4;
@@ -61,7 +68,7 @@ static cpu_slab *grow(sdb_device *dev, size_t size, uint8_t **data) {
     if (!slab) {
         return NULL;
     }
-    lock(s);
+    lock(dev);
     *data = cut(slab, size);
     if (shared) {
         s->current = slab;
@@ -75,10 +82,10 @@ static cpu_slab *grow(sdb_device *dev, size_t size, uint8_t **data) {
 
 void *cpu_slab_take(sdb_device *dev, size_t size, cpu_slab **out) {
     size = (size + 63) / 64 * 64;
-    lock(&dev->slabs);
-    cpu_slab *slab = dev->slabs.current;
+    cpu_slabs *s = lock(dev);
+    cpu_slab *slab = s->current;
     uint8_t *data = cut(slab, size);
-    unlock(&dev->slabs);
+    unlock(s);
     if (!data) {
         slab = grow(dev, size, &data);
     }
@@ -87,8 +94,7 @@ void *cpu_slab_take(sdb_device *dev, size_t size, cpu_slab **out) {
 }
 
 void cpu_slab_give(sdb_device *dev, cpu_slab *slab) {
-    cpu_slabs *s = &dev->slabs;
-    lock(s);
+    cpu_slabs *s = lock(dev);
     bool last = --slab->live == 0;
     if (last && slab == s->current) {
         s->current = NULL;

@@ -70,6 +70,8 @@ typedef struct sdb_host {
      * stays open for the rest of the process. NULL: there is no such library or function, or the
      * process may not take `room` bytes of addresses for each of its processor's cores. */
     void *(*find_function)(void *user, const char *library, const char *symbol, size_t room);
+    /* Grows in each child of a fork: what another thread held before, nobody holds now. */
+    unsigned (*forks)(void *user);
 } sdb_host;
 
 typedef struct sdb_device sdb_device; /* each backend defines its own */

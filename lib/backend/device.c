@@ -52,6 +52,11 @@ static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, i
     sd_parallel_for(user, n_tasks, fn, arg);
 }
 
+static unsigned host_forks(void *user) {
+    (void)user;
+    return sd_fork_count();
+}
+
 static void *host_find_function(void *user, const char *library, const char *symbol, size_t room) {
     (void)user;
     bool has_room = sd_has_addresses(room * (size_t)sd_cpu_count());
@@ -164,7 +169,8 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
                             host_error,
                             host_log,
                             host_parallel_for,
-                            host_find_function};
+                            host_find_function,
+                            host_forks};
     slot->profiler = sd_profiler_new(ctx);
     status = slot->profiler ? find_backend(ctx, slot, name, module_dir) : SD_ERROR_MEMORY;
     if (!status)

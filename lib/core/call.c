@@ -2,7 +2,10 @@
 
 #include <stdio.h>
 
-static _Thread_local struct { sd_call *call; } thread;
+static _Thread_local struct {
+    sd_call *call;
+    uintptr_t identity; /* 0: not asked for yet */
+} thread;
 
 /* ---------------------------------------------------------------------------------- handles */
 
@@ -41,8 +44,13 @@ sd_call *sd_call_current(void) {
     return thread.call;
 }
 
+/* A count and no address, which a thread of a child may have in its turn after one that the fork
+ * lost. */
 uintptr_t sd_thread_identity(void) {
-    return (uintptr_t)&thread;
+    static atomic_uintptr_t last;
+    if (!thread.identity)
+        thread.identity = atomic_fetch_add(&last, 1) + 1;
+    return thread.identity;
 }
 
 void sd_call_use(const void *handle) {

@@ -124,6 +124,11 @@ static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, i
     pthread_mutex_unlock(&host->mutex);
 }
 
+static unsigned host_forks(void *user) {
+    (void)user;
+    return 0; /* it never forks */
+}
+
 static void *host_find_function(void *user, const char *library, const char *symbol, size_t room) {
     (void)user;
     (void)room;
@@ -146,6 +151,7 @@ kt_host *kt_host_new(int n_threads) {
         .log = host_log,
         .parallel_for = host_parallel_for,
         .find_function = host_find_function,
+        .forks = host_forks,
     };
     for (int i = 1; i < n_threads; i++) {
         thread_start *start = malloc(sizeof *start);
