@@ -250,7 +250,7 @@ static int count(void *user, const char *name, const char *type, int n_dims, con
 }
 
 START_TEST(types_of_no_network_are_listed) {
-    static const char *const types[] = {"U16", "U32", "U64", "C64", "F8_E8M0", "X16", "BOOL"};
+    static const char *const types[] = {"U16", "C64", "F8_E8M0", "X16"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         sd_context *ctx = open_logged("cpu");
         sd_model *model;
@@ -281,7 +281,7 @@ static void break_tensor(const char *name, const void *code, size_t size) {
     free(f.bytes);
 }
 
-static void check_broken(form kind, const char *backend, const void *code, size_t size) {
+static void check_broken(form kind, const char *backend, const void *code, size_t size, int n) {
     static const char *const names[] = {
         "model.diffusion_model.out.2.weight", "model.diffusion_model.out.0.bias",
         "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
@@ -289,7 +289,7 @@ static void check_broken(form kind, const char *backend, const void *code, size_
     sd_model_params p = SD_MODEL_PARAMS_INIT;
     sd_context *ctx = open_logged(backend);
     sd_model *model;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < n; i++) {
         lines[0] = 0;
         p.strict = 0;
         write_form(path, kind, NULL);
@@ -309,10 +309,10 @@ START_TEST(nan_is_named) {
     static const uint16_t half = 0x7e00;
     static const uint64_t infinity = 0x7ff0000000000000u;
     static const uint8_t code = 0x7f;
-    check_broken(SAME, "cpu", &half, 2);
-    check_broken(SAME, "reference", &half, 2);
-    check_broken(DOUBLES, "cpu", &infinity, 8);
-    check_broken(CODES, "cpu", &code, 1);
+    check_broken(SAME, "cpu", &half, 2, 4);
+    check_broken(SAME, "reference", &half, 2, 1);
+    check_broken(DOUBLES, "cpu", &infinity, 8, 1);
+    check_broken(CODES, "cpu", &code, 1, 2);
 }
 END_TEST
 
