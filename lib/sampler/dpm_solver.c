@@ -26,6 +26,8 @@ static double alpha_at(const sd_schedule *s, double time) {
 static sd_status dpm_solver_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                                   const sd_sampler_params *params) {
     sd_timestep_spacing spacing = params->spacing;
+    if (spacing == SD_SPACING_AUTO) /* of a folder's scheduler, which is not this one */
+        spacing = SD_SPACING_UNIFORM;
     sd_status status =
         sd_times_fill(t, ctx, s, SD_TIMES_ONE_MORE, "dpm_solver", spacing, params->steps);
     if (status || (spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_LINSPACE))

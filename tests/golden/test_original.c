@@ -201,12 +201,15 @@ END_TEST
 /* DPMSolverSampler: its times, orders and last alpha. */
 START_TEST(dpm_solver) {
     static const int steps[] = {10, 15, 20, 50};
-    scene s = scene_open(&setup, "dpm_solver");
+    static const golden_setup folder = {"cpu, folder", "cpu", 1, "SD_TINY_FOLDER"};
+    static const sd_timestep_spacing spacings[] = {SD_SPACING_UNIFORM, SD_SPACING_LINSPACE,
+                                                   SD_SPACING_AUTO, SD_SPACING_AUTO};
+    scene s = scene_open(&folder, "dpm_solver");
     char what[64];
     for (int i = 0; i < 4; i++) {
         s.p.steps = steps[i];
         s.p.eta = (float)(i % 2); /* not looked at */
-        s.p.spacing = i % 2 ? SD_SPACING_LINSPACE : SD_SPACING_UNIFORM;
+        s.p.spacing = spacings[i];
         snprintf(what, sizeof what, "dpm_solver %d steps", steps[i]);
         scene_check_row(what, "original-dpm_solver", i, sample(&s), LIMIT_SOLVER);
         ck_assert_double_eq_tol(sd_sampler_timestep(s.sampler, steps[i] - 1), 999.0, 1e-9);
