@@ -197,6 +197,7 @@ START_TEST(vq_model) {
     if (!subject_open(&s, &cases[0], backends[_i], true))
         return;
     mp.config = data_path("vqmodel", ".yaml", config);
+    mp.precision = SD_PRECISION_FULL;
     must(&s.g, sd_model_load(s.g.ctx, checkpoint_path("celeba", path), &mp, &vq));
     sd_tensor *pixels = tensor(&s, "pixels", 0, 0), *z = tensor(&s, "z", 0, 0), *out, *want;
     must(&s.g, sd_vae_encode(s.g.model, pixels, NULL, &out));
