@@ -92,7 +92,7 @@ static bool read_integer(const char *text, int64_t *value) {
         ok = text[strlen(text) - 1] != ':' && read_sexagesimal(text, value);
     else
         ok = read_digits(text, 10, value);
-    if (negative)
+    if (ok && negative)
         *value = -*value;
     return ok;
 }

@@ -50,6 +50,7 @@ class HeaderTest(unittest.TestCase):
         "sd_status": ctypes.c_int,
         "sd_rng": ctypes.c_int,
         "sd_precision": ctypes.c_int,
+        "sd_ema": ctypes.c_int,
         "sd_log_level": ctypes.c_int,
         "sd_timestep_spacing": ctypes.c_int,
         "sd_conditioning": ctypes.c_int,
