@@ -79,7 +79,8 @@ if [ "$quick" = no ]; then
         -Dcuda=disabled -Ddefault_library=shared
     ninja -C "$root/asan" --quiet
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    run asan --no-suite python --no-suite install --num-processes 2 --timeout-multiplier 4
+    SD_TEST_BRIEF=1 run asan --no-suite python --no-suite install --no-suite bits \
+        --num-processes 2 --timeout-multiplier 4
 
     say "fuzzing, 10 s for each target"
     CC=clang CXX=clang++ configure fuzz -Dfuzz=true -Db_lundef=false -Ddefault_library=static \

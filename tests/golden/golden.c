@@ -50,12 +50,19 @@ const char *golden_backend(const char *backend) {
     return strcmp(backend, "cpu") ? NULL : other;
 }
 
+/* A sanitizer looks at the code, which the first two ways run through; the others are for numbers.
+ */
+static bool is_left_out(const golden_setup *setup) {
+    const golden_setup *others = golden_setups + 2;
+    return getenv("SD_TEST_BRIEF") && setup >= others && setup < golden_setups + n_golden_setups;
+}
+
 bool golden_open(const golden_setup *setup, golden *g) {
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     char vocab[4096], config[4096];
 
-    cp.backend = golden_backend(setup->backend);
+    cp.backend = is_left_out(setup) ? NULL : golden_backend(setup->backend);
     if (!cp.backend)
         return false;
     cp.n_threads = setup->n_threads;
