@@ -77,7 +77,7 @@ def rename_tensors(source, target, rename, keep=lambda name: True):
     """A copy of a .safetensors file; rename(name) gives the names of each of its tensors."""
     data = pathlib.Path(source).read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
-    header, out, body = json.loads(data[8:8 + size]), {}, b""
+    header, out, body = json.loads(data[8:8 + size]), {}, bytearray()
     out["__metadata__"] = header.pop("__metadata__", {})
     for name, entry in header.items():
         begin, end = entry["data_offsets"]
