@@ -238,4 +238,3 @@ sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config
     sd_reader_close(&r);
     return r.status ? r.status : sd_check_text(ctx, path, c);
 }
-

@@ -11,9 +11,9 @@ int main() {
     sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
     sd_model_info info = SD_MODEL_INFO_INIT;
     sd_memory memory = SD_MEMORY_INIT;
-    return context.struct_size && model.struct_size && sampler.spacing == SD_SPACING_AUTO && txt2img.struct_size &&
-                   img2img.struct_size && info.struct_size && memory.struct_size &&
-                   sd_version_string()[0] != '\0'
+    return context.struct_size && model.struct_size && sampler.spacing == SD_SPACING_AUTO &&
+                   txt2img.struct_size && img2img.struct_size && info.struct_size &&
+                   memory.struct_size && sd_version_string()[0] != '\0'
                ? 0
                : 1;
 }
