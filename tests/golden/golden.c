@@ -50,6 +50,11 @@ const char *golden_backend(const char *backend) {
     return strcmp(backend, "cpu") ? NULL : other;
 }
 
+int golden_threads(int n) {
+    const char *other = getenv("SD_TEST_THREADS");
+    return other ? atoi(other) : n;
+}
+
 /* A sanitizer looks at the code, which the first two ways run through; the others are for numbers.
  */
 static bool is_left_out(const golden_setup *setup) {
@@ -65,7 +70,7 @@ bool golden_open(const golden_setup *setup, golden *g) {
     cp.backend = is_left_out(setup) ? NULL : golden_backend(setup->backend);
     if (!cp.backend)
         return false;
-    cp.n_threads = setup->n_threads;
+    cp.n_threads = golden_threads(setup->n_threads);
     cp.log = print_log;
     sd_status status = sd_context_new(&cp, &g->ctx);
     if (status == SD_ERROR_BACKEND && strchr(setup->backend, ':')) {

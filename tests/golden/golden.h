@@ -33,6 +33,8 @@ typedef struct golden {
 /* The backend to open for `backend`. With SD_TEST_BACKEND=cuda in the environment that is cuda for
  * "cpu", and for others NULL: the test has nothing to do. */
 const char *golden_backend(const char *backend);
+/* SD_TEST_THREADS, or n. */
+int golden_threads(int n);
 
 /* False: this processor does not have the backend, and the test has nothing to do. */
 bool golden_open(const golden_setup *setup, golden *g);

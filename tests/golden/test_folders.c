@@ -108,7 +108,7 @@ static void open_folder(golden *g, const char *path) {
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     cp.backend = golden_backend("cpu");
     ck_assert_ptr_nonnull(cp.backend);
-    cp.n_threads = 2;
+    cp.n_threads = golden_threads(2);
     cp.log = keep_warning;
     n_warnings = 0;
     must(g, sd_context_new(&cp, &g->ctx));

@@ -78,7 +78,7 @@ static bool subject_open(subject *s, const ldm_case *c, const char *backend, boo
     cp.backend = golden_backend(backend);
     if (!cp.backend)
         return false;
-    cp.n_threads = 2;
+    cp.n_threads = golden_threads(2);
     cp.log = print_log;
     s->c = c;
     snprintf(s->label, sizeof s->label, "%s%s", backend, with_config ? "" : ", no config");

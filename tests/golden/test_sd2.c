@@ -66,7 +66,7 @@ static bool open_model(golden *g, const char *backend) {
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
     cp.backend = backend;
-    cp.n_threads = 2;
+    cp.n_threads = golden_threads(2);
     if (sd_context_new(&cp, &g->ctx) == SD_ERROR_BACKEND)
         return false;
     mp.strict = 1;
