@@ -154,7 +154,7 @@ static const harmless_row harmless[] = {
     {"lvlb_weights", WHOLE},
     {"logvar", WHOLE},
     {"scale_factor", WHOLE},
-    {"v_pred", WHOLE},          /* tells that the UNet predicts v (io/infer.c) */
+    {"v_pred", WHOLE},          /* tells that the UNet predicts v (describe/infer.c) */
     {"ztsnr", WHOLE},           /* and that its schedule ends at no signal */
     {"depth_model.", AT_START}, /* MiDaS, in depth-to-image checkpoints */
     {"scaled_fp8", AT_END},     /* says that float8 weights have scales beside them: parts.c */

@@ -1,6 +1,6 @@
 /* A part of a picture painted anew: scripts/inpaint.py of latent-diffusion, inpaint_st.py of
  * runwayml's stable-diffusion, and DDIMSampler's mask for models that know no masks. */
-#include "io/family.h"
+#include "describe/family.h"
 #include "io/image.h"
 #include "pipeline/mask.h"
 #include "pipeline/stage.h"

@@ -1,6 +1,6 @@
 /* A run of struct sd_sampler: its beginning and its steps. */
 #include "core/os.h"
-#include "io/family.h"
+#include "describe/family.h"
 #include "pipeline/sampling.h"
 
 #include <math.h>

@@ -15,7 +15,7 @@
 #define SD_SAMPLER_SAMPLER_H
 
 #include "backend/exec.h"
-#include "io/source.h"
+#include "describe/description.h"
 #include "sampler/times.h"
 
 #define SD_METHOD_MAX_COEFS 32

@@ -2,7 +2,8 @@
 #ifndef SD_SAMPLER_SCHEDULE_H
 #define SD_SAMPLER_SCHEDULE_H
 
-#include "io/source.h"
+#include "core/context.h"
+#include "describe/description.h"
 
 typedef struct sd_schedule {
     int n;                  /* train timesteps */

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Includes point one way: core <- io, text, backend <- model, sampler <- pipeline <- api.
+"""Includes point one way: core <- io, text, backend; io <- describe; all of them <- model, sampler
+<- pipeline <- api.
 
 lib/ never includes from backends/, a backend sees of lib/ only backend/backend.h, and examples and
 bindings see only the public header. Text is formatted, and numbers are read, where the host's locale
@@ -11,10 +12,11 @@ import sys
 
 ROOT = pathlib.Path(sys.argv[1])
 CORE = {"core"}
-MIDDLE = {"io", "text", "backend"}
+MIDDLE = {"io", "describe", "text", "backend"}
 ALLOWED = {
     "core": CORE,
     "io": CORE | {"io"},
+    "describe": CORE | {"io", "describe"},
     "text": CORE | {"text"},
     "backend": CORE | {"backend"},
     "model": CORE | MIDDLE | {"model"},

@@ -1,7 +1,7 @@
 /* The first byte chooses which of the JSON files of a diffusers folder the rest is. */
 #include "fuzz.h"
 
-#include "io/config.h"
+#include "describe/config.h"
 #include "text/tokenizer.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* The whole input is a YAML config of the original repositories. */
 #include "fuzz.h"
 
-#include "io/config.h"
+#include "describe/config.h"
 #include "io/yaml.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* YAML, and the configs of the original repositories. What the networks compute is in tests/golden.
  */
-#include "io/config.h"
+#include "describe/config.h"
 #include "io/yaml.h"
 #include "model/networks.h"
 

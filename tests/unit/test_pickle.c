@@ -5,7 +5,7 @@
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
-#include "io/source.h"
+#include "describe/source.h"
 #include "io/weights_internal.h"
 
 #include <check.h>

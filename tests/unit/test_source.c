@@ -1,5 +1,5 @@
 /* The sizes of models, from config files and from shapes. Broken files are in tests/fault. */
-#include "io/source.h"
+#include "describe/source.h"
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"

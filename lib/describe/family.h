@@ -1,6 +1,6 @@
 /* What a file of tensors is that is no checkpoint of ours. */
-#ifndef SD_IO_FAMILY_H
-#define SD_IO_FAMILY_H
+#ifndef SD_DESCRIBE_FAMILY_H
+#define SD_DESCRIBE_FAMILY_H
 
 #include "io/weights.h"
 

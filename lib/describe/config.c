@@ -2,7 +2,7 @@
  * config.json of diffusers (UNet2DConditionModel, AutoencoderKL, the schedulers) and of
  * transformers (CLIPTextModel). A missing key has the default of the class's constructor.
  */
-#include "io/config.h"
+#include "describe/config.h"
 
 #include "io/reader.h"
 

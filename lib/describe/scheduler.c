@@ -3,7 +3,7 @@
  * missing key has the default of the class's constructor, and keys that the class does not know are
  * not looked at, as in ConfigMixin.from_config.
  */
-#include "io/config.h"
+#include "describe/config.h"
 #include "io/reader.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Classes and their parameters in a YAML config of the original: what instantiate_from_config is.
  */
-#include "io/ldm_section.h"
+#include "describe/ldm_section.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "io/config.h"
+#include "describe/config.h"
 
 static sd_status check_groups(const sd_context *ctx, const char *path, const char *network,
                               int n_levels, const int *channels, int groups) {

@@ -1,9 +1,9 @@
 /* Of ldm_config.c: {target: ..., params: {...}} that is being read. */
-#ifndef SD_IO_LDM_SECTION_H
-#define SD_IO_LDM_SECTION_H
+#ifndef SD_DESCRIBE_LDM_SECTION_H
+#define SD_DESCRIBE_LDM_SECTION_H
 
+#include "describe/source.h"
 #include "io/reader.h"
-#include "io/source.h"
 
 /* Such a mapping, or a mapping of parameters. */
 typedef struct sd_ldm_section {

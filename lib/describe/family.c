@@ -4,7 +4,7 @@
  * ControlNet, T2I-Adapter, AnimateDiff, IP-Adapter, Real-ESRGAN, Stability's models. The first row
  * that fits tells.
  */
-#include "io/family.h"
+#include "describe/family.h"
 
 #include <string.h>
 

@@ -5,9 +5,9 @@
  * it may have. A target or a parameter that is in no table is an error, because leaving it out
  * would give another picture; those that only concern training are in the tables to be passed over.
  */
-#include "io/config.h"
+#include "describe/config.h"
 
-#include "io/ldm_section.h"
+#include "describe/ldm_section.h"
 #include "io/yaml.h"
 
 #include <stdio.h>

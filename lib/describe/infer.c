@@ -3,9 +3,9 @@
  * down: they are read off the tensors' shapes. Names: ldm/modules/diffusionmodules/openaimodel.py
  * and model.py, and transformers' CLIPTextModel inside cond_stage_model.
  */
-#include "io/config.h"
+#include "describe/config.h"
 
-#include "io/family.h"
+#include "describe/family.h"
 #include "io/reader.h"
 
 #include <stdarg.h>

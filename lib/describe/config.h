@@ -1,10 +1,10 @@
 /* Sizes of the networks: from the config.json files of a diffusers folder, from an LDM YAML config,
  * or from the shapes of an original checkpoint's tensors. Numbers are checked; every failure names
  * file and key. */
-#ifndef SD_IO_CONFIG_H
-#define SD_IO_CONFIG_H
+#ifndef SD_DESCRIBE_CONFIG_H
+#define SD_DESCRIBE_CONFIG_H
 
-#include "io/source.h"
+#include "describe/source.h"
 
 #define SD_MAX_CHANNELS 16384
 #define SD_MAX_BLOCKS 64

@@ -1,6 +1,6 @@
-#include "io/source.h"
+#include "describe/source.h"
 
-#include "io/config.h"
+#include "describe/config.h"
 #include "io/folder.h"
 #include "io/reader.h"
 
