@@ -90,7 +90,7 @@ size_t sd_exec_abandon(sd_exec *e) {
 void sd_exec_begin(sd_exec *e) {
     e->status = SD_OK;
     e->top = 0;
-    e->epoch = sd_cancel_epoch(e->ctx);
+    e->interrupt = sd_interrupt_now(e->ctx);
 }
 
 /* ---------------------------------------------------------------------------------- tensors */
@@ -179,7 +179,7 @@ static bool is_stopped(const sd_exec *e) {
 
 static bool is_ended(const void *user) {
     const sd_exec *e = user;
-    return sd_cancelled(e->ctx, e->epoch) || is_stopped(e);
+    return sd_interrupted(&e->interrupt) || is_stopped(e);
 }
 
 bool sd_exec_ready(sd_exec *e) {

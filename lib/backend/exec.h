@@ -17,6 +17,7 @@
 #define SD_BACKEND_EXEC_H
 
 #include "backend/device.h"
+#include "core/stop.h"
 
 typedef struct sd_exec sd_exec;
 typedef void (*sd_exec_fn)(sd_exec *e, void *arg);
@@ -45,7 +46,7 @@ struct sd_exec {
     sdb_type act;     /* type of activations */
     sd_status status; /* sticky */
     bool measuring;
-    unsigned epoch;          /* of cancellation */
+    sd_interrupt interrupt;
     const atomic_bool *stop; /* NULL, or what ends this executor's run alone */
     uint8_t *arena;          /* device memory; NULL until committed */
     size_t capacity, top, peak;
@@ -69,7 +70,7 @@ sd_status sd_exec_commit(sd_exec *e);
 /* Ends measuring and allocates nothing: for estimates. Bytes of arena and scratch. */
 size_t sd_exec_abandon(sd_exec *e);
 
-/* A run begins: status SD_OK, the cancellation epoch is now, the stack empty. */
+/* A run begins: status SD_OK, it ends where the current call does, the stack is empty. */
 void sd_exec_begin(sd_exec *e);
 
 /* Stack of tensors. Rows are packed (ld == c). Data is NULL while measuring. */

@@ -61,13 +61,14 @@ void sd_call_use(const void *handle) {
     call->uses[call->n_uses++] = handle;
 }
 
-static unsigned current_epoch(const sd_context *ctx) {
-    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed);
-}
-
-unsigned sd_cancel_epoch(const sd_context *ctx) {
-    const sd_call *call = thread.call;
-    return call && call->ctx == ctx ? call->epoch : current_epoch(ctx);
+void sd_call_heed(const sd_stop *stop) {
+    sd_call *call = thread.call;
+    for (int i = 0; stop && call && i < SD_CALL_STOPS; i++)
+        if (!call->interrupt.stops[i]) {
+            sd_call_use(stop);
+            call->interrupt.stops[i] = stop;
+            return;
+        }
 }
 
 void sd_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n) {
@@ -76,9 +77,9 @@ void sd_call_enter(sd_call *call, const char *name, const void *const *handles, 
     call->n_uses = 0;
     call->owner = NULL;
     call->failed = false;
-    call->ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
-    call->context_id = call->ctx ? call->ctx->id : 0;
-    call->epoch = call->ctx ? current_epoch(call->ctx) : 0;
+    const sd_context *ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
+    call->context_id = ctx ? ctx->id : 0;
+    call->interrupt = sd_interrupt_begin(ctx);
     thread.call = call;
     for (size_t i = 0; i < n; i++)
         sd_call_use(handles[i]);

@@ -9,11 +9,11 @@
 #ifndef SD_CORE_CALL_H
 #define SD_CORE_CALL_H
 
-#include "core/context.h"
+#include "core/stop.h"
 
 #define SD_SENTENCE 1024
-#define SD_CALL_HANDLES 8
-#define SD_CALL_MORE 3 /* of them at most come from sd_call_use */
+#define SD_CALL_HANDLES 16
+#define SD_CALL_MORE 8 /* of them at most come from sd_call_use */
 
 /* On the stack of the thread that made the call. */
 typedef struct sd_call {
@@ -21,8 +21,7 @@ typedef struct sd_call {
     const char *name;      /* "sd_sample" */
     const void *uses[SD_CALL_HANDLES];
     int n_uses;
-    const sd_context *ctx;   /* of its first handle; or NULL */
-    unsigned epoch;          /* of cancellation, when the call began */
+    sd_interrupt interrupt;  /* its context is that of the first handle; or NULL */
     atomic_uintptr_t *owner; /* what sd_call_claim got; or NULL */
     bool failed;             /* something did, in this context, with this sentence */
     uint64_t context_id;
@@ -37,6 +36,8 @@ sd_status sd_call_leave(sd_call *call, sd_status status);
 sd_call *sd_call_current(void);
 /* One more handle that the current call uses, found in its parameters. */
 void sd_call_use(const void *handle);
+/* One more token that ends the current call, found in its parameters; or NULL. */
+void sd_call_heed(const sd_stop *stop);
 
 typedef enum sd_claim {
     SD_CLAIM_MINE,   /* until the current call returns */

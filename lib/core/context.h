@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+typedef struct sd_stop sd_stop;
 struct sd_threads;
 struct sd_device_slot; /* lib/backend: the opened processor */
 
@@ -27,7 +28,7 @@ struct sd_context {
     sd_log_fn log;
     void *log_user;
     sd_log_level log_level;
-    atomic_uint cancel_epoch; /* grows with each sd_cancel; a run ends when it sees a new value */
+    atomic_uint cancel_epoch; /* grows with each sd_cancel: core/stop.h */
     atomic_bool profiling;    /* lib/backend/profile.h */
     struct sd_threads *threads;
     struct sd_device_slot *device;
@@ -88,12 +89,5 @@ void sd_context_retain(sd_context *ctx);
 void sd_context_release(sd_context *ctx);
 void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,
                          void (*close_device)(struct sd_device_slot *));
-
-/* A run begins: remember the epoch, which is that of the public call that it is a part of.
- * sd_cancelled is true once sd_cancel came after that. */
-unsigned sd_cancel_epoch(const sd_context *ctx); /* call.c */
-static inline bool sd_cancelled(const sd_context *ctx, unsigned epoch) {
-    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed) != epoch;
-}
 
 #endif

@@ -17,7 +17,7 @@ static void count_one(void *user, const char *name, int n_dims, const int64_t *d
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params) {
     *b = (sd_build){.ctx = ctx, .source = source, .compute = compute};
-    b->epoch = sd_cancel_epoch(ctx);
+    b->interrupt = sd_interrupt_now(ctx);
     if (params) {
         b->progress = params->progress;
         b->progress_user = params->progress_user;
@@ -242,7 +242,7 @@ static void report_progress(sd_builder *b) {
     build->done++;
     bool stop =
         build->progress && build->progress(build->progress_user, build->done, build->total) != 0;
-    if (stop || sd_cancelled(build->ctx, build->epoch))
+    if (stop || sd_interrupted(&build->interrupt))
         sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled", build->source->path);
 }
 

@@ -30,7 +30,7 @@ typedef struct sd_word_rows {
 typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;
-    unsigned epoch;        /* of cancellation */
+    sd_interrupt interrupt;
     sd_build_list_fn list; /* not NULL: only list the tensors, see sd_build_list */
     void *list_user;
     sdb_type compute; /* type of the activations */

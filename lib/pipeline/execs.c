@@ -62,18 +62,11 @@ void sd_execs_give(sd_model *model, sd_exec *e) {
     sd_exec_free(e);
 }
 
-sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch) {
-    return sd_cancelled(ctx, epoch) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
-                                    : SD_OK;
-}
-
 sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job) {
     sd_exec *e;
     sd_status status = sd_execs_take(model, &e);
     if (status)
         return status;
-    /* A cancellation ends the call wherever it comes, also between measuring and running. */
-    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_exec_begin(e);
     if (!sd_exec_find_stage(e, key)) {
         sd_exec_measure(e);
@@ -84,7 +77,6 @@ sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job) {
     }
     if (!e->status) {
         sd_exec_begin(e);
-        e->epoch = epoch;
         key->fn(e, job);
     }
     status = e->status;

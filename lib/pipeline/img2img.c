@@ -77,7 +77,6 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
                               const sd_sampler_params *sampling, sd_image **images) {
     sd_tensor *cond = NULL, *uncond = NULL, *pixels = NULL, *init = NULL, *latent = NULL;
     sd_sampler *sampler = NULL;
-    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_sampler_params p = *sampling;
     sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip,
                            params->clean_prompts};
@@ -89,7 +88,7 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     if (!status)
         status = encode(model, &p, pixels, params->tiles, &init);
     if (!status)
-        status = sd_check_cancel(model->ctx, epoch);
+        status = sd_check_interrupt(model->ctx);
     if (!status)
         status = sd_sampling_new(model, &p, &sampler);
     if (!status) {
@@ -98,9 +97,9 @@ sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
     }
     sd_sampling_free(sampler);
     if (!status)
-        status = sd_check_cancel(model->ctx, epoch);
+        status = sd_check_interrupt(model->ctx);
     if (!status)
-        status = sd_decode_images(model, latent, params->tiles, epoch, images);
+        status = sd_decode_images(model, latent, params->tiles, images);
     sd_tensor_destroy(latent);
     sd_tensor_destroy(init);
     sd_tensor_destroy(pixels);

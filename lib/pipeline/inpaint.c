@@ -322,7 +322,6 @@ sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
     inpaint job = {.model = model, .params = params, .p = *sampling};
     sd_text_params text = {sizeof text, params->weighted_prompts, params->clip_skip,
                            params->clean_prompts};
-    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_tensor *latent = NULL;
     job.p.strength = params->strength;
     sd_status status = load(&job);
@@ -332,13 +331,13 @@ sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
     if (!status)
         status = encode(&job);
     if (!status)
-        status = sd_check_cancel(model->ctx, epoch);
+        status = sd_check_interrupt(model->ctx);
     if (!status)
         status = sample(&job, &latent);
     if (!status)
-        status = sd_check_cancel(model->ctx, epoch);
+        status = sd_check_interrupt(model->ctx);
     if (!status)
-        status = sd_decode_images(model, latent, params->tiles, epoch, images);
+        status = sd_decode_images(model, latent, params->tiles, images);
     if (!status && (status = keep_outside(&job, images)))
         for (int i = 0; i < job.p.batch; i++) {
             sd_image_destroy(images[i]);

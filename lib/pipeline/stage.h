@@ -13,10 +13,6 @@ void sd_execs_free(struct sd_exec_cache *cache);
 sd_status sd_execs_take(sd_model *model, sd_exec **out);
 void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
 
-/* Between the stages of one call: SD_ERROR_CANCELLED where sd_cancel came since `epoch`, which each
- * stage, with an epoch of its own, would not see. */
-sd_status sd_check_cancel(const sd_context *ctx, unsigned epoch);
-
 /* Work of one call, key->fn with `job`: measured, unless the executor knows this stage, and run. */
 sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job);
 /* Only measured: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
@@ -137,7 +133,7 @@ sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, cons
 sd_status sd_vae_encoded(sd_model *model, sd_status status, sd_tensor **latent);
 /* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
-                           unsigned epoch, sd_image **images);
+                           sd_image **images);
 /* The generators' first `draws` draws are taken already, outside of the sampler. */
 void sd_sampling_skip(sd_sampler *s, int draws);
 

@@ -43,14 +43,13 @@ static void encode(sd_exec *e, void *arg) {
 static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int skip, float *out) {
     size_t tokens = (size_t)model->source->text.tokens;
     size_t row = tokens * (size_t)model->source->text.width;
-    unsigned epoch = sd_cancel_epoch(model->ctx);
     sd_status status = SD_OK;
     for (int i = 0; i < n && !status; i += MAX_TURN) {
         text_job job = {model, ids + (size_t)i * tokens, out + (size_t)i * row, n - i, skip};
         if (job.n > MAX_TURN)
             job.n = MAX_TURN;
         sd_stage_key key = {.fn = encode, .n = job.n, .options = skip};
-        status = sd_check_cancel(model->ctx, epoch);
+        status = sd_check_interrupt(model->ctx);
         if (!status)
             status = sd_execs_run(model, &key, &job);
     }

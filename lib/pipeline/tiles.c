@@ -112,7 +112,7 @@ static void place_tile(tiling *t, float *tile, int i, int j, float *dst) {
 }
 
 /* One picture; between two tiles it can be cancelled. */
-static sd_status run_tiles(tiling *t, const float *src, float *dst, unsigned epoch) {
+static sd_status run_tiles(tiling *t, const float *src, float *dst) {
     sd_status status = SD_OK;
     int rows = count_tiles(t, t->h), columns = count_tiles(t, t->w);
     for (int i = 0; i < rows && !status; i++)
@@ -123,7 +123,7 @@ static sd_status run_tiles(tiling *t, const float *src, float *dst, unsigned epo
                 place_tile(t, tile->data, i, j, dst);
             sd_tensor_destroy(tile);
             if (!status)
-                status = sd_check_cancel(t->model->ctx, epoch);
+                status = sd_check_interrupt(t->model->ctx);
         }
     return status;
 }
@@ -131,7 +131,6 @@ static sd_status run_tiles(tiling *t, const float *src, float *dst, unsigned epo
 /* All pictures of `src` into `dst`, whose sizes were checked. */
 static sd_status run(tiling *t, const sd_tensor *src, sd_tensor *dst) {
     sd_context *ctx = t->model->ctx;
-    unsigned epoch = sd_cancel_epoch(ctx);
     int64_t n = src->dims[0];
     size_t side = (size_t)t->tile * (size_t)t->out, extent = (size_t)t->overlap * (size_t)t->out;
     t->strip = (size_t)t->c_out * extent * side;
@@ -140,7 +139,7 @@ static sd_status run(tiling *t, const sd_tensor *src, sd_tensor *dst) {
     sd_status status = t->above && t->left ? SD_OK : SD_ERROR_MEMORY;
     for (int64_t i = 0; i < n && !status; i++)
         status = run_tiles(t, src->data + i * (src->n_elements / n),
-                           dst->data + i * (dst->n_elements / n), epoch);
+                           dst->data + i * (dst->n_elements / n));
     sd_free(ctx, t->above);
     sd_free(ctx, t->left);
     return status;

@@ -140,7 +140,7 @@ sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *
 }
 
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
-                           unsigned epoch, sd_image **images) {
+                           sd_image **images) {
     int n = (int)latent->dims[0];
     sd_tensor one = {.ctx = latent->ctx, .n_dims = latent->n_dims}; /* a view of one picture */
     sd_status status = SD_OK;
@@ -157,7 +157,7 @@ sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_ti
             sd_tensor_destroy(pixels);
         }
         if (!status)
-            status = sd_check_cancel(model->ctx, epoch);
+            status = sd_check_interrupt(model->ctx);
     }
     for (int i = 0; i < n && status; i++) {
         sd_image_destroy(images[i]);

@@ -119,13 +119,39 @@ START_TEST(cancelling_reaches_the_whole_call) {
     sd_call outer, inner;
     enter(&outer, "outer", ctx);
     sd_cancel(ctx);
-    ck_assert(sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_ERROR_CANCELLED);
     enter(&inner, "inner", ctx);
-    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
     sd_call_leave(&inner, SD_OK);
-    ck_assert(sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_ERROR_CANCELLED);
     sd_call_leave(&outer, SD_OK);
-    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
+}
+END_TEST
+
+/* A token ends the calls that were given it, also those that begin after it was set; and a call has
+ * retained it. */
+START_TEST(a_stop_stays_set) {
+    sd_stop *stop, *other;
+    sd_call outer, inner;
+    ck_assert_int_eq(sd_stop_create(ctx, &stop), SD_OK);
+    ck_assert_int_eq(sd_stop_create(ctx, &other), SD_OK);
+    atomic_store(&stop->set, true);
+    enter(&outer, "outer", ctx);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
+    sd_call_heed(NULL);
+    sd_call_heed(other);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
+    sd_call_heed(stop);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_ERROR_CANCELLED);
+    enter(&inner, "inner", ctx);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
+    sd_call_leave(&inner, SD_OK);
+    sd_handle_free(stop);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_ERROR_CANCELLED);
+    sd_call_leave(&outer, SD_ERROR_CANCELLED);
+    ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
+    sd_handle_free(other);
 }
 END_TEST
 
@@ -311,11 +337,12 @@ START_TEST(pools_start_and_end_at_once) {
 END_TEST
 
 START_TEST(cancellation_is_seen_by_runs_that_began_before) {
-    unsigned epoch = sd_cancel_epoch(ctx);
-    ck_assert(!sd_cancelled(ctx, epoch));
+    sd_interrupt run = sd_interrupt_now(ctx);
+    ck_assert(!sd_interrupted(&run));
     sd_cancel(ctx);
-    ck_assert(sd_cancelled(ctx, epoch));
-    ck_assert(!sd_cancelled(ctx, sd_cancel_epoch(ctx)));
+    ck_assert(sd_interrupted(&run));
+    run = sd_interrupt_now(ctx);
+    ck_assert(!sd_interrupted(&run));
 }
 END_TEST
 
@@ -332,6 +359,7 @@ int main(void) {
     tcase_add_test(tests, inputs_notice_changes);
     tcase_add_test(tests, calls_keep_their_failures);
     tcase_add_test(tests, cancelling_reaches_the_whole_call);
+    tcase_add_test(tests, a_stop_stays_set);
     tcase_add_test(tests, calls_retain_their_handles);
     tcase_add_test(tests, layouts_go_both_ways);
     tcase_add_test(tests, every_task_runs_once);

@@ -1,0 +1,51 @@
+#include "core/stop.h"
+
+#include "core/call.h"
+
+static void destroy(void *handle) {
+    sd_stop *stop = handle;
+    sd_context *ctx = stop->ctx;
+    sd_free(ctx, stop);
+    sd_context_release(ctx);
+}
+
+sd_status sd_stop_create(sd_context *ctx, sd_stop **out) {
+    sd_stop *stop = *out = sd_zalloc(ctx, sizeof *stop);
+    if (!stop)
+        return SD_ERROR_MEMORY;
+    stop->ctx = ctx;
+    atomic_init(&stop->set, false);
+    sd_handle_init(&stop->handle, ctx, destroy);
+    sd_context_retain(ctx);
+    return SD_OK;
+}
+
+static unsigned current_epoch(const sd_context *ctx) {
+    return atomic_load_explicit(&((sd_context *)ctx)->cancel_epoch, memory_order_relaxed);
+}
+
+sd_interrupt sd_interrupt_begin(const sd_context *ctx) {
+    return (sd_interrupt){.ctx = ctx, .epoch = ctx ? current_epoch(ctx) : 0};
+}
+
+sd_interrupt sd_interrupt_now(const sd_context *ctx) {
+    const sd_call *call = sd_call_current();
+    return call && call->interrupt.ctx == ctx ? call->interrupt : sd_interrupt_begin(ctx);
+}
+
+static bool is_set(const sd_stop *stop) {
+    return atomic_load_explicit(&((sd_stop *)stop)->set, memory_order_relaxed);
+}
+
+bool sd_interrupted(const sd_interrupt *interrupt) {
+    for (int i = 0; i < SD_CALL_STOPS && interrupt->stops[i]; i++)
+        if (is_set(interrupt->stops[i]))
+            return true;
+    return current_epoch(interrupt->ctx) != interrupt->epoch;
+}
+
+sd_status sd_check_interrupt(const sd_context *ctx) {
+    sd_interrupt interrupt = sd_interrupt_now(ctx);
+    return sd_interrupted(&interrupt) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
+                                      : SD_OK;
+}
