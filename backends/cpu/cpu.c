@@ -148,6 +148,13 @@ static sd_status sync_queue(sdb_queue *q) {
     return SD_OK;
 }
 
+#define X(name)                                                                                    \
+    static sd_status run_##name(sdb_queue *q, const sdb_op *op) {                                  \
+        return cpu_##name(q, &op->name);                                                           \
+    }
+SDB_OPERATIONS(X)
+#undef X
+
 const sdb_backend sdb_cpu_backend = {
     .api_version = SDB_API_VERSION,
     .name = "cpu",
@@ -166,20 +173,10 @@ const sdb_backend sdb_cpu_backend = {
     .upload = copy_bytes,
     .download = copy_bytes,
     .sync = sync_queue,
-    .linear = cpu_linear,
-    .attention = cpu_attention,
-    .conv2d = cpu_conv2d,
-    .group_norm = cpu_group_norm,
-    .layer_norm = cpu_layer_norm,
-    .embed = cpu_embed,
-    .timestep_embedding = cpu_timestep_embedding,
-    .combine = cpu_combine,
-    .activation = cpu_activation,
-    .posterior = cpu_posterior,
-    .resample = cpu_resample,
-    .modulate = cpu_modulate,
-    .quantize = cpu_quantize,
-    .blend = cpu_blend,
-    .clamp = cpu_clamp,
-    .rescale = cpu_rescale,
+    .run =
+        {
+#define X(name) [SDB_OP_##name] = run_##name,
+            SDB_OPERATIONS(X)
+#undef X
+        },
 };

@@ -83,32 +83,14 @@ void cpu_slab_give(sdb_device *dev, cpu_slab *slab);
 sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);
 void cpu_weight_free(sdb_device *dev, sdb_weight *weight);
 
-/* linear.c, attention.c */
-sd_status cpu_linear(sdb_queue *q, const sdb_linear *op);
 #ifdef SD_USE_OPENBLAS /* blas.c */
 bool cpu_has_blas(sdb_device *dev);
 sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op);
 #endif
-sd_status cpu_attention(sdb_queue *q, const sdb_attention *op);
 
-/* conv.c */
-sd_status cpu_conv2d(sdb_queue *q, const sdb_conv2d *op);
-
-/* norm.c, elementwise.c */
-sd_status cpu_group_norm(sdb_queue *q, const sdb_group_norm *op);
-sd_status cpu_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
-sd_status cpu_embed(sdb_queue *q, const sdb_embed *op);
-sd_status cpu_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op);
-sd_status cpu_combine(sdb_queue *q, const sdb_combine *op);
-sd_status cpu_activation(sdb_queue *q, const sdb_activation *op);
-sd_status cpu_posterior(sdb_queue *q, const sdb_posterior *op);
-
-/* latents.c */
-sd_status cpu_resample(sdb_queue *q, const sdb_resample *op);
-sd_status cpu_modulate(sdb_queue *q, const sdb_modulate *op);
-sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op);
-sd_status cpu_blend(sdb_queue *q, const sdb_blend *op);
-sd_status cpu_clamp(sdb_queue *q, const sdb_clamp *op);
-sd_status cpu_rescale(sdb_queue *q, const sdb_rescale *op);
+/* Operations: cpu_linear is in linear.c. */
+#define X(name) sd_status cpu_##name(sdb_queue *q, const sdb_##name *op);
+SDB_OPERATIONS(X)
+#undef X
 
 #endif

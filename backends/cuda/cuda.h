@@ -106,19 +106,23 @@ struct sdb_mark {
 
 /*
  * Weights on the device. Matrices are K-major in the compute type, with zeros as padding:
- *   LINEAR    data [n][1][k]             n = rows of all parts
- *   GEGLU     data [n][1][k]             rows in groups of 8: 8 values, their 8 gates, ...;
- *                                        n = 2 * round_up(out, 8), padding rows are zero
- *   CONV3X3   data [n][9][k]             tap = 3 ky + kx
- *   CONV3X3 with desc.upsample: data [4][n][4][k], the 2x2 kernels of the four output phases
- *             phase = 2 (y & 1) + (x & 1), tap = 2 ty + tx: the nearest-2x picture's 3x3 sums over
- *             equal source pixels added up beforehand (in float32, rounded once), which is exact
- *             and takes 4/9 of the products.
- *             Phase row 0: ty 0 is source row -1 (kernel row 0), ty 1 is row 0 (rows 1 + 2).
- *             Phase row 1: ty 0 is source row 0 (rows 0 + 1), ty 1 is row +1 (row 2). Columns
- * alike. VECTOR    data [n] float32, bias [n] float32 EMBEDDING data [n][in], in the checkpoint's
- * type k is `in` rounded up to 64 (f32: to 16). bias is [n] float32 in the rows' order, NULL if
- * none.
+ *
+ *   LINEAR     data [n][1][k]; n is the rows of all parts
+ *   GEGLU      data [n][1][k]; rows in groups of 8, 8 values, then their 8 gates; n is
+ *              2 * round_up(out, 8), padding rows are zero
+ *   CONV3X3    data [n][9][k]; tap = 3 ky + kx
+ *   CONV3X3    with desc.upsample: data [4][n][4][k], see below
+ *   VECTOR     data [n] float32, bias [n] float32
+ *   EMBEDDING  data [n][in], in the checkpoint's type
+ *
+ * k is `in` rounded up to 64 (f32: to 16). bias is [n] float32 in the rows' order, NULL if none.
+ *
+ * A convolution that meets the picture doubled by nearest neighbours has the 2x2 kernels of the
+ * four output phases: phase = 2 (y & 1) + (x & 1), tap = 2 ty + tx. They are the 3x3 sums over
+ * equal source pixels added up beforehand (in float32, rounded once), which is exact and takes 4/9
+ * of the products. In phase row 0, ty 0 is source row -1 (kernel row 0) and ty 1 is row 0 (kernel
+ * rows 1 + 2); in phase row 1, ty 0 is row 0 (kernel rows 0 + 1) and ty 1 is row +1 (kernel row 2).
+ * Columns alike.
  */
 struct sdb_weight {
     sdb_weight_kind kind;
@@ -222,23 +226,10 @@ sd_status cuda_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_
 void cuda_weight_free(sdb_device *dev, sdb_weight *weight);
 size_t cuda_weight_size(const sdb_weight *weight);
 
-sd_status cuda_conv2d(sdb_queue *q, const sdb_conv2d *op);
-sd_status cuda_linear(sdb_queue *q, const sdb_linear *op);
-sd_status cuda_group_norm(sdb_queue *q, const sdb_group_norm *op);
 int cuda_stats_parts(const sdb_device *dev, sdb_type type, int h, int w);
-sd_status cuda_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
-sd_status cuda_attention(sdb_queue *q, const sdb_attention *op);
-sd_status cuda_embed(sdb_queue *q, const sdb_embed *op);
-sd_status cuda_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op);
-sd_status cuda_combine(sdb_queue *q, const sdb_combine *op);
-sd_status cuda_activation(sdb_queue *q, const sdb_activation *op);
-sd_status cuda_posterior(sdb_queue *q, const sdb_posterior *op);
-sd_status cuda_resample(sdb_queue *q, const sdb_resample *op);
-sd_status cuda_modulate(sdb_queue *q, const sdb_modulate *op);
-sd_status cuda_quantize(sdb_queue *q, const sdb_quantize *op);
-sd_status cuda_blend(sdb_queue *q, const sdb_blend *op);
-sd_status cuda_clamp(sdb_queue *q, const sdb_clamp *op);
-sd_status cuda_rescale(sdb_queue *q, const sdb_rescale *op);
+#define X(name) sd_status cuda_##name(sdb_queue *q, const sdb_##name *op);
+SDB_OPERATIONS(X)
+#undef X
 
 #ifdef __cplusplus
 }

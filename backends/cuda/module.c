@@ -2,36 +2,21 @@
 #include "cuda.h"
 
 /* An operation with its device current. While planning nothing is done on the device. */
-#define OPERATION(name)                                                                            \
-    static sd_status run_##name(sdb_queue *q, const sdb_##name *op) {                              \
+#define X(name)                                                                                    \
+    static sd_status run_##name(sdb_queue *q, const sdb_op *op) {                                  \
         if (q->planning)                                                                           \
-            return cuda_##name(q, op);                                                             \
+            return cuda_##name(q, &op->name);                                                      \
         sd_status status = cuda_enter(q->dev);                                                     \
         if (status)                                                                                \
             return status;                                                                         \
         status = cuda_await_weights(q);                                                            \
         if (!status)                                                                               \
-            status = cuda_##name(q, op);                                                           \
+            status = cuda_##name(q, &op->name);                                                    \
         cuda_leave(q->dev);                                                                        \
         return status;                                                                             \
     }
-
-OPERATION(conv2d)
-OPERATION(linear)
-OPERATION(group_norm)
-OPERATION(layer_norm)
-OPERATION(attention)
-OPERATION(embed)
-OPERATION(timestep_embedding)
-OPERATION(combine)
-OPERATION(activation)
-OPERATION(posterior)
-OPERATION(resample)
-OPERATION(modulate)
-OPERATION(quantize)
-OPERATION(blend)
-OPERATION(clamp)
-OPERATION(rescale)
+SDB_OPERATIONS(X)
+#undef X
 
 static const sdb_backend backend = {
     .api_version = SDB_API_VERSION,
@@ -55,22 +40,12 @@ static const sdb_backend backend = {
     .record_end = cuda_record_end,
     .graph_replay = cuda_graph_replay,
     .graph_free = cuda_graph_free,
-    .conv2d = run_conv2d,
-    .linear = run_linear,
-    .group_norm = run_group_norm,
-    .layer_norm = run_layer_norm,
-    .attention = run_attention,
-    .embed = run_embed,
-    .timestep_embedding = run_timestep_embedding,
-    .combine = run_combine,
-    .activation = run_activation,
-    .posterior = run_posterior,
-    .resample = run_resample,
-    .modulate = run_modulate,
-    .quantize = run_quantize,
-    .blend = run_blend,
-    .clamp = run_clamp,
-    .rescale = run_rescale,
+    .run =
+        {
+#define X(name) [SDB_OP_##name] = run_##name,
+            SDB_OPERATIONS(X)
+#undef X
+        },
     .mark_new = cuda_mark_new,
     .mark_seconds = cuda_mark_seconds,
     .mark_free = cuda_mark_free,

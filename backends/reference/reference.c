@@ -115,6 +115,13 @@ sd_status ref_for_rows(sdb_queue *q, const sdb_tensor *y, void (*fn)(void *, int
     return SD_OK;
 }
 
+#define X(name)                                                                                    \
+    static sd_status run_##name(sdb_queue *q, const sdb_op *op) {                                  \
+        return ref_##name(q, &op->name);                                                           \
+    }
+SDB_OPERATIONS(X)
+#undef X
+
 const sdb_backend sdb_reference_backend = {
     .api_version = SDB_API_VERSION,
     .name = "reference",
@@ -134,20 +141,10 @@ const sdb_backend sdb_reference_backend = {
     .download = copy,
     .sync = sync,
     /* no record_*: regions are always run anew */
-    .conv2d = ref_conv2d,
-    .linear = ref_linear,
-    .group_norm = ref_group_norm,
-    .layer_norm = ref_layer_norm,
-    .attention = ref_attention,
-    .embed = ref_embed,
-    .timestep_embedding = ref_timestep_embedding,
-    .combine = ref_combine,
-    .activation = ref_activation,
-    .posterior = ref_posterior,
-    .resample = ref_resample,
-    .modulate = ref_modulate,
-    .quantize = ref_quantize,
-    .blend = ref_blend,
-    .clamp = ref_clamp,
-    .rescale = ref_rescale,
+    .run =
+        {
+#define X(name) [SDB_OP_##name] = run_##name,
+            SDB_OPERATIONS(X)
+#undef X
+        },
 };

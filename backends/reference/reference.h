@@ -68,21 +68,8 @@ sd_status ref_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_w
 void ref_weight_free(sdb_device *dev, sdb_weight *weight);
 size_t ref_weight_size(const sdb_weight *weight);
 
-sd_status ref_conv2d(sdb_queue *q, const sdb_conv2d *op);
-sd_status ref_linear(sdb_queue *q, const sdb_linear *op);
-sd_status ref_group_norm(sdb_queue *q, const sdb_group_norm *op);
-sd_status ref_layer_norm(sdb_queue *q, const sdb_layer_norm *op);
-sd_status ref_attention(sdb_queue *q, const sdb_attention *op);
-sd_status ref_embed(sdb_queue *q, const sdb_embed *op);
-sd_status ref_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op);
-sd_status ref_combine(sdb_queue *q, const sdb_combine *op);
-sd_status ref_activation(sdb_queue *q, const sdb_activation *op);
-sd_status ref_posterior(sdb_queue *q, const sdb_posterior *op);
-sd_status ref_resample(sdb_queue *q, const sdb_resample *op);
-sd_status ref_modulate(sdb_queue *q, const sdb_modulate *op);
-sd_status ref_quantize(sdb_queue *q, const sdb_quantize *op);
-sd_status ref_blend(sdb_queue *q, const sdb_blend *op);
-sd_status ref_clamp(sdb_queue *q, const sdb_clamp *op);
-sd_status ref_rescale(sdb_queue *q, const sdb_rescale *op);
+#define X(name) sd_status ref_##name(sdb_queue *q, const sdb_##name *op);
+SDB_OPERATIONS(X)
+#undef X
 
 #endif

@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define SDB_API_VERSION 5
+#define SDB_API_VERSION 6
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -309,6 +309,44 @@ typedef struct sdb_rescale {
     float phi;
 } sdb_rescale;
 
+/*
+ * The list of operations: kinds, the tagged union and all that the rest of libsd makes of them come
+ * from it. SDB_OP_linear is what sdb_linear describes.
+ */
+#define SDB_OPERATIONS(X)                                                                          \
+    X(conv2d)                                                                                      \
+    X(linear)                                                                                      \
+    X(attention)                                                                                   \
+    X(group_norm)                                                                                  \
+    X(layer_norm)                                                                                  \
+    X(embed)                                                                                       \
+    X(timestep_embedding)                                                                          \
+    X(combine)                                                                                     \
+    X(activation)                                                                                  \
+    X(posterior)                                                                                   \
+    X(resample)                                                                                    \
+    X(modulate)                                                                                    \
+    X(quantize)                                                                                    \
+    X(blend)                                                                                       \
+    X(clamp)                                                                                       \
+    X(rescale)
+
+typedef enum sdb_op_kind {
+#define X(name) SDB_OP_##name,
+    SDB_OPERATIONS(X)
+#undef X
+        SDB_N_OPS
+} sdb_op_kind;
+
+typedef struct sdb_op {
+    sdb_op_kind kind;
+    union {
+#define X(name) sdb_##name name;
+        SDB_OPERATIONS(X)
+#undef X
+    };
+} sdb_op;
+
 /* ---------------------------------------------------------------------------- the vtable */
 
 typedef struct sdb_backend {
@@ -351,26 +389,10 @@ typedef struct sdb_backend {
     sd_status (*graph_replay)(sdb_queue *q, sdb_graph *graph);
     void (*graph_free)(sdb_queue *q, sdb_graph *graph);
 
-    sd_status (*conv2d)(sdb_queue *q, const sdb_conv2d *op);
-    sd_status (*linear)(sdb_queue *q, const sdb_linear *op);
-    sd_status (*group_norm)(sdb_queue *q, const sdb_group_norm *op);
-    sd_status (*layer_norm)(sdb_queue *q, const sdb_layer_norm *op);
-    sd_status (*attention)(sdb_queue *q, const sdb_attention *op);
-    sd_status (*embed)(sdb_queue *q, const sdb_embed *op);
-    sd_status (*timestep_embedding)(sdb_queue *q, const sdb_timestep_embedding *op);
-    sd_status (*combine)(sdb_queue *q, const sdb_combine *op);
-    sd_status (*activation)(sdb_queue *q, const sdb_activation *op);
-    sd_status (*posterior)(sdb_queue *q, const sdb_posterior *op);
-
-    /* For models other than Stable Diffusion; NULL: such a model is refused when it runs. */
-    sd_status (*resample)(sdb_queue *q, const sdb_resample *op);
-    sd_status (*modulate)(sdb_queue *q, const sdb_modulate *op);
-    sd_status (*quantize)(sdb_queue *q, const sdb_quantize *op);
-
-    /* For samplers with a mask, clip_denoised or guidance_rescale; NULL: these are refused. */
-    sd_status (*blend)(sdb_queue *q, const sdb_blend *op);
-    sd_status (*clamp)(sdb_queue *q, const sdb_clamp *op);
-    sd_status (*rescale)(sdb_queue *q, const sdb_rescale *op);
+    /* Each kind of operation, by its kind. NULL: not offered, and a model or sampler that needs it
+     * is refused when it runs; Stable Diffusion does without resample, modulate and quantize, and
+     * samplers without blend (masks), clamp (clip_denoised) and rescale (guidance_rescale). */
+    sd_status (*run[SDB_N_OPS])(sdb_queue *q, const sdb_op *op);
 
     /* Points in time after all that was given to the queue, and the seconds between two of one
      * queue (waits for the later). NULL, all three: the host's clock is read after sync. */

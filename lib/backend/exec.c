@@ -285,7 +285,7 @@ void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, s
     watched o = {SD_OP_CONV2D, products(y, 9.0 * x.c),
                  bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
     if (begins(e, &o))
-        ends(e, &o, e->api->conv2d(e->queue, &op));
+        ends(e, &o, e->api->run[SDB_OP_conv2d](e->queue, &(sdb_op){SDB_OP_conv2d, {.conv2d = op}}));
 }
 
 static void linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args,
@@ -294,7 +294,7 @@ static void linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, 
     watched o = {SD_OP_LINEAR, halves * products(y, x.c),
                  bytes_of(x) + bytes_of(y) + bytes_of(args.residual) + weight_bytes(e, w)};
     if (begins(e, &o))
-        ends(e, &o, e->api->linear(e->queue, &op));
+        ends(e, &o, e->api->run[SDB_OP_linear](e->queue, &(sdb_op){SDB_OP_linear, {.linear = op}}));
 }
 
 void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w,
@@ -311,14 +311,18 @@ void sd_op_group_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight 
     sdb_group_norm op = {x.x, y, w, groups, eps, act, {x.stats[0], x.stats[1]}};
     watched o = {SD_OP_GROUP_NORM, 0.0, bytes_of(x.x) + bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->group_norm(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_group_norm](e->queue,
+                                            &(sdb_op){SDB_OP_group_norm, {.group_norm = op}}));
 }
 
 void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps) {
     sdb_layer_norm op = {x, y, w, eps};
     watched o = {SD_OP_LAYER_NORM, 0.0, bytes_of(x) + bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->layer_norm(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_layer_norm](e->queue,
+                                            &(sdb_op){SDB_OP_layer_norm, {.layer_norm = op}}));
 }
 
 void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
@@ -327,7 +331,9 @@ void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_t
     watched o = {SD_OP_ATTENTION, products(y, 2.0 * k.h * k.w), /* q k^T and its product with v */
                  bytes_of(q) + bytes_of(k) + bytes_of(v) + bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->attention(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_attention](e->queue,
+                                           &(sdb_op){SDB_OP_attention, {.attention = op}}));
 }
 
 void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *token,
@@ -335,14 +341,16 @@ void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *tok
     sdb_embed op = {ids, y, token, position};
     watched o = {SD_OP_OTHER, 0.0, 2.0 * bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->embed(e->queue, &op));
+        ends(e, &o, e->api->run[SDB_OP_embed](e->queue, &(sdb_op){SDB_OP_embed, {.embed = op}}));
 }
 
 void sd_op_timestep_embedding(sd_exec *e, sdb_tensor y, sdb_tensor t) {
     sdb_timestep_embedding op = {t, y};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->timestep_embedding(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_timestep_embedding](
+                 e->queue, &(sdb_op){SDB_OP_timestep_embedding, {.timestep_embedding = op}}));
 }
 
 void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {
@@ -356,7 +364,8 @@ void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, s
     for (int i = 0; i < n_terms; i++)
         o.bytes += bytes_of(x[i]);
     if (begins(e, &o))
-        ends(e, &o, e->api->combine(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_combine](e->queue, &(sdb_op){SDB_OP_combine, {.combine = op}}));
 }
 
 void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
@@ -367,14 +376,18 @@ void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act) {
     sdb_activation op = {x, y, act};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->activation(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_activation](e->queue,
+                                            &(sdb_op){SDB_OP_activation, {.activation = op}}));
 }
 
 void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale) {
     sdb_posterior op = {moments, noise, y, scale};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(moments) + bytes_of(y)};
     if (begins(e, &o))
-        ends(e, &o, e->api->posterior(e->queue, &op));
+        ends(e, &o,
+             e->api->run[SDB_OP_posterior](e->queue,
+                                           &(sdb_op){SDB_OP_posterior, {.posterior = op}}));
 }
 
 /* Operations that a backend may leave out. */
@@ -388,43 +401,47 @@ static bool offers(sd_exec *e, bool there, const char *name) {
 void sd_op_resample(sd_exec *e, sdb_tensor y, sdb_tensor x) {
     sdb_resample op = {x, y};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
-    if (offers(e, e->api->resample != NULL, "resample") && begins(e, &o))
-        ends(e, &o, e->api->resample(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_resample] != NULL, "resample") && begins(e, &o))
+        ends(e, &o,
+             e->api->run[SDB_OP_resample](e->queue, &(sdb_op){SDB_OP_resample, {.resample = op}}));
 }
 
 void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sdb_tensor shift,
                     sdb_act act) {
     sdb_modulate op = {x, scale, shift, y, act};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
-    if (offers(e, e->api->modulate != NULL, "modulate") && begins(e, &o))
-        ends(e, &o, e->api->modulate(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_modulate] != NULL, "modulate") && begins(e, &o))
+        ends(e, &o,
+             e->api->run[SDB_OP_modulate](e->queue, &(sdb_op){SDB_OP_modulate, {.modulate = op}}));
 }
 
 void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
                     const sdb_weight *codebook) {
     sdb_quantize op = {x, y, ids, codebook};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
-    if (offers(e, e->api->quantize != NULL, "quantize") && begins(e, &o))
-        ends(e, &o, e->api->quantize(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_quantize] != NULL, "quantize") && begins(e, &o))
+        ends(e, &o,
+             e->api->run[SDB_OP_quantize](e->queue, &(sdb_op){SDB_OP_quantize, {.quantize = op}}));
 }
 
 void sd_op_blend(sd_exec *e, sdb_tensor y, sdb_tensor m, sdb_tensor a, sdb_tensor b) {
     sdb_blend op = {m, a, b, y};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(m) + bytes_of(a) + bytes_of(b) + bytes_of(y)};
-    if (offers(e, e->api->blend != NULL, "blend") && begins(e, &o))
-        ends(e, &o, e->api->blend(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_blend] != NULL, "blend") && begins(e, &o))
+        ends(e, &o, e->api->run[SDB_OP_blend](e->queue, &(sdb_op){SDB_OP_blend, {.blend = op}}));
 }
 
 void sd_op_clamp(sd_exec *e, sdb_tensor y, sdb_tensor x, float low, float high) {
     sdb_clamp op = {x, y, low, high};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(y)};
-    if (offers(e, e->api->clamp != NULL, "clamp") && begins(e, &o))
-        ends(e, &o, e->api->clamp(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_clamp] != NULL, "clamp") && begins(e, &o))
+        ends(e, &o, e->api->run[SDB_OP_clamp](e->queue, &(sdb_op){SDB_OP_clamp, {.clamp = op}}));
 }
 
 void sd_op_rescale(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor like, float phi) {
     sdb_rescale op = {x, like, y, phi};
     watched o = {SD_OP_OTHER, 0.0, bytes_of(x) + bytes_of(like) + bytes_of(y)};
-    if (offers(e, e->api->rescale != NULL, "rescale") && begins(e, &o))
-        ends(e, &o, e->api->rescale(e->queue, &op));
+    if (offers(e, e->api->run[SDB_OP_rescale] != NULL, "rescale") && begins(e, &o))
+        ends(e, &o,
+             e->api->run[SDB_OP_rescale](e->queue, &(sdb_op){SDB_OP_rescale, {.rescale = op}}));
 }

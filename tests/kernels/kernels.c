@@ -292,7 +292,7 @@ const sdb_weight *kt_weight_values(kt_device *d, sdb_weight_kind kind, int rows,
 
 /* ----------------------------------------------------------------------------------------- runs */
 
-bool kt_more(kt_device *d, int rep) {
+static bool more(kt_device *d, int rep) {
     double spent = 0;
     for (int i = 0; i < d->reps; i++)
         spent += d->times[i];
@@ -305,11 +305,7 @@ bool kt_more(kt_device *d, int rep) {
 }
 
 /* The first run of a benchmark is not counted: it warms the caches. */
-void kt_ran(kt_device *d, int rep, bool there, sd_status status) {
-    if (!there) {
-        d->status = KT_SKIPPED;
-        return;
-    }
+static void ran(kt_device *d, int rep, sd_status status) {
     if (!check(d, status, d->planning ? "planning" : "operation"))
         return;
     if (kt_host_allocations(d->host) != d->started_allocations)
@@ -319,6 +315,13 @@ void kt_ran(kt_device *d, int rep, bool there, sd_status status) {
         d->times[d->reps] = now.wall - d->started.wall;
         d->cpu_times[d->reps++] = now.cpu - d->started.cpu;
     }
+}
+
+void kt_run_op(kt_device *d, const sdb_op *op) {
+    if (d->status == KT_OK && !d->api->run[op->kind])
+        d->status = KT_SKIPPED;
+    for (int rep = 0; more(d, rep); rep++)
+        ran(d, rep, d->api->run[op->kind](d->queue, op));
 }
 
 static void release(kt_device *d) {

@@ -142,15 +142,10 @@ const sdb_weight *kt_weight(kt_device *d, const kt_weight_args *args);
 const sdb_weight *kt_weight_values(kt_device *d, sdb_weight_kind kind, int rows, int in,
                                    const float *values, const float *bias);
 
-/* Runs api->slot(queue, op), many times when benchmarking, and notes how that went. */
-#define KT_RUN(d, slot, op)                                                                        \
-    do {                                                                                           \
-        for (int kt_rep = 0; kt_more((d), kt_rep); kt_rep++)                                       \
-            kt_ran((d), kt_rep, (d)->api->slot != NULL,                                            \
-                   (d)->api->slot ? (d)->api->slot((d)->queue, (op)) : SD_OK);                     \
-    } while (0)
-bool kt_more(kt_device *d, int rep);
-void kt_ran(kt_device *d, int rep, bool there, sd_status status);
+/* Runs the operation of this name, many times when benchmarking, and notes how that went. */
+#define KT_RUN(d, name, operation)                                                                 \
+    kt_run_op((d), &(sdb_op){.kind = SDB_OP_##name, .name = *(operation)})
+void kt_run_op(kt_device *d, const sdb_op *op);
 
 /* ---------------------------------------------------------------------------------- operations */
 

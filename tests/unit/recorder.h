@@ -12,30 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef union noted_op {
-    sdb_conv2d conv2d;
-    sdb_linear linear;
-    sdb_group_norm group_norm;
-    sdb_layer_norm layer_norm;
-    sdb_attention attention;
-    sdb_embed embed;
-    sdb_timestep_embedding timestep_embedding;
-    sdb_combine combine;
-    sdb_activation activation;
-    sdb_posterior posterior;
-    sdb_blend blend;
-    sdb_clamp clamp;
-    sdb_rescale rescale;
-} noted_op;
-
-typedef struct note {
-    sd_status (*run)(sdb_queue *q, const noted_op *op);
-    noted_op op;
-} note;
-
 struct sdb_graph {
     sdb_queue *queue;
-    note *notes;
+    sdb_op *ops;
     int n;
 };
 
@@ -51,46 +30,22 @@ static struct {
     bool fail_begin, fail_end, fail_replay, cancel_replay;
 } recorder;
 
-static void note_op(sd_status (*run)(sdb_queue *, const noted_op *), const void *op, size_t size) {
+static sd_status run_op(sdb_queue *q, const sdb_op *op) {
     sdb_graph *g = recorder.open;
-    g->notes = realloc(g->notes, (size_t)(g->n + 1) * sizeof *g->notes);
-    g->notes[g->n].run = run;
-    memcpy(&g->notes[g->n++].op, op, size);
+    if (!g)
+        return recorder.inner->run[op->kind](q, op);
+    recorder.n_ops++;
+    if (recorder.n_ops == recorder.fail_at)
+        return SD_ERROR_BACKEND;
+    if (recorder.n_ops == recorder.cancel_at)
+        sd_cancel(recorder.cancel);
+    g->ops = realloc(g->ops, (size_t)(g->n + 1) * sizeof *g->ops);
+    g->ops[g->n++] = *op;
+    return SD_OK;
 }
 
-/* NAME as the inner backend has it, as a note runs it, and as libsd calls it. */
-#define OPERATION(name)                                                                            \
-    static sd_status run_##name(sdb_queue *q, const noted_op *op) {                                \
-        return recorder.inner->name(q, &op->name);                                                 \
-    }                                                                                              \
-    static sd_status record_##name(sdb_queue *q, const sdb_##name *op) {                           \
-        if (!recorder.open)                                                                        \
-            return recorder.inner->name(q, op);                                                    \
-        recorder.n_ops++;                                                                          \
-        if (recorder.n_ops == recorder.fail_at)                                                    \
-            return SD_ERROR_BACKEND;                                                               \
-        if (recorder.n_ops == recorder.cancel_at)                                                  \
-            sd_cancel(recorder.cancel);                                                            \
-        note_op(run_##name, op, sizeof *op);                                                       \
-        return SD_OK;                                                                              \
-    }
-
-OPERATION(conv2d)
-OPERATION(linear)
-OPERATION(group_norm)
-OPERATION(layer_norm)
-OPERATION(attention)
-OPERATION(embed)
-OPERATION(timestep_embedding)
-OPERATION(combine)
-OPERATION(activation)
-OPERATION(posterior)
-OPERATION(blend)
-OPERATION(clamp)
-OPERATION(rescale)
-
 static void free_graph(sdb_graph *g) {
-    free(g->notes);
+    free(g->ops);
     free(g);
 }
 
@@ -127,7 +82,7 @@ static sd_status graph_replay(sdb_queue *q, sdb_graph *graph) {
         sd_cancel(recorder.cancel);
     sd_status status = recorder.fail_replay ? SD_ERROR_BACKEND : SD_OK;
     for (int i = 0; i < graph->n && !status; i++)
-        status = graph->notes[i].run(q, &graph->notes[i].op);
+        status = recorder.inner->run[graph->ops[i].kind](q, &graph->ops[i]);
     return status;
 }
 
@@ -161,19 +116,8 @@ static sdb_backend recording_backend(const sdb_backend *inner) {
     api.queue_plan = queue_plan;
     api.upload = upload;
     api.download = download;
-    api.conv2d = record_conv2d;
-    api.linear = record_linear;
-    api.group_norm = record_group_norm;
-    api.layer_norm = record_layer_norm;
-    api.attention = record_attention;
-    api.embed = record_embed;
-    api.timestep_embedding = record_timestep_embedding;
-    api.combine = record_combine;
-    api.activation = record_activation;
-    api.posterior = record_posterior;
-    api.blend = record_blend;
-    api.clamp = record_clamp;
-    api.rescale = record_rescale;
+    for (int i = 0; i < SDB_N_OPS; i++)
+        api.run[i] = inner->run[i] ? run_op : NULL;
     return api;
 }
 

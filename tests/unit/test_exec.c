@@ -188,7 +188,7 @@ END_TEST
 
 /* ------------------------------------------------------------------------------- sticky status */
 
-static sd_status failing_activation(sdb_queue *q, const sdb_activation *op) {
+static sd_status failing_activation(sdb_queue *q, const sdb_op *op) {
     (void)q;
     (void)op;
     seen.n_calls++;
@@ -199,7 +199,7 @@ START_TEST(test_after_a_failure_nothing_runs) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};
     sdb_backend failing = sdb_reference_backend;
-    failing.activation = failing_activation;
+    failing.run[SDB_OP_activation] = failing_activation;
     sd_exec_measure(e);
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
@@ -290,7 +290,7 @@ static void cancelling_task(void *arg, int task, int worker) {
         sd_cancel(ctx);
 }
 
-static sd_status cancelling_activation(sdb_queue *q, const sdb_activation *op) {
+static sd_status cancelling_activation(sdb_queue *q, const sdb_op *op) {
     (void)q, (void)op;
     sd_parallel_for(ctx, 100000, cancelling_task, (void *)e->stop);
     return SD_OK;
@@ -301,7 +301,7 @@ static void cancel_within(const atomic_bool *stop, const char *sentence) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};
     sdb_backend cancelling = sdb_reference_backend;
-    cancelling.activation = cancelling_activation;
+    cancelling.run[SDB_OP_activation] = cancelling_activation;
     sd_exec_measure(e);
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);

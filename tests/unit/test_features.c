@@ -67,29 +67,30 @@ static void check_stats(const sdb_tensor *x, int first, const sdb_tensor *stats)
 
 /* ---------------------------------------------------------------------------------- the backend */
 
-static sd_status conv2d(sdb_queue *q, const sdb_conv2d *op) {
-    sd_status status = watch.inner->conv2d(q, op);
-    make_stats(&op->y, &op->stats);
+static sd_status conv2d(sdb_queue *q, const sdb_op *op) {
+    sd_status status = watch.inner->run[SDB_OP_conv2d](q, op);
+    make_stats(&op->conv2d.y, &op->conv2d.stats);
     return status;
 }
 
-static sd_status linear(sdb_queue *q, const sdb_linear *op) {
-    sd_status status = watch.inner->linear(q, op);
-    make_stats(&op->y, &op->stats);
+static sd_status linear(sdb_queue *q, const sdb_op *op) {
+    sd_status status = watch.inner->run[SDB_OP_linear](q, op);
+    make_stats(&op->linear.y, &op->linear.stats);
     return status;
 }
 
-static sd_status group_norm(sdb_queue *q, const sdb_group_norm *op) {
-    int first = op->stats[0].c ? 2 * op->stats[0].w : 0;
-    int second = op->stats[1].c ? 2 * op->stats[1].w : 0;
-    ck_assert_int_eq(first + second, op->x.c);
-    if (op->x.data) {
+static sd_status group_norm(sdb_queue *q, const sdb_op *op) {
+    const sdb_group_norm *norm = &op->group_norm;
+    int first = norm->stats[0].c ? 2 * norm->stats[0].w : 0;
+    int second = norm->stats[1].c ? 2 * norm->stats[1].w : 0;
+    ck_assert_int_eq(first + second, norm->x.c);
+    if (norm->x.data) {
         watch.norms++;
-        check_stats(&op->x, 0, &op->stats[0]);
+        check_stats(&norm->x, 0, &norm->stats[0]);
         if (second)
-            check_stats(&op->x, first, &op->stats[1]);
+            check_stats(&norm->x, first, &norm->stats[1]);
     }
-    return watch.inner->group_norm(q, op);
+    return watch.inner->run[SDB_OP_group_norm](q, op);
 }
 
 static void set_up(void) {
@@ -101,9 +102,9 @@ static void set_up(void) {
     watch.norms = 0;
     watching = *watch.inner;
     watching.stats_parts = stats_parts;
-    watching.conv2d = conv2d;
-    watching.linear = linear;
-    watching.group_norm = group_norm;
+    watching.run[SDB_OP_conv2d] = conv2d;
+    watching.run[SDB_OP_linear] = linear;
+    watching.run[SDB_OP_group_norm] = group_norm;
     ctx->device->api = &watching;
     ck_assert_int_eq(sd_model_load(ctx, getenv("SD_TEST_TINY_FOLDER"), NULL, &model), SD_OK);
 }
