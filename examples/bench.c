@@ -92,17 +92,17 @@ static sd_status profile(bench *b, const char *name, stage_fn run) {
     sd_profile_row row = SD_PROFILE_ROW_INIT;
     for (int i = 0; !sd_profile_get(b->ctx, i, &row); i++)
         all += row.seconds;
-    printf("\n%-14s %6s %10s %6s %9s %7s %9s %7s\n", name, "calls", "ms", "share", "GFLOP/s",
+    printf("\n%-18s %6s %10s %6s %9s %7s %9s %7s\n", name, "calls", "ms", "share", "GFLOP/s",
            "ratio", "GB/s", "ratio");
     for (int i = 0; !sd_profile_get(b->ctx, i, &row); i++) {
         char flop_ratio[16], byte_ratio[16];
         double rate = row.flops / row.seconds, bytes = row.bytes / row.seconds;
-        printf("%-14s %6llu %10.3f %5.1f%% %9.1f %7s %9.1f %7s\n", row.operation,
+        printf("%-18s %6llu %10.3f %5.1f%% %9.1f %7s %9.1f %7s\n", row.operation,
                (unsigned long long)row.calls, 1e3 * row.seconds, 100 * row.seconds / all,
                rate / 1e9, ratio(flop_ratio, sizeof flop_ratio, rate, peak), bytes / 1e9,
                ratio(byte_ratio, sizeof byte_ratio, bytes, b->copy_rate));
     }
-    printf("%-14s %6s %10.3f\n", "all", "", 1e3 * all);
+    printf("%-18s %6s %10.3f\n", "all", "", 1e3 * all);
     return SD_OK;
 }
 

@@ -60,11 +60,6 @@ struct sdb_weight {
     cpu_slab *slab; /* that data and bias lie in */
 };
 
-/* Of the float types. */
-static inline size_t cpu_type_size(sdb_type type) {
-    return type == SDB_F32 ? 4 : 2;
-}
-
 /* `size` bytes of the queue's scratch, aligned to 64; one call an operation. While planning it
  * notes the size and returns NULL: the operation then returns SD_OK. At other times NULL
  * means SD_ERROR_MEMORY. */

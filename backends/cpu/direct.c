@@ -34,8 +34,8 @@ static void gather(const direct *d, block b, int from, int to, float *a) {
         int x = p % op->y.w, row = p / op->y.w, y = row % op->y.h, n = row / op->y.h;
         float *dst = a;
         for (int tap = b.tap0; tap < b.tap1; tap++, dst += count) {
-            const float *src = conv_pixel(op, n, y * op->stride - op->pad_before + tap / 3,
-                                          x * op->stride - op->pad_before + tap % 3, b.c0);
+            const float *src = conv_pixel(op, n, y * op->stride - !op->pad_end + tap / 3,
+                                          x * op->stride - !op->pad_end + tap % 3, b.c0);
             memcpy(dst, src, count * sizeof *dst);
         }
     }
@@ -44,7 +44,7 @@ static void gather(const direct *d, block b, int from, int to, float *a) {
 /* dst[taps][c1 - c0][nr] from the panel's [k][9][nr] */
 static void widen_block(const direct *d, block b, int panel, float *dst) {
     const sdb_weight *w = d->op->weight;
-    size_t nr = (size_t)d->k->nr, size = cpu_type_size(w->type);
+    size_t nr = (size_t)d->k->nr, size = sdb_type_size(w->type);
     const uint8_t *src = (const uint8_t *)w->data + (size_t)panel * (size_t)w->k * 9 * nr * size;
     for (int tap = b.tap0; tap < b.tap1; tap++) {
         for (int c = b.c0; c < b.c1; c++, dst += nr) {

@@ -29,7 +29,7 @@ static int64_t row_offset(const rows *r, const sdb_tensor *t, int64_t n, int64_t
 }
 
 static uint8_t *address(const sdb_tensor *t, int64_t element) {
-    return (uint8_t *)t->data + element * (int64_t)cpu_type_size(t->type);
+    return (uint8_t *)t->data + element * (int64_t)sdb_type_size(t->type);
 }
 
 /* A task is TASK_RUNS runs of up to RUN elements. */
@@ -126,7 +126,7 @@ static void combine_run(const combine *c, const run *at) {
     const sdb_combine *op = c->op;
     uint8_t *y = run_address(&c->runs, at, &op->y);
     if (op->n_terms == 1 && !op->coef.data && op->x[0].type == op->y.type) {
-        memmove(y, run_address(&c->runs, at, &op->x[0]), at->count * cpu_type_size(op->y.type));
+        memmove(y, run_address(&c->runs, at, &op->x[0]), at->count * sdb_type_size(op->y.type));
         return;
     }
     float sum[RUN], wide[RUN];
@@ -209,7 +209,7 @@ typedef struct embed {
 } embed;
 
 static const void *row_of(const sdb_weight *w, int64_t row, int first) {
-    return (const uint8_t *)w->data + (row * w->k + first) * (int64_t)cpu_type_size(w->type);
+    return (const uint8_t *)w->data + (row * w->k + first) * (int64_t)sdb_type_size(w->type);
 }
 
 /* One token; ids are [n, t, 1]. */

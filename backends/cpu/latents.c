@@ -131,7 +131,7 @@ static void compare(const sdb_quantize *op, int64_t pixel, int count, const floa
 
 static const void *code_row(const sdb_weight *book, int row) {
     return (const uint8_t *)book->data +
-           (int64_t)row * book->k * (int64_t)cpu_type_size(book->type);
+           (int64_t)row * book->k * (int64_t)sdb_type_size(book->type);
 }
 
 /* PIXELS pixels of all. */

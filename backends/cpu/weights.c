@@ -96,10 +96,6 @@ static void panel_32(uint32_t *dst, const uint8_t *const *rows, int nr, size_t k
     }
 }
 
-static size_t type_size(sdb_type type) {
-    return type == SDB_F32 ? 4 : 2;
-}
-
 static bool is_float(sdb_type type) {
     return type == SDB_F32 || type == SDB_F16 || type == SDB_BF16;
 }
@@ -137,8 +133,6 @@ typedef struct prepare_job {
     uint8_t *bounce;   /* SDB_WEIGHT_SCRATCH bytes for each worker; NULL: all is in memory */
     atomic_int status; /* of a part that could not be read */
 } prepare_job;
-
-#define MAX_NR 32
 
 static void note(prepare_job *job, sd_status status) {
     if (status != SD_OK) {
@@ -179,7 +173,7 @@ static void fetch_panel(prepare_job *job, int p, int worker, size_t k, size_t n,
         if (!run.part) {
             continue;
         }
-        size_t size = type_size(run.part->type), at = (size_t)run.row * job->row_size + k;
+        size_t size = sdb_type_size(run.part->type), at = (size_t)run.row * job->row_size + k;
         const uint8_t *from = to;
         if (run.part->data) {
             from = (const uint8_t *)run.part->data + at * size;
@@ -198,9 +192,9 @@ static void prepare_panel(void *arg, int p, int worker) {
     prepare_job *job = arg;
     const sdb_weight *w = job->w;
     size_t nr = (size_t)job->dev->k->nr;
-    const uint8_t *rows[MAX_NR];
-    sdb_type types[MAX_NR];
-    uint8_t *dst = (uint8_t *)w->data + (size_t)p * job->row_size * nr * type_size(w->type);
+    const uint8_t *rows[CPU_MAX_NR];
+    sdb_type types[CPU_MAX_NR];
+    uint8_t *dst = (uint8_t *)w->data + (size_t)p * job->row_size * nr * sdb_type_size(w->type);
     for (size_t k = 0; k < job->row_size; k += job->columns) {
         size_t left = job->row_size - k, n = left < job->columns ? left : job->columns;
         fetch_panel(job, p, worker, k, n, rows, types);
@@ -216,7 +210,7 @@ static void prepare_panel(void *arg, int p, int worker) {
 static float read_value(const sdb_device *dev, const uint8_t *p, sdb_type type) {
     uint32_t bits[1] = {0};
     float value;
-    memcpy(bits, p, type_size(type));
+    memcpy(bits, p, sdb_type_size(type));
     dev->k->widen[type](&value, bits, 1);
     return value;
 }
@@ -224,8 +218,8 @@ static float read_value(const sdb_device *dev, const uint8_t *p, sdb_type type) 
 /* Parts of different types: everything becomes float32. Rare, so one value at a time. */
 static void prepare_mixed_panel(void *arg, int p, int worker) {
     prepare_job *job = arg;
-    const uint8_t *rows[MAX_NR];
-    sdb_type types[MAX_NR];
+    const uint8_t *rows[CPU_MAX_NR];
+    sdb_type types[CPU_MAX_NR];
     size_t nr = (size_t)job->dev->k->nr;
     float *dst = (float *)job->w->data + (size_t)p * job->row_size * nr;
     for (size_t k = 0; k < job->row_size; k += job->columns) {
@@ -233,7 +227,7 @@ static void prepare_mixed_panel(void *arg, int p, int worker) {
         fetch_panel(job, p, worker, k, n, rows, types);
         for (size_t i = 0; i < n; i++) {
             for (size_t j = 0; j < nr; j++) {
-                const uint8_t *src = rows[j] ? rows[j] + i * type_size(types[j]) : NULL;
+                const uint8_t *src = rows[j] ? rows[j] + i * sdb_type_size(types[j]) : NULL;
                 dst[(k + i) * nr + j] = src ? read_value(job->dev, src, types[j]) : 0.0f;
             }
         }
@@ -310,7 +304,7 @@ typedef struct rows_job {
 static void copy_piece(void *arg, int task, int worker) {
     const rows_job *rows = arg;
     size_t at = (size_t)task * PIECE, left = rows->n - at, n = left < PIECE ? left : PIECE;
-    uint8_t *dst = rows->dst + at * type_size(rows->job->w->type);
+    uint8_t *dst = rows->dst + at * sdb_type_size(rows->job->w->type);
     (void)worker;
     if (rows->part->type == rows->job->w->type) {
         note(rows->job, sdb_part_read(rows->part, at, n, dst));
@@ -326,7 +320,7 @@ static void copy_rows(prepare_job *job) {
         rows.part = &job->desc->parts[i];
         rows.n = (size_t)rows.part->rows * job->row_size;
         host->parallel_for(host->user, (int)((rows.n + PIECE - 1) / PIECE), copy_piece, &rows);
-        rows.dst += rows.n * type_size(job->w->type);
+        rows.dst += rows.n * sdb_type_size(job->w->type);
     }
 }
 
@@ -365,7 +359,7 @@ static sd_status describe(const sdb_device *dev, const sdb_weight_desc *desc, sd
 /* As many columns of a panel's rows as fit a worker's buffer, in whole squares. */
 static sd_status find_bounce(const sdb_device *dev, prepare_job *job, bool mixed) {
     const sdb_host *host = dev->host;
-    size_t column = (size_t)dev->k->nr * (mixed ? sizeof(float) : type_size(job->w->type));
+    size_t column = (size_t)dev->k->nr * (mixed ? sizeof(float) : sdb_type_size(job->w->type));
     size_t columns = SDB_WEIGHT_SCRATCH / column / 8 * 8;
     bool in_memory = true;
     for (int i = 0; i < job->desc->n_parts; i++) {
@@ -388,7 +382,7 @@ static sd_status allocate(sdb_device *dev, const prepare_job *job) {
     bool panels = w->kind != SDB_WEIGHT_VECTOR && w->kind != SDB_WEIGHT_EMBEDDING;
     size_t nr = (size_t)dev->k->nr;
     size_t columns = panels ? (size_t)n_panels(w, (int)nr) * nr : (size_t)w->n;
-    size_t row_bytes = job->row_size * type_size(w->type);
+    size_t row_bytes = job->row_size * sdb_type_size(w->type);
     if (columns > SIZE_MAX / 2 / row_bytes) {
         return host->error(host->user, SD_ERROR_MEMORY, "cpu: a weight of %d x %d is too large",
                            w->n, w->k);

@@ -57,7 +57,7 @@ static void input_task(void *arg, int task, int worker) {
         const float *pixel[36];
         for (int i = 0; i < 36; i++) {
             pixel[i] =
-                conv_pixel(op, p.n, p.y - op->pad_before + i / 6, p.x - op->pad_before + i % 6, c0);
+                conv_pixel(op, p.n, p.y - !op->pad_end + i / 6, p.x - !op->pad_end + i % 6, c0);
         }
         w->k->winograd_input(pixel, c1 - c0, v + (size_t)t * (size_t)w->lda, w->v_stride);
     }
@@ -95,7 +95,7 @@ static void panel_task(void *arg, int task, int worker) {
     for (int chunk = 0; chunk < w->chunks; chunk++) {
         int c0 = conv_chunk(cin, chunk), kc = conv_chunk(cin, chunk + 1) - c0;
         size_t at = ((size_t)panel * (size_t)cin + (size_t)c0) * 9 * (size_t)nr;
-        const uint8_t *g = (const uint8_t *)weight->data + at * cpu_type_size(weight->type);
+        const uint8_t *g = (const uint8_t *)weight->data + at * sdb_type_size(weight->type);
         w->k->winograd_weights(weight->type, g, kc, u, w->u_stride);
         const float *v = w->v + (size_t)chunk * 36 * w->v_stride + (size_t)from * (size_t)w->lda;
         for (size_t f = 0; f < 36; f++) {

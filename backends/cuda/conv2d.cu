@@ -60,7 +60,7 @@ static sd_status run_plain(sdb_queue *q, const sdb_conv2d *op, const sdb_tensor 
     g.oh = op->y.h;
     g.ow = op->y.w;
     g.kh = g.kw = 3;
-    g.pad_y = g.pad_x = op->pad_before;
+    g.pad_y = g.pad_x = op->pad_end ? 0 : 1;
     return cuda_gemm_run(q, &g, "conv2d");
 }
 
@@ -124,7 +124,7 @@ static size_t round_up(size_t size) {
 /* Rare and small, so that neither its picture nor its kernel is kept beyond the operation. */
 static sd_status run_cut(sdb_queue *q, const sdb_conv2d *op) {
     const sdb_weight *w = op->weight;
-    size_t element = cuda_type_size(w->type);
+    size_t element = sdb_type_size(w->type);
     sdb_tensor x = op->y;
     x.c = op->x.c;
     x.ld = (x.c + 7) / 8 * 8;

@@ -142,19 +142,15 @@ template <typename F> static inline bool cuda_with_type(sdb_type type, F f) {
     }
 }
 
-static inline size_t cuda_type_size(sdb_type type) {
-    return type == SDB_F32 || type == SDB_I32 ? 4 : 2;
-}
-
 static inline bool cuda_is_float(sdb_type type) {
     return type == SDB_F32 || type == SDB_F16 || type == SDB_BF16;
 }
 
 /* Can a tensor's pixels be read in steps of N elements with cuda_load? */
 template <int N> static inline bool cuda_vectors(const sdb_tensor *t) {
-    size_t bytes = N * cuda_type_size(t->type);
+    size_t bytes = N * sdb_type_size(t->type);
     size_t step = bytes < 16 ? bytes : 16;
-    return t->c % N == 0 && t->ld * (int64_t)cuda_type_size(t->type) % (int64_t)step == 0 &&
+    return t->c % N == 0 && t->ld * (int64_t)sdb_type_size(t->type) % (int64_t)step == 0 &&
            (uintptr_t)t->data % step == 0;
 }
 

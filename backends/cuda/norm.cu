@@ -206,8 +206,8 @@ template <typename T, int WIDTH> static void launch_apply(sdb_queue *q, const ap
         apply_args b = *a;
         int left = a->g.n - first;
         size_t pixels = (size_t)first * (size_t)a->g.pixels;
-        b.g.x = (const char *)a->g.x + pixels * (size_t)a->g.x_ld * cuda_type_size(a->g.x_type);
-        b.g.y = (char *)a->g.y + pixels * (size_t)a->g.y_ld * cuda_type_size(a->g.y_type);
+        b.g.x = (const char *)a->g.x + pixels * (size_t)a->g.x_ld * sdb_type_size(a->g.x_type);
+        b.g.y = (char *)a->g.y + pixels * (size_t)a->g.y_ld * sdb_type_size(a->g.y_type);
         b.result = a->result + (size_t)first * (size_t)a->g.groups;
         dim3 grid(cuda_divide_up(a->g.pixels, a->per_chunk), cuda_divide_up(a->columns, a->step),
                   left < 65535 ? left : 65535);

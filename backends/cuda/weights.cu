@@ -173,7 +173,7 @@ typedef struct copy_job {
 
 static void copy_part(void *arg, int task, int worker) {
     copy_job *job = (copy_job *)arg;
-    size_t size = cuda_type_size(job->part->type), most = COPY_TASK / size;
+    size_t size = sdb_type_size(job->part->type), most = COPY_TASK / size;
     size_t first = (size_t)task * most, left = job->n - first;
     (void)worker;
     sd_status status = sdb_part_read(job->part, job->at + first, left < most ? left : most,
@@ -183,7 +183,7 @@ static void copy_part(void *arg, int task, int worker) {
 }
 
 static sd_status copy_on_threads(const sdb_host *host, copy_job *job) {
-    size_t size = job->n * cuda_type_size(job->part->type);
+    size_t size = job->n * sdb_type_size(job->part->type);
     if (size <= COPY_TASK)
         copy_part(job, 0, 0);
     else
@@ -196,7 +196,7 @@ static sd_status copy_on_threads(const sdb_host *host, copy_job *job) {
 static sd_status stage(sdb_device *dev, const sdb_weight_part *part, size_t first, size_t n,
                        void **out) {
     cuda_staging *s = dev->staging;
-    size_t size = n * cuda_type_size(part->type);
+    size_t size = n * sdb_type_size(part->type);
     size_t start = round_up(s->used, 256);
     cudaError_t error = cudaSuccess;
     if (start + size > HALF) {
@@ -294,7 +294,7 @@ typedef struct source {
 /* One part's elements into dst, piece by piece; T is dst's type. */
 template <typename T>
 static sd_status fill_part(sdb_device *dev, const sdb_weight *w, T *dst, const source *src) {
-    size_t unit = (size_t)src->taps * cuda_type_size(src->part->type);
+    size_t unit = (size_t)src->taps * sdb_type_size(src->part->type);
     int64_t total = (int64_t)src->part->rows * src->in, most = (int64_t)(HALF / unit);
     pack p = {src->map, src->first_row, 0, 0, src->in, w->k, w->n};
     for (; p.first < total; p.first += p.count) {
@@ -410,7 +410,7 @@ static sd_status describe(const sdb_host *host, const sdb_weight_desc *desc, sdb
 
 static sd_status fill(sdb_device *dev, sdb_weight *w, const sdb_weight_desc *desc, int64_t rows) {
     size_t data_size =
-        (size_t)w->phases * (size_t)w->n * (size_t)w->taps * (size_t)w->k * cuda_type_size(w->type);
+        (size_t)w->phases * (size_t)w->n * (size_t)w->taps * (size_t)w->k * sdb_type_size(w->type);
     size_t bias_size = desc->bias ? (size_t)w->n * sizeof(float) : 0;
     char *memory;
     sd_status status = dev->staging ? SD_OK : new_staging(dev);

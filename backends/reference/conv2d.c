@@ -18,8 +18,8 @@ static void convolve(double *sum, const sdb_conv2d *op, int n, int y, int x) {
     for (int o = 0; o < op->weight->n; o++)
         sum[o] = 0;
     for (int tap = 0; tap < 9; tap++) {
-        int in_y = y * op->stride - op->pad_before + tap / 3;
-        int in_x = x * op->stride - op->pad_before + tap % 3;
+        int in_y = y * op->stride - !op->pad_end + tap / 3;
+        int in_x = x * op->stride - !op->pad_end + tap % 3;
         if (in_y < 0 || in_y >= height || in_x < 0 || in_x >= width)
             continue;
         int64_t pixel = ((int64_t)n * op->x.h + in_y / zoom) * op->x.w + in_x / zoom;

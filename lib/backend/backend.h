@@ -37,6 +37,13 @@ typedef enum sdb_type {
     SDB_N_TYPES
 } sdb_type;
 
+static inline size_t sdb_type_size(sdb_type type) {
+    return type == SDB_I64 || type == SDB_F64    ? 8
+           : type == SDB_F32 || type == SDB_I32  ? 4
+           : type == SDB_F16 || type == SDB_BF16 ? 2
+                                                 : 1;
+}
+
 typedef struct sdb_tensor {
     void *data;
     sdb_type type;
@@ -118,7 +125,7 @@ static inline bool sdb_part_is_there(const sdb_weight_part *part) {
 
 /* n elements of the part from its element `at`. */
 static inline sd_status sdb_part_read(const sdb_weight_part *part, size_t at, size_t n, void *dst) {
-    size_t size = part->type == SDB_F32 ? 4 : 2;
+    size_t size = sdb_type_size(part->type);
     if (!part->data)
         return part->read(part->source, part->first + at, n, dst);
     memcpy(dst, (const uint8_t *)part->data + at * size, n * size);
@@ -165,32 +172,33 @@ typedef enum sdb_act {
 
 /*
  * y = scale * act(conv(x) + bias + emb[n, c]) + residual, 3x3 kernel.
- * Padding is zeros: pad_before rows and columns above and left, the rest that y's size asks for
- * below and right: y.h = (x.h + pad_before + pad_after - 3) / stride + 1. stride is 1 or 2,
- * pad_before 0 or 1. With upsample, stride 1 and pad_before 1, x is doubled (nearest) first and cut
- * to y's size: 2 x.h or 2 x.h - 1 rows, without the last, and columns alike. What is cut off is
- * padding for what is left.
+ * Padding is zeros: a row and a column above and left, unless pad_end (AutoencoderKL's Downsample),
+ * and what y's size asks for below and right: y.h = (x.h + before + after - 3) / stride + 1. stride
+ * is 1 or 2. With upsample, which takes neither stride nor pad_end, x is doubled (nearest) first
+ * and cut to y's size: 2 x.h or 2 x.h - 1 rows, without the last, and columns alike. What is cut
+ * off is padding for what is left.
  */
 typedef struct sdb_conv2d {
     sdb_tensor x, y;
     const sdb_weight *weight;
     sdb_tensor emb;      /* [n, 1, 1, c] added before act; data NULL and c 0: none */
     sdb_tensor residual; /* of y's shape; c 0: none. May be y itself */
-    int stride, pad_before;
-    bool upsample;
+    int stride;          /* networks may leave it 0: 1 */
+    bool pad_end, upsample;
     sdb_act act;
-    float scale;
+    float scale;      /* networks may leave it 0: 1 */
     sdb_tensor stats; /* of y, to be made; c 0: not wanted */
 } sdb_conv2d;
 
-/* y = scale * act(x W^T + bias) + residual. A GEGLU weight gives value * gelu(gate); act is NONE.
- */
+/* y = scale * act(x W^T + bias) + residual. `geglu` goes with a GEGLU weight, which gives value *
+ * gelu(gate); act is NONE. */
 typedef struct sdb_linear {
     sdb_tensor x, y;
     const sdb_weight *weight;
     sdb_tensor residual; /* of y's shape; c 0: none. May be y itself */
+    bool geglu;
     sdb_act act;
-    float scale;
+    float scale;      /* networks may leave it 0: 1 */
     sdb_tensor stats; /* of y, to be made; c 0: not wanted. Not with a GEGLU weight */
 } sdb_linear;
 

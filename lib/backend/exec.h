@@ -17,6 +17,7 @@
 #define SD_BACKEND_EXEC_H
 
 #include "backend/device.h"
+#include "backend/ops.h"
 #include "core/stop.h"
 
 typedef struct sd_exec sd_exec;
@@ -83,7 +84,6 @@ void sd_exec_release(sd_exec *e, size_t mark);
 sdb_tensor sd_view_channels(sdb_tensor t, int first, int c);
 sdb_tensor sd_view_batch(sdb_tensor t, int first, int n);
 sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w);
-size_t sd_type_size(sdb_type type);
 static inline sdb_tensor sd_no_tensor(void) {
     return (sdb_tensor){0};
 }
@@ -109,49 +109,20 @@ bool sd_exec_ready(sd_exec *e);
 /* Records a failure of the caller's own. Keeps the first. */
 void sd_exec_fail(sd_exec *e, sd_status status);
 
-/* Operations; see backend.h for what each computes. */
-typedef struct sd_conv_args {
-    int stride;   /* 0 means 1 */
-    bool pad_end; /* pad below and right only (AutoencoderKL's Downsample) */
-    bool upsample;
-    sdb_tensor emb, residual;
-    sdb_act act;
-    float scale; /* 0 means 1 */
-    sdb_tensor stats;
-} sd_conv_args;
+/* One operation. Numbers that are left 0 become what sd_op_complete makes of them. */
+void sd_exec_op(sd_exec *e, sdb_op op);
 
-void sd_op_conv2d(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_conv_args args);
+/* sd_op_linear(e, (sdb_linear){.x = x, .weight = w, .y = y}) and so on, for each of the list; see
+ * backend.h for what each computes. */
+#define X(kind_name)                                                                               \
+    static inline void sd_op_##kind_name(sd_exec *e, sdb_##kind_name op) {                         \
+        sd_exec_op(e, (sdb_op){.kind = SDB_OP_##kind_name, .kind_name = op});                      \
+    }
+SDB_OPERATIONS(X)
+#undef X
 
-typedef struct sd_linear_args {
-    sdb_tensor residual;
-    sdb_act act;
-    float scale; /* 0 means 1 */
-    sdb_tensor stats;
-} sd_linear_args;
-
-void sd_op_linear(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, sd_linear_args args);
-/* y = value * gelu(gate), with a weight of kind SDB_WEIGHT_GEGLU. */
-void sd_op_geglu(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
-void sd_op_group_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w, int groups,
-                      float eps, sdb_act act);
-void sd_op_layer_norm(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w, float eps);
-void sd_op_attention(sd_exec *e, sdb_tensor y, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
-                     bool causal, float scale);
-void sd_op_embed(sd_exec *e, sdb_tensor y, sdb_tensor ids, const sdb_weight *token,
-                 const sdb_weight *position);
-void sd_op_timestep_embedding(sd_exec *e, sdb_tensor y, sdb_tensor t);
-void sd_op_combine(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef);
+/* combine of up to SDB_MAX_TERMS terms; of one. */
+void sd_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef);
 void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x);
-void sd_op_activation(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_act act);
-void sd_op_posterior(sd_exec *e, sdb_tensor y, sdb_tensor moments, sdb_tensor noise, float scale);
-/* To half or twice the size, as y's shape says. */
-void sd_op_resample(sd_exec *e, sdb_tensor y, sdb_tensor x);
-void sd_op_modulate(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor scale, sdb_tensor shift,
-                    sdb_act act);
-void sd_op_quantize(sd_exec *e, sdb_tensor y, sdb_tensor ids, sdb_tensor x,
-                    const sdb_weight *codebook);
-void sd_op_blend(sd_exec *e, sdb_tensor y, sdb_tensor m, sdb_tensor a, sdb_tensor b);
-void sd_op_clamp(sd_exec *e, sdb_tensor y, sdb_tensor x, float low, float high);
-void sd_op_rescale(sd_exec *e, sdb_tensor y, sdb_tensor x, sdb_tensor like, float phi);
 
 #endif

@@ -7,15 +7,8 @@
 
 #define MAX_ENTRIES 4096 /* operations whose marks are kept; more are added up at once */
 
-static const char *const names[SD_N_OP_KINDS] = {
-    [SD_OP_CONV2D] = "conv2d",         [SD_OP_LINEAR] = "linear",
-    [SD_OP_ATTENTION] = "attention",   [SD_OP_GROUP_NORM] = "group_norm",
-    [SD_OP_LAYER_NORM] = "layer_norm", [SD_OP_COMBINE] = "combine",
-    [SD_OP_OTHER] = "other",
-};
-
 typedef struct profile_entry {
-    sd_op_kind kind;
+    sdb_op_kind kind;
     double flops, bytes;
     sd_mark begin, end;
 } profile_entry;
@@ -29,7 +22,7 @@ struct sd_profiler {
     sd_mutex *mutex;
     profile_entry *entries; /* [MAX_ENTRIES] from the first profile on */
     int n_entries;
-    profile_sum sums[SD_N_OP_KINDS];
+    profile_sum sums[SDB_N_OPS];
 };
 
 /* What a thread was adding when it was lost at a fork is not counted, and nor is what waited. */
@@ -97,12 +90,13 @@ void sd_profiler_free(struct sd_device_slot *slot) {
     sd_free(slot->ctx, p);
 }
 
-sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double flops, double bytes,
-                          sd_mark begin, sd_mark end) {
+sd_status sd_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
+                          sd_mark end) {
     struct sd_profiler *p = slot->profiler;
     lock(p);
     sd_status status = p->n_entries == MAX_ENTRIES ? resolve(slot) : SD_OK;
-    p->entries[p->n_entries++] = (profile_entry){kind, flops, bytes, begin, end};
+    p->entries[p->n_entries++] = (profile_entry){
+        op->kind, sd_op_flops(op), sd_op_bytes(op, slot->api->weight_size), begin, end};
     sd_mutex_unlock(p->mutex);
     return status;
 }
@@ -134,12 +128,13 @@ bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
     struct sd_profiler *p = ctx->device->profiler;
     bool found = false;
     lock(p);
-    for (int kind = 0; kind < SD_N_OP_KINDS && !found; kind++) {
+    for (int kind = 0; kind < SDB_N_OPS && !found; kind++) {
         const profile_sum *sum = &p->sums[kind];
         found = sum->calls > 0 && index-- == 0;
         if (found)
-            *row = (sd_profile_row){sizeof *row,  names[kind], sum->calls,
-                                    sum->seconds, sum->flops,  sum->bytes};
+            *row = (sd_profile_row){sizeof *row, sd_op_name((sdb_op_kind)kind),
+                                    sum->calls,  sum->seconds,
+                                    sum->flops,  sum->bytes};
     }
     sd_mutex_unlock(p->mutex);
     return found;

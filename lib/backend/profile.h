@@ -6,19 +6,8 @@
 #ifndef SD_BACKEND_PROFILE_H
 #define SD_BACKEND_PROFILE_H
 
-#include "backend/backend.h"
+#include "backend/ops.h"
 #include "core/context.h"
-
-typedef enum sd_op_kind {
-    SD_OP_CONV2D = 0,
-    SD_OP_LINEAR,
-    SD_OP_ATTENTION,
-    SD_OP_GROUP_NORM,
-    SD_OP_LAYER_NORM,
-    SD_OP_COMBINE,
-    SD_OP_OTHER,
-    SD_N_OP_KINDS
-} sd_op_kind;
 
 struct sd_profiler;
 
@@ -39,9 +28,9 @@ typedef struct sd_mark {
 sd_status sd_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out);
 void sd_mark_free(struct sd_device_slot *slot, sd_mark mark);
 
-/* An operation lies between the two, which belong to the profiler from now on. */
-sd_status sd_profiler_add(struct sd_device_slot *slot, sd_op_kind kind, double flops, double bytes,
-                          sd_mark begin, sd_mark end);
+/* The operation lies between the two, which belong to the profiler from now on. */
+sd_status sd_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
+                          sd_mark end);
 
 sd_status sd_profiler_begin(sd_context *ctx);
 sd_status sd_profiler_end(sd_context *ctx);

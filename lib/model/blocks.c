@@ -6,8 +6,6 @@
 #define TRANSFORMER_NORM_EPS 1e-6f /* Normalize() in attention.py */
 #define FF_EXPANSION 4             /* FeedForward's mult */
 
-static const sd_linear_args plain = {0};
-
 sdb_tensor sd_as_activations(sd_exec *e, sdb_tensor x) {
     if (x.type == e->act)
         return x;
@@ -24,7 +22,7 @@ static sdb_tensor result_for(sd_exec *e, sdb_tensor y) {
 void sd_conv_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor result = result_for(e, y);
-    sd_op_conv2d(e, result, x, w, (sd_conv_args){0});
+    sd_op_conv2d(e, (sdb_conv2d){.x = x, .weight = w, .y = result});
     if (y.type != e->act)
         sd_op_copy(e, y, result);
     sd_exec_release(e, mark);
@@ -33,10 +31,21 @@ void sd_conv_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
 void sd_linear_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor result = result_for(e, y);
-    sd_op_linear(e, result, x, w, plain);
+    sd_op_linear(e, (sdb_linear){.x = x, .weight = w, .y = result});
     if (y.type != e->act)
         sd_op_copy(e, y, result);
     sd_exec_release(e, mark);
+}
+
+void sd_features_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w,
+                      sd_norm_spec spec, sdb_act act) {
+    sd_op_group_norm(e, (sdb_group_norm){.x = x.x,
+                                         .y = y,
+                                         .weight = w,
+                                         .groups = spec.groups,
+                                         .eps = spec.eps,
+                                         .act = act,
+                                         .stats = {x.stats[0], x.stats[1]}});
 }
 
 /* ------------------------------------------------------------------------- ResBlock */
@@ -65,12 +74,15 @@ void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in
 static void second_norm(sd_exec *e, const sd_res_block *block, sd_features h, sdb_tensor emb) {
     sd_norm_spec spec = block->spec;
     bool modulated = block->scale_shift;
-    sd_op_group_norm(e, h.x, h, block->norm2, spec.groups, spec.eps,
-                     modulated ? SDB_ACT_NONE : SDB_ACT_SILU);
+    sd_features_norm(e, h.x, h, block->norm2, spec, modulated ? SDB_ACT_NONE : SDB_ACT_SILU);
     if (modulated)
-        sd_op_modulate(e, h.x, h.x, sd_view_channels(emb, block->emb_first, block->out),
-                       sd_view_channels(emb, block->emb_first + block->out, block->out),
-                       SDB_ACT_SILU);
+        sd_op_modulate(
+            e, (sdb_modulate){.x = h.x,
+                              .scale = sd_view_channels(emb, block->emb_first, block->out),
+                              .shift =
+                                  sd_view_channels(emb, block->emb_first + block->out, block->out),
+                              .y = h.x,
+                              .act = SDB_ACT_SILU});
 }
 
 void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features out, sd_features in,
@@ -79,14 +91,16 @@ void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features out
     sd_norm_spec spec = block->spec;
     size_t mark = sd_exec_mark(e);
     sd_features h = sd_exec_features(e, y.n, y.h, y.w, block->out);
-    sd_conv_args conv1 = {.stats = h.stats[0]}, conv2 = {.residual = x, .stats = out.stats[0]};
+    sdb_conv2d conv1 = {.weight = block->conv1, .y = h.x, .stats = h.stats[0]};
+    sdb_conv2d conv2 = {
+        .x = h.x, .weight = block->conv2, .residual = x, .y = y, .stats = out.stats[0]};
 
     if (block->has_skip) {
         /* the skip goes first, into y; then nothing but the first norm reads x */
-        sd_op_linear(e, y, x, block->skip, plain);
+        sd_op_linear(e, (sdb_linear){.x = x, .weight = block->skip, .y = y});
         conv2.residual = y;
     } else if (block->size != SD_RES_SAME) {
-        sd_op_resample(e, y, x);
+        sd_op_resample(e, (sdb_resample){x, y});
         conv2.residual = y;
     }
     if (block->emb_first >= 0 && !block->scale_shift)
@@ -95,17 +109,18 @@ void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features out
     size_t inner = sd_exec_mark(e);
     bool in_place = consume && block->has_skip;
     sdb_tensor normed = in_place ? x : sd_exec_tensor(e, x.n, x.h, x.w, block->in);
-    sd_op_group_norm(e, normed, in, block->norm1, spec.groups, spec.eps, SDB_ACT_SILU);
+    sd_features_norm(e, normed, in, block->norm1, spec, SDB_ACT_SILU);
     if (block->size != SD_RES_SAME) {
         sdb_tensor before = normed;
         normed = sd_exec_tensor(e, y.n, y.h, y.w, block->in);
-        sd_op_resample(e, normed, before);
+        sd_op_resample(e, (sdb_resample){before, normed});
     }
-    sd_op_conv2d(e, h.x, normed, block->conv1, conv1);
+    conv1.x = normed;
+    sd_op_conv2d(e, conv1);
     sd_exec_release(e, inner);
 
     second_norm(e, block, h, emb);
-    sd_op_conv2d(e, y, h.x, block->conv2, conv2);
+    sd_op_conv2d(e, conv2);
     sd_exec_release(e, mark);
 }
 
@@ -143,9 +158,12 @@ void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path 
 /* softmax(q k^T / sqrt(dim)) v of a tensor [n, t, 3c] that holds q, k and v side by side. */
 static void self_attention(sd_exec *e, sdb_tensor y, sdb_tensor qkv, int heads) {
     int c = y.c;
-    sd_op_attention(e, y, sd_view_channels(qkv, 0, c), sd_view_channels(qkv, c, c),
-                    sd_view_channels(qkv, 2 * c, c), heads, false,
-                    1.0f / sqrtf((float)(c / heads)));
+    sd_op_attention(e, (sdb_attention){.q = sd_view_channels(qkv, 0, c),
+                                       .k = sd_view_channels(qkv, c, c),
+                                       .v = sd_view_channels(qkv, 2 * c, c),
+                                       .y = y,
+                                       .heads = heads,
+                                       .scale = 1.0f / sqrtf((float)(c / heads))});
 }
 
 void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_features in) {
@@ -156,12 +174,14 @@ void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_
     sdb_tensor a = sd_exec_tensor(e, x.n, x.h, x.w, c);
     sdb_tensor qkv = sd_exec_tensor(e, tokens.n, tokens.h, 1, 3 * c);
 
-    sd_op_group_norm(e, a, in, block->norm, block->spec.groups, block->spec.eps, SDB_ACT_NONE);
+    sd_features_norm(e, a, in, block->norm, block->spec, SDB_ACT_NONE);
     a = sd_as_tokens(a);
     sd_wide_forward(e, &block->qkv, qkv, a);
     self_attention(e, a, qkv, block->heads);
-    sd_op_linear(e, tokens, a, block->out,
-                 (sd_linear_args){.residual = tokens, .stats = in.stats[0]});
+    sd_op_linear(
+        e,
+        (sdb_linear){
+            .x = a, .weight = block->out, .residual = tokens, .y = tokens, .stats = in.stats[0]});
     sd_exec_release(e, mark);
 }
 
@@ -215,10 +235,10 @@ static void self_attention_forward(sd_exec *e, const sd_transformer_layer *layer
     size_t mark = sd_exec_mark(e);
     sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
     sdb_tensor qkv = sd_exec_tensor(e, t.n, t.h, t.w, 3 * t.c);
-    sd_op_layer_norm(e, a, t, layer->norm1, LAYER_NORM_EPS);
-    sd_op_linear(e, qkv, a, layer->self_qkv, plain);
+    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm1, LAYER_NORM_EPS});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->self_qkv, .y = qkv});
     self_attention(e, a, qkv, heads);
-    sd_op_linear(e, t, a, layer->self_out, (sd_linear_args){.residual = t});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->self_out, .residual = t, .y = t});
     sd_exec_release(e, mark);
 }
 
@@ -230,10 +250,15 @@ static void cross_attention_forward(sd_exec *e, const sd_transformer_layer *laye
     sdb_tensor v = sd_view_channels(kv, layer->kv_first + t.c, t.c);
     sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
     sdb_tensor q = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
-    sd_op_layer_norm(e, a, t, layer->norm2, LAYER_NORM_EPS);
-    sd_op_linear(e, q, a, layer->cross_q, plain);
-    sd_op_attention(e, a, q, k, v, heads, false, 1.0f / sqrtf((float)(t.c / heads)));
-    sd_op_linear(e, t, a, layer->cross_out, (sd_linear_args){.residual = t});
+    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm2, LAYER_NORM_EPS});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->cross_q, .y = q});
+    sd_op_attention(e, (sdb_attention){.q = q,
+                                       .k = k,
+                                       .v = v,
+                                       .y = a,
+                                       .heads = heads,
+                                       .scale = 1.0f / sqrtf((float)(t.c / heads))});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->cross_out, .residual = t, .y = t});
     sd_exec_release(e, mark);
 }
 
@@ -242,9 +267,9 @@ static void feed_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tens
     size_t mark = sd_exec_mark(e);
     sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
     sdb_tensor g = sd_exec_tensor(e, t.n, t.h, t.w, FF_EXPANSION * t.c);
-    sd_op_layer_norm(e, a, t, layer->norm3, LAYER_NORM_EPS);
-    sd_op_geglu(e, g, a, layer->geglu);
-    sd_op_linear(e, t, g, layer->ff_out, (sd_linear_args){.residual = t});
+    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm3, LAYER_NORM_EPS});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->geglu, .y = g, .geglu = true});
+    sd_op_linear(e, (sdb_linear){.x = g, .weight = layer->ff_out, .residual = t, .y = t});
     sd_exec_release(e, mark);
 }
 
@@ -256,8 +281,9 @@ void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st
 
     size_t inner = sd_exec_mark(e);
     sdb_tensor normed = sd_exec_tensor(e, x.n, x.h, x.w, st->channels);
-    sd_op_group_norm(e, normed, in, st->norm, st->norm_groups, TRANSFORMER_NORM_EPS, SDB_ACT_NONE);
-    sd_op_linear(e, t, sd_as_tokens(normed), st->proj_in, plain);
+    sd_features_norm(e, normed, in, st->norm, (sd_norm_spec){st->norm_groups, TRANSFORMER_NORM_EPS},
+                     SDB_ACT_NONE);
+    sd_op_linear(e, (sdb_linear){.x = sd_as_tokens(normed), .weight = st->proj_in, .y = t});
     sd_exec_release(e, inner);
 
     for (int i = 0; i < st->depth; i++) {
@@ -266,7 +292,10 @@ void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st
         cross_attention_forward(e, layer, t, kv, st->heads);
         feed_forward(e, layer, t);
     }
-    sd_op_linear(e, sd_as_tokens(y.x), t, st->proj_out,
-                 (sd_linear_args){.residual = sd_as_tokens(x), .stats = y.stats[0]});
+    sd_op_linear(e, (sdb_linear){.x = t,
+                                 .weight = st->proj_out,
+                                 .residual = sd_as_tokens(x),
+                                 .y = sd_as_tokens(y.x),
+                                 .stats = y.stats[0]});
     sd_exec_release(e, mark);
 }

@@ -78,6 +78,10 @@ static inline sdb_tensor sd_as_tokens(sdb_tensor x) {
     return sd_view_shape(x, x.n, x.h * x.w, 1);
 }
 
+/* y = act(group norm of x) */
+void sd_features_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w,
+                      sd_norm_spec spec, sdb_act act);
+
 /* x in the type of activations: itself, or a copy on the stack. */
 sdb_tensor sd_as_activations(sd_exec *e, sdb_tensor x);
 /* Operations compute in the type of activations; these bring the result into y's type. */

@@ -39,7 +39,7 @@ void sd_class_model_free(sd_class_model *m) {
 void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
-    sd_op_embed(e, x, ids, m->embedding, NULL);
+    sd_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->embedding});
     sd_op_copy(e, y, x);
     sd_exec_release(e, mark);
 }

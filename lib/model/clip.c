@@ -88,17 +88,22 @@ static void text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x
 
     size_t inner = sd_exec_mark(e);
     sdb_tensor qkv = sd_exec_tensor(e, x.n, x.h, x.w, 3 * c);
-    sd_op_layer_norm(e, a, x, layer->norm1, config->eps);
-    sd_op_linear(e, qkv, a, layer->qkv, (sd_linear_args){0});
-    sd_op_attention(e, a, sd_view_channels(qkv, 0, c), sd_view_channels(qkv, c, c),
-                    sd_view_channels(qkv, 2 * c, c), config->heads, true, scale);
-    sd_op_linear(e, x, a, layer->out, (sd_linear_args){.residual = x});
+    sd_op_layer_norm(e, (sdb_layer_norm){x, a, layer->norm1, config->eps});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->qkv, .y = qkv});
+    sd_op_attention(e, (sdb_attention){.q = sd_view_channels(qkv, 0, c),
+                                       .k = sd_view_channels(qkv, c, c),
+                                       .v = sd_view_channels(qkv, 2 * c, c),
+                                       .y = a,
+                                       .heads = config->heads,
+                                       .causal = true,
+                                       .scale = scale});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->out, .residual = x, .y = x});
     sd_exec_release(e, inner);
 
     sdb_tensor hidden = sd_exec_tensor(e, x.n, x.h, x.w, config->mlp_width);
-    sd_op_layer_norm(e, a, x, layer->norm2, config->eps);
-    sd_op_linear(e, hidden, a, layer->fc1, (sd_linear_args){.act = act});
-    sd_op_linear(e, x, hidden, layer->fc2, (sd_linear_args){.residual = x});
+    sd_op_layer_norm(e, (sdb_layer_norm){x, a, layer->norm2, config->eps});
+    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->fc1, .act = act, .y = hidden});
+    sd_op_linear(e, (sdb_linear){.x = hidden, .weight = layer->fc2, .residual = x, .y = x});
     sd_exec_release(e, mark);
 }
 
@@ -106,10 +111,10 @@ void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb
                            int skip) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
-    sd_op_embed(e, x, ids, m->token, m->position);
+    sd_op_embed(e, (sdb_embed){ids, x, m->token, m->position});
     for (int i = 0; i < m->config.layers - skip; i++)
         text_layer_forward(e, &m->layers[i], x, &m->config);
-    sd_op_layer_norm(e, x, x, m->final_norm, m->config.eps);
+    sd_op_layer_norm(e, (sdb_layer_norm){x, x, m->final_norm, m->config.eps});
     sd_op_copy(e, y, x);
     sd_exec_release(e, mark);
 }

@@ -306,17 +306,19 @@ typedef struct unet_run {
 /* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
 static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_tensor t,
                            sdb_tensor guidance) {
-    static const sd_linear_args silu = {.act = SDB_ACT_SILU};
     size_t mark = sd_exec_mark(e);
     sdb_tensor sinusoids = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
     sdb_tensor h1 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
     sdb_tensor h2 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
-    sd_op_timestep_embedding(e, sinusoids, t);
+    sd_op_timestep_embedding(e, (sdb_timestep_embedding){t, sinusoids});
     if (guidance.c > 0)
-        sd_op_linear(e, sinusoids, sd_as_activations(e, guidance), m->guidance,
-                     (sd_linear_args){.residual = sinusoids});
-    sd_op_linear(e, h1, sinusoids, m->time1, silu);
-    sd_op_linear(e, h2, h1, m->time2, silu); /* nothing reads it but through a SiLU */
+        sd_op_linear(e, (sdb_linear){.x = sd_as_activations(e, guidance),
+                                     .weight = m->guidance,
+                                     .residual = sinusoids,
+                                     .y = sinusoids});
+    sd_op_linear(e, (sdb_linear){.x = sinusoids, .weight = m->time1, .act = SDB_ACT_SILU, .y = h1});
+    /* nothing reads it but through a SiLU */
+    sd_op_linear(e, (sdb_linear){.x = h1, .weight = m->time2, .act = SDB_ACT_SILU, .y = h2});
     sd_wide_forward(e, &m->emb, emb, h2);
     sd_exec_release(e, mark);
 }
@@ -338,11 +340,14 @@ static void input_block_forward(const unet_run *run, const input_block *block, s
         res_attention(run, &block->res, &block->attention, y, x, false);
         break;
     case CONV:
-        sd_op_conv2d(run->e, y.x, x.x, block->conv,
-                     (sd_conv_args){.stride = block->stride, .stats = y.stats[0]});
+        sd_op_conv2d(run->e, (sdb_conv2d){.x = x.x,
+                                          .weight = block->conv,
+                                          .stride = block->stride,
+                                          .y = y.x,
+                                          .stats = y.stats[0]});
         break;
     case POOL:
-        sd_op_resample(run->e, y.x, x.x);
+        sd_op_resample(run->e, (sdb_resample){x.x, y.x});
         break;
     }
 }
@@ -360,11 +365,13 @@ static void output_block_forward(const unet_run *run, const output_block *block,
     sd_features h = sd_exec_features(e, x.x.n, x.x.h, x.x.w, block->channels);
     res_attention(run, &block->res, &block->attention, h, x, true);
     if (block->up_kind == UP_CONV)
-        sd_op_conv2d(e, y.x, h.x, block->up, (sd_conv_args){.upsample = true, .stats = y.stats[0]});
+        sd_op_conv2d(
+            e, (sdb_conv2d){
+                   .x = h.x, .weight = block->up, .upsample = true, .y = y.x, .stats = y.stats[0]});
     else if (block->up_kind == UP_RES)
         sd_res_block_forward(e, &block->up_res, y, h, run->emb, true);
     else
-        sd_op_resample(e, y.x, h.x);
+        sd_op_resample(e, (sdb_resample){h.x, y.x});
     sd_exec_release(e, mark);
 }
 
@@ -433,7 +440,8 @@ void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, s
 
     time_embedding(e, m, run.emb, t, guidance);
     blocks_forward(&run, h, sd_as_activations(e, x));
-    sd_op_group_norm(e, h.x, h, m->norm_out, c->norm_groups, c->norm_eps, SDB_ACT_SILU);
+    sd_features_norm(e, h.x, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps},
+                     SDB_ACT_SILU);
     sd_conv_to(e, y, h.x, m->conv_out);
     sd_exec_release(e, mark);
 }

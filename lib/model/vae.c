@@ -204,24 +204,28 @@ static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sd_featur
     sdb_tensor y = out.x;
     size_t mark = sd_exec_mark(e);
     sd_features x = changes ? sd_exec_features(e, y.n, y.h, y.w, level->in) : out;
-    sd_conv_args first = {.stats = x.stats[0]};
+    sdb_conv2d first = {.weight = level->resample, .y = x.x, .stats = x.stats[0]};
     size_t inner = sd_exec_mark(e);
 
     if (i == 0) {
-        sd_op_conv2d(e, x.x, input, ladder->conv_in, first);
+        first.x = input;
+        first.weight = ladder->conv_in;
+        sd_op_conv2d(e, first);
         if (ladder->decoder)
             middle_forward(e, &ladder->middle, x);
     } else if (ladder->decoder) {
         sd_features before = sd_exec_features(e, y.n, y.h / 2, y.w / 2, level->in);
         level_forward(e, ladder, i - 1, before, input);
         first.upsample = true;
-        sd_op_conv2d(e, x.x, before.x, level->resample, first);
+        first.x = before.x;
+        sd_op_conv2d(e, first);
     } else {
         sd_features before = sd_exec_features(e, y.n, y.h * 2, y.w * 2, level->in);
         level_forward(e, ladder, i - 1, before, input);
         first.stride = 2;
         first.pad_end = true;
-        sd_op_conv2d(e, x.x, before.x, level->resample, first);
+        first.x = before.x;
+        sd_op_conv2d(e, first);
     }
     sd_exec_release(e, inner);
 
@@ -240,7 +244,7 @@ static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_co
     level_forward(e, ladder, ladder->n_levels - 1, y, input);
     if (!ladder->decoder)
         middle_forward(e, &ladder->middle, y);
-    sd_op_group_norm(e, y.x, y, ladder->norm_out, c->norm_groups, VAE_NORM_EPS, SDB_ACT_SILU);
+    sd_features_norm(e, y.x, y, ladder->norm_out, norm_spec(c), SDB_ACT_SILU);
 }
 
 bool sd_vae_has_codebook(const sd_vae *m) {
@@ -249,13 +253,13 @@ bool sd_vae_has_codebook(const sd_vae *m) {
 
 void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
                              sdb_tensor x) {
-    sd_op_quantize(e, y, ids, x, m->codebook);
+    sd_op_quantize(e, (sdb_quantize){x, y, ids, m->codebook});
 }
 
 void sd_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids) {
     size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
-    sd_op_embed(e, x, ids, m->codebook, NULL);
+    sd_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->codebook});
     sd_op_copy(e, y, x);
     sd_exec_release(e, mark);
 }
@@ -266,12 +270,12 @@ static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool 
     if (m->codebook && quantize) {
         sdb_tensor before = latent;
         latent = sd_exec_tensor(e, z.n, z.h, z.w, z.c);
-        sd_op_quantize(e, latent, sd_no_tensor(), before, m->codebook);
+        sd_op_quantize(e, (sdb_quantize){.x = before, .y = latent, .codebook = m->codebook});
     }
     if (m->post_quant) {
         sdb_tensor before = latent;
         latent = sd_exec_tensor(e, z.n, z.h, z.w, z_channels(&m->config));
-        sd_op_linear(e, latent, before, m->post_quant, (sd_linear_args){0});
+        sd_op_linear(e, (sdb_linear){.x = before, .weight = m->post_quant, .y = latent});
     }
     return latent;
 }
@@ -307,7 +311,7 @@ void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb
     if (m->quant) {
         int channels = moments_per_channel(c) * z_channels(c);
         sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, channels);
-        sd_op_conv2d(e, before, h.x, m->encoder.conv_out, (sd_conv_args){0});
+        sd_op_conv2d(e, (sdb_conv2d){.x = h.x, .weight = m->encoder.conv_out, .y = before});
         sd_linear_to(e, y, before, m->quant);
     } else {
         sd_conv_to(e, y, h.x, m->encoder.conv_out);

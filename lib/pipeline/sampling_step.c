@@ -20,9 +20,12 @@ static void guided_network(sd_sampler *s) {
         return;
     sdb_tensor cond = sd_view_batch(s->out, s->n, s->n);
     sdb_tensor terms[] = {sd_view_batch(s->out, 0, s->n), cond};
-    sd_op_combine(e, s->run.eps, 2, terms, s->guidance);
+    sd_op_sum(e, s->run.eps, 2, terms, s->guidance);
     if (s->params.guidance_rescale > 0.0f) /* the spread of the conditional half given back */
-        sd_op_rescale(e, s->run.eps, s->run.eps, cond, s->params.guidance_rescale);
+        sd_op_rescale(e, (sdb_rescale){.x = s->run.eps,
+                                       .like = cond,
+                                       .y = s->run.eps,
+                                       .phi = s->params.guidance_rescale});
 }
 
 /* What the score corrector left of epsilon. */
@@ -132,7 +135,7 @@ static void take_noise(sd_sampler *s, int i) {
 /* What the mask holds is the known x_0 at the step's time, noised anew: DDIMSampler's mask. */
 static void hold(sd_sampler *s) {
     sd_run_q_sample(&s->run, s->mask_noise, s->known, s->mask_noise);
-    sd_op_blend(s->e, s->run.x, s->mask, s->mask_noise, s->run.x);
+    sd_op_blend(s->e, (sdb_blend){.m = s->mask, .a = s->mask_noise, .b = s->run.x, .y = s->run.x});
 }
 
 static void region(sd_exec *e, void *sampler) {

@@ -261,7 +261,10 @@ static void sample_posterior(sd_exec *e, void *arg) {
     sd_exec_upload(e, moments, job->moments);
     if (sampled)
         sd_exec_upload(e, noise, job->noise);
-    sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(), (float)config->scaling_factor);
+    sd_op_posterior(e, (sdb_posterior){.moments = moments,
+                                       .noise = sampled ? noise : sd_no_tensor(),
+                                       .y = z,
+                                       .scale = (float)config->scaling_factor});
     sd_exec_download(e, job->z, z);
 }
 

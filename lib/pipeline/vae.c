@@ -201,8 +201,10 @@ static void draw_latents(sd_exec *e, const encode_job *job, sdb_tensor moments, 
     for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
         if (sampled && !e->measuring)
             sd_exec_upload(e, noise, job->noise + (size_t)j * size);
-        sd_op_posterior(e, z, moments, sampled ? noise : sd_no_tensor(),
-                        (float)config->scaling_factor);
+        sd_op_posterior(e, (sdb_posterior){.moments = moments,
+                                           .noise = sampled ? noise : sd_no_tensor(),
+                                           .y = z,
+                                           .scale = (float)config->scaling_factor});
         if (!e->measuring)
             sd_exec_download(e, job->z + (size_t)j * size, z);
     }

@@ -31,7 +31,7 @@ static void ddpm_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     if (run->clip_denoised)
-        sd_op_clamp(run->e, run->pred_x0, run->pred_x0, -1.0f, 1.0f);
+        sd_op_clamp(run->e, (sdb_clamp){run->pred_x0, run->pred_x0, -1.0f, 1.0f});
     else
         sd_run_clip_x0(run);
     sd_run_quantize_x0(run);

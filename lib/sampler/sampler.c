@@ -199,7 +199,7 @@ static sdb_tensor numbers_at(const sd_run *run, int i, int first, int count) {
 
 void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
     sdb_tensor terms[] = {x0, noise};
-    sd_op_combine(run->e, y, 2, terms, numbers_at(run, run->at, ROW_NOISED, 2));
+    sd_op_sum(run->e, y, 2, terms, numbers_at(run, run->at, ROW_NOISED, 2));
 }
 
 /* `first`: of the numbers of sd_run_time_coefs in row i. */
@@ -209,7 +209,7 @@ static void predict(sd_run *run, sdb_tensor x, int i, int first) {
         sd_op_copy(run->e, run->output, run->eps);
     if (run->prediction != SD_PREDICT_EPSILON) {
         sdb_tensor terms[] = {x, run->eps};
-        sd_op_combine(run->e, run->eps, 2, terms, numbers_at(run, i, first + ROW_EPS, 2));
+        sd_op_sum(run->e, run->eps, 2, terms, numbers_at(run, i, first + ROW_EPS, 2));
     }
 }
 
@@ -223,17 +223,18 @@ void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
 
 void sd_run_predict_x0(sd_run *run, int i) {
     sdb_tensor terms[] = {run->x, run->raw ? run->output : run->eps};
-    sd_op_combine(run->e, run->pred_x0, 2, terms, numbers_at(run, i, ROW_X0, 2));
+    sd_op_sum(run->e, run->pred_x0, 2, terms, numbers_at(run, i, ROW_X0, 2));
 }
 
 void sd_run_clip_x0(sd_run *run) {
     if (run->clip > 0.0)
-        sd_op_clamp(run->e, run->pred_x0, run->pred_x0, (float)-run->clip, (float)run->clip);
+        sd_op_clamp(run->e,
+                    (sdb_clamp){run->pred_x0, run->pred_x0, (float)-run->clip, (float)run->clip});
 }
 
 void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i) {
     sdb_tensor terms[] = {run->x, output};
-    sd_op_combine(run->e, eps, 2, terms, numbers_at(run, i, ROW_EPS, 2));
+    sd_op_sum(run->e, eps, 2, terms, numbers_at(run, i, ROW_EPS, 2));
 }
 
 void sd_run_quantize_x0(sd_run *run) {
@@ -247,7 +248,7 @@ sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count) {
 
 void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
                     const sdb_tensor *terms) {
-    sd_op_combine(run->e, y, count, terms, sd_run_coefs(run, i, first, count));
+    sd_op_sum(run->e, y, count, terms, sd_run_coefs(run, i, first, count));
 }
 
 void sd_run_keep(sd_run *run, sdb_tensor t, int n) {

@@ -133,7 +133,7 @@ void sd_run_clip_x0(sd_run *run);
 void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i);
 /* For methods of the original: pred_x0 quantised, where that is wanted. */
 void sd_run_quantize_x0(sd_run *run);
-/* For methods: numbers first .. first + count - 1 of step i, for sd_op_combine. */
+/* For methods: numbers first .. first + count - 1 of step i, for sd_op_sum. */
 sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count);
 /* For methods: y = the sum of `count` terms with the numbers of step i from `first` on. */
 void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,

@@ -35,7 +35,7 @@ static void run_conv(kt_device *d, const void *test_case) {
                                                  .bias = c->flags & BIAS,
                                                  .upsample = c->flags & UP}),
         .stride = c->stride,
-        .pad_before = c->pad,
+        .pad_end = c->pad == 0,
         .upsample = c->flags & UP,
         .act = c->act,
         .scale = c->scale != 0 ? c->scale : 1.0f,
@@ -172,7 +172,7 @@ static void run_shift(kt_device *d, const void *test_case) {
         .y = y,
         .weight = kt_weight_values(d, SDB_WEIGHT_CONV3X3, 1, 1, kernel, bias),
         .stride = c->stride,
-        .pad_before = c->pad,
+        .pad_end = c->pad == 0,
         .upsample = c->flags & UP,
         .scale = 2.0f,
     };

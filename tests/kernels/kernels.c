@@ -48,11 +48,6 @@ double kt_normal(kt_rng *r) {
 /* --------------------------------------------------------------- elements, apart from libsd's own
  */
 
-static size_t type_size(sdb_type type) {
-    static const size_t sizes[SDB_N_TYPES] = {4, 2, 2, 4, 8, 8, 1};
-    return sizes[type];
-}
-
 static double get(sdb_type type, const void *data, size_t i) {
     uint16_t h = type == SDB_F16 || type == SDB_BF16 ? ((const uint16_t *)data)[i] : 0;
     uint32_t bits = (uint32_t)h << 16;
@@ -117,7 +112,7 @@ static void put_nan(sdb_type type, void *data, size_t i, bool guard) {
     else if (type == SDB_F32)
         memcpy((char *)data + i * 4, &single[guard], 4);
     else
-        memset((char *)data + i * type_size(type), 0x7f, type_size(type));
+        memset((char *)data + i * sdb_type_size(type), 0x7f, sdb_type_size(type));
 }
 
 /* -------------------------------------------------------------------------------------- tensors */
@@ -165,7 +160,7 @@ static sdb_tensor make(kt_device *d, sdb_type type, int n, int h, int w, int c, 
         return t;
 
     kt_buffer *b = &d->buffers[d->n_buffers++];
-    *b = (kt_buffer){.size = count * type_size(type), .output = f.output, .scratch = f.scratch};
+    *b = (kt_buffer){.size = count * sdb_type_size(type), .output = f.output, .scratch = f.scratch};
     b->before = malloc(b->size);
     for (size_t i = 0; i < count; i++)
         put_nan(type, b->before, i, true);
@@ -178,7 +173,7 @@ static sdb_tensor make(kt_device *d, sdb_type type, int n, int h, int w, int c, 
     }
     if (check(d, d->api->buffer_alloc(d->dev, b->size, &b->device), "buffer_alloc") &&
         check(d, d->api->upload(d->queue, b->device, b->before, b->size), "upload"))
-        t.data = (char *)b->device + start * type_size(type);
+        t.data = (char *)b->device + start * sdb_type_size(type);
     b->view = t;
     return t;
 }
@@ -221,7 +216,7 @@ sdb_tensor kt_values(kt_device *d, sdb_type type, int n, int c, const double *va
 
 /* `n` random elements at an odd address. */
 static char *odd_source(kt_device *d, sdb_type type, size_t n, double mean, double std) {
-    size_t size = type_size(type);
+    size_t size = sdb_type_size(type);
     char *source = malloc(n * size + 1);
     double element[1];
     for (size_t i = 0; i < n; i++) {
@@ -254,12 +249,12 @@ const sdb_weight *kt_weight(kt_device *d, const kt_weight_args *args) {
         size_t rows = (size_t)args->rows[p];
         parts[p] = (sdb_weight_part){NULL, type, args->rows[p]};
         bias[p] = (sdb_weight_part){NULL, type, args->rows[p]};
-        sizes[n_sources] = rows * in * type_size(type);
+        sizes[n_sources] = rows * in * sdb_type_size(type);
         sources[n_sources] = args->gamma ? odd_source(d, type, rows, 1.0, 0.5)
                                          : odd_source(d, type, rows * in, 0.0, std);
         parts[p].data = sources[n_sources++] + 1;
         if (args->bias >> p & 1) {
-            sizes[n_sources] = rows * type_size(type);
+            sizes[n_sources] = rows * sdb_type_size(type);
             sources[n_sources] = odd_source(d, type, rows, 0.0, 0.5);
             bias[p].data = sources[n_sources++] + 1;
         }
@@ -337,7 +332,7 @@ static void release(kt_device *d) {
 /* Is element `at` of the allocation inside the view? */
 static bool inside(const kt_buffer *b, size_t at) {
     const sdb_tensor *t = &b->view;
-    size_t start = (size_t)((char *)t->data - (char *)b->device) / type_size(t->type);
+    size_t start = (size_t)((char *)t->data - (char *)b->device) / sdb_type_size(t->type);
     size_t pixels = (size_t)t->n * (size_t)t->h * (size_t)t->w, ld = (size_t)t->ld;
     return at >= start && (at - start) / ld < pixels && (at - start) % ld < (size_t)t->c;
 }
@@ -345,7 +340,7 @@ static bool inside(const kt_buffer *b, size_t at) {
 /* Checks what must not have changed, and appends an output's elements to *out. */
 static void collect(kt_device *d, int index, double **out, size_t *n) {
     const kt_buffer *b = &d->buffers[index];
-    size_t size = type_size(b->view.type), count = b->size / size;
+    size_t size = sdb_type_size(b->view.type), count = b->size / size;
     char *after = malloc(b->size);
     if (check(d, d->api->download(d->queue, after, b->device, b->size), "download") && b->output)
         *out = realloc(*out, (*n + count) * sizeof **out);

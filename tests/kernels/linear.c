@@ -32,6 +32,7 @@ static void run_linear(kt_device *d, const void *test_case) {
     sdb_linear op = {
         .x = kt_input(d, c->n, c->h, c->w, c->in, c->margin),
         .weight = kt_weight(d, &args),
+        .geglu = c->flags & GEGLU,
         .act = c->act,
         .scale = c->scale != 0 ? c->scale : 1.0f,
     };
@@ -163,6 +164,7 @@ static void run_known(kt_device *d, const void *test_case) {
         .x = kt_values(d, SDB_F32, 1, 2, known_x),
         .y = kt_output(d, 1, 1, 1, *kind == SDB_WEIGHT_GEGLU ? 1 : 2, 0),
         .weight = kt_weight_values(d, *kind, 2, 2, matrix, bias),
+        .geglu = *kind == SDB_WEIGHT_GEGLU,
         .act = *kind == SDB_WEIGHT_GEGLU ? SDB_ACT_NONE : SDB_ACT_SILU,
         .scale = 3.0f,
     };

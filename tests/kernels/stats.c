@@ -68,7 +68,6 @@ static void run_product(kt_device *d, const stats_case *c, sdb_tensor x, sdb_ten
                          .weight = weight,
                          .residual = residual,
                          .stride = c->stride ? c->stride : 1,
-                         .pad_before = 1,
                          .upsample = c->flags & UP,
                          .act = c->act,
                          .scale = 1.0f,

@@ -145,7 +145,12 @@ START_TEST(test_abandon_tells_bytes_and_allocates_nothing) {
     sd_exec_measure(e);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     sdb_tensor q = sd_exec_tensor(e, 1, 100, 1, 8), y = sd_exec_tensor(e, 1, 100, 1, 8);
-    sd_op_attention(e, y, q, q, q, 1, false, 1.0f); /* needs scratch on the reference */
+    sd_op_attention(e, (sdb_attention){.q = q,
+                                       .k = q,
+                                       .v = q,
+                                       .y = y,
+                                       .heads = 1,
+                                       .scale = 1.0f}); /* needs scratch on the reference */
     seen.largest = 0;
     size_t scratch = e->api->queue_scratch(e->queue);
     ck_assert_uint_gt(scratch, 0);
@@ -164,8 +169,8 @@ static sdb_tensor double_silu(const float *values, int n) {
     sdb_tensor x = sd_exec_tensor(e, 1, 1, 1, n), sum = sd_exec_tensor(e, 1, 1, 1, n);
     sdb_tensor terms[2] = {x, x};
     sd_exec_upload(e, x, values);
-    sd_op_combine(e, sum, 2, terms, sd_no_tensor());
-    sd_op_activation(e, y, sum, SDB_ACT_SILU);
+    sd_op_sum(e, sum, 2, terms, sd_no_tensor());
+    sd_op_activation(e, (sdb_activation){sum, y, SDB_ACT_SILU});
     sd_exec_release(e, mark);
     return y;
 }
@@ -208,7 +213,7 @@ START_TEST(test_after_a_failure_nothing_runs) {
     sd_exec_begin(e);
     sdb_tensor y = double_silu(values, 3);
     ck_assert_int_eq(e->status, SD_ERROR_BACKEND);
-    sd_op_activation(e, y, y, SDB_ACT_SILU);
+    sd_op_activation(e, (sdb_activation){y, y, SDB_ACT_SILU});
     sd_exec_download(e, out, y);
     sd_exec_fail(e, SD_ERROR_MEMORY);
     ck_assert_int_eq(e->status, SD_ERROR_BACKEND);
@@ -236,9 +241,9 @@ START_TEST(test_sums_have_one_to_eight_terms) {
     sd_exec_measure(e);
     for (int i = 0; i <= SDB_MAX_TERMS; i++)
         terms[i] = sd_exec_tensor(e, 1, 1, 1, 4);
-    sd_op_combine(e, terms[0], SDB_MAX_TERMS, terms, sd_no_tensor());
+    sd_op_sum(e, terms[0], SDB_MAX_TERMS, terms, sd_no_tensor());
     ck_assert_int_eq(e->status, SD_OK);
-    sd_op_combine(e, terms[0], SDB_MAX_TERMS + 1, terms, sd_no_tensor());
+    sd_op_sum(e, terms[0], SDB_MAX_TERMS + 1, terms, sd_no_tensor());
     ck_assert_int_eq(e->status, SD_ERROR_INTERNAL);
 }
 END_TEST
