@@ -35,39 +35,38 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     SD_REQUIRE_PTR(model->ctx, info);
     static const char *const predictions[] = {
         [SD_PREDICT_EPSILON] = "epsilon", [SD_PREDICT_V] = "v", [SD_PREDICT_SAMPLE] = "sample"};
-    const sd_source *source = model->source;
+    const sd_description *desc = model->desc;
     int downscale = sd_model_downscale(model);
     int width, height;
     sd_model_default_size(model, &width, &height);
-    bool text = source->conditioning == SD_CONDITIONING_TEXT;
+    bool text = desc->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
-        .family = source->family,
-        .layout = source->layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
+        .family = desc->family,
+        .layout = desc->layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
         .n_parameters = model->n_parameters,
         .weight_bytes = model->weight_bytes,
-        .latent_channels = source->vae.latent_channels,
+        .latent_channels = desc->vae.latent_channels,
         .latent_downscale = downscale,
         .size_multiple = sd_model_size_multiple(model),
         .default_width = width,
         .default_height = height,
         .text_tokens = sd_model_context_tokens(model),
-        .text_width = text ? source->text.width : source->unet.context_dim,
-        .latent_scale = source->vae.scaling_factor,
+        .text_width = text ? desc->text.width : desc->unet.context_dim,
+        .latent_scale = desc->vae.scaling_factor,
         .train_timesteps = model->schedule.n,
         .n_unexpected = model->n_unexpected,
         .has_vocabulary = model->tokenizer != NULL,
-        .conditioning = source->conditioning,
-        .n_classes = source->n_classes,
-        .unet_channels = source->unet.in_channels,
-        .n_codes = sd_vae_has_codebook(model->vae) ? source->vae.n_codes : 0,
-        .prediction = source->first_stage_only ? NULL : predictions[source->schedule.prediction],
-        .default_method = source->first_stage_only ? NULL : source->scheduler.method,
-        .default_spacing = source->first_stage_only
-                               ? SD_SPACING_AUTO
-                               : sd_model_spacing(model, source->scheduler.method),
-        .default_steps = source->first_stage_only ? 0 : source->scheduler.steps,
-        .default_guidance = source->first_stage_only ? 0.0 : source->scheduler.guidance,
-        .guidance_embedding = !source->first_stage_only && source->unet.guidance_dim > 0,
+        .conditioning = desc->conditioning,
+        .n_classes = desc->classes.n,
+        .unet_channels = desc->unet.in_channels,
+        .n_codes = sd_vae_has_codebook(sd_model_vae(model)) ? desc->vae.n_codes : 0,
+        .prediction = desc->first_stage_only ? NULL : predictions[desc->schedule.prediction],
+        .default_method = desc->first_stage_only ? NULL : desc->scheduler.method,
+        .default_spacing = desc->first_stage_only ? SD_SPACING_AUTO
+                                                  : sd_model_spacing(model, desc->scheduler.method),
+        .default_steps = desc->first_stage_only ? 0 : desc->scheduler.steps,
+        .default_guidance = desc->first_stage_only ? 0.0 : desc->scheduler.guidance,
+        .guidance_embedding = !desc->first_stage_only && desc->unet.guidance_dim > 0,
     };
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }

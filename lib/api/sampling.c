@@ -80,7 +80,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
 /* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which
  * has all of its rules. */
 static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
-    const sd_scheduler_config *c = &model->source->scheduler;
+    const sd_scheduler_config *c = &model->desc->scheduler;
     if (!p->method)
         p->method = c->method;
     if (p->steps == 0)
@@ -103,7 +103,7 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
     if (status)
         return status;
     fill_defaults(model, full);
-    if (!full->text_tokens || model->source->conditioning != SD_CONDITIONING_TEXT)
+    if (!full->text_tokens || model->desc->conditioning != SD_CONDITIONING_TEXT)
         full->text_tokens = sd_model_context_tokens(model);
     if (full->use_original_steps) {
         full->steps = model->schedule.n;

@@ -13,7 +13,7 @@ SD_PUBLIC(sd_tokenize, (model, text, ids, capacity, n_used), (model), const sd_m
     sd_status status = sd_need_conditioning(model, "sd_tokenize", SD_CONDITIONING_TEXT);
     if (status)
         return status;
-    int tokens = model->source->text.tokens;
+    int tokens = model->desc->text.tokens;
     SD_REQUIRE(ctx, capacity >= tokens, "sd_tokenize: room for %d ids; at least %d was expected",
                capacity, tokens);
     if (!model->tokenizer)
@@ -32,7 +32,7 @@ static sd_status check_count(const sd_context *ctx, const char *function, int n)
 }
 
 sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip) {
-    int layers = model->source->text.layers;
+    int layers = model->desc->text.layers;
     SD_REQUIRE(model->ctx, clip_skip >= 0 && clip_skip <= layers,
                "%s.clip_skip is %d; 0 to %d was expected", what, clip_skip, layers);
     return SD_OK;
@@ -81,7 +81,7 @@ SD_PUBLIC(sd_encode_tokens, (model, ids, n_texts, embeddings), (model), sd_model
         status = check_count(model->ctx, "sd_encode_tokens", n_texts);
     if (status)
         return status;
-    int tokens = model->source->text.tokens, vocab = model->source->text.vocab_size;
+    int tokens = model->desc->text.tokens, vocab = model->desc->text.vocab_size;
     for (int64_t i = 0; i < (int64_t)n_texts * tokens; i++)
         SD_REQUIRE(model->ctx, ids[i] >= 0 && ids[i] < vocab,
                    "sd_encode_tokens: ids[%lld] is %d; 0 to %d was expected", (long long)i,

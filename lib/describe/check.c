@@ -37,28 +37,28 @@ sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_c
     return SD_OK;
 }
 
-sd_status sd_check_source(const sd_source *s) {
-    const char *path = s->path;
-    int latent = s->vae.latent_channels;
-    bool text = s->conditioning == SD_CONDITIONING_TEXT;
-    if (!s->first_stage_only && text && s->unet.context_dim != s->text.width)
-        return sd_fail(s->ctx, SD_ERROR_MODEL,
+sd_status sd_check_description(const sd_context *ctx, const sd_description *d) {
+    const char *path = d->path;
+    int latent = d->vae.latent_channels;
+    bool text = d->conditioning == SD_CONDITIONING_TEXT;
+    if (!d->first_stage_only && text && d->unet.context_dim != d->text.width)
+        return sd_fail(ctx, SD_ERROR_MODEL,
                        "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
                        "one here is %d wide (hidden_size)",
-                       path, s->unet.context_dim, s->text.width);
+                       path, d->unet.context_dim, d->text.width);
     /* More are conditioned on pictures: a mask and what is around it, a depth map, ... */
-    if (!s->first_stage_only && s->unet.in_channels < latent)
-        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+    if (!d->first_stage_only && d->unet.in_channels < latent)
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet takes %d channels; the latent alone has %d", path,
-                       s->unet.in_channels, latent);
-    if (!s->first_stage_only && s->unet.out_channels != latent)
-        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                       d->unet.in_channels, latent);
+    if (!d->first_stage_only && d->unet.out_channels != latent)
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the UNet gives %d channels where the latent has %d (a learned "
                        "variance is not supported)",
-                       path, s->unet.out_channels, latent);
-    if (s->vae.in_channels != 3 || s->vae.out_channels != 3)
-        return sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                       path, d->unet.out_channels, latent);
+    if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                        "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,
-                       s->vae.in_channels, s->vae.out_channels);
+                       d->vae.in_channels, d->vae.out_channels);
     return SD_OK;
 }

@@ -6,9 +6,11 @@
 #ifndef SD_DESCRIBE_DESCRIPTION_H
 #define SD_DESCRIBE_DESCRIPTION_H
 
-#include <sd/sd.h>
+#include "core/context.h"
 
-#include <stdbool.h>
+/* How tensors are named: as in the original's repositories, in diffusers', or, of the text encoder
+ * inside an original checkpoint, as in OpenCLIP's. */
+typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN_CLIP } sd_layout;
 
 #define SD_MAX_LEVELS 8
 #define SD_MAX_LATENT_STATS 64
@@ -25,9 +27,14 @@ typedef struct sd_text_config {
     int tokens;     /* 77 */
     sd_text_act act;
     float eps;      /* 1e-5 */
-    bool pad_first; /* OpenCLIP pads with id 0, where no tokenizer's folder says how */
+    bool open_clip; /* an original checkpoint's is OpenCLIP's: its names, and it pads with id 0 */
     int skip;       /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
 } sd_text_config;
+
+/* ClassEmbedder: a class as a context of one token. */
+typedef struct sd_class_config {
+    int n, width; /* 1000, 512 */
+} sd_class_config;
 
 typedef struct sd_unet_config {
     int in_channels, out_channels; /* 4, 4 */
@@ -43,7 +50,7 @@ typedef struct sd_unet_config {
     int norm_groups;               /* 32 */
     float norm_eps;                /* 1e-5 */
     bool linear_projection;        /* proj_in and proj_out stored as Linear (SD 2.x) */
-    int sample_size;               /* 64: latents at the default size */
+    int sample_size;               /* 64: latents at the default size; 0: not known yet */
     /* Options of UNetModel that Stable Diffusion does not use. */
     bool plain_attention;  /* AttentionBlock, not SpatialTransformer */
     bool whole_qkv;        /* use_new_attention_order: q, k, v of all heads, not heads of q, k, v */
@@ -98,7 +105,12 @@ typedef enum sd_beta_schedule {
     SD_BETA_COSINE,
     SD_BETA_SQRT
 } sd_beta_schedule;
-typedef enum sd_prediction { SD_PREDICT_EPSILON, SD_PREDICT_V, SD_PREDICT_SAMPLE } sd_prediction;
+typedef enum sd_prediction {
+    SD_PREDICT_EPSILON,
+    SD_PREDICT_V,
+    SD_PREDICT_SAMPLE,
+    SD_PREDICT_UNKNOWN /* no file tells: the network itself is asked once it is there */
+} sd_prediction;
 
 /* diffusers' words: scaled_linear is what the original calls "linear", and linear is its
  * "sqrt_linear". */
@@ -107,9 +119,9 @@ typedef struct sd_schedule_config {
     double beta_start, beta_end;    /* 0.00085, 0.012 */
     int train_timesteps;            /* 1000 */
     sd_prediction prediction;
-    double cosine_s;             /* 0: 0.008 */
-    const double *trained_betas; /* [train_timesteps], owned by the source; NULL: by the above */
-    bool zero_snr;               /* rescale_betas_zero_snr: Lin et al. 2024, algorithm 1 */
+    double cosine_s;       /* 0: 0.008 */
+    double *trained_betas; /* [train_timesteps], owned; NULL: by the above */
+    bool zero_snr;         /* rescale_betas_zero_snr: Lin et al. 2024, algorithm 1 */
 } sd_schedule_config;
 
 /* Of which numbers a sigma between the first and the last is made. */
@@ -149,5 +161,36 @@ typedef enum sd_conditioning_key {
     SD_CONDITION_HYBRID, /* both */
     SD_CONDITION_NONE
 } sd_conditioning_key;
+
+/* Whether a YAML config wants the averages that training keeps of the UNet's weights. */
+typedef enum sd_average {
+    SD_AVERAGE_NONE,
+    SD_AVERAGE_ASSUMED, /* DDPM's use_ema is True where a config does not speak of it */
+    SD_AVERAGE_ASKED
+} sd_average;
+
+typedef struct sd_description {
+    char *path;         /* of the model, for sentences; owned */
+    const char *family; /* "Stable Diffusion 1.x" */
+    sd_layout layout;   /* ORIGINAL or DIFFUSERS */
+    sd_text_config text;
+    sd_class_config classes;
+    sd_unet_config unet;
+    sd_vae_config vae;
+    sd_schedule_config schedule;
+    sd_scheduler_config scheduler;
+    sd_conditioning conditioning; /* what is to be encoded: text, a class, nothing */
+    sd_conditioning_key condition_key;
+    bool first_stage_only; /* there is no UNet */
+    bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
+    sd_average average;
+} sd_description;
+
+/* Takes `path`, also where it fails. */
+sd_status sd_description_new(const sd_context *ctx, char *path, sd_description **out);
+void sd_description_free(const sd_context *ctx, sd_description *d);
+/* What the UNet predicts is known now, and with it the default size where nothing said it: that of
+ * the 2.x models that predict v is 768 pixels. infer.c */
+void sd_description_predicts(sd_description *d, sd_prediction prediction);
 
 #endif

@@ -12,39 +12,43 @@
 #include <stdio.h>
 #include <string.h>
 
-/* -------------------------------------------------------------------- what kind of file */
-
-/* Checkpoints are pruned by people, too. */
-static sd_status check_whole(const sd_source *s, const sd_weights *w) {
-    bool text = s->conditioning == SD_CONDITIONING_TEXT;
-    if (s->vae.kind != SD_FIRST_STAGE_IDENTITY && !sd_weights_has_prefix(w, "first_stage_model."))
-        return sd_fail(s->ctx, SD_ERROR_MODEL,
-                       "%s: the checkpoint has no VAE (pruned): no tensor is named "
-                       "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                       "with a vae/",
-                       s->path);
-    if (text && !sd_weights_has_prefix(w, "cond_stage_model."))
-        return sd_fail(s->ctx, SD_ERROR_MODEL,
-                       "%s: the checkpoint has no text encoder (pruned): no tensor is named "
-                       "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                       "with a text_encoder/",
-                       s->path);
-    return SD_OK;
-}
-
-static sd_status check_kind(const sd_source *s, const sd_weights *w) {
-    sd_status status = sd_family_check(s->ctx, s->path, w);
-    return status ? status : check_whole(s, w);
-}
-
-/* -------------------------------------------------------------------- shapes */
-
 typedef struct infer {
-    sd_source *source;
+    sd_context *ctx;
     const sd_weights *weights;
+    sd_description *desc;
     const char *prefix;
     sd_status status; /* sticky */
 } infer;
+
+/* -------------------------------------------------------------------- what kind of file */
+
+/* Checkpoints are pruned by people, too. */
+static sd_status check_whole(const infer *in) {
+    const sd_context *ctx = in->ctx;
+    const sd_description *d = in->desc;
+    bool text = d->conditioning == SD_CONDITIONING_TEXT;
+    if (d->vae.kind != SD_FIRST_STAGE_IDENTITY &&
+        !sd_weights_has_prefix(in->weights, "first_stage_model."))
+        return sd_fail(ctx, SD_ERROR_MODEL,
+                       "%s: the checkpoint has no VAE (pruned): no tensor is named "
+                       "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                       "with a vae/",
+                       d->path);
+    if (text && !sd_weights_has_prefix(in->weights, "cond_stage_model."))
+        return sd_fail(ctx, SD_ERROR_MODEL,
+                       "%s: the checkpoint has no text encoder (pruned): no tensor is named "
+                       "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                       "with a text_encoder/",
+                       d->path);
+    return SD_OK;
+}
+
+static sd_status check_kind(const infer *in) {
+    sd_status status = sd_family_check(in->ctx, in->desc->path, in->weights);
+    return status ? status : check_whole(in);
+}
+
+/* -------------------------------------------------------------------- shapes */
 
 #define NAME_SIZE 256
 
@@ -74,8 +78,8 @@ static int dim(infer *in, int n_dims, int which, int max, const char *format, ..
     va_end(args);
     if (in->status)
         return 1;
-    const sd_context *ctx = in->source->ctx;
-    const char *path = in->source->path;
+    const sd_context *ctx = in->ctx;
+    const char *path = in->desc->path;
     const sd_entry *entry = sd_weights_find(in->weights, name);
     if (!entry)
         in->status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
@@ -92,7 +96,7 @@ static int dim(infer *in, int n_dims, int which, int max, const char *format, ..
 
 static void fail(infer *in, sd_status status, const char *what) {
     if (!in->status)
-        in->status = sd_fail(in->source->ctx, status, "%s: %s", in->source->path, what);
+        in->status = sd_fail(in->ctx, status, "%s: %s", in->desc->path, what);
 }
 
 /* -------------------------------------------------------------------- UNet */
@@ -240,17 +244,16 @@ static void infer_open_clip(infer *in, sd_text_config *c) {
         fail(in, SD_ERROR_MODEL, "its text encoder has too few layers for the penultimate");
 }
 
-static void infer_text(infer *in, sd_text_config *c, bool open_clip) {
-    *c = (sd_text_config){.eps = 1e-5f, .skip = c->skip};
-    c->act = open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
-    if (open_clip)
+static void infer_text(infer *in, sd_text_config *c) {
+    *c = (sd_text_config){.eps = 1e-5f, .open_clip = c->open_clip, .skip = c->skip};
+    c->act = c->open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
+    if (c->open_clip)
         infer_open_clip(in, c);
     else
         infer_clip(in, c);
     if (c->vocab_size < 3 || c->tokens < 2)
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
     c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
-    c->pad_first = open_clip;
 }
 
 /* -------------------------------------------------------------------- __metadata__ */
@@ -270,36 +273,34 @@ static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
         r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
 }
 
-static void override_prediction(sd_reader *r, sd_source *s) {
+static void override_prediction(sd_reader *r, sd_description *d) {
     const char *word = sd_reader_string(r, "sd.prediction", NULL);
     if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
         sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
                               "\"epsilon\" and \"v\"");
-    if (word && !r->status) {
-        s->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
-        s->ask_prediction = false;
-    }
+    if (word && !r->status)
+        d->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
 }
 
 /* With a YAML config (`text_only`) it says all that is not of the text encoder. */
-static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_only) {
+static sd_status read_overrides(const infer *in, bool text_only) {
     static const char *const keys[] = {"sd.text_heads", "sd.unet_heads", "sd.sample_size",
                                        "sd.scaling_factor", "sd.prediction"};
-    sd_reader r = {.ctx = s->ctx, .path = s->path, .root = json_object()};
+    sd_description *d = in->desc;
+    sd_reader r = {.ctx = in->ctx, .path = d->path, .root = json_object()};
     if (!r.root)
-        return sd_fail(s->ctx, SD_ERROR_MEMORY, "%s: out of memory", s->path);
+        return sd_fail(in->ctx, SD_ERROR_MEMORY, "%s: out of memory", d->path);
     for (size_t i = 0; i < (text_only ? 1 : SD_COUNT(keys)); i++)
-        add_override(&r, w, keys[i]);
-    s->text.heads = sd_reader_int(&r, "sd.text_heads", s->text.heads, 1, SD_MAX_CHANNELS);
+        add_override(&r, in->weights, keys[i]);
+    d->text.heads = sd_reader_int(&r, "sd.text_heads", d->text.heads, 1, SD_MAX_CHANNELS);
     if (!text_only) {
         if (sd_reader_get(&r, "sd.unet_heads"))
-            sd_reader_levels(&r, "sd.unet_heads", 8, s->unet.n_levels, s->unet.heads, 1,
+            sd_reader_levels(&r, "sd.unet_heads", 8, d->unet.n_levels, d->unet.heads, 1,
                              SD_MAX_CHANNELS);
-        s->sample_size_said = sd_reader_get(&r, "sd.sample_size") != NULL;
-        s->unet.sample_size =
-            sd_reader_int(&r, "sd.sample_size", s->unet.sample_size, 1, SD_MAX_SAMPLE);
-        s->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
-        override_prediction(&r, s);
+        d->unet.sample_size =
+            sd_reader_int(&r, "sd.sample_size", d->unet.sample_size, 1, SD_MAX_SAMPLE);
+        d->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+        override_prediction(&r, d);
     }
     sd_reader_close(&r);
     return r.status;
@@ -314,7 +315,8 @@ static sd_status read_overrides(sd_source *s, const sd_weights *w, bool text_onl
  * once it is there (pipeline/probe.c), where it is one of 2.x and not for inpainting, of which none
  * predicts v.
  */
-static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
+static void infer_prediction(const infer *in, sd_description *d, bool sd2) {
+    const sd_weights *w = in->weights;
     static const struct {
         const char *key, *begins;
         sd_prediction prediction;
@@ -322,64 +324,61 @@ static void infer_prediction(sd_source *s, const sd_weights *w, bool sd2) {
                  {"modelspec.prediction_type", "epsilon", SD_PREDICT_EPSILON},
                  {"modelspec.architecture", "stable-diffusion-v2-768-v", SD_PREDICT_V},
                  {"modelspec.architecture", "stable-diffusion-v2-512", SD_PREDICT_EPSILON}};
-    s->schedule.zero_snr = sd_weights_find(w, "ztsnr") != NULL;
+    d->schedule.zero_snr = sd_weights_find(w, "ztsnr") != NULL;
     for (size_t i = 0; i < SD_COUNT(words); i++) {
         const char *text = sd_weights_metadata(w, words[i].key);
         if (text && strncmp(text, words[i].begins, strlen(words[i].begins)) == 0) {
-            s->schedule.prediction = words[i].prediction;
+            d->schedule.prediction = words[i].prediction;
             return;
         }
     }
     if (sd_weights_find(w, "v_pred"))
-        s->schedule.prediction = SD_PREDICT_V;
-    else
-        s->ask_prediction = sd2 && s->unet.in_channels == s->vae.latent_channels;
+        d->schedule.prediction = SD_PREDICT_V;
+    else if (sd2 && d->unet.in_channels == d->vae.latent_channels)
+        d->schedule.prediction = SD_PREDICT_UNKNOWN;
 }
 
-void sd_source_predicts_v(sd_source *s) {
-    s->schedule.prediction = SD_PREDICT_V;
-    if (s->unet.linear_projection && !s->sample_size_said)
-        s->unet.sample_size = 96; /* 768 pixels */
+void sd_description_predicts(sd_description *d, sd_prediction prediction) {
+    bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
+    d->schedule.prediction = prediction;
+    if (d->unet.sample_size == 0)
+        d->unet.sample_size = large ? 96 : 64; /* 768 pixels, or 512 */
 }
 
-sd_status sd_infer(sd_source *s) {
-    const sd_weights *w = s->files[0];
-    infer in = {.source = s, .weights = w, .status = check_kind(s, w)};
-    infer_unet(&in, &s->unet);
-    s->unet_weights.prefix = in.prefix;
-    infer_vae(&in, &s->vae);
-    s->vae_weights.prefix = in.prefix;
-    bool open_clip = sd_weights_has_prefix(w, "cond_stage_model.model.");
-    s->text_weights.open_clip = open_clip;
-    s->text.skip = open_clip; /* FrozenOpenCLIPEmbedder with layer "penultimate" */
-    infer_text(&in, &s->text, open_clip);
-    s->text_weights.prefix = in.prefix;
-    /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
-    s->schedule =
-        (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON, 0.0};
-    s->unet.sample_size = 64;
-    bool sd2 = !in.status && s->unet.linear_projection;
+sd_status sd_infer(sd_context *ctx, const sd_weights *w, sd_description *d, sd_prefixes *found) {
+    infer in = {.ctx = ctx, .weights = w, .desc = d};
+    in.status = check_kind(&in);
+    infer_unet(&in, &d->unet);
+    found->unet = in.prefix;
+    infer_vae(&in, &d->vae);
+    found->vae = in.prefix;
+    d->text.open_clip = sd_weights_has_prefix(w, "cond_stage_model.model.");
+    d->text.skip = d->text.open_clip; /* FrozenOpenCLIPEmbedder with layer "penultimate" */
+    infer_text(&in, &d->text);
+    found->text = in.prefix;
+    d->schedule = sd_schedule_default();
+    bool sd2 = !in.status && d->unet.linear_projection;
     if (sd2)
-        s->family = "Stable Diffusion 2.x";
-    for (int i = 0; i < s->unet.n_levels; i++) /* 2.x has heads of 64 channels */
-        s->unet.heads[i] = !sd2 ? 8 : s->unet.channels[i] >= 64 ? s->unet.channels[i] / 64 : 1;
+        d->family = "Stable Diffusion 2.x";
+    for (int i = 0; i < d->unet.n_levels; i++) /* 2.x has heads of 64 channels */
+        d->unet.heads[i] = !sd2 ? 8 : d->unet.channels[i] >= 64 ? d->unet.channels[i] / 64 : 1;
     if (!in.status)
-        infer_prediction(s, w, sd2);
+        infer_prediction(&in, d, sd2);
     if (!in.status)
-        in.status = read_overrides(s, w, false);
-    if (!in.status && s->schedule.prediction == SD_PREDICT_V)
-        sd_source_predicts_v(s);
+        in.status = read_overrides(&in, false);
+    if (!in.status && d->schedule.prediction != SD_PREDICT_UNKNOWN)
+        sd_description_predicts(d, d->schedule.prediction);
     if (!in.status)
-        in.status = sd_check_unet(s->ctx, s->path, &s->unet);
+        in.status = sd_check_unet(ctx, d->path, &d->unet);
     if (!in.status)
-        in.status = sd_check_vae(s->ctx, s->path, &s->vae);
-    return in.status ? in.status : sd_check_text(s->ctx, s->path, &s->text);
+        in.status = sd_check_vae(ctx, d->path, &d->vae);
+    return in.status ? in.status : sd_check_text(ctx, d->path, &d->text);
 }
 
 /* LatentDiffusion's buffer, which training with scale_by_std filled. */
-static void read_scale(infer *in, sd_source *s) {
+static void read_scale(infer *in) {
     const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");
-    double scale = s->vae.scaling_factor, number;
+    double scale = in->desc->vae.scaling_factor, number;
     bool there = false;
     if (entry)
         in->status = sd_weights_number(in->weights, entry, &number, &there);
@@ -390,31 +389,29 @@ static void read_scale(infer *in, sd_source *s) {
     if (!(scale >= 1e-6 && scale <= 1e6))
         fail(in, SD_ERROR_MODEL, "its scale_factor is no number from 1e-6 to 1e6");
     else
-        s->vae.scaling_factor = scale;
+        in->desc->vae.scaling_factor = scale;
 }
 
-sd_status sd_infer_configured(sd_source *s) {
-    const sd_weights *w = s->files[0];
-    infer in = {.source = s, .weights = w};
-    s->unet_weights.prefix = "model.diffusion_model.";
-    s->class_weights.prefix = "cond_stage_model.";
+sd_status sd_infer_configured(sd_context *ctx, const sd_weights *w, sd_description *d,
+                              sd_prefixes *found) {
+    infer in = {.ctx = ctx, .weights = w, .desc = d};
     /* a first stage's own checkpoint has no prefix */
-    bool alone = s->first_stage_only && !sd_weights_has_prefix(w, "first_stage_model.");
-    s->vae_weights.prefix = alone ? "" : "first_stage_model.";
+    bool alone = d->first_stage_only && !sd_weights_has_prefix(w, "first_stage_model.");
+    found->unet = "model.diffusion_model.";
+    found->vae = alone ? "" : "first_stage_model.";
     /* a config with a file that is none of its model's, a LoRA or a VAE */
-    if (!s->first_stage_only)
-        in.status = sd_weights_has_prefix(w, s->unet_weights.prefix)
-                        ? check_whole(s, w)
-                        : sd_family_check(s->ctx, s->path, w);
+    if (!d->first_stage_only)
+        in.status = sd_weights_has_prefix(w, found->unet) ? check_whole(&in)
+                                                          : sd_family_check(ctx, d->path, w);
     if (in.status)
         return in.status;
-    if (s->scale_by_std)
-        read_scale(&in, s);
-    if (in.status || s->first_stage_only || s->conditioning != SD_CONDITIONING_TEXT)
+    if (d->scale_by_std)
+        read_scale(&in);
+    if (in.status || d->first_stage_only || d->conditioning != SD_CONDITIONING_TEXT)
         return in.status;
-    infer_text(&in, &s->text, s->text_weights.open_clip);
-    s->text_weights.prefix = in.prefix;
+    infer_text(&in, &d->text);
+    found->text = in.prefix;
     if (!in.status)
-        in.status = read_overrides(s, w, true);
-    return in.status ? in.status : sd_check_text(s->ctx, s->path, &s->text);
+        in.status = read_overrides(&in, true);
+    return in.status ? in.status : sd_check_text(ctx, d->path, &d->text);
 }

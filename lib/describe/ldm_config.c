@@ -122,7 +122,7 @@ static void read_unet(section *s) {
     static const char *const needed[] = {"in_channels", "out_channels", "model_channels",
                                          "num_res_blocks", "attention_resolutions"};
     static const int mult[] = {1, 2, 4, 8};
-    sd_unet_config *c = &s->source->unet;
+    sd_unet_config *c = &s->desc->unet;
     int size = c->sample_size; /* LatentDiffusion's image_size */
     sd_reader *r = &s->r;
     sd_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
@@ -191,7 +191,7 @@ static void read_ddconfig(section *s) {
     /* xformers computes the same */
     static const char *const types[] = {"none", "vanilla", "vanilla-xformers"};
     static const int mult[] = {1, 2, 4, 8};
-    sd_vae_config *c = &s->source->vae;
+    sd_vae_config *c = &s->desc->vae;
     sd_reader *r = &s->r;
     int sides[32];
     sd_ldm_ignore_others(s, dd_read, dd_fixed, SD_COUNT(dd_fixed));
@@ -216,8 +216,8 @@ static void read_ddconfig(section *s) {
         r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
                             "%s: \"double_z\" is %s; an AutoencoderKL has it and a VQ model not",
                             r->path, double_z ? "true" : "false");
-    if (s->source->first_stage_only)
-        s->source->unet.sample_size = resolution >> (c->n_levels - 1);
+    if (s->desc->first_stage_only)
+        s->desc->unet.sample_size = resolution >> (c->n_levels - 1);
 }
 
 static const char *const vae_read[] = {"ddconfig", "embed_dim", NULL};
@@ -241,7 +241,7 @@ static const sd_fixed vae_fixed[] = {
 };
 
 static void read_autoencoder(section *s, sd_first_stage kind) {
-    sd_vae_config *c = &s->source->vae;
+    sd_vae_config *c = &s->desc->vae;
     double scale = c->scaling_factor;
     sd_ldm_check(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
                  SD_COUNT(vae_fixed));
@@ -278,12 +278,12 @@ static void read_vq(section *s) {
 /* VQModelInterface's parent, whose encode quantises in place of its decode. */
 static void read_vq_model(section *s) {
     read_vq(s);
-    s->source->vae.encode_quantizes = true;
+    s->desc->vae.encode_quantizes = true;
 }
 
 static void read_identity(section *s) {
     static const char *const ignored[] = {"vq_interface", NULL};
-    sd_vae_config *c = &s->source->vae;
+    sd_vae_config *c = &s->desc->vae;
     sd_ldm_check(s, NULL, ignored, NULL, 0);
     *c = (sd_vae_config){.kind = SD_FIRST_STAGE_IDENTITY,
                          .in_channels = 3,
@@ -319,8 +319,8 @@ static void read_clip(section *s) {
     if (!known)
         sd_reader_unsupported(&s->r, "version", sd_reader_get(&s->r, "version"),
                               "OpenAI's CLIP: \"openai/clip-vit-large-patch14\"");
-    s->source->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
-                                       .act = SD_TEXT_QUICK_GELU};
+    s->desc->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
+                                     .act = SD_TEXT_QUICK_GELU};
 }
 
 static void read_open_clip(section *s) {
@@ -334,21 +334,22 @@ static void read_open_clip(section *s) {
         sd_reader_unsupported(&s->r, "layer", sd_reader_get(&s->r, "layer"),
                               "\"last\" and \"penultimate\"");
     sd_reader_string(&s->r, "arch", "ViT-H-14");
-    s->source->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
-                                       .act = SD_TEXT_GELU,
-                                       .skip = penultimate};
-    s->source->text_weights.open_clip = true;
+    s->desc->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
+                                     .act = SD_TEXT_GELU,
+                                     .open_clip = true,
+                                     .skip = penultimate};
 }
 
 static void read_class(section *s) {
     static const char *const read[] = {"embed_dim", "n_classes", NULL};
     static const char *const ignored[] = {"key", NULL};
-    const sd_unet_config *unet = &s->source->unet;
+    const sd_unet_config *unet = &s->desc->unet;
     sd_ldm_check(s, read, ignored, NULL, 0);
     need(s, "embed_dim");
     int width = sd_reader_int(&s->r, "embed_dim", 512, 1, SD_MAX_CHANNELS);
-    s->source->n_classes = sd_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
-    s->source->conditioning = SD_CONDITIONING_CLASS;
+    int n = sd_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
+    s->desc->classes = (sd_class_config){.n = n, .width = width};
+    s->desc->conditioning = SD_CONDITIONING_CLASS;
     if (!s->r.status && width != unet->context_dim)
         s->r.status = sd_fail(s->r.ctx, SD_ERROR_MODEL,
                               "%s: \"embed_dim\" is %d, the UNet's \"context_dim\" %d", s->r.path,
@@ -363,18 +364,18 @@ static const sd_ldm_class cond_stages[] = {
 
 /* A class, or one of two words: nothing, or the first stage (a picture beside the latent). */
 static void read_cond_stage(section *s) {
-    sd_source *source = s->source;
+    sd_description *desc = s->desc;
     const json_t *v = sd_reader_get(&s->r, "cond_stage_config");
-    source->conditioning = SD_CONDITIONING_TEXT;
+    desc->conditioning = SD_CONDITIONING_TEXT;
     if (json_is_object(v)) {
         sd_ldm_keep(
             s, sd_ldm_instantiate(s, "cond_stage_config", v, cond_stages, SD_COUNT(cond_stages)));
         return;
     }
     const char *word = sd_reader_string(&s->r, "cond_stage_config", "__is_first_stage__");
-    source->conditioning = SD_CONDITIONING_NONE;
+    desc->conditioning = SD_CONDITIONING_NONE;
     if (strcmp(word, "__is_unconditional__") == 0)
-        source->condition_key = SD_CONDITION_NONE;
+        desc->condition_key = SD_CONDITION_NONE;
     else if (strcmp(word, "__is_first_stage__") != 0)
         sd_reader_unsupported(&s->r, "cond_stage_config", v,
                               "\"__is_unconditional__\", \"__is_first_stage__\" and a mapping");
@@ -426,7 +427,7 @@ static void read_schedule(section *s) {
     static const char *const outputs[] = {"eps", "x0", "v"};
     static const sd_prediction predictions[] = {SD_PREDICT_EPSILON, SD_PREDICT_SAMPLE,
                                                 SD_PREDICT_V};
-    sd_schedule_config *c = &s->source->schedule;
+    sd_schedule_config *c = &s->desc->schedule;
     int kind = read_word(s, "beta_schedule", "linear", names, 4,
                          "\"linear\", \"cosine\", \"sqrt_linear\" and \"sqrt\"");
     int output = read_word(s, "parameterization", "eps", outputs, 3, "\"eps\", \"x0\" and \"v\"");
@@ -443,20 +444,20 @@ static void read_condition_key(section *s, const char *fallback) {
     bool concat = sd_reader_bool(&s->r, "concat_mode", true);
     if (!fallback)
         fallback = concat ? "concat" : "crossattn";
-    s->source->condition_key =
+    s->desc->condition_key =
         (sd_conditioning_key)read_word(s, "conditioning_key", fallback, names, 3,
                                        "\"crossattn\", \"concat\", \"hybrid\" and null");
 }
 
 /* What the three networks must agree on. */
 static void check_networks(section *s) {
-    const sd_source *source = s->source;
-    const sd_unet_config *unet = &source->unet;
-    int latent = source->vae.latent_channels;
+    const sd_description *desc = s->desc;
+    const sd_unet_config *unet = &desc->unet;
+    int latent = desc->vae.latent_channels;
     int channels = sd_reader_int(&s->r, "channels", 3, 1, SD_MAX_CHANNELS);
-    bool concat = source->condition_key == SD_CONDITION_CONCAT ||
-                  source->condition_key == SD_CONDITION_HYBRID;
-    bool context = source->conditioning != SD_CONDITIONING_NONE;
+    bool concat =
+        desc->condition_key == SD_CONDITION_CONCAT || desc->condition_key == SD_CONDITION_HYBRID;
+    bool context = desc->conditioning != SD_CONDITIONING_NONE;
     const char *path = s->r.path;
     if (s->r.status)
         return;
@@ -478,7 +479,7 @@ static void check_networks(section *s) {
 }
 
 static void read_diffusion(section *s, const char *conditioning_key) {
-    sd_source *source = s->source;
+    sd_description *desc = s->desc;
     static const struct {
         const char *key;
         const sd_ldm_class *rows;
@@ -489,11 +490,12 @@ static void read_diffusion(section *s, const char *conditioning_key) {
     need(s, "cond_stage_config");
     read_schedule(s);
     read_condition_key(s, conditioning_key);
-    source->unet.sample_size = sd_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
-    source->vae.scaling_factor = sd_reader_number(&s->r, "scale_factor", 1.0, 1e-6, 1e6);
-    source->scale_by_std = sd_reader_bool(&s->r, "scale_by_std", false);
-    source->config_ema = sd_reader_bool(&s->r, "use_ema", true);
-    source->config_ema_said = sd_reader_get(&s->r, "use_ema") != NULL;
+    desc->unet.sample_size = sd_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
+    desc->vae.scaling_factor = sd_reader_number(&s->r, "scale_factor", 1.0, 1e-6, 1e6);
+    desc->scale_by_std = sd_reader_bool(&s->r, "scale_by_std", false);
+    desc->average = !sd_reader_bool(&s->r, "use_ema", true)   ? SD_AVERAGE_NONE
+                    : sd_reader_get(&s->r, "use_ema") != NULL ? SD_AVERAGE_ASKED
+                                                              : SD_AVERAGE_ASSUMED;
     for (size_t i = 0; i < SD_COUNT(parts); i++) {
         need(s, parts[i].key);
         if (!s->r.status)
@@ -514,10 +516,10 @@ static void read_inpaint(section *s) {
 }
 
 static void read_first_stage_alone(section *s, void (*read)(section *s)) {
-    s->source->first_stage_only = true;
-    s->source->conditioning = SD_CONDITIONING_NONE;
-    s->source->condition_key = SD_CONDITION_NONE;
-    s->source->vae.scaling_factor = 1.0;
+    s->desc->first_stage_only = true;
+    s->desc->conditioning = SD_CONDITIONING_NONE;
+    s->desc->condition_key = SD_CONDITION_NONE;
+    s->desc->vae.scaling_factor = 1.0;
     read(s);
 }
 
@@ -541,31 +543,31 @@ static const sd_ldm_class models[] = {
     {"ldm.models.autoencoder.VQModel", read_vq_model_alone},
 };
 
-static const char *family_of(const sd_source *s) {
-    if (s->first_stage_only)
-        return s->vae.kind == SD_FIRST_STAGE_VQ ? "first stage (VQ)" : "first stage (KL)";
-    if (s->conditioning != SD_CONDITIONING_TEXT)
+static const char *family_of(const sd_description *d) {
+    if (d->first_stage_only)
+        return d->vae.kind == SD_FIRST_STAGE_VQ ? "first stage (VQ)" : "first stage (KL)";
+    if (d->conditioning != SD_CONDITIONING_TEXT)
         return "latent diffusion";
-    return s->text_weights.open_clip ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+    return d->text.open_clip ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
 }
 
-sd_status sd_ldm_config(sd_source *source, const char *path) {
+sd_status sd_ldm_config(const sd_context *ctx, const char *path, sd_description *desc) {
     json_t *root;
-    sd_status status = sd_yaml_read(source->ctx, path, &root);
+    sd_status status = sd_yaml_read(ctx, path, &root);
     if (status)
         return status;
     const json_t *model = json_object_get(root, "model");
-    section top = {.source = source, .file = path, .path = sd_format(source->ctx, "%s:", path)};
+    section top = {.ctx = ctx, .desc = desc, .file = path, .path = sd_format(ctx, "%s:", path)};
     if (!top.path)
         status = SD_ERROR_MEMORY;
     else if (!json_is_object(model))
-        status = sd_fail(source->ctx, SD_ERROR_FORMAT,
+        status = sd_fail(ctx, SD_ERROR_FORMAT,
                          "%s: \"model\" is %s; a mapping with target and params was expected", path,
                          sd_json_type_name(model));
     else
         status = sd_ldm_instantiate(&top, "model", model, models, SD_COUNT(models));
-    source->family = family_of(source);
-    sd_free(source->ctx, top.path);
+    desc->family = family_of(desc);
+    sd_free(ctx, top.path);
     json_decref(root);
     return status;
 }

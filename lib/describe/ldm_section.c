@@ -11,8 +11,8 @@ static json_t *borrow(const json_t *v) {
 }
 
 void sd_ldm_open(section *s, const section *parent, const char *where, const json_t *v) {
-    *s = (section){.source = parent->source, .file = parent->file, .target = where};
-    const sd_context *ctx = s->source->ctx;
+    const sd_context *ctx = parent->ctx;
+    *s = (section){.ctx = ctx, .desc = parent->desc, .file = parent->file, .target = where};
     const char *dot = parent->nothing || parent->target ? "." : " ";
     s->path = sd_format(ctx, "%s%s%s", parent->path, dot, where);
     s->r = (sd_reader){.ctx = ctx, .path = s->path ? s->path : s->file, .root = borrow(v)};
@@ -30,7 +30,7 @@ void sd_ldm_open(section *s, const section *parent, const char *where, const jso
 sd_status sd_ldm_close(section *s) {
     json_decref(s->nothing);
     json_decref(s->r.numbers);
-    sd_free(s->source->ctx, s->path);
+    sd_free(s->ctx, s->path);
     return s->r.status;
 }
 

@@ -2,12 +2,13 @@
 #ifndef SD_DESCRIBE_LDM_SECTION_H
 #define SD_DESCRIBE_LDM_SECTION_H
 
-#include "describe/source.h"
+#include "describe/description.h"
 #include "io/reader.h"
 
 /* Such a mapping, or a mapping of parameters. */
 typedef struct sd_ldm_section {
-    sd_source *source;
+    const sd_context *ctx;
+    sd_description *desc; /* that is being filled */
     const char *file;
     char *path;      /* "v1-inference.yaml: model.params.unet_config", allocated */
     sd_reader r;     /* of `params`; its root is borrowed */

@@ -81,6 +81,14 @@ sd_scheduler_config sd_scheduler_default(void) {
                                  .timestep_scaling = 10.0};
 }
 
+sd_schedule_config sd_schedule_default(void) {
+    return (sd_schedule_config){.beta_schedule = SD_BETA_SCALED_LINEAR,
+                                .beta_start = 0.00085,
+                                .beta_end = 0.012,
+                                .train_timesteps = 1000,
+                                .prediction = SD_PREDICT_EPSILON};
+}
+
 /* "PNDMScheduler", also as "FlaxPNDMScheduler". NULL: not in the list. */
 static const scheduler_class *find_class(const char *name) {
     if (strncmp(name, "Flax", 4) == 0)
@@ -96,7 +104,8 @@ static const scheduler_class *find_class(const char *name) {
 /* Keys with a value that changes the picture and that is not followed: named once, at the end. */
 typedef struct reading {
     sd_reader r;
-    sd_source *source;
+    sd_description *desc;
+    const sd_index *index;
     const scheduler_class *class;
     char ignored[400];
     size_t used;
@@ -149,7 +158,6 @@ static void read_betas(reading *in, sd_schedule_config *c) {
         betas[i] = json_number_value(item);
         ok = json_is_number(item) && betas[i] > 0.0 && betas[i] <= 0.9999;
     }
-    in->source->trained_betas = betas;
     c->trained_betas = betas;
     if (!ok)
         sd_reader_wrong(&in->r, "trained_betas", v, expected);
@@ -158,7 +166,7 @@ static void read_betas(reading *in, sd_schedule_config *c) {
 static void read_schedule(reading *in) {
     static const char *const betas[] = {"linear", "scaled_linear", "squaredcos_cap_v2"};
     static const char *const predictions[] = {"epsilon", "v_prediction", "sample"};
-    sd_schedule_config *c = &in->source->schedule;
+    sd_schedule_config *c = &in->desc->schedule;
     sd_reader *r = &in->r;
     bool sd = knows(in, SD_BETAS);
     *c = (sd_schedule_config){0};
@@ -304,8 +312,9 @@ static void correct(reading *in, sd_scheduler_config *c) {
 }
 
 static void read_class(reading *in) {
-    const sd_source *s = in->source;
-    const char *name = sd_reader_string(&in->r, "_class_name", s->index_scheduler);
+    const sd_context *ctx = in->r.ctx;
+    const char *said = in->index->scheduler;
+    const char *name = sd_reader_string(&in->r, "_class_name", said);
     const scheduler_class *found = find_class(name);
     in->class = found ? found : &other_class;
     if (strncmp(name, "FlowMatch", 9) == 0)
@@ -313,20 +322,22 @@ static void read_class(reading *in) {
                               "schedulers of Stable Diffusion 1.x and 2.x");
     if (in->r.status)
         return;
-    if (s->index_scheduler[0] && strcmp(name, s->index_scheduler) != 0)
-        sd_log(s->ctx, SD_LOG_WARN,
+    if (said[0] && strcmp(name, said) != 0)
+        sd_log(ctx, SD_LOG_WARN,
                "%s: \"_class_name\" is \"%.60s\", model_index.json says \"%s\"; the first is taken",
-               in->r.path, name, s->index_scheduler);
+               in->r.path, name, said);
     if (!in->class->same)
-        sd_log(s->ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_WARN,
                "%s: \"_class_name\" is \"%.60s\", which libsd does not have; the sampling method "
                "\"%s\" is the default in its place",
                in->r.path, name, in->class->method);
 }
 
-sd_status sd_config_scheduler(sd_source *source, const char *path) {
-    reading in = {.r = sd_reader_open(source->ctx, path), .source = source, .class = &other_class};
-    sd_scheduler_config *c = &source->scheduler;
+sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,
+                              sd_description *desc) {
+    reading in = {
+        .r = sd_reader_open(ctx, path), .desc = desc, .index = index, .class = &other_class};
+    sd_scheduler_config *c = &desc->scheduler;
     *c = sd_scheduler_default();
     c->folder = true;
     read_class(&in);
@@ -338,22 +349,22 @@ sd_status sd_config_scheduler(sd_source *source, const char *path) {
     read_solver(&in, c);
     read_lcm(&in, c);
     read_rest(&in);
-    if (!in.r.status && source->corrects_scheduler)
+    if (!in.r.status && index->corrects_scheduler)
         correct(&in, c);
     if (!in.r.status && in.used)
-        sd_log(source->ctx, SD_LOG_WARN, "%s: libsd does not follow %s", path, in.ignored);
+        sd_log(ctx, SD_LOG_WARN, "%s: libsd does not follow %s", path, in.ignored);
     sd_reader_close(&in.r);
     return in.r.status;
 }
 
-void sd_config_no_scheduler(sd_source *source) {
-    /* configs/stable-diffusion/v1-inference.yaml; the original's "linear" is scaled_linear. */
-    source->schedule =
-        (sd_schedule_config){SD_BETA_SCALED_LINEAR, 0.00085, 0.012, 1000, SD_PREDICT_EPSILON, 0.0};
-    source->ask_prediction =
-        source->unet.linear_projection && source->unet.in_channels == source->vae.latent_channels;
-    sd_log(source->ctx, SD_LOG_WARN,
+void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc) {
+    bool unknown =
+        desc->unet.linear_projection && desc->unet.in_channels == desc->vae.latent_channels;
+    desc->schedule = sd_schedule_default();
+    if (unknown)
+        desc->schedule.prediction = SD_PREDICT_UNKNOWN;
+    sd_log(ctx, SD_LOG_WARN,
            "%s: there is no scheduler/scheduler_config.json; the schedule of Stable Diffusion is "
            "taken, and the sampling method \"%s\"",
-           source->path, source->scheduler.method);
+           desc->path, desc->scheduler.method);
 }

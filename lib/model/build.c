@@ -46,13 +46,13 @@ void sd_build_finish(sd_build *b) {
 
 /* A layer of the text encoder that config.skip leaves out. */
 static bool is_skipped(const sd_build *b, const char *name) {
-    const sd_source *source = b->source;
+    const sd_text_config *text = &b->source->desc->text;
+    const sd_component *component = &b->source->text_weights;
     char layer[SD_MAX_NAME];
-    for (int i = 0; i < source->text.skip; i++) {
-        sd_path path = sd_path_at(sd_path_top(), SD_KEY_TEXT_LAYER,
-                                  (sd_indices){.layer = source->text.layers + i});
-        sd_layout layout = source->text_weights.open_clip ? SD_LAYOUT_OPEN_CLIP : source->layout;
-        sd_path_name(layer, &path, layout, 0, source->text_weights.prefix, ".");
+    for (int i = 0; i < text->skip; i++) {
+        sd_path path =
+            sd_path_at(sd_path_top(), SD_KEY_TEXT_LAYER, (sd_indices){.layer = text->layers + i});
+        sd_path_name(layer, &path, component->layout, 0, component->prefix, ".");
         if (strncmp(name, layer, strlen(layer)) == 0)
             return true;
     }
@@ -152,7 +152,7 @@ bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int h
     if (value >= low && value <= high)
         return true;
     sd_builder_fail(b, SD_ERROR_MODEL, "%s: %s is %d; it must be in %d .. %d",
-                    b->build->source->path, what, value, low, high);
+                    b->build->source->desc->path, what, value, low, high);
     return false;
 }
 
@@ -160,7 +160,7 @@ bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by) {
     if (channels >= 1 && by >= 1 && channels % by == 0)
         return true;
     sd_builder_fail(b, SD_ERROR_MODEL, "%s: %d channels cannot be divided into %d %s",
-                    b->build->source->path, channels, by, what);
+                    b->build->source->desc->path, channels, by, what);
     return false;
 }
 
@@ -175,18 +175,15 @@ typedef struct wanted {
     int64_t dims[4];
 } wanted;
 
-static sd_layout layout_of(const sd_builder *b) {
-    return b->component->open_clip ? SD_LAYOUT_OPEN_CLIP : b->build->source->layout;
-}
-
 static const char *weight_suffix(const sd_builder *b, sd_key key) {
-    return sd_key_weight_suffix(key, layout_of(b));
+    return sd_key_weight_suffix(key, b->component->layout);
 }
 
 static const char *spell(char name[SD_MAX_NAME], const sd_builder *b, const wanted *want,
                          int spelling) {
     sd_path path = sd_path_child(*want->path, want->key);
-    return sd_path_name(name, &path, layout_of(b), spelling, b->component->prefix, want->suffix);
+    return sd_path_name(name, &path, b->component->layout, spelling, b->component->prefix,
+                        want->suffix);
 }
 
 /* Tries the spelling of the last tensor first, since a file keeps to one. */
@@ -243,7 +240,8 @@ static void report_progress(sd_builder *b) {
     bool stop =
         build->progress && build->progress(build->progress_user, build->done, build->total) != 0;
     if (stop || sd_interrupted(&build->interrupt))
-        sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled", build->source->path);
+        sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled",
+                        build->source->desc->path);
 }
 
 /* A tensor that was found. */
@@ -288,7 +286,7 @@ static void fetch(sd_builder *b, const wanted *want, sdb_weight_part *part) {
 /* ------------------------------------------------------------------------- one weight */
 
 static void parts_add(sd_builder *b, sd_parts *p, const wanted *weight, bool bias) {
-    const char *suffix = sd_key_bias_suffix(weight->key, layout_of(b));
+    const char *suffix = sd_key_bias_suffix(weight->key, b->component->layout);
     wanted beta = {weight->path, weight->key, suffix, 1, {weight->dims[0]}};
     int i = p->n++;
     p->rows += (int)weight->dims[0];
@@ -344,7 +342,7 @@ static const sdb_weight *parts_prepare(sd_builder *b, const sd_parts *p, sdb_wei
 }
 
 static wanted want_matrix(const sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
-    int n_dims = sd_key_matrix_dims(key, layout_of(b));
+    int n_dims = sd_key_matrix_dims(key, b->component->layout);
     return (wanted){path, key, weight_suffix(b, key), n_dims, {out, in, 1, 1}};
 }
 

@@ -8,19 +8,19 @@ struct sd_class_model {
 };
 
 sd_status sd_class_model_new(sd_build *build, sd_class_model **out) {
-    const sd_source *source = build->source;
+    const sd_description *d = build->source->desc;
+    const sd_class_config *c = &d->classes;
     *out = NULL;
-    if (source->conditioning != SD_CONDITIONING_CLASS || source->first_stage_only)
+    if (d->conditioning != SD_CONDITIONING_CLASS || d->first_stage_only)
         return SD_OK;
     sd_class_model *m = sd_zalloc(build->ctx, sizeof *m);
     if (!m)
         return SD_ERROR_MEMORY;
-    sd_builder b = sd_builder_init(build, &source->class_weights, &m->net);
+    sd_builder b = sd_builder_init(build, &build->source->class_weights, &m->net);
     sd_path top = sd_path_top();
-    sd_builder_range(&b, "the number of classes", source->n_classes, 1, 1 << 24);
-    sd_builder_range(&b, "the class embeddings' width", source->unet.context_dim, 1, SD_MAX_WIDTH);
-    m->embedding =
-        sd_get_embedding(&b, &top, SD_KEY_CLASS, source->n_classes, source->unet.context_dim);
+    sd_builder_range(&b, "the number of classes", c->n, 1, 1 << 24);
+    sd_builder_range(&b, "the class embeddings' width", c->width, 1, SD_MAX_WIDTH);
+    m->embedding = sd_get_embedding(&b, &top, SD_KEY_CLASS, c->n, c->width);
     if (b.status)
         sd_class_model_free(m);
     else

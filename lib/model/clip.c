@@ -23,7 +23,7 @@ static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
     static const sd_key qkv[3] = {SD_KEY_TEXT_Q, SD_KEY_TEXT_K, SD_KEY_TEXT_V};
     int width = config->width, mlp_width = config->mlp_width;
     layer->norm1 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM1, width);
-    layer->qkv = b->component->open_clip
+    layer->qkv = b->component->layout == SD_LAYOUT_OPEN_CLIP
                      ? sd_get_linear(b, &path, SD_KEY_TEXT_QKV, 3 * width, width)
                      : sd_get_qkv(b, &path, qkv, width, true);
     layer->out = sd_get_linear(b, &path, SD_KEY_TEXT_OUT, width, width);
@@ -54,12 +54,13 @@ static void text_build(sd_builder *b, sd_text_model *m) {
 
 sd_status sd_text_model_new(sd_build *build, sd_text_model **out) {
     *out = NULL;
-    if (build->source->conditioning != SD_CONDITIONING_TEXT || build->source->first_stage_only)
+    if (build->source->desc->conditioning != SD_CONDITIONING_TEXT ||
+        build->source->desc->first_stage_only)
         return SD_OK;
     sd_text_model *m = sd_zalloc(build->ctx, sizeof *m);
     if (!m)
         return SD_ERROR_MEMORY;
-    m->config = build->source->text;
+    m->config = build->source->desc->text;
     sd_builder b = sd_builder_init(build, &build->source->text_weights, &m->net);
     text_build(&b, m);
     if (b.status)

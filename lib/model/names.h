@@ -7,10 +7,10 @@
 #ifndef SD_MODEL_NAMES_H
 #define SD_MODEL_NAMES_H
 
-#include "describe/source.h"
+#include "describe/description.h"
 
 typedef enum sd_key {
-    /* CLIP text tower; where its names begin is describe/source.h's matter */
+    /* CLIP text tower; where its names begin: source.h */
     SD_KEY_TEXT_TOKEN,
     SD_KEY_TEXT_POSITION,
     SD_KEY_TEXT_LAYER,

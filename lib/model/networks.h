@@ -7,7 +7,7 @@
 #define SD_MODEL_NETWORKS_H
 
 #include "backend/exec.h"
-#include "describe/source.h"
+#include "model/source.h"
 
 typedef struct sd_text_model sd_text_model;
 typedef struct sd_class_model sd_class_model;

@@ -243,12 +243,12 @@ static void unet_build(sd_builder *b, sd_unet *m) {
 
 sd_status sd_unet_new(sd_build *build, sd_unet **out) {
     *out = NULL;
-    if (build->source->first_stage_only)
+    if (build->source->desc->first_stage_only)
         return SD_OK;
     sd_unet *m = sd_zalloc(build->ctx, sizeof *m);
     if (!m)
         return SD_ERROR_MEMORY;
-    m->config = build->source->unet;
+    m->config = build->source->desc->unet;
     sd_builder b = sd_builder_init(build, &build->source->unet_weights, &m->net);
     unet_build(&b, m);
     if (b.status)

@@ -165,7 +165,7 @@ sd_status sd_vae_new(sd_build *build, sd_vae **out) {
     *out = NULL;
     if (!m)
         return SD_ERROR_MEMORY;
-    m->config = build->source->vae;
+    m->config = build->source->desc->vae;
     sd_builder b = sd_builder_init(build, &build->source->vae_weights, &m->net);
     vae_build(&b, m);
     if (b.status)

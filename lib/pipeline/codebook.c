@@ -3,11 +3,11 @@
 #include "pipeline/stage.h"
 
 static sd_status need_codebook(const sd_model *model, const char *function) {
-    if (sd_vae_has_codebook(model->vae))
+    if (sd_vae_has_codebook(sd_model_vae(model)))
         return SD_OK;
     return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                    "%s: %s needs a codebook, which the first stages of VQ models have",
-                   model->source->path, function);
+                   model->desc->path, function);
 }
 
 /* One direction or the other; the latent is not scaled. */
@@ -22,7 +22,7 @@ typedef struct codes_job {
 
 static void quantize(sd_exec *e, void *arg) {
     const codes_job *job = arg;
-    int c = job->model->source->vae.latent_channels, n = e->measuring ? 1 : job->n;
+    int c = job->model->desc->vae.latent_channels, n = e->measuring ? 1 : job->n;
     size_t area = (size_t)job->h * (size_t)job->w;
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e), at = (size_t)i * area;
@@ -30,7 +30,7 @@ static void quantize(sd_exec *e, void *arg) {
         sdb_tensor ids = sd_exec_tensor_typed(e, SDB_I32, 1, job->h, job->w, 1);
         if (!e->measuring)
             sd_exec_upload(e, z, job->z + at * (size_t)c);
-        sd_vae_quantize_forward(e, job->model->vae, z, ids, z);
+        sd_vae_quantize_forward(e, sd_model_vae(job->model), z, ids, z);
         if (!e->measuring) {
             sd_exec_download(e, job->ids + at, ids);
             sd_exec_download(e, job->rows + at * (size_t)c, z);
@@ -41,7 +41,7 @@ static void quantize(sd_exec *e, void *arg) {
 
 static void look_up(sd_exec *e, void *arg) {
     const codes_job *job = arg;
-    int c = job->model->source->vae.latent_channels, n = e->measuring ? 1 : job->n;
+    int c = job->model->desc->vae.latent_channels, n = e->measuring ? 1 : job->n;
     int area = job->h * job->w;
     for (int i = 0; i < n && !e->status; i++) {
         size_t mark = sd_exec_mark(e), at = (size_t)i * (size_t)area;
@@ -49,7 +49,7 @@ static void look_up(sd_exec *e, void *arg) {
         sdb_tensor rows = sd_exec_tensor_typed(e, SDB_F32, 1, area, 1, c);
         if (!e->measuring)
             sd_exec_upload(e, ids, job->from + at);
-        sd_vae_codes_forward(e, job->model->vae, rows, ids);
+        sd_vae_codes_forward(e, sd_model_vae(job->model), rows, ids);
         if (!e->measuring)
             sd_exec_download(e, job->rows + at * (size_t)c, rows);
         sd_exec_release(e, mark);
@@ -58,7 +58,7 @@ static void look_up(sd_exec *e, void *arg) {
 
 /* Rows of the codebook [n, h, w, c] as a latent [n, c, h, w]. */
 static sd_status rows_to_latent(sd_model *model, const codes_job *job, sd_tensor **latent) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     const int64_t dims[] = {job->n, config->latent_channels, job->h, job->w};
     sd_status status = sd_tensor_create(model->ctx, 4, dims, latent);
@@ -81,7 +81,7 @@ static sd_status check_room(const sd_model *model, const char *function, int64_t
 
 sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
                                 int64_t capacity, sd_tensor **quantized) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     sd_status status = need_codebook(model, "sd_vae_quantize");
     if (!status)
         status = sd_expect_latent(model, latent);
@@ -114,7 +114,7 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
 }
 
 sd_status sd_vae_encoded(sd_model *model, sd_status status, sd_tensor **latent) {
-    if (status || !model->source->vae.encode_quantizes)
+    if (status || !model->desc->vae.encode_quantizes)
         return status;
     sd_tensor *quantized = NULL;
     status = sd_stage_vae_quantize(model, *latent, NULL, 0, &quantized);
@@ -132,7 +132,7 @@ sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int3
     if (status)
         return status;
     status = check_room(model, "sd_vae_encode_ids", capacity,
-                        latent->n_elements / model->source->vae.latent_channels);
+                        latent->n_elements / model->desc->vae.latent_channels);
     if (!status)
         status = sd_stage_vae_quantize(model, latent, ids, capacity, NULL);
     sd_tensor_destroy(latent);
@@ -141,7 +141,7 @@ sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int3
 
 static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int h, int w) {
     const sd_context *ctx = model->ctx;
-    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model), codes = model->source->vae.n_codes;
+    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model), codes = model->desc->vae.n_codes;
     if (n < 1 || n > 65536 || h < 1 || h > side || w < 1 || w > side)
         return sd_fail(
             ctx, SD_ERROR_ARGUMENT,
@@ -163,7 +163,7 @@ sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, in
         status = check_ids(model, ids, n, h, w);
     if (status)
         return status;
-    size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)model->source->vae.latent_channels;
+    size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)model->desc->vae.latent_channels;
     codes_job job = {.model = model, .n = n, .h = h, .w = w, .from = ids};
     job.rows = sd_alloc_array(model->ctx, size, sizeof *job.rows);
     sd_stage_key key = {.fn = look_up, .h = h, .w = w};

@@ -67,7 +67,7 @@ sd_status sd_fail_not_finite(const sd_model *model, const char *stage, float val
             : "the 16 bits of its numbers may not suffice; SD_PRECISION_FULL (--precision full) "
               "has 32";
     return sd_fail(model->ctx, SD_ERROR_MODEL, "%s: what %s computed is not finite (%s): %s",
-                   model->source->path, stage, place(text, sizeof text, value, n_dims, dims, at),
+                   model->desc->path, stage, place(text, sizeof text, value, n_dims, dims, at),
                    advice);
 }
 

@@ -41,7 +41,7 @@ int sd_posterior_draws(const sd_sampler_params *p) {
 
 sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out) {
     int scale = sd_model_downscale(model);
-    int64_t dims[] = {p->batch, model->source->vae.latent_channels, p->height / scale,
+    int64_t dims[] = {p->batch, model->desc->vae.latent_channels, p->height / scale,
                       p->width / scale};
     sd_noise noise;
     sd_status status = sd_tensor_create(model->ctx, 4, dims, out);

@@ -14,25 +14,25 @@
  * 1 and comes last. `hybrid` is inpaint_st.py: grey, 0 or 1, and first.
  */
 static bool is_concat(const sd_model *model) {
-    return model->source->condition_key == SD_CONDITION_CONCAT;
+    return model->desc->condition_key == SD_CONDITION_CONCAT;
 }
 
 static bool is_wide(const sd_model *model) {
-    return model->source->unet.in_channels > model->source->vae.latent_channels;
+    return model->desc->unet.in_channels > model->desc->vae.latent_channels;
 }
 
 static sd_status check_inpaint(const sd_model *model, const sd_tensor *pixels,
                                const sd_tensor *mask) {
-    const sd_source *source = model->source;
-    int c = source->vae.latent_channels;
-    int64_t pixel_dims[] = {-1, source->vae.in_channels, -1, -1};
+    const sd_description *desc = model->desc;
+    int c = desc->vae.latent_channels;
+    int64_t pixel_dims[] = {-1, desc->vae.in_channels, -1, -1};
     sd_status status = sd_need_unet(model, "sd_inpaint_concat");
-    if (!status && source->unet.in_channels != 2 * c + 1) {
-        const char *kind = sd_family_of_channels(source->unet.in_channels, c);
+    if (!status && desc->unet.in_channels != 2 * c + 1) {
+        const char *kind = sd_family_of_channels(desc->unet.in_channels, c);
         status = sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                          "%s is no inpainting model%s%s: its UNet takes %d channels; %d were "
                          "expected, a latent, a mask and the latent of a picture",
-                         source->path, kind ? ", " : "", kind ? kind : "", source->unet.in_channels,
+                         desc->path, kind ? ", " : "", kind ? kind : "", desc->unet.in_channels,
                          2 * c + 1);
     }
     if (!status)
@@ -94,7 +94,7 @@ static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor
     int64_t c = z->dims[1], area = (int64_t)h * w, dims[] = {z->dims[0], c + 1, h, w};
     bool concat = is_concat(model);
     /* get_learned_conditioning does not scale what it encodes */
-    float factor = concat ? (float)(1.0 / model->source->vae.scaling_factor) : 1.0f;
+    float factor = concat ? (float)(1.0 / model->desc->vae.scaling_factor) : 1.0f;
     sd_status status = sd_tensor_create(model->ctx, 4, dims, out);
     for (int64_t i = 0; !status && i < dims[0]; i++) {
         float *row = (*out)->data + i * (c + 1) * area, *latent = row + (concat ? 0 : area);
@@ -150,7 +150,7 @@ typedef struct inpaint {
 
 /* Sides that nobody named: the picture's; the model's own, where a part is painted at full size. */
 static void fill_sides(const inpaint *job, sd_sampler_params *p) {
-    int side = job->model->source->unet.sample_size * sd_model_downscale(job->model);
+    int side = job->model->desc->unet.sample_size * sd_model_downscale(job->model);
     if (!job->params->only_masked) {
         sd_fill_sides(job->model, job->params->init, p);
         return;
@@ -210,7 +210,7 @@ static sd_status load(inpaint *job) {
 static sd_status make_concat(inpaint *job) {
     const sd_tile_params *tiles = job->params->tiles;
     sd_tensor *noise = NULL;
-    bool sampled = !is_concat(job->model) && job->model->source->vae.kind == SD_FIRST_STAGE_KL;
+    bool sampled = !is_concat(job->model) && job->model->desc->vae.kind == SD_FIRST_STAGE_KL;
     sd_status status = sampled ? sd_posterior_noise(job->model, &job->p, &noise) : SD_OK;
     if (!status)
         status = sd_stage_inpaint_concat(job->model, job->pixels, job->white, noise, tiles,

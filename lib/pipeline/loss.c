@@ -15,20 +15,19 @@ static double vlb_weight(const sd_model *model, int t) {
     t = t ? t : 1; /* lvlb_weights[0] = lvlb_weights[1] */
     double beta = s->betas[t], a = s->alphas_cumprod[t], previous = s->alphas_cumprod[t - 1];
     double posterior_variance = beta * (1.0 - previous) / (1.0 - a);
-    if (model->source->schedule.prediction == SD_PREDICT_EPSILON)
+    if (model->desc->schedule.prediction == SD_PREDICT_EPSILON)
         return beta * beta / (2.0 * posterior_variance * (1.0 - beta) * (1.0 - a));
-    return model->source->schedule.prediction == SD_PREDICT_SAMPLE ? 0.5 * sqrt(a) / (2.0 - a)
-                                                                   : 1.0;
+    return model->desc->schedule.prediction == SD_PREDICT_SAMPLE ? 0.5 * sqrt(a) / (2.0 - a) : 1.0;
 }
 
 /* get_loss(...).mean([1, 2, 3]) of one picture; the target is never stored. */
 static double simple_loss(const sd_model *model, sd_loss_type type, int t, const float *y,
                           const float *x0, const float *noise, int64_t n) {
     double a = model->schedule.alphas_cumprod[t], of_noise = 1.0, of_x0 = 0.0, sum = 0.0;
-    if (model->source->schedule.prediction == SD_PREDICT_SAMPLE) {
+    if (model->desc->schedule.prediction == SD_PREDICT_SAMPLE) {
         of_noise = 0.0;
         of_x0 = 1.0;
-    } else if (model->source->schedule.prediction == SD_PREDICT_V) { /* get_v */
+    } else if (model->desc->schedule.prediction == SD_PREDICT_V) { /* get_v */
         of_noise = sqrt(a);
         of_x0 = -sqrt(1.0 - a);
     }
@@ -63,7 +62,7 @@ static sd_status check_finite(const sd_model *model, const sd_tensor *x0, const 
 
 static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                        const int32_t *timesteps, const sd_loss_params *p) {
-    const sd_unet_config *config = &model->source->unet;
+    const sd_unet_config *config = &model->desc->unet;
     int64_t dims[] = {-1, config->out_channels, -1, -1};
     sd_status status = sd_need_unet(model, "sd_training_loss");
     if (!status && model->schedule.n < 2)
@@ -145,7 +144,7 @@ sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_
     if (status)
         return status;
     int64_t n = x0->dims[0], rows[] = {n, 3};
-    int64_t dims[] = {n, model->source->unet.in_channels, x0->dims[2], x0->dims[3]};
+    int64_t dims[] = {n, model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
     sd_tensor *x = NULL, *y = NULL, *each = NULL;
     float *t = sd_alloc_array(ctx, (size_t)n, sizeof *t);
     status = t ? sd_tensor_create(ctx, 4, dims, &x) : SD_ERROR_MEMORY;

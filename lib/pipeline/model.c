@@ -7,43 +7,43 @@
 #include <string.h>
 
 int sd_model_downscale(const sd_model *model) {
-    return 1 << (model->source->vae.n_levels - 1);
+    return 1 << (model->desc->vae.n_levels - 1);
 }
 
 /* Downsample's convolution takes any size, and Upsample goes to that of the skip; a mean of two by
  * two does not. */
 int sd_model_size_multiple(const sd_model *model) {
-    const sd_unet_config *unet = &model->source->unet;
+    const sd_unet_config *unet = &model->desc->unet;
     bool halves = unet->updown_blocks || unet->pooled_resample;
-    int levels = halves && !model->source->first_stage_only ? unet->n_levels : 1;
+    int levels = halves && !model->desc->first_stage_only ? unet->n_levels : 1;
     return sd_model_downscale(model) << (levels - 1);
 }
 
 int sd_model_context_tokens(const sd_model *model) {
-    const sd_source *source = model->source;
-    return source->first_stage_only                        ? 0
-           : source->conditioning == SD_CONDITIONING_TEXT  ? source->text.tokens
-           : source->conditioning == SD_CONDITIONING_CLASS ? 1
-                                                           : 0;
+    const sd_description *desc = model->desc;
+    return desc->first_stage_only                        ? 0
+           : desc->conditioning == SD_CONDITIONING_TEXT  ? desc->text.tokens
+           : desc->conditioning == SD_CONDITIONING_CLASS ? 1
+                                                         : 0;
 }
 
 sd_status sd_need_unet(const sd_model *model, const char *call) {
     if (model->unet)
         return SD_OK;
     return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: %s is a first stage alone and has no UNet", call, model->source->path);
+                   "%s: %s is a first stage alone and has no UNet", call, model->desc->path);
 }
 
 sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind) {
     static const char *const has[] = {"on text: it has a text encoder (sd_encode_text)",
                                       "on classes (sd_encode_class)",
                                       "on nothing: cond is NULL in sd_sample"};
-    const sd_source *source = model->source;
+    const sd_description *desc = model->desc;
     sd_status status = sd_need_unet(model, call);
-    if (status || source->conditioning == kind)
+    if (status || desc->conditioning == kind)
         return status;
     return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED, "%s: the model %s is conditioned %s", call,
-                   source->path, has[source->conditioning]);
+                   desc->path, has[desc->conditioning]);
 }
 
 void sd_model_retain(sd_model *model) {
@@ -77,28 +77,29 @@ void sd_model_release(sd_model *model) {
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
  * checkpoint pads as its code does, whatever lies beside the vocabulary. */
 static sd_status find_padding(sd_model *model) {
-    const sd_source *source = model->source;
+    const sd_description *desc = model->desc;
+    const char *dir = model->source->tokenizer_dir;
     sd_tokenizer *t = model->tokenizer;
     sd_status status = SD_OK;
-    model->pad = source->text.pad_first ? 0 : sd_tokenizer_end(t);
-    if (source->layout == SD_LAYOUT_ORIGINAL) {
+    model->pad = desc->text.open_clip ? 0 : sd_tokenizer_end(t);
+    if (desc->layout == SD_LAYOUT_ORIGINAL) {
         sd_tokenizer_drop_pad(t);
         return SD_OK;
     }
-    if (source->tokenizer_dir)
-        status = sd_tokenizer_take_pad(t, source->tokenizer_dir);
+    if (dir)
+        status = sd_tokenizer_take_pad(t, dir);
     if (status || !sd_tokenizer_pad_text(t))
         return status;
     model->pad = sd_tokenizer_pad(t);
     if (model->pad < 0)
         return sd_fail(model->ctx, SD_ERROR_FORMAT,
                        "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
-                       source->path, sd_tokenizer_pad_text(t));
+                       desc->path, sd_tokenizer_pad_text(t));
     return SD_OK;
 }
 
 static sd_status take_vocabulary(sd_model *model) {
-    sd_tokenizer_limit(model->tokenizer, model->source->path, model->source->text.vocab_size);
+    sd_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
     return find_padding(model);
 }
 
@@ -139,7 +140,7 @@ static void keep_unexpected(void *user, const char *name) {
         return;
     }
     model->unexpected[model->n_unexpected++] = copy;
-    sd_log(model->ctx, SD_LOG_WARN, "%s: tensor \"%s\" is used by no network", model->source->path,
+    sd_log(model->ctx, SD_LOG_WARN, "%s: tensor \"%s\" is used by no network", model->desc->path,
            name);
 }
 
@@ -158,7 +159,7 @@ static sd_status list_unexpected(sd_model *model, const sd_build *build, bool st
     if (strict)
         return sd_fail(model->ctx, SD_ERROR_MODEL,
                        "%s: %d tensors are used by no network; the first is \"%s\"",
-                       model->source->path, n, model->unexpected[0]);
+                       model->desc->path, n, model->unexpected[0]);
     return SD_OK;
 }
 
@@ -206,44 +207,44 @@ static sd_status close_files(sd_source *source) {
 
 /* What the pipeline itself takes for granted of the three configurations. */
 static sd_status check_source(const sd_model *model) {
-    const sd_source *s = model->source;
-    if (!s->first_stage_only && s->unet.out_channels != s->vae.latent_channels)
+    const sd_description *d = model->desc;
+    if (!d->first_stage_only && d->unet.out_channels != d->vae.latent_channels)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet gives %d channels, the VAE's latents have %d", s->path,
-                       s->unet.out_channels, s->vae.latent_channels);
-    if (s->vae.in_channels != 3 || s->vae.out_channels != 3)
+                       "%s: the UNet gives %d channels, the VAE's latents have %d", d->path,
+                       d->unet.out_channels, d->vae.latent_channels);
+    if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the VAE has %d and %d picture channels; 3 were expected", s->path,
-                       s->vae.in_channels, s->vae.out_channels);
-    bool text = s->conditioning == SD_CONDITIONING_TEXT && !s->first_stage_only;
-    if (text && s->unet.context_dim != s->text.width)
+                       "%s: the VAE has %d and %d picture channels; 3 were expected", d->path,
+                       d->vae.in_channels, d->vae.out_channels);
+    bool text = d->conditioning == SD_CONDITIONING_TEXT && !d->first_stage_only;
+    if (text && d->unet.context_dim != d->text.width)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet takes embeddings %d wide, the text encoder gives %d", s->path,
-                       s->unet.context_dim, s->text.width);
-    if (!(s->vae.scaling_factor > 0))
+                       "%s: the UNet takes embeddings %d wide, the text encoder gives %d", d->path,
+                       d->unet.context_dim, d->text.width);
+    if (!(d->vae.scaling_factor > 0))
         return sd_fail(model->ctx, SD_ERROR_FORMAT,
-                       "%s: the latent scale is %g; a positive number was expected", s->path,
-                       s->vae.scaling_factor);
+                       "%s: the latent scale is %g; a positive number was expected", d->path,
+                       d->vae.scaling_factor);
     return SD_OK;
 }
 
 static sd_status make_schedule(sd_model *model) {
-    const sd_source *s = model->source;
-    sd_status status = sd_schedule_make(&model->schedule, model->ctx, &s->schedule);
-    model->schedule.folder = s->scheduler.folder ? &s->scheduler : NULL;
+    const sd_description *d = model->desc;
+    sd_status status = sd_schedule_make(&model->schedule, model->ctx, &d->schedule);
+    model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
     return status;
 }
 
 /* Pixels of a picture whose size nobody named. */
 void sd_model_default_size(const sd_model *model, int *width, int *height) {
-    const sd_unet_config *c = &model->source->unet;
+    const sd_unet_config *c = &model->desc->unet;
     int scale = sd_model_downscale(model);
     *height = c->sample_size * scale;
     *width = (c->sample_width ? c->sample_width : c->sample_size) * scale;
 }
 
 sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
-    const sd_scheduler_config *c = &model->source->scheduler;
+    const sd_scheduler_config *c = &model->desc->scheduler;
     if (!c->folder)
         return SD_SPACING_UNIFORM;
     const sd_method *method = sd_method_find(name);
@@ -259,12 +260,13 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     sd_status status = sd_source_open_config(ctx, path, params->config, &model->source);
     if (status)
         return status;
+    model->desc = model->source->desc;
     status = check_source(model);
     if (!status)
         status = sd_source_choose_weights(model->source, params->use_ema);
     if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, params->vocab);
-    if (!status && !model->source->first_stage_only)
+    if (!status && !model->desc->first_stage_only)
         status = make_schedule(model);
     if (!status)
         status = sd_execs_new(ctx, &model->execs);
@@ -279,7 +281,7 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     sd_words_close(&words);
     if (!status)
         status = close_files(model->source);
-    if (!status && model->source->ask_prediction)
+    if (!status && model->desc->schedule.prediction == SD_PREDICT_UNKNOWN)
         status = sd_probe_prediction(model);
     return status;
 }
@@ -310,7 +312,7 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
         return status;
     }
     sd_log(ctx, SD_LOG_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s", path,
-           model->source->family, (double)model->n_parameters / 1e6,
+           model->desc->family, (double)model->n_parameters / 1e6,
            (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
            sd_clock_seconds() - start);
     *out = model;

@@ -15,14 +15,15 @@ struct sd_model {
     sd_handle handle; /* samplers use it */
     sd_context *ctx;  /* retained */
     sd_precision precision;
-    sdb_type act;            /* type of activations */
-    sd_source *source;       /* sizes and paths; its files are closed after load */
+    sdb_type act;      /* type of activations */
+    sd_source *source; /* while it is loaded */
+    const sd_description *desc;
     sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
     int32_t pad;             /* id of the padding token, where there is a tokenizer */
     sd_words words;          /* textual inversion */
     _Atomic uint64_t unused; /* those that the log said are in no prompt */
-    sd_text_model *text;     /* NULL: see source->conditioning */
+    sd_text_model *text;     /* NULL: see desc->conditioning */
     sd_class_model *classes; /* NULL: not of that kind */
     sd_unet *unet;           /* NULL: a first stage alone */
     sd_vae *vae;
@@ -33,6 +34,19 @@ struct sd_model {
     int n_unexpected;
     struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };
+
+static inline const sd_text_model *sd_model_text(const sd_model *model) {
+    return model->text;
+}
+static inline const sd_class_model *sd_model_classes(const sd_model *model) {
+    return model->classes;
+}
+static inline const sd_unet *sd_model_unet(const sd_model *model) {
+    return model->unet;
+}
+static inline const sd_vae *sd_model_vae(const sd_model *model) {
+    return model->vae;
+}
 
 /* model.c */
 sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,

@@ -12,7 +12,7 @@ void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw) {
 
 static void quantize(void *user, sdb_tensor x) {
     sd_sampler *s = user;
-    sd_vae_quantize_forward(s->e, s->model->vae, x, sd_no_tensor(), x);
+    sd_vae_quantize_forward(s->e, sd_model_vae(s->model), x, sd_no_tensor(), x);
 }
 
 /* ---------------------------------------------------------------------------------- memory */
@@ -27,14 +27,14 @@ static void layout(sd_sampler *s) {
     s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
     s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
     s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
-    int width = sd_unet_guidance_dim(s->model->unet);
+    int width = sd_unet_guidance_dim(sd_model_unet(s->model));
     s->scale = width > 0 ? sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, width) : sd_no_tensor();
     s->mask = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
     s->known = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->mask_noise = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->kv = sd_no_tensor();
     if (tokens > 0)
-        s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(s->model->unet));
+        s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(sd_model_unet(s->model)));
 }
 
 /* Rows of cond or uncond into images first .. first + n - 1 of the context. */
@@ -46,18 +46,18 @@ static void upload_rows(sd_sampler *s, sdb_tensor context, int first, const sd_t
 }
 
 void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
-    const sd_source *source = s->model->source;
+    const sd_description *desc = s->model->desc;
     size_t mark = sd_exec_mark(s->e);
     int tokens = s->params.text_tokens;
     if (tokens == 0)
         return;
     sdb_tensor context =
-        sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1, source->unet.context_dim);
+        sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1, desc->unet.context_dim);
     if (s->halves == 2 && uncond)
         upload_rows(s, context, 0, uncond);
     if (cond)
         upload_rows(s, context, (s->halves - 1) * s->n, cond);
-    sd_unet_kv(s->e, s->model->unet, s->kv, context);
+    sd_unet_kv(s->e, sd_model_unet(s->model), s->kv, context);
     sd_exec_release(s->e, mark);
 }
 
@@ -78,17 +78,17 @@ void sd_sampling_enter(sd_sampler *s) {
 
 /* What these parameters ask of the model. */
 static sd_status check_options(const sd_model *model, const sd_sampler_params *params) {
-    const sd_source *source = model->source;
-    if (params->quantize_denoised && !sd_vae_has_codebook(model->vae))
+    const sd_description *desc = model->desc;
+    if (params->quantize_denoised && !sd_vae_has_codebook(sd_model_vae(model)))
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: sd_sampler_params.quantize_denoised is set; the first stage has no "
                        "codebook, as VQ models have",
-                       source->path);
-    if (params->score_corrector && source->schedule.prediction != SD_PREDICT_EPSILON)
+                       desc->path);
+    if (params->score_corrector && desc->schedule.prediction != SD_PREDICT_EPSILON)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: sd_sampler_params.score_corrector is set; the model predicts %s, noise "
                        "was expected",
-                       source->path, source->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
+                       desc->path, desc->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
     return SD_OK;
 }
 
@@ -104,13 +104,13 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->n = params->batch;
     s->h = params->height / scale;
     s->w = params->width / scale;
-    s->c = model->source->vae.latent_channels;
-    s->extra = model->source->unet.in_channels - s->c;
+    s->c = model->desc->vae.latent_channels;
+    s->extra = model->desc->unet.in_channels - s->c;
     s->halves = sd_is_guided(model, params) ? 2 : 1;
     sd_status status = check_options(model, params);
     if (!status)
         status =
-            sd_run_init(&s->run, ctx, &model->schedule, model->source->schedule.prediction, params);
+            sd_run_init(&s->run, ctx, &model->schedule, model->desc->schedule.prediction, params);
     if (status)
         return status;
     s->run.user = s;

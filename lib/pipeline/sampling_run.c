@@ -10,8 +10,8 @@
 /* -------------------------------------------------------------------------------- beginning */
 
 static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const char *what) {
-    const sd_source *source = s->model->source;
-    int64_t dims[] = {s->n, s->params.text_tokens, source->unet.context_dim};
+    const sd_description *desc = s->model->desc;
+    int64_t dims[] = {s->n, s->params.text_tokens, desc->unet.context_dim};
     if (dims[1] == 0)
         return t ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                            "%s is given; the model is unconditional, NULL was expected", what)
@@ -38,7 +38,7 @@ static sd_status fail_no_concat(const sd_sampler *s) {
     return sd_fail(s->model->ctx, SD_ERROR_STATE,
                    "%s: %s; its UNet takes %d channels beside the latent's %d, and none were set "
                    "(sd_sampler_set_concat)",
-                   s->model->source->path, kind ? kind : "this model is conditioned on pictures",
+                   s->model->desc->path, kind ? kind : "this model is conditioned on pictures",
                    s->extra, s->c);
 }
 
@@ -140,13 +140,13 @@ static void reset(sd_sampler *s) {
 
 /* The guidance scale for a UNet that is told it; a row for each picture. */
 static void upload_scale(sd_sampler *s) {
-    int width = sd_unet_guidance_dim(s->model->unet);
+    int width = sd_unet_guidance_dim(sd_model_unet(s->model));
     float *row = width > 0 ? sd_alloc_array(s->model->ctx, (size_t)width, sizeof *row) : NULL;
     if (width > 0 && !row)
         sd_exec_fail(s->e, SD_ERROR_MEMORY);
     if (!row)
         return;
-    sd_unet_guidance(s->model->unet, (double)s->params.guidance_scale, row);
+    sd_unet_guidance(sd_model_unet(s->model), (double)s->params.guidance_scale, row);
     for (int i = 0; i < s->scale.n; i++)
         sd_exec_upload(s->e, sd_view_batch(s->scale, i, 1), row);
     sd_free(s->model->ctx, row);

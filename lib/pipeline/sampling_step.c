@@ -14,7 +14,7 @@
 static void guided_network(sd_sampler *s) {
     sd_exec *e = s->e;
     size_t mark = sd_exec_mark(e);
-    sd_unet_forward(e, s->model->unet, s->out, s->x_in, s->t, s->kv, s->scale);
+    sd_unet_forward(e, sd_model_unet(s->model), s->out, s->x_in, s->t, s->kv, s->scale);
     sd_exec_release(e, mark);
     if (s->halves == 1)
         return;

@@ -51,7 +51,7 @@ sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple,
 }
 
 sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
-    int64_t dims[] = {-1, model->source->vae.in_channels, -1, -1};
+    int64_t dims[] = {-1, model->desc->vae.in_channels, -1, -1};
     sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
     return status
                ? status
@@ -59,7 +59,7 @@ sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
 }
 
 sd_status sd_expect_latent(const sd_model *model, const sd_tensor *latent) {
-    int64_t dims[] = {-1, model->source->vae.latent_channels, -1, -1};
+    int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
     int max_side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
     sd_status status = sd_expect_shape(latent, "latent", 4, dims);
     if (!status)

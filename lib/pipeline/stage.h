@@ -22,7 +22,7 @@ typedef struct sd_cost {
 } sd_cost;
 sd_status sd_execs_estimate(sd_model *model, sd_exec_fn fn, void *job, sd_cost *cost);
 
-/* --- probe.c: fills in what source->ask_prediction asks for. The UNet is there. --- */
+/* --- probe.c: finds what the UNet predicts where no file tells. The UNet is there. --- */
 sd_status sd_probe_prediction(sd_model *model);
 
 /* --- words.c: textual inversion. The files stay open until the text encoder is built. --- */
@@ -33,8 +33,8 @@ typedef struct sd_word_files {
     int n;
 } sd_word_files;
 
-/* Fills model->words; the model has a source, and a tokenizer where a vocabulary was found. `names`
- * and each of them may be NULL: the file's. */
+/* Fills model->words; the model has a description, and a tokenizer where a vocabulary was found.
+ * `names` and each of them may be NULL: the file's. */
 sd_status sd_words_open(sd_model *model, const char *const *paths, const char *const *names, int n,
                         sd_word_files *files);
 void sd_words_close(sd_word_files *files);

@@ -31,8 +31,8 @@ static void encode_region(sd_exec *e, void *arg) {
 
 static void encode(sd_exec *e, void *arg) {
     const text_job *job = arg;
-    int tokens = job->model->source->text.tokens, width = job->model->source->text.width;
-    text_region r = {.text = job->model->text, .skip = job->skip};
+    int tokens = job->model->desc->text.tokens, width = job->model->desc->text.width;
+    text_region r = {.text = sd_model_text(job->model), .skip = job->skip};
     r.ids = sd_exec_tensor_typed(e, SDB_I32, job->n, tokens, 1, 1);
     r.y = sd_exec_tensor_typed(e, SDB_F32, job->n, tokens, 1, width);
     sd_exec_upload(e, r.ids, job->ids);
@@ -41,8 +41,8 @@ static void encode(sd_exec *e, void *arg) {
 }
 
 static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int skip, float *out) {
-    size_t tokens = (size_t)model->source->text.tokens;
-    size_t row = tokens * (size_t)model->source->text.width;
+    size_t tokens = (size_t)model->desc->text.tokens;
+    size_t row = tokens * (size_t)model->desc->text.width;
     sd_status status = SD_OK;
     for (int i = 0; i < n && !status; i += MAX_TURN) {
         text_job job = {model, ids + (size_t)i * tokens, out + (size_t)i * row, n - i, skip};
@@ -58,7 +58,7 @@ static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int sk
 
 static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int skip,
                              sd_tensor **out) {
-    const sd_text_config *config = &model->source->text;
+    const sd_text_config *config = &model->desc->text;
     int64_t dims[] = {n, config->tokens, config->width};
     *out = NULL;
     int n_ids = config->vocab_size + model->words.n_rows;
@@ -126,7 +126,7 @@ static void tell_unused(sd_model *model, const text_rows *rows) {
 }
 
 static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
-    const sd_text_config *config = &model->source->text;
+    const sd_text_config *config = &model->desc->text;
     sd_odd_words odd = {0};
     rows->chunks = sd_alloc_array(model->ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
     if (!rows->chunks)
@@ -152,7 +152,7 @@ static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
 }
 
 static sd_status join_rows(sd_model *model, text_rows *rows) {
-    size_t tokens = (size_t)model->source->text.tokens;
+    size_t tokens = (size_t)model->desc->text.tokens;
     rows->ids = sd_alloc_array(model->ctx, (size_t)rows->n * (size_t)rows->longest * tokens,
                                sizeof *rows->ids);
     if (!rows->ids)
@@ -245,22 +245,22 @@ static void encode_classes(sd_exec *e, void *arg) {
     const class_job *job = arg;
     sdb_tensor ids = sd_exec_tensor_typed(e, SDB_I32, job->n, 1, 1, 1);
     sdb_tensor y =
-        sd_exec_tensor_typed(e, SDB_F32, job->n, 1, 1, job->model->source->unet.context_dim);
+        sd_exec_tensor_typed(e, SDB_F32, job->n, 1, 1, job->model->desc->unet.context_dim);
     sd_exec_upload(e, ids, job->ids);
-    sd_class_model_forward(e, job->model->classes, y, ids);
+    sd_class_model_forward(e, sd_model_classes(job->model), y, ids);
     sd_exec_download(e, job->out, y);
 }
 
 sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out) {
-    const sd_source *source = model->source;
-    int64_t dims[] = {n, 1, source->unet.context_dim};
+    const sd_description *desc = model->desc;
+    int64_t dims[] = {n, 1, desc->unet.context_dim};
     *out = NULL;
     sd_status status = sd_need_conditioning(model, "sd_encode_class", SD_CONDITIONING_CLASS);
     for (int i = 0; i < n && !status; i++)
-        if (classes[i] < 0 || classes[i] >= source->n_classes)
+        if (classes[i] < 0 || classes[i] >= desc->classes.n)
             status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
                              "sd_encode_class: classes[%d] is %d; 0 to %d was expected", i,
-                             (int)classes[i], source->n_classes - 1);
+                             (int)classes[i], desc->classes.n - 1);
     sd_tensor *embeddings;
     if (!status)
         status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
@@ -279,7 +279,7 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
 }
 
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
-    if (!model->text) {
+    if (!sd_model_text(model)) {
         *cost = (sd_cost){0};
         return SD_OK;
     }
@@ -299,7 +299,7 @@ static sd_status copy_rows(const sd_tensor *embeddings, int first, int n, sd_ten
 
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
     return p->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0 &&
-           sd_unet_guidance_dim(model->unet) == 0;
+           sd_unet_guidance_dim(sd_model_unet(model)) == 0;
 }
 
 /* The first `n` of all embeddings are the prompts', the one behind them, if any, the negative's. */
@@ -343,9 +343,9 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *con
     for (int i = 0; i <= n; i++)
         words += *texts[i] != '\0';
     /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
-    bool none = model->source->conditioning == SD_CONDITIONING_NONE && !words;
+    bool none = model->desc->conditioning == SD_CONDITIONING_NONE && !words;
     sd_status status = none ? SD_OK : sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
-    if (!status && !none && sd_unet_guidance_dim(model->unet) > 0 && *texts[n])
+    if (!status && !none && sd_unet_guidance_dim(sd_model_unet(model)) > 0 && *texts[n])
         sd_log(model->ctx, SD_LOG_WARN,
                "the negative prompt has no effect: this UNet is told the guidance scale and has no "
                "unguided half");

@@ -149,7 +149,7 @@ static sd_status run(tiling *t, const sd_tensor *src, sd_tensor *dst) {
 
 sd_status sd_stage_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
                                     const sd_tile_params *params, sd_tensor **pixels) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     int scale = sd_model_downscale(model);
     *pixels = NULL;
     sd_status status = sd_expect_latent(model, latent);
@@ -202,10 +202,10 @@ static void encode_region(sd_exec *e, void *arg) {
 
 static void encode_moments(sd_exec *e, void *arg) {
     const moments_job *job = arg;
-    moments_region r = {.vae = job->model->vae};
+    moments_region r = {.vae = sd_model_vae(job->model)};
     int scale = sd_model_downscale(job->model);
     r.x = sd_exec_tensor_typed(e, SDB_F32, 1, job->h * scale, job->w * scale,
-                               job->model->source->vae.in_channels);
+                               job->model->desc->vae.in_channels);
     r.moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(r.vae));
     sd_exec_upload(e, r.x, job->x);
     sd_exec_region(e, encode_region, &r);
@@ -215,7 +215,7 @@ static void encode_moments(sd_exec *e, void *arg) {
 /* Pixels [1, 3, th, tw] to *out [1, moments, th / 8, tw / 8]. */
 static sd_status moments_of_tile(sd_model *model, const sd_tensor *pixels, sd_tensor **out) {
     sd_context *ctx = model->ctx;
-    int scale = sd_model_downscale(model), c = sd_vae_moments(model->vae);
+    int scale = sd_model_downscale(model), c = sd_vae_moments(sd_model_vae(model));
     int height = (int)pixels->dims[2], width = (int)pixels->dims[3];
     int64_t dims[] = {1, c, height / scale, width / scale};
     *out = NULL;
@@ -252,9 +252,10 @@ typedef struct posterior_job {
 
 static void sample_posterior(sd_exec *e, void *arg) {
     const posterior_job *job = arg;
-    const sd_vae_config *config = &job->model->source->vae;
+    const sd_vae_config *config = &job->model->desc->vae;
     int n = job->n, h = job->h, w = job->w, c = config->latent_channels;
-    sdb_tensor moments = sd_exec_tensor_typed(e, SDB_F32, n, h, w, sd_vae_moments(job->model->vae));
+    sdb_tensor moments =
+        sd_exec_tensor_typed(e, SDB_F32, n, h, w, sd_vae_moments(sd_model_vae(job->model)));
     sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
     bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
@@ -271,7 +272,7 @@ static void sample_posterior(sd_exec *e, void *arg) {
 /* The blended moments [n, moments, h, w] to a latent [n, c, h, w]. */
 static sd_status sample(sd_model *model, const sd_tensor *moments, const sd_tensor *noise,
                         sd_tensor *latent) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     sd_context *ctx = model->ctx;
     int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
     size_t size = (size_t)latent->n_elements;
@@ -317,7 +318,7 @@ static sd_status repeat(sd_tensor **moments, int times) {
 /* `draws` noises for each picture; more than one are of one picture. */
 static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                               int draws, const sd_tile_params *params, sd_tensor **latent) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     int scale = sd_model_downscale(model);
     *latent = NULL;
     sd_status status = sd_expect_pixels(model, pixels);
@@ -326,7 +327,7 @@ static sd_status encode_tiled(sd_model *model, const sd_tensor *pixels, const sd
     tiling t = {.model = model,
                 .compute = moments_of_tile,
                 .c_in = config->in_channels,
-                .c_out = sd_vae_moments(model->vae),
+                .c_out = sd_vae_moments(sd_model_vae(model)),
                 .h = (int)pixels->dims[2] / scale,
                 .w = (int)pixels->dims[3] / scale,
                 .in = scale,

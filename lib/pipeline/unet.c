@@ -25,9 +25,9 @@ static void predict_region(sd_exec *e, void *arg) {
 
 static void predict(sd_exec *e, void *arg) {
     const unet_job *job = arg;
-    const sd_unet_config *config = &job->model->source->unet;
+    const sd_unet_config *config = &job->model->desc->unet;
     int n = job->n, h = job->h, w = job->w;
-    unet_region r = {.unet = job->model->unet};
+    unet_region r = {.unet = sd_model_unet(job->model)};
     r.x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
     r.y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
     r.t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
@@ -56,7 +56,7 @@ static sd_status check_finite(const sd_tensor *x, const float *timesteps,
 }
 
 static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tensor *embeddings) {
-    const sd_unet_config *config = &model->source->unet;
+    const sd_unet_config *config = &model->desc->unet;
     int downscale = sd_model_downscale(model);
     int64_t x_dims[] = {-1, config->in_channels, -1, -1};
     sd_status status = sd_need_unet(model, "sd_unet_predict");
@@ -65,7 +65,7 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
     if (!status)
         status = sd_expect_multiple(x, "x", sd_model_size_multiple(model) / downscale,
                                     SD_MAX_IMAGE_SIDE / downscale);
-    bool unconditional = !status && sd_unet_kv_width(model->unet) == 0;
+    bool unconditional = !status && sd_unet_kv_width(sd_model_unet(model)) == 0;
     if (!status && unconditional && embeddings)
         status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
                          "embeddings are given; this UNet looks at none, NULL was expected");
@@ -85,7 +85,7 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
 
 sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
                            const sd_tensor *embeddings, sd_tensor **out) {
-    const sd_unet_config *config = &model->source->unet;
+    const sd_unet_config *config = &model->desc->unet;
     *out = NULL;
     sd_status status = check(model, x, embeddings);
     if (!status)

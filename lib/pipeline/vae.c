@@ -35,13 +35,13 @@ static void decode_to_planes(sd_exec *e, void *arg) {
 
 static void decode(sd_exec *e, void *arg) {
     const decode_job *job = arg;
-    const sd_vae_config *config = &job->model->source->vae;
+    const sd_vae_config *config = &job->model->desc->vae;
     int scale = sd_model_downscale(job->model);
     int height = job->h * scale, width = job->w * scale;
     size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)config->latent_channels;
     size_t size = (size_t)height * (size_t)width * (size_t)config->out_channels;
     int n = e->measuring ? 1 : job->n;
-    decode_region r = {.vae = job->model->vae, .quantize = job->quantize};
+    decode_region r = {.vae = sd_model_vae(job->model), .quantize = job->quantize};
     r.z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
     r.y = sd_exec_tensor(e, 1, height, width, config->out_channels);
     size_t mark = sd_exec_mark(e);
@@ -92,7 +92,7 @@ void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n) {
 
 static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool quantize,
                                sd_tensor **pixels) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     sd_context *ctx = model->ctx;
     int scale = sd_model_downscale(model);
     *pixels = NULL;
@@ -126,7 +126,7 @@ static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool qu
 }
 
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
-    return decode_tensor(model, latent, !model->source->vae.encode_quantizes, pixels);
+    return decode_tensor(model, latent, !model->desc->vae.encode_quantizes, pixels);
 }
 
 sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
@@ -192,7 +192,7 @@ static void encode_planes(sd_exec *e, void *arg) {
 
 /* The posterior of picture `i`, with each of its noises. */
 static void draw_latents(sd_exec *e, const encode_job *job, sdb_tensor moments, int i) {
-    const sd_vae_config *config = &job->model->source->vae;
+    const sd_vae_config *config = &job->model->desc->vae;
     int c = config->latent_channels;
     size_t size = (size_t)job->h * (size_t)job->w * (size_t)c;
     bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
@@ -212,10 +212,10 @@ static void draw_latents(sd_exec *e, const encode_job *job, sdb_tensor moments, 
 
 static void encode(sd_exec *e, void *arg) {
     const encode_job *job = arg;
-    int scale = sd_model_downscale(job->model), c = job->model->source->vae.in_channels;
+    int scale = sd_model_downscale(job->model), c = job->model->desc->vae.in_channels;
     int height = job->h * scale, width = job->w * scale, n = e->measuring ? 1 : job->n;
     size_t x_size = (size_t)height * (size_t)width * (size_t)c;
-    encode_region r = {.vae = job->model->vae};
+    encode_region r = {.vae = sd_model_vae(job->model)};
     r.x = sd_exec_tensor(e, 1, height, width, c);
     r.moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(r.vae));
     size_t mark = sd_exec_mark(e);
@@ -242,7 +242,7 @@ sd_status sd_check_encoded(const sd_model *model, const sd_tensor *pixels,
 /* `draws` noises for each picture; `noise` NULL means the mean. */
 static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                                int draws, sd_tensor **latent) {
-    const sd_vae_config *config = &model->source->vae;
+    const sd_vae_config *config = &model->desc->vae;
     sd_context *ctx = model->ctx;
     int scale = sd_model_downscale(model), c = config->latent_channels;
     int n = (int)pixels->dims[0];

@@ -25,12 +25,12 @@ static sd_status refuse_family(const sd_model *model, const char *path, const sd
                     {1024, "Stable Diffusion 2.x"},
                     {1280, "the second text encoder of Stable Diffusion XL"}};
     const sd_context *ctx = model->ctx;
-    int width = model->source->text.width;
+    int width = model->desc->text.width;
     if (sd_weights_find(w, "clip_g") || sd_weights_find(w, "clip_l"))
         return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
                        "%s: an SDXL embedding (clip_l, clip_g); %s is %s with one text encoder, %d "
                        "wide: use an embedding that was made for it",
-                       path, model->source->path, model->source->family, width);
+                       path, model->desc->path, model->desc->family, width);
     int64_t found = entry && entry->n_dims > 0 ? entry->dims[entry->n_dims - 1] : width;
     for (size_t i = 0; i < SD_COUNT(families) && found != width; i++)
         if (found == families[i].width)
@@ -38,15 +38,15 @@ static sd_status refuse_family(const sd_model *model, const char *path, const sd
                 ctx, SD_ERROR_MODEL,
                 "%s: tensor '%s' is %d wide, as embeddings for %s are; %s (%s) takes %d: "
                 "use an embedding that was made for it",
-                path, entry->name, (int)found, families[i].family, model->source->path,
-                model->source->family, width);
+                path, entry->name, (int)found, families[i].family, model->desc->path,
+                model->desc->family, width);
     return SD_OK;
 }
 
 static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows *word) {
     const sd_context *ctx = model->ctx;
     const sd_weights *w = word->weights;
-    const sd_text_config *text = &model->source->text;
+    const sd_text_config *text = &model->desc->text;
     const sd_entry *entry = find_entry(w);
     char shape[128];
     sd_status status = refuse_family(model, path, w, entry);
@@ -83,7 +83,7 @@ static char *name_of(const sd_context *ctx, const char *path) {
 static sd_status name_ids(const sd_model *model, const char *path, const char *name, int32_t **ids,
                           int *n_ids) {
     const sd_context *ctx = model->ctx;
-    int tokens = model->source->text.tokens, n = 0;
+    int tokens = model->desc->text.tokens, n = 0;
     int32_t *all = sd_alloc_array(ctx, (size_t)tokens, sizeof *all);
     sd_status status =
         all ? sd_tokenizer_encode(model->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
@@ -145,7 +145,7 @@ static sd_status open_word(sd_model *model, const char *path, const char *name,
         status = read_name(model, path, name, word);
     if (!status)
         status = check_new(model, path, word);
-    word->first = model->source->text.vocab_size + words->n_rows;
+    word->first = model->desc->text.vocab_size + words->n_rows;
     word->n_rows = rows->rows;
     words->n_rows += rows->rows;
     return status;
@@ -156,10 +156,10 @@ sd_status sd_words_open(sd_model *model, const char *const *paths, const char *c
     if (n > SD_MAX_WORDS)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%d embeddings were given; a model takes at most %d", n, SD_MAX_WORDS);
-    if (model->source->conditioning != SD_CONDITIONING_TEXT || model->source->first_stage_only)
+    if (model->desc->conditioning != SD_CONDITIONING_TEXT || model->desc->first_stage_only)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                        "%s: %s has no text encoder that could take embeddings", paths[0],
-                       model->source->path);
+                       model->desc->path);
     if (!model->tokenizer)
         return sd_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", paths[0],
                        model->vocab_error ? model->vocab_error : "the model has no tokenizer");

@@ -3,8 +3,8 @@
 #include "fault.h"
 
 #include "core/tensor.h"
-#include "describe/source.h"
 #include "io/image.h"
+#include "model/source.h"
 
 static char target[FILES_PATH];
 static uint8_t *image_bytes;

@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "describe/config.h"
+#include "model/source.h"
 #include "text/tokenizer.h"
 
 #include <string.h>
@@ -17,9 +18,10 @@ static sd_status read_index(const uint8_t *data, size_t size) {
 }
 
 static sd_status read_scheduler(const char *path) {
-    sd_source s = {.ctx = fuzz_ctx};
-    sd_status status = sd_config_scheduler(&s, path);
-    sd_free(fuzz_ctx, s.trained_betas);
+    sd_description d = {.path = NULL};
+    const sd_index index = {.scheduler = ""};
+    sd_status status = sd_config_scheduler(fuzz_ctx, path, &index, &d);
+    sd_free(fuzz_ctx, d.schedule.trained_betas);
     return status;
 }
 
@@ -43,7 +45,7 @@ static sd_status read_pad(void) {
 }
 
 sd_status fuzz_json(const uint8_t *data, size_t size) {
-    sd_source s;
+    sd_description s;
     memset(&s, 0, sizeof s);
     if (size == 0)
         return SD_OK;

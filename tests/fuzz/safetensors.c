@@ -1,7 +1,7 @@
 /* The whole input is a .safetensors file: its entries, then a checkpoint's sizes from them. */
 #include "fuzz.h"
 
-#include "describe/source.h"
+#include "model/source.h"
 
 #include <string.h>
 

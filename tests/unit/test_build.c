@@ -11,9 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const sd_source tiny = {
-    .layout = SD_LAYOUT_DIFFUSERS,
-    .path = "tiny",
+static const sd_description tiny = {
+    .path = (char *)"tiny",
     .text = {.vocab_size = 8,
              .width = 4,
              .layers = 1,
@@ -44,10 +43,15 @@ static const sd_source tiny = {
             .mid_attention = true,
             .quant_conv = true,
             .post_quant_conv = true},
-    .text_weights = {.prefix = "text."},
-    .unet_weights = {.prefix = "unet."},
-    .vae_weights = {.prefix = "vae."},
 };
+
+/* A source of that description without files. */
+static sd_source source_of(const sd_description *desc) {
+    return (sd_source){.desc = (sd_description *)desc,
+                       .text_weights = {NULL, "text.", SD_LAYOUT_DIFFUSERS},
+                       .unet_weights = {NULL, "unet.", SD_LAYOUT_DIFFUSERS},
+                       .vae_weights = {NULL, "vae.", SD_LAYOUT_DIFFUSERS}};
+}
 
 /* What is different from the right file. */
 typedef struct fault {
@@ -113,8 +117,9 @@ static void write_tensor(void *user, const char *asked, int n_dims, const int64_
 
 static void write_file(sd_context *ctx, const char *path, const fault *f) {
     static writer w;
+    const sd_source source = source_of(&tiny);
     w = (writer){.fault = f};
-    ck_assert_int_eq(sd_build_list(ctx, &tiny, write_tensor, &w), SD_OK);
+    ck_assert_int_eq(sd_build_list(ctx, &source, write_tensor, &w), SD_OK);
     if (f->extra)
         write_row(&w, f->extra, "F32", "[1]", 4);
     w.header[w.used++] = '}';
@@ -152,7 +157,7 @@ static outcome build(const fault *f) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_model_params model_params = SD_MODEL_PARAMS_INIT;
     sd_context *ctx;
-    sd_source source = tiny;
+    sd_source source = source_of(&tiny);
     outcome result = {0};
     sd_build b;
 
@@ -295,18 +300,19 @@ static void ignore(void *user, const char *name, int n_dims, const int64_t *dims
     (void)user, (void)name, (void)n_dims, (void)dims;
 }
 
-static void expect_refused(const sd_source *source, const char *part) {
+static void expect_refused(const sd_description *desc, const char *part) {
+    const sd_source source = source_of(desc);
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx;
     ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_build_list(ctx, source, ignore, NULL), SD_ERROR_MODEL);
+    ck_assert_int_eq(sd_build_list(ctx, &source, ignore, NULL), SD_ERROR_MODEL);
     printf("%s\n", sd_last_error(ctx));
     ck_assert_msg(strstr(sd_last_error(ctx), part) != NULL, "%s", sd_last_error(ctx));
     sd_context_release(ctx);
 }
 
 START_TEST(impossible_sizes) {
-    sd_source s = tiny;
+    sd_description s = tiny;
     s.unet.norm_groups = 3;
     expect_refused(&s, "4 channels cannot be divided into 3 normalisation groups");
     s = tiny;

@@ -150,8 +150,8 @@ static void check_changed(const char *name, const char *from, const char *to, sd
     snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     snprintf(path, sizeof path, "%.200s/changed.yaml", dir);
     ck_assert_int_eq(sd_write_file(ctx, path, changed, strlen(changed)), SD_OK);
-    sd_source source = {.ctx = ctx};
-    ck_assert_msg(sd_ldm_config(&source, path) == status, "%s to %s: %s", from, to,
+    sd_description changed_desc = {.path = path};
+    ck_assert_msg(sd_ldm_config(ctx, path, &changed_desc) == status, "%s to %s: %s", from, to,
                   sd_error_get(ctx->id));
     ck_assert_msg(!part || strstr(sd_error_get(ctx->id), part), "'%s' is not in: %s", part,
                   sd_error_get(ctx->id));
@@ -259,15 +259,16 @@ static void check_original(const char *folder, char *row) {
     long n = atol(strtok(NULL, "\t"));
     long long values = atoll(strtok(NULL, "\t"));
     unsigned long long hash = strtoull(strtok(NULL, "\t\n"), NULL, 16);
-    sd_source s = {.ctx = ctx, .path = path};
+    sd_description d = {.path = path};
+    sd_source s = {.ctx = ctx, .desc = &d};
     summary got = {0};
     snprintf(path, sizeof path, "%s/configs/%s", folder, name);
-    ck_assert_msg(sd_ldm_config(&s, path) == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_msg(sd_ldm_config(ctx, path, &d) == SD_OK, "%s", sd_error_get(ctx->id));
     s.unet_weights.prefix = "model.diffusion_model.";
-    s.vae_weights.prefix = s.first_stage_only ? "" : "first_stage_model.";
+    s.vae_weights.prefix = d.first_stage_only ? "" : "first_stage_model.";
     s.class_weights.prefix = "cond_stage_model.";
-    if (s.conditioning == SD_CONDITIONING_TEXT)
-        s.conditioning = SD_CONDITIONING_NONE; /* its sizes come with the tensors */
+    if (d.conditioning == SD_CONDITIONING_TEXT)
+        d.conditioning = SD_CONDITIONING_NONE; /* its sizes come with the tensors */
     ck_assert_int_eq(sd_build_list(ctx, &s, add_tensor, &got), SD_OK);
     printf("%-30s %4ld tensors, %lld values, hash %016llx\n", name, got.n, (long long)got.values,
            (unsigned long long)got.hash);
@@ -298,14 +299,14 @@ END_TEST
 START_TEST(v1_inference) {
     const char *folder = getenv("SD_TEST_SHARED");
     char path[FILES_PATH];
-    sd_source s = {.ctx = ctx};
+    sd_description d = {.path = path};
     if (!folder)
         return;
     snprintf(path, sizeof path, "%s/configs/v1-inference.yaml", folder);
-    ck_assert_msg(sd_ldm_config(&s, path) == SD_OK, "%s", sd_error_get(ctx->id));
-    ck_assert_str_eq(s.family, "Stable Diffusion 1.x");
-    const sd_unet_config *u = &s.unet;
-    const sd_vae_config *v = &s.vae;
+    ck_assert_msg(sd_ldm_config(ctx, path, &d) == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_str_eq(d.family, "Stable Diffusion 1.x");
+    const sd_unet_config *u = &d.unet;
+    const sd_vae_config *v = &d.vae;
     static const int mult[] = {1, 2, 4, 4};
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(u->heads[i], 8);
@@ -319,11 +320,11 @@ START_TEST(v1_inference) {
     ck_assert(v->n_levels == 4 && v->res_blocks == 2 && v->latent_channels == 4);
     ck_assert(v->kind == SD_FIRST_STAGE_KL && v->z_channels == 4);
     ck_assert_double_eq(v->scaling_factor, 0.18215);
-    ck_assert_int_eq(s.schedule.beta_schedule, SD_BETA_SCALED_LINEAR);
-    ck_assert_double_eq(s.schedule.beta_start, 0.00085);
-    ck_assert_double_eq(s.schedule.beta_end, 0.012);
-    ck_assert(s.schedule.train_timesteps == 1000 && s.schedule.prediction == SD_PREDICT_EPSILON);
-    ck_assert_int_eq(s.condition_key, SD_CONDITION_CROSSATTN);
+    ck_assert_int_eq(d.schedule.beta_schedule, SD_BETA_SCALED_LINEAR);
+    ck_assert_double_eq(d.schedule.beta_start, 0.00085);
+    ck_assert_double_eq(d.schedule.beta_end, 0.012);
+    ck_assert(d.schedule.train_timesteps == 1000 && d.schedule.prediction == SD_PREDICT_EPSILON);
+    ck_assert_int_eq(d.condition_key, SD_CONDITION_CROSSATTN);
 }
 END_TEST
 

@@ -12,9 +12,8 @@
 
 #define MAX_NAMES 2048
 
-static const sd_source sd15 = {
-    .layout = SD_LAYOUT_ORIGINAL,
-    .path = "sd15",
+static const sd_description sd15 = {
+    .path = (char *)"sd15",
     .text = {.vocab_size = 49408,
              .width = 768,
              .layers = 12,
@@ -45,6 +44,10 @@ static const sd_source sd15 = {
             .mid_attention = true,
             .quant_conv = true,
             .post_quant_conv = true},
+};
+
+static const sd_source original = {
+    .desc = (sd_description *)&sd15,
     .text_weights = {.prefix = "cond_stage_model.transformer.text_model."},
     .unet_weights = {.prefix = "model.diffusion_model."},
     .vae_weights = {.prefix = "first_stage_model."},
@@ -109,7 +112,7 @@ static bool has(const names *all, const char *row) {
 
 START_TEST(counts_of_the_original) {
     names all;
-    list(&all, &sd15);
+    list(&all, &original);
     printf("%d tensors, %lld parameters\n", all.n, (long long)all.parameters);
     ck_assert_int_eq(count_prefix(&all, "model.diffusion_model."), 686);
     ck_assert_int_eq(count_prefix(&all, "first_stage_model."), 248);
@@ -142,7 +145,7 @@ START_TEST(names_of_the_original) {
         "cond_stage_model.transformer.text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
     };
     names all;
-    list(&all, &sd15);
+    list(&all, &original);
     for (size_t i = 0; i < SD_COUNT(rows); i++)
         ck_assert_msg(has(&all, rows[i]), "%s is not asked for", rows[i]);
     clear(&all);
@@ -170,11 +173,13 @@ START_TEST(names_of_diffusers) {
         "vae.quant_conv.weight\t8,8,1,1",
         "text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
     };
-    sd_source folder = sd15;
-    folder.layout = SD_LAYOUT_DIFFUSERS;
-    folder.unet_weights.prefix = "";
-    folder.vae_weights.prefix = "vae."; /* "" in a folder, where each network has its own file */
-    folder.text_weights.prefix = "text_model.";
+    const sd_source folder = {
+        .desc = (sd_description *)&sd15,
+        .text_weights = {NULL, "text_model.", SD_LAYOUT_DIFFUSERS},
+        .unet_weights = {NULL, "", SD_LAYOUT_DIFFUSERS},
+        /* "" in a folder, where each network has its own file */
+        .vae_weights = {NULL, "vae.", SD_LAYOUT_DIFFUSERS},
+    };
     names all;
     list(&all, &folder);
     ck_assert_int_eq(all.n, 686 + 248 + 196);
@@ -198,7 +203,7 @@ START_TEST(manifest_of_sd15) {
     FILE *f = fopen(path, "r");
     ck_assert_msg(f != NULL, "cannot open %s", path);
     names all;
-    list(&all, &sd15);
+    list(&all, &original);
     int n_rows = 0, n_consumed = 0;
     while (fgets(line, sizeof line, f)) {
         char name[512], type[16], shape[128];

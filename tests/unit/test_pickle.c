@@ -5,8 +5,8 @@
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
-#include "describe/source.h"
 #include "io/weights_internal.h"
+#include "model/source.h"
 
 #include <check.h>
 #include <math.h>

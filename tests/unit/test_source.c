@@ -1,5 +1,5 @@
 /* The sizes of models, from config files and from shapes. Broken files are in tests/fault. */
-#include "describe/source.h"
+#include "model/source.h"
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
@@ -31,12 +31,12 @@ static void check_ints(const int *values, const int *expected, int n) {
 
 /* What both tiny models have. */
 static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
-    const sd_text_config *t = &s->text;
+    const sd_text_config *t = &s->desc->text;
     ck_assert(t->vocab_size == 100 && t->width == 128 && t->layers == 2 && t->heads == 2);
     ck_assert(t->mlp_width == 512 && t->tokens == 77 && t->act == SD_TEXT_QUICK_GELU);
     ck_assert(fabsf(t->eps - 1e-5f) < 1e-9f);
-    ck_assert(!t->pad_first);
-    const sd_unet_config *u = &s->unet;
+    ck_assert(!t->open_clip);
+    const sd_unet_config *u = &s->desc->unet;
     ck_assert(u->in_channels == 4 && u->out_channels == 4 && u->model_channels == 32);
     ck_assert_int_eq(u->n_levels, 3);
     check_ints(u->channels, (const int[]){32, 64, 64}, 3);
@@ -45,13 +45,13 @@ static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
     ck_assert(u->res_blocks == 2 && u->transformer_depth == 1 && u->context_dim == 128);
     ck_assert(u->norm_groups == 32 && fabsf(u->norm_eps - 1e-5f) < 1e-9f);
     ck_assert(!u->linear_projection && u->sample_size == sample_size);
-    const sd_vae_config *v = &s->vae;
+    const sd_vae_config *v = &s->desc->vae;
     ck_assert(v->in_channels == 3 && v->out_channels == 3 && v->n_levels == 2);
     check_ints(v->channels, (const int[]){32, 64}, 2);
     ck_assert(v->res_blocks == 1 && v->latent_channels == 4 && v->norm_groups == 32);
     ck_assert(v->scaling_factor == 0.18215 && v->shift_factor == 0.0);
     ck_assert(v->mid_attention && v->quant_conv && v->post_quant_conv);
-    const sd_schedule_config *c = &s->schedule;
+    const sd_schedule_config *c = &s->desc->schedule;
     ck_assert(c->beta_schedule == SD_BETA_SCALED_LINEAR && c->prediction == SD_PREDICT_EPSILON);
     ck_assert(c->beta_start == 0.00085 && c->beta_end == 0.012 && c->train_timesteps == 1000);
 }
@@ -60,9 +60,9 @@ START_TEST(reads_a_diffusers_folder) {
     files_make_tiny_diffusers(dir);
     sd_source *s = open_source(dir);
     check_tiny(s, 4, 16);
-    ck_assert_int_eq(s->layout, SD_LAYOUT_DIFFUSERS);
-    ck_assert_str_eq(s->family, "Stable Diffusion 1.x");
-    ck_assert_str_eq(s->path, dir);
+    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_str_eq(s->desc->family, "Stable Diffusion 1.x");
+    ck_assert_str_eq(s->desc->path, dir);
     ck_assert_str_eq(s->directory, dir);
     ck_assert_ptr_null(s->tokenizer_dir);
     ck_assert_int_eq(s->n_files, 3);
@@ -81,8 +81,8 @@ START_TEST(reads_an_original_checkpoint) {
     safetensors_save(t, path);
     sd_source *s = open_source(path);
     check_tiny(s, 8, 64);
-    ck_assert_int_eq(s->layout, SD_LAYOUT_ORIGINAL);
-    ck_assert_str_eq(s->family, "Stable Diffusion 1.x");
+    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_str_eq(s->desc->family, "Stable Diffusion 1.x");
     ck_assert_str_eq(s->directory, dir);
     ck_assert_int_eq(s->n_files, 1);
     ck_assert_str_eq(s->unet_weights.prefix, "model.diffusion_model.");
@@ -98,8 +98,9 @@ START_TEST(reads_an_original_checkpoint) {
     safetensors_save(t, path);
     safetensors_free(t);
     s = open_source(path);
-    check_ints(s->unet.heads, (const int[]){2, 4, 8}, 3);
-    ck_assert(s->text.heads == 4 && s->unet.sample_size == 8 && s->vae.scaling_factor == 0.5);
+    check_ints(s->desc->unet.heads, (const int[]){2, 4, 8}, 3);
+    ck_assert(s->desc->text.heads == 4 && s->desc->unet.sample_size == 8 &&
+              s->desc->vae.scaling_factor == 0.5);
     sd_source_close(s);
 }
 END_TEST
@@ -159,14 +160,16 @@ START_TEST(infers_stable_diffusion_1) {
     safetensors_free(t);
 
     sd_source *s = open_source(path);
-    check_ints(s->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
-    check_ints(s->unet.heads, (const int[]){8, 8, 8, 8}, 4);
-    ck_assert(s->unet.n_levels == 4 && s->unet.res_blocks == 2 && s->unet.context_dim == 768);
-    ck_assert(s->unet.attention[2] && !s->unet.attention[3]);
-    check_ints(s->vae.channels, (const int[]){128, 256, 512, 512}, 4);
-    ck_assert(s->vae.n_levels == 4 && s->vae.res_blocks == 2);
-    ck_assert(s->text.vocab_size == 49408 && s->text.width == 768 && s->text.layers == 12);
-    ck_assert(s->text.heads == 12 && s->text.mlp_width == 3072);
+    check_ints(s->desc->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
+    check_ints(s->desc->unet.heads, (const int[]){8, 8, 8, 8}, 4);
+    ck_assert(s->desc->unet.n_levels == 4 && s->desc->unet.res_blocks == 2 &&
+              s->desc->unet.context_dim == 768);
+    ck_assert(s->desc->unet.attention[2] && !s->desc->unet.attention[3]);
+    check_ints(s->desc->vae.channels, (const int[]){128, 256, 512, 512}, 4);
+    ck_assert(s->desc->vae.n_levels == 4 && s->desc->vae.res_blocks == 2);
+    ck_assert(s->desc->text.vocab_size == 49408 && s->desc->text.width == 768 &&
+              s->desc->text.layers == 12);
+    ck_assert(s->desc->text.heads == 12 && s->desc->text.mlp_width == 3072);
     ck_assert_str_eq(s->text_weights.prefix, "cond_stage_model.transformer."); /* no text_model. */
     sd_source_close(s);
 }
@@ -180,12 +183,12 @@ START_TEST(finds_what_the_unet_predicts) {
         int sample_size;
     } rows[] = {
         {"format", "pt", false, false, false, 64},
-        {"format", "pt", true, false, true, 64},
+        {"format", "pt", true, false, true, 0},
         {"modelspec.prediction_type", "v", false, true, false, 64},
         {"modelspec.prediction_type", "v", true, true, false, 96},
         {"modelspec.prediction_type", "v_prediction", true, true, false, 96},
         {"modelspec.prediction_type", "epsilon", true, false, false, 64},
-        {"modelspec.prediction_type", "flow", true, false, true, 64},
+        {"modelspec.prediction_type", "flow", true, false, true, 0},
         {"modelspec.architecture", "stable-diffusion-v2-768-v", true, true, false, 96},
         {"modelspec.architecture", "stable-diffusion-v2-512/lora", true, false, false, 64},
         {"modelspec.architecture", "stable-diffusion-v1", false, false, false, 64},
@@ -207,16 +210,22 @@ START_TEST(finds_what_the_unet_predicts) {
             safetensors_add(t, rows[i].key, "F32", "[0]");
         safetensors_save(t, path);
         sd_source *s = open_source(path);
-        ck_assert_int_eq(s->schedule.prediction, rows[i].v ? SD_PREDICT_V : SD_PREDICT_EPSILON);
-        ck_assert_int_eq(s->schedule.zero_snr, strcmp(rows[i].key, "ztsnr") == 0);
-        ck_assert_int_eq(s->ask_prediction, rows[i].ask);
-        ck_assert_int_eq(s->unet.sample_size, rows[i].sample_size);
+        ck_assert_int_eq(s->desc->schedule.prediction, rows[i].ask ? SD_PREDICT_UNKNOWN
+                                                       : rows[i].v ? SD_PREDICT_V
+                                                                   : SD_PREDICT_EPSILON);
+        ck_assert_int_eq(s->desc->schedule.zero_snr, strcmp(rows[i].key, "ztsnr") == 0);
+        ck_assert_int_eq(s->desc->unet.sample_size, rows[i].sample_size);
+        if (rows[i].ask) { /* what the network said, later */
+            sd_description_predicts(s->desc, SD_PREDICT_V);
+            ck_assert_int_eq(s->desc->schedule.prediction, SD_PREDICT_V);
+            ck_assert_int_eq(s->desc->unet.sample_size, 96);
+        }
         sd_source_close(s);
         safetensors_metadata(t, "sd.sample_size", "80");
         safetensors_save(t, path);
         safetensors_free(t);
         s = open_source(path);
-        ck_assert_int_eq(s->unet.sample_size, 80);
+        ck_assert_int_eq(s->desc->unet.sample_size, 80);
         sd_source_close(s);
     }
 }
@@ -230,13 +239,16 @@ START_TEST(takes_the_defaults_of_diffusers) {
     files_write_text(files_path(dir, "text_encoder/config.json"), "{}");
     files_write_text(files_path(dir, "scheduler/scheduler_config.json"), "{}");
     sd_source *s = open_source(dir);
-    check_ints(s->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
-    check_ints(s->unet.heads, (const int[]){8, 8, 8, 8}, 4);
-    ck_assert(s->unet.attention[2] && !s->unet.attention[3] && s->unet.sample_size == 64);
-    ck_assert(s->vae.n_levels == 1 && s->vae.channels[0] == 64 && s->vae.res_blocks == 1);
-    ck_assert(s->text.width == 512 && s->text.heads == 8 && s->text.mlp_width == 2048);
-    ck_assert(s->schedule.beta_schedule == SD_BETA_LINEAR);
-    ck_assert(s->schedule.beta_start == 0.0001 && s->schedule.beta_end == 0.02);
+    check_ints(s->desc->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
+    check_ints(s->desc->unet.heads, (const int[]){8, 8, 8, 8}, 4);
+    ck_assert(s->desc->unet.attention[2] && !s->desc->unet.attention[3] &&
+              s->desc->unet.sample_size == 64);
+    ck_assert(s->desc->vae.n_levels == 1 && s->desc->vae.channels[0] == 64 &&
+              s->desc->vae.res_blocks == 1);
+    ck_assert(s->desc->text.width == 512 && s->desc->text.heads == 8 &&
+              s->desc->text.mlp_width == 2048);
+    ck_assert(s->desc->schedule.beta_schedule == SD_BETA_LINEAR);
+    ck_assert(s->desc->schedule.beta_start == 0.0001 && s->desc->schedule.beta_end == 0.02);
     sd_source_close(s);
 }
 END_TEST
@@ -262,17 +274,19 @@ START_TEST(reads_stable_diffusion_2_settings) {
     files_write_text(files_path(dir, "tokenizer/special_tokens_map.json"),
                      "{\"pad_token\": \"!\"}");
     sd_source *s = open_source(dir);
-    ck_assert_str_eq(s->family, "Stable Diffusion 2.x");
+    ck_assert_str_eq(s->desc->family, "Stable Diffusion 2.x");
     ck_assert_str_eq(s->tokenizer_dir, files_path(dir, "tokenizer"));
-    check_ints(s->unet.heads, (const int[]){2, 4, 8}, 3);
-    ck_assert(s->unet.linear_projection && s->unet.sample_size == 24);
-    ck_assert(fabsf(s->unet.norm_eps - 1e-6f) < 1e-10f);
-    ck_assert(s->vae.scaling_factor == 0.5 && s->vae.shift_factor == 0.25);
-    ck_assert(!s->vae.quant_conv && !s->vae.post_quant_conv && !s->vae.mid_attention);
-    ck_assert_int_eq(s->vae.norm_groups, 16);
-    ck_assert(s->text.act == SD_TEXT_GELU && s->text.tokens == 50);
-    ck_assert(s->schedule.prediction == SD_PREDICT_V);
-    ck_assert(s->schedule.beta_schedule == SD_BETA_COSINE && s->schedule.train_timesteps == 500);
+    check_ints(s->desc->unet.heads, (const int[]){2, 4, 8}, 3);
+    ck_assert(s->desc->unet.linear_projection && s->desc->unet.sample_size == 24);
+    ck_assert(fabsf(s->desc->unet.norm_eps - 1e-6f) < 1e-10f);
+    ck_assert(s->desc->vae.scaling_factor == 0.5 && s->desc->vae.shift_factor == 0.25);
+    ck_assert(!s->desc->vae.quant_conv && !s->desc->vae.post_quant_conv &&
+              !s->desc->vae.mid_attention);
+    ck_assert_int_eq(s->desc->vae.norm_groups, 16);
+    ck_assert(s->desc->text.act == SD_TEXT_GELU && s->desc->text.tokens == 50);
+    ck_assert(s->desc->schedule.prediction == SD_PREDICT_V);
+    ck_assert(s->desc->schedule.beta_schedule == SD_BETA_COSINE &&
+              s->desc->schedule.train_timesteps == 500);
     sd_source_close(s);
 }
 END_TEST
@@ -406,8 +420,8 @@ START_TEST(knows_pipelines) {
         files_write_json(files_path(dir, "model_index.json"), tiny_model_index, changes);
         sd_source *s = open_source(dir);
         bool lcm = strstr(names[i], "Consistency") != NULL;
-        ck_assert_int_eq(s->scheduler.steps, lcm ? 4 : 50);
-        ck_assert(s->scheduler.guidance == (lcm ? 8.5 : 7.5));
+        ck_assert_int_eq(s->desc->scheduler.steps, lcm ? 4 : 50);
+        ck_assert(s->desc->scheduler.guidance == (lcm ? 8.5 : 7.5));
         sd_source_close(s);
     }
 }
@@ -498,7 +512,7 @@ END_TEST
 START_TEST(understands_paths) {
     files_make_tiny_diffusers(dir);
     sd_source *s = open_source(files_path(dir, "model_index.json"));
-    ck_assert_int_eq(s->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_DIFFUSERS);
     ck_assert_str_eq(s->directory, dir);
     sd_source_close(s);
     check_fails(files_path(dir, "unet/diffusion_pytorch_model.safetensors"), SD_ERROR_ARGUMENT,
@@ -512,10 +526,11 @@ START_TEST(understands_paths) {
     safetensors_save(t, files_path(dir, "one.safetensors"));
     files_write_text(files_path(dir, "README.md"), "# A model");
     s = open_source(dir);
-    ck_assert_int_eq(s->layout, SD_LAYOUT_ORIGINAL);
-    ck_assert_str_eq(s->path, files_path(dir, "one.safetensors"));
-    ck_assert_str_eq(s->scheduler.method, "ddim");
-    ck_assert(!s->scheduler.folder && s->scheduler.steps == 50 && s->scheduler.guidance == 7.5);
+    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_str_eq(s->desc->path, files_path(dir, "one.safetensors"));
+    ck_assert_str_eq(s->desc->scheduler.method, "ddim");
+    ck_assert(!s->desc->scheduler.folder && s->desc->scheduler.steps == 50 &&
+              s->desc->scheduler.guidance == 7.5);
     sd_source_close(s);
     safetensors_save(t, files_path(dir, "another.ckpt"));
     check_fails(dir, SD_ERROR_ARGUMENT, "give one of them: another.ckpt, one.safetensors");
@@ -538,12 +553,12 @@ START_TEST(reads_lists_of_levels) {
                      "\"latents_std\": [1, 2, 3, 4]}");
     sd_source *s = open_source(dir);
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(sd_unet_res_blocks(&s->unet, i), i + 1);
-        ck_assert_int_eq(sd_unet_depth(&s->unet, i), i == 0 ? 2 : i == 1 ? 1 : 4);
+        ck_assert_int_eq(sd_unet_res_blocks(&s->desc->unet, i), i + 1);
+        ck_assert_int_eq(sd_unet_depth(&s->desc->unet, i), i == 0 ? 2 : i == 1 ? 1 : 4);
     }
-    ck_assert(s->unet.sample_size == 16 && s->unet.sample_width == 24);
-    ck_assert_int_eq(s->unet.guidance_dim, 256);
-    ck_assert(s->vae.latents_mean[3] == 3.0f && s->vae.latents_std[3] == 4.0f);
+    ck_assert(s->desc->unet.sample_size == 16 && s->desc->unet.sample_width == 24);
+    ck_assert_int_eq(s->desc->unet.guidance_dim, 256);
+    ck_assert(s->desc->vae.latents_mean[3] == 3.0f && s->desc->vae.latents_std[3] == 4.0f);
     sd_source_close(s);
 }
 END_TEST

@@ -1,17 +1,12 @@
 /*
  * Where a model comes from: a single checkpoint in the original naming, or a diffusers folder. A
- * source has the sizes of each network (from config.json files or an LDM YAML config, or from the
- * tensors' shapes where a checkpoint has no config) and the weights they are found in.
+ * source has the model's description and the weights that each network is found in.
  */
-#ifndef SD_DESCRIBE_SOURCE_H
-#define SD_DESCRIBE_SOURCE_H
+#ifndef SD_MODEL_SOURCE_H
+#define SD_MODEL_SOURCE_H
 
 #include "describe/description.h"
 #include "io/weights.h"
-
-/* OPEN_CLIP: how a text encoder inside an original checkpoint may be named, never a whole source.
- */
-typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN_CLIP } sd_layout;
 
 /*
  * The weights of one network: the names in `weights` begin with `prefix`. That of the text encoder
@@ -24,38 +19,17 @@ typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN
 typedef struct sd_component {
     sd_weights *weights; /* owned by the source; components may share one */
     const char *prefix;
-    bool open_clip; /* named as OpenCLIP does, in an original checkpoint */
+    sd_layout layout;
 } sd_component;
 
 typedef struct sd_source {
     sd_context *ctx;
-    sd_layout layout;
-    char *path;          /* as given */
+    sd_description *desc;
     char *tokenizer_dir; /* diffusers' tokenizer/ or NULL */
     char *directory;     /* that the checkpoint lies in */
-    const char *family;  /* "Stable Diffusion 1.x" */
-    sd_text_config text;
-    sd_unet_config unet;
-    sd_vae_config vae;
-    sd_schedule_config schedule;
-    sd_scheduler_config scheduler;
-    double *trained_betas; /* schedule's, or NULL */
-    sd_component text_weights, unet_weights, vae_weights;
-    sd_conditioning conditioning; /* what is to be encoded: text, a class, nothing */
-    sd_conditioning_key condition_key;
-    bool first_stage_only; /* there is no UNet */
-    bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
-    bool ask_prediction;   /* the file does not tell what the UNet predicts: pipeline/probe.c */
-    bool sample_size_said; /* in an original checkpoint's metadata */
-    bool config_ema;       /* the YAML config has use_ema, or does not speak of it: True then */
-    bool config_ema_said;
-    int n_classes; /* rows of ClassEmbedder, context_dim wide */
-    sd_component class_weights;
+    sd_component text_weights, unet_weights, vae_weights, class_weights;
     sd_weights *files[3]; /* what sd_source_close closes */
     int n_files;
-    char index_scheduler[64]; /* class of the scheduler by model_index.json, or "" */
-    bool corrects_scheduler;  /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1
-                                 and  clip_sample false whatever the scheduler says */
 } sd_source;
 
 /*
@@ -72,8 +46,6 @@ sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
 /* The same with the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
 sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
                                 sd_source **out);
-/* Sets that, and with it the default size of the 2.x models that do. */
-void sd_source_predicts_v(sd_source *source);
 /* Which of a UNet's two sets of weights is loaded: the averages (model_ema.*), or those that
  * training ended with. The choice and the config decide, and what the file has. */
 sd_status sd_source_choose_weights(sd_source *source, sd_ema choice);
