@@ -1,6 +1,6 @@
 /* Sampling, and pictures in one call: sections 4 and 8 of sd.h. */
 #include "api/check.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/generate.h"
 
 #include <math.h>
 #include <string.h>
@@ -119,16 +119,6 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
     return status;
 }
 
-/* A side that nobody named is the model's own. */
-static void default_sides(const sd_model *model, sd_sampler_params *p) {
-    int width, height;
-    sd_model_default_size(model, &width, &height);
-    if (!p->width)
-        p->width = width;
-    if (!p->height)
-        p->height = height;
-}
-
 const char *sd_sampler_method(int i) {
     return i < 0 ? NULL : sd_sampling_method(i);
 }
@@ -142,7 +132,7 @@ SD_PUBLIC(sd_sampler_new, (model, params, out), (model), sd_model *model,
     sd_status status = read_sampling(model, params, &p);
     if (status)
         return status;
-    default_sides(model, &p);
+    sd_fill_default_sides(model, &p);
     status = sd_sampling_new(model, &p, out);
     if (!status)
         sd_sampling_give(*out);
@@ -296,7 +286,7 @@ static sd_status estimate_memory(sd_model *model, const sd_sampler_params *param
     sd_status status = read_sampling(model, params, &p);
     if (status)
         return status;
-    default_sides(model, &p);
+    sd_fill_default_sides(model, &p);
     sd_memory full = SD_MEMORY_INIT;
     status = sd_pipeline_memory(model, &p, tiles, &full);
     return status ? status : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
@@ -326,7 +316,7 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
     sd_status status = read_sampling(model, params, &p);
     if (status)
         return status;
-    default_sides(model, &p);
+    sd_fill_default_sides(model, &p);
     sd_work full = SD_WORK_INIT;
     status = sd_pipeline_work(model, &p, &full);
     return status ? status : sd_write_struct(model->ctx, "sd_work", work, &full, sizeof full);
@@ -337,17 +327,24 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
 /* What the three calls' parameters have in common, `name` the struct's. Tiles that are NULL are
  * none, not the defaults. */
 static sd_status read_picture(const sd_model *model, const char *name,
-                              const sd_sampler_params *given, int clip_skip,
-                              const sd_tile_params **tiles, sd_sampler_params *sampling,
-                              sd_tile_params *own_tiles) {
-    sd_status status = read_sampling(model, given, sampling);
+                              const sd_sampler_params *given, const sd_tile_params *tiles,
+                              sd_tile_params *own_tiles, sd_request *request) {
+    sd_status status = read_sampling(model, given, &request->sampling);
     if (!status)
-        status = sd_check_clip_skip(model, name, clip_skip);
-    if (status || !*tiles)
+        status = sd_check_clip_skip(model, name, request->text.clip_skip);
+    if (status || !tiles)
         return status;
-    status = sd_read_tiles(model->ctx, *tiles, own_tiles);
-    *tiles = own_tiles;
-    return status;
+    request->tiles = own_tiles;
+    return sd_read_tiles(model->ctx, tiles, own_tiles);
+}
+
+static sd_text_params text_params(int weighted, int clip_skip, int clean) {
+    return (sd_text_params){sizeof(sd_text_params), weighted, clip_skip, clean};
+}
+
+static sd_status generate(sd_model *model, const sd_request *request, sd_image **images) {
+    memset(images, 0, (size_t)request->sampling.batch * sizeof *images);
+    return sd_pipeline_generate(model, request, images);
 }
 
 SD_PUBLIC(sd_txt2img, (model, params, images), (model), sd_model *model,
@@ -357,17 +354,14 @@ SD_PUBLIC(sd_txt2img, (model, params, images), (model), sd_model *model,
     *images = NULL;
     SD_REQUIRE_PTR(model->ctx, params);
     sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
-    sd_sampler_params sampling;
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_txt2img_params", &p, sizeof p, params);
-    if (!status)
-        status = read_picture(model, "sd_txt2img_params", p.sampling, p.clip_skip, &p.tiles,
-                              &sampling, &tiles);
     if (status)
         return status;
-    default_sides(model, &sampling);
-    memset(images, 0, (size_t)sampling.batch * sizeof *images);
-    return sd_pipeline_txt2img(model, &p, &sampling, images);
+    sd_request request = {p.prompt, p.negative_prompt, p.prompts};
+    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
+    status = read_picture(model, "sd_txt2img_params", p.sampling, p.tiles, &tiles, &request);
+    return status ? status : generate(model, &request, images);
 }
 
 SD_PUBLIC(sd_img2img, (model, params, images), (model), sd_model *model,
@@ -377,19 +371,16 @@ SD_PUBLIC(sd_img2img, (model, params, images), (model), sd_model *model,
     *images = NULL;
     SD_REQUIRE_PTR(model->ctx, params);
     sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
-    sd_sampler_params sampling;
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_img2img_params", &p, sizeof p, params);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
     sd_call_use(p.init);
-    status = read_picture(model, "sd_img2img_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
-                          &tiles);
-    if (status)
-        return status;
-    memset(images, 0, (size_t)sampling.batch * sizeof *images);
-    return sd_pipeline_img2img(model, &p, &sampling, images);
+    sd_request request = {p.prompt, p.negative_prompt, p.prompts, p.init};
+    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
+    status = read_picture(model, "sd_img2img_params", p.sampling, p.tiles, &tiles, &request);
+    return status ? status : generate(model, &request, images);
 }
 
 SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
@@ -399,7 +390,6 @@ SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
     *images = NULL;
     SD_REQUIRE_PTR(model->ctx, params);
     sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
-    sd_sampler_params sampling;
     sd_tile_params tiles;
     sd_status status = sd_read_params(model->ctx, "sd_inpaint_params", &p, sizeof p, params);
     if (status)
@@ -415,10 +405,11 @@ SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
     SD_REQUIRE(model->ctx, p.mask_padding >= 0 && p.mask_padding <= SD_MAX_IMAGE_SIDE,
                "sd_inpaint_params.mask_padding is %d; 0 to %d was expected", p.mask_padding,
                SD_MAX_IMAGE_SIDE);
-    status = read_picture(model, "sd_inpaint_params", p.sampling, p.clip_skip, &p.tiles, &sampling,
-                          &tiles);
-    if (status)
-        return status;
-    memset(images, 0, (size_t)sampling.batch * sizeof *images);
-    return sd_pipeline_inpaint(model, &p, &sampling, images);
+    sd_request request = {p.prompt, p.negative_prompt, p.prompts, p.init, p.mask};
+    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
+    request.masking = (sd_masking){p.mask_blur, p.mask_invert != 0, p.mask_any_pixel != 0,
+                                   p.only_masked != 0, p.mask_padding};
+    status = read_picture(model, "sd_inpaint_params", p.sampling, p.tiles, &tiles, &request);
+    request.sampling.strength = p.strength;
+    return status ? status : generate(model, &request, images);
 }

@@ -87,8 +87,7 @@ static sd_status blur(sd_image *grey, double sigma) {
     return ok ? SD_OK : SD_ERROR_MEMORY;
 }
 
-sd_status sd_mask_prepare(const sd_inpaint_params *params, sd_image **grey) {
-    const sd_image *mask = params->mask;
+sd_status sd_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image **grey) {
     bool alpha = is_in_alpha(mask);
     sd_status status = sd_image_create(mask->ctx, mask->width, mask->height, 1, grey);
     if (status)
@@ -98,9 +97,9 @@ sd_status sd_mask_prepare(const sd_inpaint_params *params, sd_image **grey) {
                "sd_inpaint_params.mask has one colour: the mask is its alpha channel");
     for (size_t i = 0; i < area(mask); i++) {
         int v = alpha ? mask->pixels[4 * i + 3] : sd_image_grey(mask, i);
-        (*grey)->pixels[i] = (uint8_t)(params->mask_invert ? 255 - v : v);
+        (*grey)->pixels[i] = (uint8_t)(how->invert ? 255 - v : v);
     }
-    return params->mask_blur > 0 ? blur(*grey, params->mask_blur) : SD_OK;
+    return how->blur > 0 ? blur(*grey, how->blur) : SD_OK;
 }
 
 bool sd_mask_is_soft(const sd_image *grey) {

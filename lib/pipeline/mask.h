@@ -1,4 +1,4 @@
-/* The mask of sd_inpaint, before it becomes latents: 8-bit grey, 255 where all is painted. */
+/* The mask of a picture, before it becomes latents: 8-bit grey, 255 where all is painted. */
 #ifndef SD_PIPELINE_MASK_H
 #define SD_PIPELINE_MASK_H
 
@@ -9,9 +9,18 @@
 /* PIL's convert("L") of pixel i. */
 int sd_image_grey(const sd_image *image, size_t i);
 
-/* The mask of `params` at its own size in one channel: from its alpha channel where its colour says
- * nothing, inverted and blurred as the parameters say. */
-sd_status sd_mask_prepare(const sd_inpaint_params *params, sd_image **grey);
+/* What is done with a mask. */
+typedef struct sd_masking {
+    double blur; /* sigma, in pixels of the mask */
+    bool invert;
+    bool any_pixel;   /* of a latent's square: see sd_shrink_mask */
+    bool only_masked; /* that part alone is painted, at the run's size */
+    int padding;      /* pixels around that part */
+} sd_masking;
+
+/* The mask at its own size in one channel: from its alpha channel where its colour says nothing,
+ * inverted and blurred. */
+sd_status sd_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image **grey);
 
 /* Whether there is anything between black and white, which is then blended by. */
 bool sd_mask_is_soft(const sd_image *grey);

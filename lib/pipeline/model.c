@@ -243,6 +243,15 @@ void sd_model_default_size(const sd_model *model, int *width, int *height) {
     *width = (c->sample_width ? c->sample_width : c->sample_size) * scale;
 }
 
+void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p) {
+    int width, height;
+    sd_model_default_size(model, &width, &height);
+    if (!p->width)
+        p->width = width;
+    if (!p->height)
+        p->height = height;
+}
+
 sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
     const sd_scheduler_config *c = &model->desc->scheduler;
     if (!c->folder)

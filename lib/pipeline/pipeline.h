@@ -58,6 +58,8 @@ int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
 /* 1 to max_size / multiple times `multiple`: what is nearest to `size`. */
 int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size);
 void sd_model_default_size(const sd_model *model, int *width, int *height);
+/* A side that nobody named is the model's own. */
+void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p);
 /* Of a method that is not told otherwise; the name may be unknown. */
 sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *method);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
@@ -152,13 +154,10 @@ sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, cons
                                   const sd_tensor *noise, const sd_tile_params *tiles,
                                   bool any_pixel, sd_tensor **concat);
 
-/* txt2img.c, img2img.c, inpaint.c */
-sd_status sd_pipeline_txt2img(sd_model *model, const sd_txt2img_params *params,
-                              const sd_sampler_params *sampling, sd_image **images);
-sd_status sd_pipeline_img2img(sd_model *model, const sd_img2img_params *params,
-                              const sd_sampler_params *sampling, sd_image **images);
-sd_status sd_pipeline_inpaint(sd_model *model, const sd_inpaint_params *params,
-                              const sd_sampler_params *sampling, sd_image **images);
+/* generate.c. images[0 .. sampling.batch - 1] are set, to NULL after a failure. */
+struct sd_request;
+sd_status sd_pipeline_generate(sd_model *model, const struct sd_request *request,
+                               sd_image **images);
 
 /* pixels.c: 8-bit images <-> pixels [n, 3, h, w] in [-1, 1], which sd_stage_to_image expects to be
  * finite */

@@ -107,13 +107,7 @@ sd_status sd_vae_encode_tiled_estimate(sd_model *model, int h, int w, const sd_t
                                        sd_cost *cost);
 sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
 
-/* --- helpers of txt2img.c, img2img.c and inpaint.c --- */
-/* Sides that nobody named: the picture's own, cut down to a multiple of 64. */
-void sd_fill_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
-/* Noise [batch, c, h, w] for the VAE's posterior: the first that is drawn from the seeds, before
- * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
-sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
-int sd_posterior_draws(const sd_sampler_params *p);
+/* --- what pictures in one call are made with --- */
 /* Whether a step evaluates for an unconditional half too. Without a condition there is nothing to
  * be guided to, and a UNet that is told the scale guides itself. */
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p);
@@ -131,7 +125,7 @@ sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, cons
                                   const sd_tile_params *tiles, sd_tensor **latent);
 /* What becomes of a latent that was encoded, with `status`: a VQModel takes the nearest codes. */
 sd_status sd_vae_encoded(sd_model *model, sd_status status, sd_tensor **latent);
-/* Decodes picture by picture into images[0 .. n - 1]; all NULL on failure. */
+/* Decodes picture by picture into images[0 .. n - 1]. After a failure some may be set. */
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
                            sd_image **images);
 /* The generators' first `draws` draws are taken already, outside of the sampler. */

@@ -159,10 +159,6 @@ sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_ti
         if (!status)
             status = sd_check_interrupt(model->ctx);
     }
-    for (int i = 0; i < n && status; i++) {
-        sd_image_destroy(images[i]);
-        images[i] = NULL;
-    }
     return status;
 }
 

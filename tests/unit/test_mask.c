@@ -47,12 +47,9 @@ static void fill(sd_image *image, sd_rect r, const char *pixel) {
 }
 
 static sd_image *prepare(sd_image *mask, double blur, bool invert) {
-    sd_inpaint_params params = SD_INPAINT_PARAMS_INIT;
+    const sd_masking how = {.blur = blur, .invert = invert};
     sd_image *grey;
-    params.mask = mask;
-    params.mask_blur = blur;
-    params.mask_invert = invert;
-    ck_assert_int_eq(sd_mask_prepare(&params, &grey), SD_OK);
+    ck_assert_int_eq(sd_mask_prepare(mask, &how, &grey), SD_OK);
     ck_assert_int_eq(grey->channels, 1);
     return grey;
 }

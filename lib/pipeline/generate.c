@@ -1,0 +1,80 @@
+#include "pipeline/generate.h"
+
+#include "pipeline/stage.h"
+
+/* ------------------------------------------------------------------------------- its stages */
+
+static sd_status load(sd_generation *g) {
+    const sd_request *request = g->request;
+    if (request->mask)
+        return sd_paint_load(g);
+    if (request->init)
+        return sd_init_load(g);
+    sd_fill_default_sides(g->model, &g->sampling);
+    return SD_OK;
+}
+
+static sd_status condition(sd_generation *g) {
+    const sd_request *r = g->request;
+    return sd_encode_prompts(g->model, r->prompt, r->prompts, r->negative_prompt, &r->text,
+                             &g->sampling, &g->cond, &g->uncond);
+}
+
+static sd_status encode(sd_generation *g) {
+    return g->request->mask ? sd_paint_encode(g) : g->pixels ? sd_init_encode(g) : SD_OK;
+}
+
+static sd_status sample(sd_generation *g) {
+    sd_sampler *sampler;
+    sd_status status = sd_sampling_new(g->model, &g->sampling, &sampler);
+    if (status)
+        return status;
+    sd_sampling_skip(sampler, g->draws);
+    if (g->concat)
+        status = sd_sampling_set_concat(sampler, g->concat);
+    if (!status && g->keep)
+        status = sd_sampling_set_mask(sampler, g->keep, g->known);
+    if (!status)
+        status = sd_sampling_run(sampler, g->cond, g->uncond, g->begin, NULL, &g->latent);
+    sd_sampling_free(sampler);
+    return status;
+}
+
+static sd_status decode(sd_generation *g) {
+    return sd_decode_images(g->model, g->latent, g->request->tiles, g->images);
+}
+
+static sd_status finish(sd_generation *g) {
+    return g->request->mask ? sd_paint_finish(g) : SD_OK;
+}
+
+/* --------------------------------------------------------------------------- and their order */
+
+static void end(sd_generation *g) {
+    sd_tensor *const tensors[] = {g->pixels, g->cond,  g->uncond, g->begin,
+                                  g->keep,   g->known, g->concat, g->latent};
+    for (size_t i = 0; i < SD_COUNT(tensors); i++)
+        sd_tensor_destroy(tensors[i]);
+    sd_painting_free(&g->painting);
+}
+
+/* scripts/txt2img.py, img2img.py and inpaint.py of the original. Each stage's memory is given back
+ * before the next begins, but for tensors on the host. */
+sd_status sd_pipeline_generate(sd_model *model, const sd_request *request, sd_image **images) {
+    static sd_status (*const stages[])(sd_generation *) = {load,   condition, encode,
+                                                           sample, decode,    finish};
+    sd_generation g = {
+        .model = model, .request = request, .sampling = request->sampling, .images = images};
+    sd_status status = SD_OK;
+    for (size_t i = 0; i < SD_COUNT(stages) && !status; i++) {
+        status = sd_check_interrupt(model->ctx);
+        if (!status)
+            status = stages[i](&g);
+    }
+    for (int i = 0; i < g.sampling.batch && status; i++) {
+        sd_image_destroy(images[i]);
+        images[i] = NULL;
+    }
+    end(&g);
+    return status;
+}

@@ -1,0 +1,77 @@
+/*
+ * Pictures in one call. generate.c has the order of things, init.c what becomes of a picture to
+ * begin from, paint.c what a mask adds to that.
+ */
+#ifndef SD_PIPELINE_GENERATE_H
+#define SD_PIPELINE_GENERATE_H
+
+#include "pipeline/mask.h"
+#include "pipeline/pipeline.h"
+
+/* What is asked for, whole and checked by lib/api. Sides may be 0. */
+typedef struct sd_request {
+    const char *prompt, *negative_prompt; /* NULL is "" */
+    const char *const *prompts;           /* sampling.batch of them in place of `prompt`; or NULL */
+    const sd_image *init;                 /* NULL: from noise */
+    const sd_image *mask;                 /* NULL: all of init; else of what is painted */
+    sd_masking masking;
+    sd_sampler_params sampling; /* its strength is that of the request */
+    sd_text_params text;
+    const sd_tile_params *tiles; /* NULL: the VAE on whole pictures */
+} sd_request;
+
+/* What a mask adds: paint.c. */
+typedef struct sd_painting {
+    sd_image *grey;        /* the mask at init's size */
+    bool soft;             /* it has greys */
+    sd_rect from, to;      /* only_masked: of init, of the run's size */
+    sd_image *init, *mask; /* at the run's size */
+    sd_tensor *white;      /* [1, 1, height, width]: 1 to paint */
+} sd_painting;
+
+/* What a request becomes, stage by stage; NULL is what it has no need of. */
+typedef struct sd_generation {
+    sd_model *model;
+    const sd_request *request;
+    sd_sampler_params sampling; /* the request's, with sides and tokens filled in */
+    sd_painting painting;
+    sd_tensor *pixels;        /* init, [1, 3, height, width] */
+    sd_tensor *cond, *uncond; /* embeddings */
+    sd_tensor *begin;         /* latent that the run begins from */
+    sd_tensor *keep, *known;  /* of sd_sampler_set_mask */
+    sd_tensor *concat;        /* of sd_sampler_set_concat */
+    int draws;                /* taken from the seeds before the sampler's first */
+    sd_tensor *latent;        /* what the run made */
+    sd_image **images;
+} sd_generation;
+
+/* init.c */
+/* Sides that nobody named: the picture's own, cut down to a multiple of 64. */
+void sd_init_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
+sd_status sd_init_load(sd_generation *g);
+sd_status sd_init_encode(sd_generation *g);
+/* Noise [batch, c, h, w] for the VAE's posterior: the first that is drawn from the seeds, before
+ * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
+sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
+int sd_posterior_draws(const sd_sampler_params *p);
+
+/* paint.c */
+sd_status sd_paint_load(sd_generation *g);
+sd_status sd_paint_encode(sd_generation *g);
+/* Lays what was painted over init. */
+sd_status sd_paint_finish(sd_generation *g);
+void sd_painting_free(sd_painting *painting);
+
+/* inpaint.c */
+/* The UNet takes more than the latent. */
+bool sd_is_wide(const sd_model *model);
+/* `concat` models of the original; else `hybrid` ones. */
+bool sd_is_concat(const sd_model *model);
+/* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
+void sd_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
+                    float *out);
+/* `noise` may have many rows for one picture, and be NULL. */
+sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                          const sd_tile_params *tiles, sd_tensor **latent);
+
+#endif

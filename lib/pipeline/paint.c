@@ -1,0 +1,169 @@
+/* A part of a picture painted anew: an inpainting model sees the mask (inpaint.c), any other model
+ * has its latents kept outside of it (the mask of DDIMSampler). */
+#include "io/image.h"
+#include "pipeline/generate.h"
+#include "pipeline/stage.h"
+
+#include <string.h>
+
+/* Sides that nobody named: the picture's; the model's own, where a part is painted at full size. */
+static void fill_sides(sd_generation *g) {
+    int side = g->model->desc->unet.sample_size * sd_model_downscale(g->model);
+    sd_sampler_params *p = &g->sampling;
+    if (!g->request->masking.only_masked) {
+        sd_init_sides(g->model, g->request->init, p);
+        return;
+    }
+    p->width = p->width ? p->width : side;
+    p->height = p->height ? p->height : side;
+}
+
+/* Both pictures at the run's size. A mask that nothing was done to is resized in its colours. */
+static sd_status resize(sd_generation *g) {
+    const sd_masking *how = &g->request->masking;
+    const sd_image *init = g->request->init, *mask = g->request->mask;
+    sd_painting *p = &g->painting;
+    int width = g->sampling.width, height = g->sampling.height;
+    sd_status status;
+    if (mask->channels == 4 || how->invert || how->blur > 0 || how->only_masked)
+        mask = p->grey;
+    if (!how->only_masked) {
+        status = sd_image_lanczos(init, width, height, &p->init);
+        return status ? status : sd_image_lanczos(mask, width, height, &p->mask);
+    }
+    p->from = sd_mask_region(p->grey, how->padding, width, height);
+    p->to = sd_rect_fit(p->from.w, p->from.h, width, height);
+    status = sd_image_lay(init, p->from, p->to, width, height, &p->init);
+    return status ? status : sd_image_lay(mask, p->from, p->to, width, height, &p->mask);
+}
+
+/* The mask as 0 or 1 (make_batch). */
+static sd_status make_white(sd_generation *g) {
+    int64_t dims[] = {1, 1, g->sampling.height, g->sampling.width};
+    sd_painting *p = &g->painting;
+    sd_status status = sd_tensor_create(g->model->ctx, 4, dims, &p->white);
+    for (int64_t i = 0; !status && i < p->white->n_elements; i++)
+        p->white->data[i] = sd_image_grey(p->mask, (size_t)i) >= SD_MASK_WHITE ? 1.0f : 0.0f;
+    return status;
+}
+
+sd_status sd_paint_load(sd_generation *g) {
+    const sd_request *request = g->request;
+    const sd_image *init = request->init, *mask = request->mask;
+    sd_painting *p = &g->painting;
+    if (mask->width != init->width || mask->height != init->height)
+        return sd_fail(g->model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_inpaint_params.mask is %dx%d; %dx%d was expected, the size of init",
+                       mask->width, mask->height, init->width, init->height);
+    fill_sides(g);
+    sd_status status = sd_mask_prepare(mask, &request->masking, &p->grey);
+    if (!status)
+        status = resize(g);
+    if (!status)
+        status = sd_image_to_pixels(p->init, &g->pixels);
+    if (!status)
+        status = make_white(g);
+    if (status)
+        return status;
+    p->soft = sd_mask_is_soft(p->grey);
+    sd_mask_warn(p->grey, p->white->data, g->sampling.height, g->sampling.width,
+                 sd_model_downscale(g->model), request->masking.any_pixel);
+    return SD_OK;
+}
+
+/* The posterior of what an inpainting model sees is sampled for each picture, with the first noise
+ * that is drawn from the seeds. */
+static sd_status make_concat(sd_generation *g) {
+    const sd_request *request = g->request;
+    sd_tensor *noise = NULL;
+    bool sampled = !sd_is_concat(g->model) && g->model->desc->vae.kind == SD_FIRST_STAGE_KL;
+    sd_status status = sampled ? sd_posterior_noise(g->model, &g->sampling, &noise) : SD_OK;
+    if (!status)
+        status = sd_stage_inpaint_concat(g->model, g->pixels, g->painting.white, noise,
+                                         request->tiles, request->masking.any_pixel, &g->concat);
+    g->draws = sampled ? sd_posterior_draws(&g->sampling) : 0;
+    sd_tensor_destroy(noise);
+    return status;
+}
+
+/* For a model that knows no masks: where its latents are kept. */
+static sd_status make_keep(sd_generation *g) {
+    int scale = sd_model_downscale(g->model);
+    int64_t dims[] = {1, 1, g->sampling.height / scale, g->sampling.width / scale};
+    sd_status status = sd_tensor_create(g->model->ctx, 4, dims, &g->keep);
+    if (!status)
+        sd_shrink_mask(g->painting.white->data, (int)dims[2], (int)dims[3], scale,
+                       g->request->masking.any_pixel, 1.0f, 0.0f, g->keep->data);
+    return status;
+}
+
+sd_status sd_paint_encode(sd_generation *g) {
+    bool wide = sd_is_wide(g->model), seen = g->sampling.strength < 1.0;
+    sd_status status = wide ? make_concat(g) : make_keep(g);
+    if (!status && (!wide || seen))
+        status = sd_encode_known(g->model, g->pixels, NULL, g->request->tiles, &g->known);
+    g->begin = seen ? g->known : NULL;
+    sd_handle_retain(g->begin);
+    return status;
+}
+
+/* How much of each pixel is painted, 0 .. 255: the mask's grey; a hard mask's edge stays hard where
+ * it was resized. Free with sd_free. */
+static uint8_t *amounts(const sd_generation *g, const sd_image *mask) {
+    size_t n = (size_t)mask->width * (size_t)mask->height;
+    uint8_t *out = sd_alloc(g->model->ctx, n);
+    for (size_t i = 0; out && i < n; i++) {
+        int v = sd_image_grey(mask, i);
+        out[i] = (uint8_t)(g->painting.soft ? v : v >= SD_MASK_WHITE ? 255 : 0);
+    }
+    return out;
+}
+
+/* A part that was painted at full size, as large as it was and in its place: the painted picture
+ * takes init's size. */
+static sd_status put_back(const sd_generation *g, sd_image **painted) {
+    const sd_image *init = g->request->init;
+    sd_rect from = g->painting.from;
+    sd_image *part = NULL, *cut = NULL, *whole = NULL;
+    sd_status status = sd_image_cut(*painted, g->painting.to, &cut);
+    if (!status)
+        status = sd_image_lanczos(cut, from.w, from.h, &part);
+    if (!status)
+        status = sd_image_create(g->model->ctx, init->width, init->height, 3, &whole);
+    if (!status) {
+        memset(whole->pixels, 0, (size_t)init->width * (size_t)init->height * 3);
+        for (int y = 0; y < from.h; y++)
+            memcpy(whole->pixels +
+                       ((size_t)(from.y + y) * (size_t)init->width + (size_t)from.x) * 3,
+                   part->pixels + (size_t)y * (size_t)from.w * 3, (size_t)from.w * 3);
+        sd_image_destroy(*painted);
+        *painted = whole;
+    }
+    sd_image_destroy(cut);
+    sd_image_destroy(part);
+    return status;
+}
+
+/* inpaint.py: "inpainted = (1-mask)*image+mask*predicted_image". */
+sd_status sd_paint_finish(sd_generation *g) {
+    bool part = g->request->masking.only_masked;
+    const sd_painting *p = &g->painting;
+    const sd_image *under = part ? g->request->init : p->init;
+    uint8_t *amount = amounts(g, part ? p->grey : p->mask);
+    sd_status status = amount ? SD_OK : SD_ERROR_MEMORY;
+    for (int i = 0; i < g->sampling.batch && !status; i++) {
+        if (part)
+            status = put_back(g, &g->images[i]);
+        if (!status)
+            sd_image_blend(under, amount, g->images[i]);
+    }
+    sd_free(g->model->ctx, amount);
+    return status;
+}
+
+void sd_painting_free(sd_painting *painting) {
+    sd_tensor_destroy(painting->white);
+    sd_image_destroy(painting->grey);
+    sd_image_destroy(painting->init);
+    sd_image_destroy(painting->mask);
+}
