@@ -18,21 +18,7 @@ const char *sd_build_info(void) {
 }
 
 const char *sd_status_string(sd_status status) {
-    static const char *const names[] = {
-        [SD_OK] = "success",
-        [SD_ERROR_ARGUMENT] = "bad argument",
-        [SD_ERROR_MEMORY] = "out of memory",
-        [SD_ERROR_IO] = "file cannot be opened, read or written",
-        [SD_ERROR_FORMAT] = "damaged or unknown file format",
-        [SD_ERROR_MODEL] = "tensors do not fit the model",
-        [SD_ERROR_UNSUPPORTED] = "not supported",
-        [SD_ERROR_BACKEND] = "backend failed",
-        [SD_ERROR_STATE] = "call does not fit the handle's state",
-        [SD_ERROR_CANCELLED] = "cancelled",
-        [SD_ERROR_INTERNAL] = "internal error",
-    };
-    size_t i = (size_t)status;
-    return i < SD_COUNT(names) ? names[i] : "unknown status";
+    return sd_status_text(status);
 }
 
 const char *sd_last_error(const sd_context *ctx) {

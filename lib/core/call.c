@@ -88,7 +88,7 @@ void sd_call_enter(sd_call *call, const char *name, const void *const *handles, 
 sd_status sd_call_leave(sd_call *call, sd_status status) {
     if (status && !call->failed)
         snprintf(call->sentence, sizeof call->sentence, "%s: %s", call->name,
-                 sd_status_string(status));
+                 sd_status_text(status));
     if (status)
         sd_error_keep(call->context_id, call->sentence);
     if (call->owner)

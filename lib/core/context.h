@@ -61,6 +61,8 @@ int sd_vprint(char *text, size_t size, const char *format, va_list args);
 int sd_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
 
 /* --- error.c: per thread and per context. --- */
+/* A few words, "out of memory". */
+const char *sd_status_text(sd_status status);
 /* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
 sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);

@@ -46,6 +46,24 @@ static error_slot *take_slot(uint64_t id) {
     return slot;
 }
 
+const char *sd_status_text(sd_status status) {
+    static const char *const names[] = {
+        [SD_OK] = "success",
+        [SD_ERROR_ARGUMENT] = "bad argument",
+        [SD_ERROR_MEMORY] = "out of memory",
+        [SD_ERROR_IO] = "file cannot be opened, read or written",
+        [SD_ERROR_FORMAT] = "damaged or unknown file format",
+        [SD_ERROR_MODEL] = "tensors do not fit the model",
+        [SD_ERROR_UNSUPPORTED] = "not supported",
+        [SD_ERROR_BACKEND] = "backend failed",
+        [SD_ERROR_STATE] = "call does not fit the handle's state",
+        [SD_ERROR_CANCELLED] = "cancelled",
+        [SD_ERROR_INTERNAL] = "internal error",
+    };
+    size_t i = (size_t)status;
+    return i < SD_COUNT(names) ? names[i] : "unknown status";
+}
+
 void sd_error_keep(uint64_t context_id, const char *sentence) {
     error_slot *slot = take_slot(context_id);
     sd_print(slot->text, sizeof slot->text, "%s", sentence);
@@ -55,7 +73,7 @@ sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, 
     char text[SD_SENTENCE]; /* apart, since an argument may be the old sentence */
     sd_call *call = sd_call_current();
     if (sd_vprint(text, sizeof text, format, args) < 0)
-        sd_print(text, sizeof text, "%s", sd_status_string(status));
+        sd_print(text, sizeof text, "%s", sd_status_text(status));
     if (call) {
         call->failed = true;
         call->context_id = ctx ? ctx->id : 0;

@@ -14,7 +14,7 @@ static sd_status copy_latent(sd_sampler *s, sdb_tensor src, int first, int n, sd
     sd_tensor *copy;
     if (s->e->status) /* in a callback, after a call that saw that the run is to end */
         return sd_fail(s->model->ctx, s->e->status, "the run is ending: %s",
-                       sd_status_string(s->e->status));
+                       sd_status_text(s->e->status));
     sd_status status = sd_tensor_create(s->model->ctx, 4, dims, &copy);
     if (status)
         return status;

@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-ROOT = pathlib.Path(sys.argv[1])
+ROOT = pathlib.Path(sys.argv[-1])  # the source tree
 CORE = {"core"}
 MIDDLE = {"io", "describe", "text", "backend"}
 ALLOWED = {
@@ -106,4 +106,5 @@ def main():
     return 1 if problems or n == 0 else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
