@@ -2,11 +2,14 @@
 
 #include "backend/profile.h"
 
-bool sd_exec_can_record(const sd_exec *e) {
+/* Whether a region is to be recorded and replayed now, or to be run as it stands: the backend may
+ * have no regions, and neither measuring nor a profile, which times each operation, can use one. */
+static bool can_record(const sd_exec *e) {
     return !e->measuring && e->api->record_begin && !sd_profiling(e->ctx);
 }
 
-void sd_exec_record(sd_exec *e, sd_exec_fn fn, void *arg, sdb_graph **out) {
+/* Notes what `fn` does, operations alone, and computes nothing. */
+static void record(sd_exec *e, sd_exec_fn fn, void *arg, sdb_graph **out) {
     *out = NULL;
     if (e->status)
         return;
@@ -22,7 +25,7 @@ void sd_exec_record(sd_exec *e, sd_exec_fn fn, void *arg, sdb_graph **out) {
         sd_exec_fail(e, e->api->record_end(e->queue, out));
 }
 
-void sd_exec_replay(sd_exec *e, sdb_graph *graph) {
+static void replay(sd_exec *e, sdb_graph *graph) {
     if (sd_exec_ready(e))
         sd_exec_fail(e, e->api->graph_replay(e->queue, graph));
 }
@@ -69,14 +72,14 @@ void sd_exec_forget_stages(sd_exec *e) {
 
 void sd_exec_region(sd_exec *e, sd_exec_fn fn, void *arg) {
     sd_known_stage *stage = e->stage;
-    bool regions = stage && sd_exec_can_record(e);
+    bool regions = stage && can_record(e);
     if (regions && stage->graph) {
-        sd_exec_replay(e, stage->graph);
+        replay(e, stage->graph);
         return;
     }
     fn(e, arg);
     if (regions && stage->ran) /* the device computes meanwhile */
-        sd_exec_record(e, fn, arg, &stage->graph);
+        record(e, fn, arg, &stage->graph);
     if (stage && !e->status)
         stage->ran = true;
 }

@@ -13,16 +13,6 @@
 
 #include "backend/exec.h"
 
-/* Whether a region is to be recorded and replayed now, or to be run as it stands: the backend may
- * have no regions, and neither measuring nor a profile, which times each operation, can use one. */
-bool sd_exec_can_record(const sd_exec *e);
-
-/* Notes what `fn` does, operations alone, and computes nothing. *out is the caller's, to be freed
- * with api->graph_free before the executor goes, or NULL after a failure, which is in e->status. */
-void sd_exec_record(sd_exec *e, sd_exec_fn fn, void *arg, sdb_graph **out);
-/* Unless the run failed or was cancelled. */
-void sd_exec_replay(sd_exec *e, sdb_graph *graph);
-
 /* The stage of this key runs from now on, if it is known; else it is to be measured and committed,
  * and then added. */
 bool sd_exec_find_stage(sd_exec *e, const sd_stage_key *key);

@@ -17,24 +17,33 @@ static void quantize(void *user, sdb_tensor x) {
 
 /* ---------------------------------------------------------------------------------- memory */
 
-/* The tensors that live for the whole run, at the bottom of the executor's stack: at the same
- * place each time. */
-static void layout(sd_sampler *s) {
+/* The tensors that the network names, at the bottom of the executor's stack: at the same places for
+ * each sampler of its key, so that a region that was recorded for one serves the next. */
+static void layout_network(sd_sampler *s) {
     sd_exec *e = s->e;
     int n = s->halves * s->n, tokens = s->params.text_tokens;
-    sd_run_layout(&s->run, e, s->n, s->h, s->w, s->c);
-    s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c + s->extra);
-    s->out = s->halves == 2 ? sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c) : s->run.eps;
-    s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
-    s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
     int width = sd_unet_guidance_dim(sd_model_unet(s->model));
+    s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c + s->extra);
+    s->out = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c);
+    s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
     s->scale = width > 0 ? sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, width) : sd_no_tensor();
-    s->mask = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
-    s->known = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
-    s->mask_noise = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->kv = sd_no_tensor();
     if (tokens > 0)
         s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(sd_model_unet(s->model)));
+    s->workspace = sd_exec_mark(e);
+}
+
+/* And above what the network computes between, which ends at `above`, the run's. */
+static void layout_run(sd_sampler *s, size_t above) {
+    sd_exec *e = s->e;
+    sd_exec_release(e, above);
+    s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
+    s->mask = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
+    s->known = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
+    s->mask_noise = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
+    s->run.eps = sd_view_batch(s->out, 0, s->n);
+    sd_run_layout(&s->run, e);
+    s->top = sd_exec_mark(e);
 }
 
 /* Rows of cond or uncond into images first .. first + n - 1 of the context. */
@@ -47,10 +56,10 @@ static void upload_rows(sd_sampler *s, sdb_tensor context, int first, const sd_t
 
 void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
     const sd_description *desc = s->model->desc;
-    size_t mark = sd_exec_mark(s->e);
     int tokens = s->params.text_tokens;
     if (tokens == 0)
         return;
+    sd_exec_release(s->e, s->workspace);
     sdb_tensor context =
         sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1, desc->unet.context_dim);
     if (s->halves == 2 && uncond)
@@ -58,22 +67,41 @@ void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_t
     if (cond)
         upload_rows(s, context, (s->halves - 1) * s->n, cond);
     sd_unet_kv(s->e, sd_model_unet(s->model), s->kv, context);
-    sd_exec_release(s->e, mark);
+    sd_exec_release(s->e, s->top);
 }
 
-static void measure(sd_sampler *s) {
+/* Where the network's memory ends. */
+static size_t measure(sd_sampler *s) {
     sd_exec_measure(s->e);
-    layout(s);
+    layout_network(s);
     sd_sampling_encode_prompts(s, NULL, NULL);
+    sd_sampling_network(s);
+    size_t above = s->e->peak;
+    layout_run(s, above);
     s->e->flops = 0; /* of a step alone, one from the middle of a run */
     sd_sampling_compute_measured(s);
+    return above;
+}
+
+/* Takes the executor's memory, where the network may have run before. */
+static sd_status settle(sd_sampler *s) {
+    size_t above = measure(s);
+    sd_status status = sd_exec_commit(s->e);
+    if (status)
+        return status;
+    layout_network(s);
+    layout_run(s, above);
+    sd_stage_key key = sd_sampling_network_key(s);
+    if (!sd_exec_find_stage(s->e, &key))
+        sd_exec_add_stage(s->e, &key);
+    return s->e->status;
 }
 
 void sd_sampling_enter(sd_sampler *s) {
     if (s->busy)
         return;
     sd_exec_begin(s->e);
-    layout(s);
+    sd_exec_release(s->e, s->top);
 }
 
 /* What these parameters ask of the model. */
@@ -154,7 +182,6 @@ static void warn_of_guidance(const sd_sampler *s) {
 static void destroy(void *handle) {
     sd_sampler *s = handle;
     sd_model *model = s->model;
-    sd_sampling_free_graphs(s);
     sd_execs_give(model, s->e);
     sd_inter_free(s);
     free_host(s);
@@ -178,8 +205,7 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
         status = sd_execs_take(model, &s->e);
     if (!status) {
         s->e->stop = &s->stop;
-        measure(s);
-        status = sd_exec_commit(s->e);
+        status = settle(s);
         sd_exec_fail(s->e, status);
     }
     if (status) {

@@ -15,14 +15,6 @@ typedef struct sd_inter {
     atomic_int count; /* entries of both */
 } sd_inter;
 
-/* Of a method's kinds, each with and without noise and a mask. */
-#define SD_N_STEP_KINDS (4 * SD_METHOD_MAX_KINDS)
-
-typedef struct sd_step_kind {
-    sdb_graph *graph; /* NULL: not recorded */
-    int made;         /* steps of it so far */
-} sd_step_kind;
-
 struct sd_sampler {
     sd_handle handle;
     atomic_uintptr_t owner; /* the thread whose call uses it: sd_call_claim */
@@ -43,8 +35,10 @@ struct sd_sampler {
     sd_run run;
 
     sd_exec *e;
+    size_t workspace;      /* of the stack: what the network computes between begins there */
+    size_t top;            /* and what else a step does, here */
     sdb_tensor x_in;       /* [halves * n, h, w, c + extra]: x_t, then what concat.c put there */
-    sdb_tensor out;        /* [halves * n, h, w, c]; run.eps itself without guidance */
+    sdb_tensor out;        /* [halves * n, h, w, c]; the first half becomes run.eps */
     sdb_tensor t;          /* [halves * n, 1, 1, 1] */
     sdb_tensor guidance;   /* [1, 1, 1, 2]: 1 - s, s */
     sdb_tensor scale;      /* [n, 1, 1, guidance_dim], for a UNet that is told s; or none */
@@ -52,7 +46,6 @@ struct sd_sampler {
     sdb_tensor mask;       /* [n, h, w, 1], with has_mask: 1 where `known` is held */
     sdb_tensor known;      /* [n, h, w, c]: x_0 */
     sdb_tensor mask_noise; /* [n, h, w, c]: that it is noised with in a step */
-    sd_step_kind kinds[SD_N_STEP_KINDS];
 
     sd_inter inter;
 
@@ -78,7 +71,9 @@ void sd_sampling_compute(sd_sampler *s, int i);
 void sd_sampling_compute_measured(sd_sampler *s);
 /* The run's `denoise`; `user` is the sampler. */
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);
-void sd_sampling_free_graphs(sd_sampler *s);
+/* The network alone, on what lies in x_in, t, kv and scale: a stage of the executor. */
+void sd_sampling_network(sd_sampler *s);
+sd_stage_key sd_sampling_network_key(const sd_sampler *s);
 
 /* sampling_run.c */
 /* Finite latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */

@@ -1,31 +1,36 @@
 /*
- * A step of struct sd_sampler. Outside of what a backend records are the draw of its noise, on the
- * host, and the upload of that; its numbers are moved to where the method finds them. All else is
- * one region of operations on the device, from the mask over the network to the method's update,
- * recorded once for each kind of step.
+ * A step of struct sd_sampler: its noise, drawn on the host, the mask, and the method, which asks
+ * for the network. That alone is recorded and replayed; the rest is some arithmetic on latents,
+ * given to the device while it computes the network.
  */
 #include "pipeline/sampling.h"
 
-#include "backend/region.h"
-
 /* ------------------------------------------------------------------------------ the network */
 
-/* out = UNet(x_in, t), then e = (1 - s) e_uncond + s e_cond: Ho and Salimans 2022, eq. 6. */
-static void guided_network(sd_sampler *s) {
-    sd_exec *e = s->e;
-    size_t mark = sd_exec_mark(e);
+/* out = UNet(x_in, t), in the part of the stack that is the network's. */
+static void network(sd_exec *e, void *sampler) {
+    sd_sampler *s = sampler;
+    sd_exec_release(e, s->workspace);
     sd_unet_forward(e, sd_model_unet(s->model), s->out, s->x_in, s->t, s->kv, s->scale);
-    sd_exec_release(e, mark);
-    if (s->halves == 1)
-        return;
-    sdb_tensor cond = sd_view_batch(s->out, s->n, s->n);
-    sdb_tensor terms[] = {sd_view_batch(s->out, 0, s->n), cond};
-    sd_op_sum(e, s->run.eps, 2, terms, s->guidance);
+    sd_exec_release(e, s->top);
+}
+
+void sd_sampling_network(sd_sampler *s) {
+    sd_exec_region(s->e, network, s);
+}
+
+sd_stage_key sd_sampling_network_key(const sd_sampler *s) {
+    return (sd_stage_key){network, s->x_in.n, s->h, s->w, s->params.text_tokens, 0};
+}
+
+/* e = (1 - s) e_uncond + s e_cond: Ho and Salimans 2022, eq. 6. */
+static void guide(sd_sampler *s) {
+    sd_exec *e = s->e;
+    sdb_tensor eps = s->run.eps, cond = sd_view_batch(s->out, s->n, s->n), terms[] = {eps, cond};
+    sd_op_sum(e, eps, 2, terms, s->guidance);
     if (s->params.guidance_rescale > 0.0f) /* the spread of the conditional half given back */
-        sd_op_rescale(e, (sdb_rescale){.x = s->run.eps,
-                                       .like = cond,
-                                       .y = s->run.eps,
-                                       .phi = s->params.guidance_rescale});
+        sd_op_rescale(
+            e, (sdb_rescale){.x = eps, .like = cond, .y = eps, .phi = s->params.guidance_rescale});
 }
 
 /* What the score corrector left of epsilon. */
@@ -67,7 +72,9 @@ void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     for (int i = 0; i < s->halves; i++)
         sd_op_copy(e, sd_view_channels(sd_view_batch(s->x_in, i * s->n, s->n), 0, s->c), x);
     sd_op_copy(e, s->t, time);
-    guided_network(s);
+    sd_sampling_network(s);
+    if (s->halves == 2)
+        guide(s);
     if (s->params.score_corrector && !e->measuring)
         correct_score(s, x);
 }
@@ -130,76 +137,26 @@ static void take_noise(sd_sampler *s, int i) {
         sd_exec_upload(s->e, s->run.noise, s->drawn[1]);
 }
 
-/* --------------------------------------------------------------------------------- the region */
+/* --------------------------------------------------------------------------------------- step */
 
 /* What the mask holds is the known x_0 at the step's time, noised anew: DDIMSampler's mask. */
-static void hold(sd_sampler *s) {
-    sd_run_q_sample(&s->run, s->mask_noise, s->known, s->mask_noise);
+static void hold(sd_sampler *s, int i) {
+    sd_run_q_sample(&s->run, i, s->mask_noise, s->known, s->mask_noise);
     sd_op_blend(s->e, (sdb_blend){.m = s->mask, .a = s->mask_noise, .b = s->run.x, .y = s->run.x});
-}
-
-static void region(sd_exec *e, void *sampler) {
-    sd_sampler *s = sampler;
-    (void)e;
-    if (s->has_mask)
-        hold(s);
-    s->run.method->step(&s->run, s->run.at);
-}
-
-/* Which of s->kinds step i of `run` is. */
-static int kind_of(const sd_sampler *s, const sd_run *run, int i) {
-    return 4 * sd_run_kind(run, i) + 2 * sd_run_noisy(run, i) + s->has_mask;
-}
-
-/* Whether the kind of the step that is being made will be seen again: later in the run, or, as it
- * was not new to this one, in the next. */
-static bool comes_again(const sd_sampler *s, int kind) {
-    sd_run run = s->run;
-    if (s->kinds[kind].made > 1)
-        return true;
-    while (++run.done < s->total) {
-        run.touched = s->has_mask;
-        if (kind_of(s, &run, --run.at) == kind)
-            return true;
-    }
-    return false;
-}
-
-/* The first step of a kind is launched as it stands and recorded while the device is busy with it,
- * which hides what recording costs: as long as half a step. */
-static void run_region(sd_sampler *s) {
-    sd_exec *e = s->e;
-    int kind = kind_of(s, &s->run, s->run.at);
-    sdb_graph **graph = &s->kinds[kind].graph;
-    bool can = sd_exec_can_record(e) && !s->params.score_corrector;
-    s->kinds[kind].made++;
-    if (can && *graph) {
-        sd_exec_replay(e, *graph);
-        return;
-    }
-    region(e, s);
-    if (can && comes_again(s, kind))
-        sd_exec_record(e, region, s, graph);
 }
 
 void sd_sampling_compute(sd_sampler *s, int i) {
     s->run.touched = s->run.touched || s->has_mask;
     take_noise(s, i);
-    sd_run_begin_step(&s->run, i);
-    run_region(s);
+    if (s->has_mask)
+        hold(s, i);
+    s->run.method->step(&s->run, i);
     if (!s->e->status && s->run.done + 1 < s->total)
         draw_ahead(s, i - 1);
 }
 
 void sd_sampling_compute_measured(sd_sampler *s) {
     s->run.done = 1;
-    sd_run_begin_step(&s->run, s->run.times.count > 1 ? 1 : 0);
-    region(s->e, s);
+    s->run.method->step(&s->run, s->run.times.count > 1 ? 1 : 0);
     s->run.done = 0;
-}
-
-void sd_sampling_free_graphs(sd_sampler *s) {
-    for (size_t i = 0; i < SD_COUNT(s->kinds); i++)
-        if (s->kinds[i].graph)
-            s->e->api->graph_free(s->e->queue, s->kinds[i].graph);
 }

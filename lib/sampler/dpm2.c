@@ -21,12 +21,6 @@ static void dpm2_coefs(const sd_run *run, int i, double *coefs) {
     sd_flow_coefs(a, a_prev, coefs + COEF_NEXT);
 }
 
-/* The last step is of a kind of its own. */
-static int dpm2_kind(const sd_run *run, int i) {
-    (void)run;
-    return i == 0;
-}
-
 static void dpm2_step(sd_run *run, int i) {
     sdb_tensor terms[] = {run->x, run->eps}, middle = run->history[0];
     sd_run_predict(run, run->x, i);
@@ -45,6 +39,5 @@ const sd_method sd_method_dpm2 = {
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
              SD_TIMES_SCALE_NOISE,
     .coefs = dpm2_coefs,
-    .kind = dpm2_kind,
     .step = dpm2_step,
 };

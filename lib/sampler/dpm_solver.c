@@ -40,9 +40,9 @@ static sd_status dpm_solver_times(sd_times *t, const sd_context *ctx, const sd_s
     return SD_OK;
 }
 
-/* The order, counted from 0. */
-static int dpm_solver_kind(const sd_run *run, int i) {
-    return run->done > 0 && (i > 0 || run->times.count >= LOWER_ORDER_FINAL_BELOW);
+static void dpm_solver_step(sd_run *run, int i) {
+    bool lower = i == 0 && run->times.count < LOWER_ORDER_FINAL_BELOW;
+    sd_dpmpp_2m_step(run, i, run->done > 0 && !lower);
 }
 
 const sd_method sd_method_dpm_solver = {
@@ -51,6 +51,5 @@ const sd_method sd_method_dpm_solver = {
     .n_history = 1,
     .fill_times = dpm_solver_times,
     .coefs = sd_dpmpp_2m_coefs,
-    .kind = dpm_solver_kind,
-    .step = sd_dpmpp_2m_step,
+    .step = dpm_solver_step,
 };

@@ -24,18 +24,16 @@ void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_SECOND + 2] = -x0 * older;
 }
 
-/* The order, counted from 0. */
-static int dpmpp_2m_kind(const sd_run *run, int i) {
-    return sd_run_second_order(run, i);
-}
-
-void sd_dpmpp_2m_step(sd_run *run, int i) {
-    bool second = sd_run_kind(run, i) > 0;
+void sd_dpmpp_2m_step(sd_run *run, int i, bool second) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->pred_x0, run->history[0]};
     sd_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 3 : 2, terms);
     sd_op_copy(run->e, run->history[0], run->pred_x0);
+}
+
+static void dpmpp_2m_step(sd_run *run, int i) {
+    sd_dpmpp_2m_step(run, i, sd_run_second_order(run, i));
 }
 
 const sd_method sd_method_dpmpp_2m = {
@@ -45,6 +43,5 @@ const sd_method sd_method_dpmpp_2m = {
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
              SD_TIMES_SIGMA_MIN,
     .coefs = sd_dpmpp_2m_coefs,
-    .kind = dpmpp_2m_kind,
-    .step = sd_dpmpp_2m_step,
+    .step = dpmpp_2m_step,
 };

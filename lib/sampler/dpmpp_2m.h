@@ -5,10 +5,11 @@
 
 #include "sampler/sampler.h"
 
-/* A method of this step has one latent of history. Its `kind` is the order, counted from 0. */
+/* A method of this step has one latent of history. */
 #define SD_DPMPP_2M_N_COEFS 5
 
 void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs);
-void sd_dpmpp_2m_step(sd_run *run, int i);
+/* Of order 2 where `second` says so, which takes a step before. */
+void sd_dpmpp_2m_step(sd_run *run, int i, bool second);
 
 #endif

@@ -32,13 +32,8 @@ static bool dpmpp_2m_sde_noisy(const sd_run *run, int i) {
     return i > 0 || run->times.final_alpha < 1.0;
 }
 
-/* The order, counted from 0. */
-static int dpmpp_2m_sde_kind(const sd_run *run, int i) {
-    return sd_run_second_order(run, i);
-}
-
 static void dpmpp_2m_sde_step(sd_run *run, int i) {
-    bool second = dpmpp_2m_sde_kind(run, i) > 0;
+    bool second = sd_run_second_order(run, i);
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->noise, run->pred_x0, run->history[0]};
@@ -56,6 +51,5 @@ const sd_method sd_method_dpmpp_2m_sde = {
              SD_TIMES_SIGMA_MIN,
     .coefs = dpmpp_2m_sde_coefs,
     .noisy = dpmpp_2m_sde_noisy,
-    .kind = dpmpp_2m_sde_kind,
     .step = dpmpp_2m_sde_step,
 };

@@ -15,12 +15,6 @@ static void heun_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_HEUN + 1] = coefs[COEF_HEUN + 2] = coefs[COEF_EULER + 1] / 2.0;
 }
 
-/* The last step is of a kind of its own. */
-static int heun_kind(const sd_run *run, int i) {
-    (void)run;
-    return i == 0;
-}
-
 static void heun_step(sd_run *run, int i) {
     sdb_tensor *h = run->history;
     sdb_tensor terms[] = {run->x, run->eps};
@@ -43,6 +37,5 @@ const sd_method sd_method_heun = {
     .n_history = N_HISTORY,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,
     .coefs = heun_coefs,
-    .kind = heun_kind,
     .step = heun_step,
 };

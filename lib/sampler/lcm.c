@@ -51,12 +51,6 @@ static bool lcm_noisy(const sd_run *run, int i) {
     return i > 0 && run->temperature > 0.0;
 }
 
-/* The last step is of a kind of its own. */
-static int lcm_kind(const sd_run *run, int i) {
-    (void)run;
-    return i == 0;
-}
-
 static void lcm_step(sd_run *run, int i) {
     sd_run_predict(run, run->x, i);
     sd_run_predict_x0(run, i);
@@ -76,6 +70,5 @@ const sd_method sd_method_lcm = {
     .fill_times = lcm_times,
     .coefs = lcm_coefs,
     .noisy = lcm_noisy,
-    .kind = lcm_kind,
     .step = lcm_step,
 };

@@ -53,14 +53,8 @@ static void lms_coefs(const sd_run *run, int i, double *coefs) {
     }
 }
 
-/* The order, counted from 0. */
-static int lms_kind(const sd_run *run, int i) {
-    (void)i;
-    return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
-}
-
 static void lms_step(sd_run *run, int i) {
-    int order = lms_kind(run, i) + 1;
+    int order = run->done < MAX_ORDER ? run->done + 1 : MAX_ORDER;
     sdb_tensor terms[1 + MAX_ORDER] = {run->x, run->eps};
     for (int k = 1; k < order; k++)
         terms[1 + k] = run->history[k - 1];
@@ -76,6 +70,5 @@ const sd_method sd_method_lms = {
     .n_history = N_HISTORY,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,
     .coefs = lms_coefs,
-    .kind = lms_kind,
     .step = lms_step,
 };

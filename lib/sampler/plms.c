@@ -107,31 +107,22 @@ static void adams_bashforth(sd_run *run, int i, int order) {
     sd_run_keep(run, newest(run), order < MAX_ORDER ? order - 1 : N_LAST - 1);
 }
 
-/* The order, counted from 0; AGAIN: a first step that is taken over from elsewhere. */
-enum { AGAIN = MAX_ORDER };
-
-static int plms_kind(const sd_run *run, int i) {
-    if (run->done == 0 && again_from(run, i) >= 0)
-        return AGAIN;
-    return run->done < MAX_ORDER ? run->done : MAX_ORDER - 1;
-}
-
 /* noise_like of get_x_prev_and_pred_x0, which the first step calls twice. */
 static int plms_draws(int done) {
     return done == 0 ? 2 : 1;
 }
 
 static void plms_step(sd_run *run, int i) {
-    int kind = plms_kind(run, i);
+    bool first = run->done == 0, again = first && again_from(run, i) >= 0;
     sdb_tensor mixed = run->history[MIXED];
     sd_run_predict(run, run->x, i);
-    if (kind == 0 || kind == AGAIN)
+    if (first)
         improved_euler(run, i);
     else
-        adams_bashforth(run, i, kind + 1);
+        adams_bashforth(run, i, run->done < MAX_ORDER ? run->done + 1 : MAX_ORDER);
     /* history[1] is free in the first step */
-    transfer(run, kind == AGAIN ? run->history[1] : run->x, i, mixed);
-    if (kind == AGAIN) {
+    transfer(run, again ? run->history[1] : run->x, i, mixed);
+    if (again) {
         sdb_tensor terms[] = {run->x, mixed};
         sd_run_combine(run, run->x, i, COEF_AGAIN, 2, terms);
     }
@@ -148,6 +139,5 @@ const sd_method sd_method_plms = {
     .check = plms_check,
     .coefs = plms_coefs,
     .draws = plms_draws,
-    .kind = plms_kind,
     .step = plms_step,
 };

@@ -151,55 +151,37 @@ void sd_run_free(sd_run *run) {
     run->table = NULL;
 }
 
-void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c) {
-    sdb_tensor *latents[] = {&run->x, &run->eps, &run->pred_x0, &run->noise};
+void sd_run_layout(sd_run *run, sd_exec *e) {
+    sdb_tensor *latents[] = {&run->x, &run->pred_x0, &run->noise}, like = run->eps;
     run->e = e;
     for (size_t i = 0; i < SD_COUNT(latents); i++)
-        *latents[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
+        *latents[i] = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     if (run->raw)
-        run->output = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
+        run->output = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     for (int i = 0; i < run->method->n_history; i++)
-        run->history[i] = sd_exec_tensor_typed(e, SDB_F32, n, h, w, c);
-    run->numbers =
-        sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, (1 + run->times.count) * row_size(run));
-    run->rows = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2 * row_size(run));
-}
-
-/* `width` of the numbers on the device, from `first` on, as a tensor of its own. */
-static sdb_tensor part(sdb_tensor numbers, int first, int width) {
-    sdb_tensor t = sd_view_channels(numbers, first, width);
-    t.ld = width;
-    return t;
+        run->history[i] = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
+    run->numbers = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->times.count * row_size(run));
 }
 
 void sd_run_upload(sd_run *run) {
-    int row = row_size(run);
-    sd_exec_upload(run->e, part(run->numbers, 0, row), run->table);
-    sd_exec_upload(run->e, part(run->numbers, row, run->times.count * row), run->table);
-}
-
-void sd_run_begin_step(sd_run *run, int i) {
-    int row = row_size(run);
-    run->at = i;
-    sd_op_copy(run->e, run->rows, part(run->numbers, i * row, 2 * row));
+    sd_exec_upload(run->e, run->numbers, run->table);
 }
 
 bool sd_run_noisy(const sd_run *run, int i) {
     return run->method->noisy && run->method->noisy(run, i);
 }
 
-int sd_run_kind(const sd_run *run, int i) {
-    return run->method->kind ? run->method->kind(run, i) : 0;
-}
-
-/* i: run->at or the index below it, whose row comes first. */
+/* Numbers of step i from `first` on, as a tensor of their own. */
 static sdb_tensor numbers_at(const sd_run *run, int i, int first, int count) {
-    return part(run->rows, (i + 1 - run->at) * row_size(run) + first, count);
+    int at = (i < 0 ? 0 : i) * row_size(run) + first;
+    sdb_tensor t = sd_view_channels(run->numbers, at, count);
+    t.ld = count;
+    return t;
 }
 
-void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
+void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
     sdb_tensor terms[] = {x0, noise};
-    sd_op_sum(run->e, y, 2, terms, numbers_at(run, run->at, ROW_NOISED, 2));
+    sd_op_sum(run->e, y, 2, terms, numbers_at(run, i, ROW_NOISED, 2));
 }
 
 /* `first`: of the numbers of sd_run_time_coefs in row i. */

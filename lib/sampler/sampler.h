@@ -7,9 +7,8 @@
  * x = sqrt(a) x_0 + sqrt(1 - a) noise. Methods of the literature on sigmas work on x / sqrt(a) =
  * x_0 + sigma noise, sigma^2 = (1 - a) / a; the factors are part of their numbers here.
  *
- * A step is a region of operations that backends record: what changes from step to step lies in
- * device memory at fixed places, and steps that are not made of the same operations are told apart
- * by `kind`. Errors stay in run->e->status.
+ * A step is ordinary code around the network, which alone is recorded and replayed. Errors stay in
+ * run->e->status.
  */
 #ifndef SD_SAMPLER_SAMPLER_H
 #define SD_SAMPLER_SAMPLER_H
@@ -20,7 +19,6 @@
 
 #define SD_METHOD_MAX_COEFS 32
 #define SD_METHOD_MAX_HISTORY 8
-#define SD_METHOD_MAX_KINDS 12
 
 typedef struct sd_run sd_run;
 
@@ -50,21 +48,16 @@ typedef struct sd_method {
      * that it multiplies by 0: with a mask, whose noises come of the same stream, all are drawn.
      * NULL: as many as `noisy` says. */
     int (*draws)(int done);
-    /* 0 .. SD_METHOD_MAX_KINDS - 1. Steps of one kind, and alike in `noisy`, are the same
-     * operations on the same memory. May look at run->done and run->touched. NULL: all are of
-     * one. */
-    int (*kind)(const sd_run *run, int i);
     /* x of times[i] becomes x of times[i - 1] in run->x; pred_x0 is left in run->pred_x0. Steps
-     * are made from a run's first index down to 0; run->done of them were made before. Knows no
-     * more of these than `kind` tells. */
+     * are made from a run's first index down to 0; run->done of them were made before. */
     void (*step)(sd_run *run, int i);
 } sd_method;
 
 const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sd_method_find(const char *name); /* NULL: unknown */
 
-/* What a method works with. Of the fields above `user` only `done`, `touched` and `at` change
- * during a run. */
+/* What a method works with. Of the fields above `user` only `done` and `touched` change during a
+ * run. */
 struct sd_run {
     const sd_context *ctx;
     const sd_method *method;
@@ -80,17 +73,15 @@ struct sd_run {
     float *table; /* a row of numbers for each step, see sampler.c */
     int done;     /* steps made since the run began */
     bool touched; /* x was changed from outside since the last step */
-    int at;       /* index of the step that is being made */
 
     sd_exec *e;
     sdb_tensor x;       /* x_t */
-    sdb_tensor eps;     /* the last guided prediction of the noise */
+    sdb_tensor eps;     /* the last guided prediction of the noise, where `denoise` leaves it */
     sdb_tensor pred_x0; /* the last predicted x_0 */
     sdb_tensor output;  /* with `raw`: what the network gave */
     sdb_tensor noise;   /* of a step that is noisy */
     sdb_tensor history[SD_METHOD_MAX_HISTORY];
-    sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it], after its first row */
-    sdb_tensor rows;    /* the two of it that a step may look at */
+    sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it] */
 
     void *user;
     /* Evaluates the network at x and `time` ([1, 1, 1, 1] on the device), with guidance, and leaves
@@ -105,16 +96,13 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
                       sd_prediction prediction, const sd_sampler_params *params);
 void sd_run_free(sd_run *run);
 
-/* Takes the run's tensors from the executor: the same ones each time, if its stack is the same. */
-void sd_run_layout(sd_run *run, sd_exec *e, int n, int h, int w, int c);
+/* Takes the run's tensors from the executor, all but eps: [n, h, w, c] as that has it. */
+void sd_run_layout(sd_run *run, sd_exec *e);
 /* Puts the numbers on the device. */
 void sd_run_upload(sd_run *run);
-/* Before step i: its numbers go where the method finds them. Not part of a recorded region. */
-void sd_run_begin_step(sd_run *run, int i);
 bool sd_run_noisy(const sd_run *run, int i);
-int sd_run_kind(const sd_run *run, int i);
-/* y = x0 noised to the time of the step that is made: DDPM eq. 4. In place is fine. */
-void sd_run_q_sample(sd_run *run, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
+/* y = x0 noised to the time of step i: DDPM eq. 4. In place is fine. */
+void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
 
 /* For methods: the guided noise predicted at `x` and times[i], in run->eps. A network that
  * predicts v or x_0 is converted. Here and below i is the step that is made or the one after it;

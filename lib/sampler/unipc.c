@@ -77,12 +77,6 @@ static void unipc_coefs(const sd_run *run, int i, double *coefs) {
     predictor(run, i, coefs);
 }
 
-/* Which predictions are there, whether x is corrected, and the last step. */
-static int unipc_kind(const sd_run *run, int i) {
-    int there = run->done < 2 ? run->done : 2;
-    return 4 * there + 2 * run->touched + (i == 0);
-}
-
 /* UniPCMultistepScheduler's lower_order_final holds for any number of steps. */
 static bool second_order(const sd_run *run, int i) {
     const sd_scheduler_config *f = run->schedule->folder;
@@ -113,6 +107,5 @@ const sd_method sd_method_unipc = {
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
              SD_TIMES_SIGMA_MIN,
     .coefs = unipc_coefs,
-    .kind = unipc_kind,
     .step = unipc_step,
 };
