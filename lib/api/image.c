@@ -110,15 +110,15 @@ SD_PUBLIC(sd_image_save_with, (image, path, params), (image), const sd_image *im
     sd_context *ctx = image->ctx;
     SD_REQUIRE_PTR(ctx, path);
     sd_image_save_params p = SD_IMAGE_SAVE_PARAMS_INIT;
-    bool jpeg;
+    sd_image_file file = {.quality = JPEG_QUALITY};
     uint8_t *bytes;
     size_t size;
     sd_status status = sd_read_params(ctx, "sd_image_save_params", &p, sizeof p, params);
     if (!status)
-        status = format_of(ctx, path, &jpeg);
+        status = format_of(ctx, path, &file.jpeg);
+    file.parameters = p.parameters;
     if (!status)
-        status = jpeg ? sd_jpeg_encode(image, JPEG_QUALITY, p.parameters, &bytes, &size)
-                      : sd_png_encode(image, p.parameters, &bytes, &size);
+        status = sd_image_encode(image, &file, &bytes, &size);
     if (status)
         return status;
     status = p.only_new ? sd_write_new_file(ctx, path, bytes, size)

@@ -27,6 +27,10 @@ typedef struct sd_sink {
     size_t size, capacity;
 } sd_sink;
 
+/* Append a file, or a part of one before a failure, to `sink`. Texts may be NULL. */
+sd_status sd_png_encode(const sd_image *image, const char *parameters, sd_sink *sink);
+sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment, sd_sink *sink);
+
 /* False where there is no memory. */
 bool sd_sink_reserve(sd_sink *sink, size_t capacity);
 bool sd_sink_write(sd_sink *sink, const void *bytes, size_t n);

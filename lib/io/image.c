@@ -44,6 +44,18 @@ bool sd_sink_write(sd_sink *sink, const void *bytes, size_t n) {
     return true;
 }
 
+sd_status sd_image_encode(const sd_image *image, const sd_image_file *file, uint8_t **bytes,
+                          size_t *size) {
+    sd_sink sink = {.ctx = image->ctx};
+    sd_status status = file->jpeg ? sd_jpeg_encode(image, file->quality, file->parameters, &sink)
+                                  : sd_png_encode(image, file->parameters, &sink);
+    if (status)
+        sd_free(image->ctx, sink.bytes);
+    *bytes = status ? NULL : sink.bytes;
+    *size = status ? 0 : sink.size;
+    return status;
+}
+
 static sd_status not_an_image(const sd_context *ctx, const char *name, const uint8_t *bytes,
                               size_t size) {
     const char *what = sd_sniff_image(bytes, size);

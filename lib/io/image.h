@@ -9,11 +9,18 @@ sd_status sd_image_decode(sd_context *ctx, const char *name, const uint8_t *byte
                           sd_image **out);
 sd_status sd_image_decode_with(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
                                const sd_image_load_params *params, sd_image **out);
-/* Allocated bytes of a PNG / JPEG file. `parameters` may be NULL. */
-sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t **bytes,
-                        size_t *size);
-sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment, uint8_t **bytes,
-                         size_t *size);
+
+/* What kind of file an image becomes. */
+typedef struct sd_image_file {
+    bool jpeg;              /* or PNG */
+    int quality;            /* of JPEG, 1 .. 100 */
+    const char *parameters; /* kept in a text chunk or a comment; or NULL */
+} sd_image_file;
+
+/* Allocated bytes of such a file. */
+sd_status sd_image_encode(const sd_image *image, const sd_image_file *file, uint8_t **bytes,
+                          size_t *size);
+
 /* PIL.Image.resize((width, height), LANCZOS), bit for bit. */
 sd_status sd_image_lanczos(const sd_image *image, int width, int height, sd_image **out);
 

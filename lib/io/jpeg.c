@@ -205,7 +205,7 @@ typedef struct writer {
     codec c;
     struct jpeg_compress_struct info;
     struct jpeg_destination_mgr destination;
-    sd_sink sink;
+    sd_sink *sink;
     const sd_image *image;
     uint8_t *row; /* [width * 3], for images with alpha */
 } writer;
@@ -214,10 +214,11 @@ typedef struct writer {
 
 /* libjpeg writes into the buffer between size and capacity. */
 static void give_room(writer *w, size_t capacity) {
-    if (!sd_sink_reserve(&w->sink, capacity))
+    sd_sink *sink = w->sink;
+    if (!sd_sink_reserve(sink, capacity))
         ERREXIT1(&w->info, JERR_OUT_OF_MEMORY, 0);
-    w->destination.next_output_byte = w->sink.bytes + w->sink.size;
-    w->destination.free_in_buffer = w->sink.capacity - w->sink.size;
+    w->destination.next_output_byte = sink->bytes + sink->size;
+    w->destination.free_in_buffer = sink->capacity - sink->size;
 }
 
 static void init_destination(j_compress_ptr info) {
@@ -226,14 +227,14 @@ static void init_destination(j_compress_ptr info) {
 
 static boolean on_full(j_compress_ptr info) {
     writer *w = info->client_data;
-    w->sink.size = w->sink.capacity;
-    give_room(w, w->sink.capacity * 2);
+    w->sink->size = w->sink->capacity;
+    give_room(w, w->sink->capacity * 2);
     return TRUE;
 }
 
 static void end_destination(j_compress_ptr info) {
     writer *w = info->client_data;
-    w->sink.size = w->sink.capacity - w->destination.free_in_buffer;
+    w->sink->size = w->sink->capacity - w->destination.free_in_buffer;
 }
 
 /* A long comment becomes several markers. */
@@ -276,30 +277,21 @@ static sd_status write_jpeg(writer *w, int quality, const char *comment) {
     return SD_OK;
 }
 
-sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment, uint8_t **bytes,
-                         size_t *size) {
+sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment, sd_sink *sink) {
     sd_context *ctx = image->ctx;
     writer w = {
         .c = {.ctx = ctx, .name = "JPEG image"},
         .destination = {.init_destination = init_destination,
                         .empty_output_buffer = on_full,
                         .term_destination = end_destination},
-        .sink = {.ctx = ctx},
+        .sink = sink,
         .image = image,
     };
-    *bytes = NULL;
-    *size = 0;
     if (image->channels == 4 && !(w.row = sd_alloc(ctx, (size_t)image->width * 3)))
         return SD_ERROR_MEMORY;
     w.info.err = init_errors(&w.c);
     sd_status status = write_jpeg(&w, quality, comment);
     jpeg_destroy_compress(&w.info);
     sd_free(ctx, w.row);
-    if (status) {
-        sd_free(ctx, w.sink.bytes);
-        return status;
-    }
-    *bytes = w.sink.bytes;
-    *size = w.sink.size;
-    return SD_OK;
+    return status;
 }

@@ -137,7 +137,7 @@ sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes,
 
 typedef struct writer {
     codec c;
-    sd_sink sink;
+    sd_sink *sink;
     const sd_image *image;
     const char *parameters;
     char *latin1; /* parameters in Latin-1, or NULL */
@@ -145,7 +145,7 @@ typedef struct writer {
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
     writer *w = png_get_io_ptr(png);
-    if (!sd_sink_write(&w->sink, bytes, n)) {
+    if (!sd_sink_write(w->sink, bytes, n)) {
         w->c.no_memory = true;
         png_error(png, "out of memory");
     }
@@ -221,16 +221,13 @@ static sd_status write_png(writer *w) {
     return SD_OK;
 }
 
-sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t **bytes,
-                        size_t *size) {
+sd_status sd_png_encode(const sd_image *image, const char *parameters, sd_sink *sink) {
     sd_context *ctx = image->ctx;
     writer w = {.c = {.ctx = ctx, .name = "PNG image"},
-                .sink = {.ctx = ctx},
+                .sink = sink,
                 .image = image,
                 .parameters = parameters};
     codec *c = &w.c;
-    *bytes = NULL;
-    *size = 0;
     if (parameters && to_latin1(ctx, parameters, &w.latin1))
         return SD_ERROR_MEMORY;
     c->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
@@ -239,11 +236,5 @@ sd_status sd_png_encode(const sd_image *image, const char *parameters, uint8_t *
     c->status = c->info ? write_png(&w) : sd_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
     png_destroy_write_struct(&c->png, &c->info);
     sd_free(ctx, w.latin1);
-    if (c->status) {
-        sd_free(ctx, w.sink.bytes);
-        return c->status;
-    }
-    *bytes = w.sink.bytes;
-    *size = w.sink.size;
-    return SD_OK;
+    return c->status;
 }

@@ -69,7 +69,8 @@ static sd_status with_image(sd_status (*fn)(const sd_image *)) {
 static sd_status to_png(const sd_image *image) {
     uint8_t *bytes;
     size_t n;
-    sd_status status = sd_png_encode(image, "caf\xc3\xa9", &bytes, &n);
+    sd_status status =
+        sd_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9"}, &bytes, &n);
     ck_assert((status == SD_OK) == (bytes != NULL));
     sd_free(fault_ctx, bytes);
     return status;
@@ -78,7 +79,7 @@ static sd_status to_png(const sd_image *image) {
 static sd_status to_jpeg(const sd_image *image) {
     uint8_t *bytes;
     size_t n;
-    sd_status status = sd_jpeg_encode(image, 100, "a comment", &bytes, &n);
+    sd_status status = sd_image_encode(image, &(sd_image_file){true, 100, "a comment"}, &bytes, &n);
     ck_assert((status == SD_OK) == (bytes != NULL));
     sd_free(fault_ctx, bytes);
     return status;

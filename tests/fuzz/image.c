@@ -7,7 +7,7 @@ static void encode(const sd_image *image) {
     uint8_t *bytes = NULL;
     size_t size;
     sd_image *again;
-    if (sd_png_encode(image, "parameters", &bytes, &size))
+    if (sd_image_encode(image, &(sd_image_file){.parameters = "parameters"}, &bytes, &size))
         return; /* no memory */
     if (!sd_image_decode(fuzz_ctx, "again", bytes, size, &again)) {
         FUZZ_REQUIRE(again->width == image->width && again->height == image->height);

@@ -249,7 +249,8 @@ START_TEST(png_comes_back) {
     sd_image *in = read_raw(names[_i], channels[_i]), *out;
     uint8_t *bytes;
     size_t size;
-    ck_assert_int_eq(sd_png_encode(in, NULL, &bytes, &size), SD_OK);
+    ck_assert_int_eq(sd_image_encode(in, &(sd_image_file){.parameters = NULL}, &bytes, &size),
+                     SD_OK);
     ck_assert(!CONTAINS(bytes, size, "parameters"));
     ck_assert_int_eq(sd_image_decode(ctx, "own png", bytes, size, &out), SD_OK);
     ck_assert_int_eq(out->channels, 3);
@@ -268,13 +269,19 @@ START_TEST(png_keeps_parameters) {
     sd_image *image = read_raw("lanczos-rgb.in", 3);
     uint8_t *bytes;
     size_t size;
-    ck_assert_int_eq(sd_png_encode(image, "a cat\nSteps: 20", &bytes, &size), SD_OK);
+    ck_assert_int_eq(
+        sd_image_encode(image, &(sd_image_file){.parameters = "a cat\nSteps: 20"}, &bytes, &size),
+        SD_OK);
     ck_assert(CONTAINS(bytes, size, "tEXtparameters\0a cat\nSteps: 20"));
     sd_free(ctx, bytes);
-    ck_assert_int_eq(sd_png_encode(image, "caf\xc3\xa9 \xc2\xb0", &bytes, &size), SD_OK);
+    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9 \xc2\xb0"},
+                                     &bytes, &size),
+                     SD_OK);
     ck_assert(CONTAINS(bytes, size, "tEXtparameters\0caf\xe9 \xb0")); /* Latin-1 */
     sd_free(ctx, bytes);
-    ck_assert_int_eq(sd_png_encode(image, "\xe7\x8c\xab", &bytes, &size), SD_OK);
+    ck_assert_int_eq(
+        sd_image_encode(image, &(sd_image_file){.parameters = "\xe7\x8c\xab"}, &bytes, &size),
+        SD_OK);
     ck_assert(CONTAINS(bytes, size, "iTXtparameters\0\0\0\0\0\xe7\x8c\xab")); /* UTF-8 */
     sd_free(ctx, bytes);
     sd_image_destroy(image);
@@ -287,7 +294,8 @@ START_TEST(jpeg_comes_back) {
     sd_image *in = read_raw(names[_i], channels[_i]), *out;
     uint8_t *bytes;
     size_t size;
-    ck_assert_int_eq(sd_jpeg_encode(in, 95, "Steps: 20", &bytes, &size), SD_OK);
+    ck_assert_int_eq(sd_image_encode(in, &(sd_image_file){true, 95, "Steps: 20"}, &bytes, &size),
+                     SD_OK);
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\0\x0bSteps: 20"));
     if (in->channels > 1) /* SOF0: three components, luma sampled 2 x 2: 4:2:0 */
         ck_assert(CONTAINS(bytes, size, "\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"));
@@ -314,7 +322,8 @@ START_TEST(jpeg_splits_a_long_comment) {
     uint8_t *bytes;
     size_t size;
     memset(text, 'x', sizeof text - 1);
-    ck_assert_int_eq(sd_jpeg_encode(image, 95, text, &bytes, &size), SD_OK);
+    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 95, text}, &bytes, &size),
+                     SD_OK);
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\xff\xffx"));
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\x11\x75x")); /* 70,000 - 65,533 + 2 */
     ck_assert_int_eq(sd_image_decode(ctx, "own jpeg", bytes, size, &out), SD_OK);

@@ -282,7 +282,7 @@ START_TEST(jpeg_sides) {
     int sides[2];
     ck_assert_int_eq(sd_image_create(ctx, 32768, 8, 1, &image), SD_OK);
     memset(image->pixels, 9, 32768 * 8);
-    ck_assert_int_eq(sd_jpeg_encode(image, 50, NULL, &file, &n), SD_OK);
+    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 50, NULL}, &file, &n), SD_OK);
     ck_assert_int_eq(decode(file, n, sides), SD_OK);
     ck_assert_int_eq(sides[0], 32768);
     sd_free(ctx, file);
@@ -335,7 +335,8 @@ START_TEST(jpeg_comments) {
         size_t size, markers = 0;
         memset(text, 'x', n);
         text[n] = '\0';
-        ck_assert_int_eq(sd_jpeg_encode(image, 95, text, &file, &size), SD_OK);
+        ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 95, text}, &file, &size),
+                         SD_OK);
         for (size_t i = 0; i + 1 < size; i++)
             if (file[i] == 0xff && file[i + 1] == 0xfe) {
                 markers++;
