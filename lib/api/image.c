@@ -2,7 +2,7 @@
 #include "io/image.h"
 #include "api/check.h"
 #include "core/os.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/pixels.h"
 
 #include <string.h>
 

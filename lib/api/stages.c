@@ -1,6 +1,13 @@
 /* The stages one by one, and building blocks: sections 7 and 9 of sd.h. */
 #include "api/check.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/codebook.h"
+#include "pipeline/inpaint.h"
+#include "pipeline/loss.h"
+#include "pipeline/noise.h"
+#include "pipeline/text.h"
+#include "pipeline/tiles.h"
+#include "pipeline/unet.h"
+#include "pipeline/vae.h"
 
 #define MAX_TEXTS 4096
 

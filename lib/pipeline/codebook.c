@@ -1,6 +1,10 @@
 /* The codebook of a VQ first stage, by indices: VectorQuantizer2's get_codebook_entry and
  * min_encoding_indices, VQModel's decode_code. */
+#include "pipeline/codebook.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
 #include "pipeline/stage.h"
+#include "pipeline/vae.h"
 
 static sd_status need_codebook(const sd_model *model, const char *function) {
     if (sd_vae_has_codebook(sd_model_vae(model)))

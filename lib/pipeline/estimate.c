@@ -1,5 +1,9 @@
 /* What a run takes, before it runs: its networks are measured, not estimated by formulas. */
-#include "pipeline/stage.h"
+#include "pipeline/estimate.h"
+#include "pipeline/sampling.h"
+#include "pipeline/text.h"
+#include "pipeline/tiles.h"
+#include "pipeline/vae.h"
 
 typedef struct run_cost {
     sd_cost text, step, decode, encode;

@@ -3,7 +3,7 @@
  * finite numbers ends the call by the stage's name: a NaN spreads through every group norm, and the
  * picture that it ends as is black.
  */
-#include "pipeline/stage.h"
+#include "pipeline/finite.h"
 
 #include <math.h>
 #include <stdio.h>

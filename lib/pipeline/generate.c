@@ -1,6 +1,8 @@
 #include "pipeline/generate.h"
 
-#include "pipeline/stage.h"
+#include "pipeline/sampling.h"
+#include "pipeline/text.h"
+#include "pipeline/vae.h"
 
 /* ------------------------------------------------------------------------------- its stages */
 

@@ -6,7 +6,7 @@
 #define SD_PIPELINE_GENERATE_H
 
 #include "pipeline/mask.h"
-#include "pipeline/pipeline.h"
+#include "pipeline/model.h"
 
 /* What is asked for, whole and checked by lib/api. Sides may be 0. */
 typedef struct sd_request {
@@ -45,6 +45,9 @@ typedef struct sd_generation {
     sd_image **images;
 } sd_generation;
 
+/* generate.c. images[0 .. sampling.batch - 1] are set, to NULL after a failure. */
+sd_status sd_pipeline_generate(sd_model *model, const sd_request *request, sd_image **images);
+
 /* init.c */
 /* Sides that nobody named: the picture's own, cut down to a multiple of 64. */
 void sd_init_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
@@ -61,17 +64,5 @@ sd_status sd_paint_encode(sd_generation *g);
 /* Lays what was painted over init. */
 sd_status sd_paint_finish(sd_generation *g);
 void sd_painting_free(sd_painting *painting);
-
-/* inpaint.c */
-/* The UNet takes more than the latent. */
-bool sd_is_wide(const sd_model *model);
-/* `concat` models of the original; else `hybrid` ones. */
-bool sd_is_concat(const sd_model *model);
-/* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
-void sd_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
-                    float *out);
-/* `noise` may have many rows for one picture, and be NULL. */
-sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                          const sd_tile_params *tiles, sd_tensor **latent);
 
 #endif

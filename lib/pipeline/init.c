@@ -1,6 +1,8 @@
 #include "io/image.h"
 #include "pipeline/generate.h"
-#include "pipeline/stage.h"
+#include "pipeline/noise.h"
+#include "pipeline/pixels.h"
+#include "pipeline/vae.h"
 
 /* load_img of scripts/img2img.py: "resize to integer multiple of 64". */
 static int image_side(int side, int multiple) {

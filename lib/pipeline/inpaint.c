@@ -1,8 +1,12 @@
 /* What an inpainting model sees beside the latent: scripts/inpaint.py of latent-diffusion and
  * inpaint_st.py of runwayml's stable-diffusion. */
+#include "pipeline/inpaint.h"
+
 #include "describe/family.h"
-#include "pipeline/generate.h"
-#include "pipeline/stage.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
+#include "pipeline/tiles.h"
+#include "pipeline/vae.h"
 
 /*
  * LatentDiffusion's `concat` is inpaint.py: what is to be painted becomes black, the mask is -1 or

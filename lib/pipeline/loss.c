@@ -1,4 +1,8 @@
-#include "pipeline/stage.h"
+#include "pipeline/loss.h"
+#include "pipeline/finite.h"
+#include "pipeline/noise.h"
+#include "pipeline/shapes.h"
+#include "pipeline/unet.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,11 @@
+#include "pipeline/model.h"
 #include "backend/device.h"
 #include "io/folder.h"
 #include "model/parts.h"
+#include "pipeline/probe.h"
+#include "pipeline/shapes.h"
 #include "pipeline/stage.h"
+#include "pipeline/words.h"
 #include "sampler/sampler.h"
 
 #include <string.h>

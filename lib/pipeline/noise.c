@@ -1,4 +1,6 @@
-#include "pipeline/stage.h"
+#include "pipeline/noise.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
 
 #include <math.h>
 #include <string.h>

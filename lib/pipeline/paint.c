@@ -2,7 +2,8 @@
  * has its latents kept outside of it (the mask of DDIMSampler). */
 #include "io/image.h"
 #include "pipeline/generate.h"
-#include "pipeline/stage.h"
+#include "pipeline/inpaint.h"
+#include "pipeline/pixels.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
-#include "pipeline/pipeline.h"
-#include "pipeline/stage.h"
+#include "pipeline/pixels.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
 
 #include <math.h>
 

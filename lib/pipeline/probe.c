@@ -1,4 +1,5 @@
-#include "pipeline/stage.h"
+#include "pipeline/probe.h"
+#include "pipeline/unet.h"
 
 /*
  * Whether a UNet predicts noise or v, asked of itself. At the last timestep x is all but noise, so

@@ -1,5 +1,7 @@
 /* What is read from struct sd_sampler and set in it, between steps. */
-#include "pipeline/sampling.h"
+#include "pipeline/pixels.h"
+#include "pipeline/sampling_internal.h"
+#include "pipeline/vae.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * for the network. That alone is recorded and replayed; the rest is some arithmetic on latents,
  * given to the device while it computes the network.
  */
-#include "pipeline/sampling.h"
+#include "pipeline/sampling_internal.h"
 
 /* ------------------------------------------------------------------------------ the network */
 

@@ -1,4 +1,5 @@
-#include "pipeline/stage.h"
+#include "pipeline/shapes.h"
+#include "pipeline/finite.h"
 
 #include <stdio.h>
 

@@ -1,4 +1,8 @@
-#include "pipeline/stage.h"
+#include "pipeline/tiles.h"
+#include "pipeline/codebook.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
+#include "pipeline/vae.h"
 
 #include <string.h>
 

@@ -1,3 +1,6 @@
+#include "pipeline/unet.h"
+#include "pipeline/finite.h"
+#include "pipeline/shapes.h"
 #include "pipeline/stage.h"
 
 #include <math.h>

@@ -1,4 +1,9 @@
-#include "pipeline/stage.h"
+#include "pipeline/vae.h"
+#include "pipeline/codebook.h"
+#include "pipeline/finite.h"
+#include "pipeline/pixels.h"
+#include "pipeline/shapes.h"
+#include "pipeline/tiles.h"
 
 #include <string.h>
 

@@ -3,8 +3,8 @@
  * them as "emb_params" (.safetensors) or below "string_to_param" (.pt), diffusers as one tensor of
  * the placeholder's name; the word is the file's name, or one that the host gives.
  */
+#include "pipeline/words.h"
 #include "model/parts.h"
-#include "pipeline/stage.h"
 #include "text/clean.h"
 
 #include <string.h>

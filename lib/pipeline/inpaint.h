@@ -1,0 +1,22 @@
+/* What an inpainting model sees beside the latent. */
+#ifndef SD_PIPELINE_INPAINT_H
+#define SD_PIPELINE_INPAINT_H
+
+#include "pipeline/model.h"
+
+/* `tiles` NULL: the VAE on whole pictures. `any_pixel`: see sd_inpaint_params. */
+sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+                                  const sd_tensor *noise, const sd_tile_params *tiles,
+                                  bool any_pixel, sd_tensor **concat);
+/* The UNet takes more than the latent. */
+bool sd_is_wide(const sd_model *model);
+/* `concat` models of the original; else `hybrid` ones. */
+bool sd_is_concat(const sd_model *model);
+/* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
+void sd_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
+                    float *out);
+/* `noise` may have many rows for one picture, and be NULL. */
+sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                          const sd_tile_params *tiles, sd_tensor **latent);
+
+#endif

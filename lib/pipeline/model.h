@@ -1,0 +1,66 @@
+/* struct sd_model: the networks of a checkpoint and what is known of them. */
+#ifndef SD_PIPELINE_MODEL_H
+#define SD_PIPELINE_MODEL_H
+
+#include "core/tensor.h"
+#include "model/networks.h"
+#include "sampler/schedule.h"
+#include "text/prompt.h"
+
+struct sd_model {
+    sd_handle handle; /* samplers use it */
+    sd_context *ctx;  /* retained */
+    sd_precision precision;
+    sdb_type act;      /* type of activations */
+    sd_source *source; /* while it is loaded */
+    const sd_description *desc;
+    sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
+    char *vocab_error;
+    int32_t pad;             /* id of the padding token, where there is a tokenizer */
+    sd_words words;          /* textual inversion */
+    _Atomic uint64_t unused; /* those that the log said are in no prompt */
+    sd_text_model *text;     /* NULL: see desc->conditioning */
+    sd_class_model *classes; /* NULL: not of that kind */
+    sd_unet *unet;           /* NULL: a first stage alone */
+    sd_vae *vae;
+    sd_schedule schedule;
+    int64_t n_parameters;
+    int64_t weight_bytes;
+    char **unexpected; /* names */
+    int n_unexpected;
+    struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
+};
+
+static inline const sd_text_model *sd_model_text(const sd_model *model) {
+    return model->text;
+}
+static inline const sd_class_model *sd_model_classes(const sd_model *model) {
+    return model->classes;
+}
+static inline const sd_unet *sd_model_unet(const sd_model *model) {
+    return model->unet;
+}
+static inline const sd_vae *sd_model_vae(const sd_model *model) {
+    return model->vae;
+}
+
+sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
+                        sd_model **out);
+void sd_model_retain(sd_model *model);
+void sd_model_release(sd_model *model);
+int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
+int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
+void sd_model_default_size(const sd_model *model, int *width, int *height);
+/* A side that nobody named is the model's own. */
+void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p);
+/* Of a method that is not told otherwise; the name may be unknown. */
+sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *method);
+/* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
+int sd_model_context_tokens(const sd_model *model);
+/* Fails, with a sentence that names `call`, where the model has no such network. */
+sd_status sd_need_unet(const sd_model *model, const char *call);
+sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind);
+/* sd_checkpoint_list */
+sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
+
+#endif

@@ -1,0 +1,21 @@
+/* Textual inversion: files of embeddings that were learned for a word. */
+#ifndef SD_PIPELINE_WORDS_H
+#define SD_PIPELINE_WORDS_H
+
+#include "pipeline/model.h"
+
+#define SD_MAX_WORDS (SDB_MAX_PARTS - 1)
+
+typedef struct sd_word_files {
+    sd_word_rows rows[SD_MAX_WORDS];
+    int n;
+} sd_word_files;
+
+/* Fills model->words; the model has a description, and a tokenizer where a vocabulary was found.
+ * `names` and each of them may be NULL: the file's. */
+sd_status sd_words_open(sd_model *model, const char *const *paths, const char *const *names, int n,
+                        sd_word_files *files);
+void sd_words_close(sd_word_files *files);
+void sd_words_free(const sd_context *ctx, sd_words *words);
+
+#endif
