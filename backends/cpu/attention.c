@@ -125,9 +125,8 @@ static void query_task(void *arg, int task, int worker) {
         size_t keys = min_size(job->key_block, job->tk - k0);
         for (size_t i = 0; i < panels; i++) {
             size_t row = begin + i * nr;
-            if (op->causal && k0 >= row + nr) {
+            if (op->causal && k0 >= row + nr)
                 continue;
-            }
             query_panel p = panel_at(job, panel_scratch, i);
             attend_block(job, &p, packed, row, k0, keys, s);
         }
@@ -149,9 +148,8 @@ static void plan_attention(attention_job *job) {
     job->pack_tasks = div_up(job->tk, job->pack_keys);
     size_t panels = div_up(job->tq, nr);
     job->task_panels = PANELS_OF_TASK;
-    while (job->task_panels > 1 && groups * div_up(panels, job->task_panels) < TASKS_WANTED) {
+    while (job->task_panels > 1 && groups * div_up(panels, job->task_panels) < TASKS_WANTED)
         job->task_panels /= 2;
-    }
     job->query_tasks = div_up(panels, job->task_panels);
     job->v_panels = div_up(job->dim, mr);
     job->k_size = div_up(div_up(job->tk, mr) * mr * job->dim, 16) * 16;
@@ -181,16 +179,14 @@ sd_status cpu_attention(sdb_queue *q, const sdb_attention *op) {
         .tk = (size_t)op->k.h * (size_t)op->k.w,
     };
     size_t groups = (size_t)op->q.n * (size_t)op->heads;
-    if (groups == 0 || job.tq == 0 || job.tk == 0) {
+    if (groups == 0 || job.tq == 0 || job.tk == 0)
         return SD_OK;
-    }
     plan_attention(&job);
     size_t packed = groups * job.head_size;
     size_t workers = (size_t)q->dev->n_threads * job.worker_size;
     job.packed = cpu_scratch(q, (packed + workers) * sizeof(float));
-    if (!job.packed) {
+    if (!job.packed)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
     job.workers = job.packed + packed;
     cpu_parallel(q, (int)(groups * job.pack_tasks), pack_task, &job);
     cpu_parallel(q, (int)(groups * job.query_tasks), query_task, &job);

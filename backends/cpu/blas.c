@@ -53,9 +53,8 @@ static sgemm_fn find_sgemm(sdb_device *dev) {
         found = look_for_sgemm(dev->host);
         __atomic_store_n(&dev->sgemm, found, __ATOMIC_RELAXED);
     }
-    if (found != (void *)no_sgemm) {
+    if (found != (void *)no_sgemm)
         memcpy(&fn, &found, sizeof fn);
-    }
     return fn;
 }
 
@@ -82,9 +81,8 @@ static void widen_task(void *arg, int task, int worker) {
         (const uint8_t *)w->data + (size_t)(job->panel + task) * job->depth * nr * element;
     float *dst = job->b + (size_t)task * nr;
     (void)worker;
-    for (size_t i = 0; i < job->depth; i++) {
+    for (size_t i = 0; i < job->depth; i++)
         job->k->widen[w->type](dst + i * job->ld, src + i * nr * element, nr);
-    }
 }
 
 static void epilogue_task(void *arg, int task, int worker) {
@@ -130,13 +128,12 @@ sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op) {
         .columns = geglu ? w->n / 2 : w->n,
         .panel_columns = geglu ? nr / 2 : nr,
     };
-    int all = (job.columns + job.panel_columns - 1) / job.panel_columns;
+    int all = cpu_divide_up(job.columns, job.panel_columns);
     int block = BLOCK_COLUMNS / nr < all ? BLOCK_COLUMNS / nr : all;
     job.ld = (size_t)block * (size_t)nr;
     job.b = cpu_scratch(q, (job.depth + job.rows) * job.ld * sizeof(float));
-    if (!job.b) {
+    if (!job.b)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
     job.c = job.b + job.depth * job.ld;
     for (job.panel = 0; job.panel < all; job.panel += block) {
         job.panels = all - job.panel < block ? all - job.panel : block;
@@ -144,7 +141,7 @@ sd_status cpu_linear_blas(sdb_queue *q, const sdb_linear *op) {
         find_sgemm(q->dev)(ROW_MAJOR, NO_TRANSPOSE, NO_TRANSPOSE, (int)job.rows, job.panels * nr,
                            (int)job.depth, 1.0f, op->x.data, (int)op->x.ld, job.b, (int)job.ld,
                            0.0f, job.c, (int)job.ld);
-        cpu_parallel(q, (int)((job.rows + ROWS_OF_TASK - 1) / ROWS_OF_TASK), epilogue_task, &job);
+        cpu_parallel(q, cpu_divide_up(job.rows, ROWS_OF_TASK), epilogue_task, &job);
     }
     return SD_OK;
 }

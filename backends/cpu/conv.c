@@ -8,9 +8,8 @@ const float *conv_pixel(const sdb_conv2d *op, int n, int y, int x, int c) {
     const sdb_tensor *t = &op->x;
     int up = op->upsample ? 1 : 0;
     int h = up ? op->y.h : t->h, w = up ? op->y.w : t->w;
-    if (y < 0 || x < 0 || y >= h || x >= w) {
+    if (y < 0 || x < 0 || y >= h || x >= w)
         return zeros;
-    }
     int64_t at = ((int64_t)n * t->h + (y >> up)) * t->w + (x >> up);
     return (const float *)t->data + at * t->ld + c;
 }
@@ -18,16 +17,14 @@ const float *conv_pixel(const sdb_conv2d *op, int n, int y, int x, int c) {
 void conv_bias(const sdb_conv2d *op, int nr, int panel, int n, float *add) {
     const sdb_weight *w = op->weight;
     int first = panel * nr, cols = w->n - first < nr ? w->n - first : nr;
-    if (w->bias) {
+    if (w->bias)
         memcpy(add, w->bias + first, (size_t)nr * sizeof *add);
-    } else {
+    else
         memset(add, 0, (size_t)nr * sizeof *add);
-    }
     if (op->emb.c > 0) {
         const float *emb = (const float *)op->emb.data + n * op->emb.ld + first;
-        for (int j = 0; j < cols; j++) {
+        for (int j = 0; j < cols; j++)
             add[j] += emb[j];
-        }
     }
 }
 
@@ -53,9 +50,8 @@ void conv_store(const sdb_conv2d *op, const cpu_kernels *k, int panel, const flo
  * 120 more to transform the vector's weights, and 16 to transform a tile's input, which all outputs
  * share; it transforms whole vectors of channels, so it needs 16. */
 static bool winograd_is_better(const sdb_conv2d *op, int nr) {
-    if (op->stride != 1 || op->x.c < 16) {
+    if (op->stride != 1 || op->x.c < 16)
         return false;
-    }
     int64_t tiles = (int64_t)op->y.n * ((op->y.h + 3) / 4) * ((op->y.w + 3) / 4);
     int64_t pixels = (int64_t)op->y.n * op->y.h * op->y.w;
     int64_t vectors = (op->y.c + nr - 1) / nr * 2;

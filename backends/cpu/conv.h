@@ -9,10 +9,10 @@ sd_status conv_direct(sdb_queue *q, const sdb_conv2d *op);
 
 /* A chunk of input channels: at most CPU_KC, cut at multiples of 16. */
 static inline int conv_n_chunks(int cin) {
-    return (cin + CPU_KC - 1) / CPU_KC;
+    return cpu_divide_up(cin, CPU_KC);
 }
 static inline int conv_chunk(int cin, int i) { /* its first channel; chunk n_chunks begins at cin */
-    int units = (cin + 15) / 16, first = (int)((int64_t)units * i / conv_n_chunks(cin)) * 16;
+    int units = cpu_divide_up(cin, 16), first = (int)((int64_t)units * i / conv_n_chunks(cin)) * 16;
     return first < cin ? first : cin;
 }
 

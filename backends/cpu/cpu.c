@@ -27,12 +27,10 @@ static bool has_avx512(void) {
 
 const cpu_kernels *cpu_kernels_by_index(int index) {
 #if defined(__x86_64__)
-    if (index == 0 && has_avx512()) {
+    if (index == 0 && has_avx512())
         return &cpu_kernels_avx512;
-    }
-    if (index == 0 || index == 1) {
+    if (index == 0 || index == 1)
         return has_avx2() ? &cpu_kernels_avx2 : index == 0 ? &cpu_kernels_portable : NULL;
-    }
 #endif
     return index == 0 || index == 2 ? &cpu_kernels_portable : NULL;
 }
@@ -48,18 +46,16 @@ static sd_status device_open(const sdb_host *host, int index, sdb_device **out) 
                            index);
     }
     sdb_device *dev = host->alloc(host->user, sizeof *dev, 64);
-    if (!dev) {
+    if (!dev)
         return SD_ERROR_MEMORY;
-    }
     *dev = (sdb_device){.host = host, .k = k, .n_threads = host->n_threads};
     *out = dev;
     return SD_OK;
 }
 
 static void device_close(sdb_device *dev) {
-    if (dev) {
+    if (dev)
         dev->host->free(dev->host->user, dev);
-    }
 }
 
 static void device_info(const sdb_device *dev, sdb_device_info *info) {
@@ -75,9 +71,8 @@ static sd_status buffer_alloc(sdb_device *dev, size_t size, void **out) {
 }
 
 static void buffer_free(sdb_device *dev, void *ptr) {
-    if (ptr) {
+    if (ptr)
         dev->host->free(dev->host->user, ptr);
-    }
 }
 
 static size_t weight_size(const sdb_weight *weight) {
@@ -86,9 +81,8 @@ static size_t weight_size(const sdb_weight *weight) {
 
 static sd_status queue_new(sdb_device *dev, sdb_queue **out) {
     sdb_queue *q = dev->host->alloc(dev->host->user, sizeof *q, 64);
-    if (!q) {
+    if (!q)
         return SD_ERROR_MEMORY;
-    }
     *q = (sdb_queue){.dev = dev};
     *out = q;
     return SD_OK;
@@ -102,9 +96,8 @@ static void queue_free(sdb_queue *q) {
 }
 
 static sd_status grow_scratch(sdb_queue *q, size_t size) {
-    if (size <= q->capacity) {
+    if (size <= q->capacity)
         return SD_OK;
-    }
     buffer_free(q->dev, q->scratch);
     q->scratch = NULL;
     q->capacity = 0;
@@ -128,18 +121,16 @@ static size_t queue_scratch(const sdb_queue *q) {
 
 void *cpu_scratch(sdb_queue *q, size_t size) {
     size = size < 64 ? 64 : size;
-    if (size > q->noted) {
+    if (size > q->noted)
         q->noted = size;
-    }
     /* An operation that was not planned allocates here, once. */
     return q->planning || grow_scratch(q, size) != SD_OK ? NULL : q->scratch;
 }
 
 static sd_status copy_bytes(sdb_queue *q, void *dst, const void *src, size_t size) {
     (void)q;
-    if (size) {
+    if (size)
         memcpy(dst, src, size);
-    }
     return SD_OK;
 }
 

@@ -65,6 +65,11 @@ struct sdb_weight {
  * means SD_ERROR_MEMORY. */
 void *cpu_scratch(sdb_queue *q, size_t size);
 
+/* How many of b make a, the last one perhaps not whole. */
+static inline int cpu_divide_up(int64_t a, int64_t b) {
+    return (int)((a + b - 1) / b);
+}
+
 /* Runs fn for tasks 0 .. n - 1 on the host's threads. */
 static inline void cpu_parallel(sdb_queue *q, int n, void (*fn)(void *, int, int), void *arg) {
     q->dev->host->parallel_for(q->dev->host->user, n, fn, arg);

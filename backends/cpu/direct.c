@@ -46,11 +46,9 @@ static void widen_block(const direct *d, block b, int panel, float *dst) {
     const sdb_weight *w = d->op->weight;
     size_t nr = (size_t)d->k->nr, size = sdb_type_size(w->type);
     const uint8_t *src = (const uint8_t *)w->data + (size_t)panel * (size_t)w->k * 9 * nr * size;
-    for (int tap = b.tap0; tap < b.tap1; tap++) {
-        for (int c = b.c0; c < b.c1; c++, dst += nr) {
+    for (int tap = b.tap0; tap < b.tap1; tap++)
+        for (int c = b.c0; c < b.c1; c++, dst += nr)
             d->k->widen[w->type](dst, src + ((size_t)c * 9 + (size_t)tap) * nr * size, nr);
-        }
-    }
 }
 
 /* Runs of pixels in one row of y. */
@@ -93,16 +91,15 @@ static void direct_task(void *arg, int task, int worker) {
             }
         }
     }
-    for (int p = panel0; p < panel1; p++) {
+    for (int p = panel0; p < panel1; p++)
         store_pixels(d, p, from, to, m + (size_t)(p - panel0) * d->m_size);
-    }
 }
 
 sd_status conv_direct(sdb_queue *q, const sdb_conv2d *op) {
     const cpu_kernels *k = q->dev->k;
     direct d = {.op = op, .k = k, .pixels = op->y.n * op->y.h * op->y.w};
-    d.parts = (d.pixels + PART - 1) / PART;
-    d.panels = (op->y.c + k->nr - 1) / k->nr;
+    d.parts = cpu_divide_up(d.pixels, PART);
+    d.panels = cpu_divide_up(op->y.c, k->nr);
     int64_t group = (int64_t)d.parts * d.panels / FEW_TASKS;
     d.group = group < 1 ? 1 : group < GROUP ? (int)group : GROUP;
     d.a_size = (size_t)PART * CPU_KC;
@@ -110,9 +107,8 @@ sd_status conv_direct(sdb_queue *q, const sdb_conv2d *op) {
     d.m_size = (size_t)PART * (size_t)k->nr;
     d.worker_size = d.a_size + d.b_size + GROUP * d.m_size;
     d.workers = cpu_scratch(q, (size_t)q->dev->n_threads * d.worker_size * sizeof(float));
-    if (!d.workers) {
+    if (!d.workers)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
-    cpu_parallel(q, (d.panels + d.group - 1) / d.group * d.parts, direct_task, &d);
+    cpu_parallel(q, cpu_divide_up(d.panels, d.group) * d.parts, direct_task, &d);
     return SD_OK;
 }

@@ -15,9 +15,8 @@ typedef struct rows {
 
 static rows rows_of(const sdb_tensor *y, const sdb_tensor *x, int n_x) {
     bool packed = y->ld == y->c;
-    for (int i = 0; i < n_x; i++) {
+    for (int i = 0; i < n_x; i++)
         packed = packed && x[i].ld == x[i].c;
-    }
     int64_t pixels = (int64_t)y->h * y->w;
     return packed ? (rows){y->n, 1, pixels * y->c, true} : (rows){y->n, pixels, y->c, false};
 }
@@ -40,7 +39,7 @@ typedef struct runs {
 
 static runs runs_of(const sdb_tensor *y, const sdb_tensor *x, int n_x) {
     runs r = {.rows = rows_of(y, x, n_x)};
-    r.per_row = (r.rows.width + RUN - 1) / RUN;
+    r.per_row = cpu_divide_up(r.rows.width, RUN);
     r.total = r.rows.n_images * r.rows.per_image * r.per_row;
     return r;
 }
@@ -61,7 +60,7 @@ static uint8_t *run_address(const runs *r, const run *at, const sdb_tensor *t) {
 }
 
 static void for_runs(sdb_queue *q, const runs *r, void (*fn)(void *, int, int), void *arg) {
-    cpu_parallel(q, (int)((r->total + TASK_RUNS - 1) / TASK_RUNS), fn, arg);
+    cpu_parallel(q, cpu_divide_up(r->total, TASK_RUNS), fn, arg);
 }
 
 static int64_t last_run(const runs *r, int task) {
@@ -81,9 +80,8 @@ static sd_status wrong_type(sdb_queue *q, const char *op, const sdb_tensor *t) {
 static uint16_t bf16_from(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
-    if ((u & 0x7fffffffu) > 0x7f800000u) {
+    if ((u & 0x7fffffffu) > 0x7f800000u)
         return (uint16_t)(u >> 16 | 0x40);
-    }
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
@@ -91,12 +89,10 @@ static uint16_t f16_from(float x) {
     uint32_t u;
     memcpy(&u, &x, sizeof u);
     uint32_t sign = u >> 16 & 0x8000, magnitude = u & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) {
+    if (magnitude > 0x7f800000u)
         return (uint16_t)(sign | 0x7e00);
-    }
-    if (magnitude >= 0x47800000u) { /* 2^16 and more */
+    if (magnitude >= 0x47800000u) /* 2^16 and more */
         return (uint16_t)(sign | 0x7c00);
-    }
     if (magnitude < 0x38800000u) { /* below 2^-14: the sum's last bits count 2^-24 */
         float sum;
         memcpy(&sum, &magnitude, sizeof sum);
@@ -111,9 +107,8 @@ static uint16_t f16_from(float x) {
 
 static void narrow(void *dst, sdb_type type, const float *src, size_t n) {
     uint16_t *half = dst;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         half[i] = type == SDB_F16 ? f16_from(src[i]) : bf16_from(src[i]);
-    }
 }
 
 typedef struct combine {
@@ -139,11 +134,10 @@ static void combine_run(const combine *c, const run *at) {
         float coef = op->coef.data ? ((const float *)op->coef.data)[i] : 1.0f;
         c->k->scale_add(sum, x, at->count, coef, i > 0);
     }
-    if (op->y.type == SDB_F32) {
+    if (op->y.type == SDB_F32)
         memcpy(y, sum, at->count * sizeof *sum);
-    } else {
+    else
         narrow(y, op->y.type, sum, at->count);
-    }
 }
 
 static void combine_task(void *arg, int task, int worker) {
@@ -157,14 +151,11 @@ static void combine_task(void *arg, int task, int worker) {
 
 sd_status cpu_combine(sdb_queue *q, const sdb_combine *op) {
     const cpu_kernels *k = q->dev->k;
-    for (int i = 0; i < op->n_terms; i++) {
-        if (!k->widen[op->x[i].type]) {
+    for (int i = 0; i < op->n_terms; i++)
+        if (!k->widen[op->x[i].type])
             return wrong_type(q, "combine", &op->x[i]);
-        }
-    }
-    if (!k->widen[op->y.type]) {
+    if (!k->widen[op->y.type])
         return wrong_type(q, "combine", &op->y);
-    }
     if (!q->planning) {
         combine c = {op, k, runs_of(&op->y, op->x, op->n_terms)};
         for_runs(q, &c.runs, combine_task, &c);
@@ -191,9 +182,8 @@ static void activation_task(void *arg, int task, int worker) {
 }
 
 sd_status cpu_activation(sdb_queue *q, const sdb_activation *op) {
-    if (op->x.type != SDB_F32 || op->y.type != SDB_F32) {
+    if (op->x.type != SDB_F32 || op->y.type != SDB_F32)
         return wrong_type(q, "activation", op->x.type != SDB_F32 ? &op->x : &op->y);
-    }
     if (!q->planning) {
         activation a = {op, q->dev->k, runs_of(&op->y, &op->x, 1)};
         for_runs(q, &a.runs, activation_task, &a);
@@ -231,9 +221,8 @@ static void embed_task(void *arg, int task, int worker) {
 }
 
 sd_status cpu_embed(sdb_queue *q, const sdb_embed *op) {
-    if (op->y.type != SDB_F32) {
+    if (op->y.type != SDB_F32)
         return wrong_type(q, "embed", &op->y);
-    }
     if (!q->planning) {
         embed e = {op, q->dev->k};
         cpu_parallel(q, op->ids.n * op->ids.h * op->ids.w, embed_task, &e);
@@ -244,12 +233,10 @@ sd_status cpu_embed(sdb_queue *q, const sdb_embed *op) {
 /* Frequencies and angles are rounded to float32 where torch rounds them: at t = 999 one unit in the
  * last place of a frequency is 6e-5 in the cosine. */
 sd_status cpu_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op) {
-    if (op->y.type != SDB_F32 || op->t.type != SDB_F32) {
+    if (op->y.type != SDB_F32 || op->t.type != SDB_F32)
         return wrong_type(q, "timestep_embedding", op->y.type != SDB_F32 ? &op->y : &op->t);
-    }
-    if (q->planning) {
+    if (q->planning)
         return SD_OK;
-    }
     int half = op->y.c / 2;
     for (int n = 0; n < op->y.n; n++) {
         float t = ((const float *)op->t.data)[n * op->t.ld];
@@ -260,9 +247,8 @@ sd_status cpu_timestep_embedding(sdb_queue *q, const sdb_timestep_embedding *op)
             y[i] = (float)cos((double)angle);
             y[half + i] = (float)sin((double)angle);
         }
-        if (op->y.c % 2 != 0) {
+        if (op->y.c % 2 != 0)
             y[op->y.c - 1] = 0.0f;
-        }
     }
     return SD_OK;
 }
@@ -288,11 +274,9 @@ static void posterior_task(void *arg, int task, int worker) {
 
 sd_status cpu_posterior(sdb_queue *q, const sdb_posterior *op) {
     if (op->moments.type != SDB_F32 || op->y.type != SDB_F32 ||
-        (op->noise.c > 0 && op->noise.type != SDB_F32)) {
+        (op->noise.c > 0 && op->noise.type != SDB_F32))
         return wrong_type(q, "posterior", &op->moments);
-    }
-    if (!q->planning) {
+    if (!q->planning)
         cpu_parallel(q, op->y.n * op->y.h, posterior_task, (void *)op);
-    }
     return SD_OK;
 }

@@ -9,9 +9,8 @@
 static sd_status need_f32(sdb_queue *q, const char *name, const sdb_tensor *x,
                           const sdb_tensor *y) {
     const sdb_host *host = q->dev->host;
-    if (x->type == SDB_F32 && y->type == SDB_F32) {
+    if (x->type == SDB_F32 && y->type == SDB_F32)
         return SD_OK;
-    }
     return host->error(host->user, SD_ERROR_UNSUPPORTED,
                        "the cpu backend's %s takes float32 tensors, not types %d and %d", name,
                        (int)x->type, (int)y->type);
@@ -42,17 +41,15 @@ static void resample_task(void *arg, int row, int worker) {
         }
         const float *a = pixel_of(x, (image * x->h + 2 * line) * x->w + 2 * column);
         const float *b = a + (int64_t)x->w * x->ld;
-        for (int c = 0; c < y->c; c++) {
+        for (int c = 0; c < y->c; c++)
             out[c] = 0.25f * ((a[c] + a[x->ld + c]) + (b[c] + b[x->ld + c]));
-        }
     }
 }
 
 sd_status cpu_resample(sdb_queue *q, const sdb_resample *op) {
     sd_status status = need_f32(q, "resample", &op->x, &op->y);
-    if (status == SD_OK && !q->planning) {
+    if (status == SD_OK && !q->planning)
         cpu_parallel(q, op->y.n * op->y.h, resample_task, (void *)op);
-    }
     return status;
 }
 
@@ -74,20 +71,17 @@ static void modulate_task(void *arg, int row, int worker) {
         int64_t pixel = (int64_t)row * op->y.w + column;
         const float *x = pixel_of(&op->x, pixel);
         float *y = output_of(&op->y, pixel);
-        for (int c = 0; c < op->y.c; c++) {
+        for (int c = 0; c < op->y.c; c++)
             y[c] = (1.0f + scale[c]) * x[c] + shift[c];
-        }
-        if (op->act != SDB_ACT_NONE) {
+        if (op->act != SDB_ACT_NONE)
             m->k->activate(op->act, y, y, (size_t)op->y.c);
-        }
     }
 }
 
 sd_status cpu_modulate(sdb_queue *q, const sdb_modulate *op) {
     sd_status status = need_f32(q, "modulate", &op->x, &op->y);
-    if (status == SD_OK) {
+    if (status == SD_OK)
         status = need_f32(q, "modulate", &op->scale, &op->shift);
-    }
     if (status == SD_OK && !q->planning) {
         modulate m = {op, q->dev->k};
         cpu_parallel(q, op->y.n * op->y.h, modulate_task, &m);
@@ -122,9 +116,8 @@ static void compare(const sdb_quantize *op, int64_t pixel, int count, const floa
                 float d = x[j] - code[j];
                 distance += d * d;
             }
-            if (distance < found[p].least) {
+            if (distance < found[p].least)
                 found[p] = (nearest){distance, first + i};
-            }
         }
     }
 }
@@ -145,9 +138,8 @@ static void quantize_task(void *arg, int task, int worker) {
     float codes[CODES];
     nearest found[PIXELS];
     (void)worker;
-    for (int p = 0; p < count; p++) {
+    for (int p = 0; p < count; p++)
         found[p] = (nearest){INFINITY, 0};
-    }
     for (int row = 0; row < book->n; row += step) {
         int n = book->n - row < step ? book->n - row : step;
         job->k->widen[book->type](codes, code_row(book, row), (size_t)n * (size_t)book->k);
@@ -156,18 +148,16 @@ static void quantize_task(void *arg, int task, int worker) {
     for (int p = 0; p < count; p++) {
         job->k->widen[book->type](output_of(&op->y, first + p), code_row(book, found[p].id),
                                   (size_t)book->k);
-        if (op->ids.c > 0) {
+        if (op->ids.c > 0)
             ((int32_t *)op->ids.data)[(first + p) * op->ids.ld] = found[p].id;
-        }
     }
 }
 
 sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op) {
     const sdb_host *host = q->dev->host;
     sd_status status = need_f32(q, "quantize", &op->x, &op->y);
-    if (status != SD_OK) {
+    if (status != SD_OK)
         return status;
-    }
     if (op->x.c > CODES) {
         return host->error(host->user, SD_ERROR_UNSUPPORTED,
                            "the cpu backend's quantize takes codes of up to %d channels, not %d",
@@ -176,7 +166,7 @@ sd_status cpu_quantize(sdb_queue *q, const sdb_quantize *op) {
     if (!q->planning) {
         quantize job = {op, q->dev->k};
         int64_t pixels = (int64_t)op->y.n * op->y.h * op->y.w;
-        cpu_parallel(q, (int)((pixels + PIXELS - 1) / PIXELS), quantize_task, &job);
+        cpu_parallel(q, cpu_divide_up(pixels, PIXELS), quantize_task, &job);
     }
     return SD_OK;
 }
@@ -191,20 +181,17 @@ static void blend_task(void *arg, int row, int worker) {
         int64_t pixel = (int64_t)row * op->y.w + column;
         const float *a = pixel_of(&op->a, pixel), *b = pixel_of(&op->b, pixel);
         float m = *pixel_of(&op->m, pixel), *y = output_of(&op->y, pixel);
-        for (int c = 0; c < op->y.c; c++) {
+        for (int c = 0; c < op->y.c; c++)
             y[c] = m * a[c] + (1.0f - m) * b[c];
-        }
     }
 }
 
 sd_status cpu_blend(sdb_queue *q, const sdb_blend *op) {
     sd_status status = need_f32(q, "blend", &op->m, &op->y);
-    if (status == SD_OK) {
+    if (status == SD_OK)
         status = need_f32(q, "blend", &op->a, &op->b);
-    }
-    if (status == SD_OK && !q->planning) {
+    if (status == SD_OK && !q->planning)
         cpu_parallel(q, op->y.n * op->y.h, blend_task, (void *)op);
-    }
     return status;
 }
 
@@ -215,17 +202,15 @@ static void clamp_task(void *arg, int row, int worker) {
         int64_t pixel = (int64_t)row * op->y.w + column;
         const float *x = pixel_of(&op->x, pixel);
         float *y = output_of(&op->y, pixel);
-        for (int c = 0; c < op->y.c; c++) {
+        for (int c = 0; c < op->y.c; c++)
             y[c] = fminf(fmaxf(x[c], op->low), op->high);
-        }
     }
 }
 
 sd_status cpu_clamp(sdb_queue *q, const sdb_clamp *op) {
     sd_status status = need_f32(q, "clamp", &op->x, &op->y);
-    if (status == SD_OK && !q->planning) {
+    if (status == SD_OK && !q->planning)
         cpu_parallel(q, op->y.n * op->y.h, clamp_task, (void *)op);
-    }
     return status;
 }
 
@@ -235,11 +220,9 @@ sd_status cpu_clamp(sdb_queue *q, const sdb_clamp *op) {
 static double spread(const sdb_tensor *t, int n) {
     int64_t pixels = (int64_t)t->h * t->w, first = n * pixels;
     double count = (double)pixels * t->c, mean = 0.0, sum = 0.0;
-    for (int64_t pixel = first; pixel < first + pixels; pixel++) {
-        for (int c = 0; c < t->c; c++) {
+    for (int64_t pixel = first; pixel < first + pixels; pixel++)
+        for (int c = 0; c < t->c; c++)
             mean += (double)pixel_of(t, pixel)[c];
-        }
-    }
     mean /= count;
     for (int64_t pixel = first; pixel < first + pixels; pixel++) {
         for (int c = 0; c < t->c; c++) {
@@ -260,19 +243,16 @@ static void rescale_task(void *arg, int n, int worker) {
     for (int64_t pixel = first; pixel < first + pixels; pixel++) {
         const float *x = pixel_of(&op->x, pixel);
         float *y = output_of(&op->y, pixel);
-        for (int c = 0; c < op->y.c; c++) {
+        for (int c = 0; c < op->y.c; c++)
             y[c] = factor * x[c];
-        }
     }
 }
 
 sd_status cpu_rescale(sdb_queue *q, const sdb_rescale *op) {
     sd_status status = need_f32(q, "rescale", &op->x, &op->y);
-    if (status == SD_OK) {
+    if (status == SD_OK)
         status = need_f32(q, "rescale", &op->like, &op->y);
-    }
-    if (status == SD_OK && !q->planning) {
+    if (status == SD_OK && !q->planning)
         cpu_parallel(q, op->y.n, rescale_task, (void *)op);
-    }
     return status;
 }

@@ -46,40 +46,34 @@ typedef struct linear_job {
     size_t b_at, c_at;  /* floats from the start of a worker's scratch */
 } linear_job;
 
-static int div_up(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 static int min_int(int a, int b) {
     return a < b ? a : b;
 }
 
 static void plan_tiles(linear_job *job, int n_threads) {
     int mr = job->k->mr, nr = job->k->nr;
-    job->n_k = div_up((int64_t)job->depth, KC_MAX);
-    job->kc = (size_t)div_up((int64_t)job->depth, job->n_k);
-    job->n_m = div_up((int64_t)job->rows, ROWS_OF_TILE);
-    job->mc = div_up(div_up((int64_t)job->rows, job->n_m), mr) * mr;
-    job->n_m = div_up((int64_t)job->rows, job->mc);
+    job->n_k = cpu_divide_up((int64_t)job->depth, KC_MAX);
+    job->kc = (size_t)cpu_divide_up((int64_t)job->depth, job->n_k);
+    job->n_m = cpu_divide_up((int64_t)job->rows, ROWS_OF_TILE);
+    job->mc = cpu_divide_up(cpu_divide_up((int64_t)job->rows, job->n_m), mr) * mr;
+    job->n_m = cpu_divide_up((int64_t)job->rows, job->mc);
 
     int nc_max = PANELS_OF_TILE;
     if (job->n_k > 1) {
         nc_max = min_int(nc_max, C_BYTES / (int)sizeof(float) / (job->mc * nr));
         nc_max = nc_max < 1 ? 1 : nc_max;
     }
-    job->n_n = div_up(job->panels, nc_max);
+    job->n_n = cpu_divide_up(job->panels, nc_max);
     int wanted = TILES_OF_THREAD * min_int(n_threads, 256);
-    if (job->n_m * job->n_n < wanted) {
-        job->n_n = min_int(div_up(wanted, job->n_m), job->panels);
-    }
-    size_t packed_rows = (size_t)div_up((int64_t)job->rows, mr) * (size_t)mr;
-    if (job->n_n > 1 && packed_rows * job->depth <= SHARED_BYTES / sizeof(float)) {
+    if (job->n_m * job->n_n < wanted)
+        job->n_n = min_int(cpu_divide_up(wanted, job->n_m), job->panels);
+    size_t packed_rows = (size_t)cpu_divide_up((int64_t)job->rows, mr) * (size_t)mr;
+    if (job->n_n > 1 && packed_rows * job->depth <= SHARED_BYTES / sizeof(float))
         job->shared_size = packed_rows * job->depth;
-    } else {
-        job->n_n = min_int(job->n_n, div_up(job->panels, 4)); /* each tile packs x anew */
-    }
-    job->nc = div_up(job->panels, job->n_n);
-    job->n_n = div_up(job->panels, job->nc);
+    else
+        job->n_n = min_int(job->n_n, cpu_divide_up(job->panels, 4)); /* each tile packs x anew */
+    job->nc = cpu_divide_up(job->panels, job->n_n);
+    job->n_n = cpu_divide_up(job->panels, job->nc);
 }
 
 static void plan_scratch(linear_job *job) {
@@ -102,14 +96,14 @@ static void pack(const linear_job *job, float *dst, size_t row, int rows, int bl
     int mr = job->k->mr;
     size_t ld = (size_t)job->op->x.ld, kc = block_depth(job, block);
     const float *x = (const float *)job->op->x.data + row * ld + (size_t)block * job->kc;
-    for (int i = 0; i < rows; i += mr) {
+    for (int i = 0; i < rows; i += mr)
         job->k->pack_rows(dst + (size_t)i * kc, x + (size_t)i * ld, ld, min_int(mr, rows - i), kc);
-    }
 }
 
 /* The place in job->shared of row `row` (a multiple of mr). */
 static float *shared_at(const linear_job *job, size_t row, int block) {
-    size_t mr = (size_t)job->k->mr, rows = (job->rows + mr - 1) / mr * mr;
+    size_t mr = (size_t)job->k->mr,
+           rows = (size_t)cpu_divide_up((int64_t)job->rows, (int64_t)mr) * mr;
     return job->shared + (size_t)block * job->kc * rows + row * block_depth(job, block);
 }
 
@@ -119,9 +113,8 @@ static void pack_task(void *arg, int task, int worker) {
     size_t row = (size_t)task * (size_t)mr;
     int rows = job->rows - row < (size_t)mr ? (int)(job->rows - row) : mr;
     (void)worker;
-    for (int block = 0; block < job->n_k; block++) {
+    for (int block = 0; block < job->n_k; block++)
         pack(job, shared_at(job, row, block), row, rows, block);
-    }
 }
 
 static cpu_epilogue epilogue_at(const linear_job *job, size_t row, int panel) {
@@ -134,9 +127,8 @@ static cpu_epilogue epilogue_at(const linear_job *job, size_t row, int panel) {
         .geglu = job->w->kind == SDB_WEIGHT_GEGLU,
         .scale = op->scale,
     };
-    if (job->w->bias) {
+    if (job->w->bias)
         e.bias = job->w->bias + (size_t)panel * (size_t)job->k->nr;
-    }
     if (op->residual.c) {
         e.residual = (const float *)op->residual.data + row * (size_t)op->residual.ld + column;
         e.residual_ld = (size_t)op->residual.ld;
@@ -151,9 +143,8 @@ __attribute__((always_inline)) static inline void prefetch_output(const cpu_epil
     for (int i = 0; i < rows; i++) {
         for (int j = 0; j < columns; j += LINE / (int)sizeof(float)) {
             __builtin_prefetch(e->y + (size_t)i * e->y_ld + j);
-            if (e->residual && e->residual != e->y) {
+            if (e->residual && e->residual != e->y)
                 __builtin_prefetch(e->residual + (size_t)i * e->residual_ld + j);
-            }
         }
     }
 }
@@ -182,7 +173,7 @@ static void multiply_panel(const linear_job *job, const linear_tile *t, int p, i
     const uint8_t *w = panel_at(job, t->panel + p, block);
     const uint8_t *next = p + 1 < t->panels ? panel_at(job, t->panel + p + 1, block) : NULL;
     size_t bytes = kc * nr * (job->w->type == SDB_F32 ? 4 : 2);
-    size_t part = bytes / (size_t)div_up(t->rows, mr) + 1;
+    size_t part = bytes / (size_t)cpu_divide_up(t->rows, mr) + 1;
 
     k->widen[job->w->type](t->b, w, kc * nr);
     for (int i = 0; i < t->rows; i += mr) {
@@ -190,16 +181,13 @@ static void multiply_panel(const linear_job *job, const linear_tile *t, int p, i
         float *c = job->n_k == 1 ? t->c : t->c + ((size_t)p * (size_t)job->mc + (size_t)i) * nr;
         bool last = block == job->n_k - 1;
         cpu_epilogue e = epilogue_at(job, t->row + (size_t)i, t->panel + p);
-        if (last) {
+        if (last)
             prefetch_output(&e, rows, columns);
-        }
-        for (size_t n = 0; next && n < part; n += LINE) {
+        for (size_t n = 0; next && n < part; n += LINE)
             __builtin_prefetch(next + (size_t)(i / mr) * part + n, 0, 2);
-        }
         k->gemm(rows, kc, t->a + (size_t)i * kc, (size_t)mr, t->b, c, nr, block > 0);
-        if (last) {
+        if (last)
             k->epilogue(&e, rows, columns, c, nr);
-        }
     }
 }
 
@@ -217,14 +205,12 @@ static void linear_task(void *arg, int task, int worker) {
     t.rows = rows < (size_t)job->mc ? (int)rows : job->mc;
     t.panels = min_int(job->panels - t.panel, job->nc);
     for (int block = 0; block < job->n_k; block++) {
-        if (job->shared) {
+        if (job->shared)
             t.a = shared_at(job, t.row, block);
-        } else {
+        else
             pack(job, t.a, t.row, t.rows, block);
-        }
-        for (int p = 0; p < t.panels; p++) {
+        for (int p = 0; p < t.panels; p++)
             multiply_panel(job, &t, p, block);
-        }
     }
 }
 
@@ -255,26 +241,23 @@ sd_status cpu_linear(sdb_queue *q, const sdb_linear *op) {
         .columns = geglu ? w->n / 2 : w->n,
         .panel_columns = geglu ? nr / 2 : nr,
     };
-    if (job.rows == 0) {
+    if (job.rows == 0)
         return SD_OK;
-    }
 #ifdef SD_USE_OPENBLAS
-    if (job.k == &cpu_kernels_portable && job.rows >= BLAS_ROWS && cpu_has_blas(q->dev)) {
+    if (job.k == &cpu_kernels_portable && job.rows >= BLAS_ROWS && cpu_has_blas(q->dev))
         return cpu_linear_blas(q, op);
-    }
 #endif
-    job.panels = div_up(job.columns, job.panel_columns);
+    job.panels = cpu_divide_up(job.columns, job.panel_columns);
     plan_tiles(&job, q->dev->n_threads);
     plan_scratch(&job);
     size_t shared_bytes = job.shared_size * sizeof(float);
     uint8_t *scratch = cpu_scratch(q, shared_bytes + job.worker_size * (size_t)q->dev->n_threads);
-    if (!scratch) {
+    if (!scratch)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
     job.scratch = scratch + shared_bytes;
     if (job.shared_size) {
         job.shared = (float *)(void *)scratch;
-        cpu_parallel(q, div_up((int64_t)job.rows, job.k->mr), pack_task, &job);
+        cpu_parallel(q, cpu_divide_up((int64_t)job.rows, job.k->mr), pack_task, &job);
     }
     cpu_parallel(q, job.n_m * job.n_n, linear_task, &job);
     return SD_OK;

@@ -96,26 +96,23 @@ sd_status cpu_group_norm(sdb_queue *q, const sdb_group_norm *op) {
                            "the cpu backend normalises float32 only");
     }
     group_norm g = {.op = op, .k = q->dev->k, .pixels = (int64_t)op->x.h * op->x.w};
-    int64_t block = (g.pixels + MAX_BLOCKS - 1) / MAX_BLOCKS;
+    int64_t block = cpu_divide_up(g.pixels, MAX_BLOCKS);
     g.block = block > MIN_PIXELS ? (int)block : MIN_PIXELS;
-    g.blocks = (int)((g.pixels + g.block - 1) / g.block);
+    g.blocks = cpu_divide_up(g.pixels, g.block);
     size_t tasks = (size_t)op->x.n * (size_t)g.blocks, c = (size_t)op->x.c;
     size_t partial = tasks * 2 * (size_t)op->groups;
     size_t channels = (size_t)q->dev->n_threads * 2 * c, values = (size_t)op->x.n * c;
     g.partial = cpu_scratch(q, (partial + channels) * sizeof(double) + 3 * values * sizeof(float));
-    if (!g.partial) {
+    if (!g.partial)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
     g.channels = g.partial + partial;
     g.mean = (float *)(g.channels + channels);
     g.scale = g.mean + values;
     g.shift = g.scale + values;
     cpu_parallel(q, (int)tasks, sums_task, &g);
-    for (int image = 0; image < op->x.n; image++) {
-        for (int group = 0; group < op->groups; group++) {
+    for (int image = 0; image < op->x.n; image++)
+        for (int group = 0; group < op->groups; group++)
             finish_group(&g, image, group);
-        }
-    }
     cpu_parallel(q, (int)tasks, normalise_task, &g);
     return SD_OK;
 }
@@ -144,10 +141,9 @@ sd_status cpu_layer_norm(sdb_queue *q, const sdb_layer_norm *op) {
         return host->error(host->user, SD_ERROR_UNSUPPORTED,
                            "the cpu backend normalises float32 only");
     }
-    if (q->planning) {
+    if (q->planning)
         return SD_OK;
-    }
     layer_norm l = {op, q->dev->k, (int64_t)op->x.n * op->x.h * op->x.w};
-    cpu_parallel(q, (int)((l.pixels + LAYER_ROWS - 1) / LAYER_ROWS), layer_task, &l);
+    cpu_parallel(q, cpu_divide_up(l.pixels, LAYER_ROWS), layer_task, &l);
     return SD_OK;
 }

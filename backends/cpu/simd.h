@@ -115,11 +115,9 @@ SD_INLINE vf v_min(vf a, vf b) {
 SD_INLINE float v_sum(vf v) {
     float x[SD_VL];
     memcpy(x, &v, sizeof v);
-    for (int n = SD_VL / 2; n > 0; n /= 2) {
-        for (int i = 0; i < n; i++) {
+    for (int n = SD_VL / 2; n > 0; n /= 2)
+        for (int i = 0; i < n; i++)
             x[i] += x[i + n];
-        }
-    }
     return x[0];
 }
 
@@ -189,9 +187,8 @@ SD_INLINE void v_transpose(vf t[SD_VL]) {
             u[2 * i + 1] = v_interleave_high(t[i], t[i + SD_VL / 2]);
         }
         SD_UNROLL(16)
-        for (int i = 0; i < SD_VL; i++) {
+        for (int i = 0; i < SD_VL; i++)
             t[i] = u[i];
-        }
     }
 }
 

@@ -20,11 +20,9 @@ static cpu_slabs *lock(sdb_device *dev) {
     cpu_slabs *s = &dev->slabs;
     unsigned mine = dev->host->forks(dev->host->user) + 1, seen = 0;
     while (!atomic_compare_exchange_weak_explicit(&s->taken, &seen, mine, memory_order_acquire,
-                                                  memory_order_relaxed)) {
-        if (seen == mine) {
+                                                  memory_order_relaxed))
+        if (seen == mine)
             seen = 0;
-        }
-    }
     return s;
 }
 
@@ -34,9 +32,8 @@ static void unlock(cpu_slabs *s) {
 
 static cpu_slab *new_slab(const sdb_host *host, size_t size) {
     cpu_slab *slab = host->alloc(host->user, sizeof *slab, 64);
-    if (!slab) {
+    if (!slab)
         return NULL;
-    }
     *slab = (cpu_slab){.size = size};
     slab->data = host->alloc(host->user, size, 64);
     if (!slab->data) {
@@ -48,9 +45,8 @@ static cpu_slab *new_slab(const sdb_host *host, size_t size) {
 
 /* NULL: the slab has no room. */
 static uint8_t *cut(cpu_slab *slab, size_t size) {
-    if (!slab || slab->size - slab->used < size) {
+    if (!slab || slab->size - slab->used < size)
         return NULL;
-    }
     uint8_t *data = slab->data + slab->used;
     slab->used += size;
     slab->live++;
@@ -65,17 +61,14 @@ static cpu_slab *grow(sdb_device *dev, size_t size, uint8_t **data) {
     unlock(s);
     bool shared = size <= next / 4;
     cpu_slab *slab = new_slab(dev->host, shared ? next : size);
-    if (!slab) {
+    if (!slab)
         return NULL;
-    }
     lock(dev);
     *data = cut(slab, size);
-    if (shared) {
+    if (shared)
         s->current = slab;
-    }
-    if (next < LARGEST) {
+    if (next < LARGEST)
         s->next = 2 * next;
-    }
     unlock(s);
     return slab;
 }
@@ -86,9 +79,8 @@ void *cpu_slab_take(sdb_device *dev, size_t size, cpu_slab **out) {
     cpu_slab *slab = s->current;
     uint8_t *data = cut(slab, size);
     unlock(s);
-    if (!data) {
+    if (!data)
         slab = grow(dev, size, &data);
-    }
     *out = slab;
     return slab ? data : NULL;
 }

@@ -44,25 +44,22 @@ static void panel_16(uint16_t *dst, const uint8_t *const *rows, int nr, size_t k
             h8 a[8], b[8];
             for (int i = 0; i < 8; i++) {
                 a[i] = (h8){0};
-                if (rows[j + i]) {
+                if (rows[j + i])
                     memcpy(&a[i], rows[j + i] + p * 2, 16);
-                }
             }
             shuffle_8x8(b, a);
             shuffle_8x8(a, b);
             shuffle_8x8(b, a);
-            for (int i = 0; i < 8; i++) {
+            for (int i = 0; i < 8; i++)
                 memcpy(dst + (p + (size_t)i) * (size_t)nr + j, &b[i], 16);
-            }
         }
     }
     for (; p < k; p++) {
         for (int j = 0; j < nr; j++) {
             uint16_t *d = dst + p * (size_t)nr + j;
             *d = 0;
-            if (rows[j]) {
+            if (rows[j])
                 memcpy(d, rows[j] + p * 2, 2);
-            }
         }
     }
 }
@@ -74,24 +71,21 @@ static void panel_32(uint32_t *dst, const uint8_t *const *rows, int nr, size_t k
             w4 a[4], b[4];
             for (int i = 0; i < 4; i++) {
                 a[i] = (w4){0};
-                if (rows[j + i]) {
+                if (rows[j + i])
                     memcpy(&a[i], rows[j + i] + p * 4, 16);
-                }
             }
             shuffle_4x4(b, a);
             shuffle_4x4(a, b);
-            for (int i = 0; i < 4; i++) {
+            for (int i = 0; i < 4; i++)
                 memcpy(dst + (p + (size_t)i) * (size_t)nr + j, &a[i], 16);
-            }
         }
     }
     for (; p < k; p++) {
         for (int j = 0; j < nr; j++) {
             uint32_t *d = dst + p * (size_t)nr + j;
             *d = 0;
-            if (rows[j]) {
+            if (rows[j])
                 memcpy(d, rows[j] + p * 4, 4);
-            }
         }
     }
 }
@@ -121,7 +115,7 @@ static int column_row(const sdb_weight *w, int nr, int p, int j) {
 }
 
 static int n_panels(const sdb_weight *w, int nr) {
-    return w->kind == SDB_WEIGHT_GEGLU ? (w->n / 2 + nr / 2 - 1) / (nr / 2) : (w->n + nr - 1) / nr;
+    return w->kind == SDB_WEIGHT_GEGLU ? cpu_divide_up(w->n / 2, nr / 2) : cpu_divide_up(w->n, nr);
 }
 
 typedef struct prepare_job {
@@ -135,9 +129,8 @@ typedef struct prepare_job {
 } prepare_job;
 
 static void note(prepare_job *job, sd_status status) {
-    if (status != SD_OK) {
+    if (status != SD_OK)
         atomic_store(&job->status, (int)status);
-    }
 }
 
 /* Rows of one part, one behind the other, from column `k` on. */
@@ -150,14 +143,12 @@ typedef struct row_run {
 static row_run find_run(const prepare_job *job, int p, int j, bool whole) {
     int nr = job->dev->k->nr, first = column_row(job->w, nr, p, j);
     row_run run = {NULL, first, 1};
-    if (first < 0) {
+    if (first < 0)
         return run;
-    }
     run.part = find_part(job->desc->parts, &run.row);
     while (whole && j + run.n < nr && run.row + run.n < run.part->rows &&
-           column_row(job->w, nr, p, j + run.n) == first + run.n) {
+           column_row(job->w, nr, p, j + run.n) == first + run.n)
         run.n++;
-    }
     return run;
 }
 
@@ -170,9 +161,8 @@ static void fetch_panel(prepare_job *job, int p, int worker, size_t k, size_t n,
     for (int j = 0; j < job->dev->k->nr; j += run.n) {
         run = find_run(job, p, j, whole);
         rows[j] = NULL;
-        if (!run.part) {
+        if (!run.part)
             continue;
-        }
         size_t size = sdb_type_size(run.part->type), at = (size_t)run.row * job->row_size + k;
         const uint8_t *from = to;
         if (run.part->data) {
@@ -198,11 +188,10 @@ static void prepare_panel(void *arg, int p, int worker) {
     for (size_t k = 0; k < job->row_size; k += job->columns) {
         size_t left = job->row_size - k, n = left < job->columns ? left : job->columns;
         fetch_panel(job, p, worker, k, n, rows, types);
-        if (w->type == SDB_F32) {
+        if (w->type == SDB_F32)
             panel_32((uint32_t *)dst + k * nr, rows, (int)nr, n);
-        } else {
+        else
             panel_16((uint16_t *)dst + k * nr, rows, (int)nr, n);
-        }
     }
 }
 
@@ -262,9 +251,8 @@ static void read_vector(prepare_job *job, const sdb_weight_part *parts, float *d
 /* Where the bias of an output row stands: in its column, of its panel. */
 static size_t bias_place(const sdb_weight *w, int nr, int row) {
     int half = nr / 2, out = w->n / 2;
-    if (w->kind != SDB_WEIGHT_GEGLU) {
+    if (w->kind != SDB_WEIGHT_GEGLU)
         return (size_t)row;
-    }
     int j = row < out ? row : row - out;
     return (size_t)(j / half * nr + j % half + (row < out ? 0 : half));
 }
@@ -283,9 +271,8 @@ static void prepare_bias(prepare_job *job) {
         for (int i = 0; i < desc->parts[p].rows; i += CHUNK) {
             int left = desc->parts[p].rows - i, n = left < CHUNK ? left : CHUNK;
             read_floats(job, &desc->bias[p], (size_t)i, (size_t)n, values);
-            for (int j = 0; j < n; j++) {
+            for (int j = 0; j < n; j++)
                 w->bias[bias_place(w, nr, first + i + j)] = values[j];
-            }
         }
         first += desc->parts[p].rows;
     }
@@ -306,11 +293,10 @@ static void copy_piece(void *arg, int task, int worker) {
     size_t at = (size_t)task * PIECE, left = rows->n - at, n = left < PIECE ? left : PIECE;
     uint8_t *dst = rows->dst + at * sdb_type_size(rows->job->w->type);
     (void)worker;
-    if (rows->part->type == rows->job->w->type) {
+    if (rows->part->type == rows->job->w->type)
         note(rows->job, sdb_part_read(rows->part, at, n, dst));
-    } else {
+    else
         read_floats(rows->job, rows->part, at, n, (float *)(void *)dst);
-    }
 }
 
 static void copy_rows(prepare_job *job) {
@@ -319,7 +305,7 @@ static void copy_rows(prepare_job *job) {
     for (int i = 0; i < job->desc->n_parts; i++) {
         rows.part = &job->desc->parts[i];
         rows.n = (size_t)rows.part->rows * job->row_size;
-        host->parallel_for(host->user, (int)((rows.n + PIECE - 1) / PIECE), copy_piece, &rows);
+        host->parallel_for(host->user, cpu_divide_up((int64_t)rows.n, PIECE), copy_piece, &rows);
         rows.dst += rows.n * sdb_type_size(job->w->type);
     }
 }
@@ -362,17 +348,14 @@ static sd_status find_bounce(const sdb_device *dev, prepare_job *job, bool mixed
     size_t column = (size_t)dev->k->nr * (mixed ? sizeof(float) : sdb_type_size(job->w->type));
     size_t columns = SDB_WEIGHT_SCRATCH / column / 8 * 8;
     bool in_memory = true;
-    for (int i = 0; i < job->desc->n_parts; i++) {
+    for (int i = 0; i < job->desc->n_parts; i++)
         in_memory &= job->desc->parts[i].data != NULL;
-    }
     job->columns = in_memory || job->row_size < columns ? job->row_size : columns;
-    if (in_memory) {
+    if (in_memory)
         return SD_OK;
-    }
     job->bounce = job->desc->scratch;
-    if (!job->bounce) {
+    if (!job->bounce)
         job->bounce = host->alloc(host->user, (size_t)host->n_threads * SDB_WEIGHT_SCRATCH, 64);
-    }
     return job->bounce ? SD_OK : SD_ERROR_MEMORY;
 }
 
@@ -391,39 +374,34 @@ static sd_status allocate(sdb_device *dev, const prepare_job *job) {
     size_t bias_size = job->desc->bias ? columns * sizeof(float) : 0;
     w->size = columns * row_bytes + bias_size;
     w->data = cpu_slab_take(dev, data_size + bias_size, &w->slab);
-    if (w->data && bias_size) {
+    if (w->data && bias_size)
         w->bias = (float *)(void *)((uint8_t *)w->data + data_size);
-    }
     return w->data ? SD_OK : SD_ERROR_MEMORY;
 }
 
 static sd_status fill_panels(prepare_job *job, bool mixed) {
     const sdb_host *host = job->dev->host;
     sd_status status = find_bounce(job->dev, job, mixed);
-    if (status != SD_OK) {
+    if (status != SD_OK)
         return status;
-    }
     host->parallel_for(host->user, n_panels(job->w, job->dev->k->nr),
                        mixed ? prepare_mixed_panel : prepare_panel, job);
-    if (job->bounce != job->desc->scratch) {
+    if (job->bounce != job->desc->scratch)
         host->free(host->user, job->bounce);
-    }
     return SD_OK;
 }
 
 static sd_status fill(prepare_job *job, bool mixed) {
     sdb_weight *w = job->w;
     sd_status status = SD_OK;
-    if (w->kind == SDB_WEIGHT_VECTOR) {
+    if (w->kind == SDB_WEIGHT_VECTOR)
         read_vector(job, job->desc->parts, w->data);
-    } else if (w->kind == SDB_WEIGHT_EMBEDDING) {
+    else if (w->kind == SDB_WEIGHT_EMBEDDING)
         copy_rows(job);
-    } else {
+    else
         status = fill_panels(job, mixed);
-    }
-    if (w->bias && status == SD_OK) {
+    if (w->bias && status == SD_OK)
         prepare_bias(job);
-    }
     return status != SD_OK ? status : (sd_status)atomic_load(&job->status);
 }
 
@@ -432,21 +410,18 @@ sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_w
     sdb_weight header = {0};
     bool mixed;
     sd_status status = describe(dev, desc, &header, &mixed);
-    if (status != SD_OK) {
+    if (status != SD_OK)
         return status;
-    }
     sdb_weight *w = host->alloc(host->user, sizeof *w, 64);
-    if (!w) {
+    if (!w)
         return SD_ERROR_MEMORY;
-    }
     *w = header;
     size_t taps = desc->kind == SDB_WEIGHT_CONV3X3 ? 9 : 1;
     prepare_job job = {.dev = dev, .desc = desc, .w = w, .row_size = (size_t)desc->in * taps};
     atomic_init(&job.status, SD_OK);
     status = allocate(dev, &job);
-    if (status == SD_OK) {
+    if (status == SD_OK)
         status = fill(&job, mixed);
-    }
     if (status != SD_OK) {
         cpu_weight_free(dev, w);
         return status;
@@ -458,9 +433,8 @@ sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_w
 void cpu_weight_free(sdb_device *dev, sdb_weight *weight) {
     if (weight) {
         const sdb_host *host = dev->host;
-        if (weight->data) {
+        if (weight->data)
             cpu_slab_give(dev, weight->slab);
-        }
         host->free(host->user, weight);
     }
 }

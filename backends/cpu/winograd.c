@@ -79,9 +79,8 @@ static void store_tiles(const winograd *w, int panel, int from, int to, const fl
         }
         w->k->winograd_output(m, w->m_stride, out);
         int rows = at_most_4(op->y.h - p.y), columns = at_most_4(op->y.w - p.x);
-        for (int i = 0; i < rows; i++) {
+        for (int i = 0; i < rows; i++)
             conv_store(op, w->k, panel, add, p.n, p.y + i, p.x, columns, out + i * 4 * w->k->nr);
-        }
     }
 }
 
@@ -106,36 +105,31 @@ static void panel_task(void *arg, int task, int worker) {
     store_tiles(w, panel, from, to, m);
 }
 
-static int ceil_div(int64_t a, int64_t b) {
-    return (int)((a + b - 1) / b);
-}
-
 sd_status conv_winograd(sdb_queue *q, const sdb_conv2d *op) {
     const cpu_kernels *k = q->dev->k;
     winograd w = {.op = op, .k = k, .chunks = conv_n_chunks(op->x.c)};
-    w.tiles_y = ceil_div(op->y.h, 4);
-    w.tiles_x = ceil_div(op->y.w, 4);
+    w.tiles_y = cpu_divide_up(op->y.h, 4);
+    w.tiles_x = cpu_divide_up(op->y.w, 4);
     int total = op->y.n * w.tiles_y * w.tiles_x;
     int fitting = BLOCK_BYTES / (36 * (int)sizeof(float)) / op->x.c;
-    int blocks = ceil_div(total, fitting > MIN_BLOCK ? fitting : MIN_BLOCK);
-    int block = ceil_div(total, blocks);
-    w.parts = ceil_div(block, PART);
+    int blocks = cpu_divide_up(total, fitting > MIN_BLOCK ? fitting : MIN_BLOCK);
+    int block = cpu_divide_up(total, blocks);
+    w.parts = cpu_divide_up(block, PART);
 
     w.lda = op->x.c <= w.chunks * CPU_KC_SMALL ? CPU_KC_SMALL : CPU_KC;
     w.v_stride = frequency_stride((size_t)block, (size_t)w.lda);
     w.u_stride = frequency_stride((size_t)w.lda, (size_t)k->nr);
-    w.m_stride = frequency_stride((size_t)ceil_div(block, w.parts), (size_t)k->nr);
+    w.m_stride = frequency_stride((size_t)cpu_divide_up(block, w.parts), (size_t)k->nr);
     w.worker_size = 36 * (w.u_stride + w.m_stride);
     size_t v_size = (size_t)w.chunks * 36 * w.v_stride;
     w.v = cpu_scratch(q, (v_size + (size_t)q->dev->n_threads * w.worker_size) * sizeof(float));
-    if (!w.v) {
+    if (!w.v)
         return q->planning ? SD_OK : SD_ERROR_MEMORY;
-    }
     w.workers = w.v + v_size;
     for (w.first = 0; w.first < total; w.first += block) {
         w.tiles = total - w.first < block ? total - w.first : block;
-        cpu_parallel(q, ceil_div(w.tiles, INPUT_PART) * w.chunks, input_task, &w);
-        cpu_parallel(q, ceil_div(op->y.c, k->nr) * w.parts, panel_task, &w);
+        cpu_parallel(q, cpu_divide_up(w.tiles, INPUT_PART) * w.chunks, input_task, &w);
+        cpu_parallel(q, cpu_divide_up(op->y.c, k->nr) * w.parts, panel_task, &w);
     }
     return SD_OK;
 }

@@ -164,7 +164,10 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
     wake_workers(t);
     work_on(t, generation, 0);
     for (int i = 0; atomic_load_explicit(&t->unfinished, memory_order_acquire) > 0; i++)
-        i < SPINS ? sd_cpu_relax() : sd_cpu_yield();
+        if (i < SPINS)
+            sd_cpu_relax();
+        else
+            sd_cpu_yield();
     sd_mutex_unlock(t->region);
     if (child && missing)
         sd_log(ctx, SD_LOG_WARN,

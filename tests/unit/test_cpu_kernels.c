@@ -12,7 +12,6 @@
 #include <string.h>
 
 #define N_INDICES 3 /* "cpu:0" .. "cpu:2" */
-#define MAX_NR 32
 #define MAX_MR 16
 
 /* IEEE 754 by its definition. */
@@ -75,8 +74,8 @@ static void check_gemm(const cpu_kernels *k, size_t depth) {
     size_t mr = (size_t)k->mr, nr = (size_t)k->nr;
     float *x = calloc(mr * depth, sizeof *x), *a = calloc(mr * depth, sizeof *a);
     float *b = calloc(depth * nr, sizeof *b);
-    float full[MAX_MR * MAX_NR], c[MAX_MR * MAX_NR];
-    ck_assert(x && a && b && mr <= MAX_MR && nr <= MAX_NR);
+    float full[MAX_MR * CPU_MAX_NR], c[MAX_MR * CPU_MAX_NR];
+    ck_assert(x && a && b && mr <= MAX_MR && nr <= CPU_MAX_NR);
     uint32_t state = (uint32_t)depth;
     for (size_t i = 0; i < mr * depth; i++)
         x[i] = number(&state);
@@ -140,7 +139,7 @@ static const struct {
 
 static void check_activation(const cpu_kernels *k, size_t index) {
     double worst = 0;
-    float x[MAX_NR] = {0}, y[MAX_NR];
+    float x[CPU_MAX_NR] = {0}, y[CPU_MAX_NR];
     cpu_epilogue e = {.y = y, .y_ld = 1, .act = activations[index].act, .scale = 1.0f};
     for (int i = -40000; i <= 40000; i++) {
         x[0] = (float)i / 1000.0f;

@@ -12,13 +12,11 @@
 SD_INLINE void conv_tile(const int rows, const int lda, const float *a, const float *b, int kc,
                          float *m, bool add) {
     vf sum[SD_MR][2];
-    for (int i = 0; i < rows * SD_NR; i += CPU_LINE) {
+    for (int i = 0; i < rows * SD_NR; i += CPU_LINE)
         __builtin_prefetch(m + i, 1);
-    }
     SD_UNROLL(16)
-    for (int r = 0; r < rows; r++) {
+    for (int r = 0; r < rows; r++)
         sum[r][0] = sum[r][1] = (vf){0};
-    }
     for (int k = 0; k < kc; k++) {
         __builtin_prefetch(a + rows * lda + k * rows);
         vf b0 = v_load(b + (size_t)k * SD_NR), b1 = v_load(b + (size_t)k * SD_NR + SD_VL);
@@ -90,9 +88,8 @@ SD_INLINE void conv_tiles(int rows, const int lda, const float *a, const float *
 /* Any number of rows, split as evenly as SD_MR allows: 32 rows are 3 tiles, not 2 and a rest. */
 static void conv_gemm(int rows, int lda, const float *a, const float *b, int kc, float *m,
                       bool add) {
-    if (lda == CPU_KC_SMALL) {
+    if (lda == CPU_KC_SMALL)
         conv_tiles(rows, CPU_KC_SMALL, a, b, kc, m, add);
-    } else {
+    else
         conv_tiles(rows, CPU_KC, a, b, kc, m, add);
-    }
 }

@@ -15,12 +15,10 @@ static void scale_add(float *y, const float *x, size_t n, float coef, bool add) 
 
 SD_INLINE void activate_act(const sdb_act act, float *y, const float *x, size_t n) {
     size_t i = 0;
-    for (; i + SD_VL <= n; i += SD_VL) {
+    for (; i + SD_VL <= n; i += SD_VL)
         v_store(y + i, v_act(act, v_load(x + i)));
-    }
-    if (i < n) {
+    if (i < n)
         v_store_n(y + i, v_act(act, v_load_n(x + i, n - i)), n - i);
-    }
 }
 
 static void activate(sdb_act act, float *y, const float *x, size_t n) {

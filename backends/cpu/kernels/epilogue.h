@@ -7,17 +7,15 @@ SD_INLINE void epilogue_act(const cpu_epilogue *e, const sdb_act act, int rows, 
         for (int j = 0; j < cols; j += SD_VL) {
             int n = cols - j < SD_VL ? cols - j : SD_VL;
             vf x = v_load(c + i * ldc + j);
-            if (e->bias) {
+            if (e->bias)
                 x += v_load(e->bias + j);
-            }
             x = v_act(act, x) * scale;
             float *y = e->y + i * e->y_ld + j;
             const float *r = e->residual ? e->residual + i * e->residual_ld + j : NULL;
-            if (n == SD_VL) {
+            if (n == SD_VL)
                 v_store(y, r ? x + v_load(r) : x);
-            } else {
+            else
                 v_store_n(y, r ? x + v_load_n(r, (size_t)n) : x, (size_t)n);
-            }
         }
     }
 }
@@ -33,11 +31,10 @@ static void epilogue_geglu(const cpu_epilogue *e, int rows, int cols, const floa
         vf x = value * v_gelu(gate) * scale;
         float *y = e->y + i * e->y_ld;
         const float *r = e->residual ? e->residual + i * e->residual_ld : NULL;
-        if (cols == SD_VL) {
+        if (cols == SD_VL)
             v_store(y, r ? x + v_load(r) : x);
-        } else {
+        else
             v_store_n(y, r ? x + v_load_n(r, (size_t)cols) : x, (size_t)cols);
-        }
     }
 }
 

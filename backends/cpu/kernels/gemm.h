@@ -7,9 +7,8 @@ SD_INLINE void gemm_tile(const int rows, size_t k, const float *a, size_t lda, c
                          float *c, size_t ldc, bool accumulate) {
     vf sum[SD_MR][2];
     SD_UNROLL(16)
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < rows; i++)
         sum[i][0] = sum[i][1] = (vf){0};
-    }
     for (size_t p = 0; p < k; p++) {
         vf b0 = v_load(b), b1 = v_load(b + SD_VL);
         SD_UNROLL(16)
@@ -69,9 +68,8 @@ static void gemm(int rows, size_t k, const float *a, size_t lda, const float *b,
 static void widen_f16(float *dst, const void *src, size_t n) {
     const uint16_t *s = src;
     size_t i = 0;
-    for (; i + SD_VL <= n; i += SD_VL) {
+    for (; i + SD_VL <= n; i += SD_VL)
         v_store(dst + i, v_from_f16(s + i));
-    }
     if (i < n) {
         uint16_t tail[SD_VL] = {0};
         memcpy(tail, s + i, (n - i) * sizeof *s);
@@ -82,9 +80,8 @@ static void widen_f16(float *dst, const void *src, size_t n) {
 static void widen_bf16(float *dst, const void *src, size_t n) {
     const uint16_t *s = src;
     size_t i = 0;
-    for (; i + SD_VL <= n; i += SD_VL) {
+    for (; i + SD_VL <= n; i += SD_VL)
         v_store(dst + i, v_from_bf16(s + i));
-    }
     if (i < n) {
         uint16_t tail[SD_VL] = {0};
         memcpy(tail, s + i, (n - i) * sizeof *s);
@@ -99,15 +96,13 @@ static void widen_f32(float *dst, const void *src, size_t n) {
 /* Loads SD_VL columns of `rows` <= SD_VL rows (fewer columns: n) and transposes the square. */
 SD_INLINE void load_transposed(vf out[SD_VL], const float *src, size_t ld, int rows, size_t n) {
     SD_UNROLL(16)
-    for (int i = 0; i < SD_VL; i++) {
-        if (i >= rows) {
+    for (int i = 0; i < SD_VL; i++)
+        if (i >= rows)
             out[i] = (vf){0};
-        } else if (n >= SD_VL) {
+        else if (n >= SD_VL)
             out[i] = v_load(src + (size_t)i * ld);
-        } else {
+        else
             out[i] = v_load_n(src + (size_t)i * ld, n);
-        }
-    }
     v_transpose(out);
 }
 
@@ -117,19 +112,16 @@ static void pack_rows(float *dst, const float *src, size_t ld, int rows, size_t 
         vf t[SD_VL];
         load_transposed(t, src + p, ld, rows, n);
         /* The rows of the next call, most likely; harmless where there are none. */
-        for (int i = 0; i < rows; i++) {
+        for (int i = 0; i < rows; i++)
             __builtin_prefetch((const void *)((uintptr_t)src + 4 * ((rows + i) * ld + p)));
-        }
         /* In order: each store's lanes past SD_MR are overwritten by the next one's first, but
          * nothing is written past the end. */
         SD_UNROLL(16)
-        for (size_t i = 0; i < SD_VL; i++) {
-            if (p + i + 1 < k) {
+        for (size_t i = 0; i < SD_VL; i++)
+            if (p + i + 1 < k)
                 v_store(dst + (p + i) * SD_MR, t[i]);
-            } else if (p + i + 1 == k) {
+            else if (p + i + 1 == k)
                 v_store_n(dst + (p + i) * SD_MR, t[i], SD_MR);
-            }
-        }
     }
 }
 
@@ -152,11 +144,9 @@ static void pack_columns(float *dst, const float *src, size_t ld, int rows, size
             vf t[SD_VL];
             load_transposed(t, src + (size_t)first * ld + p, ld, rows - first, n);
             SD_UNROLL(16)
-            for (size_t i = 0; i < SD_VL; i++) {
-                if (i < n) {
+            for (size_t i = 0; i < SD_VL; i++)
+                if (i < n)
                     v_store(dst + (p + i) * SD_NR + half * SD_VL, t[i] * scale);
-                }
-            }
         }
     }
 }

@@ -49,9 +49,8 @@ SD_INLINE void channel_sums_4(double *sum, double *squares, const float *x, size
 static void channel_sums(double *sum, double *squares, const float *x, size_t ld, int rows, int c) {
     for (int first = 0; first < rows; first += 16, x += 16 * ld) {
         int now = rows - first < 16 ? rows - first : 16, i = 0;
-        for (; i + 4 * SD_HALF <= c; i += 4 * SD_HALF) {
+        for (; i + 4 * SD_HALF <= c; i += 4 * SD_HALF)
             channel_sums_4(sum + i, squares + i, x + i, ld, now);
-        }
         for (; i < c; i++) {
             for (int r = 0; r < now; r++) {
                 double v = (double)x[(size_t)r * ld + (size_t)i];
@@ -79,11 +78,10 @@ SD_INLINE void normalise_act(const cpu_normalise *o, const sdb_act act, int rows
 }
 
 static void normalise(const cpu_normalise *o, int rows, float *y, const float *x) {
-    if (o->silu) {
+    if (o->silu)
         normalise_act(o, SDB_ACT_SILU, rows, y, x);
-    } else {
+    else
         normalise_act(o, SDB_ACT_NONE, rows, y, x);
-    }
 }
 
 /* Sum over c values of (x - mean)^power, power 1 or 2. */

@@ -17,9 +17,8 @@ static void mask_rows(float *s, int rows, int64_t last) {
 
 static void softmax(float *s, int rows, int64_t last, float *max, float *sum, float *o, size_t dim,
                     bool first) {
-    if (last < rows - 1) {
+    if (last < rows - 1)
         mask_rows(s, rows, last);
-    }
     vf old0 = first ? v_set(SD_MASKED) : v_load(max);
     vf old1 = first ? v_set(SD_MASKED) : v_load(max + SD_VL);
     vf max0 = old0, max1 = old1;
@@ -60,20 +59,17 @@ static void finish_attention(float *y, size_t ld, int cols, const float *o, size
             size_t n = dim - d < SD_VL ? dim - d : SD_VL;
             vf t[SD_VL];
             SD_UNROLL(16)
-            for (size_t i = 0; i < SD_VL; i++) {
+            for (size_t i = 0; i < SD_VL; i++)
                 t[i] = i < n ? v_load(o + (d + i) * SD_NR + first) * scale : (vf){0};
-            }
             v_transpose(t);
             SD_UNROLL(16)
             for (int i = 0; i < SD_VL; i++) {
-                if (first + i >= cols) {
+                if (first + i >= cols)
                     continue;
-                }
-                if (n == SD_VL) {
+                if (n == SD_VL)
                     v_store(y + (size_t)(first + i) * ld + d, t[i]);
-                } else {
+                else
                     v_store_n(y + (size_t)(first + i) * ld + d, t[i], n);
-                }
             }
         }
     }

@@ -37,23 +37,20 @@ SD_INLINE void winograd_input_vector(const float *const pixel[36], int c, float 
     for (int j = 0; j < 6; j++) {
         vf d[6], o[6];
         SD_UNROLL(6)
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 6; i++)
             d[i] = v_load(pixel[6 * i + j] + c);
-        }
         winograd_input_1d(o, d);
         SD_UNROLL(6)
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 6; i++)
             t[i][j] = o[i];
-        }
     }
     SD_UNROLL(6)
     for (int i = 0; i < 6; i++) {
         vf o[6];
         winograd_input_1d(o, t[i]);
         SD_UNROLL(6)
-        for (int j = 0; j < 6; j++) {
+        for (int j = 0; j < 6; j++)
             v_store(v + (size_t)(6 * i + j) * stride + c, o[j]);
-        }
     }
 }
 
@@ -61,12 +58,10 @@ SD_INLINE void winograd_input_vector(const float *const pixel[36], int c, float 
  * before it. */
 static void winograd_input(const float *const pixel[36], int kc, float *v, size_t stride) {
     int c = 0;
-    for (; c + SD_VL <= kc; c += SD_VL) {
+    for (; c + SD_VL <= kc; c += SD_VL)
         winograd_input_vector(pixel, c, v, stride);
-    }
-    if (c < kc) {
+    if (c < kc)
         winograd_input_vector(pixel, kc - SD_VL, v, stride);
-    }
 }
 
 /* o = G g */
@@ -95,44 +90,38 @@ SD_INLINE void winograd_weights_vector(const sdb_type type, const void *w, size_
     for (int j = 0; j < 3; j++) {
         vf g[3], o[6];
         SD_UNROLL(3)
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 3; i++)
             g[i] = load_weights(type, w, at + (size_t)(3 * i + j) * SD_NR);
-        }
         winograd_weights_1d(o, g);
         SD_UNROLL(6)
-        for (int i = 0; i < 6; i++) {
+        for (int i = 0; i < 6; i++)
             t[i][j] = o[i];
-        }
     }
     SD_UNROLL(6)
     for (int i = 0; i < 6; i++) {
         vf o[6];
         winograd_weights_1d(o, t[i]);
         SD_UNROLL(6)
-        for (int j = 0; j < 6; j++) {
+        for (int j = 0; j < 6; j++)
             v_store(u + (size_t)(6 * i + j) * stride, o[j]);
-        }
     }
 }
 
 SD_INLINE void winograd_weights_type(const sdb_type type, const void *w, int kc, float *u,
                                      size_t stride) {
-    for (size_t k = 0; k < (size_t)kc; k++) {
-        for (size_t j = 0; j < SD_NR; j += SD_VL) {
+    for (size_t k = 0; k < (size_t)kc; k++)
+        for (size_t j = 0; j < SD_NR; j += SD_VL)
             winograd_weights_vector(type, w, k * 9 * SD_NR + j, u + k * SD_NR + j, stride);
-        }
-    }
 }
 
 /* w: kc channels of a panel, [kc][9][SD_NR] of `type` */
 static void winograd_weights(sdb_type type, const void *w, int kc, float *u, size_t stride) {
-    if (type == SDB_F16) {
+    if (type == SDB_F16)
         winograd_weights_type(SDB_F16, w, kc, u, stride);
-    } else if (type == SDB_BF16) {
+    else if (type == SDB_BF16)
         winograd_weights_type(SDB_BF16, w, kc, u, stride);
-    } else {
+    else
         winograd_weights_type(SDB_F32, w, kc, u, stride);
-    }
 }
 
 /* o = A^T m */
@@ -152,23 +141,20 @@ static void winograd_output(const float *m, size_t stride, float *out) {
         for (int j = 0; j < 6; j++) {
             vf c[6], o[4];
             SD_UNROLL(6)
-            for (int i = 0; i < 6; i++) {
+            for (int i = 0; i < 6; i++)
                 c[i] = v_load(m + (size_t)(6 * i + j) * stride + v);
-            }
             winograd_output_1d(o, c);
             SD_UNROLL(4)
-            for (int i = 0; i < 4; i++) {
+            for (int i = 0; i < 4; i++)
                 t[i][j] = o[i];
-            }
         }
         SD_UNROLL(4)
         for (int i = 0; i < 4; i++) {
             vf o[4];
             winograd_output_1d(o, t[i]);
             SD_UNROLL(4)
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j < 4; j++)
                 v_store(out + (4 * i + j) * SD_NR + v, o[j]);
-            }
         }
     }
 }
