@@ -29,7 +29,7 @@ static const struct {
      two_bytes, sizeof two_bytes},
 };
 
-static char folder[] = "libsd-locale-XXXXXX"; /* below the test's working folder */
+static char folder[100];
 
 static void write_file(const char *path, const void *bytes, size_t size) {
     FILE *file = fopen(path, "wb");
@@ -144,9 +144,17 @@ static void remove_folder(void) {
     rmdir(folder);
 }
 
+static bool make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    int n =
+        snprintf(folder, sizeof folder, "%s/libsd-locale-XXXXXX", base && *base ? base : "/tmp");
+    return n < (int)sizeof folder && mkdtemp(folder);
+}
+
 int main(void) {
-    if (!mkdtemp(folder) || setenv("LOCPATH", folder, 1) != 0)
+    if (!make_folder())
         return 1;
+    setenv("LOCPATH", folder, 1);
     TCase *tests = tcase_create("locale");
     tcase_set_timeout(tests, 0);
     tcase_add_loop_test(tests, decimals_have_points, 0, sizeof locales / sizeof *locales);
