@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs a build into a scratch folder and builds README's program against it with pkg-config:
-# what a user of the installed library does first. Arguments: build folder, model for the program.
+# what a user of the installed library does first. Arguments: build folder, model for the program,
+# the programs' run path.
 set -euo pipefail
-build=$1 model=$2
+build=$1 model=$2 run_path=$3
 source=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -34,10 +35,24 @@ if [ -e "$pc/../libsd.a" ]; then
         exit 1
     }
 fi
+# Where the programs lie they find the library, and it is the one beside them.
+moved="$scratch/moved to"
+mv "$scratch/root" "$moved"
 for program in sd-txt2img sd-img2img sd-inpaint sd-info sd-bench; do
-    [ -x "$(find "$scratch/root" -name "$program")" ] || {
+    path=$(find "$moved" -name "$program")
+    [ -x "$path" ] || {
         echo "$program was not installed"
         exit 1
     }
+    case "$run_path" in
+    '$ORIGIN'*)
+        found=$(env -u LD_LIBRARY_PATH ldd "$path" | grep -F libsd.so)
+        [[ "$found" == *"$moved"* ]] || {
+            echo "$program does not find the library that was installed with it: $found"
+            exit 1
+        }
+        env -u LD_LIBRARY_PATH "$path" --help >/dev/null
+        ;;
+    esac
 done
 echo "installed, linked with $(pkg-config --libs libsd), painted a picture"
