@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-nm, library, version_script, recorded_path, header = sys.argv[1:6]
+nm, library, version_script, recorded_path, header, readelf = sys.argv[1:7]
 
 
 def exported():
@@ -17,6 +17,13 @@ def exported():
             symbol, _, version = name.partition("@@")
             names[symbol] = version
     return names
+
+
+def taken():
+    """Public functions that the library calls in a way that lets a program's take the call."""
+    out = subprocess.run([readelf, "-rW", library], check=True, text=True,
+                         capture_output=True).stdout
+    return set(re.findall(r"\s(sd_\w+)@", out))
 
 
 def listed():
@@ -49,6 +56,9 @@ def main():
         if version != "LIBSD_1":
             print(f"{name} has version '{version}', LIBSD_1 was expected")
             failures += 1
+    for name in sorted(taken()):
+        print(f"{name}: the library's own call goes to whoever defines it first")
+        failures += 1
     print(f"{len(symbols)} symbols, {failures} failures")
     return 1 if failures else 0
 

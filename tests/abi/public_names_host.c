@@ -1,0 +1,15 @@
+/* The program's functions of public_names.c, in a file of their own since sd.h declares others. */
+extern int public_names_met;
+int public_names_met;
+
+#define OURS(name)                                                                                 \
+    int name(void);                                                                                \
+    int name(void) {                                                                               \
+        return ++public_names_met;                                                                 \
+    }
+
+OURS(sd_version)
+OURS(sd_version_string)
+OURS(sd_image_load_with)
+OURS(sd_image_load_memory_with)
+OURS(sd_image_save_with)
