@@ -1,11 +1,9 @@
 /* The stages one by one, and building blocks: sections 7 and 9 of sd.h. */
 #include "api/check.h"
-#include "pipeline/codebook.h"
 #include "pipeline/inpaint.h"
 #include "pipeline/loss.h"
 #include "pipeline/noise.h"
 #include "pipeline/text.h"
-#include "pipeline/tiles.h"
 #include "pipeline/unet.h"
 #include "pipeline/vae.h"
 
@@ -113,7 +111,7 @@ SD_PUBLIC(sd_vae_encode, (model, pixels, noise, latent), (model, pixels, noise),
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
-    return sd_stage_vae_encode(model, pixels, noise, latent);
+    return sd_stage_vae_encode(model, pixels, noise, 1, NULL, latent);
 }
 
 SD_PUBLIC(sd_vae_decode, (model, latent, pixels), (model, latent), sd_model *model,
@@ -122,7 +120,7 @@ SD_PUBLIC(sd_vae_decode, (model, latent, pixels), (model, latent), sd_model *mod
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, latent);
-    return sd_stage_vae_decode(model, latent, pixels);
+    return sd_stage_vae_decode(model, latent, true, NULL, pixels);
 }
 
 SD_PUBLIC(sd_vae_decode_unquantized, (model, latent, pixels), (model, latent), sd_model *model,
@@ -131,7 +129,7 @@ SD_PUBLIC(sd_vae_decode_unquantized, (model, latent, pixels), (model, latent), s
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, latent);
-    return sd_stage_vae_decode_unquantized(model, latent, pixels);
+    return sd_stage_vae_decode(model, latent, false, NULL, pixels);
 }
 
 SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, latent),
@@ -171,7 +169,7 @@ SD_PUBLIC(sd_vae_decode_tiled, (model, latent, params, pixels), (model, latent),
     SD_REQUIRE_PTR(model->ctx, latent);
     sd_tile_params p;
     sd_status status = sd_read_tiles(model->ctx, params, &p);
-    return status ? status : sd_stage_vae_decode_tiled(model, latent, &p, pixels);
+    return status ? status : sd_stage_vae_decode(model, latent, !p.unquantized, &p, pixels);
 }
 
 SD_PUBLIC(sd_vae_encode_tiled, (model, pixels, noise, params, latent), (model, pixels, noise),
@@ -183,7 +181,7 @@ SD_PUBLIC(sd_vae_encode_tiled, (model, pixels, noise, params, latent), (model, p
     SD_REQUIRE_PTR(model->ctx, pixels);
     sd_tile_params p;
     sd_status status = sd_read_tiles(model->ctx, params, &p);
-    return status ? status : sd_stage_vae_encode_tiled(model, pixels, noise, &p, latent);
+    return status ? status : sd_stage_vae_encode(model, pixels, noise, 1, &p, latent);
 }
 
 SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, noise, concat), (model, pixels, mask, noise),

@@ -33,6 +33,7 @@ void sd_exec_free(sd_exec *e) {
     sd_exec_forget_stages(e);
     e->api->queue_free(e->queue);
     e->api->buffer_free(e->dev, e->arena);
+    sd_free(e->ctx, e->turning);
     sd_free(e->ctx, e);
 }
 

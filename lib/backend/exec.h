@@ -26,14 +26,14 @@ typedef void (*sd_exec_fn)(sd_exec *e, void *arg);
 /* All that the operations of a stage depend on, besides the model: runs with equal keys give the
  * same operations at the same places of the arena. See region.h. */
 typedef struct sd_stage_key {
-    sd_exec_fn fn;
+    const void *type;             /* of the stage: not NULL */
     int n, h, w, tokens, options; /* as the stage needs them */
 } sd_stage_key;
 
 #define SD_MAX_STAGES 8
 
 typedef struct sd_known_stage {
-    sd_stage_key key; /* fn NULL: none */
+    sd_stage_key key; /* type NULL: none */
     bool ran;         /* once at least */
     sdb_graph *graph; /* its region, after the second run; or NULL */
     uint64_t used;    /* count of runs at the last one */
@@ -57,6 +57,9 @@ struct sd_exec {
     sd_known_stage stages[SD_MAX_STAGES];
     sd_known_stage *stage; /* the one that runs, or NULL */
     uint64_t n_runs;       /* of stages */
+
+    float *turning; /* see host.c: [room] */
+    size_t room;
 
     unsigned fork; /* sd_fork_count when it was taken */
 };

@@ -31,7 +31,7 @@ static void replay(sd_exec *e, sdb_graph *graph) {
 }
 
 static bool same_stage(const sd_stage_key *a, const sd_stage_key *b) {
-    return a->fn == b->fn && a->n == b->n && a->h == b->h && a->w == b->w &&
+    return a->type == b->type && a->n == b->n && a->h == b->h && a->w == b->w &&
            a->tokens == b->tokens && a->options == b->options;
 }
 

@@ -74,6 +74,13 @@ void sd_tensor_destroy(sd_tensor *t) {
     sd_handle_release(t);
 }
 
+sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out) {
+    if (status)
+        sd_tensor_destroy(t);
+    *out = status ? NULL : t;
+    return status;
+}
+
 static void free_image(void *handle) {
     sd_image *image = handle;
     sd_context *ctx = image->ctx;
@@ -108,20 +115,4 @@ sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, 
 
 void sd_image_destroy(sd_image *image) {
     sd_handle_release(image);
-}
-
-void sd_nchw_to_nhwc(float *dst, const float *src, int n, int c, int h, int w) {
-    size_t plane = (size_t)h * (size_t)w, channels = (size_t)c;
-    for (size_t i = 0; i < (size_t)n; i++, src += channels * plane, dst += channels * plane)
-        for (size_t j = 0; j < channels; j++)
-            for (size_t p = 0; p < plane; p++)
-                dst[p * channels + j] = src[j * plane + p];
-}
-
-void sd_nhwc_to_nchw(float *dst, const float *src, int n, int c, int h, int w) {
-    size_t plane = (size_t)h * (size_t)w, channels = (size_t)c;
-    for (size_t i = 0; i < (size_t)n; i++, src += channels * plane, dst += channels * plane)
-        for (size_t j = 0; j < channels; j++)
-            for (size_t p = 0; p < plane; p++)
-                dst[j * plane + p] = src[p * channels + j];
 }

@@ -26,6 +26,8 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
 sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 /* Lets go of it. */
 void sd_tensor_destroy(sd_tensor *t);
+/* What a function that made `t` returns: *out = t, or after a failure NULL, and t goes. */
+sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out);
 
 #define SD_MAX_IMAGE_SIDE 32768
 sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out);
@@ -33,9 +35,5 @@ void sd_image_destroy(sd_image *image);
 
 /* "[1, 4, 64, 64]" into `text`, which is returned. */
 const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims);
-
-/* [n, c, h, w] <-> [n, h, w, c] */
-void sd_nchw_to_nhwc(float *dst, const float *src, int n, int c, int h, int w);
-void sd_nhwc_to_nchw(float *dst, const float *src, int n, int c, int h, int w);
 
 #endif

@@ -2,7 +2,6 @@
 #include "pipeline/estimate.h"
 #include "pipeline/sampling.h"
 #include "pipeline/text.h"
-#include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 
 typedef struct run_cost {
@@ -13,16 +12,12 @@ static sd_status measure(sd_model *model, const sd_sampler_params *params,
                          const sd_tile_params *tiles, int n_texts, run_cost *cost) {
     int scale = sd_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
-    sd_status status = sd_text_estimate(model, n_texts, &cost->text);
-    if (!status)
-        status = sd_sampling_estimate(model, params, &cost->step);
-    if (!status)
-        status = tiles ? sd_vae_decode_tiled_estimate(model, h, w, tiles, &cost->decode)
-                       : sd_vae_decode_estimate(model, params->batch, h, w, &cost->decode);
-    if (!status)
-        status = tiles ? sd_vae_encode_tiled_estimate(model, h, w, tiles, &cost->encode)
-                       : sd_vae_encode_estimate(model, 1, h, w, &cost->encode);
-    return status;
+    sd_status status;
+    if ((status = sd_text_estimate(model, n_texts, &cost->text)) ||
+        (status = sd_sampling_estimate(model, params, &cost->step)) ||
+        (status = sd_vae_decode_estimate(model, params->batch, h, w, tiles, &cost->decode)))
+        return status;
+    return sd_vae_encode_estimate(model, h, w, tiles, &cost->encode);
 }
 
 static uint64_t larger(uint64_t a, uint64_t b) {

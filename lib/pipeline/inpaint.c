@@ -5,7 +5,6 @@
 #include "describe/family.h"
 #include "pipeline/finite.h"
 #include "pipeline/shapes.h"
-#include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 
 /*
@@ -107,10 +106,8 @@ static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor
 
 sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                           const sd_tile_params *tiles, sd_tensor **latent) {
-    if (noise && pixels->dims[0] == 1 && noise->n_dims == 4)
-        return sd_vae_encode_one(model, pixels, noise, tiles, latent);
-    return tiles ? sd_stage_vae_encode_tiled(model, pixels, noise, tiles, latent)
-                 : sd_stage_vae_encode(model, pixels, noise, latent);
+    bool many = noise && pixels->dims[0] == 1 && noise->n_dims == 4;
+    return sd_stage_vae_encode(model, pixels, noise, many ? (int)noise->dims[0] : 1, tiles, latent);
 }
 
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,

@@ -6,11 +6,6 @@
 #include <float.h>
 #include <math.h>
 
-void sd_sampling_upload(sd_sampler *s, sdb_tensor dst, const float *nchw) {
-    sd_nchw_to_nhwc(s->nhwc, nchw, s->n, s->c, s->h, s->w);
-    sd_exec_upload(s->e, dst, s->nhwc);
-}
-
 static void quantize(void *user, sdb_tensor x) {
     sd_sampler *s = user;
     sd_vae_quantize_forward(s->e, sd_model_vae(s->model), x, sd_no_tensor(), x);
@@ -18,84 +13,38 @@ static void quantize(void *user, sdb_tensor x) {
 
 /* ---------------------------------------------------------------------------------- memory */
 
-/* The tensors that the network names, at the bottom of the executor's stack: at the same places for
- * each sampler of its key, so that a region that was recorded for one serves the next. */
-static void layout_network(sd_sampler *s) {
+/* The tensors of a run, above the network's memory, wherever the method keeps what: so the
+ * network's are at the same places for the next sampler of its shape, which replays at once. */
+static void layout(sd_sampler *s) {
     sd_exec *e = s->e;
-    int n = s->halves * s->n, tokens = s->params.text_tokens;
-    int width = sd_unet_guidance_dim(sd_model_unet(s->model));
-    s->x_in = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c + s->extra);
-    s->out = sd_exec_tensor_typed(e, SDB_F32, n, s->h, s->w, s->c);
-    s->t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
-    s->scale = width > 0 ? sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, width) : sd_no_tensor();
-    s->kv = sd_no_tensor();
-    if (tokens > 0)
-        s->kv = sd_exec_tensor(e, n, tokens, 1, sd_unet_kv_width(sd_model_unet(s->model)));
-    s->workspace = sd_exec_mark(e);
-}
-
-/* And above what the network computes between, which ends at `above`, the run's. */
-static void layout_run(sd_sampler *s, size_t above) {
-    sd_exec *e = s->e;
-    sd_exec_release(e, above);
     s->guidance = sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
     s->mask = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
     s->known = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->mask_noise = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
-    s->run.eps = sd_view_batch(s->out, 0, s->n);
+    s->run.eps = sd_view_batch(s->unet.io[SD_UNET_Y], 0, s->n);
+    s->beside = sd_no_tensor();
+    if (s->extra > 0)
+        s->beside = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->extra);
     sd_run_layout(&s->run, e);
     s->top = sd_exec_mark(e);
 }
 
-/* Rows of cond or uncond into images first .. first + n - 1 of the context. */
-static void upload_rows(sd_sampler *s, sdb_tensor context, int first, const sd_tensor *rows) {
-    int64_t row = rows->dims[1] * rows->dims[2];
-    for (int i = 0; i < s->n; i++)
-        sd_exec_upload(s->e, sd_view_batch(context, first + i, 1),
-                       rows->data + (rows->dims[0] == 1 ? 0 : i * row));
-}
-
-void sd_sampling_encode_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
-    const sd_description *desc = s->model->desc;
-    int tokens = s->params.text_tokens;
-    if (tokens == 0)
-        return;
-    sd_exec_release(s->e, s->workspace);
-    sdb_tensor context =
-        sd_exec_tensor_typed(s->e, SDB_F32, s->halves * s->n, tokens, 1, desc->unet.context_dim);
-    if (s->halves == 2 && uncond)
-        upload_rows(s, context, 0, uncond);
-    if (cond)
-        upload_rows(s, context, (s->halves - 1) * s->n, cond);
-    sd_unet_kv(s->e, sd_model_unet(s->model), s->kv, context);
-    sd_exec_release(s->e, s->top);
-}
-
-/* Where the network's memory ends. */
-static size_t measure(sd_sampler *s) {
-    sd_exec_measure(s->e);
-    layout_network(s);
-    sd_sampling_encode_prompts(s, NULL, NULL);
-    sd_sampling_network(s);
-    size_t above = s->e->peak;
-    layout_run(s, above);
+static void measure(sd_sampler *s) {
+    sd_stage_measure(&s->unet);
+    layout(s);
     s->e->flops = 0; /* of a step alone, one from the middle of a run */
     sd_sampling_compute_measured(s);
-    return above;
 }
 
-/* Takes the executor's memory, where the network may have run before. */
+/* Takes its place in the executor's memory. */
 static sd_status settle(sd_sampler *s) {
-    size_t above = measure(s);
-    sd_status status = sd_exec_commit(s->e);
-    if (status)
-        return status;
-    layout_network(s);
-    layout_run(s, above);
-    sd_stage_key key = sd_sampling_network_key(s);
-    if (!sd_exec_find_stage(s->e, &key))
-        sd_exec_add_stage(s->e, &key);
-    return s->e->status;
+    s->e->stop = &s->stop;
+    s->unet.e = s->e;
+    measure(s);
+    sd_status status = sd_stage_commit(&s->unet);
+    if (!status)
+        layout(s);
+    return status;
 }
 
 void sd_sampling_enter(sd_sampler *s) {
@@ -119,6 +68,11 @@ static sd_status check_options(const sd_model *model, const sd_sampler_params *p
                        "was expected",
                        desc->path, desc->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
     return SD_OK;
+}
+
+static sd_status new_latent(const sd_sampler *s, sd_tensor **out) {
+    const int64_t dims[] = {s->n, s->c, s->h, s->w};
+    return sd_tensor_create_raw(s->model->ctx, 4, dims, out);
 }
 
 /* All but the executor's memory. */
@@ -148,27 +102,27 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     status = sd_noise_init(&s->noise, ctx, params);
     if (status)
         return status;
-    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w;
-    s->nchw = sd_alloc_array(ctx, size, sizeof *s->nchw);
-    s->nhwc = sd_alloc_array(ctx, size, sizeof *s->nhwc);
-    for (int i = 0; i < 2; i++)
-        s->drawn[i] = sd_alloc_array(ctx, size, sizeof *s->drawn[i]);
-    if (params->score_corrector)
-        s->score = sd_alloc_array(ctx, 2 * size, sizeof *s->score);
-    bool all = s->nchw && s->nhwc && s->drawn[0] && s->drawn[1];
-    return all && (s->score || !params->score_corrector) ? SD_OK : SD_ERROR_MEMORY;
+    bool told = sd_unet_guidance_dim(sd_model_unet(model)) > 0;
+    s->unet = (sd_stage){.type = &sd_unet_stage,
+                         .model = model,
+                         .n = s->halves * s->n,
+                         .h = s->h,
+                         .w = s->w,
+                         .tokens = params->text_tokens,
+                         .options = told};
+    status = new_latent(s, &s->host);
+    for (int i = 0; i < 2 && !status && params->score_corrector; i++)
+        status = new_latent(s, &s->score[i]);
+    return status;
 }
 
 /* What init made. */
 static void free_host(sd_sampler *s) {
-    const sd_context *ctx = s->model->ctx;
     sd_run_free(&s->run);
-    sd_noise_free(&s->noise, ctx);
-    sd_free(ctx, s->nchw);
-    sd_free(ctx, s->nhwc);
-    sd_free(ctx, s->drawn[0]);
-    sd_free(ctx, s->drawn[1]);
-    sd_free(ctx, s->score);
+    sd_noise_free(&s->noise, s->model->ctx);
+    sd_tensor_destroy(s->host);
+    for (int i = 0; i < 2; i++)
+        sd_tensor_destroy(s->score[i]);
 }
 
 /* (1 - s) e_uncond + s e_cond is e_uncond in float32. */
@@ -204,11 +158,8 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
         status = sd_inter_new(s);
     if (!status)
         status = sd_execs_take(model, &s->e);
-    if (!status) {
-        s->e->stop = &s->stop;
+    if (!status)
         status = settle(s);
-        sd_exec_fail(s->e, status);
-    }
     if (status) {
         sd_sampling_free(s);
         return status;
@@ -257,6 +208,7 @@ sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params,
     if (!status)
         status = sd_exec_new(model->ctx, model->act, &s.e);
     if (!status) {
+        s.unet.e = s.e;
         measure(&s);
         cost->flops = s.e->flops;
         cost->bytes = sd_exec_abandon(s.e);
@@ -278,4 +230,39 @@ const char *sd_sampling_method(int i) {
 
 void sd_sampling_skip(sd_sampler *s, int draws) {
     s->skip_draws = s->params.skip_draws + draws;
+}
+
+/* --------------------------------------------------------------------------------- latents */
+
+sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
+                                   bool one_is_fine) {
+    bool one = one_is_fine && t->n_dims == 4 && t->dims[0] == 1;
+    const int64_t dims[] = {one ? 1 : s->n, s->c, s->h, s->w};
+    return sd_expect_tensor(t, what, 4, dims);
+}
+
+sd_status sd_sampling_copy(sd_sampler *s, sdb_tensor from, sd_tensor **out) {
+    const int64_t dims[] = {from.n, s->c, s->h, s->w};
+    sd_tensor *copy;
+    *out = NULL;
+    sd_sampling_enter(s);
+    if (s->e->status) /* in a callback, after a call that saw that the run is to end */
+        return sd_fail(s->model->ctx, s->e->status, "the run is ending: %s",
+                       sd_status_string(s->e->status));
+    sd_status status = sd_tensor_create_raw(s->model->ctx, 4, dims, &copy);
+    if (status)
+        return status;
+    sd_exec_get(s->e, copy, 0, from);
+    return sd_tensor_give(s->e->status, copy, out);
+}
+
+sd_status sd_sampling_latent(sd_sampler *s, sd_tensor **latent) {
+    *latent = NULL;
+    return s->has_latent ? sd_sampling_copy(s, s->run.x, latent)
+                         : sd_sampling_fail_none(s, "latent");
+}
+
+sd_status sd_sampling_fail_none(const sd_sampler *s, const char *what) {
+    return sd_fail(s->model->ctx, SD_ERROR_STATE, "the sampler has no %s: no run was begun%s", what,
+                   s->has_latent ? " or made a step" : "");
 }

@@ -20,17 +20,7 @@ static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const
         return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
     if (t->n_dims == 3 && t->dims[0] == 1)
         dims[0] = 1;
-    sd_status status = sd_expect_shape(t, what, 3, dims);
-    return status ? status : sd_expect_finite(t, what);
-}
-
-sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
-                                   bool one_is_fine) {
-    int64_t dims[] = {s->n, s->c, s->h, s->w};
-    if (one_is_fine && t->n_dims == 4 && t->dims[0] == 1)
-        dims[0] = 1;
-    sd_status status = sd_expect_shape(t, what, 4, dims);
-    return status ? status : sd_expect_finite(t, what);
+    return sd_expect_tensor(t, what, 3, dims);
 }
 
 static sd_status fail_no_concat(const sd_sampler *s) {
@@ -80,19 +70,19 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
 static double start_of(sd_sampler *s, bool from_init) {
     const sd_method *method = s->run.method;
     int count = s->run.times.count;
-    s->total = count;
-    s->next = count - 1;
+    s->run.total = count;
+    s->run.next = count - 1;
     if (!from_init)
         return 0.0;
     int t_enc = (int)(s->params.strength * s->params.steps); /* int(strength * ddim_steps) */
     bool all = t_enc >= s->params.steps;
     if (!all)
-        s->total = t_enc;
+        s->run.total = t_enc;
     if (method->inverse)
         return 1.0;
     if (all)
         return 0.0;
-    s->next = t_enc - 1;
+    s->run.next = t_enc - 1;
     if (t_enc == 0)
         return sd_run_alpha(&s->run, 0);
     if (!method->encode_above || !s->params.original_encode)
@@ -106,15 +96,15 @@ static double start_of(sd_sampler *s, bool from_init) {
     return sd_run_alpha(&s->run, t_enc);
 }
 
-/* x of the first step into s->nchw, where its noise is already. */
+/* x of the first step into s->host, where its noise is already. */
 static void start_latent(sd_sampler *s, const sd_tensor *init_latent, double alpha) {
     int64_t each = (int64_t)s->c * s->h * s->w;
     float scale = (float)s->run.times.noise_scale;
     for (int64_t i = 0; i < s->n * each && alpha == 0.0; i++)
-        s->nchw[i] *= scale;
+        s->host->data[i] *= scale;
     for (int i = 0; i < s->n && alpha > 0.0; i++) {
         const float *z0 = init_latent->data + (init_latent->dims[0] == 1 ? 0 : i * each);
-        float *x = s->nchw + i * each;
+        float *x = s->host->data + i * each;
         if (alpha == 1.0)
             memcpy(x, z0, (size_t)each * sizeof *x);
         else
@@ -131,7 +121,7 @@ static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
 
 /* The sampler is as before its first run. */
 static void reset(sd_sampler *s) {
-    s->total = s->run.done = 0;
+    s->run.total = s->run.done = 0;
     atomic_store(&s->left, 0);
     s->run.touched = s->ahead = false;
     s->has_latent = s->has_x0 = false;
@@ -147,9 +137,26 @@ static void upload_scale(sd_sampler *s) {
     if (!row)
         return;
     sd_unet_guidance(sd_model_unet(s->model), (double)s->params.guidance_scale, row);
-    for (int i = 0; i < s->scale.n; i++)
-        sd_exec_upload(s->e, sd_view_batch(s->scale, i, 1), row);
+    for (int i = 0; i < s->unet.n; i++)
+        sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_SCALE], i, 1), row);
     sd_free(s->model->ctx, row);
+}
+
+/* Rows of cond or uncond into images first .. first + n - 1 of the context. */
+static void upload_rows(sd_sampler *s, int first, const sd_tensor *rows) {
+    int64_t row = rows->dims[1] * rows->dims[2];
+    for (int i = 0; i < s->n; i++)
+        sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_CONTEXT], first + i, 1),
+                       rows->data + (rows->dims[0] == 1 ? 0 : i * row));
+}
+
+static void prepare_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
+    if (s->unet.tokens == 0)
+        return;
+    if (s->halves == 2)
+        upload_rows(s, 0, uncond);
+    upload_rows(s, (s->halves - 1) * s->n, cond);
+    sd_stage_compute_apart(&s->unet);
 }
 
 /* What a run needs besides its latent. */
@@ -160,20 +167,20 @@ static void prepare(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncon
     sd_run_upload(&s->run);
     sd_exec_upload(s->e, s->guidance, guidance);
     upload_scale(s);
-    sd_sampling_encode_prompts(s, cond, uncond);
-    first_noise(s, &s->noise, s->nchw);
+    prepare_prompts(s, cond, uncond);
+    first_noise(s, &s->noise, s->host->data);
 }
 
-/* The run begins at what is in s->nchw. */
+/* The run begins at what is in s->host. */
 static sd_status start(sd_sampler *s) {
-    sd_sampling_upload(s, s->run.x, s->nchw);
+    sd_exec_put(s->e, s->run.x, s->host, 0);
     if (s->e->status) {
-        s->total = 0;
+        s->run.total = 0;
         return s->e->status;
     }
-    atomic_store(&s->left, s->total);
+    atomic_store(&s->left, s->run.total);
     s->has_latent = true;
-    sd_inter_begin(s, s->nchw);
+    sd_inter_begin(s);
     return SD_OK;
 }
 
@@ -186,7 +193,7 @@ static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *un
     prepare(s, cond, uncond);
     double alpha = start_of(s, init_latent != NULL);
     if (noise) /* replaces the first draw; later draws stay what they are */
-        memcpy(s->nchw, noise->data, (size_t)noise->n_elements * sizeof *s->nchw);
+        memcpy(s->host->data, noise->data, (size_t)noise->n_elements * sizeof *noise->data);
     start_latent(s, init_latent, alpha);
     return start(s);
 }
@@ -217,10 +224,10 @@ static sd_status begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_ten
                        s->run.times.count);
     prepare(s, cond, uncond);
     for (int i = 0; i < s->n; i++)
-        memcpy(s->nchw + i * each, latent->data + (latent->dims[0] == 1 ? 0 : i * each),
-               (size_t)each * sizeof *s->nchw);
-    s->total = t_start;
-    s->next = t_start - 1;
+        memcpy(s->host->data + i * each, latent->data + (latent->dims[0] == 1 ? 0 : i * each),
+               (size_t)each * sizeof *latent->data);
+    s->run.total = t_start;
+    s->run.next = t_start - 1;
     return start(s);
 }
 
@@ -304,7 +311,7 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     sd_progress progress = {
         .struct_size = sizeof progress,
         .step = s->run.done,
-        .total = s->total,
+        .total = s->run.total,
         .timestep = (int)rint(s->run.times.times[step]),
         .seconds = seconds,
         .sampler = s,
@@ -315,25 +322,22 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     if (stop)
         return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                        "cancelled by the progress callback after step %d of %d", s->run.done,
-                       s->total);
+                       s->run.total);
     return SD_OK;
 }
 
-/* Waits for the device and leaves `x` in s->nhwc. */
-static void wait_for(sd_sampler *s, sdb_tensor x) {
-    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w * sizeof *s->nhwc;
-    if (!s->e->status)
-        sd_exec_fail(s->e, s->e->api->download(s->e->queue, s->nhwc, x.data, size));
+/* Whether it has such numbers, which are looked at as the device has them. */
+static bool has_not_finite(sd_sampler *s, sdb_tensor x) {
+    sd_exec_download(s->e, s->host->data, x);
+    return !s->e->status && sd_find_not_finite(s->host->data, s->host->n_elements) >= 0;
 }
 
-/* Of element `at` of s->nhwc. */
-static sd_status fail_not_finite(const sd_sampler *s, int i, int64_t at) {
-    const int64_t dims[] = {s->n, s->c, s->h, s->w}, area = dims[2] * dims[3];
-    int64_t pixel = at / s->c, channel = pixel / area * s->c + at % s->c;
+static sd_status fail_not_finite(sd_sampler *s, int i, sdb_tensor x) {
     char stage[160];
     sd_print(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
-             s->total, s->run.times.times[i], (double)s->params.guidance_scale);
-    return sd_fail_not_finite(s->model, stage, s->nhwc[at], 4, dims, channel * area + pixel % area);
+             s->run.total, s->run.times.times[i], (double)s->params.guidance_scale);
+    sd_exec_get(s->e, s->host, 0, x);
+    return s->e->status ? s->e->status : sd_check_computed(s->model, stage, s->host);
 }
 
 /*
@@ -342,15 +346,11 @@ static sd_status fail_not_finite(const sd_sampler *s, int i, int64_t at) {
  * prediction before these is looked at too.
  */
 static sd_status check_step(sd_sampler *s, int i) {
-    const sdb_tensor looked_at[] = {s->run.eps, s->run.x};
-    int64_t n = (int64_t)s->n * s->c * s->h * s->w;
     bool hidden = s->params.clip_denoised || s->params.quantize_denoised;
-    for (int k = hidden ? 0 : 1; k < 2; k++) {
-        wait_for(s, looked_at[k]);
-        int64_t at = s->e->status ? -1 : sd_find_not_finite(s->nhwc, n);
-        if (at >= 0)
-            return fail_not_finite(s, i, at);
-    }
+    if (hidden && has_not_finite(s, s->run.eps))
+        return fail_not_finite(s, i, s->run.eps);
+    if (has_not_finite(s, s->run.x))
+        return fail_not_finite(s, i, s->run.x);
     return s->e->status;
 }
 
@@ -358,13 +358,13 @@ static sd_status check_step(sd_sampler *s, int i) {
  * begin. */
 static sd_status step(sd_sampler *s) {
     double start = sd_clock_seconds();
-    int i = s->next;
+    int i = s->run.next;
     sd_sampling_compute(s, i);
     sd_status status = check_step(s, i);
     if (!status) {
-        s->next--;
+        s->run.next--;
         s->run.done++;
-        atomic_store(&s->left, s->total - s->run.done);
+        atomic_store(&s->left, s->run.total - s->run.done);
         s->run.touched = false;
         s->has_x0 = true;
         sd_inter_step(s);

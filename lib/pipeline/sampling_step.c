@@ -7,26 +7,11 @@
 
 /* ------------------------------------------------------------------------------ the network */
 
-/* out = UNet(x_in, t), in the part of the stack that is the network's. */
-static void network(sd_exec *e, void *sampler) {
-    sd_sampler *s = sampler;
-    sd_exec_release(e, s->workspace);
-    sd_unet_forward(e, sd_model_unet(s->model), s->out, s->x_in, s->t, s->kv, s->scale);
-    sd_exec_release(e, s->top);
-}
-
-void sd_sampling_network(sd_sampler *s) {
-    sd_exec_region(s->e, network, s);
-}
-
-sd_stage_key sd_sampling_network_key(const sd_sampler *s) {
-    return (sd_stage_key){network, s->x_in.n, s->h, s->w, s->params.text_tokens, 0};
-}
-
 /* e = (1 - s) e_uncond + s e_cond: Ho and Salimans 2022, eq. 6. */
 static void guide(sd_sampler *s) {
     sd_exec *e = s->e;
-    sdb_tensor eps = s->run.eps, cond = sd_view_batch(s->out, s->n, s->n), terms[] = {eps, cond};
+    sdb_tensor cond = sd_view_batch(s->unet.io[SD_UNET_Y], s->n, s->n);
+    sdb_tensor eps = s->run.eps, terms[] = {eps, cond};
     sd_op_sum(e, eps, 2, terms, s->guidance);
     if (s->params.guidance_rescale > 0.0f) /* the spread of the conditional half given back */
         sd_op_rescale(
@@ -34,45 +19,45 @@ static void guide(sd_sampler *s) {
 }
 
 /* What the score corrector left of epsilon. */
-static void upload_score(sd_sampler *s, float t) {
-    int64_t at = sd_find_not_finite(s->score, (int64_t)s->n * s->c * s->h * s->w);
+static void put_score(sd_sampler *s, float t) {
+    const sd_tensor *e_t = s->score[1];
+    int64_t at = sd_find_not_finite(e_t->data, e_t->n_elements);
     if (at < 0)
-        sd_sampling_upload(s, s->run.eps, s->score);
+        sd_exec_put(s->e, s->run.eps, e_t, 0);
     else
         sd_exec_fail(s->e, sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                                    "the score corrector left %g in e_t[%lld] at timestep %g; "
                                    "finite numbers were expected",
-                                   (double)s->score[at], (long long)at, (double)t));
+                                   (double)e_t->data[at], (long long)at, (double)t));
 }
 
 /* Lets the host change epsilon: score_corrector of DDIMSampler. */
 static void correct_score(sd_sampler *s, sdb_tensor x) {
     sd_exec *e = s->e;
-    size_t size = (size_t)s->n * (size_t)s->c * (size_t)s->h * (size_t)s->w;
-    float t = 0.0f, *e_t = s->score, *x_t = s->score + size;
-    sd_exec_download(e, &t, sd_view_batch(s->t, 0, 1));
-    sd_exec_download(e, s->nhwc, x);
-    if (!e->status)
-        sd_nhwc_to_nchw(x_t, s->nhwc, s->n, s->c, s->h, s->w);
-    sd_exec_download(e, s->nhwc, s->run.eps);
+    float t = 0.0f;
+    sd_exec_download(e, &t, sd_view_batch(s->unet.io[SD_UNET_T], 0, 1));
+    sd_exec_get(e, s->score[0], 0, x);
+    sd_exec_get(e, s->score[1], 0, s->run.eps);
     if (e->status)
         return;
-    sd_nhwc_to_nchw(e_t, s->nhwc, s->n, s->c, s->h, s->w);
-    const sd_score score = {sizeof score, s->n, s->c, s->h, s->w, (double)t, x_t, e_t};
+    const sd_score score = {sizeof score,     s->n, s->c, s->h, s->w, (double)t, s->score[0]->data,
+                            s->score[1]->data};
     if (s->params.score_corrector(s->params.corrector_user, &score))
         sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                                 "cancelled by the score corrector at timestep %g", (double)t));
     else
-        upload_score(s, t);
+        put_score(s, t);
 }
 
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_sampler *s = user;
     sd_exec *e = s->e;
-    for (int i = 0; i < s->halves; i++)
-        sd_op_copy(e, sd_view_channels(sd_view_batch(s->x_in, i * s->n, s->n), 0, s->c), x);
-    sd_op_copy(e, s->t, time);
-    sd_sampling_network(s);
+    for (int i = 0; i < s->halves; i++) {
+        sdb_tensor half = sd_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
+        sd_op_copy(e, sd_view_channels(half, 0, s->c), x);
+    }
+    sd_op_copy(e, s->unet.io[SD_UNET_T], time);
+    sd_stage_compute(&s->unet);
     if (s->halves == 2)
         guide(s);
     if (s->params.score_corrector && !e->measuring)
@@ -93,25 +78,29 @@ static unsigned noises_of(const sd_sampler *s, int i, int done) {
     return (s->has_mask ? OF_MASK : 0) | (noisy ? OF_STEP : 0) | (all - noisy) * DROPPED;
 }
 
-/* In the order of DDIMSampler: what the mask holds is noised first. */
-static void draw(sd_sampler *s, unsigned noises) {
-    int64_t each = (int64_t)s->c * s->h * s->w;
-    if (noises & OF_MASK) {
-        sd_noise_draw(&s->noise, s->nchw, each);
-        sd_nchw_to_nhwc(s->drawn[0], s->nchw, s->n, s->c, s->h, s->w);
-    }
-    if (noises & OF_STEP) {
-        sd_noise_draw(&s->noise, s->nchw, each);
-        sd_noise_dropout(&s->noise, s->nchw, each, (double)s->params.noise_dropout);
-        sd_nchw_to_nhwc(s->drawn[1], s->nchw, s->n, s->c, s->h, s->w);
-    }
-    for (unsigned i = 0; i < noises / DROPPED; i++) {
-        sd_noise_draw(&s->noise, s->nchw, each);
-        sd_noise_dropout(&s->noise, s->nchw, each, (double)s->params.noise_dropout);
-    }
+/* A step's own noise, on the host. */
+static void draw_step(sd_sampler *s) {
+    int64_t each = s->host->n_elements / s->n;
+    sd_noise_draw(&s->noise, s->host->data, each);
+    sd_noise_dropout(&s->noise, s->host->data, each, (double)s->params.noise_dropout);
 }
 
-/* The next step's noise, while the device is busy with this one. */
+/* Draws and puts on the device, in the order of DDIMSampler: what the mask holds is noised first.
+ */
+static void draw(sd_sampler *s, unsigned noises) {
+    if (noises & OF_MASK) {
+        sd_noise_draw(&s->noise, s->host->data, s->host->n_elements / s->n);
+        sd_exec_put(s->e, s->mask_noise, s->host, 0);
+    }
+    if (noises & OF_STEP) {
+        draw_step(s);
+        sd_exec_put(s->e, s->run.noise, s->host, 0);
+    }
+    for (unsigned i = 0; i < noises / DROPPED; i++)
+        draw_step(s);
+}
+
+/* The next step's noise, while the device is busy with this one, after which it is put there. */
 static void draw_ahead(sd_sampler *s, int i) {
     s->ahead_of = noises_of(s, i, s->run.done + 1);
     s->ahead = s->ahead_of != 0;
@@ -121,7 +110,7 @@ static void draw_ahead(sd_sampler *s, int i) {
     draw(s, s->ahead_of);
 }
 
-/* Puts step i's noise on the device. */
+/* Step i's noise is on the device. */
 static void take_noise(sd_sampler *s, int i) {
     unsigned noises = noises_of(s, i, s->run.done);
     if (s->ahead && s->ahead_of != noises) { /* a mask was set or taken away since */
@@ -131,10 +120,6 @@ static void take_noise(sd_sampler *s, int i) {
     if (!s->ahead)
         draw(s, noises);
     s->ahead = false;
-    if (noises & OF_MASK)
-        sd_exec_upload(s->e, s->mask_noise, s->drawn[0]);
-    if (noises & OF_STEP)
-        sd_exec_upload(s->e, s->run.noise, s->drawn[1]);
 }
 
 /* --------------------------------------------------------------------------------------- step */
@@ -151,7 +136,7 @@ void sd_sampling_compute(sd_sampler *s, int i) {
     if (s->has_mask)
         hold(s, i);
     s->run.method->step(&s->run, i);
-    if (!s->e->status && s->run.done + 1 < s->total)
+    if (!s->e->status && s->run.done + 1 < s->run.total)
         draw_ahead(s, i - 1);
 }
 

@@ -29,6 +29,11 @@ sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, cons
                    expected_text(expected, sizeof expected, n_dims, dims));
 }
 
+sd_status sd_expect_tensor(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims) {
+    sd_status status = sd_expect_shape(t, what, n_dims, dims);
+    return status ? status : sd_expect_finite(t, what);
+}
+
 int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size) {
     int64_t most = max_size / multiple,
             n = size < max_size ? (size + multiple / 2) / multiple : most;

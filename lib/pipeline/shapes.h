@@ -6,6 +6,8 @@
 
 /* `dims` has -1 where any size is fine. */
 sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
+/* And its numbers finite. */
+sd_status sd_expect_tensor(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
 /* What the VAE encodes: [n, channels, h, w], its sides multiples of the latent's pixel. */
 sd_status sd_expect_pixels(const sd_model *model, const sd_tensor *pixels);

@@ -1,26 +1,64 @@
 /*
- * Idle executors of a model, handed to one call or one sampler at a time. An executor's arena grows
- * to what its users needed and is used again by the next one, so that the text encoder, the UNet
- * and the VAE of a run share one. Thread-safe.
+ * A stage: a network at one shape, which an executor computes for a call. What the host puts there
+ * and gets from it lies in `io`. The executor is the stage's from sd_stage_begin to sd_stage_end,
+ * and its status is sticky: nothing between needs a check.
  */
 #ifndef SD_PIPELINE_STAGE_H
 #define SD_PIPELINE_STAGE_H
 
+#include "backend/host.h"
 #include "backend/region.h"
 #include "pipeline/model.h"
 
-sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out);
-void sd_execs_free(struct sd_exec_cache *cache);
-sd_status sd_execs_take(sd_model *model, sd_exec **out);
-void sd_execs_give(sd_model *model, sd_exec *e); /* NULL is fine */
+#define SD_STAGE_IO 6
 
-/* Work of one call, key->fn with `job`: measured, unless the executor knows this stage, and run. */
-sd_status sd_execs_run(sd_model *model, const sd_stage_key *key, void *job);
+typedef struct sd_stage sd_stage;
+
+/* compute or apart may be NULL. */
+typedef struct sd_stage_type {
+    void (*hold)(sd_stage *s);    /* takes s->io from s->e */
+    void (*compute)(sd_stage *s); /* operations alone, on s->io: backends record them */
+    void (*apart)(sd_stage *s);   /* others that go before or after, as often as wanted */
+} sd_stage_type;
+
+struct sd_stage {
+    const sd_stage_type *type;
+    const sd_model *model;
+    int n, h, w, tokens, options; /* as the type needs them */
+    sd_exec *e;
+    sdb_tensor io[SD_STAGE_IO];
+    size_t workspace; /* of the executor's stack: where what is computed between begins */
+    size_t above;     /* and where it ended when it was measured */
+};
+
+/* Measures the network, unless the executor knows it, and holds its tensors. */
+sd_status sd_stage_begin(sd_stage *s);
+void sd_stage_compute(sd_stage *s);
+void sd_stage_compute_apart(sd_stage *s);
+/* A result; NULL after a failure, and a failure is the executor's. */
+sd_tensor *sd_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims);
+/* Its status, also of what the caller looked at since. */
+sd_status sd_stage_end(sd_stage *s);
+
+/* In place of the first, for one whose caller holds tensors of its own above: both leave the stack
+ * where these begin. The first leaves the executor measuring, the second commits what it measured.
+ */
+void sd_stage_measure(sd_stage *s);
+sd_status sd_stage_commit(sd_stage *s);
+
 /* Only measured: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
 typedef struct sd_cost {
     uint64_t bytes;
     double flops;
 } sd_cost;
-sd_status sd_execs_estimate(sd_model *model, sd_exec_fn fn, void *job, sd_cost *cost);
+sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost);
+
+/* Idle executors of a model, handed to one stage at a time. An executor's arena grows to what its
+ * users needed and is used again by the next one, so that the text encoder, the UNet and the VAE of
+ * a run share one. Thread-safe. */
+sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out);
+void sd_execs_free(struct sd_exec_cache *cache);
+sd_status sd_execs_take(const sd_model *model, sd_exec **out);
+void sd_execs_give(const sd_model *model, sd_exec *e); /* NULL is fine */
 
 #endif

@@ -12,34 +12,30 @@
 /* Longer lists are encoded in turns, so that the memory does not depend on their length. */
 #define MAX_TURN 16
 
-typedef struct text_job {
-    const sd_model *model;
-    const int32_t *ids;
-    float *out;
-    int n;    /* up to MAX_TURN */
-    int skip; /* layers */
-} text_job;
+enum { IDS, EMBEDDINGS };
 
-typedef struct text_region {
-    const sd_text_model *text;
-    sdb_tensor y, ids;
-    int skip;
-} text_region;
-
-static void encode_region(sd_exec *e, void *arg) {
-    const text_region *r = arg;
-    sd_text_model_forward(e, r->text, r->y, r->ids, r->skip);
+static void hold_text(sd_stage *s) {
+    const sd_text_config *config = &s->model->desc->text;
+    s->io[IDS] = sd_exec_tensor_typed(s->e, SDB_I32, s->n, config->tokens, 1, 1);
+    s->io[EMBEDDINGS] = sd_exec_tensor_typed(s->e, SDB_F32, s->n, config->tokens, 1, config->width);
 }
 
-static void encode(sd_exec *e, void *arg) {
-    const text_job *job = arg;
-    int tokens = job->model->desc->text.tokens, width = job->model->desc->text.width;
-    text_region r = {.text = sd_model_text(job->model), .skip = job->skip};
-    r.ids = sd_exec_tensor_typed(e, SDB_I32, job->n, tokens, 1, 1);
-    r.y = sd_exec_tensor_typed(e, SDB_F32, job->n, tokens, 1, width);
-    sd_exec_upload(e, r.ids, job->ids);
-    sd_exec_region(e, encode_region, &r);
-    sd_exec_download(e, job->out, r.y);
+/* `options`: the last layers, which are left out. */
+static void encode(sd_stage *s) {
+    sd_text_model_forward(s->e, sd_model_text(s->model), s->io[EMBEDDINGS], s->io[IDS], s->options);
+}
+
+static const sd_stage_type text_stage = {hold_text, encode, NULL};
+
+/* Rows of ids to rows of embeddings. */
+static sd_status run(sd_stage *s, const int32_t *ids, float *embeddings) {
+    sd_status status = sd_stage_begin(s);
+    if (status)
+        return status;
+    sd_exec_upload(s->e, s->io[IDS], ids);
+    sd_stage_compute(s);
+    sd_exec_download(s->e, embeddings, s->io[EMBEDDINGS]);
+    return sd_stage_end(s);
 }
 
 static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int skip, float *out) {
@@ -47,13 +43,11 @@ static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int sk
     size_t row = tokens * (size_t)model->desc->text.width;
     sd_status status = SD_OK;
     for (int i = 0; i < n && !status; i += MAX_TURN) {
-        text_job job = {model, ids + (size_t)i * tokens, out + (size_t)i * row, n - i, skip};
-        if (job.n > MAX_TURN)
-            job.n = MAX_TURN;
-        sd_stage_key key = {.fn = encode, .n = job.n, .options = skip};
+        int turn = n - i < MAX_TURN ? n - i : MAX_TURN;
+        sd_stage s = {.type = &text_stage, .model = model, .n = turn, .options = skip};
         status = sd_check_interrupt(model->ctx);
         if (!status)
-            status = sd_execs_run(model, &key, &job);
+            status = run(&s, ids + (size_t)i * tokens, out + (size_t)i * row);
     }
     return status;
 }
@@ -76,11 +70,7 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
     status = encode_turns(model, ids, n, skip, embeddings->data);
     if (!status)
         status = sd_check_computed(model, "the text encoder", embeddings);
-    if (status)
-        sd_tensor_destroy(embeddings);
-    else
-        *out = embeddings;
-    return status;
+    return sd_tensor_give(status, embeddings, out);
 }
 
 sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out) {
@@ -236,22 +226,17 @@ sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
 
 /* -------------------------------------------------------------------------------- classes */
 
-typedef struct class_job {
-    const sd_model *model;
-    const int32_t *ids;
-    float *out;
-    int n;
-} class_job;
-
-static void encode_classes(sd_exec *e, void *arg) {
-    const class_job *job = arg;
-    sdb_tensor ids = sd_exec_tensor_typed(e, SDB_I32, job->n, 1, 1, 1);
-    sdb_tensor y =
-        sd_exec_tensor_typed(e, SDB_F32, job->n, 1, 1, job->model->desc->unet.context_dim);
-    sd_exec_upload(e, ids, job->ids);
-    sd_class_model_forward(e, sd_model_classes(job->model), y, ids);
-    sd_exec_download(e, job->out, y);
+static void hold_classes(sd_stage *s) {
+    s->io[IDS] = sd_exec_tensor_typed(s->e, SDB_I32, s->n, 1, 1, 1);
+    s->io[EMBEDDINGS] =
+        sd_exec_tensor_typed(s->e, SDB_F32, s->n, 1, 1, s->model->desc->unet.context_dim);
 }
+
+static void encode_classes(sd_stage *s) {
+    sd_class_model_forward(s->e, sd_model_classes(s->model), s->io[EMBEDDINGS], s->io[IDS]);
+}
+
+static const sd_stage_type class_stage = {hold_classes, encode_classes, NULL};
 
 sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out) {
     const sd_description *desc = model->desc;
@@ -268,16 +253,11 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
         status = sd_tensor_create(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
-    class_job job = {model, classes, embeddings->data, n};
-    sd_stage_key key = {.fn = encode_classes, .n = n};
-    status = sd_execs_run(model, &key, &job);
+    sd_stage s = {.type = &class_stage, .model = model, .n = n};
+    status = run(&s, classes, embeddings->data);
     if (!status)
         status = sd_check_computed(model, "the class embedder", embeddings);
-    if (status)
-        sd_tensor_destroy(embeddings);
-    else
-        *out = embeddings;
-    return status;
+    return sd_tensor_give(status, embeddings, out);
 }
 
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
@@ -285,8 +265,8 @@ sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
         *cost = (sd_cost){0};
         return SD_OK;
     }
-    text_job job = {.model = model, .n = n};
-    return sd_execs_estimate(model, encode, &job, cost);
+    sd_stage s = {.type = &text_stage, .model = model, .n = n};
+    return sd_stage_estimate(&s, cost);
 }
 
 /* `n` rows of embeddings [.., tokens, width], from `first` on, as a tensor of their own. */

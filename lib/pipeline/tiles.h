@@ -1,21 +1,23 @@
-/* Large pictures through the first stage, tile by tile. */
+/*
+ * Large pictures through a network tile by tile, as tiled_decode and _tiled_encode of diffusers'
+ * AutoencoderKL: tiles overlap, and each fades in over what lies above, then over what lies to its
+ * left. A tile that its neighbour covers whole is left out, where diffusers makes one of the few
+ * rows or columns that remain.
+ */
 #ifndef SD_PIPELINE_TILES_H
 #define SD_PIPELINE_TILES_H
 
-#include "pipeline/stage.h"
+#include "core/tensor.h"
 
-/* Parameters were validated by lib/api. */
-sd_status sd_stage_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
-                                    const sd_tensor *noise, const sd_tile_params *params,
-                                    sd_tensor **latent);
-sd_status sd_stage_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
-                                    const sd_tile_params *params, sd_tensor **pixels);
-sd_status sd_vae_encode_one_tiled(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                                  const sd_tile_params *tiles, sd_tensor **latent);
-/* Memory alone: one tile's. */
-sd_status sd_vae_decode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
-                                       sd_cost *cost);
-sd_status sd_vae_encode_tiled_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
-                                       sd_cost *cost);
+typedef struct sd_tiling {
+    int tile, overlap; /* latents */
+    int in, out;       /* pixels of a side that one latent has in what goes in and what comes out */
+    /* A tile [1, c, h, w] to *out [1, c', h', w']. */
+    sd_status (*compute)(void *user, const sd_tensor *tile, sd_tensor **out);
+    void *user;
+} sd_tiling;
+
+/* Pictures of `from` [.., c, h, w], from `first` on, into all of `to` [n, c', h', w']. */
+sd_status sd_tiles_run(const sd_tiling *t, const sd_tensor *from, int64_t first, sd_tensor *to);
 
 #endif

@@ -5,45 +5,36 @@
 
 #include <math.h>
 
-typedef struct unet_job {
-    const sd_model *model;
-    const float *x; /* NHWC */
-    const float *timesteps, *context;
-    float *y; /* NHWC */
-    int n, h, w, tokens;
-} unet_job;
-
-typedef struct unet_region {
-    const sd_unet *unet;
-    sdb_tensor x, y, t;
-    sdb_tensor context, kv; /* or none */
-} unet_region;
-
-static void predict_region(sd_exec *e, void *arg) {
-    const unet_region *r = arg;
-    if (r->kv.c > 0)
-        sd_unet_kv(e, r->unet, r->kv, r->context);
-    sd_unet_forward(e, r->unet, r->y, r->x, r->t, r->kv, sd_no_tensor());
+static void hold(sd_stage *s) {
+    const sd_unet_config *config = &s->model->desc->unet;
+    const sd_unet *unet = sd_model_unet(s->model);
+    sd_exec *e = s->e;
+    for (int i = 0; i < SD_STAGE_IO; i++)
+        s->io[i] = sd_no_tensor();
+    s->io[SD_UNET_X] = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, config->in_channels);
+    s->io[SD_UNET_Y] = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, config->out_channels);
+    s->io[SD_UNET_T] = sd_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, 1);
+    if (s->options)
+        s->io[SD_UNET_SCALE] =
+            sd_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, sd_unet_guidance_dim(unet));
+    if (s->tokens == 0)
+        return;
+    s->io[SD_UNET_CONTEXT] =
+        sd_exec_tensor_typed(e, SDB_F32, s->n, s->tokens, 1, config->context_dim);
+    s->io[SD_UNET_KV] = sd_exec_tensor(e, s->n, s->tokens, 1, sd_unet_kv_width(unet));
 }
 
-static void predict(sd_exec *e, void *arg) {
-    const unet_job *job = arg;
-    const sd_unet_config *config = &job->model->desc->unet;
-    int n = job->n, h = job->h, w = job->w;
-    unet_region r = {.unet = sd_model_unet(job->model)};
-    r.x = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->in_channels);
-    r.y = sd_exec_tensor_typed(e, SDB_F32, n, h, w, config->out_channels);
-    r.t = sd_exec_tensor_typed(e, SDB_F32, n, 1, 1, 1);
-    sd_exec_upload(e, r.x, job->x);
-    sd_exec_upload(e, r.t, job->timesteps);
-    if (job->context) {
-        r.context = sd_exec_tensor_typed(e, SDB_F32, n, job->tokens, 1, config->context_dim);
-        r.kv = sd_exec_tensor(e, n, job->tokens, 1, sd_unet_kv_width(r.unet));
-        sd_exec_upload(e, r.context, job->context);
-    }
-    sd_exec_region(e, predict_region, &r);
-    sd_exec_download(e, job->y, r.y);
+static void evaluate(sd_stage *s) {
+    sd_unet_forward(s->e, sd_model_unet(s->model), s->io[SD_UNET_Y], s->io[SD_UNET_X],
+                    s->io[SD_UNET_T], s->io[SD_UNET_KV], s->io[SD_UNET_SCALE]);
 }
+
+static void look_at_context(sd_stage *s) {
+    if (s->tokens > 0)
+        sd_unet_kv(s->e, sd_model_unet(s->model), s->io[SD_UNET_KV], s->io[SD_UNET_CONTEXT]);
+}
+
+const sd_stage_type sd_unet_stage = {hold, evaluate, look_at_context};
 
 static sd_status check_finite(const sd_tensor *x, const float *timesteps,
                               const sd_tensor *embeddings) {
@@ -88,52 +79,37 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
 
 sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
                            const sd_tensor *embeddings, sd_tensor **out) {
-    const sd_unet_config *config = &model->desc->unet;
     *out = NULL;
     sd_status status = check(model, x, embeddings);
     if (!status)
         status = check_finite(x, timesteps, embeddings);
     if (status)
         return status;
-    int n = (int)x->dims[0], h = (int)x->dims[2], w = (int)x->dims[3];
-    int64_t dims[] = {n, config->out_channels, h, w};
-    sd_tensor *y = NULL;
-    float *x_nhwc = sd_alloc_array(model->ctx, (size_t)x->n_elements, sizeof *x_nhwc);
-    status = x_nhwc ? sd_tensor_create(model->ctx, 4, dims, &y) : SD_ERROR_MEMORY;
-    float *y_nhwc =
-        status ? NULL : sd_alloc_array(model->ctx, (size_t)y->n_elements, sizeof *y_nhwc);
-    if (!status && !y_nhwc)
-        status = SD_ERROR_MEMORY;
-    if (!status) {
-        sd_nchw_to_nhwc(x_nhwc, x->data, n, config->in_channels, h, w);
-        unet_job job = {model, x_nhwc, timesteps, NULL, y_nhwc, n, h, w, 0};
-        if (embeddings) {
-            job.context = embeddings->data;
-            job.tokens = (int)embeddings->dims[1];
-        }
-        sd_stage_key key = {.fn = predict, .n = n, .h = h, .w = w, .tokens = job.tokens};
-        status = sd_execs_run(model, &key, &job);
-    }
-    if (!status) {
-        sd_nhwc_to_nchw(y->data, y_nhwc, n, config->out_channels, h, w);
-        *out = y;
-    } else {
-        sd_tensor_destroy(y);
-    }
-    sd_free(model->ctx, x_nhwc);
-    sd_free(model->ctx, y_nhwc);
-    return status;
+    const int64_t dims[] = {x->dims[0], model->desc->unet.out_channels, x->dims[2], x->dims[3]};
+    sd_stage s = {.type = &sd_unet_stage,
+                  .model = model,
+                  .n = (int)dims[0],
+                  .h = (int)dims[2],
+                  .w = (int)dims[3],
+                  .tokens = embeddings ? (int)embeddings->dims[1] : 0};
+    status = sd_stage_begin(&s);
+    if (status)
+        return status;
+    sd_tensor *y = sd_stage_tensor(&s, 4, dims);
+    sd_exec_put(s.e, s.io[SD_UNET_X], x, 0);
+    sd_exec_upload(s.e, s.io[SD_UNET_T], timesteps);
+    if (embeddings)
+        sd_exec_upload(s.e, s.io[SD_UNET_CONTEXT], embeddings->data);
+    sd_stage_compute_apart(&s);
+    sd_stage_compute(&s);
+    sd_exec_get(s.e, y, 0, s.io[SD_UNET_Y]);
+    return sd_tensor_give(sd_stage_end(&s), y, out);
 }
 
 sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
                         const sd_tensor *embeddings, sd_tensor **out) {
-    sd_status status = sd_unet_evaluate(model, x, timesteps, embeddings, out);
-    if (status)
-        return status;
-    status = sd_check_computed(model, "the UNet", *out);
-    if (status) {
-        sd_tensor_destroy(*out);
-        *out = NULL;
-    }
-    return status;
+    sd_tensor *y;
+    *out = NULL;
+    sd_status status = sd_unet_evaluate(model, x, timesteps, embeddings, &y);
+    return status ? status : sd_tensor_give(sd_check_computed(model, "the UNet", y), y, out);
 }

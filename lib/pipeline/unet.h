@@ -1,13 +1,24 @@
-/* One evaluation of the UNet. */
+/* The UNet: as a stage, for samplers, and one evaluation of it. */
 #ifndef SD_PIPELINE_UNET_H
 #define SD_PIPELINE_UNET_H
 
-#include "pipeline/model.h"
+#include "pipeline/stage.h"
+
+/* Its tensors, all of SDB_F32 but the keys and values. `options` of the stage: the UNet is told the
+ * guidance scale. What is computed apart are the keys and values of the context. */
+enum {
+    SD_UNET_X,       /* [n, h, w, in_channels] */
+    SD_UNET_T,       /* [n, 1, 1, 1] */
+    SD_UNET_SCALE,   /* [n, 1, 1, guidance_dim], or none */
+    SD_UNET_CONTEXT, /* [n, tokens, 1, context_dim], or none where `tokens` is 0 */
+    SD_UNET_KV,      /* or none */
+    SD_UNET_Y        /* [n, h, w, out_channels] */
+};
+extern const sd_stage_type sd_unet_stage;
 
 /* `embeddings` may be NULL where the UNet looks at none. */
 sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
                         const sd_tensor *embeddings, sd_tensor **out);
-
 /* Whatever comes out: for a model whose weights are not known to be right. */
 sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
                            const sd_tensor *embeddings, sd_tensor **out);

@@ -1,65 +1,59 @@
+/* The first stage: pictures to latents, and latents or codes to pictures. */
 #include "pipeline/vae.h"
+
+#include "core/stop.h"
 #include "pipeline/codebook.h"
 #include "pipeline/finite.h"
+#include "pipeline/latents.h"
 #include "pipeline/pixels.h"
 #include "pipeline/shapes.h"
 #include "pipeline/tiles.h"
 
-#include <string.h>
+/* Planes of a picture [c, h, w, 1], where the device turns them. */
+static sdb_tensor hold_planes(sd_stage *s, int c) {
+    int scale = sd_model_downscale(s->model);
+    return sd_exec_tensor_typed(s->e, SDB_F32, c, s->h * scale, s->w * scale, 1);
+}
 
-/* Pictures go through the VAE one by one, so that the memory does not depend on the batch. */
+static sdb_tensor hold_latent(sd_stage *s, int c) {
+    return sd_exec_tensor_typed(s->e, SDB_F32, 1, s->h, s->w, c);
+}
+
+/* A picture in the type of activations, for a network beside it. */
+static sdb_tensor new_picture(sd_stage *s, sdb_tensor planes) {
+    return sd_exec_tensor(s->e, 1, planes.h, planes.w, planes.n);
+}
+
+/* Whether tiles are wanted, and there is more than one. */
+static bool is_divided(const sd_tile_params *tiles, int64_t h, int64_t w) {
+    return tiles && (h > tiles->tile || w > tiles->tile);
+}
+
+/* The first tile, which is as large as any. */
+static void cut_to_tile(sd_stage *s, const sd_tile_params *tiles) {
+    if (tiles && s->h > tiles->tile)
+        s->h = tiles->tile;
+    if (tiles && s->w > tiles->tile)
+        s->w = tiles->tile;
+}
 
 /* ------------------------------------------------------------------------------- decoding */
 
-typedef struct decode_job {
-    const sd_model *model;
-    const float *z; /* NHWC, divided by the scale */
-    float *out;     /* NCHW */
-    int n, h, w;
-    bool quantize;
-} decode_job;
+enum { LATENT, PICTURE };
 
-/* One channel each: NCHW on the device. */
-static sdb_tensor new_planes(sd_exec *e, sdb_tensor x) {
-    return sd_exec_tensor_typed(e, SDB_F32, x.c, x.h, x.w, 1);
+static void hold_decoder(sd_stage *s) {
+    const sd_vae_config *config = &s->model->desc->vae;
+    s->io[LATENT] = hold_latent(s, config->latent_channels);
+    s->io[PICTURE] = hold_planes(s, config->out_channels);
 }
 
-typedef struct decode_region {
-    const sd_vae *vae;
-    sdb_tensor z, y;
-    sdb_tensor planes; /* y's; the decoder's own tensors lie there before */
-    bool quantize;
-} decode_region;
-
-static void decode_to_planes(sd_exec *e, void *arg) {
-    const decode_region *r = arg;
-    sd_vae_decoder_forward(e, r->vae, r->y, r->z, r->quantize);
-    for (int c = 0; c < r->y.c; c++)
-        sd_op_copy(e, sd_view_batch(r->planes, c, 1), sd_view_channels(r->y, c, 1));
+static void decode(sd_stage *s) {
+    sdb_tensor y = new_picture(s, s->io[PICTURE]);
+    sd_vae_decoder_forward(s->e, sd_model_vae(s->model), y, s->io[LATENT], s->options);
+    sd_op_split_planes(s->e, s->io[PICTURE], y);
 }
 
-static void decode(sd_exec *e, void *arg) {
-    const decode_job *job = arg;
-    const sd_vae_config *config = &job->model->desc->vae;
-    int scale = sd_model_downscale(job->model);
-    int height = job->h * scale, width = job->w * scale;
-    size_t z_size = (size_t)job->h * (size_t)job->w * (size_t)config->latent_channels;
-    size_t size = (size_t)height * (size_t)width * (size_t)config->out_channels;
-    int n = e->measuring ? 1 : job->n;
-    decode_region r = {.vae = sd_model_vae(job->model), .quantize = job->quantize};
-    r.z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, config->latent_channels);
-    r.y = sd_exec_tensor(e, 1, height, width, config->out_channels);
-    size_t mark = sd_exec_mark(e);
-    r.planes = new_planes(e, r.y);
-    sd_exec_release(e, mark);
-    for (int i = 0; i < n && !e->status; i++) {
-        if (!e->measuring)
-            sd_exec_upload(e, r.z, job->z + (size_t)i * z_size);
-        sd_exec_region(e, decode_to_planes, &r);
-        if (!e->measuring)
-            sd_exec_download(e, job->out + (size_t)i * size, r.planes);
-    }
-}
+static const sd_stage_type decoder = {hold_decoder, decode, NULL};
 
 /* A NaN within the decoder spreads by its last norm over whole planes, and what only the last
  * convolution exceeds is cut off at white: each eighth row tells what all would. */
@@ -74,241 +68,313 @@ static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
     return SD_OK;
 }
 
-void sd_latent_unscale(const sd_vae_config *config, float *z, int64_t n) {
-    float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
-    int channels = config->latent_channels;
-    for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
-        z[i] =
-            z[i] * config->latents_std[i % channels] + config->latents_mean[i % channels] * scale;
-    for (int64_t i = 0; i < n; i++)
-        z[i] = z[i] / scale + shift;
+/* Pictures first .. first + n - 1, by a decoder whose size is theirs. */
+static sd_status decode_whole(sd_stage s, const sd_tensor *latent, int64_t first, int64_t n,
+                              sd_tensor **pixels) {
+    s.h = (int)latent->dims[2];
+    s.w = (int)latent->dims[3];
+    sd_status status = sd_stage_begin(&s);
+    if (status)
+        return status;
+    sdb_tensor picture = s.io[PICTURE];
+    const int64_t dims[] = {n, picture.n, picture.h, picture.w};
+    const int64_t z_dims[] = {1, latent->dims[1], s.h, s.w};
+    sd_tensor *out = sd_stage_tensor(&s, 4, dims), *z = sd_stage_tensor(&s, 4, z_dims);
+    for (int64_t i = 0; i < n && !s.e->status; i++) {
+        sd_latent_unscale(&s.model->desc->vae, latent, first + i, z);
+        sd_exec_put(s.e, s.io[LATENT], z, 0);
+        sd_stage_compute(&s);
+        sd_exec_get(s.e, out, i, picture);
+    }
+    sd_tensor_destroy(z);
+    status = sd_stage_end(&s);
+    return sd_tensor_give(status ? status : check_pixels(s.model, out), out, pixels);
 }
 
-void sd_latent_shift(const sd_vae_config *config, float *z, int64_t n) {
-    float scale = (float)config->scaling_factor;
-    float shift = (float)(config->shift_factor * config->scaling_factor);
-    int channels = config->latent_channels;
-    for (int64_t i = 0; i < n && config->shift_factor != 0.0; i++)
-        z[i] -= shift;
-    for (int64_t i = 0; i < n && config->latents_std[0] > 0.0f; i++)
-        z[i] =
-            (z[i] - config->latents_mean[i % channels] * scale) / config->latents_std[i % channels];
+static sd_status decode_tile(void *stage, const sd_tensor *tile, sd_tensor **out) {
+    return decode_whole(*(const sd_stage *)stage, tile, 0, 1, out);
 }
 
-static sd_status decode_tensor(sd_model *model, const sd_tensor *latent, bool quantize,
-                               sd_tensor **pixels) {
+static sd_status decode_pictures(sd_model *model, const sd_tensor *latent, int64_t first, int64_t n,
+                                 bool quantize, const sd_tile_params *tiles, sd_tensor **pixels) {
     const sd_vae_config *config = &model->desc->vae;
-    sd_context *ctx = model->ctx;
-    int scale = sd_model_downscale(model);
+    int64_t scale = sd_model_downscale(model), h = latent->dims[2], w = latent->dims[3];
+    sd_stage s = {
+        .type = &decoder, .model = model, .options = quantize && !config->encode_quantizes};
+    if (!is_divided(tiles, h, w))
+        return decode_whole(s, latent, first, n, pixels);
+    const int64_t dims[] = {n, config->out_channels, h * scale, w * scale};
+    const sd_tiling tiling = {tiles->tile, tiles->overlap, 1, (int)scale, decode_tile, &s};
+    sd_tensor *out;
+    sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &out);
+    return status ? status : sd_tensor_give(sd_tiles_run(&tiling, latent, first, out), out, pixels);
+}
+
+sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, bool quantize,
+                              const sd_tile_params *tiles, sd_tensor **pixels) {
     *pixels = NULL;
     sd_status status = sd_expect_latent(model, latent);
+    return status ? status
+                  : decode_pictures(model, latent, 0, latent->dims[0], quantize, tiles, pixels);
+}
+
+static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
+                              const sd_tile_params *tiles, sd_image **image) {
+    sd_tensor *pixels;
+    sd_status status = decode_pictures(model, latent, i, 1, true, tiles, &pixels);
     if (status)
         return status;
-    int n = (int)latent->dims[0], h = (int)latent->dims[2], w = (int)latent->dims[3];
-    int64_t dims[] = {n, config->out_channels, (int64_t)h * scale, (int64_t)w * scale};
-    sd_tensor *out;
-    status = sd_tensor_create_raw(ctx, 4, dims, &out);
-    if (status)
-        return status;
-    float *z = sd_alloc_array(ctx, (size_t)latent->n_elements, sizeof *z);
-    if (z) {
-        sd_nchw_to_nhwc(z, latent->data, n, config->latent_channels, h, w);
-        sd_latent_unscale(config, z, latent->n_elements);
-        decode_job job = {model, z, out->data, n, h, w, quantize};
-        sd_stage_key key = {.fn = decode, .h = h, .w = w, .options = quantize};
-        status = sd_execs_run(model, &key, &job);
-        if (!status)
-            status = check_pixels(model, out);
-    } else {
-        status = SD_ERROR_MEMORY;
-    }
-    sd_free(ctx, z);
-    if (status)
-        sd_tensor_destroy(out);
-    else
-        *pixels = out;
-    return status;
-}
-
-sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels) {
-    return decode_tensor(model, latent, !model->desc->vae.encode_quantizes, pixels);
-}
-
-sd_status sd_stage_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
-                                          sd_tensor **pixels) {
-    return decode_tensor(model, latent, false, pixels);
-}
-
-sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {
-    decode_job job = {.model = model, .n = n, .h = h, .w = w, .quantize = true};
-    return sd_execs_estimate(model, decode, &job, cost);
+    status = sd_pixels_to_image(pixels, 0, image);
+    sd_tensor_destroy(pixels);
+    return status ? status : sd_check_interrupt(model->ctx);
 }
 
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
                            sd_image **images) {
-    int n = (int)latent->dims[0];
-    sd_tensor one = {.ctx = latent->ctx, .n_dims = latent->n_dims}; /* a view of one picture */
-    sd_status status = SD_OK;
-    memcpy(one.dims, latent->dims, sizeof one.dims);
-    one.dims[0] = 1;
-    one.n_elements = latent->n_elements / n;
-    for (int i = 0; i < n && !status; i++) {
-        sd_tensor *pixels;
-        one.data = latent->data + i * one.n_elements;
-        status = tiles ? sd_stage_vae_decode_tiled(model, &one, tiles, &pixels)
-                       : sd_stage_vae_decode(model, &one, &pixels);
-        if (!status) {
-            status = sd_pixels_to_image(pixels, 0, &images[i]);
-            sd_tensor_destroy(pixels);
-        }
-        if (!status)
-            status = sd_check_interrupt(model->ctx);
-    }
+    sd_status status = sd_expect_latent(model, latent);
+    for (int i = 0; i < latent->dims[0] && !status; i++)
+        status = decode_image(model, latent, i, tiles, &images[i]);
     return status;
 }
 
 /* ------------------------------------------------------------------------------- encoding */
 
-typedef struct encode_job {
-    const sd_model *model;
-    const float *x;     /* NCHW */
-    const float *noise; /* NHWC, or NULL */
-    float *z;           /* NHWC */
-    int n, h, w;        /* pictures; size of the latents */
-    int draws;          /* noises for each picture */
-} encode_job;
+enum { INPUT, MOMENTS, NOISE, SAMPLE };
 
-typedef struct encode_region {
-    const sd_vae *vae;
-    sdb_tensor planes; /* x's; the encoder's own tensors lie there afterwards */
-    sdb_tensor x, moments;
-} encode_region;
-
-static void encode_planes(sd_exec *e, void *arg) {
-    const encode_region *r = arg;
-    for (int c = 0; c < r->x.c; c++)
-        sd_op_copy(e, sd_view_channels(r->x, c, 1), sd_view_batch(r->planes, c, 1));
-    sd_vae_encoder_forward(e, r->vae, r->moments, r->x);
+/* The posterior alone: the moments are given. */
+static void hold_posterior(sd_stage *s) {
+    int c = s->model->desc->vae.latent_channels;
+    s->io[INPUT] = s->io[MOMENTS] = hold_latent(s, sd_vae_moments(sd_model_vae(s->model)));
+    s->io[NOISE] = hold_latent(s, c);
+    s->io[SAMPLE] = hold_latent(s, c);
 }
 
-/* The posterior of picture `i`, with each of its noises. */
-static void draw_latents(sd_exec *e, const encode_job *job, sdb_tensor moments, int i) {
-    const sd_vae_config *config = &job->model->desc->vae;
-    int c = config->latent_channels;
-    size_t size = (size_t)job->h * (size_t)job->w * (size_t)c;
-    bool sampled = job->noise && config->kind == SD_FIRST_STAGE_KL;
-    sdb_tensor noise = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
-    sdb_tensor z = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, c);
-    for (int j = i * job->draws; j < (i + 1) * job->draws; j++) {
-        if (sampled && !e->measuring)
-            sd_exec_upload(e, noise, job->noise + (size_t)j * size);
-        sd_op_posterior(e, (sdb_posterior){.moments = moments,
-                                           .noise = sampled ? noise : sd_no_tensor(),
-                                           .y = z,
-                                           .scale = (float)config->scaling_factor});
-        if (!e->measuring)
-            sd_exec_download(e, job->z + (size_t)j * size, z);
-    }
+static void hold_encoder(sd_stage *s) {
+    hold_posterior(s);
+    s->io[INPUT] = hold_planes(s, s->model->desc->vae.in_channels);
 }
 
-static void encode(sd_exec *e, void *arg) {
-    const encode_job *job = arg;
-    int scale = sd_model_downscale(job->model), c = job->model->desc->vae.in_channels;
-    int height = job->h * scale, width = job->w * scale, n = e->measuring ? 1 : job->n;
-    size_t x_size = (size_t)height * (size_t)width * (size_t)c;
-    encode_region r = {.vae = sd_model_vae(job->model)};
-    r.x = sd_exec_tensor(e, 1, height, width, c);
-    r.moments = sd_exec_tensor_typed(e, SDB_F32, 1, job->h, job->w, sd_vae_moments(r.vae));
-    size_t mark = sd_exec_mark(e);
-    r.planes = new_planes(e, r.x);
-    sd_exec_release(e, mark);
-    for (int i = 0; i < n && !e->status; i++) {
-        if (!e->measuring)
-            sd_exec_upload(e, r.planes, job->x + (size_t)i * x_size);
-        sd_exec_region(e, encode_planes, &r);
-        draw_latents(e, job, r.moments, i);
-        sd_exec_release(e, mark);
+static void encode(sd_stage *s) {
+    sdb_tensor x = new_picture(s, s->io[INPUT]);
+    sd_op_join_planes(s->e, x, s->io[INPUT]);
+    sd_vae_encoder_forward(s->e, sd_model_vae(s->model), s->io[MOMENTS], x);
+}
+
+/* `options`: with noise. */
+static void sample(sd_stage *s) {
+    sd_op_posterior(s->e, (sdb_posterior){.moments = s->io[MOMENTS],
+                                          .noise = s->options ? s->io[NOISE] : sd_no_tensor(),
+                                          .y = s->io[SAMPLE],
+                                          .scale = (float)s->model->desc->vae.scaling_factor});
+}
+
+static const sd_stage_type encoder = {hold_encoder, encode, sample},
+                           posterior = {hold_posterior, NULL, sample};
+
+/* `draws` samples of the posterior of each picture, or of the moments of each. */
+static sd_status sample_all(sd_stage s, const sd_tensor *from, const sd_tensor *noise, int draws,
+                            sd_tensor **latent) {
+    const sd_vae_config *config = &s.model->desc->vae;
+    s.options = noise && config->kind == SD_FIRST_STAGE_KL;
+    sd_status status = sd_stage_begin(&s);
+    if (status)
+        return status;
+    const int64_t n = from->dims[0], dims[] = {n * draws, config->latent_channels, s.h, s.w};
+    sd_tensor *out = sd_stage_tensor(&s, 4, dims);
+    for (int64_t i = 0; i < n && !s.e->status; i++) {
+        sd_exec_put(s.e, s.io[INPUT], from, i);
+        sd_stage_compute(&s);
+        for (int64_t j = i * draws; j < (i + 1) * draws; j++) {
+            if (s.options)
+                sd_exec_put(s.e, s.io[NOISE], noise, j);
+            sd_stage_compute_apart(&s);
+            sd_exec_get(s.e, out, j, s.io[SAMPLE]);
+        }
     }
+    status = sd_stage_end(&s);
+    if (!status)
+        sd_latent_shift(config, out);
+    return sd_tensor_give(status, out, latent);
+}
+
+static sd_status moments_of_tile(void *model, const sd_tensor *tile, sd_tensor **out) {
+    int scale = sd_model_downscale(model);
+    sd_stage s = {.type = &encoder,
+                  .model = model,
+                  .h = (int)tile->dims[2] / scale,
+                  .w = (int)tile->dims[3] / scale};
+    sd_status status = sd_stage_begin(&s);
+    if (status)
+        return status;
+    const int64_t dims[] = {1, s.io[MOMENTS].c, s.h, s.w};
+    sd_tensor *moments = sd_stage_tensor(&s, 4, dims);
+    sd_exec_put(s.e, s.io[INPUT], tile, 0);
+    sd_stage_compute(&s);
+    sd_exec_get(s.e, moments, 0, s.io[MOMENTS]);
+    return sd_tensor_give(sd_stage_end(&s), moments, out);
+}
+
+/* `s` samples the moments of the whole, which the tiles' were blended to. */
+static sd_status encode_tiled(sd_stage s, sd_model *model, const sd_tensor *pixels,
+                              const sd_tensor *noise, int draws, const sd_tile_params *tiles,
+                              sd_tensor **latent) {
+    const int64_t dims[] = {pixels->dims[0], sd_vae_moments(sd_model_vae(model)), s.h, s.w};
+    const sd_tiling tiling = {tiles->tile, tiles->overlap,  sd_model_downscale(model),
+                              1,           moments_of_tile, model};
+    sd_tensor *moments;
+    sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &moments);
+    if (status)
+        return status;
+    status = sd_tiles_run(&tiling, pixels, 0, moments);
+    s.type = &posterior;
+    if (!status)
+        status = sample_all(s, moments, noise, draws, latent);
+    sd_tensor_destroy(moments);
+    return status;
+}
+
+static sd_status check_noise(const sd_model *model, const sd_tensor *pixels, int draws,
+                             const sd_tensor *noise) {
+    int scale = sd_model_downscale(model);
+    const int64_t dims[] = {pixels->dims[0] * draws, model->desc->vae.latent_channels,
+                            pixels->dims[2] / scale, pixels->dims[3] / scale};
+    return sd_expect_tensor(noise, "noise", 4, dims);
 }
 
 /* Finite pixels give a finite latent, so that these many are looked at only where it is not. */
-sd_status sd_check_encoded(const sd_model *model, const sd_tensor *pixels,
-                           const sd_tensor *latent) {
+static sd_status check_encoded(const sd_model *model, const sd_tensor *pixels,
+                               const sd_tensor *latent) {
     if (sd_find_not_finite(latent->data, latent->n_elements) < 0)
         return SD_OK;
     sd_status status = sd_expect_finite(pixels, "pixels");
     return status ? status : sd_check_computed(model, "the VAE's encoder", latent);
 }
 
-/* `draws` noises for each picture; `noise` NULL means the mean. */
-static sd_status encode_tensor(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                               int draws, sd_tensor **latent) {
-    const sd_vae_config *config = &model->desc->vae;
-    sd_context *ctx = model->ctx;
-    int scale = sd_model_downscale(model), c = config->latent_channels;
-    int n = (int)pixels->dims[0];
-    int h = (int)pixels->dims[2] / scale, w = (int)pixels->dims[3] / scale;
-    int64_t dims[] = {(int64_t)n * draws, c, h, w};
-    if (noise) {
-        sd_status status = sd_expect_shape(noise, "noise", 4, dims);
-        if (!status)
-            status = sd_expect_finite(noise, "noise");
-        if (status)
-            return status;
-    }
-    sd_tensor *out;
-    sd_status status = sd_tensor_create(ctx, 4, dims, &out);
+sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                              int draws, const sd_tile_params *tiles, sd_tensor **latent) {
+    int scale = sd_model_downscale(model);
+    sd_tensor *z = NULL;
+    *latent = NULL;
+    sd_status status = sd_expect_pixels(model, pixels);
+    if (!status && noise)
+        status = check_noise(model, pixels, draws, noise);
     if (status)
         return status;
-    size_t z_size = (size_t)out->n_elements;
-    float *z = sd_alloc_array(ctx, z_size, sizeof *z);
-    float *e = noise ? sd_alloc_array(ctx, z_size, sizeof *e) : NULL;
-    if (!z || (noise && !e)) {
-        status = SD_ERROR_MEMORY;
-        goto cleanup;
-    }
-    if (noise)
-        sd_nchw_to_nhwc(e, noise->data, n * draws, c, h, w);
-    encode_job job = {model, pixels->data, e, z, n, h, w, draws};
-    sd_stage_key key = {.fn = encode, .h = h, .w = w, .options = noise != NULL};
-    status = sd_execs_run(model, &key, &job);
+    sd_stage s = {.type = &encoder,
+                  .model = model,
+                  .h = (int)pixels->dims[2] / scale,
+                  .w = (int)pixels->dims[3] / scale};
+    status = is_divided(tiles, s.h, s.w) ? encode_tiled(s, model, pixels, noise, draws, tiles, &z)
+                                         : sample_all(s, pixels, noise, draws, &z);
     if (status)
-        goto cleanup;
-    sd_latent_shift(config, z, (int64_t)z_size);
-    sd_nhwc_to_nchw(out->data, z, n * draws, c, h, w);
-    status = sd_check_encoded(model, pixels, out);
-    if (status)
-        goto cleanup;
-    *latent = out;
-    out = NULL;
-cleanup:
-    sd_free(ctx, z);
-    sd_free(ctx, e);
-    sd_tensor_destroy(out);
+        return status;
+    status = check_encoded(model, pixels, z);
+    if (status || !model->desc->vae.encode_quantizes)
+        return sd_tensor_give(status, z, latent);
+    status = sd_codes_of_latent(model, z, NULL, latent); /* as a VQModel does */
+    sd_tensor_destroy(z);
     return status;
 }
 
-sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                              sd_tensor **latent) {
-    *latent = NULL;
-    sd_status status = sd_expect_pixels(model, pixels);
-    if (!status)
-        status = encode_tensor(model, pixels, noise, 1, latent);
-    return sd_vae_encoded(model, status, latent);
+/* ---------------------------------------------------------------------------------- codes */
+
+static sd_status need_codebook(const sd_model *model, const char *function) {
+    if (sd_vae_has_codebook(sd_model_vae(model)))
+        return SD_OK;
+    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s: %s needs a codebook, which the first stages of VQ models have",
+                   model->desc->path, function);
 }
 
-sd_status sd_vae_encode_one(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                            const sd_tile_params *tiles, sd_tensor **latent) {
-    if (tiles)
-        return sd_vae_encode_one_tiled(model, pixels, noise, tiles, latent);
-    *latent = NULL;
-    sd_status status = sd_expect_pixels(model, pixels);
-    if (!status)
-        status = encode_tensor(model, pixels, noise, (int)noise->dims[0], latent);
-    return sd_vae_encoded(model, status, latent);
+/* For an id of each pixel of the latent. */
+static sd_status check_room(const sd_model *model, const char *function, int64_t capacity,
+                            const sd_tensor *latent) {
+    int64_t needed = latent->n_elements / model->desc->vae.latent_channels;
+    if (capacity >= needed)
+        return SD_OK;
+    return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                   "%s: room for %lld ids; at least %lld was expected", function,
+                   (long long)capacity, (long long)needed);
 }
 
-sd_status sd_vae_encode_estimate(sd_model *model, int n, int h, int w, sd_cost *cost) {
-    encode_job job = {.model = model, .n = n, .h = h, .w = w, .draws = 1};
-    return sd_execs_estimate(model, encode, &job, cost);
+sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+                                int64_t capacity, sd_tensor **quantized) {
+    sd_status status = need_codebook(model, "sd_vae_quantize");
+    if (!status)
+        status = sd_expect_latent(model, latent);
+    if (!status && ids)
+        status = check_room(model, "sd_vae_quantize", capacity, latent);
+    return status ? status : sd_codes_of_latent(model, latent, ids, quantized);
+}
+
+sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
+                                  int64_t capacity) {
+    sd_tensor *latent;
+    sd_status status = need_codebook(model, "sd_vae_encode_ids");
+    if (!status)
+        status = sd_stage_vae_encode(model, pixels, NULL, 1, NULL, &latent);
+    if (status)
+        return status;
+    status = check_room(model, "sd_vae_encode_ids", capacity, latent);
+    if (!status)
+        status = sd_codes_of_latent(model, latent, ids, NULL);
+    sd_tensor_destroy(latent);
+    return status;
+}
+
+static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int h, int w) {
+    const sd_context *ctx = model->ctx;
+    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model), codes = model->desc->vae.n_codes;
+    if (n < 1 || n > 65536 || h < 1 || h > side || w < 1 || w > side)
+        return sd_fail(
+            ctx, SD_ERROR_ARGUMENT,
+            "sd_vae_decode_ids: ids of [%d, %d, %d]; up to [65536, %d, %d] were expected", n, h, w,
+            side, side);
+    for (int64_t i = 0; i < (int64_t)n * h * w; i++)
+        if (ids[i] < 0 || ids[i] >= codes)
+            return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                           "sd_vae_decode_ids: ids[%lld] is %d; 0 to %d was expected", (long long)i,
+                           (int)ids[i], codes - 1);
+    return SD_OK;
+}
+
+sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+                                  sd_tensor **pixels) {
+    sd_tensor *latent;
+    sd_status status = need_codebook(model, "sd_vae_decode_ids");
+    if (!status)
+        status = check_ids(model, ids, n, h, w);
+    if (!status)
+        status = sd_latent_of_codes(model, ids, n, h, w, &latent);
+    if (status)
+        return status;
+    status = sd_stage_vae_decode(model, latent, false, NULL, pixels);
+    sd_tensor_destroy(latent);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------ estimates */
+
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, const sd_tile_params *tiles,
+                                 sd_cost *cost) {
+    sd_stage s = {.type = &decoder, .model = model, .h = h, .w = w, .options = true};
+    cut_to_tile(&s, tiles);
+    sd_status status = sd_stage_estimate(&s, cost);
+    cost->flops *= n;
+    return status;
+}
+
+/* One executor encodes the tiles, then samples the posterior of the whole. */
+sd_status sd_vae_encode_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+                                 sd_cost *cost) {
+    sd_stage tile = {.type = &encoder, .model = model, .h = h, .w = w}, whole = tile;
+    sd_cost last = {0};
+    cut_to_tile(&tile, tiles);
+    whole.type = &posterior;
+    sd_status status = sd_stage_estimate(&tile, cost);
+    if (!status && is_divided(tiles, h, w))
+        status = sd_stage_estimate(&whole, &last);
+    if (last.bytes > cost->bytes)
+        cost->bytes = last.bytes;
+    return status;
 }

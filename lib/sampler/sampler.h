@@ -56,8 +56,8 @@ typedef struct sd_method {
 const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sd_method_find(const char *name); /* NULL: unknown */
 
-/* What a method works with. Of the fields above `user` only `done` and `touched` change during a
- * run. */
+/* What a method works with. Of the fields above `user` only the run's state changes, from `total`
+ * to `touched`. */
 struct sd_run {
     const sd_context *ctx;
     const sd_method *method;
@@ -71,7 +71,9 @@ struct sd_run {
     bool raw;
     sd_times times;
     float *table; /* a row of numbers for each step, see sampler.c */
-    int done;     /* steps made since the run began */
+    int total;    /* steps of the run that was begun */
+    int done;     /* of them were made */
+    int next;     /* index of the next */
     bool touched; /* x was changed from outside since the last step */
 
     sd_exec *e;

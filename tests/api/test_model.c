@@ -419,6 +419,11 @@ START_TEST(estimates_are_of_what_runs) {
     ck_ok(ctx, sd_work_estimate(model, &p, &one));
     ck_assert(one.step > 0 && one.text > 0 && one.encode > 0 && one.decode > 0);
     ck_assert_double_eq(two.step, 2 * one.step);
+    p.batch = 3;
+    ck_ok(ctx, sd_work_estimate(model, &p, &two));
+    ck_assert_double_eq(two.step, 3 * one.step);
+    ck_assert_double_eq(two.decode, 3 * one.decode);
+    ck_assert_double_eq(two.encode, one.encode);
 }
 END_TEST
 

@@ -261,18 +261,6 @@ START_TEST(inputs_notice_changes) {
 }
 END_TEST
 
-START_TEST(layouts_go_both_ways) {
-    float nchw[2 * 3 * 4 * 5], nhwc[SD_COUNT(nchw)], back[SD_COUNT(nchw)];
-    for (size_t i = 0; i < SD_COUNT(nchw); i++)
-        nchw[i] = (float)i;
-    sd_nchw_to_nhwc(nhwc, nchw, 2, 3, 4, 5);
-    ck_assert_float_eq(nhwc[1], 20);      /* the second channel of the first pixel */
-    ck_assert_float_eq(nhwc[3 * 20], 60); /* the second picture */
-    sd_nhwc_to_nchw(back, nhwc, 2, 3, 4, 5);
-    ck_assert_mem_eq(back, nchw, sizeof nchw);
-}
-END_TEST
-
 /* ----------------------------------------------------------------------------------- pool */
 
 #define TASKS 1000
@@ -361,7 +349,6 @@ int main(void) {
     tcase_add_test(tests, cancelling_reaches_the_whole_call);
     tcase_add_test(tests, a_stop_stays_set);
     tcase_add_test(tests, calls_retain_their_handles);
-    tcase_add_test(tests, layouts_go_both_ways);
     tcase_add_test(tests, every_task_runs_once);
     tcase_add_test(tests, callers_take_turns);
     tcase_add_test(tests, pools_start_and_end_at_once);

@@ -1,0 +1,34 @@
+/* The scale of latents, in float32 as torch has it. */
+#include "pipeline/latents.h"
+
+void sd_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
+                       sd_tensor *z) {
+    float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
+    int64_t area = latent->dims[2] * latent->dims[3];
+    const float *from = latent->data + i * latent->dims[1] * area;
+    for (int64_t k = 0; k < z->n_elements; k++) {
+        int64_t c = k / area;
+        float x = from[k];
+        if (config->latents_std[0] > 0.0f)
+            x = x * config->latents_std[c] + config->latents_mean[c] * scale;
+        z->data[k] = x / scale + shift;
+    }
+}
+
+void sd_latent_shift(const sd_vae_config *config, sd_tensor *z) {
+    float scale = (float)config->scaling_factor;
+    float shift = (float)(config->shift_factor * config->scaling_factor);
+    int64_t area = z->dims[2] * z->dims[3];
+    for (int64_t i = 0; i < z->n_elements && config->shift_factor != 0.0; i++)
+        z->data[i] -= shift;
+    for (int64_t i = 0; i < z->n_elements && config->latents_std[0] > 0.0f; i++) {
+        int64_t c = i / area % z->dims[1];
+        z->data[i] = (z->data[i] - config->latents_mean[c] * scale) / config->latents_std[c];
+    }
+}
+
+void sd_latent_scale(const sd_vae_config *config, sd_tensor *z) {
+    float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
+    for (int64_t i = 0; i < z->n_elements; i++)
+        z->data[i] = (z->data[i] - shift) * scale;
+}
