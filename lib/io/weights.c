@@ -80,11 +80,21 @@ sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char
     return status;
 }
 
+/* Each unit of the file is asked for once: that costs a look at each of its pages. */
+#define NEED_UNIT ((uint64_t)16 << 20)
+
+static uint64_t count_units(const sd_input *in) {
+    return (in->size + NEED_UNIT - 1) / NEED_UNIT;
+}
+
 /* Reads the tensors of the shard `file`, whose path and input are set. */
 static sd_status read_shard(sd_weights *w, int file) {
-    const sd_shard *s = &w->shards[file];
+    sd_shard *s = &w->shards[file];
     uint8_t head[SD_TORCH_LEGACY_HEAD];
     size_t n;
+    s->needed = sd_zalloc(w->ctx, (size_t)count_units(&s->input) + 1);
+    if (!s->needed)
+        return SD_ERROR_MEMORY;
     sd_status status = sd_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
     if (status)
         return status;
@@ -366,18 +376,13 @@ sd_status sd_weights_check(const sd_weights *w) {
     return status;
 }
 
-/* Each unit of the file is asked for once: that costs a look at each of its pages. */
-#define NEED_UNIT ((uint64_t)16 << 20)
-
 void sd_weights_will_need(sd_weights *w, const sd_entry *entry) {
     sd_shard *s = &w->shards[entry->file];
     const sd_input *in = &s->input;
     if (entry->data || !entry->size || !in->will_need)
         return;
-    uint64_t n = (in->size + NEED_UNIT - 1) / NEED_UNIT;
+    uint64_t n = count_units(in);
     uint64_t last = (entry->offset + entry->size - 1) / NEED_UNIT + 1;
-    if (!s->needed && !(s->needed = sd_zalloc(w->ctx, (size_t)n)))
-        return; /* it was advice */
     for (uint64_t i = entry->offset / NEED_UNIT; i <= last && i < n; i++) {
         if (!s->needed[i])
             in->will_need(in->user, i * NEED_UNIT, NEED_UNIT);

@@ -13,7 +13,7 @@ typedef struct sd_name_row {
 typedef struct sd_shard {
     char *path;
     sd_input input;
-    uint8_t *needed; /* a flag for each sd_weights_will_need unit; NULL: none yet */
+    uint8_t *needed; /* a flag for each sd_weights_will_need unit */
 } sd_shard;
 
 typedef struct sd_metadata_row {
