@@ -1,9 +1,9 @@
 /* Sampling, and pictures in one call: sections 4 and 8 of sd.h. */
 #include "pipeline/sampling.h"
 #include "api/check.h"
+#include "core/expect.h"
 #include "pipeline/estimate.h"
 #include "pipeline/generate.h"
-#include "pipeline/shapes.h"
 
 #include <math.h>
 #include <string.h>

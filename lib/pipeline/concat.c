@@ -1,3 +1,4 @@
+#include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 
 /*

@@ -5,7 +5,7 @@
 #ifndef SD_PIPELINE_GENERATE_H
 #define SD_PIPELINE_GENERATE_H
 
-#include "pipeline/mask.h"
+#include "io/mask.h"
 #include "pipeline/model.h"
 
 /* What is asked for, whole and checked by lib/api. Sides may be 0. */

@@ -2,9 +2,8 @@
  * inpaint_st.py of runwayml's stable-diffusion. */
 #include "pipeline/inpaint.h"
 
+#include "core/expect.h"
 #include "describe/family.h"
-#include "pipeline/finite.h"
-#include "pipeline/shapes.h"
 #include "pipeline/vae.h"
 
 /*

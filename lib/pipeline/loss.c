@@ -1,7 +1,6 @@
 #include "pipeline/loss.h"
-#include "pipeline/finite.h"
+#include "core/expect.h"
 #include "pipeline/noise.h"
-#include "pipeline/shapes.h"
 #include "pipeline/unet.h"
 
 #include <math.h>

@@ -1,6 +1,5 @@
 #include "pipeline/noise.h"
-#include "pipeline/finite.h"
-#include "pipeline/shapes.h"
+#include "core/expect.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* struct sd_sampler: a run's memory on the device. */
+#include "pipeline/sampling.h"
 #include "core/call.h"
 #include "pipeline/sampling_internal.h"
 #include "pipeline/text.h"

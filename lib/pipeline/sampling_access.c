@@ -1,5 +1,6 @@
 /* What is read from struct sd_sampler and set in it, between steps. */
 #include "pipeline/pixels.h"
+#include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 #include "pipeline/vae.h"
 

@@ -6,10 +6,8 @@
 #ifndef SD_PIPELINE_SAMPLING_INTERNAL_H
 #define SD_PIPELINE_SAMPLING_INTERNAL_H
 
-#include "pipeline/finite.h"
+#include "core/expect.h"
 #include "pipeline/noise.h"
-#include "pipeline/sampling.h"
-#include "pipeline/shapes.h"
 #include "pipeline/unet.h"
 #include "sampler/sampler.h"
 

@@ -1,6 +1,7 @@
 /* A run of struct sd_sampler: its beginning and its steps. */
 #include "core/os.h"
 #include "describe/family.h"
+#include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 
 #include <math.h>

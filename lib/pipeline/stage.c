@@ -1,6 +1,7 @@
 /* Stages and the executors that compute them. */
 #include "pipeline/stage.h"
 
+#include "core/expect.h"
 #include "core/os.h"
 
 /* More than this many idle ones are freed: each keeps its arena. */
@@ -155,4 +156,23 @@ sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost) {
     status = s->e->status;
     sd_exec_free(s->e);
     return status;
+}
+
+/* ------------------------------------------------------------------------------ its numbers */
+
+sd_status sd_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
+                           int64_t at) {
+    char text[160];
+    const char *advice =
+        model->act == SDB_F32
+            ? "the weights may be damaged, or what is given too large"
+            : "the 16 bits of its numbers may not suffice; SD_PRECISION_FULL (--precision full) "
+              "has 32";
+    return sd_fail(model->ctx, SD_ERROR_MODEL, "%s: what %s computed is not finite (%s): %s",
+                   model->desc->path, stage, sd_element_text(text, sizeof text, t, at), advice);
+}
+
+sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_tensor *t) {
+    int64_t at = sd_find_not_finite(t->data, t->n_elements);
+    return at < 0 ? SD_OK : sd_fail_computed(model, stage, t, at);
 }

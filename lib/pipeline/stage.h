@@ -53,6 +53,12 @@ typedef struct sd_cost {
 } sd_cost;
 sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost);
 
+/* Of what `stage` ("the UNet") made of finite numbers: SD_ERROR_MODEL, with a way out. */
+sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_tensor *t);
+/* Its sentence, for element `at`, where it was found. */
+sd_status sd_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
+                           int64_t at);
+
 /* Idle executors of a model, handed to one stage at a time. An executor's arena grows to what its
  * users needed and is used again by the next one, so that the text encoder, the UNet and the VAE of
  * a run share one. Thread-safe. */

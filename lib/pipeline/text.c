@@ -1,6 +1,6 @@
 /* Prompts to embeddings: rows of the text encoder's length, encoded and then weighted. */
 #include "pipeline/text.h"
-#include "pipeline/finite.h"
+#include "core/expect.h"
 #include "pipeline/stage.h"
 #include "text/clean.h"
 #include "text/odd_words.h"

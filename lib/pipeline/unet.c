@@ -1,6 +1,5 @@
 #include "pipeline/unet.h"
-#include "pipeline/finite.h"
-#include "pipeline/shapes.h"
+#include "core/expect.h"
 #include "pipeline/stage.h"
 
 #include <math.h>

@@ -1,12 +1,11 @@
 /* The first stage: pictures to latents, and latents or codes to pictures. */
 #include "pipeline/vae.h"
 
+#include "core/expect.h"
 #include "core/stop.h"
 #include "pipeline/codebook.h"
-#include "pipeline/finite.h"
 #include "pipeline/latents.h"
 #include "pipeline/pixels.h"
-#include "pipeline/shapes.h"
 #include "pipeline/tiles.h"
 
 /* Planes of a picture [c, h, w, 1], where the device turns them. */
@@ -55,6 +54,16 @@ static void decode(sd_stage *s) {
 
 static const sd_stage_type decoder = {hold_decoder, decode, NULL};
 
+/* What the decoder takes. */
+static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
+    int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
+    int max_side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
+    sd_status status = sd_expect_shape(latent, "latent", 4, dims);
+    if (!status)
+        status = sd_expect_multiple(latent, "latent", 1, max_side);
+    return status ? status : sd_expect_finite(latent, "latent");
+}
+
 /* A NaN within the decoder spreads by its last norm over whole planes, and what only the last
  * convolution exceeds is cut off at white: each eighth row tells what all would. */
 static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
@@ -62,8 +71,7 @@ static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
     for (int64_t i = 0; i < pixels->n_elements; i += 8 * width) {
         int64_t at = sd_find_not_finite(pixels->data + i, width);
         if (at >= 0)
-            return sd_fail_not_finite(model, "the VAE's decoder", pixels->data[i + at], 4,
-                                      pixels->dims, i + at);
+            return sd_fail_computed(model, "the VAE's decoder", pixels, i + at);
     }
     return SD_OK;
 }
@@ -113,7 +121,7 @@ static sd_status decode_pictures(sd_model *model, const sd_tensor *latent, int64
 sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, bool quantize,
                               const sd_tile_params *tiles, sd_tensor **pixels) {
     *pixels = NULL;
-    sd_status status = sd_expect_latent(model, latent);
+    sd_status status = expect_latent(model, latent);
     return status ? status
                   : decode_pictures(model, latent, 0, latent->dims[0], quantize, tiles, pixels);
 }
@@ -131,7 +139,7 @@ static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
 
 sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
                            sd_image **images) {
-    sd_status status = sd_expect_latent(model, latent);
+    sd_status status = expect_latent(model, latent);
     for (int i = 0; i < latent->dims[0] && !status; i++)
         status = decode_image(model, latent, i, tiles, &images[i]);
     return status;
@@ -233,6 +241,15 @@ static sd_status encode_tiled(sd_stage s, sd_model *model, const sd_tensor *pixe
     return status;
 }
 
+/* What the encoder takes. */
+static sd_status expect_pixels(const sd_model *model, const sd_tensor *pixels) {
+    int64_t dims[] = {-1, model->desc->vae.in_channels, -1, -1};
+    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
+    return status
+               ? status
+               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
+}
+
 static sd_status check_noise(const sd_model *model, const sd_tensor *pixels, int draws,
                              const sd_tensor *noise) {
     int scale = sd_model_downscale(model);
@@ -255,7 +272,7 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
     int scale = sd_model_downscale(model);
     sd_tensor *z = NULL;
     *latent = NULL;
-    sd_status status = sd_expect_pixels(model, pixels);
+    sd_status status = expect_pixels(model, pixels);
     if (!status && noise)
         status = check_noise(model, pixels, draws, noise);
     if (status)
@@ -301,7 +318,7 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
                                 int64_t capacity, sd_tensor **quantized) {
     sd_status status = need_codebook(model, "sd_vae_quantize");
     if (!status)
-        status = sd_expect_latent(model, latent);
+        status = expect_latent(model, latent);
     if (!status && ids)
         status = check_room(model, "sd_vae_quantize", capacity, latent);
     return status ? status : sd_codes_of_latent(model, latent, ids, quantized);

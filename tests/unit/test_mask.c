@@ -1,6 +1,6 @@
 /* What sd_inpaint does with a mask before and after the model: reading, blurring, cutting, laying
  * over, and what it says of it. */
-#include "pipeline/mask.h"
+#include "io/mask.h"
 
 #include "../tools/counting.h"
 #include "../tools/suite.h"

@@ -1,6 +1,6 @@
 /* The mask of a picture, before it becomes latents: 8-bit grey, 255 where all is painted. */
-#ifndef SD_PIPELINE_MASK_H
-#define SD_PIPELINE_MASK_H
+#ifndef SD_IO_MASK_H
+#define SD_IO_MASK_H
 
 #include "core/tensor.h"
 

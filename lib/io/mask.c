@@ -1,4 +1,4 @@
-#include "pipeline/mask.h"
+#include "io/mask.h"
 
 #include "io/image.h"
 
