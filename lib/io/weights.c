@@ -305,20 +305,57 @@ static size_t lower_bound(const sd_weights *w, const char *name) {
     return low;
 }
 
-const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
-    char alias[1024];
-    name = sd_ema_alias(w, name, alias, sizeof alias);
+void sd_weights_redirect(sd_weights *w, sd_alias_fn alias, const void *user) {
+    w->alias = alias;
+    w->alias_user = user;
+}
+
+bool sd_weights_is_redirected(const sd_weights *w) {
+    return w->alias != NULL;
+}
+
+/* Where a name is looked up. */
+static const char *redirect(const sd_weights *w, const char *name, char text[SD_ALIAS_SIZE]) {
+    const char *alias = w->alias ? w->alias(w->alias_user, name, text, SD_ALIAS_SIZE) : NULL;
+    return alias ? alias : name;
+}
+
+/* The entry of this very name. */
+static sd_entry *find_name(const sd_weights *w, const char *name) {
     size_t i = lower_bound(w, name);
     if (i == w->n_entries || strcmp(w->by_name[i].name, name) != 0)
         return NULL;
     return &w->entries[w->by_name[i].index];
 }
 
+const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
+    char text[SD_ALIAS_SIZE];
+    return find_name(w, redirect(w, name, text));
+}
+
 bool sd_weights_has_prefix(const sd_weights *w, const char *prefix) {
-    char alias[1024];
-    prefix = sd_ema_alias(w, prefix, alias, sizeof alias);
+    char text[SD_ALIAS_SIZE];
+    prefix = redirect(w, prefix, text);
     size_t i = lower_bound(w, prefix);
     return i < w->n_entries && strncmp(w->by_name[i].name, prefix, strlen(prefix)) == 0;
+}
+
+const sd_entry *sd_weights_take(sd_weights *w, const char *name) {
+    char text[SD_ALIAS_SIZE];
+    sd_entry *entry = find_name(w, redirect(w, name, text)), *replaced = find_name(w, name);
+    if (entry)
+        entry->taken = true;
+    if (entry && replaced)
+        replaced->taken = true;
+    return entry;
+}
+
+void sd_weights_take_prefix(sd_weights *w, const char *prefix) {
+    for (size_t i = lower_bound(w, prefix); i < w->n_entries; i++) {
+        if (strncmp(w->by_name[i].name, prefix, strlen(prefix)) != 0)
+            return;
+        w->entries[w->by_name[i].index].taken = true;
+    }
 }
 
 size_t sd_weights_count(const sd_weights *w) {

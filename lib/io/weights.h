@@ -19,6 +19,7 @@ typedef struct sd_entry {
     uint64_t offset;  /* of its bytes in the file: little-endian, row-major */
     const void *data; /* not NULL: they are here instead, unpacked or gathered */
     size_t size;
+    bool taken; /* by sd_weights_take */
 } sd_entry;
 
 typedef struct sd_weights sd_weights;
@@ -43,17 +44,18 @@ sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *
 /* The value of a string in safetensors' __metadata__, or NULL. */
 const char *sd_weights_metadata(const sd_weights *w, const char *key);
 /*
- * As ema_scope() of the original: "model.diffusion_model.X" gets the data of the averaged copy,
- * "model_ema.diffusion_modelX" where X is without its dots. SD_ERROR_MODEL, and nothing is
- * changed: one is not there. ema.c
+ * Names that are looked up elsewhere: sd_weights_find and its kin take a name for what `alias`
+ * makes of it (in `text`, or NULL: of itself), from now on. `user` lives as long as the weights.
  */
-sd_status sd_weights_use_ema(sd_weights *w);
-bool sd_weights_has_ema(const sd_weights *w); /* of some tensors */
-/* Whether it is not there of all; then `name` is that of the first that is missing. */
-bool sd_weights_lacks_average(const sd_weights *w, char *name, size_t size);
-/* Where the UNet is there only as its average, this is found under the UNet's names from now on;
- * returns whether that is so. */
-bool sd_weights_take_ema_alone(sd_weights *w);
+#define SD_ALIAS_SIZE 1024
+typedef const char *(*sd_alias_fn)(const void *user, const char *name, char *text, size_t size);
+void sd_weights_redirect(sd_weights *w, sd_alias_fn alias, const void *user);
+bool sd_weights_is_redirected(const sd_weights *w);
+/* sd_weights_find for a network: the entry is marked as taken, and so is one that has the name
+ * itself where it was looked up elsewhere. */
+const sd_entry *sd_weights_take(sd_weights *w, const char *name);
+/* Marks all whose names begin so. */
+void sd_weights_take_prefix(sd_weights *w, const char *prefix);
 /* n bytes of the entry from `at`, which it must have. Any thread; a failure records no sentence, so
  * that threads which are not the host's can read: sd_weights_fail records it later. */
 sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,

@@ -20,8 +20,6 @@ typedef struct sd_metadata_row {
     char *key, *value;
 } sd_metadata_row;
 
-typedef struct sd_ema_naming sd_ema_naming;
-
 struct sd_weights {
     sd_context *ctx;
     char *path;
@@ -34,7 +32,8 @@ struct sd_weights {
     size_t n_metadata;
     void **blocks; /* data that is not as the file has it: unpacked, gathered or converted */
     size_t n_blocks;
-    const sd_ema_naming *ema_alone; /* the UNet is there only as its average, under these names */
+    sd_alias_fn alias; /* NULL: names are what they are */
+    const void *alias_user;
 };
 
 /* For sentences about a file that is none. */
@@ -66,9 +65,6 @@ typedef struct sd_window {
     const uint8_t *data;
     size_t size;
 } sd_window;
-
-/* ema.c: the name under which the file has what is asked for; `text` is memory for it. */
-const char *sd_ema_alias(const sd_weights *w, const char *name, char *text, size_t size);
 
 /* Each adds the tensors of an opened shard: a safetensors file, torch.save's zip archive, or the
  * pickles one after the other that it wrote before torch 1.6. */

@@ -22,14 +22,6 @@ sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, s
         b->progress = params->progress;
         b->progress_user = params->progress_user;
     }
-    for (int i = 0; i < source->n_files; i++) {
-        size_t n = sd_weights_count(source->files[i]);
-        b->used[i] = sd_zalloc(ctx, n ? n : 1);
-        if (!b->used[i]) {
-            sd_build_finish(b);
-            return SD_ERROR_MEMORY;
-        }
-    }
     sd_status status = sd_build_list(ctx, source, count_one, &b->total);
     if (status)
         sd_build_finish(b);
@@ -38,34 +30,15 @@ sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, s
 
 void sd_build_finish(sd_build *b) {
     sd_parts_close(b);
-    for (size_t i = 0; i < SD_COUNT(b->used); i++) {
-        sd_free(b->ctx, b->used[i]);
-        b->used[i] = NULL;
-    }
-}
-
-/* A layer of the text encoder that config.skip leaves out. */
-static bool is_skipped(const sd_build *b, const char *name) {
-    const sd_text_config *text = &b->source->desc->text;
-    const sd_component *component = &b->source->text_weights;
-    char layer[SD_MAX_NAME];
-    for (int i = 0; i < text->skip; i++) {
-        sd_path path =
-            sd_path_at(sd_path_top(), SD_KEY_TEXT_LAYER, (sd_indices){.layer = text->layers + i});
-        sd_path_name(layer, &path, component->layout, 0, component->prefix, ".");
-        if (strncmp(name, layer, strlen(layer)) == 0)
-            return true;
-    }
-    return false;
 }
 
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {
     for (int i = 0; i < b->source->n_files; i++) {
         const sd_weights *w = b->source->files[i];
         for (size_t j = 0; j < sd_weights_count(w); j++) {
-            const char *name = sd_weights_at(w, j)->name;
-            if (!b->used[i][j] && !sd_name_is_harmless(name) && !is_skipped(b, name))
-                fn(user, name);
+            const sd_entry *entry = sd_weights_at(w, j);
+            if (!entry->taken && !sd_name_is_harmless(entry->name))
+                fn(user, entry->name);
         }
     }
 }
@@ -192,7 +165,7 @@ static const sd_entry *find(sd_builder *b, const wanted *want) {
     for (int i = 0; i < SD_N_SPELLINGS; i++) {
         int spelling = (b->spelling + i) % SD_N_SPELLINGS;
         const sd_entry *entry =
-            sd_weights_find(b->component->weights, spell(name, b, want, spelling));
+            sd_weights_take(b->component->weights, spell(name, b, want, spelling));
         if (entry) {
             b->spelling = spelling;
             return entry;
@@ -228,12 +201,6 @@ static bool shape_fits(const sd_entry *entry, const wanted *want) {
     return true;
 }
 
-static void mark_used(sd_build *build, const sd_weights *weights, const sd_entry *entry) {
-    for (int i = 0; i < build->source->n_files; i++)
-        if (build->source->files[i] == weights)
-            build->used[i][entry - sd_weights_at(weights, 0)] = 1;
-}
-
 static void report_progress(sd_builder *b) {
     sd_build *build = b->build;
     build->done++;
@@ -249,9 +216,16 @@ static void open_part(sd_builder *b, const sd_entry *entry, int rows, sdb_weight
     sd_weights *weights = b->component->weights;
     sd_weights_will_need(weights, entry);
     b->status = sd_part_open(b->build, weights, entry, rows, part);
-    mark_used(b->build, weights, entry);
     if (!b->status)
         report_progress(b);
+}
+
+void sd_builder_pass_over(sd_builder *b, const sd_path *path) {
+    char name[SD_MAX_NAME];
+    if (b->status || b->build->list)
+        return;
+    const sd_component *c = b->component;
+    sd_weights_take_prefix(c->weights, sd_path_name(name, path, c->layout, 0, c->prefix, "."));
 }
 
 /* Finds and checks one tensor and fills `part`, which has no data after a failure and when only

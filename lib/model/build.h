@@ -49,6 +49,9 @@ bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int h
  * heads". */
 bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by);
 
+/* Tensors below `path` that the network does not compute with are none too many. */
+void sd_builder_pass_over(sd_builder *b, const sd_path *path);
+
 /* One weight each, of the tensors path.key.weight and, where the function does not say otherwise,
  * path.key.bias. An embedding has none. */
 const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in);

@@ -50,6 +50,10 @@ static void text_build(sd_builder *b, sd_text_model *m) {
         text_layer_build(b, &m->layers[i],
                          sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
     m->final_norm = sd_get_norm(b, &top, SD_KEY_TEXT_FINAL_NORM, c->width);
+    for (int i = 0; i < c->skip; i++) {
+        sd_path unused = sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = c->layers + i});
+        sd_builder_pass_over(b, &unused);
+    }
 }
 
 sd_status sd_text_model_new(sd_build *build, sd_text_model **out) {

@@ -14,10 +14,7 @@ typedef struct sd_class_model sd_class_model;
 typedef struct sd_unet sd_unet;
 typedef struct sd_vae sd_vae;
 
-/*
- * What building a network needs and leaves behind. Names of consumed tensors are marked in `used`
- * (one flag for each entry of the component's file), so that unexpected ones can be listed.
- */
+/* What building a network needs and leaves behind. */
 typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
 
 /* Embeddings that were learned for a word. */
@@ -41,14 +38,13 @@ typedef struct sd_build {
     void *progress_user;
     const sd_word_rows *words;      /* fewer than SDB_MAX_PARTS: embeddings that follow the */
     int n_words;                    /* vocabulary's, set after sd_build_init */
-    uint8_t *used[3];               /* flags for source->files[i], made by sd_build_init */
     struct sd_part_source *sources; /* of the tensors so far: parts.h */
     void *scratch;                  /* lent to the device with each weight */
 } sd_build;
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params);
-void sd_build_finish(sd_build *b); /* frees the flags and sources */
+void sd_build_finish(sd_build *b);
 /* Calls fn for each tensor of the files that no network consumed and that is not on the list of
  * harmless extras (position_ids and the like). */
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);

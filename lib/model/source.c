@@ -1,6 +1,7 @@
 #include "model/source.h"
 
 #include "describe/config.h"
+#include "describe/ema.h"
 #include "io/folder.h"
 #include "io/reader.h"
 
@@ -226,7 +227,7 @@ static sd_status open_checkpoint(sd_source *s, const char *config) {
     if (status)
         return status;
     s->n_files = 1;
-    sd_weights_take_ema_alone(s->files[0]); /* for what is read off the tensors */
+    sd_ema_take_alone(s->files[0]); /* for what is read off the tensors */
     if (config)
         status = sd_ldm_config(s->ctx, config, d);
     if (!status)
@@ -285,7 +286,7 @@ static sd_status follow_config(sd_source *s) {
     sd_weights *w = s->unet_weights.weights;
     bool asked = s->desc->average == SD_AVERAGE_ASKED;
     char missing[256];
-    if (!sd_weights_has_ema(w)) {
+    if (!sd_ema_is_there(w)) {
         if (asked)
             sd_log(
                 s->ctx, SD_LOG_WARN,
@@ -294,7 +295,7 @@ static sd_status follow_config(sd_source *s) {
                 s->desc->path);
         return SD_OK;
     }
-    if (sd_weights_lacks_average(w, missing, sizeof missing)) {
+    if (sd_ema_lacks(w, missing, sizeof missing)) {
         sd_log(
             s->ctx, SD_LOG_WARN,
             "%s: of the averaged weights (model_ema.*), which the config wants, '%s' is missing: "
@@ -306,7 +307,7 @@ static sd_status follow_config(sd_source *s) {
            "%s: the averaged weights (model_ema.*) are loaded%s", s->desc->path,
            asked ? ", as the config has it"
                  : ", as the original does where a config does not say use_ema");
-    return sd_weights_use_ema(w);
+    return sd_ema_use(s->ctx, w);
 }
 
 sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
@@ -317,14 +318,14 @@ sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
                        s->desc->path);
     if (s->desc->layout != SD_LAYOUT_ORIGINAL || s->desc->first_stage_only)
         return SD_OK;
-    if (sd_weights_take_ema_alone(s->unet_weights.weights)) {
+    if (sd_ema_take_alone(s->unet_weights.weights)) {
         sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_INFO : SD_LOG_WARN,
                "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
                s->desc->path);
         return SD_OK;
     }
     if (choice == SD_EMA_ON)
-        return sd_weights_use_ema(s->unet_weights.weights);
+        return sd_ema_use(s->ctx, s->unet_weights.weights);
     return choice == SD_EMA_AUTO && s->desc->average != SD_AVERAGE_NONE ? follow_config(s) : SD_OK;
 }
 

@@ -5,8 +5,8 @@
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
+#include "describe/ema.h"
 #include "io/weights_internal.h"
-#include "model/source.h"
 
 #include <check.h>
 #include <math.h>
@@ -414,13 +414,14 @@ START_TEST(takes_the_average) {
     safetensors_save(s, path);
     sd_weights *w;
     ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
-    ck_assert(!sd_weights_take_ema_alone(w));
+    ck_assert(!sd_ema_take_alone(w));
     const sd_entry *other = sd_weights_find(w, names[3]);
     uint64_t last = sd_weights_find(w, names[0])->offset;
     uint64_t ema = sd_weights_find(w, names[1])->offset;
-    ck_assert_int_eq(sd_weights_use_ema(w), SD_OK);
+    ck_assert_int_eq(sd_ema_use(ctx, w), SD_OK);
     ck_assert(sd_weights_find(w, names[0])->offset == ema && ema != last);
-    ck_assert_str_eq(sd_weights_find(w, names[0])->name, names[0]);
+    ck_assert_str_eq(sd_weights_find(w, names[0])->name, names[1]);
+    ck_assert(sd_weights_take(w, names[2])->taken && sd_weights_at(w, 2)->taken);
     ck_assert_uint_eq(sd_weights_find(w, names[2])->offset, sd_weights_find(w, names[4])->offset);
     ck_assert_ptr_eq(sd_weights_find(w, names[3]), other);
     sd_weights_close(w);
@@ -430,7 +431,7 @@ START_TEST(takes_the_average) {
         safetensors_save(s, path);
         ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
         const void *data = sd_weights_find(w, names[0])->data;
-        ck_assert_int_eq(sd_weights_use_ema(w), SD_ERROR_MODEL);
+        ck_assert_int_eq(sd_ema_use(ctx, w), SD_ERROR_MODEL);
         ck_assert_ptr_nonnull(
             strstr(sd_error_get(ctx->id),
                    i == 4 ? "'model_ema.diffusion_modela1b' is missing" : "no tensor is named"));
@@ -462,13 +463,13 @@ START_TEST(finds_the_average_alone) {
         sd_weights *w;
         ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
         ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model."));
-        ck_assert_int_eq(sd_weights_take_ema_alone(w), any);
+        ck_assert_int_eq(sd_ema_take_alone(w), any);
         ck_assert_int_eq(sd_weights_has_prefix(w, "model.diffusion_model."), any);
         ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model.label_emb."));
         const sd_entry *e = sd_weights_find(w, "model.diffusion_model.input_blocks.0.0.weight");
         ck_assert((e != NULL) == any && (!e || strcmp(e->name, names[i][0]) == 0));
         ck_assert_int_eq(sd_weights_find(w, "model.diffusion_model.out.2.bias") != NULL, any);
-        ck_assert_int_eq(sd_weights_use_ema(w), any ? SD_OK : SD_ERROR_MODEL);
+        ck_assert_int_eq(sd_ema_use(ctx, w), any ? SD_OK : SD_ERROR_MODEL);
         sd_weights_close(w);
     }
 }
