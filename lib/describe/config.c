@@ -101,17 +101,6 @@ static void read_sample_size(sd_reader *r, int fallback, int *height, int *width
     *width = size[1] == size[0] ? 0 : size[1];
 }
 
-/* One number for all levels into `all`, or a list of one for each. */
-static void read_each_level(sd_reader *r, const char *key, int fallback, int n, int max, int *all,
-                            int *levels) {
-    int found[SD_MAX_LEVELS] = {0};
-    sd_reader_levels(r, key, fallback, n, found, 1, max);
-    *all = found[0];
-    for (int i = 0; i < n; i++)
-        if (found[i] != found[0])
-            memcpy(levels, found, (size_t)n * sizeof *levels);
-}
-
 sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *c) {
     static const int channels[] = {320, 640, 1280, 1280};
     sd_reader r = sd_reader_open(ctx, path);
@@ -122,15 +111,14 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config
     c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 4, c->channels, SD_MAX_LEVELS,
                                  1, SD_MAX_CHANNELS);
     c->model_channels = c->channels[0];
-    read_each_level(&r, "layers_per_block", 2, c->n_levels, SD_MAX_BLOCKS, &c->res_blocks,
-                    c->level_res_blocks);
+    sd_reader_levels(&r, "layers_per_block", 2, c->n_levels, c->res_blocks, 1, SD_MAX_BLOCKS);
     read_unet_blocks(&r, c);
     /* By diffusers' old mistake attention_head_dim is the number of heads. */
     const char *heads =
         sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
     sd_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
-    read_each_level(&r, "transformer_layers_per_block", 1, c->n_levels, SD_MAX_BLOCKS,
-                    &c->transformer_depth, c->level_depth);
+    sd_reader_levels(&r, "transformer_layers_per_block", 1, c->n_levels, c->depth, 1,
+                     SD_MAX_BLOCKS);
     c->context_dim = sd_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
     c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
     c->norm_eps = (float)sd_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);

@@ -41,11 +41,11 @@ typedef struct sd_unet_config {
     int model_channels;            /* 320 */
     int n_levels;                  /* 4 */
     int channels[SD_MAX_LEVELS];   /* 320, 640, 1280, 1280 */
-    int res_blocks;                /* 2: of each level down, one more up */
+    int res_blocks[SD_MAX_LEVELS]; /* 2 each: of a level down, one more up */
     bool attention[SD_MAX_LEVELS]; /* 1, 1, 1, 0: SpatialTransformer at this level */
     bool mid_attention;            /* true */
     int heads[SD_MAX_LEVELS];      /* 8 each */
-    int transformer_depth;         /* 1 */
+    int depth[SD_MAX_LEVELS];      /* 1 each: layers of a SpatialTransformer */
     int context_dim;               /* 768 */
     int norm_groups;               /* 32 */
     float norm_eps;                /* 1e-5 */
@@ -58,20 +58,10 @@ typedef struct sd_unet_config {
     bool updown_blocks;    /* resblock_updown */
     bool pooled_resample;  /* conv_resample false: mean and nearest, no convolution */
     /* Options of diffusers' UNet2DConditionModel alone. */
-    int sample_width;                    /* 0: sample_size, which is the height else */
-    int level_res_blocks[SD_MAX_LEVELS]; /* 0: res_blocks */
-    int level_depth[SD_MAX_LEVELS];      /* 0: transformer_depth */
+    int sample_width; /* 0: sample_size, which is the height else */
     int guidance_dim; /* time_cond_proj_dim: the UNet is told the guidance scale by an
                          embedding of this width (LCM); 0: it is not */
 } sd_unet_config;
-
-/* ResBlocks and transformer layers of a level. */
-static inline int sd_unet_res_blocks(const sd_unet_config *c, int level) {
-    return c->level_res_blocks[level] ? c->level_res_blocks[level] : c->res_blocks;
-}
-static inline int sd_unet_depth(const sd_unet_config *c, int level) {
-    return c->level_depth[level] ? c->level_depth[level] : c->transformer_depth;
-}
 
 typedef enum sd_first_stage {
     SD_FIRST_STAGE_KL,      /* AutoencoderKL */

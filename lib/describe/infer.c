@@ -109,11 +109,12 @@ static void count_depth(infer *in, const char *block, sd_unet_config *c) {
         depth++;
     int context =
         dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight", block);
-    if (c->transformer_depth == 0) {
-        c->transformer_depth = depth;
+    if (c->context_dim == 0) {
+        for (int i = 0; i < SD_MAX_LEVELS; i++)
+            c->depth[i] = depth;
         c->context_dim = context;
     }
-    if (c->transformer_depth != depth)
+    if (c->depth[0] != depth)
         fail(in, SD_ERROR_UNSUPPORTED,
              "its spatial transformers have different depths; libsd knows only equal ones");
     if (c->context_dim != context)
@@ -140,12 +141,12 @@ static void read_block(infer *in, int i, int level, int block, sd_unet_config *c
 
 /* input_blocks: 0 is conv_in, then res_blocks ResBlocks a level with a Downsample between. */
 static void read_levels(infer *in, sd_unet_config *c) {
-    int level = 0, block = 0;
+    int level = 0, block = 0, blocks = 0; /* this level's, and the first's */
     for (int i = 1; i < SD_MAX_LEVELS * (SD_MAX_BLOCKS + 1) && !in->status; i++) {
         if (has(in, "input_blocks.%d.0.op.weight", i)) {
-            if (block == 0 || (level > 0 && block != c->res_blocks))
+            if (block == 0 || (level > 0 && block != blocks))
                 fail(in, SD_ERROR_UNSUPPORTED, "the levels of its UNet have different depths");
-            c->res_blocks = block;
+            blocks = block;
             block = 0;
             if (++level == SD_MAX_LEVELS)
                 fail(in, SD_ERROR_UNSUPPORTED, "its UNet has more than 8 levels");
@@ -156,10 +157,12 @@ static void read_levels(infer *in, sd_unet_config *c) {
         }
     }
     if (level == 0)
-        c->res_blocks = block;
-    if (block == 0 || block != c->res_blocks)
+        blocks = block;
+    if (block == 0 || block != blocks)
         fail(in, SD_ERROR_MODEL, "blocks of its UNet are missing (input_blocks)");
     c->n_levels = level + 1;
+    for (int i = 0; i < c->n_levels && i < SD_MAX_LEVELS; i++)
+        c->res_blocks[i] = blocks;
 }
 
 static void infer_unet(infer *in, sd_unet_config *c) {

@@ -133,7 +133,7 @@ static void read_unet(section *s) {
     c->in_channels = sd_reader_int(r, "in_channels", 4, 1, SD_MAX_CHANNELS);
     c->out_channels = sd_reader_int(r, "out_channels", 4, 1, SD_MAX_CHANNELS);
     c->model_channels = sd_reader_int(r, "model_channels", 320, 1, SD_MAX_CHANNELS);
-    c->res_blocks = sd_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
+    int blocks = sd_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
     c->n_levels = read_levels(s, "channel_mult", mult, 4, c->model_channels, c->channels);
     if (!r->status && c->channels[0] != c->model_channels)
         r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
@@ -146,7 +146,11 @@ static void read_unet(section *s) {
     c->updown_blocks = sd_reader_bool(r, "resblock_updown", false);
     c->pooled_resample = !sd_reader_bool(r, "conv_resample", true);
     c->linear_projection = sd_reader_bool(r, "use_linear_in_transformer", false);
-    c->transformer_depth = sd_reader_same(r, "transformer_depth", 1, 1, 32);
+    int depth = sd_reader_same(r, "transformer_depth", 1, 1, 32);
+    for (int i = 0; i < c->n_levels; i++) {
+        c->res_blocks[i] = blocks;
+        c->depth[i] = depth;
+    }
     c->context_dim = sd_reader_same(r, "context_dim", 0, 1, SD_MAX_CHANNELS);
     if (!r->status && c->plain_attention != (c->context_dim == 0))
         r->status =

@@ -212,7 +212,7 @@ void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_
 
     *st = (sd_spatial_transformer){.channels = channels,
                                    .heads = heads,
-                                   .depth = sd_unet_depth(config, level),
+                                   .depth = config->depth[level],
                                    .norm_groups = config->norm_groups};
     sd_builder_divides(b, "attention heads", channels, heads);
     st->layers = sd_builder_alloc(b, (size_t)st->depth, sizeof *st->layers);

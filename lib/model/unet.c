@@ -89,7 +89,7 @@ static void build_attention(unet_builder *u, attention *a, sd_path path, int lev
 static int blocks_before(const sd_unet_config *c, int level) {
     int n = 0;
     for (int i = 0; i < level; i++)
-        n += sd_unet_res_blocks(c, i) + 1;
+        n += c->res_blocks[i] + 1;
     return n;
 }
 
@@ -102,10 +102,10 @@ static void check_config(sd_builder *b, const sd_unet_config *c) {
         sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
     }
     for (int i = 0; !b->status && i < c->n_levels; i++) {
-        sd_builder_range(b, "the UNet's number of ResBlocks a level", sd_unet_res_blocks(c, i), 1,
+        sd_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks[i], 1,
                          MAX_BLOCKS);
         if (!c->plain_attention)
-            sd_builder_range(b, "the UNet's transformer_depth", sd_unet_depth(c, i), 1, 32);
+            sd_builder_range(b, "the UNet's transformer_depth", c->depth[i], 1, 32);
     }
     for (int i = 0; !b->status && i < c->n_levels; i++)
         sd_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
@@ -142,7 +142,7 @@ static void build_input_blocks(unet_builder *u) {
                       .channels = ch};
     for (int level = 0; level < c->n_levels; level++) {
         sd_indices at = {.level = level, .flat = blocks_before(c, level)};
-        for (at.block = 0; at.block < sd_unet_res_blocks(c, level); at.block++, block++) {
+        for (at.block = 0; at.block < c->res_blocks[level]; at.block++, block++) {
             at.flat++;
             build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
                       c->channels[level]);
@@ -197,7 +197,7 @@ static void build_output_blocks(unet_builder *u) {
     sd_path top = sd_path_top();
 
     for (int i = 0; i < c->n_levels; i++) {
-        int level = c->n_levels - 1 - i, last = sd_unet_res_blocks(c, level);
+        int level = c->n_levels - 1 - i, last = c->res_blocks[level];
         sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
         for (at.block = 0; at.block <= last; at.block++, block++) {
             at.flat = (int)(block - u->m->out);

@@ -25,11 +25,11 @@ static const sd_description tiny = {
              .model_channels = 4,
              .n_levels = 2,
              .channels = {4, 8},
-             .res_blocks = 1,
+             .res_blocks = {1, 1},
              .attention = {true, false},
              .mid_attention = true,
              .heads = {2, 2},
-             .transformer_depth = 1,
+             .depth = {1, 1},
              .context_dim = 4,
              .norm_groups = 2,
              .norm_eps = 1e-5f},
@@ -319,7 +319,7 @@ START_TEST(impossible_sizes) {
     s.unet.heads[1] = 0;
     expect_refused(&s, "8 channels cannot be divided into 0 attention heads");
     s = tiny;
-    s.unet.res_blocks = 1000000000;
+    s.unet.res_blocks[1] = 1000000000;
     expect_refused(&s, "ResBlocks a level is 1000000000");
     s = tiny;
     s.vae.n_levels = 0;

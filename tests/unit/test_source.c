@@ -42,7 +42,7 @@ static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
     check_ints(u->channels, (const int[]){32, 64, 64}, 3);
     check_ints(u->heads, (const int[]){unet_heads, unet_heads, unet_heads}, 3);
     ck_assert(u->attention[0] && u->attention[1] && !u->attention[2] && u->mid_attention);
-    ck_assert(u->res_blocks == 2 && u->transformer_depth == 1 && u->context_dim == 128);
+    ck_assert(u->res_blocks[2] == 2 && u->depth[2] == 1 && u->context_dim == 128);
     ck_assert(u->norm_groups == 32 && fabsf(u->norm_eps - 1e-5f) < 1e-9f);
     ck_assert(!u->linear_projection && u->sample_size == sample_size);
     const sd_vae_config *v = &s->desc->vae;
@@ -162,7 +162,7 @@ START_TEST(infers_stable_diffusion_1) {
     sd_source *s = open_source(path);
     check_ints(s->desc->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
     check_ints(s->desc->unet.heads, (const int[]){8, 8, 8, 8}, 4);
-    ck_assert(s->desc->unet.n_levels == 4 && s->desc->unet.res_blocks == 2 &&
+    ck_assert(s->desc->unet.n_levels == 4 && s->desc->unet.res_blocks[3] == 2 &&
               s->desc->unet.context_dim == 768);
     ck_assert(s->desc->unet.attention[2] && !s->desc->unet.attention[3]);
     check_ints(s->desc->vae.channels, (const int[]){128, 256, 512, 512}, 4);
@@ -553,8 +553,8 @@ START_TEST(reads_lists_of_levels) {
                      "\"latents_std\": [1, 2, 3, 4]}");
     sd_source *s = open_source(dir);
     for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(sd_unet_res_blocks(&s->desc->unet, i), i + 1);
-        ck_assert_int_eq(sd_unet_depth(&s->desc->unet, i), i == 0 ? 2 : i == 1 ? 1 : 4);
+        ck_assert_int_eq(s->desc->unet.res_blocks[i], i + 1);
+        ck_assert_int_eq(s->desc->unet.depth[i], i == 0 ? 2 : i == 1 ? 1 : 4);
     }
     ck_assert(s->desc->unet.sample_size == 16 && s->desc->unet.sample_width == 24);
     ck_assert_int_eq(s->desc->unet.guidance_dim, 256);
