@@ -43,7 +43,7 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     bool text = desc->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
         .family = desc->family,
-        .layout = desc->layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
+        .layout = desc->vae.names.layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
         .n_parameters = model->n_parameters,
         .weight_bytes = model->weight_bytes,
         .latent_channels = desc->vae.latent_channels,

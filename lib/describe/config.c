@@ -101,10 +101,11 @@ static void read_sample_size(sd_reader *r, int fallback, int *height, int *width
     *width = size[1] == size[0] ? 0 : size[1];
 }
 
-sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *c) {
+sd_status sd_config_unet(const sd_context *ctx, const char *path, void *config) {
+    sd_unet_config *c = config;
     static const int channels[] = {320, 640, 1280, 1280};
     sd_reader r = sd_reader_open(ctx, path);
-    *c = (sd_unet_config){.mid_attention = true};
+    *c = (sd_unet_config){.names = c->names, .mid_attention = true};
     sd_reader_fixed(&r, unet_fixed, SD_COUNT(unet_fixed));
     c->in_channels = sd_reader_int(&r, "in_channels", 4, 1, SD_MAX_CHANNELS);
     c->out_channels = sd_reader_int(&r, "out_channels", 4, 1, SD_MAX_CHANNELS);
@@ -170,11 +171,12 @@ static void read_latent_stats(sd_reader *r, sd_vae_config *c) {
     memset(c->latents_std, 0, sizeof c->latents_std);
 }
 
-sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *c) {
+sd_status sd_config_vae(const sd_context *ctx, const char *path, void *config) {
+    sd_vae_config *c = config;
     static const int channels[] = {64};
     bool unused[SD_MAX_LEVELS];
     sd_reader r = sd_reader_open(ctx, path);
-    *c = (sd_vae_config){0};
+    *c = (sd_vae_config){.names = c->names};
     sd_reader_fixed(&r, vae_fixed, SD_COUNT(vae_fixed));
     c->in_channels = sd_reader_int(&r, "in_channels", 3, 1, SD_MAX_CHANNELS);
     c->out_channels = sd_reader_int(&r, "out_channels", 3, 1, SD_MAX_CHANNELS);
@@ -208,9 +210,10 @@ static sd_text_act read_act(sd_reader *r) {
 /* Token ids are not read: transformers wrote wrong ones into CLIP's config for years (0 and 2) and
  * does not look at them, and the vocabulary's rows may be more than its words. The tokenizer knows
  * them. */
-sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *c) {
+sd_status sd_config_text(const sd_context *ctx, const char *path, void *config) {
+    sd_text_config *c = config;
     sd_reader r = sd_reader_open(ctx, path);
-    *c = (sd_text_config){0};
+    *c = (sd_text_config){.names = c->names};
     const char *type = sd_reader_string(&r, "model_type", "clip_text_model");
     if (strcmp(type, "clip_text_model") != 0)
         sd_reader_unsupported(&r, "model_type", sd_reader_get(&r, "model_type"),

@@ -13,10 +13,10 @@
 #define SD_MAX_TOKENS 4096
 #define SD_MAX_SAMPLE 4096
 
-/* config.c: `path` is the JSON file. */
-sd_status sd_config_unet(const sd_context *ctx, const char *path, sd_unet_config *out);
-sd_status sd_config_vae(const sd_context *ctx, const char *path, sd_vae_config *out);
-sd_status sd_config_text(const sd_context *ctx, const char *path, sd_text_config *out);
+/* config.c: `path` is the JSON file; `config` the network's description, whose names stay. */
+sd_status sd_config_unet(const sd_context *ctx, const char *path, void *config);
+sd_status sd_config_vae(const sd_context *ctx, const char *path, void *config);
+sd_status sd_config_text(const sd_context *ctx, const char *path, void *config);
 
 /* What model_index.json says of the scheduler. */
 typedef struct sd_index {
@@ -35,16 +35,22 @@ void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc);
 sd_schedule_config sd_schedule_default(void);
 sd_scheduler_config sd_scheduler_default(void);
 
-/* infer.c: a whole checkpoint by the shapes of its tensors; `unet`, `vae` and `text` are where the
- * names of each begin, found here. */
-typedef struct sd_prefixes {
-    const char *text, *unet, *vae;
-} sd_prefixes;
+/* infer.c: a checkpoint in the original naming. */
+typedef struct sd_checkpoint {
+    const sd_context *ctx;
+    const char *path;
+    const sd_weights *weights;
+    bool configured; /* a YAML config was read, which says all but the sizes of a text encoder */
+} sd_checkpoint;
 
-sd_status sd_infer(sd_context *ctx, const sd_weights *w, sd_description *desc, sd_prefixes *found);
-/* The text encoder's sizes, which no YAML config has, where sd_ldm_config filled the rest. */
-sd_status sd_infer_configured(sd_context *ctx, const sd_weights *w, sd_description *desc,
-                              sd_prefixes *found);
+/* Whether it is one, and whole. */
+sd_status sd_infer_kind(const sd_checkpoint *from, const sd_description *d);
+/* The description of one network by the shapes of its tensors, whose names are known. */
+sd_status sd_infer_unet(const sd_checkpoint *from, void *config);
+sd_status sd_infer_vae(const sd_checkpoint *from, void *config);
+sd_status sd_infer_text(const sd_checkpoint *from, void *config);
+/* What is left when the networks are known. */
+sd_status sd_infer_rest(const sd_checkpoint *from, sd_description *d);
 
 /* ldm_config.c: a YAML file of the original repositories; of a text encoder all but its sizes. */
 sd_status sd_ldm_config(const sd_context *ctx, const char *path, sd_description *desc);

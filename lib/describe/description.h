@@ -12,6 +12,12 @@
  * inside an original checkpoint, as in OpenCLIP's. */
 typedef enum sd_layout { SD_LAYOUT_ORIGINAL, SD_LAYOUT_DIFFUSERS, SD_LAYOUT_OPEN_CLIP } sd_layout;
 
+/* The names of a network's tensors. The description of each network begins with them. */
+typedef struct sd_naming {
+    sd_layout layout;
+    const char *prefix; /* that all have before the layout's names; a static string */
+} sd_naming;
+
 #define SD_MAX_LEVELS 8
 #define SD_MAX_LATENT_STATS 64
 
@@ -19,24 +25,26 @@ typedef enum sd_text_act { SD_TEXT_QUICK_GELU, SD_TEXT_GELU } sd_text_act;
 
 /* CLIP's text tower. */
 typedef struct sd_text_config {
-    int vocab_size; /* 49408 */
-    int width;      /* 768 */
-    int layers;     /* 12 */
-    int heads;      /* 12 */
-    int mlp_width;  /* 3072 */
-    int tokens;     /* 77 */
+    sd_naming names; /* of OpenCLIP's, it pads with id 0 where no tokenizer's folder says how */
+    int vocab_size;  /* 49408 */
+    int width;       /* 768 */
+    int layers;      /* 12 */
+    int heads;       /* 12 */
+    int mlp_width;   /* 3072 */
+    int tokens;      /* 77 */
     sd_text_act act;
-    float eps;      /* 1e-5 */
-    bool open_clip; /* an original checkpoint's is OpenCLIP's: its names, and it pads with id 0 */
-    int skip;       /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
+    float eps; /* 1e-5 */
+    int skip;  /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
 } sd_text_config;
 
 /* ClassEmbedder: a class as a context of one token. */
 typedef struct sd_class_config {
+    sd_naming names;
     int n, width; /* 1000, 512 */
 } sd_class_config;
 
 typedef struct sd_unet_config {
+    sd_naming names;
     int in_channels, out_channels; /* 4, 4 */
     int model_channels;            /* 320 */
     int n_levels;                  /* 4 */
@@ -70,6 +78,7 @@ typedef enum sd_first_stage {
 } sd_first_stage;
 
 typedef struct sd_vae_config {
+    sd_naming names;
     int in_channels, out_channels;    /* 3, 3 */
     int n_levels;                     /* 4 */
     int channels[SD_MAX_LEVELS];      /* 128, 256, 512, 512 */
@@ -162,7 +171,6 @@ typedef enum sd_average {
 typedef struct sd_description {
     char *path;         /* of the model, for sentences; owned */
     const char *family; /* "Stable Diffusion 1.x" */
-    sd_layout layout;   /* ORIGINAL or DIFFUSERS */
     sd_text_config text;
     sd_class_config classes;
     sd_unet_config unet;

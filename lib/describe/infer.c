@@ -12,43 +12,46 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct infer {
-    sd_context *ctx;
-    const sd_weights *weights;
-    sd_description *desc;
-    const char *prefix;
-    sd_status status; /* sticky */
-} infer;
+#define UNET "model.diffusion_model."
 
 /* -------------------------------------------------------------------- what kind of file */
 
 /* Checkpoints are pruned by people, too. */
-static sd_status check_whole(const infer *in) {
-    const sd_context *ctx = in->ctx;
-    const sd_description *d = in->desc;
+static sd_status check_whole(const sd_checkpoint *from, const sd_description *d) {
     bool text = d->conditioning == SD_CONDITIONING_TEXT;
     if (d->vae.kind != SD_FIRST_STAGE_IDENTITY &&
-        !sd_weights_has_prefix(in->weights, "first_stage_model."))
-        return sd_fail(ctx, SD_ERROR_MODEL,
+        !sd_weights_has_prefix(from->weights, "first_stage_model."))
+        return sd_fail(from->ctx, SD_ERROR_MODEL,
                        "%s: the checkpoint has no VAE (pruned): no tensor is named "
                        "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
                        "with a vae/",
-                       d->path);
-    if (text && !sd_weights_has_prefix(in->weights, "cond_stage_model."))
-        return sd_fail(ctx, SD_ERROR_MODEL,
+                       from->path);
+    if (text && !sd_weights_has_prefix(from->weights, "cond_stage_model."))
+        return sd_fail(from->ctx, SD_ERROR_MODEL,
                        "%s: the checkpoint has no text encoder (pruned): no tensor is named "
                        "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
                        "with a text_encoder/",
-                       d->path);
+                       from->path);
     return SD_OK;
 }
 
-static sd_status check_kind(const infer *in) {
-    sd_status status = sd_family_check(in->ctx, in->desc->path, in->weights);
-    return status ? status : check_whole(in);
+/* With a config it may be of a kind that needs one, but not a LoRA or a VAE alone. */
+sd_status sd_infer_kind(const sd_checkpoint *from, const sd_description *d) {
+    if (from->configured && d->first_stage_only)
+        return SD_OK;
+    bool known = from->configured && sd_weights_has_prefix(from->weights, UNET);
+    sd_status status = known ? SD_OK : sd_family_check(from->ctx, from->path, from->weights);
+    return status ? status : check_whole(from, d);
 }
 
 /* -------------------------------------------------------------------- shapes */
+
+/* The reading of one network. */
+typedef struct infer {
+    const sd_weights *weights;
+    const char *prefix;
+    sd_reader r; /* of what the metadata says, as far as it was asked for; its status is sticky */
+} infer;
 
 #define NAME_SIZE 256
 
@@ -66,7 +69,15 @@ static bool has(const infer *in, const char *format, ...) {
     va_start(args, format);
     make_name(in, name, format, args);
     va_end(args);
-    return !in->status && sd_weights_find(in->weights, name) != NULL;
+    return !in->r.status && sd_weights_find(in->weights, name) != NULL;
+}
+
+/* How many dimensions a tensor has; 0: it is not there. */
+static int rank(const infer *in, const char *suffix) {
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s%s", in->prefix, suffix);
+    const sd_entry *entry = in->r.status ? NULL : sd_weights_find(in->weights, name);
+    return entry ? entry->n_dims : 0;
 }
 
 /* Dimension `which` of a tensor that must be there with n_dims dimensions; 1 after a failure. */
@@ -76,27 +87,61 @@ static int dim(infer *in, int n_dims, int which, int max, const char *format, ..
     va_start(args, format);
     make_name(in, name, format, args);
     va_end(args);
-    if (in->status)
+    if (in->r.status)
         return 1;
-    const sd_context *ctx = in->ctx;
-    const char *path = in->desc->path;
+    const sd_context *ctx = in->r.ctx;
+    const char *path = in->r.path;
     const sd_entry *entry = sd_weights_find(in->weights, name);
     if (!entry)
-        in->status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
+        in->r.status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
     else if (entry->n_dims != n_dims)
-        in->status =
+        in->r.status =
             sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' has %d dimensions; %d were expected",
                     path, name, entry->n_dims, n_dims);
     else if (entry->dims[which] < 1 || entry->dims[which] > max)
-        in->status = sd_fail(ctx, SD_ERROR_MODEL,
-                             "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
-                             path, name, which, (long long)entry->dims[which], max);
-    return in->status ? 1 : (int)entry->dims[which];
+        in->r.status = sd_fail(ctx, SD_ERROR_MODEL,
+                               "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
+                               path, name, which, (long long)entry->dims[which], max);
+    return in->r.status ? 1 : (int)entry->dims[which];
 }
 
 static void fail(infer *in, sd_status status, const char *what) {
-    if (!in->status)
-        in->status = sd_fail(in->ctx, status, "%s: %s", in->desc->path, what);
+    if (!in->r.status)
+        in->r.status = sd_fail(in->r.ctx, status, "%s: %s", in->r.path, what);
+}
+
+/* -------------------------------------------------------------------- __metadata__ */
+
+/* The reader of a key of the metadata, whose value is a JSON text. */
+static sd_reader *said(infer *in, const char *key) {
+    sd_reader *r = &in->r;
+    const char *text = sd_weights_metadata(in->weights, key);
+    if (!text || r->status)
+        return r;
+    json_error_t error;
+    json_t *value = sd_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
+    if (!value)
+        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
+                            "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
+                            key, text);
+    else if (json_object_set_new(r->root, key, value) != 0)
+        r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
+    return r;
+}
+
+static infer begin(const sd_checkpoint *from, const char *prefix) {
+    infer in = {.weights = from->weights,
+                .prefix = prefix,
+                .r = {.ctx = from->ctx, .path = from->path, .root = json_object()}};
+    if (!in.r.root)
+        in.r.status = sd_fail(from->ctx, SD_ERROR_MEMORY, "%s: out of memory", from->path);
+    return in;
+}
+
+/* Ends a reading with its first failure. */
+static sd_status end(infer *in) {
+    sd_reader_close(&in->r);
+    return in->r.status;
 }
 
 /* -------------------------------------------------------------------- UNet */
@@ -142,7 +187,7 @@ static void read_block(infer *in, int i, int level, int block, sd_unet_config *c
 /* input_blocks: 0 is conv_in, then res_blocks ResBlocks a level with a Downsample between. */
 static void read_levels(infer *in, sd_unet_config *c) {
     int level = 0, block = 0, blocks = 0; /* this level's, and the first's */
-    for (int i = 1; i < SD_MAX_LEVELS * (SD_MAX_BLOCKS + 1) && !in->status; i++) {
+    for (int i = 1; i < SD_MAX_LEVELS * (SD_MAX_BLOCKS + 1) && !in->r.status; i++) {
         if (has(in, "input_blocks.%d.0.op.weight", i)) {
             if (block == 0 || (level > 0 && block != blocks))
                 fail(in, SD_ERROR_UNSUPPORTED, "the levels of its UNet have different depths");
@@ -165,9 +210,10 @@ static void read_levels(infer *in, sd_unet_config *c) {
         c->res_blocks[i] = blocks;
 }
 
-static void infer_unet(infer *in, sd_unet_config *c) {
-    *c = (sd_unet_config){.norm_groups = 32, .norm_eps = 1e-5f};
-    in->prefix = "model.diffusion_model.";
+sd_status sd_infer_unet(const sd_checkpoint *from, void *config) {
+    sd_unet_config *c = config;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    *c = (sd_unet_config){.names = c->names, .norm_groups = 32, .norm_eps = 1e-5f};
     c->model_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "out.2.weight");
@@ -178,18 +224,24 @@ static void infer_unet(infer *in, sd_unet_config *c) {
              "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
              "0.attn2.to_k.weight' is missing");
     count_depth(in, "middle_block", c);
-    if (has(in, "middle_block.1.proj_in.weight")) {
-        const sd_entry *proj =
-            sd_weights_find(in->weights, "model.diffusion_model.middle_block.1.proj_in.weight");
-        c->linear_projection = proj->n_dims == 2;
-    }
+    c->linear_projection = rank(in, "middle_block.1.proj_in.weight") == 2;
+    for (int i = 0; i < c->n_levels; i++) /* 2.x has heads of 64 channels */
+        c->heads[i] = !c->linear_projection ? 8 : c->channels[i] >= 64 ? c->channels[i] / 64 : 1;
+    if (sd_reader_get(said(in, "sd.unet_heads"), "sd.unet_heads"))
+        sd_reader_levels(&in->r, "sd.unet_heads", 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
+    c->sample_size =
+        sd_reader_int(said(in, "sd.sample_size"), "sd.sample_size", 0, 1, SD_MAX_SAMPLE);
+    sd_status status = end(in);
+    return status ? status : sd_check_unet(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- VAE */
 
-static void infer_vae(infer *in, sd_vae_config *c) {
-    *c = (sd_vae_config){.norm_groups = 32, .quant_conv = true, .post_quant_conv = true};
-    in->prefix = "first_stage_model.";
+sd_status sd_infer_vae(const sd_checkpoint *from, void *config) {
+    sd_vae_config *c = config;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    *c = (sd_vae_config){
+        .names = c->names, .norm_groups = 32, .quant_conv = true, .post_quant_conv = true};
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "encoder.conv_in.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "decoder.conv_out.weight");
     int n = 0, block = 0;
@@ -214,16 +266,15 @@ static void infer_vae(infer *in, sd_vae_config *c) {
     if (dim(in, 4, 0, SD_MAX_CHANNELS, "quant_conv.weight") != 2 * c->latent_channels)
         fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
     c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
+    c->scaling_factor =
+        sd_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+    sd_status status = end(in);
+    return status ? status : sd_check_vae(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- text encoder */
 
-/* What a YAML config said of it (`skip`) stays. */
 static void infer_clip(infer *in, sd_text_config *c) {
-    in->prefix = "cond_stage_model.transformer.";
-    bool nested = !has(in, "embeddings.token_embedding.weight");
-    if (nested)
-        in->prefix = "cond_stage_model.transformer.text_model.";
     c->vocab_size = dim(in, 2, 0, SD_MAX_VOCAB, "embeddings.token_embedding.weight");
     c->width = dim(in, 2, 1, SD_MAX_CHANNELS, "embeddings.token_embedding.weight");
     c->tokens = dim(in, 2, 0, SD_MAX_TOKENS, "embeddings.position_embedding.weight");
@@ -234,7 +285,6 @@ static void infer_clip(infer *in, sd_text_config *c) {
 
 /* open_clip's text tower. */
 static void infer_open_clip(infer *in, sd_text_config *c) {
-    in->prefix = "cond_stage_model.model.";
     c->vocab_size = dim(in, 2, 0, SD_MAX_VOCAB, "token_embedding.weight");
     c->width = dim(in, 2, 1, SD_MAX_CHANNELS, "token_embedding.weight");
     c->tokens = dim(in, 2, 0, SD_MAX_TOKENS, "positional_embedding");
@@ -247,69 +297,30 @@ static void infer_open_clip(infer *in, sd_text_config *c) {
         fail(in, SD_ERROR_MODEL, "its text encoder has too few layers for the penultimate");
 }
 
-static void infer_text(infer *in, sd_text_config *c) {
-    *c = (sd_text_config){.eps = 1e-5f, .open_clip = c->open_clip, .skip = c->skip};
-    c->act = c->open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
-    if (c->open_clip)
+/* How many layers are left out is what a YAML config said; without one, that FrozenOpenCLIPEmbedder
+ * has layer "penultimate". */
+sd_status sd_infer_text(const sd_checkpoint *from, void *config) {
+    sd_text_config *c = config;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    bool open_clip = c->names.layout == SD_LAYOUT_OPEN_CLIP;
+    *c = (sd_text_config){.names = c->names,
+                          .eps = 1e-5f,
+                          .act = open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU,
+                          .skip = from->configured ? c->skip : open_clip};
+    if (open_clip)
         infer_open_clip(in, c);
     else
         infer_clip(in, c);
     if (c->vocab_size < 3 || c->tokens < 2)
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
     c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
+    c->heads =
+        sd_reader_int(said(in, "sd.text_heads"), "sd.text_heads", c->heads, 1, SD_MAX_CHANNELS);
+    sd_status status = end(in);
+    return status ? status : sd_check_text(from->ctx, from->path, c);
 }
 
-/* -------------------------------------------------------------------- __metadata__ */
-
-/* The values, each a JSON text, become an object that the reader can check. */
-static void add_override(sd_reader *r, const sd_weights *w, const char *key) {
-    const char *text = sd_weights_metadata(w, key);
-    if (!text || r->status)
-        return;
-    json_error_t error;
-    json_t *value = sd_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
-    if (!value)
-        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
-                            "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
-                            key, text);
-    else if (json_object_set_new(r->root, key, value) != 0)
-        r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
-}
-
-static void override_prediction(sd_reader *r, sd_description *d) {
-    const char *word = sd_reader_string(r, "sd.prediction", NULL);
-    if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
-        sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
-                              "\"epsilon\" and \"v\"");
-    if (word && !r->status)
-        d->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
-}
-
-/* With a YAML config (`text_only`) it says all that is not of the text encoder. */
-static sd_status read_overrides(const infer *in, bool text_only) {
-    static const char *const keys[] = {"sd.text_heads", "sd.unet_heads", "sd.sample_size",
-                                       "sd.scaling_factor", "sd.prediction"};
-    sd_description *d = in->desc;
-    sd_reader r = {.ctx = in->ctx, .path = d->path, .root = json_object()};
-    if (!r.root)
-        return sd_fail(in->ctx, SD_ERROR_MEMORY, "%s: out of memory", d->path);
-    for (size_t i = 0; i < (text_only ? 1 : SD_COUNT(keys)); i++)
-        add_override(&r, in->weights, keys[i]);
-    d->text.heads = sd_reader_int(&r, "sd.text_heads", d->text.heads, 1, SD_MAX_CHANNELS);
-    if (!text_only) {
-        if (sd_reader_get(&r, "sd.unet_heads"))
-            sd_reader_levels(&r, "sd.unet_heads", 8, d->unet.n_levels, d->unet.heads, 1,
-                             SD_MAX_CHANNELS);
-        d->unet.sample_size =
-            sd_reader_int(&r, "sd.sample_size", d->unet.sample_size, 1, SD_MAX_SAMPLE);
-        d->vae.scaling_factor = sd_reader_number(&r, "sd.scaling_factor", 0.18215, 1e-6, 1e6);
-        override_prediction(&r, d);
-    }
-    sd_reader_close(&r);
-    return r.status;
-}
-
-/* -------------------------------------------------------------------- SD 2.x */
+/* -------------------------------------------------------------------- the rest */
 
 /*
  * No shape tells the v-prediction of the 768-v models from the epsilon of the 512-base ones. What
@@ -318,7 +329,7 @@ static sd_status read_overrides(const infer *in, bool text_only) {
  * once it is there (pipeline/probe.c), where it is one of 2.x and not for inpainting, of which none
  * predicts v.
  */
-static void infer_prediction(const infer *in, sd_description *d, bool sd2) {
+static void infer_prediction(infer *in, sd_description *d) {
     const sd_weights *w = in->weights;
     static const struct {
         const char *key, *begins;
@@ -337,8 +348,18 @@ static void infer_prediction(const infer *in, sd_description *d, bool sd2) {
     }
     if (sd_weights_find(w, "v_pred"))
         d->schedule.prediction = SD_PREDICT_V;
-    else if (sd2 && d->unet.in_channels == d->vae.latent_channels)
+    else if (d->unet.linear_projection && d->unet.in_channels == d->vae.latent_channels)
         d->schedule.prediction = SD_PREDICT_UNKNOWN;
+}
+
+static void override_prediction(infer *in, sd_description *d) {
+    sd_reader *r = said(in, "sd.prediction");
+    const char *word = sd_reader_string(r, "sd.prediction", NULL);
+    if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
+        sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
+                              "\"epsilon\" and \"v\"");
+    if (word && !r->status)
+        d->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
 }
 
 void sd_description_predicts(sd_description *d, sd_prediction prediction) {
@@ -348,73 +369,33 @@ void sd_description_predicts(sd_description *d, sd_prediction prediction) {
         d->unet.sample_size = large ? 96 : 64; /* 768 pixels, or 512 */
 }
 
-sd_status sd_infer(sd_context *ctx, const sd_weights *w, sd_description *d, sd_prefixes *found) {
-    infer in = {.ctx = ctx, .weights = w, .desc = d};
-    in.status = check_kind(&in);
-    infer_unet(&in, &d->unet);
-    found->unet = in.prefix;
-    infer_vae(&in, &d->vae);
-    found->vae = in.prefix;
-    d->text.open_clip = sd_weights_has_prefix(w, "cond_stage_model.model.");
-    d->text.skip = d->text.open_clip; /* FrozenOpenCLIPEmbedder with layer "penultimate" */
-    infer_text(&in, &d->text);
-    found->text = in.prefix;
-    d->schedule = sd_schedule_default();
-    bool sd2 = !in.status && d->unet.linear_projection;
-    if (sd2)
-        d->family = "Stable Diffusion 2.x";
-    for (int i = 0; i < d->unet.n_levels; i++) /* 2.x has heads of 64 channels */
-        d->unet.heads[i] = !sd2 ? 8 : d->unet.channels[i] >= 64 ? d->unet.channels[i] / 64 : 1;
-    if (!in.status)
-        infer_prediction(&in, d, sd2);
-    if (!in.status)
-        in.status = read_overrides(&in, false);
-    if (!in.status && d->schedule.prediction != SD_PREDICT_UNKNOWN)
-        sd_description_predicts(d, d->schedule.prediction);
-    if (!in.status)
-        in.status = sd_check_unet(ctx, d->path, &d->unet);
-    if (!in.status)
-        in.status = sd_check_vae(ctx, d->path, &d->vae);
-    return in.status ? in.status : sd_check_text(ctx, d->path, &d->text);
-}
-
 /* LatentDiffusion's buffer, which training with scale_by_std filled. */
-static void read_scale(infer *in) {
+static void read_scale(infer *in, sd_description *d) {
     const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");
-    double scale = in->desc->vae.scaling_factor, number;
+    double scale = d->vae.scaling_factor, number;
     bool there = false;
     if (entry)
-        in->status = sd_weights_number(in->weights, entry, &number, &there);
-    if (in->status)
+        in->r.status = sd_weights_number(in->weights, entry, &number, &there);
+    if (in->r.status)
         return;
     if (there)
         scale = number;
     if (!(scale >= 1e-6 && scale <= 1e6))
         fail(in, SD_ERROR_MODEL, "its scale_factor is no number from 1e-6 to 1e6");
     else
-        in->desc->vae.scaling_factor = scale;
+        d->vae.scaling_factor = scale;
 }
 
-sd_status sd_infer_configured(sd_context *ctx, const sd_weights *w, sd_description *d,
-                              sd_prefixes *found) {
-    infer in = {.ctx = ctx, .weights = w, .desc = d};
-    /* a first stage's own checkpoint has no prefix */
-    bool alone = d->first_stage_only && !sd_weights_has_prefix(w, "first_stage_model.");
-    found->unet = "model.diffusion_model.";
-    found->vae = alone ? "" : "first_stage_model.";
-    /* a config with a file that is none of its model's, a LoRA or a VAE */
-    if (!d->first_stage_only)
-        in.status = sd_weights_has_prefix(w, found->unet) ? check_whole(&in)
-                                                          : sd_family_check(ctx, d->path, w);
-    if (in.status)
-        return in.status;
-    if (d->scale_by_std)
-        read_scale(&in);
-    if (in.status || d->first_stage_only || d->conditioning != SD_CONDITIONING_TEXT)
-        return in.status;
-    infer_text(&in, &d->text);
-    found->text = in.prefix;
-    if (!in.status)
-        in.status = read_overrides(&in, true);
-    return in.status ? in.status : sd_check_text(ctx, d->path, &d->text);
+sd_status sd_infer_rest(const sd_checkpoint *from, sd_description *d) {
+    infer in = begin(from, "");
+    if (from->configured && d->scale_by_std)
+        read_scale(&in, d);
+    if (from->configured)
+        return end(&in);
+    d->schedule = sd_schedule_default();
+    infer_prediction(&in, d);
+    override_prediction(&in, d);
+    if (d->schedule.prediction != SD_PREDICT_UNKNOWN)
+        sd_description_predicts(d, d->schedule.prediction);
+    return end(&in);
 }

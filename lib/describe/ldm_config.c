@@ -340,7 +340,7 @@ static void read_open_clip(section *s) {
     sd_reader_string(&s->r, "arch", "ViT-H-14");
     s->desc->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
                                      .act = SD_TEXT_GELU,
-                                     .open_clip = true,
+                                     .names = {.layout = SD_LAYOUT_OPEN_CLIP},
                                      .skip = penultimate};
 }
 
@@ -552,7 +552,8 @@ static const char *family_of(const sd_description *d) {
         return d->vae.kind == SD_FIRST_STAGE_VQ ? "first stage (VQ)" : "first stage (KL)";
     if (d->conditioning != SD_CONDITIONING_TEXT)
         return "latent diffusion";
-    return d->text.open_clip ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+    return d->text.names.layout == SD_LAYOUT_OPEN_CLIP ? "Stable Diffusion 2.x"
+                                                       : "Stable Diffusion 1.x";
 }
 
 sd_status sd_ldm_config(const sd_context *ctx, const char *path, sd_description *desc) {

@@ -5,10 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const sd_part sd_part_text = {"text_encoder", "model", "pytorch_model", "text encoder"};
-const sd_part sd_part_unet = {"unet", "diffusion_pytorch_model", "diffusion_pytorch_model", "UNet"};
-const sd_part sd_part_vae = {"vae", "diffusion_pytorch_model", "diffusion_pytorch_model", "VAE"};
-
 /* ------------------------------------------------------------------- names of weights */
 
 /* STEM[.VARIANT].EXTENSION, STEM[.VARIANT].EXTENSION.index.json or
@@ -63,9 +59,9 @@ static bool read_rest(const char *rest, const char *extension, weights_name *out
 }
 
 /* Parts of a sharded file ("...-00001-of-00002") are named by its list. */
-static bool read_name(const char *name, const sd_part *part, weights_name *out) {
+static bool read_name(const char *name, const sd_stems *names, weights_name *out) {
     static const char *const extensions[] = {".safetensors", ".bin"};
-    const char *const stems[] = {part->stem, part->torch_stem};
+    const char *const stems[] = {names->safetensors, names->torch};
     for (int i = 0; i < 2; i++) {
         size_t n = strlen(stems[i]);
         out->torch = i == 1;
@@ -119,12 +115,11 @@ static void list_end(name_list *list) {
         snprintf(list->text + list->used, sizeof list->text - list->used, " ...");
 }
 
-sd_status sd_part_find(const sd_context *ctx, const char *dir, const sd_part *part, char **path) {
-    char **names, *folder = sd_path_join(ctx, dir, part->name);
+sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_stems *stems,
+                            char **path) {
+    char **names;
     size_t n;
     *path = NULL;
-    if (!folder)
-        return SD_ERROR_MEMORY;
     const char *best = NULL;
     int best_rank = 0;
     bool variant = false;
@@ -132,7 +127,7 @@ sd_status sd_part_find(const sd_context *ctx, const char *dir, const sd_part *pa
     sd_status status = sd_list_names(ctx, folder, &names, &n);
     for (size_t i = 0; i < n && !status; i++) {
         weights_name name;
-        if (!read_name(names[i], part, &name))
+        if (!read_name(names[i], stems, &name))
             continue;
         list_add(&found, names[i]);
         if (best && rank_of(&name) >= best_rank)
@@ -144,21 +139,18 @@ sd_status sd_part_find(const sd_context *ctx, const char *dir, const sd_part *pa
     list_end(&found);
     if (!status && variant && found.n > 1)
         sd_log(ctx, SD_LOG_WARN, "%s: there is no %s.safetensors; of %s, %s is taken", folder,
-               part->stem, found.text, best);
+               stems->safetensors, found.text, best);
     if (!status && best) {
         *path = sd_path_join(ctx, folder, best);
         status = *path ? SD_OK : SD_ERROR_MEMORY;
     }
     sd_free_names(ctx, names, n);
-    sd_free(ctx, folder);
     return status;
 }
 
-sd_status sd_part_missing(const sd_context *ctx, const char *dir, const sd_part *part) {
-    char **names, *folder = sd_path_join(ctx, dir, part->name);
+sd_status sd_folder_has_none(const sd_context *ctx, const char *folder, const sd_stems *stems) {
+    char **names;
     size_t n;
-    if (!folder)
-        return SD_ERROR_MEMORY;
     name_list found = {.n = 0};
     sd_status status = sd_list_names(ctx, folder, &names, &n);
     for (size_t i = 0; i < n; i++)
@@ -169,14 +161,13 @@ sd_status sd_part_missing(const sd_context *ctx, const char *dir, const sd_part 
         status = sd_fail(ctx, SD_ERROR_IO,
                          "%s: no weights: %s.safetensors or %s.bin was expected, also with a "
                          "variant before the ending (%s.fp16.safetensors); %s%s",
-                         folder, part->stem, part->torch_stem, part->stem,
+                         folder, stems->safetensors, stems->torch, stems->safetensors,
                          found.n ? "there is " : "there is nothing else", found.text);
     sd_free_names(ctx, names, n);
-    sd_free(ctx, folder);
     return status;
 }
 
-/* ------------------------------------------------------------------- paths */
+/* ------------------------------------------------------------------- checkpoints */
 
 static bool is_checkpoint(const char *name) {
     static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
@@ -186,8 +177,11 @@ static bool is_checkpoint(const char *name) {
     return false;
 }
 
-static bool holds(const sd_context *ctx, const char *dir, const char *name, sd_status *status) {
-    char *path = sd_path_join(ctx, dir, name);
+bool sd_folder_holds(const sd_context *ctx, const char *folder, const char *name,
+                     sd_status *status) {
+    if (*status)
+        return false;
+    char *path = sd_path_join(ctx, folder, name);
     bool there = path && (sd_is_file(path) || sd_is_directory(path));
     if (!path)
         *status = SD_ERROR_MEMORY;
@@ -195,8 +189,7 @@ static bool holds(const sd_context *ctx, const char *dir, const char *name, sd_s
     return there;
 }
 
-/* A folder without model_index.json: the only checkpoint in it; *path NULL: there is none. */
-static sd_status find_checkpoint(const sd_context *ctx, const char *dir, char **path) {
+sd_status sd_folder_checkpoint(const sd_context *ctx, const char *dir, char **path) {
     char **names;
     size_t n;
     name_list found = {.n = 0};
@@ -220,63 +213,5 @@ static sd_status find_checkpoint(const sd_context *ctx, const char *dir, char **
         status = *path ? SD_OK : SD_ERROR_MEMORY;
     }
     sd_free_names(ctx, names, n);
-    return status;
-}
-
-static sd_status resolve_folder(const sd_context *ctx, const char *path, char **resolved) {
-    static const sd_part *const parts[] = {&sd_part_text, &sd_part_unet, &sd_part_vae};
-    sd_status status = SD_OK;
-    bool diffusers = holds(ctx, path, "model_index.json", &status);
-    for (size_t i = 0; i < SD_COUNT(parts) && !diffusers; i++)
-        diffusers = holds(ctx, path, parts[i]->name, &status);
-    if (!status && !diffusers)
-        status = find_checkpoint(ctx, path, resolved);
-    if (!status && *resolved)
-        sd_log(ctx, SD_LOG_INFO, "%s: the checkpoint that the folder holds is loaded", *resolved);
-    return status;
-}
-
-/* `path` is of a part, or of a file in one, of the diffusers folder above it. */
-static sd_status refuse_part(const sd_context *ctx, const char *path) {
-    static const struct {
-        const char *name, *what;
-    } parts[] = {{"unet", "UNet"},
-                 {"vae", "VAE"},
-                 {"text_encoder", "text encoder"},
-                 {"scheduler", "scheduler"},
-                 {"tokenizer", "tokenizer"},
-                 {"safety_checker", "safety checker"},
-                 {"feature_extractor", "feature extractor"}};
-    char *part = sd_is_directory(path) ? sd_strdup(ctx, path) : sd_path_dirname(ctx, path);
-    for (size_t n = part ? strlen(part) : 0; n > 1 && part[n - 1] == '/'; n--)
-        part[n - 1] = 0;
-    char *model = part ? sd_path_dirname(ctx, part) : NULL;
-    sd_status status = model ? SD_OK : SD_ERROR_MEMORY;
-    const char *slash = part ? strrchr(part, '/') : NULL;
-    const char *name = slash ? slash + 1 : part;
-    for (size_t i = 0; !status && i < SD_COUNT(parts); i++)
-        if (strcmp(name, parts[i].name) == 0 && holds(ctx, model, "model_index.json", &status))
-            status = sd_fail(ctx, SD_ERROR_ARGUMENT,
-                             "%s: this is the %s of the diffusers folder %s; give that folder",
-                             path, parts[i].what, model);
-    sd_free(ctx, model);
-    sd_free(ctx, part);
-    return status;
-}
-
-sd_status sd_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved) {
-    const char *slash = strrchr(path, '/');
-    sd_status status = SD_OK;
-    *resolved = NULL;
-    if (!any_file)
-        status = refuse_part(ctx, path);
-    if (!status && sd_is_directory(path))
-        status = resolve_folder(ctx, path, resolved);
-    else if (!status && strcmp(slash ? slash + 1 : path, "model_index.json") == 0)
-        *resolved = sd_path_dirname(ctx, path);
-    if (!status && !*resolved)
-        *resolved = sd_strdup(ctx, path);
-    if (!status && !*resolved)
-        status = SD_ERROR_MEMORY;
     return status;
 }

@@ -2,7 +2,7 @@
 #ifndef SD_MODEL_BLOCKS_H
 #define SD_MODEL_BLOCKS_H
 
-#include "model/build.h"
+#include "model/builder.h"
 
 /* GroupNorm of one network. */
 typedef struct sd_norm_spec {

@@ -1,112 +1,53 @@
 /*
- * How a network gets its weights. A builder remembers its first failure, so that code which builds
- * a network asks for one weight after the other with no check between, as forward code does with
- * sd_op_*; after a failure, or when only listing names, the weights are NULL.
- *
- * Everything that a network owns hangs on its sd_net, which frees it all: blocks have no
- * destructors, and a half-built network is freed like a whole one.
+ * Building the parts of a model from its source: which tensors there are to be, and the networks
+ * with their weights on the device.
  */
 #ifndef SD_MODEL_BUILD_H
 #define SD_MODEL_BUILD_H
 
-#include "model/names.h"
-#include "model/networks.h"
+#include "backend/backend.h"
+#include "core/call.h"
+#include "model/part.h"
+#include "model/source.h"
 
-typedef struct sd_list {
-    void **items;
-    size_t n, capacity;
-} sd_list;
+typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
 
-/* The first member of each network. */
-typedef struct sd_net {
+/* Embeddings that were learned for a word. */
+typedef struct sd_word_rows {
+    sd_weights *weights;
+    const sd_entry *entry; /* [rows, width], of a type that weights may have */
+    int rows;
+} sd_word_rows;
+
+/* What building needs and leaves behind. */
+typedef struct sd_build {
     sd_context *ctx;
-    sd_list weights; /* sdb_weight */
-    sd_list blocks;  /* memory */
-} sd_net;
+    const sd_source *source;
+    sd_interrupt interrupt;
+    sd_build_list_fn list; /* not NULL: only list the tensors, see sd_build_list */
+    void *list_user;
+    sdb_type compute; /* type of the activations */
+    int done, total;  /* tensors, for progress */
+    sd_load_progress_fn progress;
+    void *progress_user;
+    const sd_word_rows *words; /* fewer than SDB_MAX_PARTS: embeddings that follow the */
+    int n_words;               /* vocabulary's, set after sd_build_init */
+    struct sd_feed *feeds;     /* of the tensors so far: feed.h */
+    void *scratch;             /* lent to the device with each weight */
+} sd_build;
 
-void sd_net_init(sd_net *net, sd_context *ctx);
-void sd_net_free(sd_net *net); /* what it owns; not `net` itself */
+sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
+                        const sd_model_params *params);
+void sd_build_finish(sd_build *b);
+/* All parts that the description has; the others are NULL. After a failure too the caller releases
+ * them. */
+sd_status sd_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]);
+/* Calls fn for each tensor of the files that no network took and that is not on the list of
+ * harmless extras (position_ids and the like). */
+void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
 
-/* The widest layer that is believed: products of a few widths and counts then fit an int. */
-#define SD_MAX_WIDTH 65536
-
-typedef struct sd_builder {
-    sd_build *build;
-    const sd_component *component;
-    sd_net *net;
-    sd_status status; /* sticky */
-    int spelling;     /* the one that the last tensor was found under */
-} sd_builder;
-
-sd_builder sd_builder_init(sd_build *build, const sd_component *component, sd_net *net);
-/* Records the first failure with its sentence. */
-void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
-/* Zeroed memory that lives as long as the network; NULL after a failure. */
-void *sd_builder_alloc(sd_builder *b, size_t n, size_t size);
-/* Records a failure unless low <= value <= high: "... is 0; it must be in 1 .. 8". */
-bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int high);
-/* Records a failure unless the channels divide evenly: "10 channels cannot be divided into 4
- * heads". */
-bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by);
-
-/* Tensors below `path` that the network does not compute with are none too many. */
-void sd_builder_pass_over(sd_builder *b, const sd_path *path);
-
-/* One weight each, of the tensors path.key.weight and, where the function does not say otherwise,
- * path.key.bias. An embedding has none. */
-const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
-const sdb_weight *sd_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
-                                        int in);
-const sdb_weight *sd_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
-const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
-/* From c channels to c, of the picture doubled by nearest neighbours and no other. */
-const sdb_weight *sd_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key key, int c);
-const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels);
-const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
-                                   int width);
-/* The vocabulary's table, and below it the rows of build->words. */
-const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
-                                         int width);
-/* Query, key and value of width c as one Linear from c to 3c. */
-const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
-                             bool bias);
-
-/*
- * Many Linear layers that read the same input, as few matrices as possible: the projections of the
- * time embedding of all ResBlocks, or all layers' keys and values. Their outputs lie side by side
- * in one tensor of `width` channels.
- */
-typedef struct sd_wide_slice {
-    const sdb_weight *weight;
-    int first, width; /* channels */
-} sd_wide_slice;
-
-typedef struct sd_wide_linear {
-    int in, width;
-    int n_slices;
-    sd_wide_slice *slices;
-} sd_wide_linear;
-
-/* Tensors that are found and checked, to become one weight. */
-typedef struct sd_parts {
-    int n;
-    int rows; /* of all */
-    sdb_weight_part weight[SDB_MAX_PARTS], bias[SDB_MAX_PARTS];
-} sd_parts;
-
-typedef struct sd_wide_builder {
-    sd_builder *b;
-    sd_wide_linear *wide;
-    sd_parts parts; /* that wait to become a slice */
-} sd_wide_builder;
-
-void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in);
-/* Adds a layer of `rows` outputs and returns the first of its channels. */
-int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias);
-/* One tensor [3c, c] whose rows are q, k and v of each head in turn, with bias, becomes outputs [q
- * of all heads, k of all, v of all]. */
-void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads);
-void sd_wide_end(sd_wide_builder *w);
-void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x);
+/* Calls fn for each tensor that the networks of the source's description take, without looking at
+ * its files: names in the usual spelling of the layout, shapes as that layout stores them. */
+sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
 
 #endif

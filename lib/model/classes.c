@@ -3,37 +3,17 @@
 #include "model/blocks.h"
 
 struct sd_class_model {
-    sd_net net;
+    sd_part part;
     const sdb_weight *embedding;
 };
 
-sd_status sd_class_model_new(sd_build *build, sd_class_model **out) {
-    const sd_description *d = build->source->desc;
-    const sd_class_config *c = &d->classes;
-    *out = NULL;
-    if (d->conditioning != SD_CONDITIONING_CLASS || d->first_stage_only)
-        return SD_OK;
-    sd_class_model *m = sd_zalloc(build->ctx, sizeof *m);
-    if (!m)
-        return SD_ERROR_MEMORY;
-    sd_builder b = sd_builder_init(build, &build->source->class_weights, &m->net);
+static void class_build(sd_builder *b, void *network, const void *config) {
+    sd_class_model *m = network;
+    const sd_class_config *c = config;
     sd_path top = sd_path_top();
-    sd_builder_range(&b, "the number of classes", c->n, 1, 1 << 24);
-    sd_builder_range(&b, "the class embeddings' width", c->width, 1, SD_MAX_WIDTH);
-    m->embedding = sd_get_embedding(&b, &top, SD_KEY_CLASS, c->n, c->width);
-    if (b.status)
-        sd_class_model_free(m);
-    else
-        *out = m;
-    return b.status;
-}
-
-void sd_class_model_free(sd_class_model *m) {
-    if (!m)
-        return;
-    sd_context *ctx = m->net.ctx;
-    sd_net_free(&m->net);
-    sd_free(ctx, m);
+    sd_builder_range(b, "the number of classes", c->n, 1, 1 << 24);
+    sd_builder_range(b, "the class embeddings' width", c->width, 1, SD_MAX_WIDTH);
+    m->embedding = sd_get_embedding(b, &top, SD_KEY_CLASS, c->n, c->width);
 }
 
 void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids) {
@@ -43,3 +23,19 @@ void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, s
     sd_op_copy(e, y, x);
     sd_exec_release(e, mark);
 }
+
+static bool class_wanted(const sd_description *d) {
+    return !d->first_stage_only && d->conditioning == SD_CONDITIONING_CLASS;
+}
+
+static const sd_place class_places[] = {{SD_LAYOUT_ORIGINAL, "cond_stage_model.", ""}};
+
+/* Its sizes are in the YAML config, without which no such checkpoint is loaded. */
+const sd_part_type sd_class_part = {
+    .what = "class embedder",
+    SD_PLACES(class_places),
+    SD_CONFIG(classes),
+    .size = sizeof(sd_class_model),
+    .wanted = class_wanted,
+    .build = class_build,
+};

@@ -12,7 +12,7 @@ typedef struct text_layer {
 } text_layer;
 
 struct sd_text_model {
-    sd_net net;
+    sd_part part;
     sd_text_config config;
     const sdb_weight *token, *position, *final_norm;
     text_layer *layers;
@@ -23,7 +23,7 @@ static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
     static const sd_key qkv[3] = {SD_KEY_TEXT_Q, SD_KEY_TEXT_K, SD_KEY_TEXT_V};
     int width = config->width, mlp_width = config->mlp_width;
     layer->norm1 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM1, width);
-    layer->qkv = b->component->layout == SD_LAYOUT_OPEN_CLIP
+    layer->qkv = b->names.layout == SD_LAYOUT_OPEN_CLIP
                      ? sd_get_linear(b, &path, SD_KEY_TEXT_QKV, 3 * width, width)
                      : sd_get_qkv(b, &path, qkv, width, true);
     layer->out = sd_get_linear(b, &path, SD_KEY_TEXT_OUT, width, width);
@@ -32,8 +32,10 @@ static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
     layer->fc2 = sd_get_linear(b, &path, SD_KEY_TEXT_FC2, width, mlp_width);
 }
 
-static void text_build(sd_builder *b, sd_text_model *m) {
+static void text_build(sd_builder *b, void *network, const void *config) {
+    sd_text_model *m = network;
     const sd_text_config *c = &m->config;
+    m->config = *(const sd_text_config *)config;
     sd_path top = sd_path_top();
     sd_builder_range(b, "the text encoder's vocabulary", c->vocab_size, 1, 1 << 24);
     sd_builder_range(b, "the text encoder's number of positions", c->tokens, 1, SD_MAX_WIDTH);
@@ -54,32 +56,6 @@ static void text_build(sd_builder *b, sd_text_model *m) {
         sd_path unused = sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = c->layers + i});
         sd_builder_pass_over(b, &unused);
     }
-}
-
-sd_status sd_text_model_new(sd_build *build, sd_text_model **out) {
-    *out = NULL;
-    if (build->source->desc->conditioning != SD_CONDITIONING_TEXT ||
-        build->source->desc->first_stage_only)
-        return SD_OK;
-    sd_text_model *m = sd_zalloc(build->ctx, sizeof *m);
-    if (!m)
-        return SD_ERROR_MEMORY;
-    m->config = build->source->desc->text;
-    sd_builder b = sd_builder_init(build, &build->source->text_weights, &m->net);
-    text_build(&b, m);
-    if (b.status)
-        sd_text_model_free(m);
-    else
-        *out = m;
-    return b.status;
-}
-
-void sd_text_model_free(sd_text_model *m) {
-    if (!m)
-        return;
-    sd_context *ctx = m->net.ctx;
-    sd_net_free(&m->net);
-    sd_free(ctx, m);
 }
 
 /* x += attention(norm1(x)); x += mlp(norm2(x)) */
@@ -123,3 +99,33 @@ void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb
     sd_op_copy(e, y, x);
     sd_exec_release(e, mark);
 }
+
+/* ------------------------------------------------------------------------- the part */
+
+static bool text_wanted(const sd_description *d) {
+    return !d->first_stage_only && d->conditioning == SD_CONDITIONING_TEXT;
+}
+
+/* Some writers (transformers 5 among them) leave "text_model." out. */
+static const sd_place text_places[] = {
+    {SD_LAYOUT_OPEN_CLIP, "cond_stage_model.model.", ""},
+    {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.", "embeddings."},
+    {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.text_model.", ""},
+    {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
+    {SD_LAYOUT_DIFFUSERS, "", ""},
+};
+
+const sd_part_type sd_text_part = {
+    .what = "text encoder",
+    SD_PLACES(text_places),
+    .folder = "text_encoder",
+    .stems = {"model", "pytorch_model"},
+    .classes = {"CLIPTextModel", "CLIPTextModelWithProjection"},
+    SD_CONFIG(text),
+    .size = sizeof(sd_text_model),
+    .wanted = text_wanted,
+    .read = sd_config_text,
+    .infer = sd_infer_text,
+    .measured = true,
+    .build = text_build,
+};

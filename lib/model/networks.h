@@ -1,76 +1,29 @@
 /*
- * The networks. Each is built once from a source (weights prepared for the device) and then
- * immutable; forward functions take an executor and may be used by several at once. Tensors are
+ * The networks. Each is a part of a model, built once and then immutable; forward functions take an
+ * executor and may be used by several at once. Tensors are
  * NHWC on the device; `e->measuring` runs are allowed everywhere.
  */
 #ifndef SD_MODEL_NETWORKS_H
 #define SD_MODEL_NETWORKS_H
 
 #include "backend/exec.h"
-#include "model/source.h"
+#include "model/part.h"
 
 typedef struct sd_text_model sd_text_model;
 typedef struct sd_class_model sd_class_model;
 typedef struct sd_unet sd_unet;
 typedef struct sd_vae sd_vae;
 
-/* What building a network needs and leaves behind. */
-typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
-
-/* Embeddings that were learned for a word. */
-typedef struct sd_word_rows {
-    sd_weights *weights;
-    const sd_entry *entry; /* [rows, width], of a type that weights may have */
-    int rows;
-} sd_word_rows;
-
-typedef struct sd_build {
-    sd_context *ctx;
-    const sd_source *source;
-    sd_interrupt interrupt;
-    sd_build_list_fn list; /* not NULL: only list the tensors, see sd_build_list */
-    void *list_user;
-    sdb_type compute; /* type of the activations */
-    int64_t n_parameters;
-    int64_t weight_bytes;
-    int done, total; /* tensors, for progress */
-    sd_load_progress_fn progress;
-    void *progress_user;
-    const sd_word_rows *words;      /* fewer than SDB_MAX_PARTS: embeddings that follow the */
-    int n_words;                    /* vocabulary's, set after sd_build_init */
-    struct sd_part_source *sources; /* of the tensors so far: parts.h */
-    void *scratch;                  /* lent to the device with each weight */
-} sd_build;
-
-sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
-                        const sd_model_params *params);
-void sd_build_finish(sd_build *b);
-/* Calls fn for each tensor of the files that no network consumed and that is not on the list of
- * harmless extras (position_ids and the like). */
-void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
-
-/* Calls fn for each tensor that the networks of the source's sizes consume, without looking at its
- * files: names in the usual spelling of its layout, shapes as that layout stores them. */
-sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
-
-/* A network that the source does not have is NULL, which is no failure. */
-
 /* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder, FrozenOpenCLIPEmbedder. */
-sd_status sd_text_model_new(sd_build *b, sd_text_model **out);
-void sd_text_model_free(sd_text_model *m);
 /* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. The last `skip` layers are left
  * out. */
 void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
                            int skip);
 
 /* ClassEmbedder: ids [n, 1, 1] of SDB_I32; y [n, 1, 1, context_dim] of SDB_F32. */
-sd_status sd_class_model_new(sd_build *b, sd_class_model **out);
-void sd_class_model_free(sd_class_model *m);
 void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids);
 
 /* UNetModel of the original (openaimodel.py). */
-sd_status sd_unet_new(sd_build *b, sd_unet **out);
-void sd_unet_free(sd_unet *m);
 /* Cross-attention keys and values of a prompt, for all layers: computed once a run. `context` is
  * [n, tokens, context_dim] of SDB_F32. `kv` is one tensor [n, tokens, 1, sd_unet_kv_width] of
  * e->act that the caller took from the executor. A width of 0: the network looks at no context, and
@@ -89,8 +42,6 @@ void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, s
                      sdb_tensor kv, sdb_tensor guidance);
 
 /* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
-sd_status sd_vae_new(sd_build *b, sd_vae **out);
-void sd_vae_free(sd_vae *m);
 /* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A
  * VQ model quantises z first where `quantize`. */
 void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z, bool quantize);

@@ -1,28 +1,41 @@
 #include "model/source.h"
 
+#include "core/os.h"
 #include "describe/config.h"
 #include "describe/ema.h"
-#include "io/folder.h"
 #include "io/reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* ------------------------------------------------------------------- weights in a folder */
+/* ------------------------------------------------------------------- files */
 
-static sd_status open_component(sd_source *s, const sd_part *part, sd_component *component) {
-    char *path;
-    sd_status status = sd_part_find(s->ctx, s->desc->path, part, &path);
-    if (status)
-        return status;
-    if (!path)
-        return sd_part_missing(s->ctx, s->desc->path, part);
-    status = sd_weights_open(s->ctx, path, &component->weights);
+/* Another file, to be closed with the source. */
+static sd_status open_file(sd_source *s, const char *path, sd_weights **out) {
+    sd_status status = sd_weights_open(s->ctx, path, out);
     if (!status)
-        s->files[s->n_files++] = component->weights;
-    component->prefix = "";
-    sd_free(s->ctx, path);
+        s->files[s->n_files++] = *out;
     return status;
+}
+
+/* The names that a file has a part's tensors under, in one of the layouts (bits). */
+static sd_naming find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts) {
+    const sd_place *last = NULL;
+    char name[256];
+    for (int i = 0; i < type->n_places; i++) {
+        const sd_place *place = &type->places[i];
+        if (!(layouts >> place->layout & 1))
+            continue;
+        last = place;
+        snprintf(name, sizeof name, "%s%s", place->prefix, place->tells);
+        if (sd_weights_has_prefix(w, name))
+            break;
+    }
+    return last ? (sd_naming){last->layout, last->prefix} : (sd_naming){.prefix = ""};
+}
+
+static sd_naming *names_of(const sd_part_type *type, sd_description *d) {
+    return sd_part_config(type, d);
 }
 
 /* ------------------------------------------------------------------- diffusers' folder */
@@ -80,105 +93,91 @@ static void check_pipeline(sd_source *s, sd_reader *r, sd_index *index) {
     }
 }
 
-static const struct {
-    const char *component, *class_name, * or ;
-} classes[] = {
-    {"text_encoder", "CLIPTextModel", "CLIPTextModelWithProjection"},
-    {"unet", "UNet2DConditionModel", NULL},
-    {"vae", "AutoencoderKL", NULL},
-};
+static bool is_class(const sd_part_type *type, const char *name) {
+    for (const char *const *known = type->classes; *known; known++)
+        if (strcmp(*known, name) == 0)
+            return true;
+    return false;
+}
+
+/* "unet": ["diffusers", "UNet2DConditionModel"] */
+static void check_class(sd_reader *r, const sd_part_type *type) {
+    const json_t *v = sd_reader_get(r, type->folder), *name = json_array_get(v, 1);
+    if (v && !json_is_string(name))
+        sd_reader_wrong(r, type->folder, v, "a list of library and class");
+    else if (v && !is_class(type, json_string_value(name)))
+        sd_reader_unsupported(r, type->folder, name, type->classes[0]);
+}
 
 /* model_index.json: {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "..."]}. */
 static sd_status check_index(sd_source *s, const char *path, sd_index *index) {
     sd_reader r = sd_reader_open(s->ctx, path);
     check_pipeline(s, &r, index);
-    for (size_t i = 0; i < SD_COUNT(classes); i++) {
-        const json_t *v = sd_reader_get(&r, classes[i].component);
-        const json_t *class_name = json_array_get(v, 1);
-        const char *text = json_string_value(class_name);
-        if (v && !text)
-            sd_reader_wrong(&r, classes[i].component, v, "a list of library and class");
-        else if (v && strcmp(text, classes[i].class_name) != 0 &&
-                 !(classes[i].or &&strcmp(text, classes[i].or) == 0))
-            sd_reader_unsupported(&r, classes[i].component, class_name, classes[i].class_name);
-    }
+    for (int i = 0; i < SD_N_PARTS; i++)
+        if (sd_part_types[i]->folder)
+            check_class(&r, sd_part_types[i]);
     const char *scheduler = json_string_value(json_array_get(sd_reader_get(&r, "scheduler"), 1));
     snprintf(index->scheduler, sizeof index->scheduler, "%s", scheduler ? scheduler : "");
     sd_reader_close(&r);
     return r.status;
 }
 
-/* A JSON file of the folder that must be there. */
-static sd_status json_path(const sd_source *s, const char *name, char **path) {
-    *path = sd_path_join(s->ctx, s->desc->path, name);
-    if (!*path)
-        return SD_ERROR_MEMORY;
-    if (sd_is_file(*path))
+/* Fails where a file is not there. */
+static sd_status must_have(const sd_source *s, const char *path) {
+    if (sd_is_file(path))
         return SD_OK;
-    sd_status status =
-        sd_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
-                s->desc->path, name);
-    sd_free(s->ctx, *path);
-    *path = NULL;
+    return sd_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
+                   s->desc->path, path + strlen(s->desc->path) + 1);
+}
+
+static sd_status read_index(sd_source *s, sd_index *index) {
+    char *path = sd_path_join(s->ctx, s->desc->path, "model_index.json");
+    sd_status status = path ? must_have(s, path) : SD_ERROR_MEMORY;
+    if (!status)
+        status = check_index(s, path, index);
+    sd_free(s->ctx, path);
     return status;
 }
 
-static bool has_scheduler(const sd_source *s, const char *name, sd_status *status) {
-    char *path = sd_path_join(s->ctx, s->desc->path, name);
-    bool there = path && sd_is_file(path);
-    if (!path)
-        *status = SD_ERROR_MEMORY;
+/* FOLDER/config.json */
+static sd_status read_config(sd_source *s, const sd_part_type *type) {
+    char *path = sd_format(s->ctx, "%s/%s/config.json", s->desc->path, type->folder);
+    sd_status status = path ? must_have(s, path) : SD_ERROR_MEMORY;
+    if (!status)
+        status = type->read(s->ctx, path, sd_part_config(type, s->desc));
     sd_free(s->ctx, path);
-    return there;
+    return status;
 }
 
 /* Steps and guidance are the pipeline's. */
-static sd_status read_scheduler(sd_source *s, const char *path, const sd_index *index) {
+static sd_status read_scheduler(sd_source *s, const sd_index *index) {
     int steps = s->desc->scheduler.steps;
     double guidance = s->desc->scheduler.guidance;
-    sd_status status = sd_config_scheduler(s->ctx, path, index, s->desc);
+    char *path = sd_path_join(s->ctx, s->desc->path, "scheduler/scheduler_config.json");
+    sd_status status = path ? SD_OK : SD_ERROR_MEMORY;
+    if (!status && sd_is_file(path))
+        status = sd_config_scheduler(s->ctx, path, index, s->desc);
+    else if (!status)
+        sd_config_no_scheduler(s->ctx, s->desc);
     s->desc->scheduler.steps = steps;
     s->desc->scheduler.guidance = guidance;
+    sd_free(s->ctx, path);
     return status;
 }
 
-/* Each configuration with the function that reads it. */
-static sd_status read_configs(sd_source *s) {
-    enum { INDEX, UNET, VAE, TEXT, SCHEDULE, N };
-    static const char *const names[N] = {"model_index.json", "unet/config.json", "vae/config.json",
-                                         "text_encoder/config.json",
-                                         "scheduler/scheduler_config.json"};
-    sd_status status = SD_OK;
-    sd_index index = {.scheduler = ""};
-    for (int i = 0; i < N && !status; i++) {
-        char *path;
-        if (i == SCHEDULE && !has_scheduler(s, names[i], &status)) {
-            if (!status)
-                sd_config_no_scheduler(s->ctx, s->desc);
-            return status;
-        }
-        status = json_path(s, names[i], &path);
-        if (status)
-            return status;
-        switch (i) {
-        case INDEX:
-            status = check_index(s, path, &index);
-            break;
-        case UNET:
-            status = sd_config_unet(s->ctx, path, &s->desc->unet);
-            break;
-        case VAE:
-            status = sd_config_vae(s->ctx, path, &s->desc->vae);
-            break;
-        case TEXT:
-            status = sd_config_text(s->ctx, path, &s->desc->text);
-            break;
-        default:
-            status = read_scheduler(s, path, &index);
-            break;
-        }
-        sd_free(s->ctx, path);
-    }
+static sd_status open_part(sd_source *s, sd_part_kind kind) {
+    const sd_part_type *type = sd_part_types[kind];
+    char *folder = sd_path_join(s->ctx, s->desc->path, type->folder), *path = NULL;
+    sd_status status =
+        folder ? sd_folder_weights(s->ctx, folder, &type->stems, &path) : SD_ERROR_MEMORY;
+    if (!status && !path)
+        status = sd_folder_has_none(s->ctx, folder, &type->stems);
+    if (!status)
+        status = open_file(s, path, &s->weights[kind]);
+    if (!status)
+        *names_of(type, s->desc) = find_names(type, s->weights[kind], 1u << SD_LAYOUT_DIFFUSERS);
+    sd_free(s->ctx, path);
+    sd_free(s->ctx, folder);
     return status;
 }
 
@@ -193,52 +192,64 @@ static sd_status open_tokenizer(sd_source *s) {
     return SD_OK;
 }
 
+static const char *stable_diffusion(const sd_description *d) {
+    return d->unet.linear_projection ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+}
+
 static sd_status open_folder(sd_source *s) {
-    s->desc->layout = SD_LAYOUT_DIFFUSERS;
-    s->text_weights.layout = s->unet_weights.layout = s->vae_weights.layout = SD_LAYOUT_DIFFUSERS;
+    sd_index index = {.scheduler = ""};
     s->directory = sd_strdup(s->ctx, s->desc->path);
-    sd_status status = s->directory ? read_configs(s) : SD_ERROR_MEMORY;
+    sd_status status = s->directory ? read_index(s, &index) : SD_ERROR_MEMORY;
+    for (int i = 0; i < SD_N_PARTS && !status; i++)
+        if (sd_part_types[i]->wanted(s->desc))
+            status = read_config(s, sd_part_types[i]);
+    if (!status)
+        status = read_scheduler(s, &index);
     if (!status)
         status = open_tokenizer(s);
-    if (!status)
-        status = open_component(s, &sd_part_text, &s->text_weights);
-    if (!status)
-        status = open_component(s, &sd_part_unet, &s->unet_weights);
-    if (!status)
-        status = open_component(s, &sd_part_vae, &s->vae_weights);
-    if (!status && sd_weights_has_prefix(s->text_weights.weights, "text_model."))
-        s->text_weights.prefix = "text_model.";
-    s->desc->family =
-        s->desc->unet.linear_projection ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+    for (int i = 0; i < SD_N_PARTS && !status; i++)
+        if (sd_part_types[i]->wanted(s->desc))
+            status = open_part(s, (sd_part_kind)i);
+    s->desc->family = stable_diffusion(s->desc);
     return status;
 }
 
 /* ------------------------------------------------------------------- one file, and all */
 
-static sd_status open_checkpoint(sd_source *s, const char *config) {
+/* A config says how a text encoder is named; without one, the names that there are do. */
+static sd_status infer_part(const sd_checkpoint *from, const sd_part_type *type,
+                            sd_description *d) {
+    const unsigned any = 1u << SD_LAYOUT_ORIGINAL | 1u << SD_LAYOUT_OPEN_CLIP;
+    sd_naming *names = names_of(type, d);
+    *names = find_names(type, from->weights, from->configured ? 1u << names->layout : any);
+    bool sized = from->configured && !type->measured;
+    return sized ? SD_OK : type->infer(from, sd_part_config(type, d));
+}
+
+static sd_status describe_checkpoint(sd_source *s, const char *config) {
     sd_description *d = s->desc;
-    sd_prefixes found = {.text = ""};
-    d->layout = SD_LAYOUT_ORIGINAL;
-    d->family = "Stable Diffusion 1.x";
-    s->directory = sd_path_dirname(s->ctx, d->path);
-    if (!s->directory)
-        return SD_ERROR_MEMORY;
-    sd_status status = sd_weights_open(s->ctx, d->path, &s->files[0]);
+    const sd_checkpoint from = {s->ctx, d->path, s->files[0], config != NULL};
+    sd_status status = config ? sd_ldm_config(s->ctx, config, d) : SD_OK;
+    if (!status)
+        status = sd_infer_kind(&from, d);
+    for (int i = 0; i < SD_N_PARTS && !status; i++)
+        if (sd_part_types[i]->wanted(d))
+            status = infer_part(&from, sd_part_types[i], d);
+    if (!config)
+        d->family = stable_diffusion(d);
+    return status ? status : sd_infer_rest(&from, d);
+}
+
+static sd_status open_checkpoint(sd_source *s, const char *config) {
+    s->directory = sd_path_dirname(s->ctx, s->desc->path);
+    sd_weights *w;
+    sd_status status = s->directory ? open_file(s, s->desc->path, &w) : SD_ERROR_MEMORY;
     if (status)
         return status;
-    s->n_files = 1;
-    sd_ema_take_alone(s->files[0]); /* for what is read off the tensors */
-    if (config)
-        status = sd_ldm_config(s->ctx, config, d);
-    if (!status)
-        status = config ? sd_infer_configured(s->ctx, s->files[0], d, &found)
-                        : sd_infer(s->ctx, s->files[0], d, &found);
-    sd_layout text = d->text.open_clip ? SD_LAYOUT_OPEN_CLIP : SD_LAYOUT_ORIGINAL;
-    s->text_weights = (sd_component){s->files[0], found.text, text};
-    s->unet_weights = (sd_component){s->files[0], found.unet, SD_LAYOUT_ORIGINAL};
-    s->vae_weights = (sd_component){s->files[0], found.vae, SD_LAYOUT_ORIGINAL};
-    s->class_weights = (sd_component){s->files[0], "cond_stage_model.", SD_LAYOUT_ORIGINAL};
-    return status;
+    for (int i = 0; i < SD_N_PARTS; i++)
+        s->weights[i] = w;
+    sd_ema_take_alone(w); /* for what is read off the tensors */
+    return describe_checkpoint(s, config);
 }
 
 sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
@@ -283,7 +294,7 @@ sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *c
 
 /* What the config asks for where the caller did not say. DDPM's use_ema is True by default. */
 static sd_status follow_config(sd_source *s) {
-    sd_weights *w = s->unet_weights.weights;
+    sd_weights *w = s->weights[SD_PART_UNET];
     bool asked = s->desc->average == SD_AVERAGE_ASKED;
     char missing[256];
     if (!sd_ema_is_there(w)) {
@@ -311,22 +322,30 @@ static sd_status follow_config(sd_source *s) {
 }
 
 sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
-    if (choice == SD_EMA_ON && s->desc->layout != SD_LAYOUT_ORIGINAL)
+    bool folder = s->desc->unet.names.layout == SD_LAYOUT_DIFFUSERS;
+    if (choice == SD_EMA_ON && folder)
         return sd_fail(s->ctx, SD_ERROR_MODEL,
                        "%s: the averaged weights were asked for (use_ema); a diffusers folder has "
                        "one set of weights",
                        s->desc->path);
-    if (s->desc->layout != SD_LAYOUT_ORIGINAL || s->desc->first_stage_only)
+    if (folder || s->desc->first_stage_only)
         return SD_OK;
-    if (sd_ema_take_alone(s->unet_weights.weights)) {
+    if (sd_ema_take_alone(s->weights[SD_PART_UNET])) {
         sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_INFO : SD_LOG_WARN,
                "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
                s->desc->path);
         return SD_OK;
     }
     if (choice == SD_EMA_ON)
-        return sd_ema_use(s->ctx, s->unet_weights.weights);
+        return sd_ema_use(s->ctx, s->weights[SD_PART_UNET]);
     return choice == SD_EMA_AUTO && s->desc->average != SD_AVERAGE_NONE ? follow_config(s) : SD_OK;
+}
+
+sd_status sd_source_check_files(const sd_source *s) {
+    sd_status status = SD_OK;
+    for (int i = 0; i < s->n_files && !status; i++)
+        status = sd_weights_check(s->files[i]);
+    return status;
 }
 
 void sd_source_close(sd_source *s) {
@@ -338,33 +357,4 @@ void sd_source_close(sd_source *s) {
     sd_free(s->ctx, s->directory);
     sd_description_free(s->ctx, s->desc);
     sd_free(s->ctx, s);
-}
-
-sd_status sd_source_open_files(sd_context *ctx, const char *path, sd_weights *files[3],
-                               int *n_files) {
-    const sd_part *const parts[] = {&sd_part_text, &sd_part_unet, &sd_part_vae};
-    *n_files = 0;
-    if (!sd_is_directory(path)) {
-        sd_status status = sd_weights_open(ctx, path, &files[0]);
-        *n_files = status ? 0 : 1;
-        return status;
-    }
-    sd_status status = SD_OK;
-    for (size_t i = 0; i < SD_COUNT(parts) && !status; i++) {
-        char *file;
-        status = sd_part_find(ctx, path, parts[i], &file);
-        if (status || !file)
-            continue;
-        status = sd_weights_open(ctx, file, &files[*n_files]);
-        *n_files += status ? 0 : 1;
-        sd_free(ctx, file);
-    }
-    if (!status && *n_files == 0)
-        status = sd_fail(ctx, SD_ERROR_IO,
-                         "%s: no diffusers folder: neither text_encoder/, unet/ nor vae/ has "
-                         "weights",
-                         path);
-    while (status && *n_files > 0)
-        sd_weights_close(files[--*n_files]);
-    return status;
 }

@@ -42,7 +42,7 @@ typedef struct output_block {
 } output_block;
 
 struct sd_unet {
-    sd_net net;
+    sd_part part;
     sd_unet_config config;
     const sdb_weight *time1, *time2;
     const sdb_weight *guidance; /* NULL: config.guidance_dim is 0 */
@@ -215,8 +215,10 @@ static void build_output_blocks(unet_builder *u) {
     }
 }
 
-static void unet_build(sd_builder *b, sd_unet *m) {
+static void unet_build(sd_builder *b, void *network, const void *config) {
+    sd_unet *m = network;
     const sd_unet_config *c = &m->config;
+    m->config = *(const sd_unet_config *)config;
     sd_path top = sd_path_top();
     check_config(b, c);
     m->n_blocks = b->status ? 0 : blocks_before(c, c->n_levels);
@@ -239,31 +241,6 @@ static void unet_build(sd_builder *b, sd_unet *m) {
     m->conv_out = sd_get_conv3x3(b, &top, SD_KEY_UNET_CONV_OUT, c->out_channels, c->channels[0]);
     sd_wide_end(&u.emb);
     sd_wide_end(&u.kv);
-}
-
-sd_status sd_unet_new(sd_build *build, sd_unet **out) {
-    *out = NULL;
-    if (build->source->desc->first_stage_only)
-        return SD_OK;
-    sd_unet *m = sd_zalloc(build->ctx, sizeof *m);
-    if (!m)
-        return SD_ERROR_MEMORY;
-    m->config = build->source->desc->unet;
-    sd_builder b = sd_builder_init(build, &build->source->unet_weights, &m->net);
-    unet_build(&b, m);
-    if (b.status)
-        sd_unet_free(m);
-    else
-        *out = m;
-    return b.status;
-}
-
-void sd_unet_free(sd_unet *m) {
-    if (!m)
-        return;
-    sd_context *ctx = m->net.ctx;
-    sd_net_free(&m->net);
-    sd_free(ctx, m);
 }
 
 /* ------------------------------------------------------------------------- running */
@@ -445,3 +422,26 @@ void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, s
     sd_conv_to(e, y, h.x, m->conv_out);
     sd_exec_release(e, mark);
 }
+
+/* ------------------------------------------------------------------------- the part */
+
+static bool unet_wanted(const sd_description *d) {
+    return !d->first_stage_only;
+}
+
+static const sd_place unet_places[] = {{SD_LAYOUT_ORIGINAL, "model.diffusion_model.", ""},
+                                       {SD_LAYOUT_DIFFUSERS, "", ""}};
+
+const sd_part_type sd_unet_part = {
+    .what = "UNet",
+    SD_PLACES(unet_places),
+    .folder = "unet",
+    .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
+    .classes = {"UNet2DConditionModel"},
+    SD_CONFIG(unet),
+    .size = sizeof(sd_unet),
+    .wanted = unet_wanted,
+    .read = sd_config_unet,
+    .infer = sd_infer_unet,
+    .build = unet_build,
+};

@@ -34,7 +34,7 @@ typedef struct vae_ladder {
 } vae_ladder;
 
 struct sd_vae {
-    sd_net net;
+    sd_part part;
     sd_vae_config config;
     vae_ladder encoder, decoder;
     const sdb_weight *quant, *post_quant; /* 1x1 convolutions */
@@ -141,8 +141,10 @@ static void check_config(sd_builder *b, const sd_vae_config *c) {
                          SD_MAX_WIDTH);
 }
 
-static void vae_build(sd_builder *b, sd_vae *m) {
+static void vae_build(sd_builder *b, void *network, const void *config) {
+    sd_vae *m = network;
     const sd_vae_config *c = &m->config;
+    m->config = *(const sd_vae_config *)config;
     sd_path top = sd_path_top();
     int latent = c->latent_channels, z = z_channels(c), n = moments_per_channel(c);
     if (c->kind == SD_FIRST_STAGE_IDENTITY)
@@ -158,29 +160,6 @@ static void vae_build(sd_builder *b, sd_vae *m) {
     if (c->post_quant_conv)
         m->post_quant = sd_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, z, latent);
     build_ladder(b, &m->decoder, c, true);
-}
-
-sd_status sd_vae_new(sd_build *build, sd_vae **out) {
-    sd_vae *m = sd_zalloc(build->ctx, sizeof *m);
-    *out = NULL;
-    if (!m)
-        return SD_ERROR_MEMORY;
-    m->config = build->source->desc->vae;
-    sd_builder b = sd_builder_init(build, &build->source->vae_weights, &m->net);
-    vae_build(&b, m);
-    if (b.status)
-        sd_vae_free(m);
-    else
-        *out = m;
-    return b.status;
-}
-
-void sd_vae_free(sd_vae *m) {
-    if (!m)
-        return;
-    sd_context *ctx = m->net.ctx;
-    sd_net_free(&m->net);
-    sd_free(ctx, m);
 }
 
 /* ------------------------------------------------------------------------- running */
@@ -318,3 +297,29 @@ void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb
     }
     sd_exec_release(e, mark);
 }
+
+/* ------------------------------------------------------------------------- the part */
+
+static bool vae_wanted(const sd_description *d) {
+    (void)d;
+    return true;
+}
+
+/* A first stage's own checkpoint has no prefix. */
+static const sd_place vae_places[] = {{SD_LAYOUT_ORIGINAL, "first_stage_model.", ""},
+                                      {SD_LAYOUT_ORIGINAL, "", ""},
+                                      {SD_LAYOUT_DIFFUSERS, "", ""}};
+
+const sd_part_type sd_vae_part = {
+    .what = "VAE",
+    SD_PLACES(vae_places),
+    .folder = "vae",
+    .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
+    .classes = {"AutoencoderKL"},
+    SD_CONFIG(vae),
+    .size = sizeof(sd_vae),
+    .wanted = vae_wanted,
+    .read = sd_config_vae,
+    .infer = sd_infer_vae,
+    .build = vae_build,
+};

@@ -1,8 +1,7 @@
 #include "pipeline/model.h"
 #include "backend/device.h"
-#include "core/expect.h"
-#include "io/folder.h"
-#include "model/parts.h"
+#include "model/build.h"
+#include "model/feed.h"
 #include "pipeline/probe.h"
 #include "pipeline/stage.h"
 #include "pipeline/words.h"
@@ -32,7 +31,7 @@ int sd_model_context_tokens(const sd_model *model) {
 }
 
 sd_status sd_need_unet(const sd_model *model, const char *call) {
-    if (model->unet)
+    if (sd_model_unet(model))
         return SD_OK;
     return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                    "%s: %s is a first stage alone and has no UNet", call, model->desc->path);
@@ -58,14 +57,12 @@ static void free_model(void *handle) {
     sd_model *model = handle;
     sd_context *ctx = model->ctx;
     sd_execs_free(model->execs);
-    sd_text_model_free(model->text);
-    sd_class_model_free(model->classes);
-    sd_unet_free(model->unet);
-    sd_vae_free(model->vae);
+    for (int i = 0; i < SD_N_PARTS; i++)
+        sd_part_release(model->parts[i]);
     sd_schedule_free(&model->schedule, ctx);
     sd_tokenizer_free(model->tokenizer);
     sd_words_free(ctx, &model->words);
-    sd_source_close(model->source);
+    sd_description_free(ctx, (sd_description *)model->desc);
     for (int i = 0; i < model->n_unexpected; i++)
         sd_free(ctx, model->unexpected[i]);
     sd_free(ctx, model->unexpected);
@@ -80,13 +77,12 @@ void sd_model_release(sd_model *model) {
 
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
  * checkpoint pads as its code does, whatever lies beside the vocabulary. */
-static sd_status find_padding(sd_model *model) {
+static sd_status find_padding(sd_model *model, const char *dir) {
     const sd_description *desc = model->desc;
-    const char *dir = model->source->tokenizer_dir;
     sd_tokenizer *t = model->tokenizer;
     sd_status status = SD_OK;
-    model->pad = desc->text.open_clip ? 0 : sd_tokenizer_end(t);
-    if (desc->layout == SD_LAYOUT_ORIGINAL) {
+    model->pad = desc->text.names.layout == SD_LAYOUT_OPEN_CLIP ? 0 : sd_tokenizer_end(t);
+    if (desc->text.names.layout != SD_LAYOUT_DIFFUSERS) {
         sd_tokenizer_drop_pad(t);
         return SD_OK;
     }
@@ -102,19 +98,18 @@ static sd_status find_padding(sd_model *model) {
     return SD_OK;
 }
 
-static sd_status take_vocabulary(sd_model *model) {
+static sd_status take_vocabulary(sd_model *model, const char *dir) {
     sd_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
-    return find_padding(model);
+    return find_padding(model, dir);
 }
 
 /* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
  * the calls that need one. */
-static sd_status find_vocabulary(sd_model *model, const char *path) {
-    const sd_source *source = model->source;
+static sd_status find_vocabulary(sd_model *model, const sd_source *source, const char *path) {
     sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir, source->directory,
                                          &model->tokenizer);
     if (!status)
-        return take_vocabulary(model);
+        return take_vocabulary(model, source->tokenizer_dir);
     model->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
         return status;
@@ -167,50 +162,29 @@ static sd_status list_unexpected(sd_model *model, const sd_build *build, bool st
     return SD_OK;
 }
 
-static sd_status build_networks(sd_model *model, const sd_model_params *params,
-                                const sd_word_files *words) {
+static sd_status build_parts(sd_model *model, const sd_source *source,
+                             const sd_model_params *params, const sd_word_files *words) {
     sd_build build;
-    sd_status status = sd_build_init(&build, model->ctx, model->source, model->act, params);
+    sd_status status = sd_build_init(&build, model->ctx, source, model->act, params);
     if (status)
         return status;
     build.words = words->rows;
     build.n_words = words->n;
-    status = sd_text_model_new(&build, &model->text);
+    status = sd_build_parts(&build, model->parts);
     if (!status)
-        status = sd_class_model_new(&build, &model->classes);
-    if (!status)
-        status = sd_unet_new(&build, &model->unet);
-    if (!status)
-        status = sd_vae_new(&build, &model->vae);
-    if (!status)
-        status = sd_parts_check_numbers(&build, params->strict != 0);
+        status = sd_feeds_check_numbers(&build, params->strict != 0);
     if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
-    model->n_parameters = build.n_parameters;
-    model->weight_bytes = build.weight_bytes;
+    for (int i = 0; i < SD_N_PARTS && !status; i++) {
+        model->n_parameters += model->parts[i] ? model->parts[i]->n_parameters : 0;
+        model->weight_bytes += model->parts[i] ? model->parts[i]->bytes : 0;
+    }
     sd_build_finish(&build);
     return status;
 }
 
-/* What the networks need is on the device. Of a file that was written to meanwhile, they may have a
- * part of before and a part of after. */
-static sd_status close_files(sd_source *source) {
-    sd_status status = SD_OK;
-    for (int i = 0; i < source->n_files; i++) {
-        if (!status)
-            status = sd_weights_check(source->files[i]);
-        sd_weights_close(source->files[i]);
-    }
-    source->n_files = 0;
-    source->text_weights.weights = NULL;
-    source->unet_weights.weights = NULL;
-    source->vae_weights.weights = NULL;
-    source->class_weights.weights = NULL;
-    return status;
-}
-
 /* What the pipeline itself takes for granted of the three configurations. */
-static sd_status check_source(const sd_model *model) {
+static sd_status check_description(const sd_model *model) {
     const sd_description *d = model->desc;
     if (!d->first_stage_only && d->unet.out_channels != d->vae.latent_channels)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
@@ -268,34 +242,57 @@ sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
                                                     : SD_SPACING_BETA;
 }
 
-static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
-    sd_context *ctx = model->ctx;
-    sd_status status = sd_source_open_config(ctx, path, params->config, &model->source);
-    if (status)
-        return status;
-    model->desc = model->source->desc;
-    status = check_source(model);
-    if (!status)
-        status = sd_source_choose_weights(model->source, params->use_ema);
-    if (!status && sd_model_context_tokens(model) > 1)
-        status = find_vocabulary(model, params->vocab);
-    if (!status && !model->desc->first_stage_only)
-        status = make_schedule(model);
-    if (!status)
-        status = sd_execs_new(ctx, &model->execs);
+/* Textual inversion's files are read with the text encoder that they are for. */
+static sd_status load_parts(sd_model *model, const sd_source *source,
+                            const sd_model_params *params) {
     sd_word_files words = {.n = 0};
-    if (!status && params->n_embeddings > 0)
+    sd_status status = SD_OK;
+    if (params->n_embeddings > 0)
         status = sd_words_open(model, params->embeddings, params->embedding_names,
                                params->n_embeddings, &words);
     if (!status)
-        status = build_networks(model, params, &words);
+        status = build_parts(model, source, params, &words);
     for (int i = 0; i < words.n && !status; i++)
         status = sd_weights_check(words.rows[i].weights);
     sd_words_close(&words);
+    return status ? status : sd_source_check_files(source);
+}
+
+static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
+    sd_status status = check_description(model);
     if (!status)
-        status = close_files(model->source);
-    if (!status && model->desc->schedule.prediction == SD_PREDICT_UNKNOWN)
-        status = sd_probe_prediction(model);
+        status = sd_source_choose_weights(source, params->use_ema);
+    if (!status && sd_model_context_tokens(model) > 1)
+        status = find_vocabulary(model, source, params->vocab);
+    if (!status)
+        status = sd_execs_new(model->ctx, &model->execs);
+    return status ? status : load_parts(model, source, params);
+}
+
+/* Completes a description that does not say what the UNet predicts. */
+static sd_status ask_prediction(sd_model *model, sd_description *desc) {
+    sd_prediction found;
+    sd_status status = sd_probe_prediction(model, &found);
+    if (!status)
+        sd_description_predicts(desc, found);
+    return status;
+}
+
+/* The description is complete when this returns, and does not change any more. */
+static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
+    sd_source *source;
+    sd_status status = sd_source_open_config(model->ctx, path, params->config, &source);
+    if (status)
+        return status;
+    sd_description *desc = source->desc;
+    model->desc = desc;
+    status = load_source(model, source, params);
+    source->desc = NULL; /* the model's */
+    sd_source_close(source);
+    if (!status && desc->schedule.prediction == SD_PREDICT_UNKNOWN)
+        status = ask_prediction(model, desc);
+    if (!status && !desc->first_stage_only)
+        status = make_schedule(model);
     return status;
 }
 

@@ -11,18 +11,14 @@ struct sd_model {
     sd_handle handle; /* samplers use it */
     sd_context *ctx;  /* retained */
     sd_precision precision;
-    sdb_type act;      /* type of activations */
-    sd_source *source; /* while it is loaded */
-    const sd_description *desc;
-    sd_tokenizer *tokenizer; /* NULL: no vocabulary found, `vocab_error` says where */
+    sdb_type act;               /* type of activations */
+    const sd_description *desc; /* owned */
+    sd_part *parts[SD_N_PARTS]; /* NULL: the description has none of the kind */
+    sd_tokenizer *tokenizer;    /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
     int32_t pad;             /* id of the padding token, where there is a tokenizer */
     sd_words words;          /* textual inversion */
     _Atomic uint64_t unused; /* those that the log said are in no prompt */
-    sd_text_model *text;     /* NULL: see desc->conditioning */
-    sd_class_model *classes; /* NULL: not of that kind */
-    sd_unet *unet;           /* NULL: a first stage alone */
-    sd_vae *vae;
     sd_schedule schedule;
     int64_t n_parameters;
     int64_t weight_bytes;
@@ -31,17 +27,18 @@ struct sd_model {
     struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };
 
+/* The parts by their types; NULL: the model has no such network. */
 static inline const sd_text_model *sd_model_text(const sd_model *model) {
-    return model->text;
+    return (const sd_text_model *)model->parts[SD_PART_TEXT];
 }
 static inline const sd_class_model *sd_model_classes(const sd_model *model) {
-    return model->classes;
+    return (const sd_class_model *)model->parts[SD_PART_CLASSES];
 }
 static inline const sd_unet *sd_model_unet(const sd_model *model) {
-    return model->unet;
+    return (const sd_unet *)model->parts[SD_PART_UNET];
 }
 static inline const sd_vae *sd_model_vae(const sd_model *model) {
-    return model->vae;
+    return (const sd_vae *)model->parts[SD_PART_VAE];
 }
 
 sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,

@@ -20,14 +20,13 @@ static sd_status even_tensor(sd_context *ctx, int n_dims, const int64_t *dims, s
     return status;
 }
 
-sd_status sd_probe_prediction(sd_model *model) {
-    sd_description *desc = model->source->desc;
-    const sd_unet_config *unet = &desc->unet;
+sd_status sd_probe_prediction(sd_model *model, sd_prediction *found) {
+    const sd_unet_config *unet = &model->desc->unet;
     int multiple = sd_model_size_multiple(model) / sd_model_downscale(model);
     int64_t side = multiple > SIDE ? multiple : SIDE;
     const int64_t x_dims[] = {1, unet->in_channels, side, side};
     const int64_t context_dims[] = {1, TOKENS, unet->context_dim};
-    const float t = (float)(desc->schedule.train_timesteps - 1);
+    const float t = (float)(model->desc->schedule.train_timesteps - 1);
     sd_tensor *x = NULL, *context = NULL, *y = NULL;
     double sum = 0.0;
     sd_status status = even_tensor(model->ctx, 4, x_dims, &x);
@@ -38,8 +37,7 @@ sd_status sd_probe_prediction(sd_model *model) {
     for (int64_t i = 0; !status && i < y->n_elements; i++)
         sum += (double)(y->data[i] - LEVEL);
     if (!status)
-        sd_description_predicts(desc, sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V
-                                                                          : SD_PREDICT_EPSILON);
+        *found = sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V : SD_PREDICT_EPSILON;
     sd_tensor_destroy(x);
     sd_tensor_destroy(context);
     sd_tensor_destroy(y);

@@ -4,7 +4,7 @@
 
 #include "pipeline/model.h"
 
-/* Where no file tells. The UNet is there. */
-sd_status sd_probe_prediction(sd_model *model);
+/* For a description that does not know it, when the UNet is there. */
+sd_status sd_probe_prediction(sd_model *model, sd_prediction *found);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef SD_PIPELINE_WORDS_H
 #define SD_PIPELINE_WORDS_H
 
+#include "model/build.h"
 #include "pipeline/model.h"
 
 #define SD_MAX_WORDS (SDB_MAX_PARTS - 1)

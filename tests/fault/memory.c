@@ -35,15 +35,6 @@ static sd_status open_configured(void) {
     return status;
 }
 
-static sd_status open_files(void) {
-    sd_weights *files[3];
-    int n;
-    sd_status status = sd_source_open_files(fault_ctx, target, files, &n);
-    for (int i = 0; i < n; i++)
-        sd_weights_close(files[i]);
-    return status;
-}
-
 static sd_status decode(void) {
     sd_image *image;
     sd_status status = sd_image_decode(fault_ctx, target, image_bytes, n_image_bytes, &image);
@@ -143,7 +134,6 @@ START_TEST(no_memory_for_files) {
     snprintf(target, sizeof target, "%s", path);
     fail_each("sd_weights_open", open_weights);
     fail_each("sd_source_open, a file", open_source);
-    fail_each("sd_source_open_files, a file", open_files);
     snprintf(target, sizeof target, "%s", files_path(fault_dir, "index.json"));
     files_write_text(target, "{\"weight_map\": {\"model.diffusion_model.out.2.weight\": "
                              "\"model.safetensors\"}}");
@@ -160,7 +150,6 @@ START_TEST(no_memory_for_files) {
     files_write_text(files_path(fault_dir, "tokenizer/vocab.json"), "{\"x\": 1}");
     snprintf(target, sizeof target, "%s", fault_dir);
     fail_each("sd_source_open, a folder", open_source);
-    fail_each("sd_source_open_files, folder", open_files);
 }
 END_TEST
 

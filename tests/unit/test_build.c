@@ -1,7 +1,7 @@
 /* Building networks from files with one thing wrong: the sentence names tensor and shapes. */
 #include "backend/device.h"
 #include "core/tensor.h"
-#include "model/networks.h"
+#include "model/build.h"
 
 #include "../tools/suite.h"
 
@@ -13,14 +13,16 @@
 
 static const sd_description tiny = {
     .path = (char *)"tiny",
-    .text = {.vocab_size = 8,
+    .text = {.names = {SD_LAYOUT_DIFFUSERS, "text."},
+             .vocab_size = 8,
              .width = 4,
              .layers = 1,
              .heads = 2,
              .mlp_width = 8,
              .tokens = 5,
              .eps = 1e-5f},
-    .unet = {.in_channels = 4,
+    .unet = {.names = {SD_LAYOUT_DIFFUSERS, "unet."},
+             .in_channels = 4,
              .out_channels = 4,
              .model_channels = 4,
              .n_levels = 2,
@@ -33,7 +35,8 @@ static const sd_description tiny = {
              .context_dim = 4,
              .norm_groups = 2,
              .norm_eps = 1e-5f},
-    .vae = {.in_channels = 3,
+    .vae = {.names = {SD_LAYOUT_DIFFUSERS, "vae."},
+            .in_channels = 3,
             .out_channels = 3,
             .n_levels = 2,
             .channels = {4, 8},
@@ -44,14 +47,6 @@ static const sd_description tiny = {
             .quant_conv = true,
             .post_quant_conv = true},
 };
-
-/* A source of that description without files. */
-static sd_source source_of(const sd_description *desc) {
-    return (sd_source){.desc = (sd_description *)desc,
-                       .text_weights = {NULL, "text.", SD_LAYOUT_DIFFUSERS},
-                       .unet_weights = {NULL, "unet.", SD_LAYOUT_DIFFUSERS},
-                       .vae_weights = {NULL, "vae.", SD_LAYOUT_DIFFUSERS}};
-}
 
 /* What is different from the right file. */
 typedef struct fault {
@@ -117,7 +112,7 @@ static void write_tensor(void *user, const char *asked, int n_dims, const int64_
 
 static void write_file(sd_context *ctx, const char *path, const fault *f) {
     static writer w;
-    const sd_source source = source_of(&tiny);
+    const sd_source source = {.desc = (sd_description *)&tiny};
     w = (writer){.fault = f};
     ck_assert_int_eq(sd_build_list(ctx, &source, write_tensor, &w), SD_OK);
     if (f->extra)
@@ -157,7 +152,7 @@ static outcome build(const fault *f) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_model_params model_params = SD_MODEL_PARAMS_INIT;
     sd_context *ctx;
-    sd_source source = source_of(&tiny);
+    sd_source source = {.desc = (sd_description *)&tiny};
     outcome result = {0};
     sd_build b;
 
@@ -167,31 +162,24 @@ static outcome build(const fault *f) {
     write_file(ctx, path, f);
     ck_assert_msg(sd_weights_open(ctx, path, &source.files[0]) == SD_OK, "%s", sd_last_error(ctx));
     source.n_files = 1;
-    source.text_weights.weights = source.files[0];
-    source.unet_weights.weights = source.files[0];
-    source.vae_weights.weights = source.files[0];
+    for (int i = 0; i < SD_N_PARTS; i++)
+        source.weights[i] = source.files[0];
     model_params.progress = progress;
     model_params.progress_user = progress_user;
     ck_assert_int_eq(sd_build_init(&b, ctx, &source, SDB_F32, &model_params), SD_OK);
 
-    sd_text_model *text = NULL;
-    sd_unet *unet = NULL;
-    sd_vae *vae = NULL;
-    result.status = sd_text_model_new(&b, &text);
-    if (!result.status)
-        result.status = sd_unet_new(&b, &unet);
-    if (!result.status)
-        result.status = sd_vae_new(&b, &vae);
+    sd_part *parts[SD_N_PARTS];
+    result.status = sd_build_parts(&b, parts);
     if (result.status)
         snprintf(result.sentence, sizeof result.sentence, "%s", sd_last_error(ctx));
     else
         sd_build_unexpected(&b, note_unexpected, result.unexpected);
     result.done = b.done;
     result.total = b.total;
-    result.parameters = b.n_parameters;
-    sd_text_model_free(text);
-    sd_unet_free(unet);
-    sd_vae_free(vae);
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        result.parameters += parts[i] ? parts[i]->n_parameters : 0;
+        sd_part_release(parts[i]);
+    }
     sd_build_finish(&b);
     sd_weights_close(source.files[0]);
     sd_context_free(ctx);
@@ -301,7 +289,7 @@ static void ignore(void *user, const char *name, int n_dims, const int64_t *dims
 }
 
 static void expect_refused(const sd_description *desc, const char *part) {
-    const sd_source source = source_of(desc);
+    const sd_source source = {.desc = (sd_description *)desc};
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx;
     ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);

@@ -2,7 +2,7 @@
  */
 #include "describe/config.h"
 #include "io/yaml.h"
-#include "model/networks.h"
+#include "model/build.h"
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
@@ -264,9 +264,9 @@ static void check_original(const char *folder, char *row) {
     summary got = {0};
     snprintf(path, sizeof path, "%s/configs/%s", folder, name);
     ck_assert_msg(sd_ldm_config(ctx, path, &d) == SD_OK, "%s", sd_error_get(ctx->id));
-    s.unet_weights.prefix = "model.diffusion_model.";
-    s.vae_weights.prefix = d.first_stage_only ? "" : "first_stage_model.";
-    s.class_weights.prefix = "cond_stage_model.";
+    d.unet.names.prefix = "model.diffusion_model.";
+    d.vae.names.prefix = d.first_stage_only ? "" : "first_stage_model.";
+    d.classes.names.prefix = "cond_stage_model.";
     if (d.conditioning == SD_CONDITIONING_TEXT)
         d.conditioning = SD_CONDITIONING_NONE; /* its sizes come with the tensors */
     ck_assert_int_eq(sd_build_list(ctx, &s, add_tensor, &got), SD_OK);

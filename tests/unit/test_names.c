@@ -1,7 +1,7 @@
 /* The tensors that an SD 1.5-size model asks for: how many, their names and their shapes. */
 #include "core/tensor.h"
+#include "model/build.h"
 #include "model/names.h"
-#include "model/networks.h"
 
 #include "../tools/suite.h"
 
@@ -14,14 +14,16 @@
 
 static const sd_description sd15 = {
     .path = (char *)"sd15",
-    .text = {.vocab_size = 49408,
+    .text = {.names = {.prefix = "cond_stage_model.transformer.text_model."},
+             .vocab_size = 49408,
              .width = 768,
              .layers = 12,
              .heads = 12,
              .mlp_width = 3072,
              .tokens = 77,
              .eps = 1e-5f},
-    .unet = {.in_channels = 4,
+    .unet = {.names = {.prefix = "model.diffusion_model."},
+             .in_channels = 4,
              .out_channels = 4,
              .model_channels = 320,
              .n_levels = 4,
@@ -34,7 +36,8 @@ static const sd_description sd15 = {
              .context_dim = 768,
              .norm_groups = 32,
              .norm_eps = 1e-5f},
-    .vae = {.in_channels = 3,
+    .vae = {.names = {.prefix = "first_stage_model."},
+            .in_channels = 3,
             .out_channels = 3,
             .n_levels = 4,
             .channels = {128, 256, 512, 512},
@@ -44,13 +47,6 @@ static const sd_description sd15 = {
             .mid_attention = true,
             .quant_conv = true,
             .post_quant_conv = true},
-};
-
-static const sd_source original = {
-    .desc = (sd_description *)&sd15,
-    .text_weights = {.prefix = "cond_stage_model.transformer.text_model."},
-    .unet_weights = {.prefix = "model.diffusion_model."},
-    .vae_weights = {.prefix = "first_stage_model."},
 };
 
 typedef struct names {
@@ -81,12 +77,13 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void list(names *all, const sd_source *source) {
+static void list(names *all, const sd_description *desc) {
+    const sd_source source = {.desc = (sd_description *)desc};
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx;
     *all = (names){0};
     ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_build_list(ctx, source, collect, all), SD_OK);
+    ck_assert_int_eq(sd_build_list(ctx, &source, collect, all), SD_OK);
     sd_context_release(ctx);
     qsort(all->rows, (size_t)all->n, sizeof *all->rows, by_text);
     for (int i = 1; i < all->n; i++)
@@ -112,7 +109,7 @@ static bool has(const names *all, const char *row) {
 
 START_TEST(counts_of_the_original) {
     names all;
-    list(&all, &original);
+    list(&all, &sd15);
     printf("%d tensors, %lld parameters\n", all.n, (long long)all.parameters);
     ck_assert_int_eq(count_prefix(&all, "model.diffusion_model."), 686);
     ck_assert_int_eq(count_prefix(&all, "first_stage_model."), 248);
@@ -145,7 +142,7 @@ START_TEST(names_of_the_original) {
         "cond_stage_model.transformer.text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
     };
     names all;
-    list(&all, &original);
+    list(&all, &sd15);
     for (size_t i = 0; i < SD_COUNT(rows); i++)
         ck_assert_msg(has(&all, rows[i]), "%s is not asked for", rows[i]);
     clear(&all);
@@ -173,13 +170,11 @@ START_TEST(names_of_diffusers) {
         "vae.quant_conv.weight\t8,8,1,1",
         "text_model.encoder.layers.11.mlp.fc1.weight\t3072,768",
     };
-    const sd_source folder = {
-        .desc = (sd_description *)&sd15,
-        .text_weights = {NULL, "text_model.", SD_LAYOUT_DIFFUSERS},
-        .unet_weights = {NULL, "", SD_LAYOUT_DIFFUSERS},
-        /* "" in a folder, where each network has its own file */
-        .vae_weights = {NULL, "vae.", SD_LAYOUT_DIFFUSERS},
-    };
+    sd_description folder = sd15;
+    folder.text.names = (sd_naming){SD_LAYOUT_DIFFUSERS, "text_model."};
+    folder.unet.names = (sd_naming){SD_LAYOUT_DIFFUSERS, ""};
+    /* "" in a folder, where each network has its own file */
+    folder.vae.names = (sd_naming){SD_LAYOUT_DIFFUSERS, "vae."};
     names all;
     list(&all, &folder);
     ck_assert_int_eq(all.n, 686 + 248 + 196);
@@ -203,7 +198,7 @@ START_TEST(manifest_of_sd15) {
     FILE *f = fopen(path, "r");
     ck_assert_msg(f != NULL, "cannot open %s", path);
     names all;
-    list(&all, &original);
+    list(&all, &sd15);
     int n_rows = 0, n_consumed = 0;
     while (fgets(line, sizeof line, f)) {
         char name[512], type[16], shape[128];

@@ -35,7 +35,7 @@ static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
     ck_assert(t->vocab_size == 100 && t->width == 128 && t->layers == 2 && t->heads == 2);
     ck_assert(t->mlp_width == 512 && t->tokens == 77 && t->act == SD_TEXT_QUICK_GELU);
     ck_assert(fabsf(t->eps - 1e-5f) < 1e-9f);
-    ck_assert(!t->open_clip);
+    ck_assert(t->names.layout != SD_LAYOUT_OPEN_CLIP);
     const sd_unet_config *u = &s->desc->unet;
     ck_assert(u->in_channels == 4 && u->out_channels == 4 && u->model_channels == 32);
     ck_assert_int_eq(u->n_levels, 3);
@@ -60,17 +60,17 @@ START_TEST(reads_a_diffusers_folder) {
     files_make_tiny_diffusers(dir);
     sd_source *s = open_source(dir);
     check_tiny(s, 4, 16);
-    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_int_eq(s->desc->unet.names.layout, SD_LAYOUT_DIFFUSERS);
     ck_assert_str_eq(s->desc->family, "Stable Diffusion 1.x");
     ck_assert_str_eq(s->desc->path, dir);
     ck_assert_str_eq(s->directory, dir);
     ck_assert_ptr_null(s->tokenizer_dir);
     ck_assert_int_eq(s->n_files, 3);
-    ck_assert_str_eq(s->text_weights.prefix, "text_model.");
-    ck_assert_str_eq(s->unet_weights.prefix, "");
-    ck_assert_str_eq(s->vae_weights.prefix, "");
-    ck_assert_ptr_nonnull(sd_weights_find(s->unet_weights.weights, "conv_in.weight"));
-    ck_assert_ptr_nonnull(sd_weights_find(s->vae_weights.weights, "encoder.conv_in.weight"));
+    ck_assert_str_eq(s->desc->text.names.prefix, "text_model.");
+    ck_assert_str_eq(s->desc->unet.names.prefix, "");
+    ck_assert_str_eq(s->desc->vae.names.prefix, "");
+    ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_UNET], "conv_in.weight"));
+    ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_VAE], "encoder.conv_in.weight"));
     sd_source_close(s);
 }
 END_TEST
@@ -81,14 +81,14 @@ START_TEST(reads_an_original_checkpoint) {
     safetensors_save(t, path);
     sd_source *s = open_source(path);
     check_tiny(s, 8, 64);
-    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_int_eq(s->desc->unet.names.layout, SD_LAYOUT_ORIGINAL);
     ck_assert_str_eq(s->desc->family, "Stable Diffusion 1.x");
     ck_assert_str_eq(s->directory, dir);
     ck_assert_int_eq(s->n_files, 1);
-    ck_assert_str_eq(s->unet_weights.prefix, "model.diffusion_model.");
-    ck_assert_str_eq(s->vae_weights.prefix, "first_stage_model.");
-    ck_assert_str_eq(s->text_weights.prefix, "cond_stage_model.transformer.text_model.");
-    ck_assert(s->text_weights.weights == s->files[0] && s->vae_weights.weights == s->files[0]);
+    ck_assert_str_eq(s->desc->unet.names.prefix, "model.diffusion_model.");
+    ck_assert_str_eq(s->desc->vae.names.prefix, "first_stage_model.");
+    ck_assert_str_eq(s->desc->text.names.prefix, "cond_stage_model.transformer.text_model.");
+    ck_assert(s->weights[SD_PART_TEXT] == s->files[0] && s->weights[SD_PART_VAE] == s->files[0]);
     sd_source_close(s);
 
     safetensors_metadata(t, "sd.unet_heads", "[2, 4, 8]");
@@ -170,7 +170,8 @@ START_TEST(infers_stable_diffusion_1) {
     ck_assert(s->desc->text.vocab_size == 49408 && s->desc->text.width == 768 &&
               s->desc->text.layers == 12);
     ck_assert(s->desc->text.heads == 12 && s->desc->text.mlp_width == 3072);
-    ck_assert_str_eq(s->text_weights.prefix, "cond_stage_model.transformer."); /* no text_model. */
+    ck_assert_str_eq(s->desc->text.names.prefix,
+                     "cond_stage_model.transformer."); /* no text_model. */
     sd_source_close(s);
 }
 END_TEST
@@ -311,8 +312,8 @@ START_TEST(finds_weights_by_any_name) {
             files_write_text(path, "{\"weight_map\": {\"embeddings.token_embedding.weight\": "
                                    "\"shard.safetensors\"}}");
         sd_source *s = open_source(dir);
-        ck_assert_str_eq(s->text_weights.prefix, "");
-        ck_assert_uint_eq(sd_weights_count(s->text_weights.weights), 1);
+        ck_assert_str_eq(s->desc->text.names.prefix, "");
+        ck_assert_uint_eq(sd_weights_count(s->weights[SD_PART_TEXT]), 1);
         sd_source_close(s);
         remove(path);
     }
@@ -375,28 +376,6 @@ START_TEST(finds_torch_files) {
 }
 END_TEST
 
-START_TEST(opens_only_the_files) {
-    sd_weights *files[3];
-    int n = -1;
-    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_ERROR_IO);
-    ck_assert_int_eq(n, 0);
-    files_make_tiny_diffusers(dir);
-    remove(files_path(dir, "model_index.json"));
-    remove(files_path(dir, "unet/diffusion_pytorch_model.safetensors"));
-    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_OK);
-    ck_assert_int_eq(n, 2);
-    for (int i = 0; i < n; i++)
-        sd_weights_close(files[i]);
-    files_write_text(files_path(dir, "vae/diffusion_pytorch_model.safetensors"), "{}");
-    ck_assert_int_eq(sd_source_open_files(ctx, dir, files, &n), SD_ERROR_FORMAT);
-    ck_assert_int_eq(n, 0);
-    const char *file = files_path(dir, "text_encoder/model.safetensors");
-    ck_assert_int_eq(sd_source_open_files(ctx, file, files, &n), SD_OK);
-    ck_assert_int_eq(n, 1);
-    sd_weights_close(files[0]);
-}
-END_TEST
-
 /* Pipelines with the three networks of Stable Diffusion. */
 START_TEST(knows_pipelines) {
     static const char *const names[] = {"\"StableDiffusionInpaintPipeline\"",
@@ -440,8 +419,8 @@ static void copy_file(const char *from, const char *to) {
     free(bytes);
 }
 
-static const char *file_of(const sd_component *c) {
-    const char *path = sd_weights_path(c->weights, NULL), *slash = strrchr(path, '/');
+static const char *file_of(const sd_weights *w) {
+    const char *path = sd_weights_path(w, NULL), *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
@@ -474,7 +453,7 @@ START_TEST(finds_variants) {
         }
         sd_source *s = open_source(dir);
         snprintf(taken, sizeof taken, "diffusion_pytorch_model%s", rows[i].taken + 1);
-        ck_assert_str_eq(file_of(&s->unet_weights), taken);
+        ck_assert_str_eq(file_of(s->weights[SD_PART_UNET]), taken);
         sd_source_close(s);
     }
     empty_folder();
@@ -501,7 +480,7 @@ START_TEST(finds_lists_of_variants) {
                          "{\"weight_map\": {\"text_model.embeddings.token_embedding.weight\": "
                          "\"part-00001-of-00001.safetensors\"}}");
         sd_source *s = open_source(dir);
-        ck_assert_ptr_nonnull(sd_weights_find(s->text_weights.weights,
+        ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_TEXT],
                                               "text_model.embeddings.token_embedding.weight"));
         sd_source_close(s);
     }
@@ -512,7 +491,7 @@ END_TEST
 START_TEST(understands_paths) {
     files_make_tiny_diffusers(dir);
     sd_source *s = open_source(files_path(dir, "model_index.json"));
-    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_DIFFUSERS);
+    ck_assert_int_eq(s->desc->unet.names.layout, SD_LAYOUT_DIFFUSERS);
     ck_assert_str_eq(s->directory, dir);
     sd_source_close(s);
     check_fails(files_path(dir, "unet/diffusion_pytorch_model.safetensors"), SD_ERROR_ARGUMENT,
@@ -526,7 +505,7 @@ START_TEST(understands_paths) {
     safetensors_save(t, files_path(dir, "one.safetensors"));
     files_write_text(files_path(dir, "README.md"), "# A model");
     s = open_source(dir);
-    ck_assert_int_eq(s->desc->layout, SD_LAYOUT_ORIGINAL);
+    ck_assert_int_eq(s->desc->unet.names.layout, SD_LAYOUT_ORIGINAL);
     ck_assert_str_eq(s->desc->path, files_path(dir, "one.safetensors"));
     ck_assert_str_eq(s->desc->scheduler.method, "ddim");
     ck_assert(!s->desc->scheduler.folder && s->desc->scheduler.steps == 50 &&
@@ -575,7 +554,6 @@ int main(void) {
     tcase_add_test(tcase, reads_stable_diffusion_2_settings);
     tcase_add_test(tcase, finds_weights_by_any_name);
     tcase_add_test(tcase, says_what_is_missing);
-    tcase_add_test(tcase, opens_only_the_files);
     tcase_add_test(tcase, finds_torch_files);
     tcase_add_test(tcase, knows_pipelines);
     tcase_add_test(tcase, finds_variants);

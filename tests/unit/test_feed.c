@@ -1,5 +1,5 @@
 /* Tensors as a device gets them: converted, scaled, in any pieces, and looked at for NaN. */
-#include "model/parts.h"
+#include "model/feed.h"
 
 #include "../tools/fixture.h"
 #include "../tools/suite.h"
@@ -49,7 +49,7 @@ static sdb_weight_part open_part(sd_build *b, const sd_weights *w, const char *n
     sdb_weight_part part;
     const sd_entry *e = sd_weights_find(w, name);
     ck_assert_ptr_nonnull(e);
-    ck_assert_msg(sd_part_open(b, w, e, rows, &part) == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_msg(sd_feed_open(b, w, e, rows, &part) == SD_OK, "%s", sd_error_get(ctx->id));
     return part;
 }
 
@@ -89,8 +89,8 @@ START_TEST(float64_is_rounded_to_float32) {
     for (int i = 0; i < N; i++)
         ck_assert_msg(got[i] == (double)(float)data[i], "%d: %.17g", i, got[i]);
     ck_assert(got[0] == 1.0 && got[1] == 1.0 + 0x2p-23);
-    ck_assert_int_eq(sd_parts_check_numbers(&b, true), SD_OK);
-    sd_parts_close(&b);
+    ck_assert_int_eq(sd_feeds_check_numbers(&b, true), SD_OK);
+    sd_feeds_close(&b);
     sd_weights_close(w);
 }
 END_TEST
@@ -105,7 +105,7 @@ START_TEST(float8_is_exact_in_float16) {
         sd_weights *w = write_and_open("f8.safetensors", &t, 1);
         sd_build b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a", 30);
-        sdb_weight_part rows = sd_part_rows(part, 7, 3, 100);
+        sdb_weight_part rows = sd_feed_rows(part, 7, 3, 100);
         ck_assert_int_eq(part.type, SDB_F16);
         read_all(&part, N, got);
         for (int i = 0; i < N; i++)
@@ -113,7 +113,7 @@ START_TEST(float8_is_exact_in_float16) {
         read_all(&rows, 300, got);
         for (int i = 0; i < 300; i++)
             ck_assert(got[i] == sd_dtype_value(sd_dtype_find(types[k]), &data[700 + i]));
-        sd_parts_close(&b);
+        sd_feeds_close(&b);
         sd_weights_close(w);
     }
 }
@@ -159,7 +159,7 @@ START_TEST(scales_multiply) {
             double want = part.type == SDB_F32 ? (double)x : sd_dtype_value(SD_DTYPE_F16, &half);
             ck_assert_msg(got[i] == want, "%s, %d: %g, not %g", scales[k].label, i, got[i], want);
         }
-        sd_parts_close(&b);
+        sd_feeds_close(&b);
         sd_weights_close(w);
     }
 }
@@ -169,11 +169,11 @@ static void check_refused(const tensor *t, const char *part) {
     sdb_weight_part out;
     sd_weights *w = write_and_open("refused.safetensors", t, 2);
     sd_build b = {.ctx = ctx};
-    sd_status status = sd_part_open(&b, w, sd_weights_find(w, "a.weight"), 2, &out);
+    sd_status status = sd_feed_open(&b, w, sd_weights_find(w, "a.weight"), 2, &out);
     ck_assert_int_eq(status, SD_ERROR_UNSUPPORTED);
     ck_assert_msg(strstr(sd_error_get(ctx->id), part), "%s", sd_error_get(ctx->id));
     ck_assert_ptr_nonnull(strstr(sd_error_get(ctx->id), "scale"));
-    sd_parts_close(&b);
+    sd_feeds_close(&b);
     sd_weights_close(w);
 }
 
@@ -234,13 +234,13 @@ START_TEST(broken_numbers_are_found) {
         sd_build b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a.weight", N);
         read_all(&part, N, got);
-        sd_status status = sd_parts_check_numbers(&b, true);
+        sd_status status = sd_feeds_check_numbers(&b, true);
         ck_assert_msg(status == (bad ? SD_ERROR_MODEL : SD_OK), "%s, %zu", broken[row].type, k % 4);
         if (bad)
             ck_assert_msg(strstr(sd_error_get(ctx->id), "'a.weight'") &&
                               strstr(sd_error_get(ctx->id), "broken.safetensors"),
                           "%s", sd_error_get(ctx->id));
-        sd_parts_close(&b);
+        sd_feeds_close(&b);
         sd_weights_close(w);
     }
 }
@@ -264,7 +264,7 @@ START_TEST(one_line_for_a_file) {
             read_all(&part, 2, got);
         }
         n_lines = 0;
-        ck_assert_int_eq(sd_parts_check_numbers(&b, false), SD_OK);
+        ck_assert_int_eq(sd_feeds_check_numbers(&b, false), SD_OK);
         ck_assert_int_eq(n_lines, n_bad ? 2 : 0);
         char want[64];
         snprintf(want, sizeof want, "in %d of its tensors: 'z'%s", n_bad,
@@ -272,7 +272,7 @@ START_TEST(one_line_for_a_file) {
                  : n_bad > 3 ? ", 'y', 'x', ... ("
                              : "");
         ck_assert_msg(!n_bad || strstr(last_line, want), "%s: %s", want, last_line);
-        sd_parts_close(&b);
+        sd_feeds_close(&b);
         sd_weights_close(files[0]);
         sd_weights_close(files[1]);
     }

@@ -4,39 +4,39 @@
  * sdb_weight_part.read. What a device does not know is converted on the way, and numbers that are
  * none are noticed while they are in the cache.
  */
-#ifndef SD_MODEL_PARTS_H
-#define SD_MODEL_PARTS_H
+#ifndef SD_MODEL_FEED_H
+#define SD_MODEL_FEED_H
 
 #include "backend/backend.h"
-#include "model/networks.h"
+#include "model/build.h"
 
 struct sd_float8; /* float8.h */
 
-typedef struct sd_part_source {
+typedef struct sd_feed {
     const sd_weights *weights;
     const sd_entry *entry;
-    sdb_type type;               /* that the device gets */
-    struct sd_float8 *float8;    /* NULL: of another type */
-    atomic_int status;           /* of the first read that failed */
-    atomic_bool broken;          /* NaN or infinity was seen */
-    bool told;                   /* and is in the log */
-    struct sd_part_source *next; /* opened before this */
-} sd_part_source;
+    sdb_type type;            /* that the device gets */
+    struct sd_float8 *float8; /* NULL: of another type */
+    atomic_int status;        /* of the first read that failed */
+    atomic_bool broken;       /* NaN or infinity was seen */
+    bool told;                /* and is in the log */
+    struct sd_feed *next;     /* opened before this */
+} sd_feed;
 
 /* Whether weights may be of the entry's type: else SD_ERROR_UNSUPPORTED with a sentence. */
-sd_status sd_part_check_type(const sd_context *ctx, const sd_weights *weights,
+sd_status sd_feed_check_type(const sd_context *ctx, const sd_weights *weights,
                              const sd_entry *entry);
 /* `rows` rows of the entry, whose type was checked, for as long as the build lasts. */
-sd_status sd_part_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
                        sdb_weight_part *out);
 /* Rows first .. first + n - 1 of a part with row_size elements a row. */
-sdb_weight_part sd_part_rows(sdb_weight_part whole, int first, int n, int row_size);
+sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
 /* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
  * else what the device has said stands. */
-sd_status sd_part_fail(const sd_build *b, sd_status status);
+sd_status sd_feed_fail(const sd_build *b, sd_status status);
 /* Tells in the log, once for each file, which tensors have NaN or infinity among what was read;
  * `strict`: that is SD_ERROR_MODEL. */
-sd_status sd_parts_check_numbers(const sd_build *b, bool strict);
-void sd_parts_close(sd_build *b);
+sd_status sd_feeds_check_numbers(const sd_build *b, bool strict);
+void sd_feeds_close(sd_build *b);
 
 #endif

@@ -1,11 +1,11 @@
-#include "model/parts.h"
+#include "model/feed.h"
 
 #include "model/float8.h"
 
 #include <stdio.h>
 #include <string.h>
 
-sd_status sd_part_check_type(const sd_context *ctx, const sd_weights *weights,
+sd_status sd_feed_check_type(const sd_context *ctx, const sd_weights *weights,
                              const sd_entry *entry) {
     if (sd_dtype_is_weight(entry->type))
         return SD_OK;
@@ -70,7 +70,7 @@ static bool has_broken(sdb_type type, const void *x, size_t n) {
 #define CHUNK 1024
 
 /* float64 as float32, rounded as C and torch do it. */
-static sd_status read_doubles(const sd_part_source *s, size_t first, size_t n, float *dst) {
+static sd_status read_doubles(const sd_feed *s, size_t first, size_t n, float *dst) {
     double chunk[CHUNK];
     sd_status status = SD_OK;
     for (size_t i = 0; i < n && !status; i += CHUNK) {
@@ -84,7 +84,7 @@ static sd_status read_doubles(const sd_part_source *s, size_t first, size_t n, f
 }
 
 /* Codes, and in their place numbers. */
-static sd_status read_float8(const sd_part_source *s, size_t first, size_t n, uint8_t *dst) {
+static sd_status read_float8(const sd_feed *s, size_t first, size_t n, uint8_t *dst) {
     size_t size = s->type == SDB_F32 ? 4 : 2;
     sd_status status = sd_weights_read(s->weights, s->entry, first, dst + (size - 1) * n, n);
     if (!status)
@@ -92,7 +92,7 @@ static sd_status read_float8(const sd_part_source *s, size_t first, size_t n, ui
     return status;
 }
 
-static sd_status read_elements(const sd_part_source *s, size_t first, size_t n, void *dst) {
+static sd_status read_elements(const sd_feed *s, size_t first, size_t n, void *dst) {
     size_t size = sd_dtype_size(s->entry->type);
     if (s->float8)
         return read_float8(s, first, n, dst);
@@ -103,7 +103,7 @@ static sd_status read_elements(const sd_part_source *s, size_t first, size_t n, 
 
 /* sdb_weight_part.read */
 static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
-    sd_part_source *s = user;
+    sd_feed *s = user;
     sd_status status = read_elements(s, first, n, dst);
     int none = SD_OK;
     if (status)
@@ -115,7 +115,7 @@ static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
 
 /* ------------------------------------------------------------------------- parts */
 
-static sdb_type device_type(const sd_part_source *s) {
+static sdb_type device_type(const sd_feed *s) {
     sd_dtype type = s->entry->type;
     return s->float8               ? s->float8->type
            : type == SD_DTYPE_F16  ? SDB_F16
@@ -123,41 +123,41 @@ static sdb_type device_type(const sd_part_source *s) {
                                    : SDB_F32;
 }
 
-sd_status sd_part_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
                        sdb_weight_part *out) {
-    sd_part_source *s = sd_zalloc(b->ctx, sizeof *s);
+    sd_feed *s = sd_zalloc(b->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
-    *s = (sd_part_source){.weights = weights, .entry = entry, .next = b->sources};
+    *s = (sd_feed){.weights = weights, .entry = entry, .next = b->feeds};
     atomic_init(&s->status, SD_OK);
     atomic_init(&s->broken, false);
-    b->sources = s;
+    b->feeds = s;
     sd_status status = sd_float8_open(b->ctx, weights, entry, rows, &s->float8);
     s->type = device_type(s);
     *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
     return status;
 }
 
-sdb_weight_part sd_part_rows(sdb_weight_part whole, int first, int n, int row_size) {
+sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_size) {
     sdb_weight_part part = whole;
     part.rows = n;
     part.first += (size_t)first * (size_t)row_size;
     return part;
 }
 
-sd_status sd_part_fail(const sd_build *b, sd_status status) {
-    for (const sd_part_source *s = b->sources; s; s = s->next)
+sd_status sd_feed_fail(const sd_build *b, sd_status status) {
+    for (const sd_feed *s = b->feeds; s; s = s->next)
         if (atomic_load(&s->status) != SD_OK)
             return sd_weights_fail(s->weights, s->entry, (sd_status)atomic_load(&s->status));
     return status;
 }
 
-void sd_parts_close(sd_build *b) {
+void sd_feeds_close(sd_build *b) {
     sd_free(b->ctx, b->scratch);
     b->scratch = NULL;
-    while (b->sources) {
-        sd_part_source *s = b->sources;
-        b->sources = s->next;
+    while (b->feeds) {
+        sd_feed *s = b->feeds;
+        b->feeds = s->next;
         sd_free(b->ctx, s->float8);
         sd_free(b->ctx, s);
     }
@@ -174,9 +174,9 @@ typedef struct broken_file {
 } broken_file;
 
 /* All broken tensors of the same file as `s`. */
-static broken_file collect(sd_part_source *s) {
+static broken_file collect(sd_feed *s) {
     broken_file file = {.path = sd_weights_path(s->weights, s->entry)};
-    for (sd_part_source *t = s; t; t = t->next) {
+    for (sd_feed *t = s; t; t = t->next) {
         if (t->told || !atomic_load(&t->broken) || t->weights != s->weights ||
             t->entry->file != s->entry->file)
             continue;
@@ -198,9 +198,9 @@ static void list_names(char *text, size_t size, const broken_file *file) {
         snprintf(text + n, size - n, ", ...");
 }
 
-sd_status sd_parts_check_numbers(const sd_build *b, bool strict) {
+sd_status sd_feeds_check_numbers(const sd_build *b, bool strict) {
     char names[NAMED * 160];
-    for (sd_part_source *s = b->sources; s; s = s->next) {
+    for (sd_feed *s = b->feeds; s; s = s->next) {
         if (s->told || !atomic_load(&s->broken))
             continue;
         broken_file file = collect(s);

@@ -1,0 +1,82 @@
+/*
+ * A model is a set of parts: networks, each with the weights that it owns, which never change once
+ * it is built and which models can share. A kind of part is a row of one table: what its files and
+ * its tensors are called, how its description is read, how it is built. The row stands at the end
+ * of the network's file. All that is done to every part (finding files, reading descriptions,
+ * listing tensors, building, counting, freeing) is a loop over the table.
+ */
+#ifndef SD_MODEL_PART_H
+#define SD_MODEL_PART_H
+
+#include "describe/config.h"
+#include "io/folder.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+/* The order of the table is that in which parts are built, and their tensors listed. */
+typedef enum sd_part_kind {
+    SD_PART_TEXT,
+    SD_PART_CLASSES,
+    SD_PART_UNET,
+    SD_PART_VAE,
+    SD_N_PARTS
+} sd_part_kind;
+
+/* How a file may name a part's tensors: after `prefix`, some name goes on with `tells`. */
+typedef struct sd_place {
+    sd_layout layout;
+    const char *prefix, *tells;
+} sd_place;
+
+struct sd_builder;
+
+typedef struct sd_part_type {
+    const char *what;       /* "text encoder" */
+    const sd_place *places; /* [n_places]; of those of a layout the last is taken where none fits */
+    int n_places;
+    const char *folder;     /* within a diffusers folder; NULL: none has such a part */
+    sd_stems stems;         /* of its files there */
+    const char *classes[3]; /* that model_index.json may name; NULL ends them */
+    size_t size;            /* of the network, which begins with an sd_part */
+    size_t config;          /* of its description: the offset in sd_description */
+    bool (*wanted)(const sd_description *d);
+    sd_status (*read)(const sd_context *ctx, const char *path, void *config); /* config.json */
+    sd_status (*infer)(const sd_checkpoint *from, void *config); /* the shapes of tensors */
+    bool measured; /* also beside a YAML config, which has no sizes of such a part */
+    void (*build)(struct sd_builder *b, void *network, const void *config);
+} sd_part_type;
+
+extern const sd_part_type *const sd_part_types[SD_N_PARTS];
+extern const sd_part_type sd_text_part, sd_class_part, sd_unet_part, sd_vae_part;
+
+/* For rows. */
+#define SD_PLACES(rows) .places = (rows), .n_places = (int)SD_COUNT(rows)
+#define SD_CONFIG(member) .config = offsetof(sd_description, member)
+
+/* A part's own description; it begins with an sd_naming. */
+static inline void *sd_part_config(const sd_part_type *type, const sd_description *d) {
+    return (char *)d + type->config;
+}
+
+typedef struct sd_list {
+    void **items;
+    size_t n, capacity;
+} sd_list;
+
+/* The first member of each network. Everything that it owns hangs on it, so that blocks have no
+ * destructors, and a half-built network is freed like a whole one. */
+typedef struct sd_part {
+    atomic_int refs;
+    sd_context *ctx; /* which lives longer */
+    sd_list weights; /* sdb_weight */
+    sd_list blocks;  /* memory */
+    int64_t n_parameters;
+    int64_t bytes; /* of weights on the device */
+} sd_part;
+
+/* Both take NULL. The last release frees. */
+sd_part *sd_part_retain(sd_part *part);
+void sd_part_release(sd_part *part);
+
+#endif
