@@ -48,6 +48,7 @@ typedef struct sdb_tensor {
     void *data;
     sdb_type type;
     int n, h, w, c;
+    int buffer; /* libsd's own, for backends without meaning */
     int64_t ld;
 } sdb_tensor;
 

@@ -97,7 +97,11 @@ void sd_exec_begin(sd_exec *e) {
 /* ---------------------------------------------------------------------------------- tensors */
 
 sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
-    sdb_tensor t = {NULL, type, n, h, w, c, c};
+    sdb_tensor t = {.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
+    if (e->building) {
+        sd_exec_fail(e, sd_program_tensor(e->building, type, n, h, w, c, &t));
+        return t;
+    }
     size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)c * sdb_type_size(type);
     size_t start = (e->top + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     e->top = start + size;
@@ -113,6 +117,16 @@ sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, 
     }
     t.data = e->arena + start;
     return t;
+}
+
+void sd_exec_build(sd_exec *e, sd_program *p) {
+    e->building = p;
+}
+
+sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b) {
+    sdb_tensor y;
+    sd_exec_fail(e, sd_program_join(e->building, a, b, &y));
+    return y;
 }
 
 sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
@@ -140,7 +154,7 @@ void sd_exec_release(sd_exec *e, size_t mark) {
 }
 
 static sdb_tensor offset(sdb_tensor t, int64_t elements) {
-    if (t.data)
+    if (t.data || t.buffer)
         t.data = (uint8_t *)t.data + elements * (int64_t)sdb_type_size(t.type);
     return t;
 }
@@ -235,7 +249,9 @@ void sd_exec_op(sd_exec *e, sdb_op op) {
     sd_op_complete(&op);
     if (!sd_exec_ready(e) || !is_offered(e, &op))
         return;
-    if (e->measuring) {
+    if (e->building) {
+        sd_exec_fail(e, sd_program_add(e->building, &op));
+    } else if (e->measuring) {
         e->flops += sd_op_flops(&op);
         sd_exec_fail(e, e->api->run[op.kind](e->queue, &op));
     } else if (sd_profiling(e->ctx)) {

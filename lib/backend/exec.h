@@ -18,6 +18,7 @@
 
 #include "backend/device.h"
 #include "backend/ops.h"
+#include "backend/program.h"
 #include "core/stop.h"
 
 typedef struct sd_exec sd_exec;
@@ -44,8 +45,9 @@ struct sd_exec {
     const sdb_backend *api;
     sdb_device *dev;
     sdb_queue *queue;
-    sdb_type act;     /* type of activations */
-    sd_status status; /* sticky */
+    sdb_type act;         /* type of activations */
+    sd_status status;     /* sticky */
+    sd_program *building; /* NULL: operations are measured or computed */
     bool measuring;
     sd_interrupt interrupt;
     const atomic_bool *stop; /* NULL, or what ends this executor's run alone */
@@ -77,7 +79,13 @@ size_t sd_exec_abandon(sd_exec *e);
 /* A run begins: status SD_OK, it ends where the current call does, the stack is empty. */
 void sd_exec_begin(sd_exec *e);
 
-/* Stack of tensors. Rows are packed (ld == c). Data is NULL while measuring. */
+/* Into `p` from now on; NULL ends that. */
+void sd_exec_build(sd_exec *e, sd_program *p);
+/* While building: [a, b] along the channels. */
+sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b);
+
+/* Stack of tensors; buffers while building. Rows are packed (ld == c). Data is NULL while
+ * measuring. */
 sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c);
 sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
 size_t sd_exec_mark(const sd_exec *e);

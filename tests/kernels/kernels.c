@@ -1,5 +1,7 @@
 #include "kernels.h"
 
+#include "backend/ops.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -312,7 +314,20 @@ static void ran(kt_device *d, int rep, sd_status status) {
     }
 }
 
+/* A result lies over operands whose roles let it, and no others: the planner goes by the roles. */
+static void check_roles(const sdb_op *op) {
+    sdb_op copy = *op;
+    const sd_operand *all = sd_op_operands(op->kind), *y = all;
+    while (y->role != SD_ROLE_OUT)
+        y++;
+    const void *result = sd_operand_tensor(&copy, y)->data;
+    for (const sd_operand *o = all; o->role && result; o++)
+        KT_REQUIRE(o->role != SD_ROLE_IN || sd_operand_tensor(&copy, o)->data != result,
+                   "%s: the result lies over an operand of another role", sd_op_name(op->kind));
+}
+
 void kt_run_op(kt_device *d, const sdb_op *op) {
+    check_roles(op);
     if (d->status == KT_OK && !d->api->run[op->kind])
         d->status = KT_SKIPPED;
     for (int rep = 0; more(d, rep); rep++)

@@ -340,7 +340,7 @@ END_TEST
 
 START_TEST(test_views) {
     float data[2 * 3 * 4 * 5];
-    sdb_tensor t = {data, SDB_F32, 2, 3, 4, 5, 5};
+    sdb_tensor t = {.data = data, .type = SDB_F32, .n = 2, .h = 3, .w = 4, .c = 5, .ld = 5};
     sdb_tensor c = sd_view_channels(t, 2, 3);
     ck_assert_ptr_eq(c.data, data + 2);
     ck_assert(c.c == 3 && c.ld == 5 && c.n == 2 && c.h == 3 && c.w == 4);
@@ -353,12 +353,15 @@ START_TEST(test_views) {
     t.data = NULL; /* while measuring */
     ck_assert_ptr_null(sd_view_channels(t, 2, 3).data);
     ck_assert_ptr_null(sd_view_batch(t, 1, 1).data);
+    t.buffer = 1; /* while building: the byte in the buffer */
+    ck_assert_uint_eq((uintptr_t)sd_view_channels(t, 2, 3).data, 2 * sizeof *data);
+    ck_assert_uint_eq((uintptr_t)sd_view_batch(t, 1, 1).data, 3 * 4 * 5 * sizeof *data);
 }
 END_TEST
 
 START_TEST(test_views_of_16_bits) {
     uint16_t data[2 * 8];
-    sdb_tensor t = {data, SDB_F16, 2, 1, 1, 8, 8};
+    sdb_tensor t = {.data = data, .type = SDB_F16, .n = 2, .h = 1, .w = 1, .c = 8, .ld = 8};
     ck_assert_ptr_eq(sd_view_channels(t, 3, 2).data, data + 3);
     ck_assert_ptr_eq(sd_view_batch(t, 1, 1).data, data + 8);
 }

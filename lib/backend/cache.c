@@ -1,0 +1,62 @@
+#include "backend/cache.h"
+
+sd_status sd_programs_init(sd_programs *all, sd_context *ctx) {
+    *all = (sd_programs){.ctx = ctx, .mutex = sd_mutex_new(ctx)};
+    return all->mutex ? SD_OK : SD_ERROR_MEMORY;
+}
+
+void sd_programs_free(sd_programs *all) {
+    for (int i = 0; i < SD_MAX_CACHED; i++)
+        sd_program_release(all->cached[i].program);
+    if (all->mutex)
+        sd_mutex_free(all->ctx, all->mutex);
+}
+
+/* What a thread was changing when it was lost at a fork is forgotten, with all else. */
+static void lock(sd_programs *all) {
+    if (sd_mutex_lock(all->mutex))
+        for (int i = 0; i < SD_MAX_CACHED; i++)
+            all->cached[i] = (sd_cached_program){0};
+}
+
+static bool same(const sd_program_key *a, const sd_program_key *b) {
+    return a->builder == b->builder && a->n == b->n && a->h == b->h && a->w == b->w &&
+           a->tokens == b->tokens && a->options == b->options;
+}
+
+/* With the lock. */
+static sd_program *find(sd_programs *all, const sd_program_key *key) {
+    for (int i = 0; i < SD_MAX_CACHED; i++) {
+        sd_cached_program *cached = &all->cached[i];
+        if (!cached->program || !same(&cached->key, key))
+            continue;
+        cached->used = ++all->n_uses;
+        sd_program_retain(cached->program);
+        return cached->program;
+    }
+    return NULL;
+}
+
+sd_program *sd_programs_find(sd_programs *all, const sd_program_key *key) {
+    lock(all);
+    sd_program *p = find(all, key);
+    sd_mutex_unlock(all->mutex);
+    return p;
+}
+
+sd_program *sd_programs_add(sd_programs *all, const sd_program_key *key, sd_program *p) {
+    lock(all);
+    sd_program *first = find(all, key);
+    sd_cached_program *oldest = all->cached;
+    for (int i = 1; i < SD_MAX_CACHED; i++)
+        if (all->cached[i].used < oldest->used)
+            oldest = &all->cached[i];
+    sd_program *goes = first ? p : oldest->program;
+    if (!first) {
+        sd_program_retain(p);
+        *oldest = (sd_cached_program){*key, p, ++all->n_uses};
+    }
+    sd_mutex_unlock(all->mutex);
+    sd_program_release(goes);
+    return first ? first : p;
+}

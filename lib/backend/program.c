@@ -1,0 +1,188 @@
+/* Programs: building, and the check that buffers are assigned once. */
+#include "backend/program.h"
+
+#include <string.h>
+
+sd_status sd_program_new(sd_context *ctx, sd_program **out) {
+    sd_program *p = sd_zalloc(ctx, sizeof *p);
+    *out = p;
+    if (!p)
+        return SD_ERROR_MEMORY;
+    p->ctx = ctx;
+    atomic_init(&p->refs, 1);
+    sdb_tensor none;
+    return sd_program_tensor(p, SDB_F32, 0, 0, 0, 0, &none);
+}
+
+void sd_program_retain(sd_program *p) {
+    atomic_fetch_add(&p->refs, 1);
+}
+
+void sd_program_release(sd_program *p) {
+    if (!p || atomic_fetch_sub(&p->refs, 1) > 1)
+        return;
+    sd_free(p->ctx, p->ops);
+    sd_free(p->ctx, p->buffers);
+    sd_free(p->ctx, p->joints);
+    sd_free(p->ctx, p);
+}
+
+/* --------------------------------------------------------------------------------- building */
+
+#define SMALLEST 16 /* elements of an array */
+
+sd_status sd_program_grow(const sd_program *p, void *array, int n, size_t size) {
+    void **at = array, *more;
+    if (n > 0 && (n < SMALLEST || (n & (n - 1)) != 0)) /* full at SMALLEST and its doubles */
+        return SD_OK;
+    more = sd_alloc_array(p->ctx, n > 0 ? 2 * (size_t)n : SMALLEST, size);
+    if (!more)
+        return SD_ERROR_MEMORY;
+    if (n > 0)
+        memcpy(more, *at, (size_t)n * size);
+    sd_free(p->ctx, *at);
+    *at = more;
+    return SD_OK;
+}
+
+sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
+                            sdb_tensor *out) {
+    sd_status status = sd_program_grow(p, &p->buffers, p->n_buffers, sizeof *p->buffers);
+    *out = (sdb_tensor){.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
+    if (status)
+        return status;
+    out->buffer = p->n_buffers++;
+    p->buffers[out->buffer] = (sd_buffer){.type = type, .pixels = (int64_t)n * h * w, .c = c};
+    return SD_OK;
+}
+
+sd_status sd_program_add(sd_program *p, const sdb_op *op) {
+    sd_status status = sd_program_grow(p, &p->ops, p->n_ops, sizeof *p->ops);
+    if (!status)
+        p->ops[p->n_ops++] = *op;
+    return status;
+}
+
+sd_status sd_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out) {
+    sd_status status = sd_program_tensor(p, a.type, a.n, a.h, a.w, a.c + b.c, out);
+    if (!status)
+        status = sd_program_grow(p, &p->joints, p->n_joints, sizeof *p->joints);
+    if (!status)
+        p->joints[p->n_joints++] = (sd_joint){p->n_ops, *out, {a, b}};
+    return status;
+}
+
+void sd_program_hold(sd_program *p, sdb_tensor t) {
+    p->buffers[t.buffer].held = true;
+    p->io[p->n_io++] = t;
+}
+
+void sd_program_end_segment(sd_program *p) {
+    p->ends[p->n_segments++] = p->n_ops;
+}
+
+double sd_program_flops(const sd_program *p, int segment) {
+    double flops = 0.0;
+    for (int i = sd_segment_begin(p, segment); i < p->ends[segment]; i++)
+        flops += sd_op_flops(&p->ops[i]);
+    return flops;
+}
+
+/* --------------------------------------------------------------------------------- checking */
+
+/* Pixels and channels of a buffer that an operation wrote. */
+typedef struct range {
+    int buffer;
+    int64_t pixel, n_pixels;
+    int c, n_c;
+} range;
+
+static range range_of(const sd_program *p, sdb_tensor t) {
+    const sd_buffer *b = &p->buffers[t.buffer];
+    size_t pitch = sd_buffer_pitch(b), at = (uintptr_t)t.data;
+    return (range){t.buffer, (int64_t)(at / pitch), (int64_t)t.n * t.h * t.w,
+                   (int)(at % pitch / sdb_type_size(b->type)), t.c};
+}
+
+static int64_t shared(int64_t a, int64_t n, int64_t b, int64_t m) {
+    int64_t from = a > b ? a : b, to = a + n < b + m ? a + n : b + m;
+    return to > from ? to - from : 0;
+}
+
+/* Elements of `r` that were written so far. */
+static int64_t written(const range *all, int n, range r) {
+    int64_t count = 0;
+    for (int i = 0; i < n; i++)
+        if (all[i].buffer == r.buffer)
+            count += shared(all[i].pixel, all[i].n_pixels, r.pixel, r.n_pixels) *
+                     shared(all[i].c, all[i].n_c, r.c, r.n_c);
+    return count;
+}
+
+typedef struct checker {
+    const sd_program *p;
+    range *written;
+    int n, begin; /* ranges of all, and of the segments before */
+    sd_status status;
+} checker;
+
+static void fail(checker *k, int at, const char *what) {
+    const sd_program *p = k->p;
+    if (!k->status)
+        k->status = sd_fail(p->ctx, SD_ERROR_INTERNAL, "operation %d of a program, %s, %s", at,
+                            at < p->n_ops ? sd_op_name(p->ops[at].kind) : "the last", what);
+}
+
+static void check_read(checker *k, int at, sdb_tensor t) {
+    if (t.c == 0 || k->p->buffers[t.buffer].held)
+        return;
+    range r = range_of(k->p, t);
+    if (written(k->written, k->n, r) < r.n_pixels * r.n_c)
+        fail(k, at, "reads what was not written");
+    else if (written(k->written, k->begin, r) > 0)
+        fail(k, at, "reads what another segment wrote and nobody holds");
+}
+
+static void check_write(checker *k, int at, sdb_tensor t) {
+    if (t.c == 0)
+        return;
+    range r = range_of(k->p, t);
+    if (written(k->written, k->n, r) > 0)
+        fail(k, at, "writes what was written before");
+    k->written[k->n++] = r;
+}
+
+static void check_op(checker *k, int at) {
+    sdb_op op = k->p->ops[at];
+    const sd_operand *operands = sd_op_operands(op.kind);
+    for (const sd_operand *o = operands; o->role; o++)
+        if (o->role == SD_ROLE_IN || o->role == SD_ROLE_OVER)
+            check_read(k, at, *sd_operand_tensor(&op, o));
+    for (const sd_operand *o = operands; o->role; o++)
+        if (o->role == SD_ROLE_OUT)
+            check_write(k, at, *sd_operand_tensor(&op, o));
+}
+
+static void check_joint(checker *k, const sd_joint *joint) {
+    for (int i = 0; i < 2; i++)
+        check_read(k, joint->at, joint->halves[i]);
+    check_write(k, joint->at, joint->y);
+}
+
+sd_status sd_program_check(const sd_program *p) {
+    checker k = {.p = p};
+    size_t most = 2 * (size_t)p->n_ops + (size_t)p->n_joints;
+    k.written = sd_alloc_array(p->ctx, most + 1, sizeof *k.written);
+    if (!k.written)
+        return SD_ERROR_MEMORY;
+    int segment = 0, joint = 0;
+    for (int i = 0; i < p->n_ops && !k.status; i++) {
+        for (; joint < p->n_joints && p->joints[joint].at <= i; joint++)
+            check_joint(&k, &p->joints[joint]);
+        for (; segment < p->n_segments && p->ends[segment] <= i; segment++)
+            k.begin = k.n;
+        check_op(&k, i);
+    }
+    sd_free(p->ctx, k.written);
+    return k.status;
+}
