@@ -18,30 +18,21 @@ bool sd_is_wide(const sd_model *model) {
     return model->desc->unet.in_channels > model->desc->vae.latent_channels;
 }
 
-static sd_status check_inpaint(const sd_model *model, const sd_tensor *pixels,
-                               const sd_tensor *mask) {
-    const sd_description *desc = model->desc;
-    int c = desc->vae.latent_channels;
-    int64_t pixel_dims[] = {-1, desc->vae.in_channels, -1, -1};
-    sd_status status = sd_need_unet(model, "sd_inpaint_concat");
-    if (!status && desc->unet.in_channels != 2 * c + 1) {
-        const char *kind = sd_family_of_channels(desc->unet.in_channels, c);
-        status = sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                         "%s is no inpainting model%s%s: its UNet takes %d channels; %d were "
-                         "expected, a latent, a mask and the latent of a picture",
-                         desc->path, kind ? ", " : "", kind ? kind : "", desc->unet.in_channels,
-                         2 * c + 1);
-    }
-    if (!status)
-        status = sd_expect_shape(pixels, "pixels", 4, pixel_dims);
-    if (!status)
-        status = sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
-    if (status)
-        return status;
-    int64_t n = mask->n_dims == 4 && mask->dims[0] == 1 ? 1 : pixels->dims[0];
-    int64_t mask_dims[] = {n, 1, pixels->dims[2], pixels->dims[3]};
-    status = sd_expect_shape(mask, "mask", 4, mask_dims);
-    return status ? status : sd_expect_finite(mask, "mask");
+static sd_status check_channels(const sd_model *model) {
+    int c = model->desc->vae.latent_channels, channels = model->desc->unet.in_channels;
+    const char *kind = sd_family_of_channels(channels, c);
+    if (channels == 2 * c + 1)
+        return SD_OK;
+    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                   "%s is no inpainting model%s%s: its UNet takes %d channels; %d were expected, a "
+                   "latent, a mask and the latent of a picture",
+                   model->desc->path, kind ? ", " : "", kind ? kind : "", channels, 2 * c + 1);
+}
+
+static sd_status check_mask(const sd_tensor *mask, const sd_tensor *pixels) {
+    bool one = mask->n_dims == 4 && mask->dims[0] == 1;
+    const int64_t dims[] = {one ? 1 : pixels->dims[0], 1, pixels->dims[2], pixels->dims[3]};
+    return sd_expect_tensor(mask, "mask", 4, dims);
 }
 
 /* The values of picture i's mask. */
@@ -112,16 +103,18 @@ sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_ten
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
                                   const sd_tensor *noise, const sd_tile_params *tiles,
                                   bool any_pixel, sd_tensor **concat) {
-    sd_tensor *cut = NULL, *z = NULL;
+    sd_tensor *cut, *z;
     *concat = NULL;
-    sd_status status = check_inpaint(model, pixels, mask);
-    if (!status)
-        status = cut_out(model, pixels, mask, &cut);
-    if (!status)
-        status = sd_encode_known(model, cut, sd_is_concat(model) ? NULL : noise, tiles, &z);
-    if (!status)
-        status = join(model, z, mask, any_pixel, concat);
+    sd_status status;
+    if ((status = sd_need_unet(model, "sd_inpaint_concat")) || (status = check_channels(model)) ||
+        (status = sd_vae_expect_pixels(model, pixels)) || (status = check_mask(mask, pixels)) ||
+        (status = cut_out(model, pixels, mask, &cut)))
+        return status;
+    status = sd_encode_known(model, cut, sd_is_concat(model) ? NULL : noise, tiles, &z);
     sd_tensor_destroy(cut);
+    if (status)
+        return status;
+    status = join(model, z, mask, any_pixel, concat);
     sd_tensor_destroy(z);
     return status;
 }

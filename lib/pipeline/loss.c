@@ -41,62 +41,65 @@ static double simple_loss(const sd_model *model, sd_loss_type type, int t, const
     return sum / (double)n;
 }
 
-static sd_status check_finite(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                              const sd_loss_params *p) {
-    bool weights = isfinite(p->l_simple_weight) && isfinite(p->original_elbo_weight) &&
-                   isfinite(p->logvar_init);
-    sd_status status = sd_expect_finite(x0, "x0");
-    if (!status)
-        status = sd_expect_finite(noise, "noise");
-    if (!status && p->concat)
-        status = sd_expect_finite(p->concat, "sd_loss_params.concat");
-    if (!status && !weights)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "sd_loss_params.l_simple_weight, original_elbo_weight and logvar_init are "
-                         "%g, %g and %g; finite numbers were expected",
-                         p->l_simple_weight, p->original_elbo_weight, p->logvar_init);
+static sd_status check_numbers(const sd_model *model, const sd_loss_params *p) {
     int64_t at = p->logvar ? sd_find_not_finite(p->logvar, model->schedule.n) : -1;
-    if (!status && at >= 0)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "sd_loss_params.logvar[%lld] is %g; a finite number was expected",
-                         (long long)at, (double)p->logvar[at]);
-    return status;
+    if (!isfinite(p->l_simple_weight) || !isfinite(p->original_elbo_weight) ||
+        !isfinite(p->logvar_init))
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_loss_params.l_simple_weight, original_elbo_weight and logvar_init are "
+                       "%g, %g and %g; finite numbers were expected",
+                       p->l_simple_weight, p->original_elbo_weight, p->logvar_init);
+    if (at >= 0)
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_loss_params.logvar[%lld] is %g; a finite number was expected",
+                       (long long)at, (double)p->logvar[at]);
+    return SD_OK;
+}
+
+static sd_status check_concat(const sd_model *model, const sd_tensor *x0, const sd_tensor *concat) {
+    const sd_unet_config *config = &model->desc->unet;
+    int extra = config->in_channels - config->out_channels;
+    const int64_t dims[] = {x0->dims[0], extra, x0->dims[2], x0->dims[3]};
+    if (extra > 0 && concat)
+        return sd_expect_tensor(concat, "sd_loss_params.concat", 4, dims);
+    if (extra > 0)
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_loss_params.concat is NULL; this UNet takes %d channels beside the "
+                       "latent's %d",
+                       extra, config->out_channels);
+    if (concat)
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                       "sd_loss_params.concat is given; this UNet takes the latent alone");
+    return SD_OK;
+}
+
+static sd_status check_times(const sd_model *model, const int32_t *timesteps, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (timesteps[i] < 0 || timesteps[i] >= model->schedule.n)
+            return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                           "timesteps[%lld] is %d; 0 to %d was expected", (long long)i,
+                           (int)timesteps[i], model->schedule.n - 1);
+    return SD_OK;
+}
+
+static sd_status check_schedule(const sd_model *model) {
+    if (model->schedule.n >= 2)
+        return SD_OK;
+    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                   "sd_training_loss: the model has %d train timestep; at least 2 were expected",
+                   model->schedule.n);
 }
 
 static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                        const int32_t *timesteps, const sd_loss_params *p) {
-    const sd_unet_config *config = &model->desc->unet;
-    int64_t dims[] = {-1, config->out_channels, -1, -1};
-    sd_status status = sd_need_unet(model, "sd_training_loss");
-    if (!status && model->schedule.n < 2)
-        status = sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                         "sd_training_loss: the model has %d train timestep; at least 2 were "
-                         "expected",
-                         model->schedule.n);
-    if (!status)
-        status = sd_expect_shape(x0, "x0", 4, dims);
-    if (!status)
-        status = sd_expect_shape(noise, "noise", 4, x0->dims);
-    int64_t concat = config->in_channels - config->out_channels;
-    int64_t concat_dims[] = {x0->dims[0], concat, x0->dims[2], x0->dims[3]};
-    if (!status && concat > 0 && !p->concat)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "sd_loss_params.concat is NULL; this UNet takes %d channels beside the "
-                         "latent's %d",
-                         (int)concat, config->out_channels);
-    if (!status && concat <= 0 && p->concat)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "sd_loss_params.concat is given; this UNet takes the latent alone");
-    if (!status && concat > 0)
-        status = sd_expect_shape(p->concat, "sd_loss_params.concat", 4, concat_dims);
-    if (!status)
-        status = check_finite(model, x0, noise, p);
-    for (int64_t i = 0; !status && i < x0->dims[0]; i++)
-        if (timesteps[i] < 0 || timesteps[i] >= model->schedule.n)
-            status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                             "timesteps[%lld] is %d; 0 to %d was expected", (long long)i,
-                             (int)timesteps[i], model->schedule.n - 1);
-    return status;
+    const int64_t dims[] = {-1, model->desc->unet.out_channels, -1, -1};
+    sd_status status;
+    if ((status = sd_need_unet(model, "sd_training_loss")) || (status = check_schedule(model)) ||
+        (status = sd_expect_tensor(x0, "x0", 4, dims)) ||
+        (status = sd_expect_tensor(noise, "noise", 4, x0->dims)) ||
+        (status = check_concat(model, x0, p->concat)) || (status = check_numbers(model, p)))
+        return status;
+    return check_times(model, timesteps, x0->dims[0]);
 }
 
 /* x_t beside the pictures that it is conditioned on, and the times as the UNet takes them. */
@@ -139,37 +142,45 @@ static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *
     loss->total = p->l_simple_weight * loss->gamma + p->original_elbo_weight * loss->vlb;
 }
 
+/* What the UNet makes of x_t. */
+static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                         const int32_t *timesteps, const sd_tensor *embeddings,
+                         const sd_tensor *concat, sd_tensor **y) {
+    const int64_t dims[] = {x0->dims[0], model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
+    float *t = sd_alloc_array(model->ctx, (size_t)dims[0], sizeof *t);
+    sd_tensor *x = NULL;
+    sd_status status = t ? sd_tensor_create_raw(model->ctx, 4, dims, &x) : SD_ERROR_MEMORY;
+    if (!status) {
+        noised(model, x0, noise, timesteps, concat, x, t);
+        status = sd_stage_unet(model, x, t, embeddings, y);
+    }
+    sd_tensor_destroy(x);
+    sd_free(model->ctx, t);
+    return status;
+}
+
 sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                                  const int32_t *timesteps, const sd_tensor *embeddings,
                                  const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
-    sd_context *ctx = model->ctx;
+    const int64_t rows[] = {x0->dims[0], 3};
+    sd_tensor *y, *each = NULL;
     sd_status status = check(model, x0, noise, timesteps, params);
+    if (!status)
+        status = predict(model, x0, noise, timesteps, embeddings, params->concat, &y);
     if (status)
         return status;
-    int64_t n = x0->dims[0], rows[] = {n, 3};
-    int64_t dims[] = {n, model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
-    sd_tensor *x = NULL, *y = NULL, *each = NULL;
-    float *t = sd_alloc_array(ctx, (size_t)n, sizeof *t);
-    status = t ? sd_tensor_create(ctx, 4, dims, &x) : SD_ERROR_MEMORY;
-    if (!status && samples)
-        status = sd_tensor_create(ctx, 2, rows, &each);
-    if (!status) {
-        noised(model, x0, noise, timesteps, params->concat, x, t);
-        status = sd_stage_unet(model, x, t, embeddings, &y);
-    }
-    if (!status) {
+    if (samples)
+        status = sd_tensor_create(model->ctx, 2, rows, &each);
+    if (!status)
         reduce(model, x0, noise, timesteps, y, params, loss, each ? each->data : NULL);
-        if (!isfinite(loss->total))
-            sd_log(ctx, SD_LOG_WARN,
-                   "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
-                   loss->simple, loss->gamma, loss->vlb);
-        if (samples)
-            *samples = each;
-        each = NULL;
-    }
-    sd_tensor_destroy(x);
     sd_tensor_destroy(y);
-    sd_tensor_destroy(each);
-    sd_free(ctx, t);
-    return status;
+    if (status)
+        return status;
+    if (samples)
+        *samples = each;
+    if (!isfinite(loss->total))
+        sd_log(model->ctx, SD_LOG_WARN,
+               "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
+               loss->simple, loss->gamma, loss->vlb);
+    return SD_OK;
 }

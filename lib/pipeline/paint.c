@@ -5,8 +5,6 @@
 #include "pipeline/inpaint.h"
 #include "pipeline/pixels.h"
 
-#include <string.h>
-
 /* Sides that nobody named: the picture's; the model's own, where a part is painted at full size. */
 static void fill_sides(sd_generation *g) {
     int side = g->model->desc->unet.sample_size * sd_model_downscale(g->model);
@@ -57,14 +55,9 @@ sd_status sd_paint_load(sd_generation *g) {
                        "sd_inpaint_params.mask is %dx%d; %dx%d was expected, the size of init",
                        mask->width, mask->height, init->width, init->height);
     fill_sides(g);
-    sd_status status = sd_mask_prepare(mask, &request->masking, &p->grey);
-    if (!status)
-        status = resize(g);
-    if (!status)
-        status = sd_image_to_pixels(p->init, &g->pixels);
-    if (!status)
-        status = make_white(g);
-    if (status)
+    sd_status status;
+    if ((status = sd_mask_prepare(mask, &request->masking, &p->grey)) || (status = resize(g)) ||
+        (status = sd_image_to_pixels(p->init, &g->pixels)) || (status = make_white(g)))
         return status;
     p->soft = sd_mask_is_soft(p->grey);
     sd_mask_warn(p->grey, p->white->data, g->sampling.height, g->sampling.width,
@@ -124,25 +117,14 @@ static uint8_t *amounts(const sd_generation *g, const sd_image *mask) {
  * takes init's size. */
 static sd_status put_back(const sd_generation *g, sd_image **painted) {
     const sd_image *init = g->request->init;
-    sd_rect from = g->painting.from;
-    sd_image *part = NULL, *cut = NULL, *whole = NULL;
-    sd_status status = sd_image_cut(*painted, g->painting.to, &cut);
-    if (!status)
-        status = sd_image_lanczos(cut, from.w, from.h, &part);
-    if (!status)
-        status = sd_image_create(g->model->ctx, init->width, init->height, 3, &whole);
-    if (!status) {
-        memset(whole->pixels, 0, (size_t)init->width * (size_t)init->height * 3);
-        for (int y = 0; y < from.h; y++)
-            memcpy(whole->pixels +
-                       ((size_t)(from.y + y) * (size_t)init->width + (size_t)from.x) * 3,
-                   part->pixels + (size_t)y * (size_t)from.w * 3, (size_t)from.w * 3);
-        sd_image_destroy(*painted);
-        *painted = whole;
-    }
-    sd_image_destroy(cut);
-    sd_image_destroy(part);
-    return status;
+    sd_image *whole;
+    sd_status status =
+        sd_image_lay(*painted, g->painting.to, g->painting.from, init->width, init->height, &whole);
+    if (status)
+        return status;
+    sd_image_destroy(*painted);
+    *painted = whole;
+    return SD_OK;
 }
 
 /* inpaint.py: "inpainted = (1-mask)*image+mask*predicted_image". */

@@ -56,12 +56,10 @@ static const sd_stage_type decoder = {hold_decoder, decode, NULL};
 
 /* What the decoder takes. */
 static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
-    int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
-    int max_side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
-    sd_status status = sd_expect_shape(latent, "latent", 4, dims);
-    if (!status)
-        status = sd_expect_multiple(latent, "latent", 1, max_side);
-    return status ? status : sd_expect_finite(latent, "latent");
+    const int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
+    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
+    sd_status status = sd_expect_tensor(latent, "latent", 4, dims);
+    return status ? status : sd_expect_multiple(latent, "latent", 1, side);
 }
 
 /* A NaN within the decoder spreads by its last norm over whole planes, and what only the last
@@ -241,13 +239,11 @@ static sd_status encode_tiled(sd_stage s, sd_model *model, const sd_tensor *pixe
     return status;
 }
 
-/* What the encoder takes. */
-static sd_status expect_pixels(const sd_model *model, const sd_tensor *pixels) {
-    int64_t dims[] = {-1, model->desc->vae.in_channels, -1, -1};
+sd_status sd_vae_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
+    const int64_t dims[] = {-1, model->desc->vae.in_channels, -1, -1};
+    int scale = sd_model_downscale(model);
     sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
-    return status
-               ? status
-               : sd_expect_multiple(pixels, "pixels", sd_model_downscale(model), SD_MAX_IMAGE_SIDE);
+    return status ? status : sd_expect_multiple(pixels, "pixels", scale, SD_MAX_IMAGE_SIDE);
 }
 
 static sd_status check_noise(const sd_model *model, const sd_tensor *pixels, int draws,
@@ -270,12 +266,11 @@ static sd_status check_encoded(const sd_model *model, const sd_tensor *pixels,
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                               int draws, const sd_tile_params *tiles, sd_tensor **latent) {
     int scale = sd_model_downscale(model);
-    sd_tensor *z = NULL;
+    sd_tensor *z;
     *latent = NULL;
-    sd_status status = expect_pixels(model, pixels);
-    if (!status && noise)
-        status = check_noise(model, pixels, draws, noise);
-    if (status)
+    sd_status status;
+    if ((status = sd_vae_expect_pixels(model, pixels)) ||
+        (noise && (status = check_noise(model, pixels, draws, noise))))
         return status;
     sd_stage s = {.type = &encoder,
                   .model = model,
@@ -316,21 +311,20 @@ static sd_status check_room(const sd_model *model, const char *function, int64_t
 
 sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
                                 int64_t capacity, sd_tensor **quantized) {
-    sd_status status = need_codebook(model, "sd_vae_quantize");
-    if (!status)
-        status = expect_latent(model, latent);
-    if (!status && ids)
-        status = check_room(model, "sd_vae_quantize", capacity, latent);
-    return status ? status : sd_codes_of_latent(model, latent, ids, quantized);
+    sd_status status;
+    if ((status = need_codebook(model, "sd_vae_quantize")) ||
+        (status = expect_latent(model, latent)) ||
+        (ids && (status = check_room(model, "sd_vae_quantize", capacity, latent))))
+        return status;
+    return sd_codes_of_latent(model, latent, ids, quantized);
 }
 
 sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
                                   int64_t capacity) {
     sd_tensor *latent;
-    sd_status status = need_codebook(model, "sd_vae_encode_ids");
-    if (!status)
-        status = sd_stage_vae_encode(model, pixels, NULL, 1, NULL, &latent);
-    if (status)
+    sd_status status;
+    if ((status = need_codebook(model, "sd_vae_encode_ids")) ||
+        (status = sd_stage_vae_encode(model, pixels, NULL, 1, NULL, &latent)))
         return status;
     status = check_room(model, "sd_vae_encode_ids", capacity, latent);
     if (!status)
@@ -358,12 +352,10 @@ static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int
 sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
                                   sd_tensor **pixels) {
     sd_tensor *latent;
-    sd_status status = need_codebook(model, "sd_vae_decode_ids");
-    if (!status)
-        status = check_ids(model, ids, n, h, w);
-    if (!status)
-        status = sd_latent_of_codes(model, ids, n, h, w, &latent);
-    if (status)
+    sd_status status;
+    if ((status = need_codebook(model, "sd_vae_decode_ids")) ||
+        (status = check_ids(model, ids, n, h, w)) ||
+        (status = sd_latent_of_codes(model, ids, n, h, w, &latent)))
         return status;
     status = sd_stage_vae_decode(model, latent, false, NULL, pixels);
     sd_tensor_destroy(latent);

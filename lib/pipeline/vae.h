@@ -7,6 +7,7 @@
 /* Both go picture by picture, so that the memory does not depend on their number, and tile by tile
  * where `tiles` is not NULL. */
 
+sd_status sd_vae_expect_pixels(const sd_model *model, const sd_tensor *pixels);
 /* Each picture's posterior is sampled `draws` times, with noise [n * draws, c, h, w], or its mean
  * is taken where `noise` is NULL. */
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
