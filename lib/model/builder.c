@@ -164,7 +164,7 @@ static void fetch(sd_builder *b, const wanted *want, sdb_weight_part *part) {
     }
     const sd_weights *weights = b->weights;
     const sd_entry *entry = find(b, want);
-    if (!entry || (b->status = sd_feed_check_type(b->build->ctx, weights, entry)))
+    if (!entry || (b->status = sd_decoder_check(b->build->ctx, weights, entry)))
         return;
     if (!shape_fits(entry, want)) {
         sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s, expected %s",

@@ -1,19 +1,7 @@
 #include "model/feed.h"
 
-#include "model/float8.h"
-
 #include <stdio.h>
 #include <string.h>
-
-sd_status sd_feed_check_type(const sd_context *ctx, const sd_weights *weights,
-                             const sd_entry *entry) {
-    if (sd_dtype_is_weight(entry->type))
-        return SD_OK;
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%s' is of type %s; weights must be F64, F32, F16, BF16, F8_E4M3 or "
-                   "F8_E5M2 (of a quantised checkpoint take the F16 one)",
-                   sd_weights_path(weights, entry), entry->name, sd_entry_type_name(entry));
-}
 
 /* ------------------------------------------------------------------------- reading */
 
@@ -66,45 +54,10 @@ static bool has_broken(sdb_type type, const void *x, size_t n) {
                              : has_broken_16(x, n, 0x7f80);
 }
 
-/* Of what takes more room than what it becomes; a worker's stack may be small. */
-#define CHUNK 1024
-
-/* float64 as float32, rounded as C and torch do it. */
-static sd_status read_doubles(const sd_feed *s, size_t first, size_t n, float *dst) {
-    double chunk[CHUNK];
-    sd_status status = SD_OK;
-    for (size_t i = 0; i < n && !status; i += CHUNK) {
-        size_t m = n - i < CHUNK ? n - i : CHUNK;
-        status = sd_weights_read(s->weights, s->entry, (first + i) * sizeof *chunk, chunk,
-                                 m * sizeof *chunk);
-        for (size_t j = 0; j < m && !status; j++)
-            dst[i + j] = (float)chunk[j];
-    }
-    return status;
-}
-
-/* Codes, and in their place numbers. */
-static sd_status read_float8(const sd_feed *s, size_t first, size_t n, uint8_t *dst) {
-    size_t size = s->type == SDB_F32 ? 4 : 2;
-    sd_status status = sd_weights_read(s->weights, s->entry, first, dst + (size - 1) * n, n);
-    if (!status)
-        sd_float8_expand(s->float8, first, n, dst);
-    return status;
-}
-
-static sd_status read_elements(const sd_feed *s, size_t first, size_t n, void *dst) {
-    size_t size = sd_dtype_size(s->entry->type);
-    if (s->float8)
-        return read_float8(s, first, n, dst);
-    if (s->entry->type == SD_DTYPE_F64)
-        return read_doubles(s, first, n, dst);
-    return sd_weights_read(s->weights, s->entry, first * size, dst, n * size);
-}
-
 /* sdb_weight_part.read */
 static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
     sd_feed *s = user;
-    sd_status status = read_elements(s, first, n, dst);
+    sd_status status = sd_decoder_read(&s->decoder, first, n, dst);
     int none = SD_OK;
     if (status)
         atomic_compare_exchange_strong(&s->status, &none, (int)status);
@@ -115,12 +68,8 @@ static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
 
 /* ------------------------------------------------------------------------- parts */
 
-static sdb_type device_type(const sd_feed *s) {
-    sd_dtype type = s->entry->type;
-    return s->float8               ? s->float8->type
-           : type == SD_DTYPE_F16  ? SDB_F16
-           : type == SD_DTYPE_BF16 ? SDB_BF16
-                                   : SDB_F32;
+static sdb_type device_type(const sd_decoder *d) {
+    return d->type == SD_DTYPE_F16 ? SDB_F16 : d->type == SD_DTYPE_BF16 ? SDB_BF16 : SDB_F32;
 }
 
 sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
@@ -128,12 +77,12 @@ sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *e
     sd_feed *s = sd_zalloc(b->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
-    *s = (sd_feed){.weights = weights, .entry = entry, .next = b->feeds};
     atomic_init(&s->status, SD_OK);
     atomic_init(&s->broken, false);
+    s->next = b->feeds;
     b->feeds = s;
-    sd_status status = sd_float8_open(b->ctx, weights, entry, rows, &s->float8);
-    s->type = device_type(s);
+    sd_status status = sd_decoder_open(b->ctx, weights, entry, rows, &s->decoder);
+    s->type = device_type(&s->decoder);
     *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
     return status;
 }
@@ -148,7 +97,8 @@ sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_si
 sd_status sd_feed_fail(const sd_build *b, sd_status status) {
     for (const sd_feed *s = b->feeds; s; s = s->next)
         if (atomic_load(&s->status) != SD_OK)
-            return sd_weights_fail(s->weights, s->entry, (sd_status)atomic_load(&s->status));
+            return sd_weights_fail(s->decoder.weights, s->decoder.entry,
+                                   (sd_status)atomic_load(&s->status));
     return status;
 }
 
@@ -158,7 +108,7 @@ void sd_feeds_close(sd_build *b) {
     while (b->feeds) {
         sd_feed *s = b->feeds;
         b->feeds = s->next;
-        sd_free(b->ctx, s->float8);
+        sd_decoder_close(b->ctx, &s->decoder);
         sd_free(b->ctx, s);
     }
 }
@@ -175,16 +125,16 @@ typedef struct broken_file {
 
 /* All broken tensors of the same file as `s`. */
 static broken_file collect(sd_feed *s) {
-    broken_file file = {.path = sd_weights_path(s->weights, s->entry)};
+    broken_file file = {.path = sd_weights_path(s->decoder.weights, s->decoder.entry)};
     for (sd_feed *t = s; t; t = t->next) {
-        if (t->told || !atomic_load(&t->broken) || t->weights != s->weights ||
-            t->entry->file != s->entry->file)
+        if (t->told || !atomic_load(&t->broken) || t->decoder.weights != s->decoder.weights ||
+            t->decoder.entry->file != s->decoder.entry->file)
             continue;
         t->told = true;
         file.n++;
         for (int i = NAMED - 1; i > 0; i--)
             file.names[i] = file.names[i - 1];
-        file.names[0] = t->entry->name;
+        file.names[0] = t->decoder.entry->name;
     }
     return file;
 }

@@ -1,31 +1,25 @@
 /*
  * Tensors of a checkpoint as the parts that a device takes. A device reads them piece by piece, on
  * its threads and where it repacks them, so that no tensor is ever in memory twice: see
- * sdb_weight_part.read. What a device does not know is converted on the way, and numbers that are
- * none are noticed while they are in the cache.
+ * sdb_weight_part.read. They are decoded on the way, and numbers that are none are noticed while
+ * they are in the cache.
  */
 #ifndef SD_MODEL_FEED_H
 #define SD_MODEL_FEED_H
 
 #include "backend/backend.h"
+#include "io/decode.h"
 #include "model/build.h"
 
-struct sd_float8; /* float8.h */
-
 typedef struct sd_feed {
-    const sd_weights *weights;
-    const sd_entry *entry;
-    sdb_type type;            /* that the device gets */
-    struct sd_float8 *float8; /* NULL: of another type */
-    atomic_int status;        /* of the first read that failed */
-    atomic_bool broken;       /* NaN or infinity was seen */
-    bool told;                /* and is in the log */
-    struct sd_feed *next;     /* opened before this */
+    sd_decoder decoder;
+    sdb_type type;        /* that the device gets */
+    atomic_int status;    /* of the first read that failed */
+    atomic_bool broken;   /* NaN or infinity was seen */
+    bool told;            /* and is in the log */
+    struct sd_feed *next; /* opened before this */
 } sd_feed;
 
-/* Whether weights may be of the entry's type: else SD_ERROR_UNSUPPORTED with a sentence. */
-sd_status sd_feed_check_type(const sd_context *ctx, const sd_weights *weights,
-                             const sd_entry *entry);
 /* `rows` rows of the entry, whose type was checked, for as long as the build lasts. */
 sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
                        sdb_weight_part *out);

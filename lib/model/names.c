@@ -157,7 +157,7 @@ static const harmless_row harmless[] = {
     {"v_pred", WHOLE},          /* tells that the UNet predicts v (describe/infer.c) */
     {"ztsnr", WHOLE},           /* and that its schedule ends at no signal */
     {"depth_model.", AT_START}, /* MiDaS, in depth-to-image checkpoints */
-    {"scaled_fp8", AT_END},     /* says that float8 weights have scales beside them: parts.c */
+    {"scaled_fp8", AT_END},     /* says that float8 weights have scales beside them: io/float8.c */
     {".scale_weight", AT_END},
     {"weight_scale", AT_END},
     {".scale_input", AT_END},

@@ -4,7 +4,7 @@
  * the placeholder's name; the word is the file's name, or one that the host gives.
  */
 #include "pipeline/words.h"
-#include "model/feed.h"
+#include "io/decode.h"
 #include "text/clean.h"
 
 #include <string.h>
@@ -57,7 +57,7 @@ static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows
                        "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
                        "expected",
                        path, sd_weights_count(w));
-    status = sd_feed_check_type(ctx, w, entry);
+    status = sd_decoder_check(ctx, w, entry);
     if (status)
         return status;
     int64_t rows = entry->n_dims == 2 ? entry->dims[0] : 1;

@@ -1,4 +1,4 @@
-#include "model/float8.h"
+#include "io/float8.h"
 
 #include "core/tensor.h"
 
@@ -72,7 +72,7 @@ static void fill_tables(sd_float8 *f, sd_dtype type) {
  * Scaled numbers are rounded to float16, as they would be in a checkpoint of that type, unless the
  * largest would be beyond its range or so small that its rounding steps of 2^-24 are coarse.
  */
-static sdb_type choose_type(const sd_float8 *f, sd_dtype type, size_t n) {
+static sd_dtype choose_type(const sd_float8 *f, sd_dtype type, size_t n) {
     float largest = 0.0f;
     for (int i = 0; i < 256; i++) {
         uint8_t code = (uint8_t)i;
@@ -82,9 +82,9 @@ static sdb_type choose_type(const sd_float8 *f, sd_dtype type, size_t n) {
     for (size_t i = 0; i < n; i++) {
         float x = largest * fabsf(f->scales[i]);
         if (!(x >= 0x1p-6f && x <= 65504.0f))
-            return SDB_F32;
+            return SD_DTYPE_F32;
     }
-    return SDB_F16;
+    return SD_DTYPE_F16;
 }
 
 static sd_status refuse_scales(const sd_context *ctx, const sd_weights *w, const sd_entry *entry,
@@ -123,7 +123,7 @@ sd_status sd_float8_open(sd_context *ctx, const sd_weights *w, const sd_entry *e
     }
     f->row_size = entry->size / (size_t)(rows > 0 ? rows : 1);
     f->n_scales = n > 1 ? n : 0;
-    f->type = scale ? choose_type(f, entry->type, n) : SDB_F16;
+    f->type = scale ? choose_type(f, entry->type, n) : SD_DTYPE_F16;
     fill_tables(f, entry->type);
     *out = f;
     return SD_OK;
@@ -145,7 +145,7 @@ static void expand_floats(const float *table, size_t n, uint8_t *dst) {
 
 /* As above, with the scale of each element's row. */
 static void expand_rows(const sd_float8 *f, size_t first, size_t n, uint8_t *dst) {
-    size_t size = f->type == SDB_F16 ? 2 : 4;
+    size_t size = f->type == SD_DTYPE_F16 ? 2 : 4;
     const uint8_t *codes = dst + (size - 1) * n;
     size_t row = first / f->row_size, left = f->row_size - first % f->row_size;
     for (size_t i = 0; i < n; i++, left--) {
@@ -165,7 +165,7 @@ static void expand_rows(const sd_float8 *f, size_t first, size_t n, uint8_t *dst
 void sd_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst) {
     if (f->n_scales)
         expand_rows(f, first, n, dst);
-    else if (f->type == SDB_F16)
+    else if (f->type == SD_DTYPE_F16)
         expand_halves(f->halves, n, dst);
     else
         expand_floats(f->values, n, dst);

@@ -4,14 +4,13 @@
  * the numbers are to be multiplied: "X.scale_weight" or "X.weight_scale" of "X.weight", as ComfyUI
  * writes them.
  */
-#ifndef SD_MODEL_FLOAT8_H
-#define SD_MODEL_FLOAT8_H
+#ifndef SD_IO_FLOAT8_H
+#define SD_IO_FLOAT8_H
 
-#include "backend/backend.h"
 #include "io/weights.h"
 
 typedef struct sd_float8 {
-    sdb_type type;     /* F16; F32 where float16 has no room for the scaled numbers */
+    sd_dtype type;     /* F16; F32 where float16 has no room for the scaled numbers */
     float values[256]; /* of each code */
     uint16_t halves[256];
     size_t row_size; /* elements */
