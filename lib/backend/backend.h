@@ -104,8 +104,6 @@ typedef enum sdb_weight_kind {
     SDB_WEIGHT_EMBEDDING = 4 /* [rows, width], gathered by row */
 } sdb_weight_kind;
 
-#define SDB_MAX_PARTS 64
-
 /* Rows of one checkpoint tensor: row-major, contiguous, 16-bit or 32-bit float. They are in memory
  * at `data`, at any alignment, or are to be read. */
 typedef struct sdb_weight_part {

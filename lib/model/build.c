@@ -66,11 +66,46 @@ sd_status sd_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]) {
     return status;
 }
 
+typedef struct listing {
+    const sd_naming *names;
+    sd_build_list_fn fn;
+    void *user;
+} listing;
+
+static void list_tensor(const listing *l, const sd_wanted *want) {
+    char name[SD_MAX_NAME];
+    sd_path_name(name, want->path, l->names->layout, 0, l->names->prefix, want->suffix);
+    l->fn(l->user, name, want->n_dims, want->dims);
+}
+
+/* Rows of one tensor that are not together follow each other. */
+static void list_part(const listing *l, const sd_part *part) {
+    sd_path last = sd_path_top();
+    for (size_t i = 0; i < part->weights.n; i++) {
+        const sd_weight *w = part->weights.items[i];
+        for (int k = 0; k < w->n_params; k++) {
+            const sd_param *p = &w->params[k];
+            if (sd_path_equal(&p->path, &last))
+                continue;
+            sd_wanted want = sd_weight_wants(w, p, l->names->layout);
+            sd_wanted bias = sd_weight_wants_bias(p, l->names->layout);
+            list_tensor(l, &want);
+            if (p->bias)
+                list_tensor(l, &bias);
+            last = p->path;
+        }
+    }
+}
+
 sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user) {
-    sd_build b = {.ctx = ctx, .source = source, .list = fn, .list_user = user};
+    sd_build b = {.ctx = ctx, .source = source, .listing = true};
     sd_part *parts[SD_N_PARTS];
     sd_status status = sd_build_parts(&b, parts);
-    for (int i = 0; i < SD_N_PARTS; i++)
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        listing l = {sd_part_config(sd_part_types[i], source->desc), fn, user};
+        if (parts[i] && !status)
+            list_part(&l, parts[i]);
         sd_part_release(parts[i]);
+    }
     return status;
 }

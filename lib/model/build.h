@@ -24,14 +24,13 @@ typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;
     sd_interrupt interrupt;
-    sd_build_list_fn list; /* not NULL: only list the tensors, see sd_build_list */
-    void *list_user;
+    bool listing;     /* weights are noted, and none is loaded */
     sdb_type compute; /* type of the activations */
     int done, total;  /* tensors, for progress */
     sd_load_progress_fn progress;
     void *progress_user;
-    const sd_word_rows *words; /* fewer than SDB_MAX_PARTS: embeddings that follow the */
-    int n_words;               /* vocabulary's, set after sd_build_init */
+    const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
+    int n_words;               /* sd_build_init */
     struct sd_feed *feeds;     /* of the tensors so far: feed.h */
     void *scratch;             /* lent to the device with each weight */
 } sd_build;

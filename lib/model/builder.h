@@ -10,9 +10,16 @@
 #include "model/build.h"
 #include "model/names.h"
 #include "model/networks.h"
+#include "model/weight.h"
 
 /* The widest layer that is believed: products of a few widths and counts then fit an int. */
 #define SD_MAX_WIDTH 65536
+
+/* The tensor that was opened last. */
+typedef struct sd_opened {
+    sd_path path; /* of depth 0: none */
+    sdb_weight_part weight, bias;
+} sd_opened;
 
 typedef struct sd_builder {
     sd_build *build;
@@ -21,6 +28,7 @@ typedef struct sd_builder {
     sd_naming names;     /* and under which names */
     sd_status status;    /* sticky */
     int spelling;        /* the one that the last tensor was found under */
+    sd_opened opened;
 } sd_builder;
 
 /* Records the first failure with its sentence. */
@@ -71,17 +79,13 @@ typedef struct sd_wide_linear {
     sd_wide_slice *slices;
 } sd_wide_linear;
 
-/* Tensors that are found and checked, to become one weight. */
-typedef struct sd_parts {
-    int n;
-    int rows; /* of all */
-    sdb_weight_part weight[SDB_MAX_PARTS], bias[SDB_MAX_PARTS];
-} sd_parts;
+#define SD_WIDE_PARAMS 64 /* of a slice at most */
 
 typedef struct sd_wide_builder {
     sd_builder *b;
     sd_wide_linear *wide;
-    sd_parts parts; /* that wait to become a slice */
+    int n, rows; /* that wait to become a slice */
+    sd_param params[SD_WIDE_PARAMS];
 } sd_wide_builder;
 
 void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in);

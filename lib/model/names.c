@@ -180,6 +180,15 @@ sd_path sd_path_child(sd_path parent, sd_key key) {
     return sd_path_at(parent, key, parent.at);
 }
 
+bool sd_path_equal(const sd_path *a, const sd_path *b) {
+    const sd_indices *x = &a->at, *y = &b->at;
+    for (int i = 0; i < a->depth && i < b->depth; i++)
+        if (a->keys[i] != b->keys[i])
+            return false;
+    return a->depth == b->depth && x->level == y->level && x->from_end == y->from_end &&
+           x->block == y->block && x->flat == y->flat && x->slot == y->slot && x->layer == y->layer;
+}
+
 /* Text that grows to the right and is cut at the end of its memory. */
 typedef struct name_text {
     char *data;

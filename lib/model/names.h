@@ -129,6 +129,7 @@ typedef struct sd_path {
 sd_path sd_path_top(void);
 sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at);
 sd_path sd_path_child(sd_path parent, sd_key key); /* at its parent's place */
+bool sd_path_equal(const sd_path *a, const sd_path *b);
 
 /* Diffusers has renamed a few modules: spelling 0 is the present one, 1 the former. */
 #define SD_N_SPELLINGS 2

@@ -2,6 +2,7 @@
 #include "model/part.h"
 
 #include "backend/device.h"
+#include "model/weight.h"
 
 const sd_part_type *const sd_part_types[SD_N_PARTS] = {
     [SD_PART_TEXT] = &sd_text_part,
@@ -21,10 +22,26 @@ void sd_part_release(sd_part *part) {
         return;
     sd_context *ctx = part->ctx;
     for (size_t i = 0; i < part->weights.n; i++)
-        ctx->device->api->weight_free(ctx->device->dev, part->weights.items[i]);
+        sd_weight_release(part->weights.items[i]);
     for (size_t i = 0; i < part->blocks.n; i++)
         sd_free(ctx, part->blocks.items[i]);
     sd_free(ctx, part->weights.items);
     sd_free(ctx, part->blocks.items);
     sd_free(ctx, part);
+}
+
+int64_t sd_part_parameters(const sd_part *part) {
+    int64_t n = 0;
+    for (size_t i = 0; part && i < part->weights.n; i++)
+        n += sd_weight_count(part->weights.items[i]);
+    return n;
+}
+
+int64_t sd_part_bytes(const sd_part *part) {
+    int64_t n = 0;
+    for (size_t i = 0; part && i < part->weights.n; i++) {
+        const sd_weight *w = part->weights.items[i];
+        n += (int64_t)part->ctx->device->api->weight_size(w->dev);
+    }
+    return n;
 }

@@ -69,14 +69,15 @@ typedef struct sd_list {
 typedef struct sd_part {
     atomic_int refs;
     sd_context *ctx; /* which lives longer */
-    sd_list weights; /* sdb_weight */
+    sd_list weights; /* sd_weight */
     sd_list blocks;  /* memory */
-    int64_t n_parameters;
-    int64_t bytes; /* of weights on the device */
 } sd_part;
 
 /* Both take NULL. The last release frees. */
 sd_part *sd_part_retain(sd_part *part);
 void sd_part_release(sd_part *part);
+/* Numbers of its tensors, and bytes of its weights on the device; of NULL none. */
+int64_t sd_part_parameters(const sd_part *part);
+int64_t sd_part_bytes(const sd_part *part);
 
 #endif

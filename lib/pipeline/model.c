@@ -176,8 +176,8 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
     for (int i = 0; i < SD_N_PARTS && !status; i++) {
-        model->n_parameters += model->parts[i] ? model->parts[i]->n_parameters : 0;
-        model->weight_bytes += model->parts[i] ? model->parts[i]->bytes : 0;
+        model->n_parameters += sd_part_parameters(model->parts[i]);
+        model->weight_bytes += sd_part_bytes(model->parts[i]);
     }
     sd_build_finish(&build);
     return status;

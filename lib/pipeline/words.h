@@ -5,7 +5,7 @@
 #include "model/build.h"
 #include "pipeline/model.h"
 
-#define SD_MAX_WORDS (SDB_MAX_PARTS - 1)
+#define SD_MAX_WORDS 63 /* a bit for each: sd_chunks.words */
 
 typedef struct sd_word_files {
     sd_word_rows rows[SD_MAX_WORDS];

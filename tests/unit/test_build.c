@@ -2,6 +2,7 @@
 #include "backend/device.h"
 #include "core/tensor.h"
 #include "model/build.h"
+#include "model/weight.h"
 
 #include "../tools/suite.h"
 
@@ -144,6 +145,7 @@ typedef struct outcome {
     int64_t parameters;
 } outcome;
 
+static void (*look)(sd_part *const parts[SD_N_PARTS], int n_tensors); /* at what was built */
 static sd_load_progress_fn progress;
 static void *progress_user;
 
@@ -174,10 +176,12 @@ static outcome build(const fault *f) {
         snprintf(result.sentence, sizeof result.sentence, "%s", sd_last_error(ctx));
     else
         sd_build_unexpected(&b, note_unexpected, result.unexpected);
+    if (look && !result.status)
+        look(parts, b.done);
     result.done = b.done;
     result.total = b.total;
     for (int i = 0; i < SD_N_PARTS; i++) {
-        result.parameters += parts[i] ? parts[i]->n_parameters : 0;
+        result.parameters += sd_part_parameters(parts[i]);
         sd_part_release(parts[i]);
     }
     sd_build_finish(&b);
@@ -201,6 +205,60 @@ START_TEST(whole_file) {
     ck_assert_int_gt(o.total, 200);
     ck_assert_int_gt(o.parameters, 0);
     ck_assert_str_eq(o.unexpected, "");
+}
+END_TEST
+
+/* The tensor that row `row` of a weight comes from, and which of its rows that is. */
+static const char *tensor_of(const sd_weight *w, int row, const sd_naming *names, int *at) {
+    static char name[SD_MAX_NAME];
+    const sd_param *p = w->params;
+    for (; row >= p->rows; p++)
+        row -= p->rows;
+    *at = p->first + row;
+    sd_wanted want = sd_weight_wants(w, p, names->layout);
+    return sd_path_name(name, want.path, names->layout, 0, names->prefix, want.suffix);
+}
+
+static void look_at_weights(sd_part *const parts[SD_N_PARTS], int n_tensors) {
+    int n = 0, at, stacked = 0;
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        for (size_t k = 0; parts[i] && k < parts[i]->weights.n; k++) {
+            const sd_weight *w = parts[i]->weights.items[k];
+            ck_assert_ptr_nonnull(w->dev);
+            for (int p = 0; p < w->n_params; p++)
+                n += 1 + w->params[p].bias;
+            if (i != SD_PART_TEXT || w->n_params != 3)
+                continue;
+            stacked++; /* q, k and v, 4 wide each */
+            ck_assert_str_eq(tensor_of(w, 5, &tiny.text.names, &at),
+                             "text.encoder.layers.0.self_attn.k_proj.weight");
+            ck_assert_int_eq(at, 1);
+            ck_assert_int_eq(sd_weight_count(w), 3 * (4 * 4 + 4));
+        }
+    }
+    ck_assert_int_eq(stacked, 1);
+    ck_assert_int_eq(n, n_tensors);
+}
+
+/* What holds a part or a weight keeps it. */
+static void share_parts(sd_part *const parts[SD_N_PARTS], int n_tensors) {
+    (void)n_tensors;
+    sd_part *unet = sd_part_retain(parts[SD_PART_UNET]);
+    int64_t n = sd_part_parameters(unet), bytes = sd_part_bytes(unet);
+    sd_weight *first = sd_weight_retain(unet->weights.items[0]);
+    sd_weight_release(first);
+    sd_part_release(unet);
+    ck_assert(n > 0 && bytes > 0);
+    ck_assert(sd_part_parameters(parts[SD_PART_UNET]) == n && first->dev);
+    ck_assert_int_eq(sd_part_bytes(unet), bytes);
+}
+
+START_TEST(weights_know_their_tensors) {
+    look = look_at_weights;
+    ck_assert_int_eq(build(&(fault){0}).status, SD_OK);
+    look = share_parts;
+    ck_assert_int_eq(build(&(fault){0}).status, SD_OK);
+    look = NULL;
 }
 END_TEST
 
@@ -325,6 +383,7 @@ int main(void) {
     Suite *suite = suite_create("build");
     TCase *tc = tcase_create("build");
     tcase_add_test(tc, whole_file);
+    tcase_add_test(tc, weights_know_their_tensors);
     tcase_add_test(tc, missing_tensor);
     tcase_add_test(tc, misshaped_tensor);
     tcase_add_test(tc, same_matrix_in_another_shape);
