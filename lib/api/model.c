@@ -1,7 +1,7 @@
 /* Models: section 3 of sd.h. */
-#include "pipeline/model.h"
 #include "api/check.h"
 #include "pipeline/estimate.h"
+#include "pipeline/load.h"
 
 #include <math.h>
 

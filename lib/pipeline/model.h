@@ -1,4 +1,4 @@
-/* struct sd_model: the networks of a checkpoint and what is known of them. */
+/* struct sd_model: the networks of a checkpoint and what is known of them. load.c makes one. */
 #ifndef SD_PIPELINE_MODEL_H
 #define SD_PIPELINE_MODEL_H
 
@@ -41,10 +41,6 @@ static inline const sd_vae *sd_model_vae(const sd_model *model) {
     return (const sd_vae *)model->parts[SD_PART_VAE];
 }
 
-sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
-                        sd_model **out);
-void sd_model_retain(sd_model *model);
-void sd_model_release(sd_model *model);
 int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
 int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
 void sd_model_default_size(const sd_model *model, int *width, int *height);
@@ -57,7 +53,5 @@ int sd_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */
 sd_status sd_need_unet(const sd_model *model, const char *call);
 sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind);
-/* sd_checkpoint_list */
-sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
 
 #endif

@@ -142,7 +142,7 @@ static void destroy(void *handle) {
     sd_inter_free(s);
     free_host(s);
     sd_free(model->ctx, s);
-    sd_model_release(model);
+    sd_handle_release(model);
 }
 
 sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
@@ -150,7 +150,7 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
     sd_sampler *s = sd_zalloc(model->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
-    sd_model_retain(model);
+    sd_handle_retain(model);
     sd_handle_init(&s->handle, model->ctx, destroy);
     atomic_store(&s->handle.freed, true);
     atomic_store(&s->owner, sd_thread_identity());

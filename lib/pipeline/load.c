@@ -1,0 +1,294 @@
+#include "pipeline/load.h"
+#include "backend/device.h"
+#include "model/build.h"
+#include "model/feed.h"
+#include "pipeline/probe.h"
+#include "pipeline/stage.h"
+#include "pipeline/words.h"
+
+#include <string.h>
+
+static void free_model(void *handle) {
+    sd_model *model = handle;
+    sd_context *ctx = model->ctx;
+    sd_execs_free(model->execs);
+    for (int i = 0; i < SD_N_PARTS; i++)
+        sd_part_release(model->parts[i]);
+    sd_schedule_free(&model->schedule, ctx);
+    sd_tokenizer_free(model->tokenizer);
+    sd_words_free(ctx, &model->words);
+    sd_description_free(ctx, (sd_description *)model->desc);
+    for (int i = 0; i < model->n_unexpected; i++)
+        sd_free(ctx, model->unexpected[i]);
+    sd_free(ctx, model->unexpected);
+    sd_free(ctx, model->vocab_error);
+    sd_free(ctx, model);
+    sd_context_release(ctx);
+}
+
+/* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
+ * checkpoint pads as its code does, whatever lies beside the vocabulary. */
+static sd_status find_padding(sd_model *model, const char *dir) {
+    const sd_description *desc = model->desc;
+    sd_tokenizer *t = model->tokenizer;
+    sd_status status = SD_OK;
+    model->pad = desc->text.names.layout == SD_LAYOUT_OPEN_CLIP ? 0 : sd_tokenizer_end(t);
+    if (desc->text.names.layout != SD_LAYOUT_DIFFUSERS) {
+        sd_tokenizer_drop_pad(t);
+        return SD_OK;
+    }
+    if (dir)
+        status = sd_tokenizer_take_pad(t, dir);
+    if (status || !sd_tokenizer_pad_text(t))
+        return status;
+    model->pad = sd_tokenizer_pad(t);
+    if (model->pad < 0)
+        return sd_fail(model->ctx, SD_ERROR_FORMAT,
+                       "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
+                       desc->path, sd_tokenizer_pad_text(t));
+    return SD_OK;
+}
+
+static sd_status take_vocabulary(sd_model *model, const char *dir) {
+    sd_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
+    return find_padding(model, dir);
+}
+
+/* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
+ * the calls that need one. */
+static sd_status find_vocabulary(sd_model *model, const sd_source *source, const char *path) {
+    sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir, source->directory,
+                                         &model->tokenizer);
+    if (!status)
+        return take_vocabulary(model, source->tokenizer_dir);
+    model->tokenizer = NULL;
+    if (path || status == SD_ERROR_MEMORY)
+        return status;
+    model->vocab_error = sd_strdup(model->ctx, sd_error_get(model->ctx->id));
+    if (!model->vocab_error)
+        return SD_ERROR_MEMORY;
+    sd_log(model->ctx, SD_LOG_WARN, "%s", model->vocab_error);
+    return SD_OK;
+}
+
+static void count_unexpected(void *user, const char *name) {
+    (void)name;
+    ++*(int *)user;
+}
+
+typedef struct name_list {
+    sd_model *model;
+    bool failed;
+} name_list;
+
+static void keep_unexpected(void *user, const char *name) {
+    name_list *list = user;
+    sd_model *model = list->model;
+    char *copy = list->failed ? NULL : sd_strdup(model->ctx, name);
+    if (!copy) {
+        list->failed = true;
+        return;
+    }
+    model->unexpected[model->n_unexpected++] = copy;
+    sd_log(model->ctx, SD_LOG_WARN, "%s: tensor \"%s\" is used by no network", model->desc->path,
+           name);
+}
+
+static sd_status list_unexpected(sd_model *model, const sd_build *build, bool strict) {
+    int n = 0;
+    name_list list = {.model = model};
+    sd_build_unexpected(build, count_unexpected, &n);
+    if (n == 0)
+        return SD_OK;
+    model->unexpected = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->unexpected);
+    if (!model->unexpected)
+        return SD_ERROR_MEMORY;
+    sd_build_unexpected(build, keep_unexpected, &list);
+    if (list.failed)
+        return SD_ERROR_MEMORY;
+    if (strict)
+        return sd_fail(model->ctx, SD_ERROR_MODEL,
+                       "%s: %d tensors are used by no network; the first is \"%s\"",
+                       model->desc->path, n, model->unexpected[0]);
+    return SD_OK;
+}
+
+static sd_status build_parts(sd_model *model, const sd_source *source,
+                             const sd_model_params *params, const sd_word_files *words) {
+    sd_build build;
+    sd_status status = sd_build_init(&build, model->ctx, source, model->act, params);
+    if (status)
+        return status;
+    build.words = words->rows;
+    build.n_words = words->n;
+    status = sd_build_parts(&build, model->parts);
+    if (!status)
+        status = sd_feeds_check_numbers(&build, params->strict != 0);
+    if (!status)
+        status = list_unexpected(model, &build, params->strict != 0);
+    for (int i = 0; i < SD_N_PARTS && !status; i++) {
+        model->n_parameters += sd_part_parameters(model->parts[i]);
+        model->weight_bytes += sd_part_bytes(model->parts[i]);
+    }
+    sd_build_finish(&build);
+    return status;
+}
+
+/* What the pipeline itself takes for granted of the three configurations. */
+static sd_status check_description(const sd_model *model) {
+    const sd_description *d = model->desc;
+    if (!d->first_stage_only && d->unet.out_channels != d->vae.latent_channels)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet gives %d channels, the VAE's latents have %d", d->path,
+                       d->unet.out_channels, d->vae.latent_channels);
+    if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the VAE has %d and %d picture channels; 3 were expected", d->path,
+                       d->vae.in_channels, d->vae.out_channels);
+    bool text = d->conditioning == SD_CONDITIONING_TEXT && !d->first_stage_only;
+    if (text && d->unet.context_dim != d->text.width)
+        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: the UNet takes embeddings %d wide, the text encoder gives %d", d->path,
+                       d->unet.context_dim, d->text.width);
+    if (!(d->vae.scaling_factor > 0))
+        return sd_fail(model->ctx, SD_ERROR_FORMAT,
+                       "%s: the latent scale is %g; a positive number was expected", d->path,
+                       d->vae.scaling_factor);
+    return SD_OK;
+}
+
+static sd_status make_schedule(sd_model *model) {
+    const sd_description *d = model->desc;
+    sd_status status = sd_schedule_make(&model->schedule, model->ctx, &d->schedule);
+    model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
+    return status;
+}
+
+/* Textual inversion's files are read with the text encoder that they are for. */
+static sd_status load_parts(sd_model *model, const sd_source *source,
+                            const sd_model_params *params) {
+    sd_word_files words = {.n = 0};
+    sd_status status = SD_OK;
+    if (params->n_embeddings > 0)
+        status = sd_words_open(model, params->embeddings, params->embedding_names,
+                               params->n_embeddings, &words);
+    if (!status)
+        status = build_parts(model, source, params, &words);
+    for (int i = 0; i < words.n && !status; i++)
+        status = sd_weights_check(words.rows[i].weights);
+    sd_words_close(&words);
+    return status ? status : sd_source_check_files(source);
+}
+
+static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
+    sd_status status = check_description(model);
+    if (!status)
+        status = sd_source_choose_weights(source, params->use_ema);
+    if (!status && sd_model_context_tokens(model) > 1)
+        status = find_vocabulary(model, source, params->vocab);
+    if (!status)
+        status = sd_execs_new(model->ctx, &model->execs);
+    return status ? status : load_parts(model, source, params);
+}
+
+/* Completes a description that does not say what the UNet predicts. */
+static sd_status ask_prediction(sd_model *model, sd_description *desc) {
+    sd_prediction found;
+    sd_status status = sd_probe_prediction(model, &found);
+    if (!status)
+        sd_description_predicts(desc, found);
+    return status;
+}
+
+/* The description is complete when this returns, and does not change any more. */
+static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
+    sd_source *source;
+    sd_status status = sd_source_open_config(model->ctx, path, params->config, &source);
+    if (status)
+        return status;
+    sd_description *desc = source->desc;
+    model->desc = desc;
+    status = load_source(model, source, params);
+    source->desc = NULL; /* the model's */
+    sd_source_close(source);
+    if (!status && desc->schedule.prediction == SD_PREDICT_UNKNOWN)
+        status = ask_prediction(model, desc);
+    if (!status && !desc->first_stage_only)
+        status = make_schedule(model);
+    return status;
+}
+
+/* The type of activations; a device without 16-bit products computes in full. */
+static sdb_type activations(const sd_context *ctx, sd_precision precision) {
+    sdb_type autocast = ctx->device->info.autocast_type;
+    if (precision == SD_PRECISION_FULL || autocast == SDB_F32)
+        return SDB_F32;
+    return precision == SD_PRECISION_BFLOAT16 ? SDB_BF16 : autocast;
+}
+
+sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
+                        sd_model **out) {
+    double start = sd_clock_seconds();
+    *out = NULL;
+    sd_model *model = sd_zalloc(ctx, sizeof *model);
+    if (!model)
+        return SD_ERROR_MEMORY;
+    sd_context_retain(ctx);
+    model->ctx = ctx;
+    sd_handle_init(&model->handle, ctx, free_model);
+    model->precision = params->precision;
+    model->act = activations(ctx, params->precision);
+    sd_status status = load(model, path, params);
+    if (status) {
+        sd_handle_release(model);
+        return status;
+    }
+    sd_log(ctx, SD_LOG_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s", path,
+           model->desc->family, (double)model->n_parameters / 1e6,
+           (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
+           sd_clock_seconds() - start);
+    *out = model;
+    return SD_OK;
+}
+
+/* -------------------------------------------------------------------- sd_checkpoint_list */
+
+static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
+    for (size_t i = 0; i < sd_weights_count(w); i++) {
+        const sd_entry *e = sd_weights_at(w, i);
+        if (fn(user, e->name, sd_entry_type_name(e), e->n_dims, e->dims, e->size))
+            return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
+    }
+    return SD_OK;
+}
+
+/* `path` is resolved. */
+static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+    sd_status status;
+    if (!sd_is_directory(path)) {
+        sd_weights *w;
+        status = sd_weights_open(ctx, path, &w);
+        if (status)
+            return status;
+        status = list_file(ctx, w, fn, user);
+        sd_weights_close(w);
+        return status;
+    }
+    sd_source *source;
+    status = sd_source_open(ctx, path, &source);
+    if (status)
+        return status;
+    for (int i = 0; i < source->n_files && !status; i++)
+        status = list_file(ctx, source->files[i], fn, user);
+    sd_source_close(source);
+    return status;
+}
+
+sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+    char *resolved;
+    sd_status status = sd_resolve_path(ctx, path, true, &resolved);
+    if (!status)
+        status = list_resolved(ctx, resolved, fn, user);
+    sd_free(ctx, resolved);
+    return status;
+}
