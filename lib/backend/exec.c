@@ -1,7 +1,7 @@
 #include "backend/exec.h"
 
 #include "backend/profile.h"
-#include "backend/region.h"
+#include "backend/run.h"
 #include "core/threads.h"
 
 #include <string.h>
@@ -30,7 +30,7 @@ sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
 void sd_exec_free(sd_exec *e) {
     if (!e)
         return;
-    sd_exec_forget_stages(e);
+    sd_exec_forget(e);
     e->api->queue_free(e->queue);
     e->api->buffer_free(e->dev, e->arena);
     sd_free(e->ctx, e->turning);
@@ -42,115 +42,52 @@ void sd_exec_fail(sd_exec *e, sd_status status) {
         e->status = status;
 }
 
-void sd_exec_measure(sd_exec *e) {
-    sd_exec_begin(e);
-    e->measuring = true;
-    e->stage = NULL;
-    e->peak = 0;
-    e->flops = 0;
-    sd_exec_fail(e, e->api->queue_plan(e->queue, true));
-}
-
-static sd_status grow_arena(sd_exec *e) {
-    if (e->peak <= e->capacity)
-        return SD_OK;
-    void *arena;
-    e->api->buffer_free(e->dev, e->arena);
-    e->arena = NULL;
-    e->capacity = 0;
-    sd_status status = e->api->buffer_alloc(e->dev, e->peak, &arena);
-    if (status)
-        return status;
-    e->arena = arena;
-    e->capacity = e->peak;
-    return SD_OK;
-}
-
-sd_status sd_exec_commit(sd_exec *e) {
-    sd_status status = e->status;
-    size_t scratch = e->api->queue_scratch(e->queue);
-    e->measuring = false;
-    e->top = 0;
-    if (e->peak > e->capacity || scratch > e->scratch)
-        sd_exec_forget_stages(e); /* their regions name memory that goes */
-    e->scratch = scratch;
-    sd_status planned = e->api->queue_plan(e->queue, false);
-    if (!status)
-        status = planned;
-    if (!status)
-        status = grow_arena(e);
-    return status;
-}
-
-size_t sd_exec_abandon(sd_exec *e) {
-    e->measuring = false;
-    e->top = 0;
-    return e->peak + e->api->queue_scratch(e->queue);
-}
-
 void sd_exec_begin(sd_exec *e) {
     e->status = SD_OK;
-    e->top = 0;
+    e->top = e->current ? e->current->program->arena : 0;
     e->interrupt = sd_interrupt_now(e->ctx);
-}
-
-/* ---------------------------------------------------------------------------------- tensors */
-
-sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
-    sdb_tensor t = {.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
-    if (e->building) {
-        sd_exec_fail(e, sd_program_tensor(e->building, type, n, h, w, c, &t));
-        return t;
-    }
-    size_t size = (size_t)n * (size_t)h * (size_t)w * (size_t)c * sdb_type_size(type);
-    size_t start = (e->top + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    e->top = start + size;
-    if (e->top > e->peak)
-        e->peak = e->top;
-    if (e->measuring || e->status)
-        return t;
-    if (e->top > e->capacity) {
-        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL,
-                                "a network takes %zu bytes of activations, %zu were measured",
-                                e->top, e->capacity));
-        return t;
-    }
-    t.data = e->arena + start;
-    return t;
 }
 
 void sd_exec_build(sd_exec *e, sd_program *p) {
     e->building = p;
 }
 
-sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b) {
-    sdb_tensor y;
-    sd_exec_fail(e, sd_program_join(e->building, a, b, &y));
-    return y;
+/* ---------------------------------------------------------------------------------- tensors */
+
+static sdb_tensor take_buffer(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
+    sdb_tensor t;
+    sd_exec_fail(e, sd_program_tensor(e->building, type, n, h, w, c, &t));
+    return t;
+}
+
+sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
+    sdb_tensor t = {.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
+    if (e->building)
+        return take_buffer(e, type, n, h, w, c);
+    size_t start = (e->top + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    e->top = start + sd_packed_size(t);
+    if (e->top > e->peak)
+        e->peak = e->top;
+    if (e->planning || e->status)
+        return t;
+    if (e->top > e->capacity) {
+        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL,
+                                "tensors take %zu bytes of memory, %zu were planned", e->top,
+                                e->capacity));
+        return t;
+    }
+    t.data = e->arena + start;
+    return t;
 }
 
 sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
     return sd_exec_tensor_typed(e, e->act, n, h, w, c);
 }
 
-sdb_tensor sd_exec_stats(sd_exec *e, sdb_tensor x) {
-    const sdb_backend *api = e->api;
-    int parts = api->stats_parts && x.c % 2 == 0 ? api->stats_parts(e->dev, x.type, x.h, x.w) : 0;
-    return parts ? sd_exec_tensor_typed(e, SDB_F32, x.n, parts, x.c / 2, 2) : sd_no_tensor();
-}
-
-sd_features sd_exec_features(sd_exec *e, int n, int h, int w, int c) {
-    sd_features f = {.x = sd_exec_tensor(e, n, h, w, c)};
-    f.stats[0] = sd_exec_stats(e, f.x);
-    return f;
-}
-
-size_t sd_exec_mark(const sd_exec *e) {
-    return e->top;
-}
-
-void sd_exec_release(sd_exec *e, size_t mark) {
-    e->top = mark;
+sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b) {
+    sdb_tensor y;
+    sd_exec_fail(e, sd_program_join(e->building, a, b, &y));
+    return y;
 }
 
 static sdb_tensor offset(sdb_tensor t, int64_t elements) {
@@ -190,7 +127,7 @@ static bool is_ended(const void *user) {
 }
 
 bool sd_exec_ready(sd_exec *e) {
-    if (!e->status && !e->measuring && is_ended(e))
+    if (!e->status && !e->planning && is_ended(e))
         e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED,
                             is_stopped(e) ? "the sampler was freed while it sampled"
                                           : "the run was cancelled");
@@ -205,12 +142,12 @@ static bool is_packed(sd_exec *e, sdb_tensor t) {
 }
 
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src) {
-    if (sd_exec_ready(e) && !e->measuring && is_packed(e, dst))
+    if (sd_exec_ready(e) && !e->planning && is_packed(e, dst))
         sd_exec_fail(e, e->api->upload(e->queue, dst.data, src, sd_packed_size(dst)));
 }
 
 void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
-    if (sd_exec_ready(e) && !e->measuring && is_packed(e, src))
+    if (sd_exec_ready(e) && !e->planning && is_packed(e, src))
         sd_exec_fail(e, e->api->download(e->queue, dst, src.data, sd_packed_size(src)));
 }
 
@@ -249,16 +186,14 @@ void sd_exec_op(sd_exec *e, sdb_op op) {
     sd_op_complete(&op);
     if (!sd_exec_ready(e) || !is_offered(e, &op))
         return;
-    if (e->building) {
+    if (e->building)
         sd_exec_fail(e, sd_program_add(e->building, &op));
-    } else if (e->measuring) {
-        e->flops += sd_op_flops(&op);
+    else if (e->planning)
         sd_exec_fail(e, e->api->run[op.kind](e->queue, &op));
-    } else if (sd_profiling(e->ctx)) {
+    else if (sd_profiling(e->ctx))
         run_profiled(e, &op);
-    } else {
+    else
         run(e, &op);
-    }
 }
 
 void sd_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {

@@ -1,17 +1,16 @@
 /*
- * An executor: one queue, one arena, one status. Network code calls sd_op_* in a row and needs no
- * check after each: after the first failure (or cancellation) the rest do nothing, and the
- * caller looks at exec->status once at the end.
+ * An executor: one queue, one arena, one status. Code calls sd_op_* in a row and needs no check
+ * after each: after the first failure (or cancellation) the rest do nothing, and the caller looks
+ * at exec->status once at the end.
  *
- * Memory comes from a stack of known size. A network runs twice: first measured (sd_exec_measure),
- * when tensors get shapes but no memory and operations only plan their scratch, then for real.
- * The pattern inside a network:
+ * It does one of three things with operations. It builds: a network's tensors are views of a
+ * program's buffers, and its operations are noted there (program.h). It plans: tensors have shapes
+ * but no memory, and operations note their scratch. Or it computes. Network code only ever builds;
+ * programs are planned and computed by run.h, and the few operations around them, a sampler's, are
+ * called both to be planned and to be computed.
  *
- *     size_t mark = sd_exec_mark(e);
- *     sdb_tensor h = sd_exec_tensor(e, n, height, width, c);
- *     sd_op_group_norm(e, h, x, norm, SDB_ACT_SILU);
- *     ...
- *     sd_exec_release(e, mark);        // frees everything taken since the mark
+ * The arena has the memory of the program that is run, and after it that of the tensors which its
+ * caller takes for itself.
  */
 #ifndef SD_BACKEND_EXEC_H
 #define SD_BACKEND_EXEC_H
@@ -22,23 +21,16 @@
 #include "core/stop.h"
 
 typedef struct sd_exec sd_exec;
-typedef void (*sd_exec_fn)(sd_exec *e, void *arg);
 
-/* All that the operations of a stage depend on, besides the model: runs with equal keys give the
- * same operations at the same places of the arena. See region.h. */
-typedef struct sd_stage_key {
-    const void *type;             /* of the stage: not NULL */
-    int n, h, w, tokens, options; /* as the stage needs them */
-} sd_stage_key;
+#define SD_MAX_PROGRAMS 8
 
-#define SD_MAX_STAGES 8
-
-typedef struct sd_known_stage {
-    sd_stage_key key; /* type NULL: none */
-    bool ran;         /* once at least */
-    sdb_graph *graph; /* its region, after the second run; or NULL */
-    uint64_t used;    /* count of runs at the last one */
-} sd_known_stage;
+/* A program that an executor ran: run.h. */
+typedef struct sd_known_program {
+    sd_program *program; /* retained; NULL: none */
+    uint64_t used;       /* count of runs at the last one */
+    bool ran[SD_MAX_SEGMENTS];
+    sdb_graph *graphs[SD_MAX_SEGMENTS]; /* of segments, after their second run; or NULL */
+} sd_known_program;
 
 struct sd_exec {
     sd_context *ctx;
@@ -47,18 +39,18 @@ struct sd_exec {
     sdb_queue *queue;
     sdb_type act;         /* type of activations */
     sd_status status;     /* sticky */
-    sd_program *building; /* NULL: operations are measured or computed */
-    bool measuring;
+    sd_program *building; /* NULL: operations are planned or computed */
+    bool planning;
     sd_interrupt interrupt;
     const atomic_bool *stop; /* NULL, or what ends this executor's run alone */
     uint8_t *arena;          /* device memory; NULL until committed */
     size_t capacity, top, peak;
-    double flops;   /* counted while measuring: 2 per multiply-add */
+    double flops;   /* of what was planned to be run: 2 for each multiply-add */
     size_t scratch; /* of the queue, at the last commit */
 
-    sd_known_stage stages[SD_MAX_STAGES];
-    sd_known_stage *stage; /* the one that runs, or NULL */
-    uint64_t n_runs;       /* of stages */
+    sd_known_program known[SD_MAX_PROGRAMS];
+    sd_known_program *current; /* the one whose memory the arena begins with, or NULL */
+    uint64_t n_uses;           /* of programs */
 
     float *turning; /* see host.c: [room] */
     size_t room;
@@ -69,27 +61,19 @@ struct sd_exec {
 sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
 void sd_exec_free(sd_exec *e);
 
-/* Begin measuring; run the network; then commit allocates the arena (growing it where it is too
- * small) and the queue's scratch, and leaves measuring. Both reset top to 0. */
-void sd_exec_measure(sd_exec *e);
-sd_status sd_exec_commit(sd_exec *e);
-/* Ends measuring and allocates nothing: for estimates. Bytes of arena and scratch. */
-size_t sd_exec_abandon(sd_exec *e);
-
-/* A run begins: status SD_OK, it ends where the current call does, the stack is empty. */
+/* A run begins: status SD_OK, the cancellation epoch is now, and the caller takes its tensors anew.
+ */
 void sd_exec_begin(sd_exec *e);
 
-/* Into `p` from now on; NULL ends that. */
+/* --- building: into `p` from now on; NULL ends that. --- */
 void sd_exec_build(sd_exec *e, sd_program *p);
-/* While building: [a, b] along the channels. */
+/* [a, b] along the channels, without a copy where that can be. */
 sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b);
 
-/* Stack of tensors; buffers while building. Rows are packed (ld == c). Data is NULL while
- * measuring. */
+/* A tensor whose rows are packed (ld == c): while building a buffer of the program, at other times
+ * memory after the program's. Data is NULL while planning. */
 sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c);
 sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
-size_t sd_exec_mark(const sd_exec *e);
-void sd_exec_release(sd_exec *e, size_t mark);
 
 /* Views: a channel range; a range of the batch; the same memory with another n, h, w. */
 sdb_tensor sd_view_channels(sdb_tensor t, int first, int c);
@@ -99,23 +83,11 @@ static inline sdb_tensor sd_no_tensor(void) {
     return (sdb_tensor){0};
 }
 
-/* What a group norm reads: a tensor, and where the backend makes them the statistics that came
- * with it, for all channels or for the two halves of a concatenation. */
-typedef struct sd_features {
-    sdb_tensor x;
-    sdb_tensor stats[2]; /* c 0: none */
-} sd_features;
-
-/* A tensor in the type of activations, and room for its statistics. */
-sd_features sd_exec_features(sd_exec *e, int n, int h, int w, int c);
-/* Room for the statistics of x on the stack; no tensor where the backend makes none. */
-sdb_tensor sd_exec_stats(sd_exec *e, sdb_tensor x);
-
-/* Host <-> device, float32, packed. Wait until done. No-ops while measuring. */
+/* Host <-> device, float32, packed. Wait until done. No-ops unless computing. */
 void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
 void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src);
 
-/* True when work is to be done: nothing failed and, unless measuring, nobody cancelled. */
+/* True when work is to be done: nothing failed and, when computing, nobody cancelled. */
 bool sd_exec_ready(sd_exec *e);
 /* Records a failure of the caller's own. Keeps the first. */
 void sd_exec_fail(sd_exec *e, sd_status status);

@@ -65,7 +65,7 @@ static void get_picture(sd_exec *e, float *to, sdb_tensor from, int64_t begin, i
 
 /* Pictures of the host's tensor that the device's holds; 0 where nothing is to be done. */
 static int64_t count_pictures(sd_exec *e, const sd_tensor *host, sdb_tensor t) {
-    if (!sd_exec_ready(e) || e->measuring)
+    if (!sd_exec_ready(e) || e->planning)
         return 0;
     return (int64_t)t.n * t.h * t.w * t.c / (host->n_elements / host->dims[0]);
 }

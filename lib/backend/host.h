@@ -12,7 +12,7 @@
 /*
  * Between pictures of a host tensor, from `first` on, and all of a packed one of SDB_F32 on the
  * device, which has their number, or the planes of one. A host tensor that has one picture alone is
- * put as often as it is wanted. Both wait until done and do nothing while measuring or after a
+ * put as often as it is wanted. Both wait until done and do nothing while planning or after a
  * failure; the host's tensor may be NULL then.
  */
 void sd_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first);

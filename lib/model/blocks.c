@@ -1,127 +1,70 @@
 #include "model/blocks.h"
 
-#include <math.h>
-
 #define LAYER_NORM_EPS 1e-5f       /* torch.nn.LayerNorm's default */
 #define TRANSFORMER_NORM_EPS 1e-6f /* Normalize() in attention.py */
 #define FF_EXPANSION 4             /* FeedForward's mult */
-
-sdb_tensor sd_as_activations(sd_exec *e, sdb_tensor x) {
-    if (x.type == e->act)
-        return x;
-    sdb_tensor y = sd_exec_tensor(e, x.n, x.h, x.w, x.c);
-    sd_op_copy(e, y, x);
-    return y;
-}
-
-/* y itself where its type allows, otherwise a tensor on the stack for y to be copied from. */
-static sdb_tensor result_for(sd_exec *e, sdb_tensor y) {
-    return y.type == e->act ? y : sd_exec_tensor(e, y.n, y.h, y.w, y.c);
-}
-
-void sd_conv_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor result = result_for(e, y);
-    sd_op_conv2d(e, (sdb_conv2d){.x = x, .weight = w, .y = result});
-    if (y.type != e->act)
-        sd_op_copy(e, y, result);
-    sd_exec_release(e, mark);
-}
-
-void sd_linear_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor result = result_for(e, y);
-    sd_op_linear(e, (sdb_linear){.x = x, .weight = w, .y = result});
-    if (y.type != e->act)
-        sd_op_copy(e, y, result);
-    sd_exec_release(e, mark);
-}
-
-void sd_features_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w,
-                      sd_norm_spec spec, sdb_act act) {
-    sd_op_group_norm(e, (sdb_group_norm){.x = x.x,
-                                         .y = y,
-                                         .weight = w,
-                                         .groups = spec.groups,
-                                         .eps = spec.eps,
-                                         .act = act,
-                                         .stats = {x.stats[0], x.stats[1]}});
-}
 
 /* ------------------------------------------------------------------------- ResBlock */
 
 void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
                         sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift) {
-    /* the autoencoder's names are in the UNet's order */
-    sd_key keys = emb ? SD_KEY_RES_NORM1 : SD_KEY_VAE_RES_NORM1;
-    enum { NORM1, CONV1, NORM2, CONV2, SKIP };
+    enum { NORM1, CONV1, NORM2, CONV2, SKIP, N_KEYS };
+    static const sd_key of_unet[N_KEYS] = {SD_KEY_RES_NORM1, SD_KEY_RES_CONV1, SD_KEY_RES_NORM2,
+                                           SD_KEY_RES_CONV2, SD_KEY_RES_SKIP};
+    static const sd_key of_vae[N_KEYS] = {SD_KEY_VAE_RES_NORM1, SD_KEY_VAE_RES_CONV1,
+                                          SD_KEY_VAE_RES_NORM2, SD_KEY_VAE_RES_CONV2,
+                                          SD_KEY_VAE_RES_SKIP};
+    const sd_key *keys = emb ? of_unet : of_vae;
 
     *block = (sd_res_block){
         .in = in, .out = out, .spec = spec, .has_skip = in != out, .scale_shift = scale_shift};
     int emb_rows = scale_shift ? 2 * out : out;
     sd_builder_divides(b, "normalisation groups", in, spec.groups);
     sd_builder_divides(b, "normalisation groups", out, spec.groups);
-    block->norm1 = sd_get_norm(b, &path, keys + NORM1, in);
-    block->conv1 = sd_get_conv3x3(b, &path, keys + CONV1, out, in);
+    block->norm1 = sd_get_norm(b, &path, keys[NORM1], in);
+    block->conv1 = sd_get_conv3x3(b, &path, keys[CONV1], out, in);
     block->emb_first = emb ? sd_wide_add(emb, &path, SD_KEY_RES_EMB, emb_rows, true) : -1;
-    block->norm2 = sd_get_norm(b, &path, keys + NORM2, out);
-    block->conv2 = sd_get_conv3x3(b, &path, keys + CONV2, out, out);
+    block->norm2 = sd_get_norm(b, &path, keys[NORM2], out);
+    block->conv2 = sd_get_conv3x3(b, &path, keys[CONV2], out, out);
     if (block->has_skip)
-        block->skip = sd_get_linear(b, &path, keys + SKIP, out, in);
+        block->skip = sd_get_linear(b, &path, keys[SKIP], out, in);
+}
+
+/* x, or where the block changes its size that of half or twice its sides. */
+static sdb_tensor resized(sd_exec *e, const sd_res_block *block, sdb_tensor x) {
+    return block->size == SD_RES_DOWN ? sd_resample(e, x, x.h / 2, x.w / 2)
+           : block->size == SD_RES_UP ? sd_resample(e, x, x.h * 2, x.w * 2)
+                                      : x;
 }
 
 /* norm2 and SiLU, with the time embedding's scale and shift between them where there are such. */
-static void second_norm(sd_exec *e, const sd_res_block *block, sd_features h, sdb_tensor emb) {
-    sd_norm_spec spec = block->spec;
-    bool modulated = block->scale_shift;
-    sd_features_norm(e, h.x, h, block->norm2, spec, modulated ? SDB_ACT_NONE : SDB_ACT_SILU);
-    if (modulated)
-        sd_op_modulate(
-            e, (sdb_modulate){.x = h.x,
-                              .scale = sd_view_channels(emb, block->emb_first, block->out),
-                              .shift =
-                                  sd_view_channels(emb, block->emb_first + block->out, block->out),
-                              .y = h.x,
-                              .act = SDB_ACT_SILU});
+static sdb_tensor second_norm(sd_exec *e, const sd_res_block *block, sdb_tensor h, sdb_tensor emb) {
+    if (!block->scale_shift)
+        return sd_group_norm(e, h, block->norm2, block->spec, SDB_ACT_SILU);
+    h = sd_group_norm(e, h, block->norm2, block->spec, SDB_ACT_NONE);
+    sdb_modulate op = {.x = h,
+                       .scale = sd_view_channels(emb, block->emb_first, block->out),
+                       .shift = sd_view_channels(emb, block->emb_first + block->out, block->out),
+                       .y = sd_exec_tensor(e, h.n, h.h, h.w, h.c),
+                       .act = SDB_ACT_SILU};
+    sd_op_modulate(e, op);
+    return op.y;
 }
 
-void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features out, sd_features in,
-                          sdb_tensor emb, bool consume) {
-    sdb_tensor x = in.x, y = out.x;
-    sd_norm_spec spec = block->spec;
-    size_t mark = sd_exec_mark(e);
-    sd_features h = sd_exec_features(e, y.n, y.h, y.w, block->out);
-    sdb_conv2d conv1 = {.weight = block->conv1, .y = h.x, .stats = h.stats[0]};
-    sdb_conv2d conv2 = {
-        .x = h.x, .weight = block->conv2, .residual = x, .y = y, .stats = out.stats[0]};
-
-    if (block->has_skip) {
-        /* the skip goes first, into y; then nothing but the first norm reads x */
-        sd_op_linear(e, (sdb_linear){.x = x, .weight = block->skip, .y = y});
-        conv2.residual = y;
-    } else if (block->size != SD_RES_SAME) {
-        sd_op_resample(e, (sdb_resample){x, y});
-        conv2.residual = y;
-    }
-    if (block->emb_first >= 0 && !block->scale_shift)
-        conv1.emb = sd_view_channels(emb, block->emb_first, block->out);
-
-    size_t inner = sd_exec_mark(e);
-    bool in_place = consume && block->has_skip;
-    sdb_tensor normed = in_place ? x : sd_exec_tensor(e, x.n, x.h, x.w, block->in);
-    sd_features_norm(e, normed, in, block->norm1, spec, SDB_ACT_SILU);
-    if (block->size != SD_RES_SAME) {
-        sdb_tensor before = normed;
-        normed = sd_exec_tensor(e, y.n, y.h, y.w, block->in);
-        sd_op_resample(e, (sdb_resample){before, normed});
-    }
-    conv1.x = normed;
-    sd_op_conv2d(e, conv1);
-    sd_exec_release(e, inner);
-
-    second_norm(e, block, h, emb);
-    sd_op_conv2d(e, conv2);
-    sd_exec_release(e, mark);
+/* The skip goes first: then nothing but the first norm reads x, and the norm can take its memory.
+ */
+sdb_tensor sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor x,
+                                sdb_tensor emb) {
+    bool added = block->emb_first >= 0 && !block->scale_shift;
+    sdb_tensor shift = added ? sd_view_channels(emb, block->emb_first, block->out) : sd_no_tensor();
+    sdb_tensor skip = block->has_skip
+                          ? sd_linear(e, x, block->out, (sdb_linear){.weight = block->skip})
+                          : resized(e, block, x);
+    sdb_tensor h = sd_group_norm(e, x, block->norm1, block->spec, SDB_ACT_SILU);
+    h = resized(e, block, h);
+    h = sd_conv3x3(e, h, block->out, (sdb_conv2d){.weight = block->conv1, .emb = shift});
+    h = second_norm(e, block, h, emb);
+    return sd_conv3x3(e, h, block->out, (sdb_conv2d){.weight = block->conv2, .residual = skip});
 }
 
 /* ------------------------------------------------------------------------- AttnBlock */
@@ -155,34 +98,14 @@ void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path 
     block->out = sd_get_linear(b, &path, SD_KEY_PLAIN_OUT, channels, channels);
 }
 
-/* softmax(q k^T / sqrt(dim)) v of a tensor [n, t, 3c] that holds q, k and v side by side. */
-static void self_attention(sd_exec *e, sdb_tensor y, sdb_tensor qkv, int heads) {
-    int c = y.c;
-    sd_op_attention(e, (sdb_attention){.q = sd_view_channels(qkv, 0, c),
-                                       .k = sd_view_channels(qkv, c, c),
-                                       .v = sd_view_channels(qkv, 2 * c, c),
-                                       .y = y,
-                                       .heads = heads,
-                                       .scale = 1.0f / sqrtf((float)(c / heads))});
-}
-
-void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_features in) {
-    int c = block->channels;
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor x = in.x;
-    sdb_tensor tokens = sd_as_tokens(x);
-    sdb_tensor a = sd_exec_tensor(e, x.n, x.h, x.w, c);
-    sdb_tensor qkv = sd_exec_tensor(e, tokens.n, tokens.h, 1, 3 * c);
-
-    sd_features_norm(e, a, in, block->norm, block->spec, SDB_ACT_NONE);
-    a = sd_as_tokens(a);
+sdb_tensor sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x) {
+    sdb_tensor a = sd_as_tokens(sd_group_norm(e, x, block->norm, block->spec, SDB_ACT_NONE));
+    sdb_tensor qkv = sd_exec_tensor(e, a.n, a.h, 1, 3 * block->channels);
     sd_wide_forward(e, &block->qkv, qkv, a);
-    self_attention(e, a, qkv, block->heads);
-    sd_op_linear(
-        e,
-        (sdb_linear){
-            .x = a, .weight = block->out, .residual = tokens, .y = tokens, .stats = in.stats[0]});
-    sd_exec_release(e, mark);
+    a = sd_self_attention(e, qkv, block->heads, false);
+    a = sd_linear(e, a, block->channels,
+                  (sdb_linear){.weight = block->out, .residual = sd_as_tokens(x)});
+    return sd_view_shape(a, x.n, x.h, x.w);
 }
 
 /* ------------------------------------------------------------------------- SpatialTransformer */
@@ -229,73 +152,44 @@ void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_
     st->proj_out = sd_get_linear(b, &path, proj_out, channels, channels);
 }
 
-/* t += to_out(attention of norm1(t) with itself) */
-static void self_attention_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t,
-                                   int heads) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
-    sdb_tensor qkv = sd_exec_tensor(e, t.n, t.h, t.w, 3 * t.c);
-    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm1, LAYER_NORM_EPS});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->self_qkv, .y = qkv});
-    self_attention(e, a, qkv, heads);
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->self_out, .residual = t, .y = t});
-    sd_exec_release(e, mark);
+/* t + to_out(attention of norm1(t) with itself) */
+static sdb_tensor self_attention(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t,
+                                 int heads) {
+    sdb_tensor a = sd_layer_norm(e, t, layer->norm1, LAYER_NORM_EPS);
+    sdb_tensor qkv = sd_linear(e, a, 3 * t.c, (sdb_linear){.weight = layer->self_qkv});
+    a = sd_self_attention(e, qkv, heads, false);
+    return sd_linear(e, a, t.c, (sdb_linear){.weight = layer->self_out, .residual = t});
 }
 
-/* t += to_out(attention of norm2(t) with the prompt's keys and values) */
-static void cross_attention_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t,
-                                    sdb_tensor kv, int heads) {
-    size_t mark = sd_exec_mark(e);
+/* t + to_out(attention of norm2(t) with the prompt's keys and values) */
+static sdb_tensor cross_attention(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t,
+                                  sdb_tensor kv, int heads) {
     sdb_tensor k = sd_view_channels(kv, layer->kv_first, t.c);
     sdb_tensor v = sd_view_channels(kv, layer->kv_first + t.c, t.c);
-    sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
-    sdb_tensor q = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
-    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm2, LAYER_NORM_EPS});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->cross_q, .y = q});
-    sd_op_attention(e, (sdb_attention){.q = q,
-                                       .k = k,
-                                       .v = v,
-                                       .y = a,
-                                       .heads = heads,
-                                       .scale = 1.0f / sqrtf((float)(t.c / heads))});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->cross_out, .residual = t, .y = t});
-    sd_exec_release(e, mark);
+    sdb_tensor a = sd_layer_norm(e, t, layer->norm2, LAYER_NORM_EPS);
+    sdb_tensor q = sd_linear(e, a, t.c, (sdb_linear){.weight = layer->cross_q});
+    a = sd_attention(e, q, k, v, heads, false);
+    return sd_linear(e, a, t.c, (sdb_linear){.weight = layer->cross_out, .residual = t});
 }
 
-/* t += Linear(GEGLU(norm3(t))) */
-static void feed_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor a = sd_exec_tensor(e, t.n, t.h, t.w, t.c);
-    sdb_tensor g = sd_exec_tensor(e, t.n, t.h, t.w, FF_EXPANSION * t.c);
-    sd_op_layer_norm(e, (sdb_layer_norm){t, a, layer->norm3, LAYER_NORM_EPS});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->geglu, .y = g, .geglu = true});
-    sd_op_linear(e, (sdb_linear){.x = g, .weight = layer->ff_out, .residual = t, .y = t});
-    sd_exec_release(e, mark);
+/* t + Linear(GEGLU(norm3(t))) */
+static sdb_tensor feed_forward(sd_exec *e, const sd_transformer_layer *layer, sdb_tensor t) {
+    sdb_tensor a = sd_layer_norm(e, t, layer->norm3, LAYER_NORM_EPS);
+    a = sd_linear(e, a, FF_EXPANSION * t.c, (sdb_linear){.weight = layer->geglu, .geglu = true});
+    return sd_linear(e, a, t.c, (sdb_linear){.weight = layer->ff_out, .residual = t});
 }
 
-void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sd_features y,
-                                    sd_features in, sdb_tensor kv) {
-    sdb_tensor x = in.x;
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor t = sd_exec_tensor(e, x.n, x.h * x.w, 1, st->channels); /* the residual stream */
-
-    size_t inner = sd_exec_mark(e);
-    sdb_tensor normed = sd_exec_tensor(e, x.n, x.h, x.w, st->channels);
-    sd_features_norm(e, normed, in, st->norm, (sd_norm_spec){st->norm_groups, TRANSFORMER_NORM_EPS},
-                     SDB_ACT_NONE);
-    sd_op_linear(e, (sdb_linear){.x = sd_as_tokens(normed), .weight = st->proj_in, .y = t});
-    sd_exec_release(e, inner);
-
+sdb_tensor sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st,
+                                          sdb_tensor x, sdb_tensor kv) {
+    sd_norm_spec spec = {st->norm_groups, TRANSFORMER_NORM_EPS};
+    int c = st->channels;
+    sdb_tensor t = sd_as_tokens(sd_group_norm(e, x, st->norm, spec, SDB_ACT_NONE));
+    t = sd_linear(e, t, c, (sdb_linear){.weight = st->proj_in});
     for (int i = 0; i < st->depth; i++) {
-        const sd_transformer_layer *layer = &st->layers[i];
-        self_attention_forward(e, layer, t, st->heads);
-        cross_attention_forward(e, layer, t, kv, st->heads);
-        feed_forward(e, layer, t);
+        t = self_attention(e, &st->layers[i], t, st->heads);
+        t = cross_attention(e, &st->layers[i], t, kv, st->heads);
+        t = feed_forward(e, &st->layers[i], t);
     }
-    sd_op_linear(e, (sdb_linear){.x = t,
-                                 .weight = st->proj_out,
-                                 .residual = sd_as_tokens(x),
-                                 .y = sd_as_tokens(y.x),
-                                 .stats = y.stats[0]});
-    sd_exec_release(e, mark);
+    t = sd_linear(e, t, c, (sdb_linear){.weight = st->proj_out, .residual = sd_as_tokens(x)});
+    return sd_view_shape(t, x.n, x.h, x.w);
 }

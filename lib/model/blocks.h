@@ -2,13 +2,7 @@
 #ifndef SD_MODEL_BLOCKS_H
 #define SD_MODEL_BLOCKS_H
 
-#include "model/builder.h"
-
-/* GroupNorm of one network. */
-typedef struct sd_norm_spec {
-    int groups;
-    float eps;
-} sd_norm_spec;
+#include "model/layers.h"
 
 /* ---- ResBlock (openaimodel.py), ResnetBlock (model.py): norm, SiLU, conv, twice, + skip. */
 typedef enum sd_res_size { SD_RES_SAME, SD_RES_DOWN, SD_RES_UP } sd_res_size;
@@ -28,12 +22,10 @@ typedef struct sd_res_block {
 void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
                         sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift);
 
-/*
- * x [n, h, w, in] to y [n, h, w, out]; emb [n, 1, 1, all projections] or none. y may be x where the
- * block has no skip. `consume`: x is not needed any more, so that its memory may serve as scratch.
- */
-void sd_res_block_forward(sd_exec *e, const sd_res_block *block, sd_features y, sd_features x,
-                          sdb_tensor emb, bool consume);
+/* x [n, h, w, in] to [n, h, w, out], half or twice as large where the block's size says so; emb
+ * [n, 1, 1, all projections] or none. */
+sdb_tensor sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor x,
+                                sdb_tensor emb);
 
 /* ---- AttnBlock (model.py) and AttentionBlock (openaimodel.py): self-attention over pixels. */
 typedef struct sd_attention_block {
@@ -48,8 +40,8 @@ void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path 
 /* AttentionBlock: `whole` is use_new_attention_order. */
 void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
                               int heads, bool whole, sd_norm_spec spec);
-/* x [n, h, w, c], in place. */
-void sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sd_features x);
+/* x [n, h, w, c] to the like. */
+sdb_tensor sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
 
 /* ---- SpatialTransformer (attention.py). */
 typedef struct sd_transformer_layer { /* BasicTransformerBlock */
@@ -69,23 +61,8 @@ typedef struct sd_spatial_transformer {
 /* `kv` gathers the cross-attentions' keys and values. */
 void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
                                   const sd_unet_config *config, int level, sd_wide_builder *kv);
-/* x and y [n, h, w, c]; kv [n, tokens, 1, sd_unet_kv_width]. y may be x. */
-void sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st, sd_features y,
-                                    sd_features x, sdb_tensor kv);
-
-/* [n, h, w, c] as tokens [n, h * w, 1, c]. */
-static inline sdb_tensor sd_as_tokens(sdb_tensor x) {
-    return sd_view_shape(x, x.n, x.h * x.w, 1);
-}
-
-/* y = act(group norm of x) */
-void sd_features_norm(sd_exec *e, sdb_tensor y, sd_features x, const sdb_weight *w,
-                      sd_norm_spec spec, sdb_act act);
-
-/* x in the type of activations: itself, or a copy on the stack. */
-sdb_tensor sd_as_activations(sd_exec *e, sdb_tensor x);
-/* Operations compute in the type of activations; these bring the result into y's type. */
-void sd_conv_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
-void sd_linear_to(sd_exec *e, sdb_tensor y, sdb_tensor x, const sdb_weight *w);
+/* x [n, h, w, c] to the like; kv [n, tokens, 1, sd_unet_kv_width]. */
+sdb_tensor sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st,
+                                          sdb_tensor x, sdb_tensor kv);
 
 #endif

@@ -48,6 +48,9 @@ static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
         return SD_ERROR_MEMORY;
     atomic_init(&part->refs, 1);
     part->ctx = b->ctx;
+    sd_status status = sd_programs_init(&part->programs, b->ctx);
+    if (status)
+        return status;
     sd_builder builder = {.build = b,
                           .part = part,
                           .weights = b->source->weights[kind],

@@ -204,12 +204,3 @@ void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int 
     }
     wide_flush(w);
 }
-
-void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x) {
-    for (int i = 0; i < wide->n_slices; i++) {
-        const sd_wide_slice *s = &wide->slices[i];
-        sd_op_linear(e, (sdb_linear){.x = x,
-                                     .weight = s->weight,
-                                     .y = sd_view_channels(y, s->first, s->width)});
-    }
-}

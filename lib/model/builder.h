@@ -95,6 +95,5 @@ int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, b
  * of all heads, k of all, v of all]. */
 void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads);
 void sd_wide_end(sd_wide_builder *w);
-void sd_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x);
 
 #endif

@@ -1,6 +1,6 @@
 /* ClassEmbedder (ldm/modules/encoders/modules.py): an embedding a class, as a context of one token.
  */
-#include "model/blocks.h"
+#include "model/builder.h"
 
 struct sd_class_model {
     sd_part part;
@@ -17,11 +17,9 @@ static void class_build(sd_builder *b, void *network, const void *config) {
 }
 
 void sd_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids) {
-    size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
     sd_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->embedding});
     sd_op_copy(e, y, x);
-    sd_exec_release(e, mark);
 }
 
 static bool class_wanted(const sd_description *d) {

@@ -2,9 +2,7 @@
  * CLIP's text tower (Radford et al. 2021), as FrozenCLIPEmbedder uses it: a causal pre-norm
  * transformer whose last hidden state, after the final norm, is the conditioning.
  */
-#include "model/blocks.h"
-
-#include <math.h>
+#include "model/layers.h"
 
 typedef struct text_layer {
     const sdb_weight *norm1, *qkv, *out;
@@ -58,46 +56,27 @@ static void text_build(sd_builder *b, void *network, const void *config) {
     }
 }
 
-/* x += attention(norm1(x)); x += mlp(norm2(x)) */
-static void text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x,
-                               const sd_text_config *config) {
-    int c = config->width;
-    float scale = 1.0f / sqrtf((float)(c / config->heads));
+/* x + attention(norm1(x)), then that plus mlp(norm2(..)) */
+static sdb_tensor text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x,
+                                     const sd_text_config *config) {
     sdb_act act = config->act == SD_TEXT_QUICK_GELU ? SDB_ACT_QUICK_GELU : SDB_ACT_GELU;
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor a = sd_exec_tensor(e, x.n, x.h, x.w, c);
+    sdb_tensor a = sd_layer_norm(e, x, layer->norm1, config->eps);
+    sdb_tensor qkv = sd_linear(e, a, 3 * x.c, (sdb_linear){.weight = layer->qkv});
+    a = sd_self_attention(e, qkv, config->heads, true);
+    x = sd_linear(e, a, x.c, (sdb_linear){.weight = layer->out, .residual = x});
 
-    size_t inner = sd_exec_mark(e);
-    sdb_tensor qkv = sd_exec_tensor(e, x.n, x.h, x.w, 3 * c);
-    sd_op_layer_norm(e, (sdb_layer_norm){x, a, layer->norm1, config->eps});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->qkv, .y = qkv});
-    sd_op_attention(e, (sdb_attention){.q = sd_view_channels(qkv, 0, c),
-                                       .k = sd_view_channels(qkv, c, c),
-                                       .v = sd_view_channels(qkv, 2 * c, c),
-                                       .y = a,
-                                       .heads = config->heads,
-                                       .causal = true,
-                                       .scale = scale});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->out, .residual = x, .y = x});
-    sd_exec_release(e, inner);
-
-    sdb_tensor hidden = sd_exec_tensor(e, x.n, x.h, x.w, config->mlp_width);
-    sd_op_layer_norm(e, (sdb_layer_norm){x, a, layer->norm2, config->eps});
-    sd_op_linear(e, (sdb_linear){.x = a, .weight = layer->fc1, .act = act, .y = hidden});
-    sd_op_linear(e, (sdb_linear){.x = hidden, .weight = layer->fc2, .residual = x, .y = x});
-    sd_exec_release(e, mark);
+    a = sd_layer_norm(e, x, layer->norm2, config->eps);
+    a = sd_linear(e, a, config->mlp_width, (sdb_linear){.weight = layer->fc1, .act = act});
+    return sd_linear(e, a, x.c, (sdb_linear){.weight = layer->fc2, .residual = x});
 }
 
 void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
                            int skip) {
-    size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
     sd_op_embed(e, (sdb_embed){ids, x, m->token, m->position});
     for (int i = 0; i < m->config.layers - skip; i++)
-        text_layer_forward(e, &m->layers[i], x, &m->config);
-    sd_op_layer_norm(e, (sdb_layer_norm){x, x, m->final_norm, m->config.eps});
-    sd_op_copy(e, y, x);
-    sd_exec_release(e, mark);
+        x = text_layer_forward(e, &m->layers[i], x, &m->config);
+    sd_op_copy(e, y, sd_layer_norm(e, x, m->final_norm, m->config.eps));
 }
 
 /* ------------------------------------------------------------------------- the part */

@@ -1,7 +1,7 @@
 /*
- * The networks. Each is a part of a model, built once and then immutable; forward functions take an
- * executor and may be used by several at once. Tensors are
- * NHWC on the device; `e->measuring` runs are allowed everywhere.
+ * The networks. Each is a part of a model, built once and then immutable; forward functions note
+ * operations with an executor that builds a program (backend/program.h), and may be used by several
+ * at once. Tensors are NHWC on the device.
  */
 #ifndef SD_MODEL_NETWORKS_H
 #define SD_MODEL_NETWORKS_H

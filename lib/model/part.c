@@ -21,6 +21,7 @@ void sd_part_release(sd_part *part) {
     if (!part || atomic_fetch_sub_explicit(&part->refs, 1, memory_order_acq_rel) > 1)
         return;
     sd_context *ctx = part->ctx;
+    sd_programs_free(&part->programs);
     for (size_t i = 0; i < part->weights.n; i++)
         sd_weight_release(part->weights.items[i]);
     for (size_t i = 0; i < part->blocks.n; i++)

@@ -8,6 +8,7 @@
 #ifndef SD_MODEL_PART_H
 #define SD_MODEL_PART_H
 
+#include "backend/cache.h"
 #include "describe/config.h"
 #include "io/folder.h"
 
@@ -68,9 +69,10 @@ typedef struct sd_list {
  * destructors, and a half-built network is freed like a whole one. */
 typedef struct sd_part {
     atomic_int refs;
-    sd_context *ctx; /* which lives longer */
-    sd_list weights; /* sd_weight */
-    sd_list blocks;  /* memory */
+    sd_context *ctx;      /* which lives longer */
+    sd_list weights;      /* sd_weight */
+    sd_list blocks;       /* memory */
+    sd_programs programs; /* of the shapes that it met last */
 } sd_part;
 
 /* Both take NULL. The last release frees. */

@@ -3,9 +3,7 @@
  * AttentionBlocks alone (ADM: Dhariwal and Nichol 2021).
  *
  * The way down makes one skip an input block, the way up consumes them last in, first out, each
- * concatenated after the current tensor: [h, skip]. Nothing is copied for that: as an input block
- * begins, the whole concatenated tensor is taken from the executor's stack; the block writes the
- * right channel range of it, and the output block before the one that reads it writes the left.
+ * concatenated after the current tensor: [h, skip].
  */
 #include "model/blocks.h"
 
@@ -28,7 +26,6 @@ typedef struct input_block {
     sd_res_block res;
     attention attention;
     int channels; /* of its skip */
-    int partner;  /* of the tensor that the skip is concatenated to */
 } input_block;
 
 /* One of output_blocks. */
@@ -201,9 +198,8 @@ static void build_output_blocks(unet_builder *u) {
         sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
         for (at.block = 0; at.block <= last; at.block++, block++) {
             at.flat = (int)(block - u->m->out);
-            (--skip)->partner = ch;
-            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_OUT_RES, at), ch + skip->channels,
-                      c->channels[level]);
+            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_OUT_RES, at),
+                      ch + (--skip)->channels, c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
             if (c->attention[level])
@@ -250,9 +246,7 @@ int sd_unet_kv_width(const sd_unet *m) {
 }
 
 void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context) {
-    size_t mark = sd_exec_mark(e);
     sd_wide_forward(e, &m->kv, kv, sd_as_activations(e, context));
-    sd_exec_release(e, mark);
 }
 
 int sd_unet_guidance_dim(const sd_unet *m) {
@@ -281,146 +275,83 @@ typedef struct unet_run {
 } unet_run;
 
 /* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
-static void time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor emb, sdb_tensor t,
-                           sdb_tensor guidance) {
-    size_t mark = sd_exec_mark(e);
-    sdb_tensor sinusoids = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
-    sdb_tensor h1 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
-    sdb_tensor h2 = sd_exec_tensor(e, t.n, 1, 1, time_width(&m->config));
-    sd_op_timestep_embedding(e, (sdb_timestep_embedding){t, sinusoids});
+static sdb_tensor time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor t, sdb_tensor guidance) {
+    int width = time_width(&m->config);
+    sdb_tensor emb = sd_exec_tensor(e, t.n, 1, 1, m->emb.width);
+    sdb_tensor h = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
+    sd_op_timestep_embedding(e, (sdb_timestep_embedding){t, h});
     if (guidance.c > 0)
-        sd_op_linear(e, (sdb_linear){.x = sd_as_activations(e, guidance),
-                                     .weight = m->guidance,
-                                     .residual = sinusoids,
-                                     .y = sinusoids});
-    sd_op_linear(e, (sdb_linear){.x = sinusoids, .weight = m->time1, .act = SDB_ACT_SILU, .y = h1});
-    /* nothing reads it but through a SiLU */
-    sd_op_linear(e, (sdb_linear){.x = h1, .weight = m->time2, .act = SDB_ACT_SILU, .y = h2});
-    sd_wide_forward(e, &m->emb, emb, h2);
-    sd_exec_release(e, mark);
+        h = sd_linear(e, sd_as_activations(e, guidance), h.c,
+                      (sdb_linear){.weight = m->guidance, .residual = h});
+    h = sd_linear(e, h, width, (sdb_linear){.weight = m->time1, .act = SDB_ACT_SILU});
+    /* nothing reads the second but through a SiLU */
+    h = sd_linear(e, h, width, (sdb_linear){.weight = m->time2, .act = SDB_ACT_SILU});
+    sd_wide_forward(e, &m->emb, emb, h);
+    return emb;
 }
 
-/* y = attention(res(x)), the attention where there is one. */
-static void res_attention(const unet_run *run, const sd_res_block *res, const attention *a,
-                          sd_features y, sd_features x, bool consume) {
-    sd_res_block_forward(run->e, res, y, x, run->emb, consume);
-    if (a->kind == TRANSFORMER)
-        sd_spatial_transformer_forward(run->e, &a->transformer, y, y, run->kv);
-    else if (a->kind == PLAIN)
-        sd_attention_block_forward(run->e, &a->block, y);
+/* attention(res(x)), the attention where there is one */
+static sdb_tensor res_attention(const unet_run *run, const sd_res_block *res, const attention *a,
+                                sdb_tensor x) {
+    x = sd_res_block_forward(run->e, res, x, run->emb);
+    return a->kind == TRANSFORMER
+               ? sd_spatial_transformer_forward(run->e, &a->transformer, x, run->kv)
+           : a->kind == PLAIN ? sd_attention_block_forward(run->e, &a->block, x)
+                              : x;
 }
 
-static void input_block_forward(const unet_run *run, const input_block *block, sd_features y,
-                                sd_features x) {
+static sdb_tensor input_block_forward(const unet_run *run, const input_block *block, sdb_tensor x) {
     switch (block->kind) {
     case RES:
-        res_attention(run, &block->res, &block->attention, y, x, false);
-        break;
+        return res_attention(run, &block->res, &block->attention, x);
     case CONV:
-        sd_op_conv2d(run->e, (sdb_conv2d){.x = x.x,
-                                          .weight = block->conv,
-                                          .stride = block->stride,
-                                          .y = y.x,
-                                          .stats = y.stats[0]});
-        break;
-    case POOL:
-        sd_op_resample(run->e, (sdb_resample){x.x, y.x});
-        break;
+        return sd_conv3x3(run->e, x, block->channels,
+                          (sdb_conv2d){.weight = block->conv, .stride = block->stride});
+    default:
+        return sd_resample(run->e, x, x.h / 2, x.w / 2);
     }
 }
 
-/* x is [h, skip], which nothing else reads: its memory may serve as scratch. y is of the size of
- * the skip that it meets: where that is odd, of twice x's less a row or column. */
-static void output_block_forward(const unet_run *run, const output_block *block, sd_features y,
-                                 sd_features x) {
-    sd_exec *e = run->e;
-    if (block->up_kind == NO_UP) {
-        res_attention(run, &block->res, &block->attention, y, x, true);
-        return;
+/* x is [h, skip]. What is doubled becomes of the size of `next`, the skip that it meets: where that
+ * is odd, of twice x's less a row or column. */
+static sdb_tensor output_block_forward(const unet_run *run, const output_block *block, sdb_tensor x,
+                                       sdb_tensor next) {
+    sdb_tensor h = res_attention(run, &block->res, &block->attention, x);
+    switch (block->up_kind) {
+    case UP_CONV:
+        return sd_upsample(run->e, h, next.h, next.w, block->up);
+    case UP_RES:
+        return sd_res_block_forward(run->e, &block->up_res, h, run->emb);
+    case UP_NEAREST:
+        return sd_resample(run->e, h, next.h, next.w);
+    default:
+        return h;
     }
-    size_t mark = sd_exec_mark(e);
-    sd_features h = sd_exec_features(e, x.x.n, x.x.h, x.x.w, block->channels);
-    res_attention(run, &block->res, &block->attention, h, x, true);
-    if (block->up_kind == UP_CONV)
-        sd_op_conv2d(
-            e, (sdb_conv2d){
-                   .x = h.x, .weight = block->up, .upsample = true, .y = y.x, .stats = y.stats[0]});
-    else if (block->up_kind == UP_RES)
-        sd_res_block_forward(e, &block->up_res, y, h, run->emb, true);
-    else
-        sd_op_resample(e, (sdb_resample){h.x, y.x});
-    sd_exec_release(e, mark);
 }
 
-static void middle_forward(const unet_run *run, sd_features y, sd_features x) {
+/* input, in the type of activations, to [n, h, w, channels[0]] before the last norm */
+static sdb_tensor blocks_forward(const unet_run *run, sdb_tensor input) {
     const sd_unet *m = run->m;
-    res_attention(run, &m->mid_res1, &m->mid_attention, y, x, false);
-    sd_res_block_forward(run->e, &m->mid_res2, y, y, run->emb, false);
-}
-
-/* The two halves of [h, skip], whose skip is the input block's result. */
-static sd_features partner_of(sd_features joined, const input_block *block) {
-    return (sd_features){sd_view_channels(joined.x, 0, block->partner), {joined.stats[0]}};
-}
-
-static sd_features skip_of(sd_features joined, const input_block *block) {
-    return (sd_features){sd_view_channels(joined.x, block->partner, block->channels),
-                         {joined.stats[1]}};
-}
-
-/* Room for [h, skip] of the i-th input block, whose input is x. What is merely resampled has no
- * statistics. */
-static sd_features join(const unet_run *run, int i, sdb_tensor x) {
-    const sd_unet *m = run->m;
-    const input_block *block = &m->in[i];
-    int last = m->n_blocks - 1, stride = block->stride;
-    bool resampled = i < last && m->out[last - i - 1].up_kind == UP_NEAREST;
-    int h = (x.h + stride - 1) / stride, w = (x.w + stride - 1) / stride;
-    sd_features joined = {.x = sd_exec_tensor(run->e, x.n, h, w, block->partner + block->channels)};
-    if (!resampled)
-        joined.stats[0] = sd_exec_stats(run->e, partner_of(joined, block).x);
-    if (block->kind != POOL)
-        joined.stats[1] = sd_exec_stats(run->e, skip_of(joined, block).x);
-    return joined;
-}
-
-/* input, in the type of activations, to y [n, h, w, channels[0]] before the last norm. */
-static void blocks_forward(const unet_run *run, sd_features y, sdb_tensor input) {
-    sd_exec *e = run->e;
-    const sd_unet *m = run->m;
-    sd_features joined[MAX_BLOCKS]; /* [h, skip] */
-    sd_features x = {.x = input};
-    size_t marks[MAX_BLOCKS];
-
-    for (int i = 0; i < m->n_blocks; i++) {
-        marks[i] = sd_exec_mark(e);
-        joined[i] = join(run, i, x.x);
-        sd_features skip = skip_of(joined[i], &m->in[i]);
-        input_block_forward(run, &m->in[i], skip, x);
-        x = skip;
-    }
+    sdb_tensor skips[MAX_BLOCKS], h = input;
     int last = m->n_blocks - 1;
-    middle_forward(run, partner_of(joined[last], &m->in[last]), x);
-    for (int i = last; i >= 0; i--) {
-        sd_features h = i > 0 ? partner_of(joined[i - 1], &m->in[i - 1]) : y;
-        output_block_forward(run, &m->out[last - i], h, joined[i]);
-        sd_exec_release(e, marks[i]);
-    }
+
+    for (int i = 0; i <= last; i++)
+        h = skips[i] = input_block_forward(run, &m->in[i], h);
+    h = res_attention(run, &m->mid_res1, &m->mid_attention, h);
+    h = sd_res_block_forward(run->e, &m->mid_res2, h, run->emb);
+    for (int i = last; i >= 0; i--)
+        h = output_block_forward(run, &m->out[last - i], sd_concat(run->e, h, skips[i]),
+                                 skips[i > 0 ? i - 1 : 0]);
+    return h;
 }
 
 void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
                      sdb_tensor kv, sdb_tensor guidance) {
     const sd_unet_config *c = &m->config;
-    size_t mark = sd_exec_mark(e);
-    unet_run run = {e, m, sd_exec_tensor(e, x.n, 1, 1, m->emb.width), kv};
-    sd_features h = sd_exec_features(e, x.n, x.h, x.w, c->channels[0]);
-
-    time_embedding(e, m, run.emb, t, guidance);
-    blocks_forward(&run, h, sd_as_activations(e, x));
-    sd_features_norm(e, h.x, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps},
-                     SDB_ACT_SILU);
-    sd_conv_to(e, y, h.x, m->conv_out);
-    sd_exec_release(e, mark);
+    unet_run run = {e, m, time_embedding(e, m, t, guidance), kv};
+    sdb_tensor h = blocks_forward(&run, sd_as_activations(e, x));
+    h = sd_group_norm(e, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps}, SDB_ACT_SILU);
+    sd_conv_to(e, y, h, m->conv_out);
 }
 
 /* ------------------------------------------------------------------------- the part */

@@ -164,66 +164,40 @@ static void vae_build(sd_builder *b, void *network, const void *config) {
 
 /* ------------------------------------------------------------------------- running */
 
-static void middle_forward(sd_exec *e, const vae_middle *mid, sd_features x) {
-    sd_res_block_forward(e, &mid->res1, x, x, sd_no_tensor(), false);
+static sdb_tensor middle_forward(sd_exec *e, const vae_middle *mid, sdb_tensor x) {
+    x = sd_res_block_forward(e, &mid->res1, x, sd_no_tensor());
     if (mid->has_attention)
-        sd_attention_block_forward(e, &mid->attention, x);
-    sd_res_block_forward(e, &mid->res2, x, x, sd_no_tensor(), false);
+        x = sd_attention_block_forward(e, &mid->attention, x);
+    return sd_res_block_forward(e, &mid->res2, x, sd_no_tensor());
 }
 
-/*
- * The ladder's input up to and with its i-th level: y [n, h, w, levels[i].out]. Levels are asked
- * for from the last to the first, so that each level's result lies below what it is computed from
- * on the executor's stack and all of that can be released: at most two levels are alive at a time.
- */
-static void level_forward(sd_exec *e, const vae_ladder *ladder, int i, sd_features out,
-                          sdb_tensor input) {
-    const vae_level *level = &ladder->levels[i];
-    bool changes = level->in != level->out; /* otherwise the blocks compute in place */
-    sdb_tensor y = out.x;
-    size_t mark = sd_exec_mark(e);
-    sd_features x = changes ? sd_exec_features(e, y.n, y.h, y.w, level->in) : out;
-    sdb_conv2d first = {.weight = level->resample, .y = x.x, .stats = x.stats[0]};
-    size_t inner = sd_exec_mark(e);
-
-    if (i == 0) {
-        first.x = input;
-        first.weight = ladder->conv_in;
-        sd_op_conv2d(e, first);
-        if (ladder->decoder)
-            middle_forward(e, &ladder->middle, x);
-    } else if (ladder->decoder) {
-        sd_features before = sd_exec_features(e, y.n, y.h / 2, y.w / 2, level->in);
-        level_forward(e, ladder, i - 1, before, input);
-        first.upsample = true;
-        first.x = before.x;
-        sd_op_conv2d(e, first);
-    } else {
-        sd_features before = sd_exec_features(e, y.n, y.h * 2, y.w * 2, level->in);
-        level_forward(e, ladder, i - 1, before, input);
-        first.stride = 2;
-        first.pad_end = true;
-        first.x = before.x;
-        sd_op_conv2d(e, first);
-    }
-    sd_exec_release(e, inner);
-
-    for (int j = 0; j < level->n_blocks; j++) {
-        sd_res_block_forward(e, &level->blocks[j], out, j == 0 ? x : out, sd_no_tensor(), true);
+/* x of the level before, or of conv_in, to [n, h, w, level->out] */
+static sdb_tensor level_forward(sd_exec *e, const vae_ladder *ladder, const vae_level *level,
+                                sdb_tensor x) {
+    if (level->resample)
+        x = ladder->decoder
+                ? sd_upsample(e, x, x.h * 2, x.w * 2, level->resample)
+                : sd_conv3x3(e, x, level->in,
+                             (sdb_conv2d){.weight = level->resample, .stride = 2, .pad_end = true});
+    for (int i = 0; i < level->n_blocks; i++) {
+        x = sd_res_block_forward(e, &level->blocks[i], x, sd_no_tensor());
         if (level->attention)
-            sd_attention_block_forward(e, &level->attention[j], out);
+            x = sd_attention_block_forward(e, &level->attention[i], x);
     }
-    sd_exec_release(e, mark);
+    return x;
 }
 
-/* All levels and the encoder's middle block, then norm_out and SiLU, in place of conv_out's input:
- * y [n, h, w, last channels]. */
-static void ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_config *c,
-                           sd_features y, sdb_tensor input) {
-    level_forward(e, ladder, ladder->n_levels - 1, y, input);
+/* All levels and the middle block, then norm_out and SiLU: conv_out's input. */
+static sdb_tensor ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_config *c,
+                                 sdb_tensor x) {
+    x = sd_conv3x3(e, x, ladder->levels[0].in, (sdb_conv2d){.weight = ladder->conv_in});
+    if (ladder->decoder)
+        x = middle_forward(e, &ladder->middle, x);
+    for (int i = 0; i < ladder->n_levels; i++)
+        x = level_forward(e, ladder, &ladder->levels[i], x);
     if (!ladder->decoder)
-        middle_forward(e, &ladder->middle, y);
-    sd_features_norm(e, y.x, y, ladder->norm_out, norm_spec(c), SDB_ACT_SILU);
+        x = middle_forward(e, &ladder->middle, x);
+    return sd_group_norm(e, x, ladder->norm_out, norm_spec(c), SDB_ACT_SILU);
 }
 
 bool sd_vae_has_codebook(const sd_vae *m) {
@@ -236,41 +210,33 @@ void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tens
 }
 
 void sd_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids) {
-    size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
     sd_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->codebook});
     sd_op_copy(e, y, x);
-    sd_exec_release(e, mark);
 }
 
-/* The latent in the type of activations, on the stack: quantised, and through post_quant_conv. */
+/* The latent in the type of activations: quantised, and through post_quant_conv. */
 static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool quantize) {
     sdb_tensor latent = sd_as_activations(e, z);
     if (m->codebook && quantize) {
-        sdb_tensor before = latent;
-        latent = sd_exec_tensor(e, z.n, z.h, z.w, z.c);
-        sd_op_quantize(e, (sdb_quantize){.x = before, .y = latent, .codebook = m->codebook});
+        sdb_quantize op = {
+            .x = latent, .y = sd_exec_tensor(e, z.n, z.h, z.w, z.c), .codebook = m->codebook};
+        sd_op_quantize(e, op);
+        latent = op.y;
     }
-    if (m->post_quant) {
-        sdb_tensor before = latent;
-        latent = sd_exec_tensor(e, z.n, z.h, z.w, z_channels(&m->config));
-        sd_op_linear(e, (sdb_linear){.x = before, .weight = m->post_quant, .y = latent});
-    }
-    return latent;
+    return m->post_quant
+               ? sd_linear(e, latent, z_channels(&m->config), (sdb_linear){.weight = m->post_quant})
+               : latent;
 }
 
 void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z,
                             bool quantize) {
     const sd_vae_config *c = &m->config;
-    if (c->kind == SD_FIRST_STAGE_IDENTITY) {
+    if (c->kind == SD_FIRST_STAGE_IDENTITY)
         sd_op_copy(e, y, z);
-        return;
-    }
-    size_t mark = sd_exec_mark(e);
-    sd_features h = sd_exec_features(e, y.n, y.h, y.w, c->channels[0]);
-    ladder_forward(e, &m->decoder, c, h, decoder_input(e, m, z, quantize));
-    sd_conv_to(e, y, h.x, m->decoder.conv_out);
-    sd_exec_release(e, mark);
+    else
+        sd_conv_to(e, y, ladder_forward(e, &m->decoder, c, decoder_input(e, m, z, quantize)),
+                   m->decoder.conv_out);
 }
 
 int sd_vae_moments(const sd_vae *m) {
@@ -279,23 +245,18 @@ int sd_vae_moments(const sd_vae *m) {
 
 void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x) {
     const sd_vae_config *c = &m->config;
-    sdb_tensor y = moments;
     if (c->kind == SD_FIRST_STAGE_IDENTITY) {
-        sd_op_copy(e, y, x);
+        sd_op_copy(e, moments, x);
         return;
     }
-    size_t mark = sd_exec_mark(e);
-    sd_features h = sd_exec_features(e, y.n, y.h, y.w, c->channels[c->n_levels - 1]);
-    ladder_forward(e, &m->encoder, c, h, sd_as_activations(e, x));
+    sdb_tensor h = ladder_forward(e, &m->encoder, c, sd_as_activations(e, x));
     if (m->quant) {
-        int channels = moments_per_channel(c) * z_channels(c);
-        sdb_tensor before = sd_exec_tensor(e, y.n, y.h, y.w, channels);
-        sd_op_conv2d(e, (sdb_conv2d){.x = h.x, .weight = m->encoder.conv_out, .y = before});
-        sd_linear_to(e, y, before, m->quant);
+        h = sd_conv3x3(e, h, moments_per_channel(c) * z_channels(c),
+                       (sdb_conv2d){.weight = m->encoder.conv_out});
+        sd_linear_to(e, moments, h, m->quant);
     } else {
-        sd_conv_to(e, y, h.x, m->encoder.conv_out);
+        sd_conv_to(e, moments, h, m->encoder.conv_out);
     }
-    sd_exec_release(e, mark);
 }
 
 /* ------------------------------------------------------------------------- the part */

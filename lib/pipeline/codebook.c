@@ -22,8 +22,8 @@ static void look_up_rows(sd_stage *s) {
                          sd_view_shape(s->io[IDS], 1, area, 1));
 }
 
-static const sd_stage_type quantizer = {hold_codes, quantize_rows, NULL},
-                           codebook = {hold_codes, look_up_rows, NULL};
+static const sd_stage_type quantizer = {SD_PART_VAE, hold_codes, quantize_rows, NULL},
+                           codebook = {SD_PART_VAE, hold_codes, look_up_rows, NULL};
 
 sd_status sd_codes_of_latent(sd_model *model, const sd_tensor *latent, int32_t *ids,
                              sd_tensor **quantized) {

@@ -27,13 +27,12 @@ static void layout(sd_sampler *s) {
     if (s->extra > 0)
         s->beside = sd_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->extra);
     sd_run_layout(&s->run, e);
-    s->top = sd_exec_mark(e);
 }
 
 static void measure(sd_sampler *s) {
-    sd_stage_measure(&s->unet);
+    if (sd_stage_plan(&s->unet))
+        return;
     layout(s);
-    s->e->flops = 0; /* of a step alone, one from the middle of a run */
     sd_sampling_compute_measured(s);
 }
 
@@ -52,7 +51,6 @@ void sd_sampling_enter(sd_sampler *s) {
     if (s->busy)
         return;
     sd_exec_begin(s->e);
-    sd_exec_release(s->e, s->top);
 }
 
 /* What these parameters ask of the model. */

@@ -42,7 +42,6 @@ struct sd_sampler {
     sdb_tensor mask;       /* [n, h, w, 1], with has_mask: 1 where `known` is held */
     sdb_tensor known;      /* [n, h, w, c]: x_0 */
     sdb_tensor mask_noise; /* [n, h, w, c]: that it is noised with in a step */
-    size_t top;            /* of the stack: what a step takes besides begins here */
 
     sd_inter inter;
 
@@ -65,7 +64,7 @@ sd_status sd_sampling_fail_none(const sd_sampler *s, const char *what);
 /* Step i of the run: given to the device, perhaps not yet made. Failures are left in the executor's
  * status. */
 void sd_sampling_compute(sd_sampler *s, int i);
-/* A step from the middle of a run, while measuring. */
+/* A step from the middle of a run, while planning. */
 void sd_sampling_compute_measured(sd_sampler *s);
 /* The run's `denoise`; `user` is the sampler. */
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);

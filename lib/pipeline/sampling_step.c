@@ -60,7 +60,7 @@ void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_stage_compute(&s->unet);
     if (s->halves == 2)
         guide(s);
-    if (s->params.score_corrector && !e->measuring)
+    if (s->params.score_corrector && !e->planning)
         correct_score(s, x);
 }
 

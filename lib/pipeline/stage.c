@@ -66,70 +66,91 @@ void sd_execs_give(const sd_model *model, sd_exec *e) {
 
 /* ----------------------------------------------------------------------------------- a stage */
 
-static void compute(sd_exec *e, void *stage) {
-    sd_stage *s = stage;
-    size_t top = sd_exec_mark(e);
-    sd_exec_release(e, s->workspace);
+enum { COMPUTE, APART }; /* segments of its program */
+
+static void build(sd_stage *s, sd_program *p) {
+    sd_exec_build(s->e, p);
+    s->type->hold(s);
+    for (int i = 0; i < SD_STAGE_IO; i++)
+        sd_program_hold(p, s->io[i]);
     if (s->type->compute)
         s->type->compute(s);
-    sd_exec_release(e, top);
-}
-
-void sd_stage_compute(sd_stage *s) {
-    sd_exec_region(s->e, compute, s);
-}
-
-void sd_stage_compute_apart(sd_stage *s) {
-    size_t top = sd_exec_mark(s->e);
-    sd_exec_release(s->e, s->workspace);
-    s->type->apart(s);
-    sd_exec_release(s->e, top);
-}
-
-static void hold(sd_stage *s) {
-    s->type->hold(s);
-    s->workspace = sd_exec_mark(s->e);
-}
-
-static sd_stage_key key_of(const sd_stage *s) {
-    return (sd_stage_key){s->type, s->n, s->h, s->w, s->tokens, s->options};
-}
-
-void sd_stage_measure(sd_stage *s) {
-    sd_exec_measure(s->e);
-    hold(s);
-    sd_stage_compute(s);
+    sd_program_end_segment(p);
     if (s->type->apart)
-        sd_stage_compute_apart(s);
-    s->above = s->e->peak;
-    sd_exec_release(s->e, s->above);
+        s->type->apart(s);
+    sd_program_end_segment(p);
+    sd_exec_build(s->e, NULL);
 }
 
-sd_status sd_stage_commit(sd_stage *s) {
-    sd_stage_key key = key_of(s);
-    sd_exec_fail(s->e, sd_exec_commit(s->e));
-    if (s->e->status)
-        return s->e->status;
-    if (!sd_exec_find_stage(s->e, &key))
-        sd_exec_add_stage(s->e, &key);
-    hold(s);
-    sd_exec_release(s->e, s->above);
-    return SD_OK;
+static sd_status new_program(sd_stage *s, sd_program **out) {
+    sd_exec *e = s->e;
+    sd_status status = sd_program_new(e->ctx, out);
+    if (!status) {
+        build(s, *out);
+        status = e->status ? e->status : sd_program_plan(*out, (sd_stats_maker){e->api, e->dev});
+    }
+    if (status)
+        sd_program_release(*out);
+    return status;
+}
+
+/* Retained for the caller. */
+static sd_status find_program(sd_stage *s, sd_program **out) {
+    sd_programs *all = &s->model->parts[s->type->part]->programs;
+    sd_program_key key = {s->type, s->n, s->h, s->w, s->tokens, s->options};
+    *out = sd_programs_find(all, &key);
+    if (*out)
+        return SD_OK;
+    sd_status status = new_program(s, out);
+    if (!status)
+        *out = sd_programs_add(all, &key, *out);
+    return status;
+}
+
+static void take_io(sd_stage *s) {
+    for (int i = 0; i < SD_STAGE_IO; i++)
+        s->io[i] = sd_exec_io(s->e, i);
+}
+
+/* The program is for `use`: sd_exec_use or sd_exec_plan. */
+static sd_status prepare(sd_stage *s, void (*use)(sd_exec *e, sd_program *p)) {
+    sd_program *p;
+    sd_exec_begin(s->e);
+    sd_status status = find_program(s, &p);
+    if (status) {
+        sd_exec_fail(s->e, status);
+        return status;
+    }
+    use(s->e, p);
+    sd_program_release(p);
+    if (!s->e->status)
+        take_io(s);
+    return s->e->status;
 }
 
 sd_status sd_stage_begin(sd_stage *s) {
-    sd_stage_key key = key_of(s);
     sd_status status = sd_execs_take(s->model, &s->e);
     if (status)
         return status;
-    sd_exec_begin(s->e);
-    if (sd_exec_find_stage(s->e, &key)) {
-        hold(s);
-        return SD_OK;
-    }
-    sd_stage_measure(s);
-    status = sd_stage_commit(s);
-    return status ? sd_stage_end(s) : SD_OK;
+    return prepare(s, sd_exec_use) ? sd_stage_end(s) : SD_OK;
+}
+
+sd_status sd_stage_plan(sd_stage *s) {
+    return prepare(s, sd_exec_plan);
+}
+
+sd_status sd_stage_commit(sd_stage *s) {
+    if (!sd_exec_commit(s->e))
+        take_io(s);
+    return s->e->status;
+}
+
+void sd_stage_compute(sd_stage *s) {
+    sd_exec_run(s->e, COMPUTE);
+}
+
+void sd_stage_compute_apart(sd_stage *s) {
+    sd_exec_run(s->e, APART);
 }
 
 sd_tensor *sd_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims) {
@@ -150,9 +171,12 @@ sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost) {
     sd_status status = sd_exec_new(s->model->ctx, s->model->act, &s->e);
     if (status)
         return status;
-    sd_stage_measure(s);
-    cost->flops = s->e->flops;
-    cost->bytes = sd_exec_abandon(s->e);
+    if (!sd_stage_plan(s)) {
+        sd_stage_compute(s);
+        sd_stage_compute_apart(s);
+        cost->flops = s->e->flops;
+        cost->bytes = sd_exec_abandon(s->e);
+    }
     status = s->e->status;
     sd_exec_free(s->e);
     return status;

@@ -1,23 +1,26 @@
 /*
- * A stage: a network at one shape, which an executor computes for a call. What the host puts there
- * and gets from it lies in `io`. The executor is the stage's from sd_stage_begin to sd_stage_end,
- * and its status is sticky: nothing between needs a check.
+ * A stage: a network at one shape, which an executor computes for a call. Its operations are a
+ * program, that is built when the model first meets the shape. What the host puts there and gets
+ * from it lies in `io`. The executor is the stage's from sd_stage_begin to sd_stage_end, and its
+ * status is sticky: nothing between needs a check.
  */
 #ifndef SD_PIPELINE_STAGE_H
 #define SD_PIPELINE_STAGE_H
 
 #include "backend/host.h"
-#include "backend/region.h"
+#include "backend/run.h"
 #include "pipeline/model.h"
 
 #define SD_STAGE_IO 6
 
 typedef struct sd_stage sd_stage;
 
-/* compute or apart may be NULL. */
+/* All three are called to build the program alone, and see of the stage what its key says: the
+ * type, the model and the numbers. compute or apart may be NULL. */
 typedef struct sd_stage_type {
+    sd_part_kind part;            /* whose programs they are */
     void (*hold)(sd_stage *s);    /* takes s->io from s->e */
-    void (*compute)(sd_stage *s); /* operations alone, on s->io: backends record them */
+    void (*compute)(sd_stage *s); /* operations on s->io */
     void (*apart)(sd_stage *s);   /* others that go before or after, as often as wanted */
 } sd_stage_type;
 
@@ -27,11 +30,9 @@ struct sd_stage {
     int n, h, w, tokens, options; /* as the type needs them */
     sd_exec *e;
     sdb_tensor io[SD_STAGE_IO];
-    size_t workspace; /* of the executor's stack: where what is computed between begins */
-    size_t above;     /* and where it ended when it was measured */
 };
 
-/* Measures the network, unless the executor knows it, and holds its tensors. */
+/* Takes an executor, whose memory is the stage's from now on. */
 sd_status sd_stage_begin(sd_stage *s);
 void sd_stage_compute(sd_stage *s);
 void sd_stage_compute_apart(sd_stage *s);
@@ -40,13 +41,13 @@ sd_tensor *sd_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims);
 /* Its status, also of what the caller looked at since. */
 sd_status sd_stage_end(sd_stage *s);
 
-/* In place of the first, for one whose caller holds tensors of its own above: both leave the stack
- * where these begin. The first leaves the executor measuring, the second commits what it measured.
- */
-void sd_stage_measure(sd_stage *s);
+/* In place of sd_stage_begin, on an executor of the caller's that takes tensors of its own behind
+ * the stage's: the executor plans afterwards (backend/run.h). */
+sd_status sd_stage_plan(sd_stage *s);
+/* What the caller planned is there: s->io, too. */
 sd_status sd_stage_commit(sd_stage *s);
 
-/* Only measured: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
+/* Only planned: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
 typedef struct sd_cost {
     uint64_t bytes;
     double flops;
@@ -59,9 +60,9 @@ sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_t
 sd_status sd_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
                            int64_t at);
 
-/* Idle executors of a model, handed to one stage at a time. An executor's arena grows to what its
- * users needed and is used again by the next one, so that the text encoder, the UNet and the VAE of
- * a run share one. Thread-safe. */
+/* Idle executors of a model, handed to one stage at a time. An executor's arena
+ * grows to what its users needed and is used again by the next one, so that the text encoder, the
+ * UNet and the VAE of a run share one. Thread-safe. */
 sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out);
 void sd_execs_free(struct sd_exec_cache *cache);
 sd_status sd_execs_take(const sd_model *model, sd_exec **out);

@@ -25,7 +25,7 @@ static void encode(sd_stage *s) {
     sd_text_model_forward(s->e, sd_model_text(s->model), s->io[EMBEDDINGS], s->io[IDS], s->options);
 }
 
-static const sd_stage_type text_stage = {hold_text, encode, NULL};
+static const sd_stage_type text_stage = {SD_PART_TEXT, hold_text, encode, NULL};
 
 /* Rows of ids to rows of embeddings. */
 static sd_status run(sd_stage *s, const int32_t *ids, float *embeddings) {
@@ -236,7 +236,7 @@ static void encode_classes(sd_stage *s) {
     sd_class_model_forward(s->e, sd_model_classes(s->model), s->io[EMBEDDINGS], s->io[IDS]);
 }
 
-static const sd_stage_type class_stage = {hold_classes, encode_classes, NULL};
+static const sd_stage_type class_stage = {SD_PART_CLASSES, hold_classes, encode_classes, NULL};
 
 sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out) {
     const sd_description *desc = model->desc;

@@ -33,7 +33,7 @@ static void look_at_context(sd_stage *s) {
         sd_unet_kv(s->e, sd_model_unet(s->model), s->io[SD_UNET_KV], s->io[SD_UNET_CONTEXT]);
 }
 
-const sd_stage_type sd_unet_stage = {hold, evaluate, look_at_context};
+const sd_stage_type sd_unet_stage = {SD_PART_UNET, hold, evaluate, look_at_context};
 
 static sd_status check_finite(const sd_tensor *x, const float *timesteps,
                               const sd_tensor *embeddings) {

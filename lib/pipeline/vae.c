@@ -52,7 +52,7 @@ static void decode(sd_stage *s) {
     sd_op_split_planes(s->e, s->io[PICTURE], y);
 }
 
-static const sd_stage_type decoder = {hold_decoder, decode, NULL};
+static const sd_stage_type decoder = {SD_PART_VAE, hold_decoder, decode, NULL};
 
 /* What the decoder takes. */
 static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
@@ -174,8 +174,8 @@ static void sample(sd_stage *s) {
                                           .scale = (float)s->model->desc->vae.scaling_factor});
 }
 
-static const sd_stage_type encoder = {hold_encoder, encode, sample},
-                           posterior = {hold_posterior, NULL, sample};
+static const sd_stage_type encoder = {SD_PART_VAE, hold_encoder, encode, sample},
+                           posterior = {SD_PART_VAE, hold_posterior, NULL, sample};
 
 /* `draws` samples of the posterior of each picture, or of the moments of each. */
 static sd_status sample_all(sd_stage s, const sd_tensor *from, const sd_tensor *noise, int draws,

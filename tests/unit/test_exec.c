@@ -1,5 +1,5 @@
-/* The executor: its stack of tensors, measuring, sticky status, cancellation, views. */
-#include "backend/exec.h"
+/* The executor: its caller's tensors, planning, sticky status, cancellation, views. */
+#include "backend/run.h"
 #include "core/threads.h"
 
 #include "../tools/suite.h"
@@ -55,10 +55,10 @@ static void teardown(void) {
     ck_assert_msg(seen.live == 0, "%ld blocks of memory were left", seen.live);
 }
 
-/* ---------------------------------------------------------------------------------------- stack */
+/* ------------------------------------------------------------------------------------- tensors */
 
-START_TEST(test_measuring_gives_shapes_without_memory) {
-    sd_exec_measure(e);
+START_TEST(test_planning_gives_shapes_without_memory) {
+    sd_exec_plan(e, NULL);
     sdb_tensor t = sd_exec_tensor(e, 2, 3, 4, 5);
     ck_assert_ptr_null(t.data);
     ck_assert(t.n == 2 && t.h == 3 && t.w == 4 && t.c == 5 && t.ld == 5 && t.type == SDB_F32);
@@ -67,20 +67,17 @@ START_TEST(test_measuring_gives_shapes_without_memory) {
 }
 END_TEST
 
-/* a and b at once, then c in b's place: the peak is that of a and the larger of b and c. */
-static size_t stack_network(sdb_tensor out[3]) {
-    out[0] = sd_exec_tensor(e, 1, 1, 1, 100); /* 400 bytes: b begins at 512 */
-    size_t mark = sd_exec_mark(e);
+static size_t three_tensors(sdb_tensor out[3]) {
+    out[0] = sd_exec_tensor(e, 1, 1, 1, 100); /* 400 bytes: the next begins at 512 */
     out[1] = sd_exec_tensor(e, 1, 1, 1, 10);
-    sd_exec_release(e, mark);
     out[2] = sd_exec_tensor_typed(e, SDB_F16, 1, 8, 8, 2);
-    return 512 + 256;
+    return 768 + 256;
 }
 
-START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it) {
+START_TEST(test_commit_allocates_what_was_planned) {
     sdb_tensor t[3];
-    sd_exec_measure(e);
-    size_t peak = stack_network(t);
+    sd_exec_plan(e, NULL);
+    size_t peak = three_tensors(t);
     seen.largest = 0;
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     ck_assert_uint_eq(e->peak, peak);
@@ -88,12 +85,12 @@ START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it) {
     ck_assert_uint_ge(seen.largest, peak);
 
     sd_exec_begin(e);
-    stack_network(t);
+    three_tensors(t);
     ck_assert_int_eq(e->status, SD_OK);
     for (int i = 0; i < 3; i++)
         ck_assert_uint_eq((uintptr_t)t[i].data % 256, 0);
-    ck_assert_ptr_eq(t[1].data, t[2].data);
     ck_assert_ptr_eq((char *)t[0].data + 512, t[1].data);
+    ck_assert_ptr_eq((char *)t[0].data + 768, t[2].data);
     memset(t[0].data, 1, 400);
     memset(t[2].data, 2, 256);
     ck_assert_int_eq(((char *)t[0].data)[399], 1);
@@ -101,23 +98,23 @@ START_TEST(test_commit_allocates_the_peak_and_the_stack_reuses_it) {
 END_TEST
 
 START_TEST(test_commit_keeps_an_arena_that_is_large_enough) {
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 10000);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     const uint8_t *arena = e->arena;
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 10);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     ck_assert_ptr_eq(e->arena, arena);
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 20000);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     ck_assert_uint_ge(e->capacity, 80000);
 }
 END_TEST
 
-START_TEST(test_more_than_measured_is_an_error) {
-    sd_exec_measure(e);
+START_TEST(test_more_than_planned_is_an_error) {
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 10);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     sd_exec_begin(e);
@@ -129,20 +126,20 @@ START_TEST(test_more_than_measured_is_an_error) {
 END_TEST
 
 START_TEST(test_no_memory_for_the_arena) {
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     seen.limit = 1 << 20;
     ck_assert_int_eq(sd_exec_commit(e), SD_ERROR_MEMORY);
     ck_assert_ptr_null(e->arena);
     seen.limit = 0;
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
 }
 END_TEST
 
 START_TEST(test_abandon_tells_bytes_and_allocates_nothing) {
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 1 << 20);
     sdb_tensor q = sd_exec_tensor(e, 1, 100, 1, 8), y = sd_exec_tensor(e, 1, 100, 1, 8);
     sd_op_attention(e, (sdb_attention){.q = q,
@@ -162,23 +159,21 @@ END_TEST
 
 /* ----------------------------------------------------------------------------- a small network */
 
-/* y = silu(x + x), scratch freed between; the same twice, to be measured and to be run. */
+/* y = silu(x + x), to be planned and to be run. */
 static sdb_tensor double_silu(const float *values, int n) {
     sdb_tensor y = sd_exec_tensor(e, 1, 1, 1, n);
-    size_t mark = sd_exec_mark(e);
     sdb_tensor x = sd_exec_tensor(e, 1, 1, 1, n), sum = sd_exec_tensor(e, 1, 1, 1, n);
     sdb_tensor terms[2] = {x, x};
     sd_exec_upload(e, x, values);
     sd_op_sum(e, sum, 2, terms, sd_no_tensor());
     sd_op_activation(e, (sdb_activation){sum, y, SDB_ACT_SILU});
-    sd_exec_release(e, mark);
     return y;
 }
 
-START_TEST(test_network_is_measured_then_run) {
+START_TEST(test_operations_are_planned_then_run) {
     static const float values[3] = {0, 0.5f, -1};
     float out[3] = {-7, -7, -7};
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_download(e, out, double_silu(values, 3)); /* does nothing yet */
     ck_assert_float_eq(out[0], -7);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
@@ -205,7 +200,7 @@ START_TEST(test_after_a_failure_nothing_runs) {
     float out[3] = {-7, -7, -7};
     sdb_backend failing = sdb_reference_backend;
     failing.run[SDB_OP_activation] = failing_activation;
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     const sdb_backend *api = e->api;
@@ -228,8 +223,8 @@ START_TEST(test_after_a_failure_nothing_runs) {
 }
 END_TEST
 
-START_TEST(test_a_failure_while_measuring_is_told_by_commit) {
-    sd_exec_measure(e);
+START_TEST(test_a_failure_while_planning_is_told_by_commit) {
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 1, 1, 10);
     sd_exec_fail(e, SD_ERROR_MODEL);
     ck_assert_int_eq(sd_exec_commit(e), SD_ERROR_MODEL);
@@ -238,7 +233,7 @@ END_TEST
 
 START_TEST(test_sums_have_one_to_eight_terms) {
     sdb_tensor terms[SDB_MAX_TERMS + 1];
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     for (int i = 0; i <= SDB_MAX_TERMS; i++)
         terms[i] = sd_exec_tensor(e, 1, 1, 1, 4);
     sd_op_sum(e, terms[0], SDB_MAX_TERMS, terms, sd_no_tensor());
@@ -250,7 +245,7 @@ END_TEST
 
 START_TEST(test_upload_wants_a_packed_tensor) {
     static const float values[4] = {0};
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor(e, 1, 2, 1, 4);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     sd_exec_begin(e);
@@ -264,7 +259,7 @@ END_TEST
 START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     sd_exec_begin(e);
@@ -307,7 +302,7 @@ static void cancel_within(const atomic_bool *stop, const char *sentence) {
     float out[3] = {-7, -7, -7};
     sdb_backend cancelling = sdb_reference_backend;
     cancelling.run[SDB_OP_activation] = cancelling_activation;
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     const sdb_backend *api = e->api;
@@ -350,7 +345,7 @@ START_TEST(test_views) {
     sdb_tensor s = sd_view_shape(t, 2, 12, 1);
     ck_assert_ptr_eq(s.data, data);
     ck_assert(s.n == 2 && s.h == 12 && s.w == 1 && s.c == 5 && s.ld == 5);
-    t.data = NULL; /* while measuring */
+    t.data = NULL; /* while planning */
     ck_assert_ptr_null(sd_view_channels(t, 2, 3).data);
     ck_assert_ptr_null(sd_view_batch(t, 1, 1).data);
     t.buffer = 1; /* while building: the byte in the buffer */
@@ -372,15 +367,15 @@ int main(void) {
     TCase *tc = tcase_create("exec");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
-    tcase_add_test(tc, test_measuring_gives_shapes_without_memory);
-    tcase_add_test(tc, test_commit_allocates_the_peak_and_the_stack_reuses_it);
+    tcase_add_test(tc, test_planning_gives_shapes_without_memory);
+    tcase_add_test(tc, test_commit_allocates_what_was_planned);
     tcase_add_test(tc, test_commit_keeps_an_arena_that_is_large_enough);
-    tcase_add_test(tc, test_more_than_measured_is_an_error);
+    tcase_add_test(tc, test_more_than_planned_is_an_error);
     tcase_add_test(tc, test_no_memory_for_the_arena);
     tcase_add_test(tc, test_abandon_tells_bytes_and_allocates_nothing);
-    tcase_add_test(tc, test_network_is_measured_then_run);
+    tcase_add_test(tc, test_operations_are_planned_then_run);
     tcase_add_test(tc, test_after_a_failure_nothing_runs);
-    tcase_add_test(tc, test_a_failure_while_measuring_is_told_by_commit);
+    tcase_add_test(tc, test_a_failure_while_planning_is_told_by_commit);
     tcase_add_test(tc, test_sums_have_one_to_eight_terms);
     tcase_add_test(tc, test_upload_wants_a_packed_tensor);
     tcase_add_test(tc, test_cancel_ends_the_run_and_the_next_one_works);

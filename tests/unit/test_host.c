@@ -1,5 +1,6 @@
 /* The boundary of the host: host tensors to the device and back, latents and planes. */
 #include "backend/host.h"
+#include "backend/run.h"
 
 #include "../tools/suite.h"
 
@@ -34,7 +35,7 @@ static sd_tensor *counted(int n, int c, int h, int w) {
 
 /* A tensor on the device, of which there is one. */
 static sdb_tensor held(sdb_type type, int n, int h, int w, int c) {
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_tensor_typed(e, type, n, h, w, c);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     sd_exec_begin(e);
@@ -95,7 +96,7 @@ END_TEST
 /* A picture's planes come and go as they lie, and the device turns them. */
 START_TEST(test_the_device_turns_planes) {
     sd_tensor *from = counted(2, 3, 4, 5), *to = counted(1, 3, 4, 5);
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     for (int pass = 0; pass < 2; pass++) {
         sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, 3, 4, 5, 1);
         sdb_tensor picture = sd_exec_tensor_typed(e, SDB_F32, 1, 4, 5, 3);
@@ -123,7 +124,7 @@ START_TEST(test_nothing_is_done_after_a_failure) {
     sd_exec_put(e, dev, NULL, 0);
     sd_exec_get(e, NULL, 0, dev);
     ck_assert_int_eq(e->status, SD_ERROR_BACKEND);
-    sd_exec_measure(e);
+    sd_exec_plan(e, NULL);
     sd_exec_put(e, dev, NULL, 0);
     sd_exec_get(e, NULL, 0, dev);
     ck_assert_int_eq(e->status, SD_OK);

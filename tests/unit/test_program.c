@@ -3,7 +3,9 @@
  * which must give the same bits wherever their buffers lie.
  */
 #include "backend/cache.h"
-#include "backend/exec.h"
+#include "backend/run.h"
+#include "pipeline/sampling_internal.h"
+#include "pipeline/unet.h"
 
 #include "../tools/suite.h"
 
@@ -11,6 +13,7 @@
 #include <string.h>
 
 static sd_context *ctx;
+static sd_model *model;
 static sd_exec *e;
 static sd_program *p;
 
@@ -28,6 +31,16 @@ static void tear_down(void) {
     sd_program_release(p);
     sd_exec_free(e);
     sd_context_free(ctx);
+}
+
+static void set_up_model(void) {
+    set_up();
+    ck_assert_int_eq(sd_model_load(ctx, getenv("SD_TEST_TINY_FOLDER"), NULL, &model), SD_OK);
+}
+
+static void tear_down_model(void) {
+    sd_model_free(model);
+    tear_down();
 }
 
 /* ------------------------------------------------------------------------------- small programs */
@@ -177,8 +190,233 @@ START_TEST(the_cache_keeps_the_first_and_the_last_used) {
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------------- networks */
+
+static sdb_tensor hold_typed(sdb_type type, int n, int h, int w, int c) {
+    sdb_tensor t = sd_exec_tensor_typed(e, type, n, h, w, c);
+    sd_program_hold(p, t);
+    return t;
+}
+
+static void build_unet(int h, int w) {
+    const sd_unet_config *c = &model->desc->unet;
+    sdb_tensor x = hold_typed(SDB_F32, 2, h, w, c->in_channels),
+               t = hold_typed(SDB_F32, 2, 1, 1, 1);
+    sdb_tensor context = hold_typed(SDB_F32, 2, 7, 1, c->context_dim);
+    sdb_tensor kv = hold_typed(SDB_F32, 2, 7, 1, sd_unet_kv_width(sd_model_unet(model)));
+    sdb_tensor y = hold_typed(SDB_F32, 2, h, w, c->out_channels);
+    sd_unet_kv(e, sd_model_unet(model), kv, context);
+    sd_program_end_segment(p);
+    sd_unet_forward(e, sd_model_unet(model), y, x, t, kv, sd_no_tensor());
+    sd_program_end_segment(p);
+}
+
+static void build_decoder(int h, int w) {
+    const sd_vae_config *c = &model->desc->vae;
+    sdb_tensor z = hold_typed(SDB_F32, 1, h, w, c->latent_channels);
+    sdb_tensor y = hold_typed(SDB_F32, 1, 8 * h, 8 * w, c->out_channels);
+    sd_vae_decoder_forward(e, sd_model_vae(model), y, z, false);
+    sd_program_end_segment(p);
+}
+
+static void build_encoder(int h, int w) {
+    sdb_tensor x = hold_typed(SDB_F32, 1, 8 * h, 8 * w, model->desc->vae.in_channels);
+    sdb_tensor y = hold_typed(SDB_F32, 1, h, w, sd_vae_moments(sd_model_vae(model)));
+    sd_vae_encoder_forward(e, sd_model_vae(model), y, x);
+    sd_program_end_segment(p);
+}
+
+static void build_text(int h, int w) {
+    (void)h, (void)w;
+    const sd_text_config *c = &model->desc->text;
+    sdb_tensor ids = hold_typed(SDB_I32, 2, c->tokens, 1, 1);
+    sdb_tensor y = hold_typed(SDB_F32, 2, c->tokens, 1, c->width);
+    sd_text_model_forward(e, sd_model_text(model), y, ids, 0);
+    sd_program_end_segment(p);
+}
+
+/* The last of io is the result. */
+static void (*const networks[])(int h, int w) = {build_unet, build_decoder, build_encoder,
+                                                 build_text};
+#define N_NETWORKS ((int)(sizeof networks / sizeof *networks))
+
+/* Anew, up to `alias`: what lives when is known. */
+static void build(int network, int h, int w) {
+    sd_program_release(p);
+    ck_assert_int_eq(sd_program_new(ctx, &p), SD_OK);
+    sd_exec_build(e, p);
+    networks[network](h, w);
+    sd_exec_build(e, NULL);
+    ck_assert_int_eq(e->status, SD_OK);
+    ck_assert_msg(sd_program_check(p) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_int_eq(sd_program_concat(p), SD_OK);
+    ck_assert_int_eq(sd_program_stats(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
+    sd_program_alias(p);
+}
+
+static bool lives(const sd_buffer *b) {
+    return b->last >= b->first;
+}
+
+static bool is_root(int i) {
+    return sd_buffer_root(p, i) == i && lives(&p->buffers[i]);
+}
+
+static bool overlap(const sd_buffer *a, const sd_buffer *b) {
+    bool at_once = a->first <= b->last && b->first <= a->last;
+    return at_once && a->place < b->place + sd_buffer_size(b) &&
+           b->place < a->place + sd_buffer_size(a);
+}
+
+static void check_apart(void) {
+    for (int i = 1; i < p->n_buffers; i++)
+        for (int k = i + 1; k < p->n_buffers; k++)
+            ck_assert(!is_root(i) || !is_root(k) || !overlap(&p->buffers[i], &p->buffers[k]));
+}
+
+/* What the arena cannot do without: all that lives during one operation. */
+static size_t most_at_once(void) {
+    size_t most = 0;
+    for (int at = 0; at < p->n_ops; at++) {
+        size_t all = 0;
+        for (int i = 1; i < p->n_buffers; i++)
+            if (is_root(i) && p->buffers[i].first <= at && p->buffers[i].last >= at)
+                all += sd_buffer_size(&p->buffers[i]);
+        most = all > most ? all : most;
+    }
+    return most;
+}
+
+START_TEST(the_arena_is_hardly_larger_than_what_lives_at_once) {
+    static const int sizes[][2] = {{8, 8}, {8, 16}, {16, 8}, {24, 16}, {32, 32}, {64, 64}};
+    const int *size = sizes[_i / N_NETWORKS];
+    build(_i % N_NETWORKS, size[0], size[1]);
+    ck_assert_int_eq(sd_program_place(p), SD_OK);
+    check_apart();
+    size_t rounded = 256 * (size_t)p->n_buffers; /* at most so much goes to alignment */
+    ck_assert_msg((double)p->arena <= 1.05 * (double)most_at_once() + (double)rounded,
+                  "%zu bytes, of which %zu live at once", p->arena, most_at_once());
+}
+END_TEST
+
+/* In any order, each at a random distance behind those that live at the same time. */
+static void scatter(uint64_t seed) {
+    uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+    p->arena = 0;
+    for (int i = 1; i < p->n_buffers; i++)
+        p->buffers[i].place = SIZE_MAX / 2;
+    for (int done = 0; done < 2 * p->n_buffers; done++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        int pick = done < p->n_buffers ? (int)(state >> 33) % p->n_buffers : done - p->n_buffers;
+        sd_buffer *b = &p->buffers[pick];
+        if (pick == 0 || !is_root(pick) || b->place < SIZE_MAX / 2)
+            continue;
+        b->place = (size_t)(state >> 60) * 256;
+        for (int k = 1; k < p->n_buffers; k++)
+            if (k != pick && is_root(k) && overlap(b, &p->buffers[k])) {
+                b->place = (p->buffers[k].place + sd_buffer_size(&p->buffers[k]) + 255) / 256 * 256;
+                k = 0; /* all once more */
+            }
+        size_t end = b->place + sd_buffer_size(b);
+        p->arena = end > p->arena ? end : p->arena;
+    }
+}
+
+/* The result of the program over an arena of NaN, for inputs that depend on nothing. */
+static float *result(size_t *size) {
+    sd_exec_use(e, p);
+    ck_assert_int_eq(e->status, SD_OK);
+    memset(e->arena, 0xff, e->capacity);
+    sdb_tensor out = sd_exec_io(e, p->n_io - 1);
+    for (int i = 0; i < p->n_io - 1; i++) {
+        sdb_tensor t = sd_exec_io(e, i);
+        for (size_t k = 0; k < sd_packed_size(t) / 4; k++)
+            if (t.type == SDB_I32)
+                ((int32_t *)t.data)[k] = (int32_t)(k % 50);
+            else
+                ((float *)t.data)[k] = (float)((k * 2654435761u) % 1000) / 500.0f - 1.0f;
+    }
+    for (int i = 0; i < p->n_segments; i++)
+        sd_exec_run(e, i);
+    ck_assert_int_eq(e->status, SD_OK);
+    *size = sd_packed_size(out);
+    float *copy = malloc(*size);
+    memcpy(copy, out.data, *size);
+    return copy;
+}
+
+START_TEST(the_place_of_a_buffer_changes_no_bit) {
+    size_t size, n;
+    build(_i, 8, 16);
+    ck_assert_int_eq(sd_program_place(p), SD_OK);
+    sd_program_bind(p);
+    float *expected = result(&size);
+    ck_assert(expected[0] == expected[0]); /* no NaN */
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        build(_i, 8, 16);
+        scatter(seed);
+        check_apart();
+        sd_program_bind(p);
+        float *got = result(&n);
+        ck_assert_uint_eq(n, size);
+        ck_assert_mem_eq(got, expected, size);
+        free(got);
+    }
+    free(expected);
+}
+END_TEST
+
+static bool same_operand(const sdb_tensor *a, const sdb_tensor *b) {
+    return a->data == b->data && a->type == b->type && a->n == b->n && a->h == b->h &&
+           a->w == b->w && a->c == b->c && a->ld == b->ld;
+}
+
+START_TEST(building_again_gives_the_same_program) {
+    build(_i, 16, 8);
+    ck_assert_int_eq(sd_program_place(p), SD_OK);
+    sd_program_bind(p);
+    sd_program *first = p;
+    sd_program_retain(first);
+    build(_i, 16, 8);
+    ck_assert_int_eq(sd_program_place(p), SD_OK);
+    sd_program_bind(p);
+    ck_assert_int_eq(p->n_ops, first->n_ops);
+    ck_assert_uint_eq(p->arena, first->arena);
+    for (int i = 0; i < p->n_ops; i++) {
+        ck_assert_int_eq(p->ops[i].kind, first->ops[i].kind);
+        for (const sd_operand *o = sd_op_operands(p->ops[i].kind); o->role; o++)
+            ck_assert(o->role == SD_ROLE_WEIGHT ||
+                      same_operand(sd_operand_tensor(&p->ops[i], o),
+                                   sd_operand_tensor(&first->ops[i], o)));
+    }
+    sd_program_release(first);
+}
+END_TEST
+
+/* To the byte, for a network alone and with a sampler's own latents. */
+START_TEST(the_estimate_is_what_is_allocated) {
+    sd_stage stage = {
+        .type = &sd_unet_stage, .model = model, .n = 2, .h = 16, .w = 8, .tokens = 77};
+    sd_cost cost;
+    ck_assert_int_eq(sd_stage_estimate(&stage, &cost), SD_OK);
+    ck_assert_int_eq(sd_stage_begin(&stage), SD_OK);
+    ck_assert_uint_eq(stage.e->capacity + stage.e->scratch, cost.bytes);
+    ck_assert_int_eq(sd_stage_end(&stage), SD_OK);
+
+    sd_sampler_params params = SD_SAMPLER_PARAMS_INIT;
+    params.method = "plms";
+    params.width = params.height = 128;
+    sd_memory memory = SD_MEMORY_INIT;
+    sd_sampler *sampler;
+    ck_assert_int_eq(sd_memory_estimate(model, &params, &memory), SD_OK);
+    ck_assert_int_eq(sd_sampler_new(model, &params, &sampler), SD_OK);
+    ck_assert_uint_eq(sampler->e->capacity + sampler->e->scratch, memory.unet);
+    sd_sampler_free(sampler);
+}
+END_TEST
+
 int main(void) {
-    TCase *small = tcase_create("small");
+    TCase *small = tcase_create("small"), *whole = tcase_create("networks");
     tcase_add_checked_fixture(small, set_up, tear_down);
     tcase_add_test(small, what_is_read_must_be_written);
     tcase_add_test(small, ranges_are_written_once);
@@ -188,7 +426,15 @@ int main(void) {
     tcase_add_test(small, halves_are_computed_in_their_place);
     tcase_add_test(small, other_halves_are_copied);
     tcase_add_test(small, the_cache_keeps_the_first_and_the_last_used);
+    tcase_add_checked_fixture(whole, set_up_model, tear_down_model);
+    tcase_set_timeout(whole, 60);
+    tcase_add_loop_test(whole, the_arena_is_hardly_larger_than_what_lives_at_once, 0,
+                        6 * N_NETWORKS);
+    tcase_add_loop_test(whole, the_place_of_a_buffer_changes_no_bit, 0, N_NETWORKS);
+    tcase_add_loop_test(whole, building_again_gives_the_same_program, 0, N_NETWORKS);
+    tcase_add_test(whole, the_estimate_is_what_is_allocated);
     Suite *suite = suite_create("program");
     suite_add_tcase(suite, small);
+    suite_add_tcase(suite, whole);
     return suite_run(suite, CK_FORK_GETENV);
 }
