@@ -3,7 +3,7 @@
  *
  * This header reads from simple to advanced:
  *
- *   1. Versions, status codes, errors
+ *   1. Versions, status codes, log levels: <sd/base.h>; handles and errors
  *   2. The context: processor, threads, memory, log
  *   3. Models: loading and asking what was loaded
  *   4. Pictures in one call: sd_txt2img, sd_img2img, sd_inpaint
@@ -41,54 +41,13 @@
 #ifndef SD_SD_H
 #define SD_SD_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include <sd/base.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#if defined(SD_BUILDING_LIBRARY) && defined(__GNUC__)
-#define SD_API __attribute__((visibility("default")))
-#elif defined(_WIN32) && !defined(SD_STATIC)
-#define SD_API __declspec(dllimport)
-#else
-#define SD_API
-#endif
-
-/* ---------------------------------------------------------------- 1. versions, status, errors */
-
-#define SD_VERSION_MAJOR 0
-#define SD_VERSION_MINOR 1
-#define SD_VERSION_PATCH 0
-
-/* The version of the library that is running: major * 10000 + minor * 100 + patch. */
-SD_API uint32_t sd_version(void);
-
-/* "0.1.0" */
-SD_API const char *sd_version_string(void);
-
-/* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
-SD_API const char *sd_build_info(void);
-
-/* The numbers are part of the ABI and never change. */
-typedef enum sd_status {
-    SD_OK = 0,
-    SD_ERROR_ARGUMENT = 1,    /* an argument is NULL, out of range, or does not fit another */
-    SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
-    SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
-    SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
-    SD_ERROR_MODEL = 5,       /* a tensor is missing, misshaped, or (strict) unexpected or NaN; or
-                                 what a network computes is not finite */
-    SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
-    SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
-    SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
-    SD_ERROR_CANCELLED = 9,   /* sd_cancel() or a callback ended the run; the handle stays usable */
-    SD_ERROR_INTERNAL = 10    /* a bug in libsd; please report the sentence */
-} sd_status;
-
-/* A short name of a status: "out of memory". Never NULL, also for unknown numbers. */
-SD_API const char *sd_status_string(sd_status status);
+/* ------------------------------------------------------------------- 1. handles and errors */
 
 typedef struct sd_context sd_context;
 typedef struct sd_model sd_model;
@@ -104,23 +63,16 @@ typedef struct sd_image sd_image;
  * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The
  * string is valid until the next failure of this thread. Any thread may call it at any time.
  */
-SD_API const char *sd_last_error(const sd_context *ctx);
+LIBSD_API const char *sd_last_error(const sd_context *ctx);
 
 /* ------------------------------------------------------------------------- 2. the context */
 
-typedef enum sd_log_level {
-    SD_LOG_ERROR = 0,
-    SD_LOG_WARN = 1,
-    SD_LOG_INFO = 2,
-    SD_LOG_DEBUG = 3
-} sd_log_level;
-
 /* Called from any thread that works for the context; `message` has no newline at its end. */
-typedef void (*sd_log_fn)(void *user, sd_log_level level, const char *message);
+typedef void(SD_CALL *sd_log_fn)(void *user, sd_log_level level, const char *message);
 
 /* Returns `size` bytes at a multiple of `alignment` (a power of two, at most 4096), or NULL. */
-typedef void *(*sd_alloc_fn)(void *user, size_t size, size_t alignment);
-typedef void (*sd_free_fn)(void *user, void *ptr, size_t size);
+typedef void *(SD_CALL *sd_alloc_fn)(void *user, size_t size, size_t alignment);
+typedef void(SD_CALL *sd_free_fn)(void *user, void *ptr, size_t size);
 
 typedef struct sd_context_params {
     size_t struct_size;
@@ -151,26 +103,26 @@ typedef struct sd_context_params {
  * call of another thread had in hand stays allocated there; of a sampler that was in a call only
  * the _free is left. Contexts on other backends give SD_ERROR_BACKEND in the child.
  */
-SD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
+LIBSD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
 
 /* Gives the context back; it goes once the last handle made from it is freed too and the calls that
  * use them have returned. The log and the allocator are called until then. */
-SD_API void sd_context_free(sd_context *ctx);
+LIBSD_API void sd_context_free(sd_context *ctx);
 
 /* What computes: "cpu (avx512, 2 threads)". Valid as long as the context. */
-SD_API const char *sd_context_device(const sd_context *ctx);
+LIBSD_API const char *sd_context_device(const sd_context *ctx);
 
 /*
  * Ends every call that is computing with `ctx` now; each returns SD_ERROR_CANCELLED within one
  * operation, on the CPU within a part of one, and on a GPU after the step or stage that it was
  * given. Calls that begin later are not affected. Any thread, and also a signal handler.
  */
-SD_API void sd_cancel(sd_context *ctx);
+LIBSD_API void sd_cancel(sd_context *ctx);
 
 /* --------------------------------------------------------------------------- 3. models */
 
 /* Called while a file loads; return non-zero to cancel. `done` counts tensors up to `total`. */
-typedef int (*sd_load_progress_fn)(void *user, int done, int total);
+typedef int(SD_CALL *sd_load_progress_fn)(void *user, int done, int total);
 
 typedef enum sd_precision {
     SD_PRECISION_AUTO = 0,     /* what the backend does best within "autocast" tolerances */
@@ -244,9 +196,9 @@ typedef struct sd_model_params {
  *
  * Thread-safety of sd_model: immutable after load; any number of threads at once.
  */
-SD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
-                               sd_model **out);
-SD_API void sd_model_free(sd_model *model);
+LIBSD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
+                                  sd_model **out);
+LIBSD_API void sd_model_free(sd_model *model);
 
 /* What a model is conditioned on. */
 typedef enum sd_conditioning {
@@ -311,10 +263,10 @@ typedef struct sd_model_info {
     }
 
 /* Fills as much of `info` as info->struct_size says. */
-SD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
+LIBSD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
 
 /* Name of the i-th unexpected tensor, or NULL. Valid as long as the model. */
-SD_API const char *sd_model_unexpected(const sd_model *model, int i);
+LIBSD_API const char *sd_model_unexpected(const sd_model *model, int i);
 
 /*
  * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
@@ -322,10 +274,10 @@ SD_API const char *sd_model_unexpected(const sd_model *model, int i);
  * return ends the walk with SD_ERROR_CANCELLED. Works on any .safetensors or torch file of tensors,
  * and diffusers folders.
  */
-typedef int (*sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
-                                const int64_t *dims, uint64_t n_bytes);
-SD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
-                                    void *user);
+typedef int(SD_CALL *sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
+                                       const int64_t *dims, uint64_t n_bytes);
+LIBSD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
+                                       void *user);
 
 /* ---------------------------------------------------------------- 4. pictures in one call */
 
@@ -348,7 +300,7 @@ typedef struct sd_progress {
 } sd_progress;
 
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
-typedef int (*sd_progress_fn)(void *user, const sd_progress *progress);
+typedef int(SD_CALL *sd_progress_fn)(void *user, const sd_progress *progress);
 
 /* A prediction of the network, given to a score corrector. Valid during the call only. */
 typedef struct sd_score {
@@ -364,7 +316,7 @@ typedef struct sd_score {
 
 /* modify_score of the original's score_corrector: called in the thread that samples, after each
  * evaluation. Return non-zero to end the run with SD_ERROR_CANCELLED. */
-typedef int (*sd_score_corrector_fn)(void *user, const sd_score *score);
+typedef int(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score *score);
 
 typedef struct sd_sampler_params {
     size_t struct_size;
@@ -459,7 +411,7 @@ typedef struct sd_txt2img_params {
  * caller's array of sampling->batch pointers, all set to NULL on failure; each image is the
  * caller's to free. Rombach et al. 2022, and scripts/txt2img.py of the original.
  */
-SD_API sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images);
+LIBSD_API sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images);
 
 typedef struct sd_img2img_params {
     size_t struct_size;
@@ -479,7 +431,7 @@ typedef struct sd_img2img_params {
     { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
-SD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
+LIBSD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
 
 typedef struct sd_inpaint_params {
     size_t struct_size;
@@ -519,7 +471,7 @@ typedef struct sd_inpaint_params {
  * over init by the mask's grey, so that a feathered mask has no edge and black keeps init's pixels.
  * The log says where a mask paints nothing or everything, or has strokes too thin for a latent.
  */
-SD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images);
+LIBSD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images);
 
 /* --------------------------------------------------------------------------- 5. images */
 
@@ -527,21 +479,21 @@ SD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd
  * 8-bit pixels, rows from the top, channels interleaved, no padding.
  * Thread-safety of sd_image: reads from any number of threads; one thread when it changes.
  */
-SD_API sd_status sd_image_new(sd_context *ctx, int width, int height, int channels,
-                              const uint8_t *pixels, sd_image **out); /* pixels NULL: black */
-SD_API void sd_image_free(sd_image *image);
-SD_API int sd_image_width(const sd_image *image);
-SD_API int sd_image_height(const sd_image *image);
-SD_API int sd_image_channels(const sd_image *image); /* 1, 3 or 4 */
-SD_API uint8_t *sd_image_pixels(sd_image *image);
+LIBSD_API sd_status sd_image_new(sd_context *ctx, int width, int height, int channels,
+                                 const uint8_t *pixels, sd_image **out); /* pixels NULL: black */
+LIBSD_API void sd_image_free(sd_image *image);
+LIBSD_API int sd_image_width(const sd_image *image);
+LIBSD_API int sd_image_height(const sd_image *image);
+LIBSD_API int sd_image_channels(const sd_image *image); /* 1, 3 or 4 */
+LIBSD_API uint8_t *sd_image_pixels(sd_image *image);
 
 /*
  * PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does, 16 bits
  * the higher 8; a photo is turned upright by its EXIF orientation (ImageOps.exif_transpose).
  */
-SD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out);
-SD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
-                                      sd_image **out);
+LIBSD_API sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out);
+LIBSD_API sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                         sd_image **out);
 
 typedef struct sd_image_load_params {
     size_t struct_size;
@@ -553,10 +505,10 @@ typedef struct sd_image_load_params {
     { sizeof(sd_image_load_params), 0, 0 }
 
 /* The same with more to say; `params` NULL means all defaults. */
-SD_API sd_status sd_image_load_with(sd_context *ctx, const char *path,
-                                    const sd_image_load_params *params, sd_image **out);
-SD_API sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, size_t n_bytes,
-                                           const sd_image_load_params *params, sd_image **out);
+LIBSD_API sd_status sd_image_load_with(sd_context *ctx, const char *path,
+                                       const sd_image_load_params *params, sd_image **out);
+LIBSD_API sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, size_t n_bytes,
+                                              const sd_image_load_params *params, sd_image **out);
 
 /*
  * PNG where `path` ends in .png or has no extension, JPEG (quality 95) where it ends in .jpg or
@@ -564,7 +516,7 @@ SD_API sd_status sd_image_load_memory_with(sd_context *ctx, const void *bytes, s
  * text chunk of that name, as the popular web UIs do, and in a JPEG comment. The file appears whole
  * or not at all, and takes the place of one of that name.
  */
-SD_API sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters);
+LIBSD_API sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters);
 
 typedef struct sd_image_save_params {
     size_t struct_size;
@@ -578,11 +530,11 @@ typedef struct sd_image_save_params {
     { sizeof(sd_image_save_params), NULL, 0 }
 
 /* sd_image_save with more to say; `params` NULL means all defaults. */
-SD_API sd_status sd_image_save_with(const sd_image *image, const char *path,
-                                    const sd_image_save_params *params);
+LIBSD_API sd_status sd_image_save_with(const sd_image *image, const char *path,
+                                       const sd_image_save_params *params);
 
 /* A new image of the given size, resampled as PIL's LANCZOS does. */
-SD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);
+LIBSD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);
 
 /* -------------------------------------------------------------------------- 6. tensors */
 
@@ -594,13 +546,13 @@ SD_API sd_status sd_image_resize(const sd_image *image, int width, int height, s
  * PyTorch. `data` NULL makes zeros; else it is copied.
  * Thread-safety of sd_tensor: reads from any number of threads; one thread when it changes.
  */
-SD_API sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, const float *data,
-                               sd_tensor **out);
-SD_API void sd_tensor_free(sd_tensor *tensor);
-SD_API int sd_tensor_n_dims(const sd_tensor *tensor);
-SD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
-SD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
-SD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
+LIBSD_API sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims,
+                                  const float *data, sd_tensor **out);
+LIBSD_API void sd_tensor_free(sd_tensor *tensor);
+LIBSD_API int sd_tensor_n_dims(const sd_tensor *tensor);
+LIBSD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
+LIBSD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
+LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
 
 /* ----------------------------------------------------------------- 7. the stages one by one */
 
@@ -616,16 +568,16 @@ SD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor 
  * added token "<toy>" stands for "<toy>_1", "<toy>_2", ... too where these are there, as in
  * diffusers.
  */
-SD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
-                             int *n_used);
+LIBSD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
+                                int *n_used);
 
 /* The text of one token id ("cat</w>"), or NULL. Valid as long as the model. */
-SD_API const char *sd_token_text(const sd_model *model, int32_t id);
+LIBSD_API const char *sd_token_text(const sd_model *model, int32_t id);
 
 /* Prompts to embeddings: [n_texts, text_tokens, text_width], the last hidden state after the
  * final LayerNorm (FrozenCLIPEmbedder). */
-SD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
-                                sd_tensor **embeddings);
+LIBSD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
+                                   sd_tensor **embeddings);
 
 typedef struct sd_text_params {
     size_t struct_size;
@@ -658,16 +610,16 @@ typedef struct sd_text_params {
  * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
  * without an end is SD_ERROR_ARGUMENT.
  */
-SD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
-                                     const sd_text_params *params, sd_tensor **embeddings);
+LIBSD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
+                                        const sd_text_params *params, sd_tensor **embeddings);
 
 /* The same from token ids, [n_texts * text_tokens]; works without a vocabulary. */
-SD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
-                                  sd_tensor **embeddings);
+LIBSD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
+                                     sd_tensor **embeddings);
 
 /* Class ids, each 0 .. n_classes - 1, to embeddings [n, 1, text_width] (ClassEmbedder). */
-SD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
-                                 sd_tensor **embeddings);
+LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
+                                    sd_tensor **embeddings);
 
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
@@ -676,16 +628,16 @@ SD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
  * posterior: its latent is what its encoder gives, not quantised (that of a config's VQModel is),
  * and noise is not looked at.
  */
-SD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                               sd_tensor **latent);
+LIBSD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                                  sd_tensor **latent);
 
 /* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. A VQ
  * model takes the nearest row of its codebook for each of its pixels first, a VQModel not. */
-SD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
 
 /* The same without quantising (force_not_quantize of VQModelInterface). */
-SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
-                                           sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
+                                              sd_tensor **pixels);
 
 /*
  * The codebook of a VQ model, sd_model_info.n_codes rows of latent_channels; SD_ERROR_UNSUPPORTED
@@ -696,17 +648,17 @@ SD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *lat
  * (min_encoding_indices of VectorQuantizer2), and a latent made of these rows, what sd_vae_decode
  * decodes. `ids` or `quantized` may be NULL.
  */
-SD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
-                                 int64_t capacity, sd_tensor **quantized);
+LIBSD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+                                    int64_t capacity, sd_tensor **quantized);
 
 /* sd_vae_encode, as indices: pixels [n, 3, h, w] to ids [n, h / latent_downscale, ...]. */
-SD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
-                                   int64_t capacity);
+LIBSD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
+                                      int64_t capacity);
 
 /* Indices [n, h, w], each 0 .. n_codes - 1, to pixels: decode_code of VQModel, and what
  * decode_first_stage does with predict_cids once the most likely index is taken. */
-SD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
-                                   sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+                                      sd_tensor **pixels);
 
 /*
  * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
@@ -714,17 +666,17 @@ SD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, i
  * no larger than a tile is exactly what the plain calls give; a larger one differs, as each tile
  * is normalised alone. `params` NULL means all defaults.
  */
-SD_API sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
-                                     const sd_tile_params *params, sd_tensor **pixels);
-SD_API sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
-                                     const sd_tensor *noise, const sd_tile_params *params,
-                                     sd_tensor **latent);
+LIBSD_API sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
+                                        const sd_tile_params *params, sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
+                                        const sd_tensor *noise, const sd_tile_params *params,
+                                        sd_tensor **latent);
 
 /* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
-SD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
+LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
 
 /* An RGB image as pixels [1, 3, h, w]: 2 x / 255 - 1. */
-SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
+LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
 
 /* ------------------------------------------------------------------------- 8. sampling */
 
@@ -740,7 +692,7 @@ SD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
  * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
  * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
  */
-SD_API const char *sd_sampler_method(int i);
+LIBSD_API const char *sd_sampler_method(int i);
 
 /*
  * A sampler for pictures of one size; all memory of the run is taken here. It keeps `model`
@@ -753,7 +705,8 @@ SD_API const char *sd_sampler_method(int i);
  * sd_sampler_n_intermediates may be called by any thread at any time. Several samplers of one model
  * may run at once.
  */
-SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
+LIBSD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params,
+                                   sd_sampler **out);
 
 /*
  * Gives a sampler back. Where it is sampling, in another thread or in the thread that this is a
@@ -761,7 +714,7 @@ SD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params
  * SD_ERROR_CANCELLED as soon as sd_cancel would make it, and the memory goes then. The sampler that
  * a progress callback of sd_txt2img and its kin is given belongs to that call: to free it cancels.
  */
-SD_API void sd_sampler_free(sd_sampler *sampler);
+LIBSD_API void sd_sampler_free(sd_sampler *sampler);
 
 /*
  * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width], with the tokens
@@ -772,21 +725,21 @@ SD_API void sd_sampler_free(sd_sampler *sampler);
  * *latent gets [batch, c, h, w]. A sampler can run any number of times; each run starts the
  * seeds afresh.
  */
-SD_API sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
-                           const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+LIBSD_API sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
+                              const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
 
 /* The same a step at a time: begin, then step until sd_sampler_remaining() is 0. */
-SD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond,
-                                  const sd_tensor *uncond, const sd_tensor *init,
-                                  const sd_tensor *noise);
-SD_API sd_status sd_sampler_step(sd_sampler *sampler);
-SD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
+LIBSD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond,
+                                     const sd_tensor *uncond, const sd_tensor *init,
+                                     const sd_tensor *noise);
+LIBSD_API sd_status sd_sampler_step(sd_sampler *sampler);
+LIBSD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
 
 /*
  * Train timestep that the sampler's index i stands for, 0 being the last step's (ddim_timesteps[i]
  * of the original; not always whole with Karras spacing); NaN past the last one.
  */
-SD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
+LIBSD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
 
 /*
  * stochastic_encode of DDIMSampler: sqrt(a_t) x0 + sqrt(1 - a_t) noise, where a_t is alphas_cumprod
@@ -794,8 +747,8 @@ SD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
  * is [batch or 1, c, h, w]; `noise` [batch, c, h, w], or NULL: the seeds' first draw. Any method
  * but ddim_inverse.
  */
-SD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
-                                              const sd_tensor *noise, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
+                                                 const sd_tensor *noise, sd_tensor **latent);
 
 /*
  * decode of DDIMSampler: the last `t_start` steps, 0 to all, from a latent [batch or 1, c, h, w] as
@@ -803,18 +756,18 @@ SD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tens
  * the other with the same t, are the original's image to image; sd_sample with `init` and
  * original_encode is the same for ddim and plms. Any method but ddim_inverse.
  */
-SD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
-                                   const sd_tensor *uncond, const sd_tensor *latent, int t_start,
-                                   sd_tensor **decoded);
+LIBSD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
+                                      const sd_tensor *uncond, const sd_tensor *latent, int t_start,
+                                      sd_tensor **decoded);
 
 /* The same a step at a time, with sd_sampler_step. */
-SD_API sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
-                                         const sd_tensor *uncond, const sd_tensor *latent,
-                                         int t_start);
+LIBSD_API sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
+                                            const sd_tensor *uncond, const sd_tensor *latent,
+                                            int t_start);
 
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
-SD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
-SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
 
 /*
  * What a run keeps with log_every_t > 0, the intermediates of DDIMSampler.sample: entry 0 of both
@@ -824,13 +777,13 @@ SD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
  * progressive_denoising. A sampler has the memory for both from the beginning, two latents on the
  * host for an entry. They stay until the next run begins or a run fails; a callback may read them.
  */
-SD_API int sd_sampler_n_intermediates(const sd_sampler *sampler);
+LIBSD_API int sd_sampler_n_intermediates(const sd_sampler *sampler);
 /* Copies of entry `i`, 0 .. sd_sampler_n_intermediates() - 1. */
-SD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent);
-SD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent);
 
 /* Replaces x_t between two steps, e.g. to mask it. */
-SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
+LIBSD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
 
 /*
  * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
@@ -840,8 +793,8 @@ SD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *lat
  * and plms draw that one too where they multiply it by 0, as the original does. Both are copied and
  * stay until replaced; both NULL: no mask. The last step's result is left as it is.
  */
-SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
-                                     const sd_tensor *x0);
+LIBSD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
+                                        const sd_tensor *x0);
 
 /*
  * What the UNet of a model with more unet_channels than latent_channels takes beside the latent:
@@ -851,7 +804,7 @@ SD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
  * copied and stays until replaced, also between two steps; NULL: none, and then such a model's run
  * does not begin (SD_ERROR_STATE).
  */
-SD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat);
+LIBSD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat);
 
 /*
  * What an inpainting model takes beside the latent, for sd_sampler_set_concat: pixels [n, 3, h, w]
@@ -862,33 +815,34 @@ SD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *con
  * sd_vae_encode's; where n is 1 it may be [m, c, h/8, w/8], and *concat is of m rows; concat models
  * do not look at it. SD_ERROR_UNSUPPORTED where the UNet does not take 2 c + 1 channels.
  */
-SD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
-                                   const sd_tensor *noise, sd_tensor **concat);
+LIBSD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels,
+                                      const sd_tensor *mask, const sd_tensor *noise,
+                                      sd_tensor **concat);
 
 /* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
-SD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
+LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
 
 /* ------------------------------------------------------------------- 9. building blocks */
 
 /* torch.randn(dims) after manual_seed(seed), on the CPU or CUDA generator. */
-SD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
-                          const int64_t *dims, sd_tensor **out);
+LIBSD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
+                             const int64_t *dims, sd_tensor **out);
 
 /* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. 0 at the
  * end of a schedule of zero terminal SNR. */
-SD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
+LIBSD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
 
 /* q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4). One t for the batch. */
-SD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                              int timestep, sd_tensor **out);
+LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                                 int timestep, sd_tensor **out);
 
 /*
  * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
  * fractional), embeddings [n, tokens, width] (NULL for an unconditional model) to its output
  * [n, c, h, w] (epsilon for SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
  */
-SD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
-                                 const sd_tensor *embeddings, sd_tensor **out);
+LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
+                                    const sd_tensor *embeddings, sd_tensor **out);
 
 typedef enum sd_loss_type { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 } sd_loss_type;
 
@@ -926,9 +880,10 @@ typedef struct sd_loss {
  * v = sqrt(a_t) noise - sqrt(1 - a_t) x0, by what the model was trained for. `params` NULL means
  * all defaults. *samples (`samples` may be NULL) gets [n, 3]: simple, gamma and vlb of each.
  */
-SD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                  const int32_t *timesteps, const sd_tensor *embeddings,
-                                  const sd_loss_params *params, sd_loss *loss, sd_tensor **samples);
+LIBSD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                                     const int32_t *timesteps, const sd_tensor *embeddings,
+                                     const sd_loss_params *params, sd_loss *loss,
+                                     sd_tensor **samples);
 
 typedef struct sd_memory {
     size_t struct_size;
@@ -944,13 +899,13 @@ typedef struct sd_memory {
     { sizeof(sd_memory), 0, 0, 0, 0, 0, 0 }
 
 /* What a run with `params` will take, before it takes it. */
-SD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
-                                    sd_memory *memory);
+LIBSD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
+                                       sd_memory *memory);
 
 /* The same with the VAE in tiles: `decode` and `encode` are those of sd_vae_decode_tiled and
  * sd_vae_encode_tiled. `tiles` NULL means all defaults. */
-SD_API sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
-                                          const sd_tile_params *tiles, sd_memory *memory);
+LIBSD_API sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
+                                             const sd_tile_params *tiles, sd_memory *memory);
 
 /* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
  * linear layers and attention products. */
@@ -966,7 +921,8 @@ typedef struct sd_work {
     { sizeof(sd_work), 0, 0, 0, 0 }
 
 /* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
-SD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params, sd_work *work);
+LIBSD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params,
+                                     sd_work *work);
 
 /* What was done of one kind of operation. */
 typedef struct sd_profile_row {
@@ -986,10 +942,10 @@ typedef struct sd_profile_row {
  * up by kind. Operations are then launched one by one, not as a recorded graph. begin drops what an
  * earlier profile counted. Any thread may call these.
  */
-SD_API sd_status sd_profile_begin(sd_context *ctx);
-SD_API sd_status sd_profile_end(sd_context *ctx);
+LIBSD_API sd_status sd_profile_begin(sd_context *ctx);
+LIBSD_API sd_status sd_profile_end(sd_context *ctx);
 /* The rows of the last profile: index counts from 0. SD_ERROR_ARGUMENT past the last. */
-SD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
+LIBSD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
 
 /* The device's memory, in bytes. */
 typedef struct sd_device_memory {
@@ -1003,7 +959,7 @@ typedef struct sd_device_memory {
     { sizeof(sd_device_memory), 0, 0, 0 }
 
 /* Any thread. */
-SD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory);
+LIBSD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-/* Versions, statuses, errors: section 1 of sd.h. */
+/* Versions, statuses, errors: base.h, and section 1 of sd.h. */
 #include "api/build_info.h"
 #include "core/context.h"
 

@@ -1,7 +1,7 @@
 /*
  * The backend vtable: what a processor must be able to do to run the networks.
  *
- * A backend includes this header and <sd/sd.h> (for sd_status) and nothing else of libsd; memory,
+ * A backend includes this header, and with it <sd/base.h>, and nothing else of libsd; memory,
  * threads, log and errors of the host come in through sdb_host. The backends `reference` and `cpu`
  * are linked into libsd; others are modules that export sdb_module_entry.
  *
@@ -20,7 +20,7 @@
 #ifndef SD_BACKEND_BACKEND_H
 #define SD_BACKEND_BACKEND_H
 
-#include <sd/sd.h>
+#include <sd/base.h>
 #include <stdbool.h>
 #include <string.h>
 

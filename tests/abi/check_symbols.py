@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The library exports exactly what sd.h declares, libsd.map lists and symbols-in-versions records."""
+"""The library exports exactly what the headers declare, libsd.map lists and symbols-in-versions records."""
+import pathlib
 import re
 import subprocess
 import sys
 
-nm, library, version_script, recorded_path, header, readelf = sys.argv[1:7]
+nm, library, version_script, recorded_path, headers, readelf = sys.argv[1:7]
 
 
 def exported():
@@ -32,8 +33,9 @@ def listed():
 
 
 def declared():
-    text = re.sub(r"/\*.*?\*/", "", open(header, encoding="utf-8").read(), flags=re.S)
-    return set(re.findall(r"^SD_API[^;(]*?(sd_\w+)\(", text, re.M))
+    text = "\n".join(p.read_text(encoding="utf-8") for p in pathlib.Path(headers).glob("*.h"))
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    return set(re.findall(r"^LIBSD_API[^;(]*?(sd_\w+)\(", text, re.M))
 
 
 def recorded():
@@ -44,7 +46,7 @@ def recorded():
 def main():
     symbols, failures = exported(), 0
     known = recorded()
-    for what, names in (("sd.h", declared()), ("libsd.map", listed()),
+    for what, names in (("the headers", declared()), ("libsd.map", listed()),
                         ("symbols-in-versions", set(known))):
         for name in sorted(set(symbols) - names):
             print(f"exported but not in {what}: {name}")

@@ -1,6 +1,6 @@
-"""The C interface: include/sd/sd.h as ctypes declarations, and the loaded library.
+"""The C interface: the headers in include/sd as ctypes declarations, and the loaded library.
 
-tests/test_header.py compares every declaration here with the header.
+tests/test_header.py compares every declaration here with them.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""_ffi.py against include/sd/sd.h."""
+"""_ffi.py against the headers in include/sd."""
 
 import ctypes
 import pathlib
@@ -10,11 +10,11 @@ from tiny import main  # first: may skip
 import libsd
 from libsd import _ffi
 
-HEADER = pathlib.Path(__file__).resolve().parents[3] / "include" / "sd" / "sd.h"
+HEADERS = pathlib.Path(__file__).resolve().parents[3] / "include" / "sd"
 
 
 class HeaderTest(unittest.TestCase):
-    """_ffi.py says what include/sd/sd.h says."""
+    """_ffi.py says what the headers say."""
 
     STRUCTS = {
         "sd_context_params": _ffi.ContextParams,
@@ -67,7 +67,7 @@ class HeaderTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        text = HEADER.read_text()
+        text = "\n".join(path.read_text() for path in sorted(HEADERS.glob("*.h")))
         text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
         cls.numbers = dict(re.findall(r"#define (SD_\w+) \((-?[\d.e]+)f\)", text))
         cls.macros = dict(re.findall(r"#define (SD_\w+_INIT)\s+\{(.*?)\}\s*\n", text))
@@ -147,7 +147,7 @@ class HeaderTest(unittest.TestCase):
         self.assertEqual(libsd.errors.from_status(99, "new").status, 99)
 
     def test_functions(self):
-        found = re.findall(r"SD_API ([\w\s*]+?)(\w+)\(([^;]*?)\);", self.text, flags=re.S)
+        found = re.findall(r"LIBSD_API ([\w\s*]+?)(\w+)\(([^;]*?)\);", self.text, flags=re.S)
         self.assertEqual({name for _, name, _ in found}, set(_ffi.FUNCTIONS))
         for result, name, arguments in found:
             listed = [] if arguments.strip() == "void" else arguments.split(",")
@@ -157,7 +157,7 @@ class HeaderTest(unittest.TestCase):
 
     def test_callbacks(self):
         for name in (n[: -len("_fn")] for n in self.SCALARS if n.endswith("_fn")):
-            pattern = r"typedef ([\w\s*]+?)\(\*" + name + r"_fn\)\((.*?)\);"
+            pattern = r"typedef ([\w\s*]+?)\(SD_CALL \*" + name + r"_fn\)\((.*?)\);"
             result, arguments = re.search(pattern, self.text, flags=re.S).groups()
             ours = self.SCALARS[name + "_fn"]
             self.assertEqual(ours._restype_, self.ctype(result), name)

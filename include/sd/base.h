@@ -1,0 +1,76 @@
+/*
+ * What every header of libsd needs: how functions are declared, versions, statuses, log levels.
+ */
+#ifndef SD_BASE_H
+#define SD_BASE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Only functions are exported, so a program that uses libsd needs no word here on any system. */
+#if !defined(SD_BUILDING_LIBRARY)
+#define LIBSD_API
+#elif defined(_WIN32)
+#define LIBSD_API __declspec(dllexport)
+#elif defined(__GNUC__)
+#define LIBSD_API __attribute__((visibility("default")))
+#else
+#define LIBSD_API
+#endif
+
+/* How libsd calls the functions that it is given: yours have this word too, before their name,
+ * where your compiler's own convention is another. */
+#ifdef _WIN32
+#define SD_CALL __cdecl
+#else
+#define SD_CALL
+#endif
+
+#define SD_VERSION_MAJOR 0
+#define SD_VERSION_MINOR 1
+#define SD_VERSION_PATCH 0
+
+/* The version of the library that is running: major * 10000 + minor * 100 + patch. */
+LIBSD_API uint32_t sd_version(void);
+
+/* "0.1.0" */
+LIBSD_API const char *sd_version_string(void);
+
+/* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
+LIBSD_API const char *sd_build_info(void);
+
+/* The numbers are part of the ABI and never change. */
+typedef enum sd_status {
+    SD_OK = 0,
+    SD_ERROR_ARGUMENT = 1,    /* an argument is NULL, out of range, or does not fit another */
+    SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
+    SD_ERROR_IO = 3,          /* a file cannot be opened, read or written */
+    SD_ERROR_FORMAT = 4,      /* a file's content is damaged or not of the expected format */
+    SD_ERROR_MODEL = 5,       /* a tensor is missing, misshaped, or (strict) unexpected or NaN; or
+                                 what a network computes is not finite */
+    SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
+    SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
+    SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
+    SD_ERROR_CANCELLED = 9,   /* sd_cancel() or a callback ended the run; the handle stays usable */
+    SD_ERROR_INTERNAL = 10    /* a bug in libsd; please report the sentence */
+} sd_status;
+
+/* A short name of a status: "out of memory". Never NULL, also for unknown numbers. */
+LIBSD_API const char *sd_status_string(sd_status status);
+
+typedef enum sd_log_level {
+    SD_LOG_ERROR = 0,
+    SD_LOG_WARN = 1,
+    SD_LOG_INFO = 2,
+    SD_LOG_DEBUG = 3
+} sd_log_level;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
