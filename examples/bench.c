@@ -20,7 +20,7 @@ typedef struct bench {
     sd_context *ctx;
     sd_model *model;
     sd_model_info info;
-    sd_work work;
+    sd_work_info work;
     int width, height, batch, runs, steps, threads;
     float scale;
     bool profile;
@@ -208,7 +208,7 @@ static sd_status prepare(bench *b) {
     const int64_t beside[] = {b->batch, b->info.unet_channels - latent[1], latent[2], latent[3]};
     const int64_t pixels[] = {1, 3, b->height, b->width};
     sd_sampler_params p = sampling(b);
-    b->work = (sd_work)SD_WORK_INIT;
+    b->work = (sd_work_info)SD_WORK_INFO_INIT;
     sd_status status = sd_work_estimate(b->model, &p, &b->work);
     if (!status)
         status = encode_ids(b, 1, 1, &b->cond);
@@ -250,7 +250,7 @@ static sd_status profile_all(bench *b) {
 }
 
 static void print_memory(const bench *b) {
-    sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+    sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
     char text[32];
     printf("\npeak memory: %s", cli_bytes(text, sizeof text, cli_peak_memory()));
     if (!sd_context_device_memory(b->ctx, &memory) && memory.peak > 0)

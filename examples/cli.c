@@ -182,7 +182,7 @@ static void on_interrupt(int signal_number) {
     interrupted = 1;
     sd_context *ctx = interrupted_context;
     if (ctx)
-        sd_cancel(ctx);
+        sd_context_cancel(ctx);
     signal(signal_number, SIG_DFL);
 }
 

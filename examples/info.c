@@ -105,7 +105,7 @@ static sd_status print_memory(sd_model *model, const sd_model_info *info, int wi
     sampling.width = width;
     sampling.height = height;
     sampling.batch = batch;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_status status = tiled ? sd_memory_estimate_tiled(model, &sampling, NULL, &memory)
                              : sd_memory_estimate(model, &sampling, &memory);
     if (status)

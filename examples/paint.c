@@ -503,7 +503,8 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
             sampler_label(sampling->method), schedule, (double)sampling->guidance_scale,
             (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
             sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
-            strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra, sd_version_string());
+            strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra,
+            sd_library_version_string());
         if (n < size || n < 0)
             return text;
         size = n + 1;

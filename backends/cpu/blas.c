@@ -34,11 +34,11 @@ static void *look_for_sgemm(const sdb_host *host) {
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
         void *found = host->find_function(host->user, libraries[i], "cblas_sgemm", ROOM);
         if (found) {
-            host->log(host->user, SD_LOG_INFO, "large products by %s", libraries[i]);
+            host->log(host->user, SD_LOG_LEVEL_INFO, "large products by %s", libraries[i]);
             return found;
         }
     }
-    host->log(host->user, SD_LOG_WARN,
+    host->log(host->user, SD_LOG_LEVEL_WARN,
               "OpenBLAS (%s) was not found, or there are too few addresses for it: products take "
               "the portable code, which is several times slower",
               libraries[0]);

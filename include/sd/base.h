@@ -35,10 +35,10 @@ extern "C" {
 #define SD_VERSION_PATCH 0
 
 /* The version of the library that is running: major * 10000 + minor * 100 + patch. */
-LIBSD_API uint32_t sd_version(void);
+LIBSD_API uint32_t sd_library_version(void);
 
 /* "0.1.0" */
-LIBSD_API const char *sd_version_string(void);
+LIBSD_API const char *sd_library_version_string(void);
 
 /* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
 LIBSD_API const char *sd_build_info(void);
@@ -55,7 +55,7 @@ typedef enum sd_status {
     SD_ERROR_UNSUPPORTED = 6, /* a well-formed file or request that this build cannot serve */
     SD_ERROR_BACKEND = 7,     /* the processor backend is absent or failed */
     SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
-    SD_ERROR_CANCELLED = 9,   /* sd_cancel() or a callback ended the run; the handle stays usable */
+    SD_ERROR_CANCELLED = 9,   /* the host ended the call, as a callback can; handles stay usable */
     SD_ERROR_INTERNAL = 10    /* a bug in libsd; please report the sentence */
 } sd_status;
 
@@ -63,10 +63,10 @@ typedef enum sd_status {
 LIBSD_API const char *sd_status_string(sd_status status);
 
 typedef enum sd_log_level {
-    SD_LOG_ERROR = 0,
-    SD_LOG_WARN = 1,
-    SD_LOG_INFO = 2,
-    SD_LOG_DEBUG = 3
+    SD_LOG_LEVEL_ERROR = 0,
+    SD_LOG_LEVEL_WARN = 1,
+    SD_LOG_LEVEL_INFO = 2,
+    SD_LOG_LEVEL_DEBUG = 3
 } sd_log_level;
 
 #ifdef __cplusplus

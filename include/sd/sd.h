@@ -83,12 +83,12 @@ typedef struct sd_context_params {
     void *alloc_user;
     sd_log_fn log; /* NULL: no log */
     void *log_user;
-    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_WARN */
+    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_LEVEL_WARN */
     const char *module_dir; /* where backend modules are looked for first; NULL: beside libsd */
 } sd_context_params;
 
 #define SD_CONTEXT_PARAMS_INIT                                                                     \
-    { sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, SD_LOG_WARN, NULL }
+    { sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, SD_LOG_LEVEL_WARN, NULL }
 
 /*
  * Opens the processor and starts the threads; where the system gives fewer than n_threads, those
@@ -117,7 +117,7 @@ LIBSD_API const char *sd_context_device(const sd_context *ctx);
  * operation, on the CPU within a part of one, and on a GPU after the step or stage that it was
  * given. Calls that begin later are not affected. Any thread, and also a signal handler.
  */
-LIBSD_API void sd_cancel(sd_context *ctx);
+LIBSD_API void sd_context_cancel(sd_context *ctx);
 
 /* --------------------------------------------------------------------------- 3. models */
 
@@ -303,7 +303,7 @@ typedef struct sd_progress {
 typedef int(SD_CALL *sd_progress_fn)(void *user, const sd_progress *progress);
 
 /* A prediction of the network, given to a score corrector. Valid during the call only. */
-typedef struct sd_score {
+typedef struct sd_score_info {
     size_t struct_size;
     int batch;
     int channels;
@@ -312,11 +312,11 @@ typedef struct sd_score {
     double timestep; /* that the network was asked at; may be fractional */
     const float *x;  /* x_t [batch, channels, height, width] that it was asked at */
     float *e_t;      /* the guided epsilon, of the same shape, to be changed in place */
-} sd_score;
+} sd_score_info;
 
 /* modify_score of the original's score_corrector: called in the thread that samples, after each
  * evaluation. Return non-zero to end the run with SD_ERROR_CANCELLED. */
-typedef int(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score *score);
+typedef int(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score_info *score);
 
 typedef struct sd_sampler_params {
     size_t struct_size;
@@ -711,8 +711,9 @@ LIBSD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *par
 /*
  * Gives a sampler back. Where it is sampling, in another thread or in the thread that this is a
  * callback of, its run ends: sd_sample, sd_sampler_step or sd_sampler_decode returns
- * SD_ERROR_CANCELLED as soon as sd_cancel would make it, and the memory goes then. The sampler that
- * a progress callback of sd_txt2img and its kin is given belongs to that call: to free it cancels.
+ * SD_ERROR_CANCELLED as soon as sd_context_cancel would make it, and the memory goes then. The
+ * sampler that a progress callback of sd_txt2img and its kin is given belongs to that call: to free
+ * it cancels.
  */
 LIBSD_API void sd_sampler_free(sd_sampler *sampler);
 
@@ -861,17 +862,17 @@ typedef struct sd_loss_params {
     { sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL }
 
 /* Means over the batch, by the names that the original logs them under. */
-typedef struct sd_loss {
+typedef struct sd_loss_info {
     size_t struct_size;
     double total;  /* loss: l_simple_weight gamma + original_elbo_weight vlb */
     double simple; /* loss_simple */
     double gamma;  /* loss_gamma: loss_simple / exp(logvar_t) + logvar_t */
     double vlb;    /* loss_vlb: lvlb_weights_t loss_simple */
     double logvar; /* logvar, over all train timesteps */
-} sd_loss;
+} sd_loss_info;
 
-#define SD_LOSS_INIT                                                                               \
-    { sizeof(sd_loss), 0, 0, 0, 0, 0 }
+#define SD_LOSS_INFO_INIT                                                                          \
+    { sizeof(sd_loss_info), 0, 0, 0, 0, 0 }
 
 /*
  * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0
@@ -882,10 +883,10 @@ typedef struct sd_loss {
  */
 LIBSD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                                      const int32_t *timesteps, const sd_tensor *embeddings,
-                                     const sd_loss_params *params, sd_loss *loss,
+                                     const sd_loss_params *params, sd_loss_info *loss,
                                      sd_tensor **samples);
 
-typedef struct sd_memory {
+typedef struct sd_memory_info {
     size_t struct_size;
     uint64_t weights; /* bytes on the device */
     uint64_t text;    /* activations of the text encoder */
@@ -893,36 +894,36 @@ typedef struct sd_memory {
     uint64_t decode;  /* of sd_vae_decode for the batch */
     uint64_t encode;  /* of sd_vae_encode for one image */
     uint64_t peak;    /* weights + the largest that lives at once in sd_txt2img */
-} sd_memory;
+} sd_memory_info;
 
-#define SD_MEMORY_INIT                                                                             \
-    { sizeof(sd_memory), 0, 0, 0, 0, 0, 0 }
+#define SD_MEMORY_INFO_INIT                                                                        \
+    { sizeof(sd_memory_info), 0, 0, 0, 0, 0, 0 }
 
 /* What a run with `params` will take, before it takes it. */
 LIBSD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
-                                       sd_memory *memory);
+                                       sd_memory_info *memory);
 
 /* The same with the VAE in tiles: `decode` and `encode` are those of sd_vae_decode_tiled and
  * sd_vae_encode_tiled. `tiles` NULL means all defaults. */
 LIBSD_API sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
-                                             const sd_tile_params *tiles, sd_memory *memory);
+                                             const sd_tile_params *tiles, sd_memory_info *memory);
 
 /* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
  * linear layers and attention products. */
-typedef struct sd_work {
+typedef struct sd_work_info {
     size_t struct_size;
     double text;   /* sd_encode_tokens of one prompt */
     double step;   /* one sampler step: the batch, and both halves where guidance_scale is not 1 */
     double decode; /* sd_vae_decode of the batch */
     double encode; /* sd_vae_encode of one image */
-} sd_work;
+} sd_work_info;
 
-#define SD_WORK_INIT                                                                               \
-    { sizeof(sd_work), 0, 0, 0, 0 }
+#define SD_WORK_INFO_INIT                                                                          \
+    { sizeof(sd_work_info), 0, 0, 0, 0 }
 
 /* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
 LIBSD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params,
-                                     sd_work *work);
+                                     sd_work_info *work);
 
 /* What was done of one kind of operation. */
 typedef struct sd_profile_row {
@@ -930,7 +931,7 @@ typedef struct sd_profile_row {
     const char *operation; /* "conv2d", "linear", "attention", ...; a static string */
     uint64_t calls;
     double seconds; /* on the device */
-    double flops;   /* as in sd_work */
+    double flops;   /* as in sd_work_info */
     double bytes;   /* of inputs, weights and outputs, each counted once */
 } sd_profile_row;
 
@@ -948,18 +949,18 @@ LIBSD_API sd_status sd_profile_end(sd_context *ctx);
 LIBSD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
 
 /* The device's memory, in bytes. */
-typedef struct sd_device_memory {
+typedef struct sd_device_memory_info {
     size_t struct_size;
     uint64_t total; /* 0: the host's */
     uint64_t used;  /* by this context's buffers and weights; 0 where it is not counted */
     uint64_t peak;  /* most of that since the context began */
-} sd_device_memory;
+} sd_device_memory_info;
 
-#define SD_DEVICE_MEMORY_INIT                                                                      \
-    { sizeof(sd_device_memory), 0, 0, 0 }
+#define SD_DEVICE_MEMORY_INFO_INIT                                                                 \
+    { sizeof(sd_device_memory_info), 0, 0, 0 }
 
 /* Any thread. */
-LIBSD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory *memory);
+LIBSD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory_info *memory);
 
 #ifdef __cplusplus
 }

@@ -11,10 +11,10 @@ SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params
     sd_status status = sd_read_params(NULL, "sd_context_params", &p, sizeof p, params);
     if (status)
         return status;
-    SD_REQUIRE(
-        NULL, p.log_level >= SD_LOG_ERROR && p.log_level <= SD_LOG_DEBUG,
-        "sd_context_params.log_level is %d; SD_LOG_ERROR (0) to SD_LOG_DEBUG (3) was expected",
-        (int)p.log_level);
+    SD_REQUIRE(NULL, p.log_level >= SD_LOG_LEVEL_ERROR && p.log_level <= SD_LOG_LEVEL_DEBUG,
+               "sd_context_params.log_level is %d; SD_LOG_LEVEL_ERROR (0) to SD_LOG_LEVEL_DEBUG "
+               "(3) was expected",
+               (int)p.log_level);
     sd_context *ctx;
     status = sd_context_create(&p, &ctx);
     if (status)
@@ -37,7 +37,7 @@ const char *sd_context_device(const sd_context *ctx) {
     return ctx ? ctx->device->info.name : "";
 }
 
-void sd_cancel(sd_context *ctx) {
+void sd_context_cancel(sd_context *ctx) {
     if (ctx)
         atomic_fetch_add_explicit(&ctx->cancel_epoch, 1, memory_order_relaxed);
 }
@@ -63,13 +63,13 @@ SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int index,
 }
 
 SD_PUBLIC(sd_context_device_memory, (ctx, memory), (ctx), sd_context *ctx,
-          sd_device_memory *memory) {
+          sd_device_memory_info *memory) {
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, memory);
     const struct sd_device_slot *slot = ctx->device;
-    sd_device_memory full = SD_DEVICE_MEMORY_INIT;
+    sd_device_memory_info full = SD_DEVICE_MEMORY_INFO_INIT;
     full.total = slot->info.memory_total;
     if (slot->api->memory_used)
         slot->api->memory_used(slot->dev, &full.used, &full.peak);
-    return sd_write_struct(ctx, "sd_device_memory", memory, &full, sizeof full);
+    return sd_write_struct(ctx, "sd_device_memory_info", memory, &full, sizeof full);
 }

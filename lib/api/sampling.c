@@ -284,26 +284,27 @@ SD_PUBLIC(sd_sampler_preview, (sampler, index, out), (sampler), sd_sampler *samp
 }
 
 static sd_status estimate_memory(sd_model *model, const sd_sampler_params *params,
-                                 const sd_tile_params *tiles, sd_memory *memory) {
+                                 const sd_tile_params *tiles, sd_memory_info *memory) {
     sd_sampler_params p;
     sd_status status = read_sampling(model, params, &p);
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
-    sd_memory full = SD_MEMORY_INIT;
+    sd_memory_info full = SD_MEMORY_INFO_INIT;
     status = sd_pipeline_memory(model, &p, tiles, &full);
-    return status ? status : sd_write_struct(model->ctx, "sd_memory", memory, &full, sizeof full);
+    return status ? status
+                  : sd_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
 }
 
 SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), sd_model *model,
-          const sd_sampler_params *params, sd_memory *memory) {
+          const sd_sampler_params *params, sd_memory_info *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
     return estimate_memory(model, params, NULL, memory);
 }
 
 SD_PUBLIC(sd_memory_estimate_tiled, (model, params, tiles, memory), (model), sd_model *model,
-          const sd_sampler_params *params, const sd_tile_params *tiles, sd_memory *memory) {
+          const sd_sampler_params *params, const sd_tile_params *tiles, sd_memory_info *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
     sd_tile_params full;
@@ -312,7 +313,7 @@ SD_PUBLIC(sd_memory_estimate_tiled, (model, params, tiles, memory), (model), sd_
 }
 
 SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
-          const sd_sampler_params *params, sd_work *work) {
+          const sd_sampler_params *params, sd_work_info *work) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, work);
     sd_sampler_params p;
@@ -320,9 +321,9 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
-    sd_work full = SD_WORK_INIT;
+    sd_work_info full = SD_WORK_INFO_INIT;
     status = sd_pipeline_work(model, &p, &full);
-    return status ? status : sd_write_struct(model->ctx, "sd_work", work, &full, sizeof full);
+    return status ? status : sd_write_struct(model->ctx, "sd_work_info", work, &full, sizeof full);
 }
 
 /* ------------------------------------------------------------------ pictures in one call */

@@ -223,7 +223,7 @@ SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
 SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, loss, samples),
           (model, x0, noise, embeddings), sd_model *model, const sd_tensor *x0,
           const sd_tensor *noise, const int32_t *timesteps, const sd_tensor *embeddings,
-          const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
+          const sd_loss_params *params, sd_loss_info *loss, sd_tensor **samples) {
     if (samples)
         *samples = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -233,7 +233,7 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, lo
     SD_REQUIRE_PTR(ctx, timesteps);
     SD_REQUIRE_PTR(ctx, loss);
     sd_loss_params p = SD_LOSS_PARAMS_INIT;
-    sd_loss full = SD_LOSS_INIT;
+    sd_loss_info full = SD_LOSS_INFO_INIT;
     sd_status status = sd_read_params(ctx, "sd_loss_params", &p, sizeof p, params);
     if (status)
         return status;
@@ -245,7 +245,7 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, lo
     status = sd_stage_training_loss(model, x0, noise, timesteps, embeddings, &p, &full,
                                     samples ? &rows : NULL);
     if (!status)
-        status = sd_write_struct(ctx, "sd_loss", loss, &full, sizeof full);
+        status = sd_write_struct(ctx, "sd_loss_info", loss, &full, sizeof full);
     if (status)
         sd_tensor_destroy(rows);
     else if (samples)

@@ -5,11 +5,11 @@
 #define TEXT(x) #x
 #define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
 
-uint32_t sd_version(void) {
+uint32_t sd_library_version(void) {
     return SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH;
 }
 
-const char *sd_version_string(void) {
+const char *sd_library_version_string(void) {
     return VERSION(SD_VERSION_MAJOR, SD_VERSION_MINOR, SD_VERSION_PATCH);
 }
 

@@ -192,13 +192,14 @@ sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_d
     } else {
         status = open_named(ctx, "cuda", module_dir, &slot);
         if (status && status != SD_ERROR_MEMORY) {
-            sd_log(ctx, SD_LOG_INFO, "computing on the CPU, since: %s", sd_error_get(ctx->id));
+            sd_log(ctx, SD_LOG_LEVEL_INFO, "computing on the CPU, since: %s",
+                   sd_error_get(ctx->id));
             status = open_named(ctx, "cpu", module_dir, &slot);
         }
     }
     if (status)
         return status;
     sd_context_on_close(ctx, slot, close_slot);
-    sd_log(ctx, SD_LOG_INFO, "device: %s", slot->info.name);
+    sd_log(ctx, SD_LOG_LEVEL_INFO, "device: %s", slot->info.name);
     return SD_OK;
 }

@@ -28,7 +28,7 @@ struct sd_context {
     sd_log_fn log;
     void *log_user;
     sd_log_level log_level;
-    atomic_uint cancel_epoch; /* grows with each sd_cancel: core/stop.h */
+    atomic_uint cancel_epoch; /* grows with each sd_context_cancel: core/stop.h */
     atomic_bool profiling;    /* lib/backend/profile.h */
     struct sd_threads *threads;
     struct sd_device_slot *device;

@@ -82,7 +82,7 @@ sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, 
         sd_error_keep(ctx ? ctx->id : 0, text);
     }
     if (ctx)
-        sd_log(ctx, SD_LOG_DEBUG, "%s", text);
+        sd_log(ctx, SD_LOG_LEVEL_DEBUG, "%s", text);
     return status;
 }
 

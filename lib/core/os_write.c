@@ -122,7 +122,7 @@ static sd_status write_whole(const sd_context *ctx, const char *path, const void
         status = sd_fail_errno(ctx, "write", path);
     } else {
         if (mode && fchmod(fd, mode) != 0)
-            sd_log(ctx, SD_LOG_DEBUG, "%s: cannot set the file mode", path);
+            sd_log(ctx, SD_LOG_LEVEL_DEBUG, "%s: cannot set the file mode", path);
         bool ok = write_quietly(fd, data, size);
         int code = errno;
         if (close(fd) != 0 && ok) {

@@ -1,6 +1,6 @@
 /*
- * What ends a call before its work is done: sd_cancel, which counts the epoch of its context
- * up, and the sd_stop tokens among the call's parameters.
+ * What ends a call before its work is done: sd_context_cancel, which counts the epoch of its
+ * context up, and the sd_stop tokens among the call's parameters.
  */
 #ifndef SD_CORE_STOP_H
 #define SD_CORE_STOP_H

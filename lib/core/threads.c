@@ -170,7 +170,7 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
             sd_cpu_yield();
     sd_mutex_unlock(t->region);
     if (child && missing)
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "after a fork %d of %d threads could not be started: the others compute", missing,
                t->n_threads);
 }
@@ -195,7 +195,7 @@ sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out
     }
     t->n_threads = t->n_workers + 1;
     if (t->n_threads < n_threads)
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "%d of %d threads compute: the system gives no more (its limit of processes, or of "
                "memory)",
                t->n_threads, n_threads);

@@ -165,8 +165,8 @@ static void read_latent_stats(sd_reader *r, sd_vae_config *c) {
     bool std = read_stats(r, "latents_std", c->latent_channels, 1e-6, c->latents_std);
     if (r->status || mean == std)
         return;
-    sd_log(r->ctx, SD_LOG_WARN, "%s: \"%s\" is there without \"%s\" and not followed", r->path,
-           mean ? "latents_mean" : "latents_std", mean ? "latents_std" : "latents_mean");
+    sd_log(r->ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is there without \"%s\" and not followed",
+           r->path, mean ? "latents_mean" : "latents_std", mean ? "latents_std" : "latents_mean");
     memset(c->latents_mean, 0, sizeof c->latents_mean);
     memset(c->latents_std, 0, sizeof c->latents_std);
 }

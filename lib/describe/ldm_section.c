@@ -75,8 +75,8 @@ void sd_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *f
     json_object_foreach(s->r.root, key, value) if (!is_listed(read, key) &&
                                                    !is_listed(trained, key) &&
                                                    !is_fixed_key(fixed, n_fixed, key))
-        sd_log(s->r.ctx, SD_LOG_WARN, "%s: \"%s\" is passed over, as the original does", s->r.path,
-               key);
+        sd_log(s->r.ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is passed over, as the original does",
+               s->r.path, key);
     sd_reader_fixed(&s->r, fixed, n_fixed);
 }
 

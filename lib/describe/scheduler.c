@@ -186,7 +186,7 @@ static void read_schedule(reading *in) {
         ignore(in, "rescale_betas_zero_snr");
     }
     if (c->zero_snr && c->prediction == SD_PREDICT_EPSILON)
-        sd_log(r->ctx, SD_LOG_WARN,
+        sd_log(r->ctx, SD_LOG_LEVEL_WARN,
                "%s: \"rescale_betas_zero_snr\" with \"prediction_type\" \"epsilon\": noise alone "
                "does not tell the picture at the last timestep, which is taken as all but noise",
                r->path);
@@ -303,7 +303,7 @@ static void correct(reading *in, sd_scheduler_config *c) {
                   c->spacing == SD_SPACING_LEADING;
     bool clip = sd_reader_get(&in->r, "clip_sample") && c->clip > 0.0;
     if (offset || clip)
-        sd_log(in->r.ctx, SD_LOG_WARN,
+        sd_log(in->r.ctx, SD_LOG_LEVEL_WARN,
                "%s: as diffusers' StableDiffusionPipeline does, libsd takes%s%s%s", in->r.path,
                offset ? " \"steps_offset\" as 1" : "", offset && clip ? " and" : "",
                clip ? " \"clip_sample\" as false" : "");
@@ -323,11 +323,11 @@ static void read_class(reading *in) {
     if (in->r.status)
         return;
     if (said[0] && strcmp(name, said) != 0)
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "%s: \"_class_name\" is \"%.60s\", model_index.json says \"%s\"; the first is taken",
                in->r.path, name, said);
     if (!in->class->same)
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "%s: \"_class_name\" is \"%.60s\", which libsd does not have; the sampling method "
                "\"%s\" is the default in its place",
                in->r.path, name, in->class->method);
@@ -352,7 +352,7 @@ sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_
     if (!in.r.status && index->corrects_scheduler)
         correct(&in, c);
     if (!in.r.status && in.used)
-        sd_log(ctx, SD_LOG_WARN, "%s: libsd does not follow %s", path, in.ignored);
+        sd_log(ctx, SD_LOG_LEVEL_WARN, "%s: libsd does not follow %s", path, in.ignored);
     sd_reader_close(&in.r);
     return in.r.status;
 }
@@ -363,7 +363,7 @@ void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc) {
     desc->schedule = sd_schedule_default();
     if (unknown)
         desc->schedule.prediction = SD_PREDICT_UNKNOWN;
-    sd_log(ctx, SD_LOG_WARN,
+    sd_log(ctx, SD_LOG_LEVEL_WARN,
            "%s: there is no scheduler/scheduler_config.json; the schedule of Stable Diffusion is "
            "taken, and the sampling method \"%s\"",
            desc->path, desc->scheduler.method);

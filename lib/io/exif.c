@@ -104,7 +104,7 @@ static int orientation_of(const sd_context *ctx, const char *name, const uint8_t
         return (int)value;
     if (value) /* 0 is written by programs that do not know it */
         sd_log(
-            ctx, SD_LOG_WARN,
+            ctx, SD_LOG_LEVEL_WARN,
             "%s: its EXIF data say no orientation that is known (damaged?); the picture is taken "
             "as it is stored",
             name);

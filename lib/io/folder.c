@@ -138,7 +138,7 @@ sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_
     }
     list_end(&found);
     if (!status && variant && found.n > 1)
-        sd_log(ctx, SD_LOG_WARN, "%s: there is no %s.safetensors; of %s, %s is taken", folder,
+        sd_log(ctx, SD_LOG_LEVEL_WARN, "%s: there is no %s.safetensors; of %s, %s is taken", folder,
                stems->safetensors, found.text, best);
     if (!status && best) {
         *path = sd_path_join(ctx, folder, best);

@@ -50,7 +50,7 @@ static void on_message(j_common_ptr info, int level) {
         return;
     c->base.format_message(info, text);
     if (c->base.num_warnings++ == 0)
-        sd_log(c->ctx, SD_LOG_WARN, "%s: JPEG: %s", c->name, text);
+        sd_log(c->ctx, SD_LOG_LEVEL_WARN, "%s: JPEG: %s", c->name, text);
 }
 
 static void on_output(j_common_ptr info) {

@@ -93,7 +93,7 @@ sd_status sd_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image 
     if (status)
         return status;
     if (alpha)
-        sd_log(mask->ctx, SD_LOG_WARN,
+        sd_log(mask->ctx, SD_LOG_LEVEL_WARN,
                "sd_inpaint_params.mask has one colour: the mask is its alpha channel");
     for (size_t i = 0; i < area(mask); i++) {
         int v = alpha ? mask->pixels[4 * i + 3] : sd_image_grey(mask, i);
@@ -278,13 +278,13 @@ static bool find_parts(const sd_context *ctx, const float *white, int h, int w, 
 static void warn_thin(const sd_context *ctx, const parts *p, int h, int w, int scale) {
     if (!p->n)
         sd_log(
-            ctx, SD_LOG_WARN,
+            ctx, SD_LOG_LEVEL_WARN,
             "sd_inpaint_params.mask: nothing of it is left at %d x %d pixels, where its white is "
             "too thin",
             w, h);
     else if (p->n_missed)
         sd_log(
-            ctx, SD_LOG_WARN,
+            ctx, SD_LOG_LEVEL_WARN,
             "sd_inpaint_params.mask: %d of its %d white parts reach no latent (the largest has %d "
             "x %d pixels at %d, %d): a latent is painted where the first pixel of its %d x %d is "
             "white, with mask_any_pixel where any is",
@@ -297,16 +297,16 @@ void sd_mask_warn(const sd_image *grey, const float *white, int h, int w, int sc
     const sd_context *ctx = grey->ctx;
     size_t n_white = 0;
     parts found = {0};
-    if (!ctx->log || ctx->log_level < SD_LOG_WARN)
+    if (!ctx->log || ctx->log_level < SD_LOG_LEVEL_WARN)
         return;
     for (size_t i = 0; i < area(grey); i++)
         n_white += grey->pixels[i] >= SD_MASK_WHITE;
     if (n_white == 0)
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "sd_inpaint_params.mask has no white pixel (grey from %d on): nothing is painted",
                SD_MASK_WHITE);
     else if (n_white == area(grey))
-        sd_log(ctx, SD_LOG_WARN,
+        sd_log(ctx, SD_LOG_LEVEL_WARN,
                "sd_inpaint_params.mask is white everywhere: everything is painted");
     else if (find_parts(ctx, white, h, w, scale, &found) && (!any_pixel || !found.n))
         warn_thin(ctx, &found, h, w, scale);

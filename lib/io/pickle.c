@@ -542,7 +542,7 @@ static void report_odd(const machine *m) {
     for (int i = 0; i < m->n_odd && i < SD_PICKLE_MAX_ODD; i++)
         n += (size_t)snprintf(names + n, sizeof names - n, "%s'%.56s'", i ? ", " : "", m->odd[i]);
     if (m->n_odd > 0)
-        sd_log(m->ctx, SD_LOG_WARN,
+        sd_log(m->ctx, SD_LOG_LEVEL_WARN,
                "%s: its pickle also names %s%s: passed over, and nothing of it is run", m->path,
                names, m->n_odd > SD_PICKLE_MAX_ODD ? " and more" : "");
 }

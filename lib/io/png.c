@@ -30,7 +30,7 @@ static PNG_NORETURN void on_error(png_structp png, png_const_charp message) {
 
 static void on_warning(png_structp png, png_const_charp message) {
     const codec *c = png_get_error_ptr(png);
-    sd_log(c->ctx, SD_LOG_DEBUG, "%s: PNG: %s", c->name, message);
+    sd_log(c->ctx, SD_LOG_LEVEL_DEBUG, "%s: PNG: %s", c->name, message);
 }
 
 static png_voidp allocate(png_structp png, png_alloc_size_t size) {

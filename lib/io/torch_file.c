@@ -232,7 +232,7 @@ sd_status sd_torch_add_root(torch_reader *r, const sd_pickle_value *root) {
     if (!status && r->n_tensors == 0)
         return fail_empty(r);
     if (!status && r->n_opaque)
-        sd_log(r->w->ctx, SD_LOG_WARN,
+        sd_log(r->w->ctx, SD_LOG_LEVEL_WARN,
                "%s: '%.200s' is made by '%s' and is no tensor%s: passed over", r->path, r->opaque,
                r->opaque_maker, r->n_opaque > 1 ? ", nor are others" : "");
     return status;

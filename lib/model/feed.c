@@ -160,7 +160,7 @@ sd_status sd_feeds_check_numbers(const sd_build *b, bool strict) {
                            "%s: NaN or infinity in %d of its tensors: %s (a merge or training that "
                            "went wrong?)",
                            file.path, file.n, names);
-        sd_log(b->ctx, SD_LOG_WARN,
+        sd_log(b->ctx, SD_LOG_LEVEL_WARN,
                "%s: NaN or infinity in %d of its tensors: %s (a merge or training that went "
                "wrong?): pictures will be damaged",
                file.path, file.n, names);

@@ -13,7 +13,8 @@ static sd_status resolve_folder(const sd_context *ctx, const char *path, char **
     if (!status && !diffusers)
         status = sd_folder_checkpoint(ctx, path, resolved);
     if (!status && *resolved)
-        sd_log(ctx, SD_LOG_INFO, "%s: the checkpoint that the folder holds is loaded", *resolved);
+        sd_log(ctx, SD_LOG_LEVEL_INFO, "%s: the checkpoint that the folder holds is loaded",
+               *resolved);
     return status;
 }
 

@@ -86,7 +86,7 @@ static void check_pipeline(sd_source *s, sd_reader *r, sd_index *index) {
         s->desc->scheduler.steps = 4;
         s->desc->scheduler.guidance = 8.5;
     } else if (!r->status && !index->corrects_scheduler) {
-        sd_log(s->ctx, SD_LOG_WARN,
+        sd_log(s->ctx, SD_LOG_LEVEL_WARN,
                "%s: \"_class_name\" is \"%.60s\", a pipeline that libsd does not know; its "
                "networks are used as StableDiffusionPipeline uses them",
                r->path, name);
@@ -300,7 +300,7 @@ static sd_status follow_config(sd_source *s) {
     if (!sd_ema_is_there(w)) {
         if (asked)
             sd_log(
-                s->ctx, SD_LOG_WARN,
+                s->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the config has use_ema, but the file has no averaged weights (model_ema.*): "
                 "those that training ended with are loaded",
                 s->desc->path);
@@ -308,13 +308,13 @@ static sd_status follow_config(sd_source *s) {
     }
     if (sd_ema_lacks(w, missing, sizeof missing)) {
         sd_log(
-            s->ctx, SD_LOG_WARN,
+            s->ctx, SD_LOG_LEVEL_WARN,
             "%s: of the averaged weights (model_ema.*), which the config wants, '%s' is missing: "
             "those that training ended with are loaded",
             s->desc->path, missing);
         return SD_OK;
     }
-    sd_log(s->ctx, asked ? SD_LOG_INFO : SD_LOG_WARN,
+    sd_log(s->ctx, asked ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
            "%s: the averaged weights (model_ema.*) are loaded%s", s->desc->path,
            asked ? ", as the config has it"
                  : ", as the original does where a config does not say use_ema");
@@ -331,7 +331,7 @@ sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
     if (folder || s->desc->first_stage_only)
         return SD_OK;
     if (sd_ema_take_alone(s->weights[SD_PART_UNET])) {
-        sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_INFO : SD_LOG_WARN,
+        sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
                "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
                s->desc->path);
         return SD_OK;

@@ -26,13 +26,13 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
 sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
-                             const sd_tile_params *tiles, sd_memory *memory) {
+                             const sd_tile_params *tiles, sd_memory_info *memory) {
     run_cost cost;
     sd_status status = measure(model, params, tiles, 2, &cost);
     if (status)
         return status;
     uint64_t weights = (uint64_t)model->weight_bytes;
-    *memory = (sd_memory){
+    *memory = (sd_memory_info){
         .struct_size = sizeof *memory,
         .weights = weights,
         .text = cost.text.bytes,
@@ -44,12 +44,12 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
     return SD_OK;
 }
 
-sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work) {
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work_info *work) {
     run_cost cost;
     sd_status status = measure(model, params, NULL, 1, &cost);
     if (status)
         return status;
-    *work = (sd_work){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,
-                      cost.encode.flops};
+    *work = (sd_work_info){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,
+                           cost.encode.flops};
     return SD_OK;
 }

@@ -6,7 +6,7 @@
 
 /* `tiles` NULL: the VAE on whole pictures. */
 sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
-                             const sd_tile_params *tiles, sd_memory *memory);
-sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work *work);
+                             const sd_tile_params *tiles, sd_memory_info *memory);
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work_info *work);
 
 #endif

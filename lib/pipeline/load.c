@@ -67,7 +67,7 @@ static sd_status find_vocabulary(sd_model *model, const sd_source *source, const
     model->vocab_error = sd_strdup(model->ctx, sd_error_get(model->ctx->id));
     if (!model->vocab_error)
         return SD_ERROR_MEMORY;
-    sd_log(model->ctx, SD_LOG_WARN, "%s", model->vocab_error);
+    sd_log(model->ctx, SD_LOG_LEVEL_WARN, "%s", model->vocab_error);
     return SD_OK;
 }
 
@@ -90,8 +90,8 @@ static void keep_unexpected(void *user, const char *name) {
         return;
     }
     model->unexpected[model->n_unexpected++] = copy;
-    sd_log(model->ctx, SD_LOG_WARN, "%s: tensor \"%s\" is used by no network", model->desc->path,
-           name);
+    sd_log(model->ctx, SD_LOG_LEVEL_WARN, "%s: tensor \"%s\" is used by no network",
+           model->desc->path, name);
 }
 
 static sd_status list_unexpected(sd_model *model, const sd_build *build, bool strict) {
@@ -243,8 +243,8 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
         sd_handle_release(model);
         return status;
     }
-    sd_log(ctx, SD_LOG_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s", path,
-           model->desc->family, (double)model->n_parameters / 1e6,
+    sd_log(ctx, SD_LOG_LEVEL_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s",
+           path, model->desc->family, (double)model->n_parameters / 1e6,
            (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
            sd_clock_seconds() - start);
     *out = model;

@@ -120,7 +120,7 @@ static void noised(const sd_model *model, const sd_tensor *x0, const sd_tensor *
 /* The weighted sums of p_losses. `samples`, [n, 3], may be NULL. */
 static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                    const int32_t *timesteps, const sd_tensor *y, const sd_loss_params *p,
-                   sd_loss *loss, float *samples) {
+                   sd_loss_info *loss, float *samples) {
     int n = (int)x0->dims[0], n_train = model->schedule.n;
     int64_t each = x0->n_elements / n;
     for (int i = 0; i < n; i++) {
@@ -161,7 +161,8 @@ static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *
 
 sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                                  const int32_t *timesteps, const sd_tensor *embeddings,
-                                 const sd_loss_params *params, sd_loss *loss, sd_tensor **samples) {
+                                 const sd_loss_params *params, sd_loss_info *loss,
+                                 sd_tensor **samples) {
     const int64_t rows[] = {x0->dims[0], 3};
     sd_tensor *y, *each = NULL;
     sd_status status = check(model, x0, noise, timesteps, params);
@@ -179,7 +180,7 @@ sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_
     if (samples)
         *samples = each;
     if (!isfinite(loss->total))
-        sd_log(model->ctx, SD_LOG_WARN,
+        sd_log(model->ctx, SD_LOG_LEVEL_WARN,
                "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
                loss->simple, loss->gamma, loss->vlb);
     return SD_OK;

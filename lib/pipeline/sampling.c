@@ -127,7 +127,7 @@ static void free_host(sd_sampler *s) {
 /* (1 - s) e_uncond + s e_cond is e_uncond in float32. */
 static void warn_of_guidance(const sd_sampler *s) {
     if (s->halves == 2 && fabsf(s->params.guidance_scale) < FLT_EPSILON / 2)
-        sd_log(s->model->ctx, SD_LOG_WARN,
+        sd_log(s->model->ctx, SD_LOG_LEVEL_WARN,
                "guidance scale %g: the prompt is not used, the picture follows the negative prompt "
                "alone; 1 is the prompt alone, which 0 means in diffusers",
                (double)s->params.guidance_scale);

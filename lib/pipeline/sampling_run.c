@@ -89,7 +89,7 @@ static double start_of(sd_sampler *s, bool from_init) {
     if (!method->encode_above || !s->params.original_encode)
         return sd_run_alpha(&s->run, t_enc - 1);
     if (sd_run_sigma(&s->run, t_enc) > MUCH_NOISE * sd_run_sigma(&s->run, t_enc - 1))
-        sd_log(s->model->ctx, SD_LOG_WARN,
+        sd_log(s->model->ctx, SD_LOG_LEVEL_WARN,
                "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
                "original does: coloured blocks are left; without original_encode (sd-img2img: with "
                "--diffusers_strength) there are none",

@@ -111,7 +111,7 @@ static void tell_unused(sd_model *model, const text_rows *rows) {
         uint64_t bit = (uint64_t)1 << i;
         if (!(used & bit) && !(atomic_fetch_or(&model->unused, bit) & bit))
             sd_log(
-                model->ctx, SD_LOG_WARN,
+                model->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the prompt does not have the word \"%s\", so that this embedding is not used",
                 model->words.at[i].path, model->words.at[i].name);
     }
@@ -132,8 +132,8 @@ static sd_status split_texts(sd_model *model, bool weighted, text_rows *rows) {
         if (status)
             return status;
         if (!weighted && n_used > config->tokens)
-            sd_log(model->ctx, SD_LOG_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
-                   config->tokens);
+            sd_log(model->ctx, SD_LOG_LEVEL_WARN, "the prompt has %d tokens; it was cut to %d",
+                   n_used, config->tokens);
         rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
         if (i < rows->n)
             sd_odd_words_find(&odd, rows->texts[i], weighted);
@@ -328,7 +328,7 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *con
     bool none = model->desc->conditioning == SD_CONDITIONING_NONE && !words;
     sd_status status = none ? SD_OK : sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
     if (!status && !none && sd_unet_guidance_dim(sd_model_unet(model)) > 0 && *texts[n])
-        sd_log(model->ctx, SD_LOG_WARN,
+        sd_log(model->ctx, SD_LOG_LEVEL_WARN,
                "the negative prompt has no effect: this UNet is told the guidance scale and has no "
                "unguided half");
     if (!status && !none)

@@ -177,5 +177,5 @@ void sd_odd_words_log(const sd_odd_words *odd, const sd_context *ctx) {
                      odd->shown[i], more, reasons[i]);
     }
     if (*line)
-        sd_log(ctx, SD_LOG_WARN, "of a prompt, read as plain words: %s", line);
+        sd_log(ctx, SD_LOG_LEVEL_WARN, "of a prompt, read as plain words: %s", line);
 }

@@ -182,7 +182,7 @@ void sd_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids) {
         const sd_added *a = &t->added.at[i];
         if (a->id >= n_ids && a->id != t->start && a->id != t->end)
             sd_log(
-                t->ctx, SD_LOG_WARN,
+                t->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the added token \"%s\" has id %d, but the text encoder has rows for 0 to %d "
                 "alone: it cannot be used and is read as text",
                 path, a->text, (int)a->id, n_ids - 1);

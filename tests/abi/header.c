@@ -12,13 +12,13 @@ int main(void) {
     sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
     sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
     sd_model_info info = SD_MODEL_INFO_INIT;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     int sizes_first = context.struct_size == sizeof context && model.struct_size == sizeof model &&
                       sampler.struct_size == sizeof sampler &&
                       txt2img.struct_size == sizeof txt2img &&
                       img2img.struct_size == sizeof img2img && info.struct_size == sizeof info &&
                       memory.struct_size == sizeof memory;
-    return sizes_first && sd_version() ==
+    return sizes_first && sd_library_version() ==
                               SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH
                ? 0
                : 1;

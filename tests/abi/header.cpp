@@ -10,10 +10,10 @@ int main() {
     sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
     sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
     sd_model_info info = SD_MODEL_INFO_INIT;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     return context.struct_size && model.struct_size && sampler.spacing == SD_SPACING_AUTO &&
                    txt2img.struct_size && img2img.struct_size && info.struct_size &&
-                   memory.struct_size && sd_version_string()[0] != '\0'
+                   memory.struct_size && sd_library_version_string()[0] != '\0'
                ? 0
                : 1;
 }

@@ -1,5 +1,5 @@
-/* A program with functions of its own that have names of libsd's public ones, as another library's
- * sd_version has (public_names_host.c): what libsd calls within is libsd's. */
+/* A program with functions of its own that have names of libsd's public ones, as another library
+ * may have (public_names_host.c): what libsd calls within is libsd's. */
 #include <sd/sd.h>
 #include <stdio.h>
 

@@ -32,7 +32,7 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     const int32_t timestep = 500;
     const char *text = "a lake";
     sd_tile_params tiles = SD_TILE_PARAMS_INIT;
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_tensor *z, *pixels = NULL, *latent = NULL, *embeddings = NULL, *samples = NULL;
     tiles.tile = 8;
     tiles.overlap = 2;
@@ -54,7 +54,7 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     return status;
 }
 
-static int leave_score(void *user, const sd_score *score) {
+static int leave_score(void *user, const sd_score_info *score) {
     (void)user, (void)score;
     return 0;
 }

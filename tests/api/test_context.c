@@ -2,9 +2,9 @@
 #include "api.h"
 
 START_TEST(versions_agree) {
-    ck_assert_uint_eq(sd_version(),
+    ck_assert_uint_eq(sd_library_version(),
                       SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH);
-    ck_assert_str_eq(sd_version_string(), "0.1.0");
+    ck_assert_str_eq(sd_library_version_string(), "0.1.0");
     ck_assert_ptr_nonnull(strstr(sd_build_info(), "openblas: "));
     ck_assert_ptr_nonnull(strchr(sd_build_info(), '\n'));
 }
@@ -24,7 +24,7 @@ START_TEST(free_of_null_does_nothing) {
     sd_sampler_free(NULL);
     sd_tensor_free(NULL);
     sd_image_free(NULL);
-    sd_cancel(NULL);
+    sd_context_cancel(NULL);
 }
 END_TEST
 
@@ -116,7 +116,7 @@ START_TEST(success_leaves_the_last_error) {
 END_TEST
 
 static void count_line(void *user, sd_log_level level, const char *message) {
-    if (level == SD_LOG_INFO && strstr(message, "computing on the CPU, since: "))
+    if (level == SD_LOG_LEVEL_INFO && strstr(message, "computing on the CPU, since: "))
         ++*(int *)user;
 }
 
@@ -128,7 +128,7 @@ START_TEST(success_has_no_error) {
     p.n_threads = 1;
     p.log = count_line;
     p.log_user = &lines;
-    p.log_level = SD_LOG_INFO;
+    p.log_level = SD_LOG_LEVEL_INFO;
     char before[256];
     snprintf(before, sizeof before, "%s", sd_last_error(NULL));
     ck_ok(NULL, sd_context_new(&p, &ctx));

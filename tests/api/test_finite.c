@@ -11,7 +11,7 @@ static int n_logged;
 
 static void keep_log(void *user, sd_log_level level, const char *message) {
     (void)user;
-    ck_assert_int_le(level, SD_LOG_WARN);
+    ck_assert_int_le(level, SD_LOG_LEVEL_WARN);
     snprintf(logged, sizeof logged, "%s", message);
     n_logged++;
 }
@@ -99,7 +99,7 @@ START_TEST(inputs_of_single_calls_are_named) {
     sd_tensor *z = spoiled(zero, 255, NAN), *x = spoiled(pixels, 64 * 64 * 3 - 1, INFINITY),
               *c = spoiled(cond, 0, NAN);
     const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_loss_params lp = SD_LOSS_PARAMS_INIT;
     sd_image *image;
     refused(sd_vae_decode(model, z, &out), "latent has nan at [0, 3, 7, 7]");
@@ -215,7 +215,7 @@ START_TEST(pictures_that_overflow_are_not_made) {
 }
 END_TEST
 
-static int spoil(void *user, const sd_score *score) {
+static int spoil(void *user, const sd_score_info *score) {
     int *armed = user;
     if (*armed)
         score->e_t[5] = NAN;
@@ -256,7 +256,7 @@ START_TEST(guidance_without_the_prompt_is_said) {
     }
     n_logged = 0;
     p.guidance_scale = 0;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     ck_ok(ctx, sd_memory_estimate(model, &p, &memory));
     ck_assert_int_eq(n_logged, 0);
 }

@@ -75,7 +75,7 @@ static int on_step(void *user, const sd_progress *progress) {
     return 0;
 }
 
-static int on_score(void *user, const sd_score *score) {
+static int on_score(void *user, const sd_score_info *score) {
     (void)score;
     fire(user);
     return 0;
@@ -129,7 +129,7 @@ static void open_scene(scene *s, const char *folder, where how) {
     params.free = watched_free;
     params.alloc_user = params.log_user = s;
     params.log = on_log;
-    params.log_level = SD_LOG_DEBUG;
+    params.log_level = SD_LOG_LEVEL_DEBUG;
     ck_ok(NULL, sd_context_new(&params, &s->ctx));
     ck_ok(s->ctx, sd_model_load(s->ctx, folder, NULL, &s->model));
     ck_ok(s->ctx, sd_model_get_info(s->model, &info));
@@ -218,7 +218,7 @@ static sd_status unet_predict(scene *s) {
 
 static sd_status training_loss(scene *s) {
     const int32_t t = 500;
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     WITH_TENSOR(sd_training_loss(s->model, s->latent, s->latent, &t, s->cond, NULL, &loss, &out));
 }
 
@@ -228,13 +228,13 @@ static sd_status draw_noise(scene *s) {
 }
 
 static sd_status memory_estimate(scene *s) {
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_sampler_params p = small_run();
     return sd_memory_estimate(s->model, &p, &memory);
 }
 
 static sd_status work_estimate(scene *s) {
-    sd_work work = SD_WORK_INIT;
+    sd_work_info work = SD_WORK_INFO_INIT;
     sd_sampler_params p = small_run();
     return sd_work_estimate(s->model, &p, &work);
 }

@@ -60,7 +60,7 @@ static char log_text[2000];
 
 static void collect(void *user, sd_log_level level, const char *message) {
     (void)user;
-    if (level <= SD_LOG_WARN)
+    if (level <= SD_LOG_LEVEL_WARN)
         strncat(log_text, message, sizeof log_text - 1 - strlen(log_text));
 }
 
@@ -147,8 +147,8 @@ static sd_status other_calls(sd_context *ctx, sd_model *model, const sd_sampler_
     const int64_t dims[] = {1, 4, 8, 8};
     const int32_t timestep = 500;
     const char *text = "a lake";
-    sd_loss loss = SD_LOSS_INIT;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_tensor *z = NULL, *pixels = NULL, *embeddings = NULL;
     sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
     if (!status)
@@ -209,7 +209,7 @@ static void *do_all(void *arg) {
     params.backend = job->backend;
     params.n_threads = 2;
     params.log = collect;
-    params.log_level = SD_LOG_DEBUG;
+    params.log_level = SD_LOG_LEVEL_DEBUG;
     job->status = sd_context_new(&params, &ctx);
     if (!job->status)
         job->status = sd_model_load(ctx, job->path, &from, &model);
@@ -431,7 +431,7 @@ static bool is_mapped(const char *name) {
 static void collect_all(void *user, sd_log_level level, const char *message) {
     (void)level;
     (void)user;
-    collect(NULL, SD_LOG_ERROR, message);
+    collect(NULL, SD_LOG_LEVEL_ERROR, message);
 }
 
 /* Kernels of ours never open it; the portable code does, or says that it was not found. Runs
@@ -447,7 +447,7 @@ START_TEST(openblas_is_opened_where_it_is_used) {
     sd_context_free(ctx);
     params.backend = "cpu:2";
     params.log = collect_all;
-    params.log_level = SD_LOG_INFO;
+    params.log_level = SD_LOG_LEVEL_INFO;
     log_text[0] = '\0';
     ck_ok(NULL, sd_context_new(&params, &ctx));
     model = open_model(ctx);

@@ -104,7 +104,7 @@ START_TEST(decimals_have_points) {
     params.backend = "cpu";
     params.log = collect;
     params.log_user = log;
-    params.log_level = SD_LOG_INFO;
+    params.log_level = SD_LOG_LEVEL_INFO;
     setlocale(LC_NUMERIC, "C");
     ck_ok(NULL, sd_context_new(&params, &ctx));
     sd_model *model = open_model(ctx);

@@ -409,11 +409,11 @@ END_TEST
 
 START_TEST(estimates_are_of_what_runs) {
     sd_sampler_params p = small_run();
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     ck_ok(ctx, sd_memory_estimate(model, &p, &memory));
     ck_assert_uint_gt(memory.unet, 0);
     ck_assert_uint_ge(memory.peak, memory.weights + memory.unet);
-    sd_work one = SD_WORK_INIT, two = SD_WORK_INIT;
+    sd_work_info one = SD_WORK_INFO_INIT, two = SD_WORK_INFO_INIT;
     ck_ok(ctx, sd_work_estimate(model, &p, &two));
     p.guidance_scale = 1;
     ck_ok(ctx, sd_work_estimate(model, &p, &one));

@@ -15,7 +15,7 @@ static sd_context_params with_log(const char *backend, const char *dir) {
     p.module_dir = dir;
     p.n_threads = 1;
     p.log = keep_log;
-    p.log_level = SD_LOG_INFO;
+    p.log_level = SD_LOG_LEVEL_INFO;
     log_text[0] = '\0';
     return p;
 }

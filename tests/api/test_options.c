@@ -91,7 +91,7 @@ typedef struct corrector {
 } corrector;
 
 /* Leaves the score as it is. */
-static int watch_score(void *user, const sd_score *score) {
+static int watch_score(void *user, const sd_score_info *score) {
     corrector *c = user;
     sd_tensor *latent;
     ck_assert_uint_eq(score->struct_size, sizeof *score);

@@ -36,7 +36,7 @@ static int cancel_once(void *user, const sd_progress *progress) {
     int *armed = user;
     if (*armed && progress->step == 2) {
         *armed = 0;
-        sd_cancel(ctx);
+        sd_context_cancel(ctx);
     }
     return 0;
 }
@@ -217,7 +217,7 @@ END_TEST
 START_TEST(a_profile_counts_the_work) {
     sd_sampler_params p = small_run();
     sd_sampler *s;
-    sd_work work = SD_WORK_INIT;
+    sd_work_info work = SD_WORK_INFO_INIT;
     sd_profile_row row = SD_PROFILE_ROW_INIT;
     ck_ok(ctx, sd_work_estimate(model, &p, &work));
     ck_ok(ctx, sd_sampler_new(model, &p, &s));
@@ -244,7 +244,7 @@ START_TEST(a_profile_counts_the_work) {
     ck_assert(same(plain, again));
     ck_status(ctx, sd_profile_get(ctx, -1, &row), SD_ERROR_ARGUMENT, "row -1");
     ck_status(ctx, sd_profile_get(ctx, 0, NULL), SD_ERROR_ARGUMENT, "row");
-    sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+    sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
     ck_ok(ctx, sd_context_device_memory(ctx, &memory));
     ck_assert(memory.used <= memory.peak);
     sd_tensor_free(plain);

@@ -97,7 +97,7 @@ START_TEST(cancel_from_another_thread_ends_the_run) {
     ck_assert_int_eq(pthread_create(&thread, NULL, sample_long, &e), 0);
     while (atomic_load(&e.steps) < 2)
         sched_yield();
-    sd_cancel(ctx);
+    sd_context_cancel(ctx);
     pthread_join(thread, NULL);
     ck_assert_int_eq(e.status, SD_ERROR_CANCELLED);
     ck_assert_int_lt(atomic_load(&e.steps), 1000);

@@ -163,7 +163,7 @@ static char lines[4096];
 
 static void note(void *user, sd_log_level level, const char *text) {
     (void)user;
-    if (level == SD_LOG_WARN)
+    if (level == SD_LOG_LEVEL_WARN)
         snprintf(lines + strlen(lines), sizeof lines - strlen(lines), "%s\n", text);
 }
 

@@ -159,7 +159,7 @@ sd_status card_open(const char *backend, sd_context **ctx) {
     p.module_dir = getenv("SD_TEST_CUDA_MODULE");
     p.n_threads = 2;
     p.log = keep_log;
-    p.log_level = SD_LOG_INFO;
+    p.log_level = SD_LOG_LEVEL_INFO;
     card_log[0] = '\0';
     return sd_context_new(&p, ctx);
 }

@@ -43,7 +43,7 @@ static void expect_refusals(scene *s, const char *word) {
     p.width = p.height = 64;
     sd_txt2img_params paint = SD_TXT2IMG_PARAMS_INIT;
     paint.sampling = &p;
-    sd_memory estimate = {sizeof estimate, 0, 0, 0, 0, 0, 0};
+    sd_memory_info estimate = {sizeof estimate, 0, 0, 0, 0, 0, 0};
 #define REFUSED(call) expect_failure(s->ctx, #call, call, SD_ERROR_BACKEND, word)
     REFUSED(sd_sampler_step(s->sampler));
     REFUSED(sd_sample(s->sampler, s->cond, s->uncond, NULL, NULL, &out));

@@ -44,7 +44,7 @@ static void failing_calls(const watch *w, scene *s) {
 }
 
 static void every_call(const watch *w) {
-    sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+    sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
     scene s = {0};
     must(NULL, card_open("cuda", &s.ctx), "cuda");
     unchanged(w, "opening");
@@ -187,7 +187,8 @@ START_TEST(two_cards_by_turns) {
             unchanged(&w, stage_names[stage]);
         }
     scene_same(&s[0], &s[1]);
-    sd_device_memory before[2] = {SD_DEVICE_MEMORY_INIT, SD_DEVICE_MEMORY_INIT}, after = before[0];
+    sd_device_memory_info before[2] = {SD_DEVICE_MEMORY_INFO_INIT, SD_DEVICE_MEMORY_INFO_INIT},
+                          after = before[0];
     for (int i = 0; i < 2; i++)
         must(s[i].ctx, sd_context_device_memory(s[i].ctx, &before[i]), "memory");
     ck_assert_int_eq((int64_t)before[0].used, (int64_t)before[1].used);

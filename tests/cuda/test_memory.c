@@ -52,7 +52,7 @@ START_TEST(failures_lose_no_memory) {
     size_t left[3];
     for (int round = 0; round < 3; round++) {
         sd_context *ctx;
-        sd_device_memory memory = SD_DEVICE_MEMORY_INIT;
+        sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
         must(NULL, card_open("cuda", &ctx), "cuda");
         scene s = {.ctx = ctx, .size = 512};
         for (int i = 0; i < N_STAGES; i++)

@@ -179,7 +179,7 @@ END_TEST
 
 static void count_warning(void *user, sd_log_level level, const char *message) {
     (void)message;
-    *(int *)user += level <= SD_LOG_WARN;
+    *(int *)user += level <= SD_LOG_LEVEL_WARN;
 }
 
 /* Tensors that tell something and are used by no network are not told of. */

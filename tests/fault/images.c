@@ -259,7 +259,7 @@ static int n_warnings;
 
 static void count_warnings(void *user, sd_log_level level, const char *message) {
     (void)user;
-    n_warnings += level == SD_LOG_WARN && strstr(message, "EXIF") != NULL;
+    n_warnings += level == SD_LOG_LEVEL_WARN && strstr(message, "EXIF") != NULL;
 }
 
 /* A picture of 4 x 3 with the data as a PNG's chunk or a JPEG's segment. */

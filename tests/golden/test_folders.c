@@ -97,7 +97,7 @@ static char warning[1024];
 
 static void keep_warning(void *user, sd_log_level level, const char *message) {
     (void)user;
-    if (level > SD_LOG_WARN || strstr(message, "vocabulary"))
+    if (level > SD_LOG_LEVEL_WARN || strstr(message, "vocabulary"))
         return;
     n_warnings++;
     snprintf(warning, sizeof warning, "%s", message);

@@ -664,7 +664,7 @@ START_TEST(loss_with_concat) {
     subject s;
     sd_tensor *given, *x0, *noise, *concat, *noisy, *y, *samples;
     sd_loss_params p = SD_LOSS_PARAMS_INIT;
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     ck_assert(subject_open(&s, &cases[3], "cpu", true));
     given = tensor(&s, "unet-in", 0, 0);
     sd_tensor *context = tensor(&s, "context", 0, 0);

@@ -109,7 +109,7 @@ START_TEST(losses) {
         inputs_open(&g, &in);
         for (int l1 = 0; l1 < 2; l1++) {
             sd_loss_params p = SD_LOSS_PARAMS_INIT;
-            sd_loss loss = SD_LOSS_INIT;
+            sd_loss_info loss = SD_LOSS_INFO_INIT;
             sd_tensor *samples;
             p.type = l1 ? SD_LOSS_L1 : SD_LOSS_L2;
             p.l_simple_weight = 0.75;
@@ -140,7 +140,7 @@ END_TEST
 START_TEST(defaults) {
     golden g;
     loss_inputs in;
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     npy want = golden_array("loss");
     ck_assert(golden_open(&golden_setups[1], &g));
     inputs_open(&g, &in);
@@ -165,7 +165,7 @@ END_TEST
 START_TEST(bad_arguments_are_named) {
     golden g;
     loss_inputs in;
-    sd_loss loss = SD_LOSS_INIT;
+    sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_loss_params p = SD_LOSS_PARAMS_INIT;
     sd_tensor *rows;
     const int32_t late[N_PICTURES] = {0, 1, N_TRAIN, 3};

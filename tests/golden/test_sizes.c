@@ -90,7 +90,7 @@ START_TEST(other_ways) {
     sd_sampler_params p = run_params();
     sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
     sd_inpaint_params inpaint = SD_INPAINT_PARAMS_INIT;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     golden g;
     sd_image *init, *mask, *out;
     if (!golden_open(&golden_setups[1], &g))

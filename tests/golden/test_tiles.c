@@ -187,7 +187,7 @@ static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
     sd_tensor *latent = randn(&g, 6, 1, h, 16);
     if (estimated) {
         sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
-        sd_memory memory = SD_MEMORY_INIT;
+        sd_memory_info memory = SD_MEMORY_INFO_INIT;
         run.width = 128;
         run.height = 8 * (h + 7) / 64 * 64; /* as the UNet wants it; a tile is as large */
         must(&g, sd_memory_estimate_tiled(g.model, &run, p, &memory));
@@ -224,7 +224,8 @@ START_TEST(memory_is_estimated) {
     enum { SIDE = 16, LONG = 76, PIXELS = 3 * 128 * 128 * (int)sizeof(float) };
     const sd_tile_params p = tiles(SIDE, 4);
     sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
-    sd_memory one = SD_MEMORY_INIT, six = SD_MEMORY_INIT, whole = SD_MEMORY_INIT;
+    sd_memory_info one = SD_MEMORY_INFO_INIT, six = SD_MEMORY_INFO_INIT,
+                   whole = SD_MEMORY_INFO_INIT;
     golden g;
     ck_assert(golden_open(&golden_setups[1], &g));
     run.width = run.height = 8 * SIDE;

@@ -38,7 +38,7 @@ static sd_status run_op(sdb_queue *q, const sdb_op *op) {
     if (recorder.n_ops == recorder.fail_at)
         return SD_ERROR_BACKEND;
     if (recorder.n_ops == recorder.cancel_at)
-        sd_cancel(recorder.cancel);
+        sd_context_cancel(recorder.cancel);
     g->ops = realloc(g->ops, (size_t)(g->n + 1) * sizeof *g->ops);
     g->ops[g->n++] = *op;
     return SD_OK;
@@ -79,7 +79,7 @@ static sd_status graph_replay(sdb_queue *q, sdb_graph *graph) {
     ck_assert_ptr_eq(graph->queue, q);
     recorder.replays++;
     if (recorder.cancel_replay)
-        sd_cancel(recorder.cancel);
+        sd_context_cancel(recorder.cancel);
     sd_status status = recorder.fail_replay ? SD_ERROR_BACKEND : SD_OK;
     for (int i = 0; i < graph->n && !status; i++)
         status = recorder.inner->run[graph->ops[i].kind](q, &graph->ops[i]);

@@ -22,7 +22,7 @@ static char logged[4096];
 
 static void keep_log(void *user, sd_log_level level, const char *text) {
     (void)user;
-    if (level <= SD_LOG_WARN)
+    if (level <= SD_LOG_LEVEL_WARN)
         strncat(logged, text, sizeof logged - strlen(logged) - 1);
 }
 

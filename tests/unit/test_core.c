@@ -118,7 +118,7 @@ END_TEST
 START_TEST(cancelling_reaches_the_whole_call) {
     sd_call outer, inner;
     enter(&outer, "outer", ctx);
-    sd_cancel(ctx);
+    sd_context_cancel(ctx);
     ck_assert_int_eq(sd_check_interrupt(ctx), SD_ERROR_CANCELLED);
     enter(&inner, "inner", ctx);
     ck_assert_int_eq(sd_check_interrupt(ctx), SD_OK);
@@ -327,7 +327,7 @@ END_TEST
 START_TEST(cancellation_is_seen_by_runs_that_began_before) {
     sd_interrupt run = sd_interrupt_now(ctx);
     ck_assert(!sd_interrupted(&run));
-    sd_cancel(ctx);
+    sd_context_cancel(ctx);
     ck_assert(sd_interrupted(&run));
     run = sd_interrupt_now(ctx);
     ck_assert(!sd_interrupted(&run));

@@ -263,13 +263,13 @@ START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
     double_silu(values, 3);
     ck_assert_int_eq(sd_exec_commit(e), SD_OK);
     sd_exec_begin(e);
-    sd_cancel(ctx);
+    sd_context_cancel(ctx);
     sd_exec_download(e, out, double_silu(values, 3));
     ck_assert_int_eq(e->status, SD_ERROR_CANCELLED);
     ck_assert_float_eq(out[0], -7);
     ck_assert_str_ne(sd_last_error(ctx), "");
 
-    sd_cancel(ctx); /* before the run: not this one */
+    sd_context_cancel(ctx); /* before the run: not this one */
     sd_exec_begin(e);
     sd_exec_download(e, out, double_silu(values, 3));
     ck_assert_int_eq(e->status, SD_OK);
@@ -287,7 +287,7 @@ static void cancelling_task(void *arg, int task, int worker) {
     if (arg)
         atomic_store((atomic_bool *)arg, true);
     else
-        sd_cancel(ctx);
+        sd_context_cancel(ctx);
 }
 
 static sd_status cancelling_activation(sdb_queue *q, const sdb_op *op) {

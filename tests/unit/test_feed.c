@@ -199,7 +199,7 @@ static int n_lines;
 
 static void note_line(void *user, sd_log_level level, const char *text) {
     (void)user;
-    if (level == SD_LOG_WARN) {
+    if (level == SD_LOG_LEVEL_WARN) {
         snprintf(last_line, sizeof last_line, "%s", text);
         n_lines++;
     }
@@ -252,7 +252,7 @@ START_TEST(one_line_for_a_file) {
     tensor t[5];
     double got[2];
     ctx->log = note_line;
-    ctx->log_level = SD_LOG_WARN;
+    ctx->log_level = SD_LOG_LEVEL_WARN;
     for (int n_bad = 0; n_bad <= 5; n_bad++) {
         for (int i = 0; i < 5; i++)
             t[i] = (tensor){names[i], "F16", "[2]", i < n_bad ? bad : good, 4};

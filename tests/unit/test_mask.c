@@ -16,7 +16,7 @@ static char said[4096]; /* all warnings */
 
 static void listen(void *user, sd_log_level level, const char *message) {
     (void)user;
-    if (level == SD_LOG_WARN)
+    if (level == SD_LOG_LEVEL_WARN)
         strncat(said, message, sizeof said - strlen(said) - 1);
 }
 

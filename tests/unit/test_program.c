@@ -406,7 +406,7 @@ START_TEST(the_estimate_is_what_is_allocated) {
     sd_sampler_params params = SD_SAMPLER_PARAMS_INIT;
     params.method = "plms";
     params.width = params.height = 128;
-    sd_memory memory = SD_MEMORY_INIT;
+    sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_sampler *sampler;
     ck_assert_int_eq(sd_memory_estimate(model, &params, &memory), SD_OK);
     ck_assert_int_eq(sd_sampler_new(model, &params, &sampler), SD_OK);

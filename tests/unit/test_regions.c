@@ -248,7 +248,7 @@ static void check_watched(const sd_sampler_params *watched, int begun) {
     sd_tensor_free(expected);
 }
 
-static int keep_score(void *user, const sd_score *score) {
+static int keep_score(void *user, const sd_score_info *score) {
     (void)user;
     (void)score;
     return 0;

@@ -69,7 +69,7 @@ class Call:
         if self.exception is None:
             self.exception = exception
         if self.context:
-            lib.sd_cancel(self.context)
+            lib.sd_context_cancel(self.context)
 
     def callback(self, function, *arguments) -> bool:
         """What a callback returns to the library: whether the call is to end."""
@@ -228,7 +228,7 @@ class _Waker:
                 if self.call is not call or call.calling:
                     return
                 if call.context:
-                    lib.sd_cancel(call.context)
+                    lib.sd_context_cancel(call.context)
             threading.Event().wait(_STEP)
 
 

@@ -121,7 +121,7 @@ class Progress(Structure):
 PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
 
 
-class Score(Structure):
+class ScoreInfo(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("batch", c_int),
@@ -134,7 +134,7 @@ class Score(Structure):
     ]
 
 
-SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Score))
+SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(ScoreInfo))
 
 
 GUIDANCE_AUTO = -1e9  # SD_GUIDANCE_AUTO
@@ -280,19 +280,19 @@ class LossParams(SizedStructure):
     _defaults_ = {"l_simple_weight": 1.0}
 
 
-class Loss(SizedStructure):
+class LossInfo(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_double) for name in ("total", "simple", "gamma", "vlb", "logvar")
     ]
 
 
-class Memory(SizedStructure):
+class MemoryInfo(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_uint64) for name in ("weights", "text", "unet", "decode", "encode", "peak")
     ]
 
 
-class Work(SizedStructure):
+class WorkInfo(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_double) for name in ("text", "step", "decode", "encode")
     ]
@@ -309,7 +309,7 @@ class ProfileRow(SizedStructure):
     ]
 
 
-class DeviceMemory(SizedStructure):
+class DeviceMemoryInfo(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
         (name, c_uint64) for name in ("total", "used", "peak")
     ]
@@ -317,15 +317,15 @@ class DeviceMemory(SizedStructure):
 
 # name: (result, arguments). A result of c_int is an sd_status, or a plain number.
 FUNCTIONS = {
-    "sd_version": (c_uint32, []),
-    "sd_version_string": (c_char_p, []),
+    "sd_library_version": (c_uint32, []),
+    "sd_library_version_string": (c_char_p, []),
     "sd_build_info": (c_char_p, []),
     "sd_status_string": (c_char_p, [c_int]),
     "sd_last_error": (c_char_p, [c_context]),
     "sd_context_new": (c_int, [POINTER(ContextParams), POINTER(c_context)]),
     "sd_context_free": (None, [c_context]),
     "sd_context_device": (c_char_p, [c_context]),
-    "sd_cancel": (None, [c_context]),
+    "sd_context_cancel": (None, [c_context]),
     "sd_model_load": (c_int, [c_context, c_char_p, POINTER(ModelParams), POINTER(c_model)]),
     "sd_model_free": (None, [c_model]),
     "sd_model_get_info": (c_int, [c_model, POINTER(ModelInfo)]),
@@ -442,20 +442,20 @@ FUNCTIONS = {
             POINTER(c_int32),
             c_tensor,
             POINTER(LossParams),
-            POINTER(Loss),
+            POINTER(LossInfo),
             POINTER(c_tensor),
         ],
     ),
-    "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Memory)]),
+    "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(MemoryInfo)]),
     "sd_memory_estimate_tiled": (
         c_int,
-        [c_model, POINTER(SamplerParams), POINTER(TileParams), POINTER(Memory)],
+        [c_model, POINTER(SamplerParams), POINTER(TileParams), POINTER(MemoryInfo)],
     ),
-    "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(Work)]),
+    "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(WorkInfo)]),
     "sd_profile_begin": (c_int, [c_context]),
     "sd_profile_end": (c_int, [c_context]),
     "sd_profile_get": (c_int, [c_context, c_int, POINTER(ProfileRow)]),
-    "sd_context_device_memory": (c_int, [c_context, POINTER(DeviceMemory)]),
+    "sd_context_device_memory": (c_int, [c_context, POINTER(DeviceMemoryInfo)]),
 }
 
 
@@ -500,7 +500,7 @@ def library_path() -> str:
 
 def version() -> str:
     """The version of the library that is running: "0.1.0"."""
-    return lib.sd_version_string().decode()
+    return lib.sd_library_version_string().decode()
 
 
 def build_info() -> str:

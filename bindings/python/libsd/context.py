@@ -90,7 +90,7 @@ class Context(Handle):
         """Ends every call that is computing with this context now; each raises CancelledError. Any
         thread may call it, and a signal's handler."""
         with self._use() as context:
-            lib.sd_cancel(context)
+            lib.sd_context_cancel(context)
 
     def load(self, path: "str | os.PathLike", **options) -> "Model":
         """Loads a model; see Model.load for the options."""

@@ -538,13 +538,13 @@ class Model(Handle):
         """What a run with Model.sampler's options will take, before it takes it; with the VAE in
         tiles where `tile` or `overlap` is given (as in vae_decode)."""
         if tile is None and overlap is None:
-            return self._estimate(lib.sd_memory_estimate, _ffi.Memory(), Memory, sampling)
+            return self._estimate(lib.sd_memory_estimate, _ffi.MemoryInfo(), Memory, sampling)
         tiles = ctypes.byref(_tile_params(tile, overlap))
-        return self._estimate(lib.sd_memory_estimate_tiled, _ffi.Memory(), Memory, sampling, tiles)
+        return self._estimate(lib.sd_memory_estimate_tiled, _ffi.MemoryInfo(), Memory, sampling, tiles)
 
     def work_estimate(self, **sampling) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
-        return self._estimate(lib.sd_work_estimate, _ffi.Work(), Work, sampling)
+        return self._estimate(lib.sd_work_estimate, _ffi.WorkInfo(), Work, sampling)
 
     def _estimate(self, function, struct, cls, sampling, *tiles):
         params, out = ctypes.byref(sampler_params(None, sampling)), ctypes.byref(struct)
@@ -602,7 +602,7 @@ class Model(Handle):
         """The training objective, forward (p_losses of LatentDiffusion): x0 and noise
         [n, channels, h, w], timesteps [n] or one for all. `logvar` is one for all timesteps or
         [train_timesteps]; `concat` is what an inpainting model takes beside the latent."""
-        loss = _ffi.Loss()
+        loss = _ffi.LossInfo()
         x0 = np.asarray(x0, dtype=np.float32)
         n = x0.shape[0] if x0.ndim else 1
         given = np.asarray(timesteps).reshape(-1)

@@ -21,7 +21,7 @@ class HeaderTest(unittest.TestCase):
         "sd_model_params": _ffi.ModelParams,
         "sd_model_info": _ffi.ModelInfo,
         "sd_progress": _ffi.Progress,
-        "sd_score": _ffi.Score,
+        "sd_score_info": _ffi.ScoreInfo,
         "sd_sampler_params": _ffi.SamplerParams,
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
@@ -31,11 +31,11 @@ class HeaderTest(unittest.TestCase):
         "sd_text_params": _ffi.TextParams,
         "sd_tile_params": _ffi.TileParams,
         "sd_loss_params": _ffi.LossParams,
-        "sd_loss": _ffi.Loss,
-        "sd_memory": _ffi.Memory,
-        "sd_work": _ffi.Work,
+        "sd_loss_info": _ffi.LossInfo,
+        "sd_memory_info": _ffi.MemoryInfo,
+        "sd_work_info": _ffi.WorkInfo,
         "sd_profile_row": _ffi.ProfileRow,
-        "sd_device_memory": _ffi.DeviceMemory,
+        "sd_device_memory_info": _ffi.DeviceMemoryInfo,
     }
     SCALARS = {
         "int": ctypes.c_int,
@@ -102,7 +102,7 @@ class HeaderTest(unittest.TestCase):
         constants = self.enumerators()
         seen = 0
         for name, struct in self.STRUCTS.items():
-            if name in ("sd_progress", "sd_score"):
+            if name in ("sd_progress", "sd_score_info"):
                 continue
             macro = self.macros[name.upper() + "_INIT"]
             values = [value.strip() for value in macro.split(",")]
@@ -133,7 +133,7 @@ class HeaderTest(unittest.TestCase):
             ("SD_PRECISION_", _ffi.PRECISIONS),
             ("SD_RNG_", _ffi.RNGS),
             ("SD_SPACING_", _ffi.SPACINGS),
-            ("SD_LOG_", _ffi.LOG_LEVELS),
+            ("SD_LOG_LEVEL_", _ffi.LOG_LEVELS),
             ("SD_LOSS_", _ffi.LOSS_TYPES),
         ):
             of_kind = [n for n in values if n.startswith(prefix)]

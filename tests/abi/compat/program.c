@@ -142,6 +142,6 @@ int main(int argc, char **argv) {
     sd_context_free(p.ctx);
     if (!code)
         printf("compiled with %d.%d.%d, run by %s\n", SD_VERSION_MAJOR, SD_VERSION_MINOR,
-               SD_VERSION_PATCH, sd_version_string());
+               SD_VERSION_PATCH, sd_library_version_string());
     return code;
 }
