@@ -43,8 +43,12 @@ LIBSD_API const char *sd_library_version_string(void);
 /* One line per feature of this build ("openblas: opened at run time\n..."). A static string. */
 LIBSD_API const char *sd_build_info(void);
 
-/* The numbers are part of the ABI and never change. */
-typedef enum sd_status {
+/*
+ * Enumerations are int32_t with named values: their size does not depend on a compiler's options,
+ * and a value that a newer library gives is a number like any other. The numbers never change.
+ */
+typedef int32_t sd_status;
+enum {
     SD_OK = 0,
     SD_ERROR_ARGUMENT = 1,    /* an argument is NULL, out of range, or does not fit another */
     SD_ERROR_MEMORY = 2,      /* the allocator, or the device, has no memory left */
@@ -57,17 +61,18 @@ typedef enum sd_status {
     SD_ERROR_STATE = 8,       /* the call does not fit the handle's state, e.g. step before begin */
     SD_ERROR_CANCELLED = 9,   /* the host ended the call, as a callback can; handles stay usable */
     SD_ERROR_INTERNAL = 10    /* a bug in libsd; please report the sentence */
-} sd_status;
+};
 
 /* A short name of a status: "out of memory". Never NULL, also for unknown numbers. */
 LIBSD_API const char *sd_status_string(sd_status status);
 
-typedef enum sd_log_level {
+typedef int32_t sd_log_level;
+enum {
     SD_LOG_LEVEL_ERROR = 0,
     SD_LOG_LEVEL_WARN = 1,
     SD_LOG_LEVEL_INFO = 2,
     SD_LOG_LEVEL_DEBUG = 3
-} sd_log_level;
+};
 
 #ifdef __cplusplus
 }

@@ -124,21 +124,23 @@ LIBSD_API void sd_context_cancel(sd_context *ctx);
 /* Called while a file loads; return non-zero to cancel. `done` counts tensors up to `total`. */
 typedef int(SD_CALL *sd_load_progress_fn)(void *user, int done, int total);
 
-typedef enum sd_precision {
+typedef int32_t sd_precision;
+enum {
     SD_PRECISION_AUTO = 0,     /* what the backend does best within "autocast" tolerances */
     SD_PRECISION_FULL = 1,     /* float32 throughout */
     SD_PRECISION_AUTOCAST = 2, /* 16-bit products with float32 sums where that is faster */
     SD_PRECISION_BFLOAT16 = 3  /* as autocast, with bfloat16 where that takes float16 */
-} sd_precision;
+};
 
 /* Training checkpoints have the UNet's weights twice: as training ended, and averaged over its
  * steps (model_ema.*). A file with one of them alone gives that one, and the log says so. */
-typedef enum sd_ema {
+typedef int32_t sd_ema;
+enum {
     SD_EMA_AUTO = 0, /* with a config what its use_ema says, averages where the file has them and
                         the config does not say, as the original; else the last weights */
     SD_EMA_ON = 1,   /* the averages; an error where there are none */
     SD_EMA_OFF = 2   /* those that training ended with */
-} sd_ema;
+};
 
 typedef struct sd_model_params {
     size_t struct_size;
@@ -201,14 +203,16 @@ LIBSD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_mo
 LIBSD_API void sd_model_free(sd_model *model);
 
 /* What a model is conditioned on. */
-typedef enum sd_conditioning {
+typedef int32_t sd_conditioning;
+enum {
     SD_CONDITIONING_TEXT = 0,  /* sd_encode_text, sd_txt2img */
     SD_CONDITIONING_CLASS = 1, /* sd_encode_class */
     SD_CONDITIONING_NONE = 2   /* nothing: sd_sample takes cond NULL */
-} sd_conditioning;
+};
 
 /* Which of the train timesteps a run goes through. */
-typedef enum sd_timestep_spacing {
+typedef int32_t sd_timestep_spacing;
+enum {
     SD_SPACING_AUTO = 0,     /* the model's: sd_model_info.default_spacing */
     SD_SPACING_UNIFORM = 1,  /* make_ddim_timesteps "uniform": diffusers' leading, offset 1 */
     SD_SPACING_QUAD = 2,     /* make_ddim_timesteps "quad" */
@@ -222,7 +226,7 @@ typedef enum sd_timestep_spacing {
     SD_SPACING_EXPONENTIAL = 7, /* evenly over the logarithm of all sigmas; methods on sigmas */
     SD_SPACING_BETA = 8         /* sigmas by the beta distribution with 0.6 and 0.6 (Lee et al.
                                    2024), over all sigmas; methods on sigmas */
-} sd_timestep_spacing;
+};
 
 typedef struct sd_model_info {
     size_t struct_size;
@@ -283,10 +287,11 @@ LIBSD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_che
 
 /* Which of torch's generators the noise is drawn from, so that an old seed gives the old picture.
  */
-typedef enum sd_rng {
+typedef int32_t sd_rng;
+enum {
     SD_RNG_CPU = 0, /* torch's CPU generator: mt19937 and Box-Muller */
     SD_RNG_CUDA = 1 /* torch's CUDA generator: Philox4x32-10 */
-} sd_rng;
+};
 
 /* State of a run, given to the progress callback. Valid during the call only. */
 typedef struct sd_progress {
@@ -845,7 +850,8 @@ LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, con
 LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
                                     const sd_tensor *embeddings, sd_tensor **out);
 
-typedef enum sd_loss_type { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 } sd_loss_type;
+typedef int32_t sd_loss_type;
+enum { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 };
 
 typedef struct sd_loss_params {
     size_t struct_size;

@@ -1,7 +1,15 @@
 #include <sd/sd.h>
 
 /* The numbers that are part of the ABI; a change here is a break. */
-typedef char status_is_an_int[sizeof(sd_status) == sizeof(int) ? 1 : -1];
+#define IS_32_BIT(type) typedef char type##_is_32_bit[sizeof(type) == 4 ? 1 : -1]
+IS_32_BIT(sd_status);
+IS_32_BIT(sd_log_level);
+IS_32_BIT(sd_precision);
+IS_32_BIT(sd_ema);
+IS_32_BIT(sd_conditioning);
+IS_32_BIT(sd_timestep_spacing);
+IS_32_BIT(sd_rng);
+IS_32_BIT(sd_loss_type);
 typedef char cancelled_is_9[SD_ERROR_CANCELLED == 9 ? 1 : -1];
 typedef char internal_is_10[SD_ERROR_INTERNAL == 10 ? 1 : -1];
 

@@ -1,6 +1,9 @@
 #include <sd/sd.h>
 
-static_assert(sizeof(sd_status) == sizeof(int), "sd_status is an int");
+#include <cstdint>
+#include <type_traits>
+
+static_assert(std::is_same<sd_status, std::int32_t>::value, "any number may be a status");
 static_assert(SD_ERROR_INTERNAL == 10, "status numbers are pinned");
 
 int main() {

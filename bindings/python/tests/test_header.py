@@ -122,7 +122,7 @@ class HeaderTest(unittest.TestCase):
 
     def enumerators(self):
         out = {}
-        for body in re.findall(r"typedef enum \w+ \{(.*?)\}", self.text, flags=re.S):
+        for body in re.findall(r"\benum \{(.*?)\}", self.text, flags=re.S):
             out.update({n: int(v) for n, v in re.findall(r"(\w+) = (\d+)", body)})
         return out
 
