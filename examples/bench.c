@@ -358,7 +358,7 @@ int main(int argc, char **argv) {
     params.log = cli_log;
     sd_status status = sd_context_new(&params, &b.ctx);
     if (status)
-        return cli_fail(PROGRAM, NULL, status);
+        return cli_fail(PROGRAM, status);
     cli_cancel_on_interrupt(b.ctx);
     status = load(&b, argv[first], config);
     if (!status)
@@ -366,7 +366,7 @@ int main(int argc, char **argv) {
     if (!status)
         status = run_all(&b, whole);
     peak_cuda_free(b.card);
-    exit_code = status ? cli_fail(PROGRAM, b.ctx, status) : 0;
+    exit_code = status ? cli_fail(PROGRAM, status) : 0;
     sd_tensor_free(b.cond);
     sd_tensor_free(b.uncond);
     sd_tensor_free(b.latent);

@@ -157,16 +157,18 @@ int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
     return optind;
 }
 
-int cli_fail(const char *program, const sd_context *ctx, sd_status status) {
-    const char *sentence = sd_last_error(ctx);
+int cli_fail(const char *program, sd_status status) {
+    const char *sentence = sd_last_error();
     fprintf(stderr, "%s: %s\n", program, *sentence ? sentence : sd_status_string(status));
     return status == SD_ERROR_CANCELLED ? 130 : 1;
 }
 
 void cli_log(void *user, sd_log_level level, const char *message) {
     (void)user;
-    static const char *const names[] = {"error: ", "warning: ", "", ""};
-    fprintf(stderr, "%s%s\n", names[level], message);
+    const char *name = level == SD_LOG_LEVEL_ERROR  ? "error: "
+                       : level == SD_LOG_LEVEL_WARN ? "warning: "
+                                                    : "";
+    fprintf(stderr, "%s%s\n", name, message);
 }
 
 /* ------------------------------------------------------------------------------ Ctrl-C */

@@ -47,7 +47,7 @@ typedef struct cli_program {
 int cli_parse(const cli_program *program, int argc, char **argv, int *exit_code);
 
 /* "program: sentence" on standard error; returns the exit code 1 (130 when cancelled). */
-int cli_fail(const char *program, const sd_context *ctx, sd_status status);
+int cli_fail(const char *program, sd_status status);
 
 /* Ctrl-C (and SIGTERM) cancels what runs on `ctx`; a second one ends the process. NULL undoes it.
  */

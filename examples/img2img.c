@@ -91,7 +91,7 @@ int main(int argc, char **argv) {
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code) {
         sd_status status = sd_image_load(p.ctx, init_path, &init);
-        exit_code = status ? cli_fail(PROGRAM, p.ctx, status) : run(&p, init, &r);
+        exit_code = status ? cli_fail(PROGRAM, status) : run(&p, init, &r);
     }
     sd_image_free(init);
     paint_end(&p);

@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
     sd_model *model = NULL;
     sd_status status = sd_context_new(&params, &ctx);
     if (status)
-        return cli_fail(PROGRAM, NULL, status);
+        return cli_fail(PROGRAM, status);
     cli_cancel_on_interrupt(ctx);
     contents c = {.list = list};
     status = sd_checkpoint_list(ctx, argv[first], on_tensor, &c);
@@ -175,7 +175,7 @@ int main(int argc, char **argv) {
         if (!status && info.unet_channels == info.latent_channels)
             status = print_memory(model, &info, width, height, batch, tiled);
     }
-    exit_code = status ? cli_fail(PROGRAM, ctx, status) : 0;
+    exit_code = status ? cli_fail(PROGRAM, status) : 0;
     sd_model_free(model);
     sd_context_free(ctx);
     return exit_code;

@@ -41,7 +41,7 @@ static int load_pictures(inpaint *job, const char *init, const char *mask) {
     if (!status)
         status = sd_image_load_with(ctx, mask, &with_alpha, &job->mask);
     if (status)
-        return cli_fail(PROGRAM, ctx, status);
+        return cli_fail(PROGRAM, status);
     int width = sd_image_width(job->init), height = sd_image_height(job->init);
     if (sd_image_width(job->mask) == width && sd_image_height(job->mask) == height)
         return 0;
@@ -196,7 +196,7 @@ static int begin_and_run(inpaint *job, const paint_options *o) {
         return exit_code;
     sd_status status = sd_model_get_info(job->p.model, &job->info);
     if (status)
-        return cli_fail(PROGRAM, job->p.ctx, status);
+        return cli_fail(PROGRAM, status);
     return job->indir ? run_folder(job) : run_picture(job);
 }
 

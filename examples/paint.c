@@ -139,7 +139,7 @@ static int check_latents(paint *p) {
     const paint_options *o = p->options;
     sd_status status = sd_model_get_info(p->model, &p->info);
     if (status)
-        return cli_fail(p->program, p->ctx, status);
+        return cli_fail(p->program, status);
     if (o->latent_channels && o->latent_channels != p->info.latent_channels) {
         fprintf(stderr, "%s: --C %d: the model's latents have %d channels\n", p->program,
                 o->latent_channels, p->info.latent_channels);
@@ -240,7 +240,7 @@ static int load(paint *p) {
     context.log = cli_log;
     sd_status status = sd_context_new(&context, &p->ctx);
     if (status)
-        return cli_fail(p->program, NULL, status);
+        return cli_fail(p->program, status);
     cli_cancel_on_interrupt(p->ctx);
     sd_model_params model = SD_MODEL_PARAMS_INIT;
     model.precision = (sd_precision)(SD_PRECISION_FULL + precision); /* in that order */
@@ -250,7 +250,7 @@ static int load(paint *p) {
     model.progress_user = &p->progress;
     model.use_ema = choose_weights(p);
     status = load_model(p, &model);
-    return status ? cli_fail(p->program, p->ctx, status) : check_latents(p);
+    return status ? cli_fail(p->program, status) : check_latents(p);
 }
 
 /* DPM-Solver draws x_T alone, with the original's times and with diffusers'. */
@@ -555,7 +555,7 @@ static sd_status save_named(const paint *p, const sd_image *image, const char *t
 /* Says what failed, or prints the path. */
 static int tell(const paint *p, sd_status status, const char *path) {
     if (status)
-        return cli_fail(p->program, p->ctx, status);
+        return cli_fail(p->program, status);
     printf("%s\n", path);
     if (fflush(stdout) == 0)
         return 0;
@@ -583,7 +583,7 @@ int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **
     char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
-        return cli_fail(p->program, p->ctx, status);
+        return cli_fail(p->program, status);
     for (int i = 0; i < round->sampling.batch; i++) {
         bool wanted = i < round->n_pictures;
         if (!exit_code && wanted && !p->options->skip_save)
@@ -602,7 +602,7 @@ int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image
     char path[CLI_PATH];
     cli_progress_end(&p->progress);
     if (status)
-        return cli_fail(p->program, p->ctx, status);
+        return cli_fail(p->program, status);
     int n = snprintf(path, sizeof path, "%s", wanted), exit_code = 1;
     if (n < 0 || (size_t)n >= sizeof path)
         fprintf(stderr, "%s: %s: the path is too long\n", p->program, wanted);

@@ -1,5 +1,5 @@
 /*
- * What every header of libsd needs: how functions are declared, versions, statuses, log levels.
+ * What every header of libsd needs: how functions are declared, versions, statuses, errors.
  */
 #ifndef SD_BASE_H
 #define SD_BASE_H
@@ -65,6 +65,16 @@ enum {
 
 /* A short name of a status: "out of memory". Never NULL, also for unknown numbers. */
 LIBSD_API const char *sd_status_string(sd_status status);
+
+/*
+ * The sentence that explains how the calling thread's last call of libsd ended, of those that
+ * return a status: it names the file, tensor or argument, what was expected and what was found.
+ * Never NULL;
+ * "" where that call returned SD_OK, and what it tried in vain on its way (a GPU, a vocabulary) is
+ * for the log. Calls that return no status, such as those that free, leave the sentence as it is.
+ * It is valid until this thread's next call that returns a status. Any thread may ask at any time.
+ */
+LIBSD_API const char *sd_last_error(void);
 
 typedef int32_t sd_log_level;
 enum {

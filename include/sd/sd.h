@@ -3,7 +3,7 @@
  *
  * This header reads from simple to advanced:
  *
- *   1. Versions, status codes, log levels: <sd/base.h>; handles and errors
+ *   1. Handles; versions, statuses and errors are in <sd/base.h>
  *   2. The context: processor, threads, memory, log
  *   3. Models: loading and asking what was loaded
  *   4. Pictures in one call: sd_txt2img, sd_img2img, sd_inpaint
@@ -47,23 +47,13 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------- 1. handles and errors */
+/* ------------------------------------------------------------------- - 1. handles */
 
 typedef struct sd_context sd_context;
 typedef struct sd_model sd_model;
 typedef struct sd_sampler sd_sampler;
 typedef struct sd_tensor sd_tensor;
 typedef struct sd_image sd_image;
-
-/*
- * The sentence that explains the calling thread's last failure with `ctx`: it names the file,
- * tensor or argument, what was expected and what was found. Never NULL; "" when nothing failed.
- * A failure is a call that returned another status than SD_OK. Calls that succeed leave the
- * sentence as it is; what they tried in vain on their way (a GPU, a vocabulary) is for the log.
- * `ctx` NULL gives the last failure that had no context: sd_context_new, or a NULL handle. The
- * string is valid until the next failure of this thread. Any thread may call it at any time.
- */
-LIBSD_API const char *sd_last_error(const sd_context *ctx);
 
 /* ------------------------------------------------------------------------- 2. the context */
 

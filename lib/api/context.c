@@ -20,13 +20,11 @@ SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params
     if (status)
         return status;
     status = sd_device_open(ctx, p.backend, p.module_dir);
-    if (status) {
-        sd_fail(NULL, status, "%s", sd_error_get(ctx->id));
+    if (status)
         sd_context_release(ctx);
-        return status;
-    }
-    *out = ctx;
-    return SD_OK;
+    else
+        *out = ctx;
+    return status;
 }
 
 void sd_context_free(sd_context *ctx) {

@@ -1,4 +1,4 @@
-/* Versions, statuses, errors: base.h, and section 1 of sd.h. */
+/* Versions, statuses, errors: base.h. */
 #include "api/build_info.h"
 #include "core/context.h"
 
@@ -21,6 +21,6 @@ const char *sd_status_string(sd_status status) {
     return sd_status_text(status);
 }
 
-const char *sd_last_error(const sd_context *ctx) {
-    return sd_error_last(ctx ? ctx->id : 0);
+const char *sd_last_error(void) {
+    return sd_error_last();
 }

@@ -192,8 +192,7 @@ sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_d
     } else {
         status = open_named(ctx, "cuda", module_dir, &slot);
         if (status && status != SD_ERROR_MEMORY) {
-            sd_log(ctx, SD_LOG_LEVEL_INFO, "computing on the CPU, since: %s",
-                   sd_error_get(ctx->id));
+            sd_log(ctx, SD_LOG_LEVEL_INFO, "computing on the CPU, since: %s", sd_error_get());
             status = open_named(ctx, "cpu", module_dir, &slot);
         }
     }

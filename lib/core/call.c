@@ -28,6 +28,14 @@ void sd_handle_release(const void *handle) {
         h->destroy(h);
 }
 
+static void release_uses(sd_call *call) {
+    if (call->owner)
+        atomic_store_explicit(call->owner, 0, memory_order_release);
+    for (int i = 0; i < call->n_uses; i++)
+        sd_handle_release(call->uses[i]);
+    thread.call = call->outer;
+}
+
 void sd_handle_free(void *handle) {
     sd_handle *h = handle;
     sd_call call;
@@ -35,7 +43,7 @@ void sd_handle_free(void *handle) {
         return;
     sd_call_enter(&call, "_free", NULL, 0); /* what fails in here is nobody's either */
     sd_handle_release(h);
-    sd_call_leave(&call, SD_OK);
+    release_uses(&call); /* and the host may free before it asks for a sentence */
 }
 
 /* ------------------------------------------------------------------------------------ calls */
@@ -76,9 +84,8 @@ void sd_call_enter(sd_call *call, const char *name, const void *const *handles, 
     call->name = name;
     call->n_uses = 0;
     call->owner = NULL;
-    call->failed = false;
+    call->sentence[0] = '\0';
     const sd_context *ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
-    call->context_id = ctx ? ctx->id : 0;
     call->interrupt = sd_interrupt_begin(ctx);
     thread.call = call;
     for (size_t i = 0; i < n; i++)
@@ -86,16 +93,11 @@ void sd_call_enter(sd_call *call, const char *name, const void *const *handles, 
 }
 
 sd_status sd_call_leave(sd_call *call, sd_status status) {
-    if (status && !call->failed)
+    if (status && !call->sentence[0])
         snprintf(call->sentence, sizeof call->sentence, "%s: %s", call->name,
                  sd_status_text(status));
-    if (status)
-        sd_error_keep(call->context_id, call->sentence);
-    if (call->owner)
-        atomic_store_explicit(call->owner, 0, memory_order_release);
-    for (int i = 0; i < call->n_uses; i++)
-        sd_handle_release(call->uses[i]);
-    thread.call = call->outer;
+    release_uses(call);
+    sd_error_keep(status ? call->sentence : "");
     return status;
 }
 

@@ -21,16 +21,14 @@ typedef struct sd_call {
     const char *name;      /* "sd_sample" */
     const void *uses[SD_CALL_HANDLES];
     int n_uses;
-    sd_interrupt interrupt;  /* its context is that of the first handle; or NULL */
-    atomic_uintptr_t *owner; /* what sd_call_claim got; or NULL */
-    bool failed;             /* something did, in this context, with this sentence */
-    uint64_t context_id;
-    char sentence[SD_SENTENCE];
+    sd_interrupt interrupt;     /* its context is that of the first handle; or NULL */
+    atomic_uintptr_t *owner;    /* what sd_call_claim got; or NULL */
+    char sentence[SD_SENTENCE]; /* of what failed last in it; "": nothing did */
 } sd_call;
 
 /* `handles` are structs that begin with an sd_handle, or NULL. */
 void sd_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n);
-/* Ends the call with `status`, which it returns. */
+/* Ends the call with `status`, which it returns; the host finds its sentence, "" with SD_OK. */
 sd_status sd_call_leave(sd_call *call, sd_status status);
 /* The call that this thread is in, or NULL. */
 sd_call *sd_call_current(void);
@@ -51,6 +49,6 @@ sd_claim sd_call_claim(atomic_uintptr_t *owner);
 uintptr_t sd_thread_identity(void);
 
 /* error.c: files a call's sentence where sd_last_error finds it. */
-void sd_error_keep(uint64_t context_id, const char *sentence);
+void sd_error_keep(const char *sentence);
 
 #endif

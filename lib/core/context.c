@@ -4,8 +4,6 @@
 #include "core/os.h"
 #include "core/threads.h"
 
-static atomic_uint_fast64_t last_context_id; /* names error slots; 0 is no context */
-
 static sd_status check_params(const sd_context_params *p) {
     if (!p->alloc != !p->free)
         return sd_fail(NULL, SD_ERROR_ARGUMENT,
@@ -34,7 +32,6 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     if (!sd_watch_forks(sd_json_settle))
         return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a fork handler");
     sd_context bare = {
-        .id = atomic_fetch_add(&last_context_id, 1) + 1,
         .alloc = p->alloc ? p->alloc : sd_heap_alloc,
         .free = p->free ? p->free : sd_heap_free,
         .alloc_user = p->alloc_user,
@@ -51,7 +48,6 @@ sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     atomic_init(&ctx->profiling, false);
     status = sd_threads_new(ctx, p->n_threads, &ctx->threads);
     if (status) {
-        sd_fail(NULL, status, "%s", sd_error_get(ctx->id));
         sd_free(ctx, ctx);
         return status;
     }

@@ -21,7 +21,6 @@ typedef struct sd_handle {
 
 struct sd_context {
     sd_handle handle; /* models, tensors and images use it */
-    uint64_t id;      /* unique in the process; names the thread's error slot */
     sd_alloc_fn alloc;
     sd_free_fn free;
     void *alloc_user;
@@ -60,16 +59,16 @@ char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
 int sd_vprint(char *text, size_t size, const char *format, va_list args);
 int sd_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
 
-/* --- error.c: per thread and per context. --- */
+/* --- error.c: one sentence a thread. --- */
 /* A few words, "out of memory". */
 const char *sd_status_text(sd_status status);
 /* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
 sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);
 /* The sentence of what failed last, for the library itself: that of the call that is being made. */
-const char *sd_error_get(uint64_t context_id);
-/* For the host: that of the thread's last call that failed. */
-const char *sd_error_last(uint64_t context_id);
+const char *sd_error_get(void);
+/* For the host: that of the thread's last call; "" where it succeeded. */
+const char *sd_error_last(void);
 
 /* --- log.c --- */
 void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);

@@ -64,7 +64,7 @@ static sd_status find_vocabulary(sd_model *model, const sd_source *source, const
     model->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
         return status;
-    model->vocab_error = sd_strdup(model->ctx, sd_error_get(model->ctx->id));
+    model->vocab_error = sd_strdup(model->ctx, sd_error_get());
     if (!model->vocab_error)
         return SD_ERROR_MEMORY;
     sd_log(model->ctx, SD_LOG_LEVEL_WARN, "%s", model->vocab_error);

@@ -260,7 +260,7 @@ sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *token
         if (dirs[i])
             status = read_folder(t, dirs[i], &found);
         if (status == SD_ERROR_UNSUPPORTED) { /* another program's tokenizer.json lies there */
-            sd_log(ctx, SD_LOG_LEVEL_WARN, "%s; it is not used", sd_error_get(ctx->id));
+            sd_log(ctx, SD_LOG_LEVEL_WARN, "%s; it is not used", sd_error_get());
             clear(t);
             status = SD_OK;
             found = false;

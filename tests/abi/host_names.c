@@ -53,7 +53,7 @@ int main(int argc, char **argv) {
     if (!status)
         status = sd_txt2img(model, &params, &image);
     if (status)
-        printf("%s\n", sd_last_error(ctx));
+        printf("%s\n", sd_last_error());
     sd_image_free(image);
     sd_model_free(model);
     sd_context_free(ctx);

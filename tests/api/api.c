@@ -25,13 +25,13 @@ sd_context *open_context(int n_threads) {
     params.backend = backend ? backend : "cpu";
     params.n_threads = n_threads;
     sd_context *ctx;
-    ck_ok(NULL, sd_context_new(&params, &ctx));
+    ck_ok(sd_context_new(&params, &ctx));
     return ctx;
 }
 
 sd_model *open_model(sd_context *ctx) {
     sd_model *model;
-    ck_ok(ctx, sd_model_load(ctx, tiny_folder(), NULL, &model));
+    ck_ok(sd_model_load(ctx, tiny_folder(), NULL, &model));
     return model;
 }
 

@@ -22,17 +22,17 @@ sd_model *open_model(sd_context *ctx);
 sd_sampler_params small_run(void);
 
 /* `status` is as expected, and on failure the sentence has `word` in it. */
-#define ck_status(ctx, call, expected, word)                                                       \
+#define ck_status(call, expected, word)                                                            \
     do {                                                                                           \
         sd_status status_ = (call);                                                                \
         ck_assert_msg(status_ == (expected), "%s gave %s (%s), expected %s", #call,                \
-                      sd_status_string(status_), sd_last_error(ctx), sd_status_string(expected));  \
+                      sd_status_string(status_), sd_last_error(), sd_status_string(expected));     \
         if (status_)                                                                               \
-            ck_assert_msg(strstr(sd_last_error(ctx), (word)) != NULL, "'%s' is not in '%s'",       \
-                          (word), sd_last_error(ctx));                                             \
+            ck_assert_msg(strstr(sd_last_error(), (word)) != NULL, "'%s' is not in '%s'", (word),  \
+                          sd_last_error());                                                        \
     } while (0)
 
-#define ck_ok(ctx, call) ck_status(ctx, call, SD_OK, "")
+#define ck_ok(call) ck_status(call, SD_OK, "")
 
 /* Runs a suite; returns main's exit code. */
 int run_suite(Suite *suite);

@@ -12,8 +12,8 @@ static inline void set_up(void) {
     const char *texts[] = {"a lake", ""};
     ctx = open_context(1);
     model = open_model(ctx);
-    ck_ok(ctx, sd_encode_text(model, texts, 1, &cond));
-    ck_ok(ctx, sd_encode_text(model, texts + 1, 1, &uncond));
+    ck_ok(sd_encode_text(model, texts, 1, &cond));
+    ck_ok(sd_encode_text(model, texts + 1, 1, &uncond));
 }
 
 static inline void tear_down(void) {
@@ -32,7 +32,7 @@ static inline sd_sampler_params noisy_run(sd_progress_fn progress) {
 
 static inline sd_tensor *sample(sd_sampler *s, const sd_tensor *init, const sd_tensor *noise) {
     sd_tensor *latent;
-    ck_ok(ctx, sd_sample(s, cond, uncond, init, noise, &latent));
+    ck_ok(sd_sample(s, cond, uncond, init, noise, &latent));
     return latent;
 }
 

@@ -95,7 +95,7 @@ static sd_status whole_run(meter *m) {
     if (!status)
         status = other_stages(ctx, model);
     if (status)
-        ck_assert_str_ne(sd_last_error(ctx), "");
+        ck_assert_str_ne(sd_last_error(), "");
     sd_image_free(result);
     sd_image_free(init);
     sd_model_free(model);
@@ -147,7 +147,7 @@ static sd_status inpaint_run(meter *m, const char *folder, bool part, long *befo
     if (!status)
         status = sd_inpaint(model, &p, &result);
     if (status)
-        ck_assert_str_ne(sd_last_error(ctx), "");
+        ck_assert_str_ne(sd_last_error(), "");
     sd_image_free(result);
     sd_image_free(picture);
     sd_model_free(model);

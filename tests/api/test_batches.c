@@ -14,7 +14,7 @@ static void set_up_both(void) {
     const char *folder = getenv("SD_TEST_INPAINT_FOLDER");
     ck_assert_ptr_nonnull(folder);
     set_up();
-    ck_ok(ctx, sd_model_load(ctx, folder, &params, &wide));
+    ck_ok(sd_model_load(ctx, folder, &params, &wide));
 }
 
 static void tear_down_both(void) {
@@ -25,7 +25,7 @@ static void tear_down_both(void) {
 static sd_tensor *randn(uint64_t seed, int64_t n, int64_t c, int64_t h, int64_t w) {
     const int64_t dims[] = {n, c, h, w};
     sd_tensor *t;
-    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, seed, 4, dims, &t));
+    ck_ok(sd_randn(ctx, SD_RNG_CPU, seed, 4, dims, &t));
     return t;
 }
 
@@ -41,7 +41,7 @@ static sd_tensor *masks(uint64_t seed, int64_t n, int64_t h, int64_t w) {
 static sd_tensor *embeddings(sd_model *of, int n) {
     static const char *const texts[] = {"a lake", "a red boat"};
     sd_tensor *t;
-    ck_ok(ctx, sd_encode_text(of, texts, n, &t));
+    ck_ok(sd_encode_text(of, texts, n, &t));
     return t;
 }
 
@@ -52,7 +52,7 @@ static sd_tensor *row(const sd_tensor *t, int64_t i) {
         dims[k] = k ? sd_tensor_dims(t)[k] : 1;
         each *= dims[k];
     }
-    ck_ok(ctx, sd_tensor_new(ctx, (int)n, dims, sd_tensor_data((sd_tensor *)t) + i * each, &one));
+    ck_ok(sd_tensor_new(ctx, (int)n, dims, sd_tensor_data((sd_tensor *)t) + i * each, &one));
     return one;
 }
 
@@ -64,7 +64,7 @@ static sd_tensor *repeated(const sd_tensor *t) {
         dims[k] = k ? sd_tensor_dims(t)[k] : N;
         each *= k ? dims[k] : 1;
     }
-    ck_ok(ctx, sd_tensor_new(ctx, (int)n, dims, NULL, &many));
+    ck_ok(sd_tensor_new(ctx, (int)n, dims, NULL, &many));
     for (int64_t i = 0; i < N; i++)
         memcpy(sd_tensor_data(many) + i * each, sd_tensor_data((sd_tensor *)t),
                (size_t)each * sizeof(float));
@@ -80,11 +80,11 @@ START_TEST(concat_of_a_batch) {
     sd_tensor *noise = randn(3, N, 4, H, W), *both, *alone, *out;
     for (int one_mask = 0; one_mask < 2; one_mask++) {
         sd_tensor *given = one_mask ? row(mask, 0) : mask;
-        ck_ok(ctx, sd_inpaint_concat(wide, pixels, given, noise, &both));
+        ck_ok(sd_inpaint_concat(wide, pixels, given, noise, &both));
         for (int i = 0; i < N; i++) {
             sd_tensor *p = row(pixels, i), *m = row(mask, one_mask ? 0 : i), *e = row(noise, i),
                       *got = row(both, i);
-            ck_ok(ctx, sd_inpaint_concat(wide, p, m, e, &alone));
+            ck_ok(sd_inpaint_concat(wide, p, m, e, &alone));
             ck_assert_int_eq(sd_tensor_n_elements(alone), 5 * H * W);
             ck_assert_msg(same(got, alone), "picture %d, %d masks", i, one_mask ? 1 : N);
             sd_tensor *const rows[] = {p, m, e, got, alone};
@@ -96,7 +96,7 @@ START_TEST(concat_of_a_batch) {
         sd_tensor_free(both);
     }
     sd_tensor *three = masks(2, 3, HEIGHT, WIDTH);
-    ck_status(ctx, sd_inpaint_concat(wide, pixels, three, noise, &out), SD_ERROR_ARGUMENT,
+    ck_status(sd_inpaint_concat(wide, pixels, three, noise, &out), SD_ERROR_ARGUMENT,
               "mask is [3, 1, 64, 128]; [2, 1, 64, 128]");
     sd_tensor *const all[] = {pixels, mask, noise, three};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -108,11 +108,11 @@ END_TEST
 START_TEST(concat_of_one_picture_and_many_noises) {
     sd_tensor *pixels = randn(1, 1, 3, HEIGHT, WIDTH), *mask = masks(2, 1, HEIGHT, WIDTH);
     sd_tensor *noise = randn(3, 3, 4, H, W), *many, *alone;
-    ck_ok(ctx, sd_inpaint_concat(wide, pixels, mask, noise, &many));
+    ck_ok(sd_inpaint_concat(wide, pixels, mask, noise, &many));
     ck_assert_int_eq(sd_tensor_dims(many)[0], 3);
     for (int i = 0; i < 3; i++) {
         sd_tensor *e = row(noise, i), *got = row(many, i);
-        ck_ok(ctx, sd_inpaint_concat(wide, pixels, mask, e, &alone));
+        ck_ok(sd_inpaint_concat(wide, pixels, mask, e, &alone));
         ck_assert(same(got, alone));
         sd_tensor_free(e);
         sd_tensor_free(got);
@@ -160,12 +160,12 @@ static sd_tensor *run(sd_model *of, const given *g, int batch, uint64_t seed) {
     p.width = WIDTH;
     p.seed = seed;
     p.eta = 0.5f;
-    ck_ok(ctx, sd_sampler_new(of, &p, &s));
+    ck_ok(sd_sampler_new(of, &p, &s));
     if (g->concat)
-        ck_ok(ctx, sd_sampler_set_concat(s, g->concat));
+        ck_ok(sd_sampler_set_concat(s, g->concat));
     if (g->mask)
-        ck_ok(ctx, sd_sampler_set_mask(s, g->mask, g->x0));
-    ck_ok(ctx, sd_sample(s, g->cond, g->uncond, g->init, g->noise, &latent));
+        ck_ok(sd_sampler_set_mask(s, g->mask, g->x0));
+    ck_ok(sd_sample(s, g->cond, g->uncond, g->init, g->noise, &latent));
     sd_sampler_free(s);
     return latent;
 }
@@ -248,17 +248,16 @@ START_TEST(rows_of_another_number_are_refused) {
     sd_tensor *one_mask = masks(2, 1, H, W), *concat = randn(3, 3, 5, H, W), *one = row(three, 0);
     p.batch = N;
     p.width = WIDTH;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sampler_new(wide, &p, &t));
-    ck_status(ctx, sd_sample(s, cond, uncond, three, NULL, &out), SD_ERROR_ARGUMENT, "init is [3");
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, one, &out), SD_ERROR_ARGUMENT, "noise is [1");
-    ck_status(ctx, sd_sampler_set_mask(s, mask, one), SD_ERROR_ARGUMENT, "mask is [3");
-    ck_status(ctx, sd_sampler_set_mask(s, one_mask, three), SD_ERROR_ARGUMENT, "x0 is [3");
-    ck_status(ctx, sd_sampler_set_concat(t, concat), SD_ERROR_ARGUMENT, "concat is [3");
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, three, 1, &out), SD_ERROR_ARGUMENT,
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(wide, &p, &t));
+    ck_status(sd_sample(s, cond, uncond, three, NULL, &out), SD_ERROR_ARGUMENT, "init is [3");
+    ck_status(sd_sample(s, cond, uncond, NULL, one, &out), SD_ERROR_ARGUMENT, "noise is [1");
+    ck_status(sd_sampler_set_mask(s, mask, one), SD_ERROR_ARGUMENT, "mask is [3");
+    ck_status(sd_sampler_set_mask(s, one_mask, three), SD_ERROR_ARGUMENT, "x0 is [3");
+    ck_status(sd_sampler_set_concat(t, concat), SD_ERROR_ARGUMENT, "concat is [3");
+    ck_status(sd_sampler_decode(s, cond, uncond, three, 1, &out), SD_ERROR_ARGUMENT,
               "latent is [3");
-    ck_status(ctx, sd_sampler_stochastic_encode(s, three, 1, NULL, &out), SD_ERROR_ARGUMENT,
-              "x0 is [3");
+    ck_status(sd_sampler_stochastic_encode(s, three, 1, NULL, &out), SD_ERROR_ARGUMENT, "x0 is [3");
     sd_tensor *const all[] = {three, mask, one_mask, concat, one};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sd_tensor_free(all[i]);
@@ -274,17 +273,17 @@ START_TEST(encoding_and_decoding_of_a_batch) {
     sd_tensor *x0 = randn(1, N, 4, H, W), *z, *x, *own_z, *own_x, *shared;
     p.batch = N;
     p.width = WIDTH;
-    ck_ok(ctx, sd_sampler_new(model, &p, &both));
-    ck_ok(ctx, sd_sampler_stochastic_encode(both, x0, 2, NULL, &z));
-    ck_ok(ctx, sd_sampler_decode(both, cond, uncond, z, 2, &x));
+    ck_ok(sd_sampler_new(model, &p, &both));
+    ck_ok(sd_sampler_stochastic_encode(both, x0, 2, NULL, &z));
+    ck_ok(sd_sampler_decode(both, cond, uncond, z, 2, &x));
     p.batch = 1;
     for (int i = 0; i < N; i++) {
         sd_tensor *own = row(x0, i), *got_z = row(z, i), *got_x = row(x, i);
         p.seed = small_run().seed + (uint64_t)i;
-        ck_ok(ctx, sd_sampler_new(model, &p, &single));
-        ck_ok(ctx, sd_sampler_stochastic_encode(single, own, 2, NULL, &own_z));
+        ck_ok(sd_sampler_new(model, &p, &single));
+        ck_ok(sd_sampler_stochastic_encode(single, own, 2, NULL, &own_z));
         ck_assert(same(got_z, own_z));
-        ck_ok(ctx, sd_sampler_decode(single, cond, uncond, own_z, 2, &own_x));
+        ck_ok(sd_sampler_decode(single, cond, uncond, own_z, 2, &own_x));
         near(got_x, own_x, "decode", i);
         sd_tensor *const all[] = {own, got_z, got_x, own_z, own_x};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++)
@@ -293,13 +292,13 @@ START_TEST(encoding_and_decoding_of_a_batch) {
     }
     sd_tensor *one = row(x0, 0), *many = repeated(one);
     sd_tensor_free(z);
-    ck_ok(ctx, sd_sampler_stochastic_encode(both, one, 2, NULL, &z));
-    ck_ok(ctx, sd_sampler_stochastic_encode(both, many, 2, NULL, &shared));
+    ck_ok(sd_sampler_stochastic_encode(both, one, 2, NULL, &z));
+    ck_ok(sd_sampler_stochastic_encode(both, many, 2, NULL, &shared));
     ck_assert(same(z, shared));
     sd_tensor_free(shared);
     sd_tensor_free(x);
-    ck_ok(ctx, sd_sampler_decode(both, cond, uncond, one, 2, &x));
-    ck_ok(ctx, sd_sampler_decode(both, cond, uncond, many, 2, &shared));
+    ck_ok(sd_sampler_decode(both, cond, uncond, one, 2, &x));
+    ck_ok(sd_sampler_decode(both, cond, uncond, many, 2, &shared));
     ck_assert(same(x, shared));
     sd_tensor *const all[] = {x0, z, x, one, many, shared};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)

@@ -22,10 +22,10 @@ static void set_up_logged(void) {
     params.backend = backend ? backend : "cpu";
     params.n_threads = 1;
     params.log = keep_log;
-    ck_ok(NULL, sd_context_new(&params, &ctx));
+    ck_ok(sd_context_new(&params, &ctx));
     model = open_model(ctx);
-    ck_ok(ctx, sd_encode_text(model, texts, 1, &cond));
-    ck_ok(ctx, sd_encode_text(model, texts + 1, 1, &uncond));
+    ck_ok(sd_encode_text(model, texts, 1, &cond));
+    ck_ok(sd_encode_text(model, texts + 1, 1, &uncond));
     n_logged = 0;
 }
 
@@ -34,7 +34,7 @@ static const int64_t latent_dims[] = {1, 4, 8, 8}, mask_dims[] = {1, 1, 8, 8},
 
 static sd_tensor *filled(int n_dims, const int64_t *dims, float value) {
     sd_tensor *t;
-    ck_ok(ctx, sd_tensor_new(ctx, n_dims, dims, NULL, &t));
+    ck_ok(sd_tensor_new(ctx, n_dims, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
         sd_tensor_data(t)[i] = value;
     return t;
@@ -42,8 +42,8 @@ static sd_tensor *filled(int n_dims, const int64_t *dims, float value) {
 
 static sd_tensor *spoiled(const sd_tensor *t, int64_t at, float value) {
     sd_tensor *copy;
-    ck_ok(ctx, sd_tensor_new(ctx, sd_tensor_n_dims(t), sd_tensor_dims(t),
-                             sd_tensor_data((sd_tensor *)t), &copy));
+    ck_ok(sd_tensor_new(ctx, sd_tensor_n_dims(t), sd_tensor_dims(t), sd_tensor_data((sd_tensor *)t),
+                        &copy));
     sd_tensor_data(copy)[at] = value;
     return copy;
 }
@@ -51,7 +51,7 @@ static sd_tensor *spoiled(const sd_tensor *t, int64_t at, float value) {
 /* The call is refused by this sentence, and gives nothing. */
 #define refused(call, words)                                                                       \
     do {                                                                                           \
-        ck_status(ctx, call, SD_ERROR_ARGUMENT, words);                                            \
+        ck_status(call, SD_ERROR_ARGUMENT, words);                                                 \
         ck_assert_ptr_null(out);                                                                   \
     } while (0)
 
@@ -61,7 +61,7 @@ START_TEST(inputs_of_a_run_are_named) {
     sd_tensor *zero = filled(4, latent_dims, 0), *mask = filled(4, mask_dims, 1), *out;
     sd_sampler_params p = small_run();
     sd_sampler *s;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *expected = sample(s, NULL, NULL);
     float value = bad[_i];
     char text[64];
@@ -76,14 +76,14 @@ START_TEST(inputs_of_a_run_are_named) {
     refused(sd_sampler_decode(s, cond, uncond, z, 2, &out), "latent has");
     refused(sd_sampler_stochastic_encode(s, z, 1, NULL, &out), "x0 has");
     refused(sd_sampler_stochastic_encode(s, zero, 1, z, &out), "noise has");
-    ck_status(ctx, sd_sampler_set_mask(s, m, zero), SD_ERROR_ARGUMENT, "mask has");
-    ck_status(ctx, sd_sampler_set_mask(s, mask, z), SD_ERROR_ARGUMENT, "x0 has");
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
-    ck_ok(ctx, sd_sampler_step(s));
-    ck_status(ctx, sd_sampler_set_latent(s, z), SD_ERROR_ARGUMENT, "latent has");
+    ck_status(sd_sampler_set_mask(s, m, zero), SD_ERROR_ARGUMENT, "mask has");
+    ck_status(sd_sampler_set_mask(s, mask, z), SD_ERROR_ARGUMENT, "x0 has");
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_step(s));
+    ck_status(sd_sampler_set_latent(s, z), SD_ERROR_ARGUMENT, "latent has");
     while (sd_sampler_remaining(s) > 0)
-        ck_ok(ctx, sd_sampler_step(s)); /* as if nothing had been */
-    ck_ok(ctx, sd_sampler_latent(s, &out));
+        ck_ok(sd_sampler_step(s)); /* as if nothing had been */
+    ck_ok(sd_sampler_latent(s, &out));
     ck_assert(same(out, expected));
     sd_tensor *const all[] = {zero, mask, expected, c, z, m, out};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -124,7 +124,7 @@ START_TEST(inputs_of_single_calls_are_named) {
     lp.logvar = logvar;
     logvar[7] = INFINITY;
     refused(sd_training_loss(model, zero, zero, &step, cond, &lp, &loss, &out), "logvar[7] is inf");
-    ck_status(ctx, sd_image_from_tensor(x, 0, &image), SD_ERROR_ARGUMENT, "pixels has");
+    ck_status(sd_image_from_tensor(x, 0, &image), SD_ERROR_ARGUMENT, "pixels has");
     ck_assert_ptr_null(image);
     sd_tensor *const all[] = {zero, pixels, z, x, c};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -137,15 +137,15 @@ START_TEST(stages_that_overflow_are_named) {
     const float t = 10;
     sd_tensor *z = filled(4, latent_dims, FLT_MAX), *x = filled(4, pixel_dims, FLT_MAX), *out;
     const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
-    ck_status(ctx, sd_vae_decode(model, z, &out), SD_ERROR_MODEL, "the VAE's decoder computed");
+    ck_status(sd_vae_decode(model, z, &out), SD_ERROR_MODEL, "the VAE's decoder computed");
     ck_assert_ptr_null(out);
-    ck_status(ctx, sd_vae_decode_tiled(model, z, &tiles, &out), SD_ERROR_MODEL, "decoder");
+    ck_status(sd_vae_decode_tiled(model, z, &tiles, &out), SD_ERROR_MODEL, "decoder");
     ck_assert_ptr_null(out);
-    ck_status(ctx, sd_vae_encode(model, x, NULL, &out), SD_ERROR_MODEL, "the VAE's encoder");
+    ck_status(sd_vae_encode(model, x, NULL, &out), SD_ERROR_MODEL, "the VAE's encoder");
     ck_assert_ptr_null(out);
-    ck_status(ctx, sd_vae_encode_tiled(model, x, NULL, &tiles, &out), SD_ERROR_MODEL, "encoder");
+    ck_status(sd_vae_encode_tiled(model, x, NULL, &tiles, &out), SD_ERROR_MODEL, "encoder");
     ck_assert_ptr_null(out);
-    ck_status(ctx, sd_unet_predict(model, z, &t, cond, &out), SD_ERROR_MODEL, "the UNet");
+    ck_status(sd_unet_predict(model, z, &t, cond, &out), SD_ERROR_MODEL, "the UNet");
     ck_assert_ptr_null(out);
     sd_tensor_free(z);
     sd_tensor_free(x);
@@ -161,20 +161,20 @@ START_TEST(a_run_that_overflows_names_its_step) {
     huge.method = p.method = methods[_i];
     huge.guidance_scale = 1e38f;
     huge.steps = 2;
-    ck_ok(ctx, sd_sampler_new(model, &huge, &s));
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step ");
+    ck_ok(sd_sampler_new(model, &huge, &s));
+    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step ");
     ck_assert_ptr_null(out);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), " of 2"));
-    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "guidance scale 1e+38"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), " of 2"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "guidance scale 1e+38"));
     ck_assert_int_eq(sd_sampler_remaining(s), 0);
     sd_sampler_free(s);
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *expected = sample(s, NULL, NULL);
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
-    ck_ok(ctx, sd_sampler_step(s));
-    ck_ok(ctx, sd_sampler_set_latent(s, z));
-    ck_status(ctx, sd_sampler_step(s), SD_ERROR_MODEL, "step 2 of 4");
-    ck_status(ctx, sd_sampler_latent(s, &out), SD_ERROR_STATE, "begun");
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_step(s));
+    ck_ok(sd_sampler_set_latent(s, z));
+    ck_status(sd_sampler_step(s), SD_ERROR_MODEL, "step 2 of 4");
+    ck_status(sd_sampler_latent(s, &out), SD_ERROR_STATE, "begun");
     sd_tensor *again = sample(s, NULL, NULL);
     ck_assert(same(expected, again));
     sd_tensor_free(z);
@@ -192,8 +192,8 @@ START_TEST(clamping_hides_nothing) {
     p.method = "ddpm";
     p.clip_denoised = 1;
     p.guidance_scale = 3.4e38f;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step 1 of 4");
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step 1 of 4");
     sd_sampler_free(s);
 }
 END_TEST
@@ -206,10 +206,10 @@ START_TEST(pictures_that_overflow_are_not_made) {
     p.batch = 2;
     t.prompt = "a lake";
     t.sampling = &p;
-    ck_status(ctx, sd_txt2img(model, &t, images), SD_ERROR_MODEL, "step 1 of 4");
+    ck_status(sd_txt2img(model, &t, images), SD_ERROR_MODEL, "step 1 of 4");
     ck_assert(!images[0] && !images[1]);
     p.guidance_scale = 7.5f;
-    ck_ok(ctx, sd_txt2img(model, &t, images));
+    ck_ok(sd_txt2img(model, &t, images));
     sd_image_free(images[0]);
     sd_image_free(images[1]);
 }
@@ -229,8 +229,8 @@ START_TEST(a_score_corrector_is_named) {
     sd_tensor *out;
     p.score_corrector = spoil;
     p.corrector_user = &armed;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_ARGUMENT,
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_ARGUMENT,
               "score corrector left nan in e_t[5]");
     ck_assert_ptr_null(out);
     armed = 0;
@@ -247,7 +247,7 @@ START_TEST(guidance_without_the_prompt_is_said) {
         sd_sampler *s;
         n_logged = 0;
         p.guidance_scale = scales[i];
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_new(model, &p, &s));
         sd_tensor_free(sample(s, NULL, NULL));
         sd_tensor_free(sample(s, NULL, NULL));
         ck_assert_int_eq(n_logged, i < 3);
@@ -257,7 +257,7 @@ START_TEST(guidance_without_the_prompt_is_said) {
     n_logged = 0;
     p.guidance_scale = 0;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    ck_ok(ctx, sd_memory_estimate(model, &p, &memory));
+    ck_ok(sd_memory_estimate(model, &p, &memory));
     ck_assert_int_eq(n_logged, 0);
 }
 END_TEST
@@ -279,8 +279,8 @@ START_TEST(noise_that_stays_is_said) {
         p.strength = cases[i].strength;
         p.original_encode = cases[i].original;
         p.steps = 20;
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
-        ck_ok(ctx, sd_sampler_begin(s, cond, uncond, init, NULL));
+        ck_ok(sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_begin(s, cond, uncond, init, NULL));
         ck_assert_msg(n_logged == cases[i].said, "case %d: %s", (int)i, logged);
         ck_assert(!cases[i].said || strstr(logged, "noises to timestep 51"));
         sd_sampler_free(s);

@@ -113,15 +113,15 @@ static sd_status paint(sd_model *model, uint8_t *pixels) {
 
 static void open_scene(scene *s, int n_threads) {
     *s = (scene){0};
-    ck_ok(NULL, open_gated(n_threads, &s->ctx));
+    ck_ok(open_gated(n_threads, &s->ctx));
     s->model = open_model(s->ctx);
-    ck_ok(s->ctx, paint(s->model, s->pixels));
+    ck_ok(paint(s->model, s->pixels));
 }
 
 /* The parent is as before. */
 static void close_scene(scene *s) {
     uint8_t pixels[PIXELS];
-    ck_ok(s->ctx, paint(s->model, pixels));
+    ck_ok(paint(s->model, pixels));
     ck_assert_mem_eq(pixels, s->pixels, PIXELS);
     ck_assert_int_eq(atomic_load(&s->failures), 0);
     sd_model_free(s->model);
@@ -221,7 +221,7 @@ static int fork_again(scene *s) {
 static int fail_and_tell(scene *s) {
     sd_model *model;
     need(sd_model_load(s->ctx, "/nowhere", NULL, &model) == SD_ERROR_IO);
-    need(strstr(sd_last_error(s->ctx), "/nowhere") != NULL);
+    need(strstr(sd_last_error(), "/nowhere") != NULL);
     return paint_and_free(s);
 }
 
@@ -372,15 +372,15 @@ START_TEST(a_sampler_goes_on) {
     sd_sampler *sampler[2];
     params.guidance_scale = 1;
     params.steps = 4;
-    ck_ok(s.ctx, sd_encode_text(s.model, &text, 1, &cond));
+    ck_ok(sd_encode_text(s.model, &text, 1, &cond));
     for (int i = 0; i < 2; i++) {
-        ck_ok(s.ctx, sd_sampler_new(s.model, &params, &sampler[i]));
-        ck_ok(s.ctx, sd_sampler_begin(sampler[i], cond, NULL, NULL, NULL));
-        ck_ok(s.ctx, sd_sampler_step(sampler[i]));
+        ck_ok(sd_sampler_new(s.model, &params, &sampler[i]));
+        ck_ok(sd_sampler_begin(sampler[i], cond, NULL, NULL, NULL));
+        ck_ok(sd_sampler_step(sampler[i]));
     }
     while (sd_sampler_remaining(sampler[0]) > 0)
-        ck_ok(s.ctx, sd_sampler_step(sampler[0]));
-    ck_ok(s.ctx, sd_sampler_latent(sampler[0], &latent));
+        ck_ok(sd_sampler_step(sampler[0]));
+    ck_ok(sd_sampler_latent(sampler[0], &latent));
     pid_t pid = fork_gated();
     if (pid == 0) {
         set_alarm();

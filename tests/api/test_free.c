@@ -101,7 +101,7 @@ static void on_log(void *user, sd_log_level level, const char *message) {
 
 static sd_tensor *filled(scene *s, int n_dims, const int64_t *dims, float value) {
     sd_tensor *t;
-    ck_ok(s->ctx, sd_tensor_new(s->ctx, n_dims, dims, NULL, &t));
+    ck_ok(sd_tensor_new(s->ctx, n_dims, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
         sd_tensor_data(t)[i] = value;
     return t;
@@ -130,23 +130,23 @@ static void open_scene(scene *s, const char *folder, where how) {
     params.alloc_user = params.log_user = s;
     params.log = on_log;
     params.log_level = SD_LOG_LEVEL_DEBUG;
-    ck_ok(NULL, sd_context_new(&params, &s->ctx));
-    ck_ok(s->ctx, sd_model_load(s->ctx, folder, NULL, &s->model));
-    ck_ok(s->ctx, sd_model_get_info(s->model, &info));
+    ck_ok(sd_context_new(&params, &s->ctx));
+    ck_ok(sd_model_load(s->ctx, folder, NULL, &s->model));
+    ck_ok(sd_model_get_info(s->model, &info));
     const int64_t embeddings[] = {1, info.text_tokens, info.text_width};
     s->cond = filled(s, 3, embeddings, 0.5f);
     s->uncond = filled(s, 3, embeddings, 0.0f);
     s->latent = filled(s, 4, latent, 0.5f);
     s->pixels = filled(s, 4, pixels, 0.5f);
     s->mask = filled(s, 4, mask, 1.0f);
-    ck_ok(s->ctx, sd_image_new(s->ctx, 64, 64, 3, NULL, &s->image));
-    ck_ok(s->ctx, sd_image_new(s->ctx, 64, 64, 1, NULL, &s->white));
+    ck_ok(sd_image_new(s->ctx, 64, 64, 3, NULL, &s->image));
+    ck_ok(sd_image_new(s->ctx, 64, 64, 1, NULL, &s->white));
     memset(sd_image_pixels(s->white), 255, (size_t)64 * 64);
 }
 
 static void open_sampler(scene *s) {
     sd_sampler_params p = run_of(s);
-    ck_ok(s->ctx, sd_sampler_new(s->model, &p, &s->sampler));
+    ck_ok(sd_sampler_new(s->model, &p, &s->sampler));
 }
 
 /* ------------------------------------------------------------------------------- the calls */
@@ -403,9 +403,9 @@ static void get_ready(scene *s, need needs, where how) {
         return;
     open_sampler(s);
     if (needs != A_SAMPLER)
-        ck_ok(s->ctx, begin(s));
+        ck_ok(begin(s));
     if (needs == A_STEP)
-        ck_ok(s->ctx, step(s));
+        ck_ok(step(s));
 }
 
 /* Whether everything was given back within the call, not after it. */
@@ -454,9 +454,9 @@ static int free_and_ask(void *user, const sd_progress *progress) {
     ck_assert_int_eq(sd_sampler_remaining(progress->sampler), progress->total - 1);
     ck_assert_int_ge(sd_sampler_n_intermediates(progress->sampler), 1);
     ck_assert_int_eq(sd_sampler_step(progress->sampler), SD_ERROR_STATE);
-    ck_status(s->ctx, sd_sampler_latent(progress->sampler, &t), SD_ERROR_CANCELLED, "freed");
+    ck_status(sd_sampler_latent(progress->sampler, &t), SD_ERROR_CANCELLED, "freed");
     ck_assert_ptr_null(t);
-    ck_status(s->ctx, sd_sampler_preview(progress->sampler, 0, &image), SD_ERROR_CANCELLED,
+    ck_status(sd_sampler_preview(progress->sampler, 0, &image), SD_ERROR_CANCELLED,
               "the run is ending");
     ck_assert_ptr_null(image);
     return 0;
@@ -466,16 +466,16 @@ static void free_in_callback(scene *s, sd_sampler_params *p, bool whole) {
     sd_tensor *latent = NULL;
     p->progress = free_and_ask;
     atomic_store(&s->callback, 0);
-    ck_ok(s->ctx, sd_sampler_new(s->model, p, &s->sampler));
+    ck_ok(sd_sampler_new(s->model, p, &s->sampler));
     sd_sampler *sampler = s->sampler;
     s->sampler = NULL;
     if (whole) {
-        ck_status(s->ctx, sd_sample(sampler, s->cond, s->uncond, NULL, NULL, &latent),
-                  SD_ERROR_CANCELLED, "the sampler was freed while it sampled");
+        ck_status(sd_sample(sampler, s->cond, s->uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
+                  "the sampler was freed while it sampled");
         ck_assert_ptr_null(latent);
     } else {
-        ck_ok(s->ctx, sd_sampler_begin(sampler, s->cond, s->uncond, NULL, NULL));
-        ck_status(s->ctx, sd_sampler_step(sampler), SD_ERROR_CANCELLED,
+        ck_ok(sd_sampler_begin(sampler, s->cond, s->uncond, NULL, NULL));
+        ck_status(sd_sampler_step(sampler), SD_ERROR_CANCELLED,
                   "the sampler was freed while it sampled");
     }
     ck_assert_int_eq(atomic_load(&s->callback), 1);
@@ -503,7 +503,7 @@ START_TEST(the_sampler_of_a_picture_in_one_call_is_freed) {
     sd_image *image;
     run.progress = free_and_ask;
     p.sampling = &run;
-    ck_status(s.ctx, sd_txt2img(s.model, &p, &image), SD_ERROR_CANCELLED, "freed");
+    ck_status(sd_txt2img(s.model, &p, &image), SD_ERROR_CANCELLED, "freed");
     ck_assert_ptr_null(image);
     free_all(&s);
     ck_assert_int_eq(atomic_load(&s.live), 0);
@@ -518,7 +518,7 @@ START_TEST(a_score_corrector_gives_everything_back) {
     p.progress = NULL;
     p.score_corrector = on_score;
     p.corrector_user = &s;
-    ck_ok(s.ctx, sd_sampler_new(s.model, &p, &s.sampler));
+    ck_ok(sd_sampler_new(s.model, &p, &s.sampler));
     atomic_store(&s.armed, true);
     ck_assert_int_eq(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &out), SD_ERROR_CANCELLED);
     ck_assert_ptr_null(out);

@@ -47,7 +47,7 @@ static void teardown(void) {
 
 static sd_image *picture(uint8_t red) {
     sd_image *image;
-    ck_ok(ctx, sd_image_new(ctx, 8, 5, 3, NULL, &image));
+    ck_ok(sd_image_new(ctx, 8, 5, 3, NULL, &image));
     for (int i = 0; i < 8 * 5; i++)
         sd_image_pixels(image)[3 * i] = red;
     return image;
@@ -55,7 +55,7 @@ static sd_image *picture(uint8_t red) {
 
 static int red_of(const char *path) {
     sd_image *image;
-    ck_ok(ctx, sd_image_load(ctx, path, &image));
+    ck_ok(sd_image_load(ctx, path, &image));
     ck_assert_int_eq(sd_image_width(image), 8);
     int red = sd_image_pixels(image)[0];
     sd_image_free(image);
@@ -68,19 +68,19 @@ START_TEST(a_new_file_leaves_the_old_one) {
     params.only_new = 1;
     params.parameters = "Steps: 3";
     const char *path = in_folder("a.png");
-    ck_ok(ctx, sd_image_save_with(first, path, &params));
-    ck_status(ctx, sd_image_save_with(second, path, &params), SD_ERROR_STATE, "a.png");
+    ck_ok(sd_image_save_with(first, path, &params));
+    ck_status(sd_image_save_with(second, path, &params), SD_ERROR_STATE, "a.png");
     ck_assert_int_eq(red_of(path), 10);
-    ck_ok(ctx, sd_image_save_with(second, path, NULL));
+    ck_ok(sd_image_save_with(second, path, NULL));
     ck_assert_int_eq(red_of(path), 20);
-    ck_ok(ctx, sd_image_save(first, path, NULL));
+    ck_ok(sd_image_save(first, path, NULL));
     ck_assert_int_eq(red_of(path), 10);
     ck_assert_int_eq(count_files(false), 1);
     params.struct_size = 1;
-    ck_status(ctx, sd_image_save_with(first, path, &params), SD_ERROR_ARGUMENT, "struct_size");
-    ck_status(NULL, sd_image_save_with(NULL, path, NULL), SD_ERROR_ARGUMENT, "image is NULL");
-    ck_status(ctx, sd_image_save_with(first, NULL, NULL), SD_ERROR_ARGUMENT, "path is NULL");
-    ck_status(ctx, sd_image_save(first, in_folder("no/where.png"), NULL), SD_ERROR_IO, "where.png");
+    ck_status(sd_image_save_with(first, path, &params), SD_ERROR_ARGUMENT, "struct_size");
+    ck_status(sd_image_save_with(NULL, path, NULL), SD_ERROR_ARGUMENT, "image is NULL");
+    ck_status(sd_image_save_with(first, NULL, NULL), SD_ERROR_ARGUMENT, "path is NULL");
+    ck_status(sd_image_save(first, in_folder("no/where.png"), NULL), SD_ERROR_IO, "where.png");
     sd_image_free(first);
     sd_image_free(second);
 }
@@ -155,13 +155,13 @@ START_TEST(names_say_what_is_written) {
         const char *path = in_folder(cases[i].name);
         sd_status status = sd_image_save(image, path, NULL);
         if (!cases[i].signature) {
-            ck_status(ctx, status, SD_ERROR_UNSUPPORTED, cases[i].name);
-            ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), ".png, .jpg or .jpeg"));
+            ck_status(status, SD_ERROR_UNSUPPORTED, cases[i].name);
+            ck_assert_ptr_nonnull(strstr(sd_last_error(), ".png, .jpg or .jpeg"));
             ck_assert_int_ne(access(path, F_OK), 0);
             continue;
         }
         char start[4] = "";
-        ck_ok(ctx, status);
+        ck_ok(status);
         FILE *file = fopen(path, "rb");
         ck_assert_ptr_nonnull(file);
         ck_assert_uint_eq(fread(start, 1, 4, file), 4);
@@ -180,8 +180,8 @@ START_TEST(alpha_is_kept_where_it_is_asked_for) {
     sd_image *image;
     for (int i = 0; i < 8 * 5; i++)
         rgba[4 * i + 3] = i % 8 < 4 ? 255 : 9;
-    ck_ok(ctx, sd_image_new(ctx, 8, 5, 4, rgba, &image));
-    ck_ok(ctx, sd_image_save(image, path, NULL));
+    ck_ok(sd_image_new(ctx, 8, 5, 4, rgba, &image));
+    ck_ok(sd_image_save(image, path, NULL));
     sd_image_free(image);
     FILE *stream = fopen(path, "rb");
     ck_assert_ptr_nonnull(stream);
@@ -191,18 +191,17 @@ START_TEST(alpha_is_kept_where_it_is_asked_for) {
     for (int memory = 0; memory < 2; memory++)
         for (int keep = 0; keep < 2; keep++) {
             const sd_image_load_params *p = keep ? &params : NULL;
-            ck_ok(ctx, memory ? sd_image_load_memory_with(ctx, file, n, p, &image)
-                              : sd_image_load_with(ctx, path, p, &image));
+            ck_ok(memory ? sd_image_load_memory_with(ctx, file, n, p, &image)
+                         : sd_image_load_with(ctx, path, p, &image));
             ck_assert_int_eq(sd_image_channels(image), keep ? 4 : 3);
             ck_assert(!keep || !memcmp(sd_image_pixels(image), rgba, sizeof rgba));
             sd_image_free(image);
         }
     params.struct_size = 3;
     image = (sd_image *)1;
-    ck_status(ctx, sd_image_load_with(ctx, path, &params, &image), SD_ERROR_ARGUMENT,
-              "struct_size");
+    ck_status(sd_image_load_with(ctx, path, &params, &image), SD_ERROR_ARGUMENT, "struct_size");
     ck_assert_ptr_null(image);
-    ck_status(ctx, sd_image_load_memory_with(ctx, NULL, n, NULL, &image), SD_ERROR_ARGUMENT,
+    ck_status(sd_image_load_memory_with(ctx, NULL, n, NULL, &image), SD_ERROR_ARGUMENT,
               "bytes is NULL");
 }
 END_TEST

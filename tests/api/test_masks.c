@@ -18,10 +18,10 @@ static void set_up(void) {
     params.backend = "cpu";
     params.n_threads = 2;
     params.log = listen;
-    ck_ok(NULL, sd_context_new(&params, &ctx));
-    ck_ok(ctx, sd_model_load(ctx, tiny_folder(), NULL, &models[0]));
-    ck_ok(ctx, sd_model_load(ctx, getenv("SD_TEST_INPAINT_FOLDER"), NULL, &models[1]));
-    ck_ok(ctx, sd_image_new(ctx, SIDE, SIDE, 3, NULL, &init));
+    ck_ok(sd_context_new(&params, &ctx));
+    ck_ok(sd_model_load(ctx, tiny_folder(), NULL, &models[0]));
+    ck_ok(sd_model_load(ctx, getenv("SD_TEST_INPAINT_FOLDER"), NULL, &models[1]));
+    ck_ok(sd_image_new(ctx, SIDE, SIDE, 3, NULL, &init));
     for (int i = 0; i < 3 * AREA; i++)
         sd_image_pixels(init)[i] = (uint8_t)(i * 7 % 251);
 }
@@ -52,7 +52,7 @@ static bool none(int x, int y) {
 
 static sd_image *draw(shape white, int channels, const char *on, const char *off) {
     sd_image *mask;
-    ck_ok(ctx, sd_image_new(ctx, SIDE, SIDE, channels, NULL, &mask));
+    ck_ok(sd_image_new(ctx, SIDE, SIDE, channels, NULL, &mask));
     for (int i = 0; i < AREA; i++)
         memcpy(sd_image_pixels(mask) + i * channels, white(i % SIDE, i / SIDE) ? on : off,
                (size_t)channels);
@@ -69,7 +69,7 @@ static sd_image *paint(int model, sd_inpaint_params params, sd_image *mask, int 
     params.mask = mask;
     params.sampling = &sampling;
     said[0] = '\0';
-    ck_ok(ctx, sd_inpaint(models[model], &params, &image));
+    ck_ok(sd_inpaint(models[model], &params, &image));
     return image;
 }
 
@@ -184,7 +184,7 @@ END_TEST
 static sd_image *cut(sd_image *image, int x, int y, int w, int h) {
     int c = sd_image_channels(image), width = sd_image_width(image);
     sd_image *out;
-    ck_ok(ctx, sd_image_new(ctx, w, h, c, NULL, &out));
+    ck_ok(sd_image_new(ctx, w, h, c, NULL, &out));
     for (int row = 0; row < h; row++)
         memcpy(sd_image_pixels(out) + row * w * c,
                sd_image_pixels(image) + ((y + row) * width + x) * c, (size_t)(w * c));
@@ -203,7 +203,7 @@ START_TEST(only_the_masked_part) {
     ck_assert_int_eq(count_changed(got, block, false), 0);
     by_hand.init = part;
     sd_image *large = paint(_i, by_hand, white, 128);
-    ck_ok(ctx, sd_image_resize(large, 32, 32, &small));
+    ck_ok(sd_image_resize(large, 32, 32, &small));
     sd_image *hole = cut(got, 20, 12, 32, 32);
     ck_assert(same_pixels(hole, small));
     params.mask_padding = 8;
@@ -220,8 +220,8 @@ END_TEST
 START_TEST(only_the_masked_part_of_any_picture) {
     sd_image *picture, *mask, *got;
     sd_inpaint_params params = plain;
-    ck_ok(ctx, sd_image_new(ctx, 211, 37, 1, NULL, &picture));
-    ck_ok(ctx, sd_image_new(ctx, 211, 37, 1, NULL, &mask));
+    ck_ok(sd_image_new(ctx, 211, 37, 1, NULL, &picture));
+    ck_ok(sd_image_new(ctx, 211, 37, 1, NULL, &mask));
     for (int i = 0; i < 211 * 37; i++) {
         sd_image_pixels(picture)[i] = (uint8_t)(i % 211);
         sd_image_pixels(mask)[i] = i % 211 >= 30 && i % 211 < 180 && i / 211 >= 9 ? 255 : 0;

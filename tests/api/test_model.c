@@ -16,13 +16,13 @@ static void teardown(void) {
 
 static sd_tensor *encode(const char *text) {
     sd_tensor *t;
-    ck_ok(ctx, sd_encode_text(model, &text, 1, &t));
+    ck_ok(sd_encode_text(model, &text, 1, &t));
     return t;
 }
 
 START_TEST(info_tells_what_was_loaded) {
     sd_model_info info = SD_MODEL_INFO_INIT;
-    ck_ok(ctx, sd_model_get_info(model, &info));
+    ck_ok(sd_model_get_info(model, &info));
     ck_assert_str_eq(info.layout, "diffusers");
     ck_assert_int_gt(info.n_parameters, 10000);
     ck_assert_int_eq(info.latent_channels, 4);
@@ -32,7 +32,7 @@ START_TEST(info_tells_what_was_loaded) {
     /* an old, shorter struct gets no byte beyond its end */
     sd_model_info old = SD_MODEL_INFO_INIT;
     old.struct_size = offsetof(sd_model_info, n_parameters);
-    ck_ok(ctx, sd_model_get_info(model, &old));
+    ck_ok(sd_model_get_info(model, &old));
     ck_assert_int_eq(old.n_parameters, 0);
     ck_assert_str_eq(old.family, info.family);
 }
@@ -40,18 +40,18 @@ END_TEST
 
 START_TEST(load_failures_name_the_file) {
     sd_model *none;
-    ck_status(ctx, sd_model_load(ctx, "/nonexistent/model", NULL, &none), SD_ERROR_IO,
+    ck_status(sd_model_load(ctx, "/nonexistent/model", NULL, &none), SD_ERROR_IO,
               "/nonexistent/model");
     ck_assert_ptr_null(none);
-    ck_status(ctx, sd_model_load(ctx, NULL, NULL, &none), SD_ERROR_ARGUMENT, "path is NULL");
-    ck_status(NULL, sd_model_load(NULL, "x", NULL, &none), SD_ERROR_ARGUMENT, "ctx is NULL");
+    ck_status(sd_model_load(ctx, NULL, NULL, &none), SD_ERROR_ARGUMENT, "path is NULL");
+    ck_status(sd_model_load(NULL, "x", NULL, &none), SD_ERROR_ARGUMENT, "ctx is NULL");
     sd_model_params p = SD_MODEL_PARAMS_INIT;
     p.precision = (sd_precision)(SD_PRECISION_BFLOAT16 + 1);
-    ck_status(ctx, sd_model_load(ctx, tiny_folder(), &p, &none), SD_ERROR_ARGUMENT, "precision");
+    ck_status(sd_model_load(ctx, tiny_folder(), &p, &none), SD_ERROR_ARGUMENT, "precision");
     p = (sd_model_params)SD_MODEL_PARAMS_INIT;
     p.vocab = "/nonexistent/vocabulary";
     ck_assert_int_ne(sd_model_load(ctx, tiny_folder(), &p, &none), SD_OK);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "/nonexistent/vocabulary"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "/nonexistent/vocabulary"));
 }
 END_TEST
 
@@ -63,12 +63,12 @@ START_TEST(precisions_are_one_on_the_cpu) {
     sd_tensor *text[3];
     sd_context *cpu;
     cp.backend = "cpu";
-    ck_ok(NULL, sd_context_new(&cp, &cpu));
+    ck_ok(sd_context_new(&cp, &cpu));
     for (int i = 0; i < 3; i++) {
         sd_model *one;
         p.precision = (sd_precision)(SD_PRECISION_FULL + i);
-        ck_ok(cpu, sd_model_load(cpu, tiny_folder(), &p, &one));
-        ck_ok(cpu, sd_encode_text(one, prompts, 1, &text[i]));
+        ck_ok(sd_model_load(cpu, tiny_folder(), &p, &one));
+        ck_ok(sd_encode_text(one, prompts, 1, &text[i]));
         sd_model_free(one);
         ck_assert_mem_eq(sd_tensor_data(text[i]), sd_tensor_data(text[0]),
                          (size_t)sd_tensor_n_elements(text[0]) * sizeof(float));
@@ -90,7 +90,7 @@ START_TEST(loading_can_be_cancelled) {
     sd_model_params p = SD_MODEL_PARAMS_INIT;
     p.progress = stop_at_ten;
     p.progress_user = &calls;
-    ck_status(ctx, sd_model_load(ctx, tiny_folder(), &p, &none), SD_ERROR_CANCELLED, "cancel");
+    ck_status(sd_model_load(ctx, tiny_folder(), &p, &none), SD_ERROR_CANCELLED, "cancel");
     ck_assert_int_eq(calls, 10);
 }
 END_TEST
@@ -106,8 +106,8 @@ static int count_tensor(void *user, const char *name, const char *type, int n_di
 
 START_TEST(checkpoints_list_their_tensors) {
     int in_folder = 0, in_file = 0;
-    ck_ok(ctx, sd_checkpoint_list(ctx, tiny_folder(), count_tensor, &in_folder));
-    ck_ok(ctx, sd_checkpoint_list(ctx, tiny_file(), count_tensor, &in_file));
+    ck_ok(sd_checkpoint_list(ctx, tiny_folder(), count_tensor, &in_folder));
+    ck_ok(sd_checkpoint_list(ctx, tiny_file(), count_tensor, &in_file));
     ck_assert_int_gt(in_folder, 300);
     ck_assert_int_ge(in_file, in_folder);
 }
@@ -115,10 +115,10 @@ END_TEST
 
 START_TEST(tokens_are_framed_and_padded) {
     sd_model_info info = SD_MODEL_INFO_INIT;
-    ck_ok(ctx, sd_model_get_info(model, &info));
+    ck_ok(sd_model_get_info(model, &info));
     int32_t ids[512];
     int used;
-    ck_ok(ctx, sd_tokenize(model, "a cat", ids, 512, &used));
+    ck_ok(sd_tokenize(model, "a cat", ids, 512, &used));
     ck_assert_int_ge(used, 3);
     ck_assert_int_le(used, info.text_tokens);
     ck_assert_int_eq(ids[info.text_tokens - 1], ids[used - 1]);
@@ -127,17 +127,17 @@ START_TEST(tokens_are_framed_and_padded) {
     longer[sizeof longer - 1] = '\0';
     for (size_t i = 1; i < sizeof longer - 1; i += 2)
         longer[i] = ' ';
-    ck_ok(ctx, sd_tokenize(model, longer, ids, 512, &used));
+    ck_ok(sd_tokenize(model, longer, ids, 512, &used));
     ck_assert_int_gt(used, info.text_tokens);
-    ck_status(ctx, sd_tokenize(model, "a", ids, 3, NULL), SD_ERROR_ARGUMENT, "3 ids");
-    ck_status(ctx, sd_tokenize(model, NULL, ids, 512, NULL), SD_ERROR_ARGUMENT, "text is NULL");
+    ck_status(sd_tokenize(model, "a", ids, 3, NULL), SD_ERROR_ARGUMENT, "3 ids");
+    ck_status(sd_tokenize(model, NULL, ids, 512, NULL), SD_ERROR_ARGUMENT, "text is NULL");
 }
 END_TEST
 
 START_TEST(texts_in_a_batch_are_as_alone) {
     const char *texts[] = {"a red house", "", "two boats at night"};
     sd_tensor *all;
-    ck_ok(ctx, sd_encode_text(model, texts, 3, &all));
+    ck_ok(sd_encode_text(model, texts, 3, &all));
     int64_t each = sd_tensor_n_elements(all) / 3;
     for (int i = 0; i < 3; i++) {
         sd_tensor *one = encode(texts[i]);
@@ -147,11 +147,11 @@ START_TEST(texts_in_a_batch_are_as_alone) {
     }
     sd_tensor_free(all);
     texts[1] = NULL;
-    ck_status(ctx, sd_encode_text(model, texts, 3, &all), SD_ERROR_ARGUMENT, "texts[1]");
-    ck_status(ctx, sd_encode_text(model, texts, 0, &all), SD_ERROR_ARGUMENT, "n_texts is 0");
+    ck_status(sd_encode_text(model, texts, 3, &all), SD_ERROR_ARGUMENT, "texts[1]");
+    ck_status(sd_encode_text(model, texts, 0, &all), SD_ERROR_ARGUMENT, "n_texts is 0");
     int32_t ids[512] = {0};
     ids[5] = 1 << 30;
-    ck_status(ctx, sd_encode_tokens(model, ids, 1, &all), SD_ERROR_ARGUMENT, "ids[5]");
+    ck_status(sd_encode_tokens(model, ids, 1, &all), SD_ERROR_ARGUMENT, "ids[5]");
 }
 END_TEST
 
@@ -160,25 +160,25 @@ START_TEST(misshaped_tensors_are_refused) {
     const int64_t good[] = {1, 4, 8, 8}, pixels[] = {1, 3, 63, 64};
     sd_tensor *t, *out, *text = encode("x");
     const float step = 10;
-    ck_ok(ctx, sd_tensor_new(ctx, 4, odd, NULL, &t));
-    ck_ok(ctx, sd_unet_predict(model, t, &step, text, &out)); /* of any size */
+    ck_ok(sd_tensor_new(ctx, 4, odd, NULL, &t));
+    ck_ok(sd_unet_predict(model, t, &step, text, &out)); /* of any size */
     ck_assert_int_eq(sd_tensor_dims(out)[2], 7);
     ck_assert_int_eq(sd_tensor_dims(out)[3], 5);
     sd_tensor_free(out);
     sd_tensor_free(t);
-    ck_ok(ctx, sd_tensor_new(ctx, 4, wide, NULL, &t));
-    ck_status(ctx, sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "5");
+    ck_ok(sd_tensor_new(ctx, 4, wide, NULL, &t));
+    ck_status(sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "5");
     sd_tensor_free(t);
-    ck_ok(ctx, sd_tensor_new(ctx, 3, flat, NULL, &t));
-    ck_status(ctx, sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 64]");
+    ck_ok(sd_tensor_new(ctx, 3, flat, NULL, &t));
+    ck_status(sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 64]");
     sd_tensor_free(t);
-    ck_ok(ctx, sd_tensor_new(ctx, 4, pixels, NULL, &t));
-    ck_status(ctx, sd_vae_encode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "63");
+    ck_ok(sd_tensor_new(ctx, 4, pixels, NULL, &t));
+    ck_status(sd_vae_encode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "63");
     sd_tensor_free(t);
-    ck_ok(ctx, sd_tensor_new(ctx, 4, good, NULL, &t));
-    ck_status(ctx, sd_unet_predict(model, t, &step, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
-    ck_status(ctx, sd_add_noise(model, t, text, 3, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
-    ck_status(ctx, sd_add_noise(model, t, t, 1000, &out), SD_ERROR_ARGUMENT, "1000");
+    ck_ok(sd_tensor_new(ctx, 4, good, NULL, &t));
+    ck_status(sd_unet_predict(model, t, &step, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
+    ck_status(sd_add_noise(model, t, text, 3, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
+    ck_status(sd_add_noise(model, t, t, 1000, &out), SD_ERROR_ARGUMENT, "1000");
     sd_tensor_free(t);
     sd_tensor_free(text);
 }
@@ -219,13 +219,13 @@ START_TEST(bad_sampling_parameters_are_named) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         sd_sampler *s;
-        ck_status(ctx, sd_sampler_new(model, &bad[i].p, &s), SD_ERROR_ARGUMENT, bad[i].word);
+        ck_status(sd_sampler_new(model, &bad[i].p, &s), SD_ERROR_ARGUMENT, bad[i].word);
         ck_assert_ptr_null(s);
     }
     sd_sampler_params p = small_run();
     p.steps = 1001;
     sd_sampler *s;
-    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "steps is 1001");
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "steps is 1001");
 }
 END_TEST
 
@@ -240,26 +240,26 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     p.eta = 0.5f;
     sd_sampler *s;
     sd_tensor *cond = encode("a lake"), *uncond = encode(""), *whole, *stepped;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "begin");
-    ck_ok(ctx, sd_sample(s, cond, uncond, NULL, NULL, &whole));
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sampler_step(s), SD_ERROR_STATE, "begin");
+    ck_ok(sd_sample(s, cond, uncond, NULL, NULL, &whole));
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
     ck_assert_int_eq(sd_sampler_remaining(s), 4);
     while (sd_sampler_remaining(s) > 0)
-        ck_ok(ctx, sd_sampler_step(s));
-    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "step");
-    ck_ok(ctx, sd_sampler_latent(s, &stepped));
+        ck_ok(sd_sampler_step(s));
+    ck_status(sd_sampler_step(s), SD_ERROR_STATE, "step");
+    ck_ok(sd_sampler_latent(s, &stepped));
     same_tensor(whole, stepped);
     sd_tensor *x0;
-    ck_ok(ctx, sd_sampler_pred_x0(s, &x0));
+    ck_ok(sd_sampler_pred_x0(s, &x0));
     sd_image *preview;
-    ck_ok(ctx, sd_sampler_preview(s, 0, &preview));
+    ck_ok(sd_sampler_preview(s, 0, &preview));
     ck_assert_int_eq(sd_image_width(preview), 64);
     sd_image_free(preview);
-    ck_status(ctx, sd_sampler_preview(s, 1, &preview), SD_ERROR_ARGUMENT, "1");
+    ck_status(sd_sampler_preview(s, 1, &preview), SD_ERROR_ARGUMENT, "1");
     sd_tensor_free(x0);
     sd_tensor_free(whole);
-    ck_status(ctx, sd_sample(s, cond, NULL, NULL, NULL, &whole), SD_ERROR_ARGUMENT, "uncond");
+    ck_status(sd_sample(s, cond, NULL, NULL, NULL, &whole), SD_ERROR_ARGUMENT, "uncond");
     ck_assert_ptr_null(whole);
     sd_tensor_free(stepped);
     sd_tensor_free(cond);
@@ -273,8 +273,8 @@ START_TEST(guidance_of_one_needs_no_uncond) {
     p.guidance_scale = 1;
     sd_sampler *s;
     sd_tensor *cond = encode("a lake"), *latent;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sample(s, cond, NULL, NULL, NULL, &latent));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sample(s, cond, NULL, NULL, NULL, &latent));
     sd_tensor_free(latent);
     sd_tensor_free(cond);
     sd_sampler_free(s);
@@ -291,11 +291,11 @@ START_TEST(a_batch_is_its_pictures) {
     t.prompt = "a castle";
     t.sampling = &p;
     sd_image *all[3], *one;
-    ck_ok(ctx, sd_txt2img(model, &t, all));
+    ck_ok(sd_txt2img(model, &t, all));
     for (int i = 0; i < 3; i++) {
         p.batch = 1;
         p.seed = 7 + (uint64_t)i;
-        ck_ok(ctx, sd_txt2img(model, &t, &one));
+        ck_ok(sd_txt2img(model, &t, &one));
         int worst = 0;
         for (int j = 0; j < 64 * 64 * 3; j++) {
             int d = abs(sd_image_pixels(one)[j] - sd_image_pixels(all[i])[j]);
@@ -322,17 +322,17 @@ START_TEST(a_callback_ends_the_run) {
     t.prompt = "a castle";
     t.sampling = &p;
     sd_image *image = (sd_image *)&image;
-    ck_status(ctx, sd_txt2img(model, &t, &image), SD_ERROR_CANCELLED, "step 2 of 4");
+    ck_status(sd_txt2img(model, &t, &image), SD_ERROR_CANCELLED, "step 2 of 4");
     ck_assert_ptr_null(image);
     p.progress = NULL;
-    ck_ok(ctx, sd_txt2img(model, &t, &image));
+    ck_ok(sd_txt2img(model, &t, &image));
     sd_image_free(image);
 }
 END_TEST
 
 START_TEST(img2img_follows_its_strength) {
     sd_image *init, *result;
-    ck_ok(ctx, sd_image_new(ctx, 130, 100, 3, NULL, &init));
+    ck_ok(sd_image_new(ctx, 130, 100, 3, NULL, &init));
     for (int i = 0; i < 130 * 100 * 3; i++)
         sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
@@ -344,13 +344,13 @@ START_TEST(img2img_follows_its_strength) {
     static const float strengths[] = {0, 0.5f, 1};
     for (int i = 0; i < 3; i++) {
         p.strength = strengths[i];
-        ck_ok(ctx, sd_img2img(model, &m, &result));
+        ck_ok(sd_img2img(model, &m, &result));
         ck_assert_int_eq(sd_image_width(result), 128); /* cut down to a multiple of 64 */
         ck_assert_int_eq(sd_image_height(result), 64);
         sd_image_free(result);
     }
     m.init = NULL;
-    ck_status(ctx, sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "init is NULL");
+    ck_status(sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "init is NULL");
     sd_image_free(init);
 }
 END_TEST
@@ -365,7 +365,7 @@ START_TEST(img2img_draws_as_the_original) {
     sd_sampler *s;
     sd_sampler_params p = small_run();
     sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
-    ck_ok(ctx, sd_image_new(ctx, 64, 64, 3, NULL, &init));
+    ck_ok(sd_image_new(ctx, 64, 64, 3, NULL, &init));
     for (int i = 0; i < PIXELS; i++)
         sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
     p.batch = N;
@@ -375,20 +375,20 @@ START_TEST(img2img_draws_as_the_original) {
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &p;
-    ck_ok(ctx, sd_img2img(model, &m, got));
+    ck_ok(sd_img2img(model, &m, got));
 
-    ck_ok(ctx, sd_image_to_tensor(init, &one));
-    ck_ok(ctx, sd_tensor_new(ctx, 4, x_dims, NULL, &pixels));
+    ck_ok(sd_image_to_tensor(init, &one));
+    ck_ok(sd_tensor_new(ctx, 4, x_dims, NULL, &pixels));
     for (int i = 0; i < N; i++)
         memcpy(sd_tensor_data(pixels) + i * PIXELS, sd_tensor_data(one), PIXELS * sizeof(float));
-    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
-    ck_ok(ctx, sd_vae_encode(model, pixels, noise, &z0));
+    ck_ok(sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
+    ck_ok(sd_vae_encode(model, pixels, noise, &z0));
     sd_tensor *cond = encode("a lake"), *uncond = encode("");
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sample(s, cond, uncond, z0, NULL, &latent));
-    ck_ok(ctx, sd_vae_decode(model, latent, &decoded));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sample(s, cond, uncond, z0, NULL, &latent));
+    ck_ok(sd_vae_decode(model, latent, &decoded));
     for (int i = 0; i < N; i++) {
-        ck_ok(ctx, sd_image_from_tensor(decoded, i, &want));
+        ck_ok(sd_image_from_tensor(decoded, i, &want));
         int worst = 0;
         for (int j = 0; j < PIXELS; j++) {
             int d = abs(sd_image_pixels(want)[j] - sd_image_pixels(got[i])[j]);
@@ -410,17 +410,17 @@ END_TEST
 START_TEST(estimates_are_of_what_runs) {
     sd_sampler_params p = small_run();
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    ck_ok(ctx, sd_memory_estimate(model, &p, &memory));
+    ck_ok(sd_memory_estimate(model, &p, &memory));
     ck_assert_uint_gt(memory.unet, 0);
     ck_assert_uint_ge(memory.peak, memory.weights + memory.unet);
     sd_work_info one = SD_WORK_INFO_INIT, two = SD_WORK_INFO_INIT;
-    ck_ok(ctx, sd_work_estimate(model, &p, &two));
+    ck_ok(sd_work_estimate(model, &p, &two));
     p.guidance_scale = 1;
-    ck_ok(ctx, sd_work_estimate(model, &p, &one));
+    ck_ok(sd_work_estimate(model, &p, &one));
     ck_assert(one.step > 0 && one.text > 0 && one.encode > 0 && one.decode > 0);
     ck_assert_double_eq(two.step, 2 * one.step);
     p.batch = 3;
-    ck_ok(ctx, sd_work_estimate(model, &p, &two));
+    ck_ok(sd_work_estimate(model, &p, &two));
     ck_assert_double_eq(two.step, 3 * one.step);
     ck_assert_double_eq(two.decode, 3 * one.decode);
     ck_assert_double_eq(two.encode, one.encode);

@@ -23,7 +23,7 @@ static sd_context_params with_log(const char *backend, const char *dir) {
 START_TEST(a_module_that_is_not_there_is_named) {
     sd_context_params p = with_log("cuda", "/nonexistent");
     sd_context *ctx;
-    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_BACKEND, "/nonexistent/libsd-cuda.so");
+    ck_status(sd_context_new(&p, &ctx), SD_ERROR_BACKEND, "/nonexistent/libsd-cuda.so");
     ck_assert_ptr_null(ctx);
 }
 END_TEST
@@ -31,7 +31,7 @@ END_TEST
 START_TEST(a_module_of_another_version_is_refused) {
     sd_context_params p = with_log("old", getenv("SD_TEST_MODULES"));
     sd_context *ctx;
-    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_BACKEND, "expected, found 0");
+    ck_status(sd_context_new(&p, &ctx), SD_ERROR_BACKEND, "expected, found 0");
 }
 END_TEST
 
@@ -39,7 +39,7 @@ END_TEST
 START_TEST(auto_goes_on_without_a_module) {
     sd_context_params p = with_log("auto", "/nonexistent");
     sd_context *ctx;
-    ck_ok(NULL, sd_context_new(&p, &ctx));
+    ck_ok(sd_context_new(&p, &ctx));
     ck_assert_ptr_nonnull(strstr(sd_context_device(ctx), "cpu"));
     ck_assert_ptr_nonnull(strstr(log_text, "computing on the CPU, since: /nonexistent/libsd-cuda"));
     sd_model *model = open_model(ctx);
@@ -58,9 +58,9 @@ START_TEST(cuda_opens_or_says_why_not) {
     sd_context_params p = with_log("cuda", dir);
     sd_context *ctx;
     sd_status status = sd_context_new(&p, &ctx);
-    printf("cuda: %s\n", status ? sd_last_error(NULL) : sd_context_device(ctx));
+    printf("cuda: %s\n", status ? sd_last_error() : sd_context_device(ctx));
     if (status) {
-        const char *why = sd_last_error(NULL);
+        const char *why = sd_last_error();
         ck_assert_int_eq(status, SD_ERROR_BACKEND);
         ck_assert_msg(strstr(why, "NVIDIA driver") || strstr(why, "cuda:0"), "%s", why);
         ck_assert_ptr_null(strstr(why, "libsd-cuda.so")); /* the module was opened */
@@ -69,9 +69,9 @@ START_TEST(cuda_opens_or_says_why_not) {
         sd_context_free(ctx);
     }
     p = with_log("cuda:1000", dir);
-    ck_status(NULL, sd_context_new(&p, &ctx), SD_ERROR_BACKEND, status ? "" : "cuda:1000");
+    ck_status(sd_context_new(&p, &ctx), SD_ERROR_BACKEND, status ? "" : "cuda:1000");
     p = with_log("auto", dir);
-    ck_ok(NULL, sd_context_new(&p, &ctx));
+    ck_ok(sd_context_new(&p, &ctx));
     ck_assert_int_eq(strncmp(sd_context_device(ctx), status ? "cpu" : "cuda:0", 3), 0);
     ck_assert(!status || strstr(log_text, "computing on the CPU, since: "));
     sd_context_free(ctx);

@@ -11,34 +11,34 @@ START_TEST(intermediates_are_kept) {
     sd_tensor *x, *kept;
     p.steps = 5;
     p.log_every_t = 2; /* steps 4, 2 and 0 */
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
-    ck_status(ctx, sd_sampler_x_inter(s, 0, &x), SD_ERROR_STATE, "no run was begun");
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_status(sd_sampler_x_inter(s, 0, &x), SD_ERROR_STATE, "no run was begun");
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 1);
     for (int i = 5; i >= 0; i--) {
         int entry = (6 - i) / 2;
         if (i < 5)
-            ck_ok(ctx, sd_sampler_step(s));
+            ck_ok(sd_sampler_step(s));
         ck_assert_int_eq(sd_sampler_n_intermediates(s), entry + 1);
         if (i % 2 == 1 && i < 5)
             continue;
-        ck_ok(ctx, sd_sampler_latent(s, &x));
-        ck_ok(ctx, sd_sampler_x_inter(s, entry, &kept));
+        ck_ok(sd_sampler_latent(s, &x));
+        ck_ok(sd_sampler_x_inter(s, entry, &kept));
         ck_assert(same(x, kept));
         sd_tensor_free(kept);
         if (i < 5) {
             sd_tensor_free(x);
-            ck_ok(ctx, sd_sampler_pred_x0(s, &x));
+            ck_ok(sd_sampler_pred_x0(s, &x));
         }
-        ck_ok(ctx, sd_sampler_pred_x0_inter(s, entry, &kept));
+        ck_ok(sd_sampler_pred_x0_inter(s, entry, &kept));
         ck_assert(same(x, kept));
         sd_tensor_free(kept);
         sd_tensor_free(x);
     }
-    ck_status(ctx, sd_sampler_x_inter(s, 4, &x), SD_ERROR_ARGUMENT, "0 to 3 was expected");
+    ck_status(sd_sampler_x_inter(s, 4, &x), SD_ERROR_ARGUMENT, "0 to 3 was expected");
     ck_assert_ptr_null(x);
-    ck_status(ctx, sd_sampler_pred_x0_inter(s, -1, &x), SD_ERROR_ARGUMENT, "-1 of 4");
+    ck_status(sd_sampler_pred_x0_inter(s, -1, &x), SD_ERROR_ARGUMENT, "-1 of 4");
     ck_assert_int_eq(sd_sampler_n_intermediates(NULL), 0);
     sd_sampler_free(s);
 }
@@ -64,7 +64,7 @@ START_TEST(intermediates_of_any_interval) {
         p.steps = 2;
         for (int index = 0; index < 2; index++)
             expected += index % every == 0 || index == 1;
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_new(model, &p, &s));
         latent = sample(s, NULL, NULL);
         ck_assert_int_eq(n, expected);
         ck_assert_int_eq(sd_sampler_n_intermediates(s), expected);
@@ -72,14 +72,14 @@ START_TEST(intermediates_of_any_interval) {
         sd_sampler_free(s);
     }
     p.steps = 5;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "step 3");
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "step 3");
     ck_assert_int_eq(n, 2);
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
     sd_sampler_free(s);
     p.log_every_t = 0;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sampler_x_inter(s, 0, &latent), SD_ERROR_STATE, "log_every_t is 0");
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sampler_x_inter(s, 0, &latent), SD_ERROR_STATE, "log_every_t is 0");
     sd_sampler_free(s);
 }
 END_TEST
@@ -100,11 +100,11 @@ static int watch_score(void *user, const sd_score_info *score) {
     ck_assert(score->height > 0 && score->width > 0);
     ck_assert(c->calls == 0 || score->timestep < c->last);
     c->last = score->timestep;
-    ck_ok(ctx, sd_sampler_latent(c->sampler, &latent));
+    ck_ok(sd_sampler_latent(c->sampler, &latent));
     ck_assert_mem_eq(score->x, sd_tensor_data(latent),
                      (size_t)sd_tensor_n_elements(latent) * sizeof(float));
     sd_tensor_free(latent);
-    ck_status(ctx, sd_sampler_step(c->sampler), SD_ERROR_STATE, "callback");
+    ck_status(sd_sampler_step(c->sampler), SD_ERROR_STATE, "callback");
     return ++c->calls == c->stop;
 }
 
@@ -113,18 +113,18 @@ START_TEST(a_score_corrector_that_does_nothing_changes_nothing) {
     corrector c = {NULL, 0, 0, 0};
     sd_sampler *s;
     sd_tensor *latent;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *plain = sample(s, NULL, NULL);
     sd_sampler_free(s);
     p.score_corrector = watch_score;
     p.corrector_user = &c;
-    ck_ok(ctx, sd_sampler_new(model, &p, &c.sampler));
+    ck_ok(sd_sampler_new(model, &p, &c.sampler));
     sd_tensor *watched = sample(c.sampler, NULL, NULL);
     ck_assert_int_eq(c.calls, p.steps);
     ck_assert(same(plain, watched));
     c.calls = 0;
     c.stop = 2;
-    ck_status(ctx, sd_sample(c.sampler, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
+    ck_status(sd_sample(c.sampler, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
               "score corrector");
     c.calls = c.stop = 0;
     sd_tensor *again = sample(c.sampler, NULL, NULL);
@@ -142,18 +142,18 @@ START_TEST(options_out_of_range_are_named) {
     sd_sampler *s;
     for (int i = 0; i < 3; i++) {
         p.noise_dropout = dropouts[i];
-        ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "noise_dropout");
+        ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "noise_dropout");
     }
     p = small_run();
     p.log_every_t = -1;
-    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "log_every_t is -1");
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "log_every_t is -1");
     p = small_run();
     p.quantize_denoised = 1;
-    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_UNSUPPORTED, "codebook");
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_UNSUPPORTED, "codebook");
     p = small_run();
     p.use_original_steps = 1;
     p.method = "euler";
-    ck_status(ctx, sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps");
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps");
     ck_assert_ptr_null(s);
 }
 END_TEST
@@ -166,7 +166,7 @@ START_TEST(all_of_the_noise_dropped) {
     for (int i = 0; i < 3; i++) {
         p.noise_dropout = i == 0 ? 1.0f : i == 2 ? 0.5f : 0.0f;
         p.temperature = i == 1 ? 0.0f : 1.0f;
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_new(model, &p, &s));
         latents[i] = sample(s, NULL, NULL);
         sd_sampler_free(s);
     }
@@ -185,38 +185,37 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
     p.strength = 0.75;
     p.original_encode = 1;
     p.skip_draws = 1;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     ck_assert(sd_sampler_timestep(s, 0) >= 0 && sd_sampler_timestep(s, 3) < 1000);
     ck_assert(isnan(sd_sampler_timestep(s, 4)) && isnan(sd_sampler_timestep(s, -1)));
     ck_assert(isnan(sd_sampler_timestep(NULL, 0)));
     sd_tensor *init = sample(s, NULL, NULL), *painted = sample(s, init, NULL);
-    ck_ok(ctx, sd_sampler_stochastic_encode(s, init, 3, NULL, &z));
-    ck_ok(ctx, sd_sampler_decode(s, cond, uncond, z, 3, &decoded));
+    ck_ok(sd_sampler_stochastic_encode(s, init, 3, NULL, &z));
+    ck_ok(sd_sampler_decode(s, cond, uncond, z, 3, &decoded));
     ck_assert(same(painted, decoded));
-    ck_ok(ctx, sd_sampler_begin_decode(s, cond, uncond, z, 3));
+    ck_ok(sd_sampler_begin_decode(s, cond, uncond, z, 3));
     for (int i = 3; i > 0; i--) {
         ck_assert_int_eq(sd_sampler_remaining(s), i);
-        ck_ok(ctx, sd_sampler_step(s));
-        ck_ok(ctx, sd_sampler_stochastic_encode(s, init, 1, NULL, &y));
+        ck_ok(sd_sampler_step(s));
+        ck_ok(sd_sampler_stochastic_encode(s, init, 1, NULL, &y));
         sd_tensor_free(y);
     }
-    ck_ok(ctx, sd_sampler_latent(s, &x));
+    ck_ok(sd_sampler_latent(s, &x));
     ck_assert(same(painted, x));
     sd_tensor_free(x);
-    ck_ok(ctx, sd_sampler_decode(s, cond, uncond, z, 0, &x)); /* no steps */
+    ck_ok(sd_sampler_decode(s, cond, uncond, z, 0, &x)); /* no steps */
     ck_assert(same(z, x));
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, z, 5, &none), SD_ERROR_ARGUMENT, "0 to 4");
+    ck_status(sd_sampler_decode(s, cond, uncond, z, 5, &none), SD_ERROR_ARGUMENT, "0 to 4");
     ck_assert_ptr_null(none);
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, z, -1, &none), SD_ERROR_ARGUMENT, "t_start");
-    ck_status(ctx, sd_sampler_decode(s, cond, NULL, z, 1, &none), SD_ERROR_ARGUMENT, "uncond");
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, cond, 1, &none), SD_ERROR_ARGUMENT, "latent");
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, NULL, 1, &none), SD_ERROR_ARGUMENT, "latent");
+    ck_status(sd_sampler_decode(s, cond, uncond, z, -1, &none), SD_ERROR_ARGUMENT, "t_start");
+    ck_status(sd_sampler_decode(s, cond, NULL, z, 1, &none), SD_ERROR_ARGUMENT, "uncond");
+    ck_status(sd_sampler_decode(s, cond, uncond, cond, 1, &none), SD_ERROR_ARGUMENT, "latent");
+    ck_status(sd_sampler_decode(s, cond, uncond, NULL, 1, &none), SD_ERROR_ARGUMENT, "latent");
     ck_assert_int_eq(sd_sampler_remaining(s), 0);
-    ck_status(ctx, sd_sampler_stochastic_encode(s, init, 4, NULL, &none), SD_ERROR_ARGUMENT,
+    ck_status(sd_sampler_stochastic_encode(s, init, 4, NULL, &none), SD_ERROR_ARGUMENT,
               "t is 4; 0 to 3");
-    ck_status(ctx, sd_sampler_stochastic_encode(s, init, 0, cond, &none), SD_ERROR_ARGUMENT,
-              "noise");
-    ck_status(ctx, sd_sampler_stochastic_encode(s, NULL, 0, NULL, &none), SD_ERROR_ARGUMENT, "x0");
+    ck_status(sd_sampler_stochastic_encode(s, init, 0, cond, &none), SD_ERROR_ARGUMENT, "noise");
+    ck_status(sd_sampler_stochastic_encode(s, NULL, 0, NULL, &none), SD_ERROR_ARGUMENT, "x0");
     sd_tensor *const all[] = {init, painted, z, decoded, x};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         sd_tensor_free(all[i]);
@@ -233,15 +232,15 @@ START_TEST(original_steps_are_all_train_timesteps) {
     sd_tensor *x, *decoded;
     p.use_original_steps = 1;
     p.spacing = SD_SPACING_KARRAS; /* not looked at either */
-    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
+    ck_ok(sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
     for (int m = 0; m < 3; m++) {
         p.method = methods[m];
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
-        ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+        ck_ok(sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
         ck_assert_int_eq(sd_sampler_remaining(s), 1000);
         for (int i = 0; i < 1000; i++)
             ck_assert_double_eq(sd_sampler_timestep(s, i), (double)i);
-        ck_ok(ctx, sd_sampler_decode(s, cond, uncond, x, 5, &decoded));
+        ck_ok(sd_sampler_decode(s, cond, uncond, x, 5, &decoded));
         for (int64_t i = 0; i < sd_tensor_n_elements(decoded); i++)
             ck_assert(isfinite(sd_tensor_data(decoded)[i]));
         sd_tensor_free(decoded);
@@ -257,11 +256,10 @@ START_TEST(inversion_neither_encodes_nor_decodes) {
     sd_tensor *x, *none;
     const int64_t dims[] = {1, 4, 8, 8};
     p.method = "ddim_inverse";
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
-    ck_status(ctx, sd_sampler_decode(s, cond, uncond, x, 1, &none), SD_ERROR_ARGUMENT, "inverse");
-    ck_status(ctx, sd_sampler_stochastic_encode(s, x, 1, NULL, &none), SD_ERROR_ARGUMENT,
-              "inverse");
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
+    ck_status(sd_sampler_decode(s, cond, uncond, x, 1, &none), SD_ERROR_ARGUMENT, "inverse");
+    ck_status(sd_sampler_stochastic_encode(s, x, 1, NULL, &none), SD_ERROR_ARGUMENT, "inverse");
     sd_tensor_free(x);
     sd_sampler_free(s);
 }

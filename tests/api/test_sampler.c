@@ -8,11 +8,11 @@ static int look(void *user, const sd_progress *progress) {
     sd_image *preview;
     (void)user;
     ck_assert_int_eq(sd_sampler_remaining(s), progress->total - progress->step);
-    ck_ok(ctx, sd_sampler_latent(s, &latent));
-    ck_ok(ctx, sd_sampler_set_latent(s, latent));
-    ck_ok(ctx, sd_sampler_preview(s, 0, &preview));
-    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "callback");
-    ck_status(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL), SD_ERROR_STATE, "callback");
+    ck_ok(sd_sampler_latent(s, &latent));
+    ck_ok(sd_sampler_set_latent(s, latent));
+    ck_ok(sd_sampler_preview(s, 0, &preview));
+    ck_status(sd_sampler_step(s), SD_ERROR_STATE, "callback");
+    ck_status(sd_sampler_begin(s, cond, uncond, NULL, NULL), SD_ERROR_STATE, "callback");
     sd_image_free(preview);
     sd_tensor_free(latent);
     return 0;
@@ -21,8 +21,8 @@ static int look(void *user, const sd_progress *progress) {
 START_TEST(callbacks_look_and_do_not_disturb) {
     sd_sampler_params p = noisy_run(look), plain = noisy_run(NULL);
     sd_sampler *s, *t;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sampler_new(model, &plain, &t));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &plain, &t));
     sd_tensor *watched = sample(s, NULL, NULL), *alone = sample(t, NULL, NULL);
     ck_assert(same(watched, alone));
     sd_tensor_free(watched);
@@ -47,15 +47,15 @@ START_TEST(a_cancelled_sampler_runs_again) {
     p.progress_user = &armed;
     sd_sampler *s;
     sd_tensor *latent;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_status(ctx, sd_sampler_latent(s, &latent), SD_ERROR_STATE, "begun");
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_status(sd_sampler_latent(s, &latent), SD_ERROR_STATE, "begun");
     sd_tensor *before = sample(s, NULL, NULL);
     armed = 1;
-    ck_status(ctx, sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "cancel");
+    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "cancel");
     ck_assert_ptr_null(latent);
     ck_assert_int_eq(sd_sampler_remaining(s), 0);
-    ck_status(ctx, sd_sampler_step(s), SD_ERROR_STATE, "begin");
-    ck_status(ctx, sd_sampler_pred_x0(s, &latent), SD_ERROR_STATE, "begun");
+    ck_status(sd_sampler_step(s), SD_ERROR_STATE, "begin");
+    ck_status(sd_sampler_pred_x0(s, &latent), SD_ERROR_STATE, "begun");
     sd_tensor *after = sample(s, NULL, NULL);
     ck_assert(same(before, after));
     sd_tensor_free(before);
@@ -69,9 +69,9 @@ START_TEST(given_noise_replaces_the_first_draw) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;
     sd_tensor *noise;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *own = sample(s, NULL, NULL);
-    ck_ok(ctx, sd_randn(ctx, p.rng, p.seed, 4, sd_tensor_dims(own), &noise));
+    ck_ok(sd_randn(ctx, p.rng, p.seed, 4, sd_tensor_dims(own), &noise));
     sd_tensor *given = sample(s, NULL, noise);
     ck_assert(same(own, given));
     sd_tensor_data(noise)[0] += 1.0f;
@@ -93,12 +93,12 @@ START_TEST(skipped_draws_are_those_before) {
     p.batch = 2;
     p.one_stream = 1;
     p.skip_draws = 1;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
-    ck_ok(ctx, sd_sampler_latent(s, &first));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_latent(s, &first));
     const int64_t *own = sd_tensor_dims(first);
     int64_t dims[] = {4, own[1], own[2], own[3]};
-    ck_ok(ctx, sd_randn(ctx, p.rng, p.seed, 4, dims, &stream));
+    ck_ok(sd_randn(ctx, p.rng, p.seed, 4, dims, &stream));
     int64_t n = sd_tensor_n_elements(first);
     ck_assert_mem_eq(sd_tensor_data(first), sd_tensor_data(stream) + n, (size_t)n * sizeof(float));
     sd_tensor_free(first);
@@ -112,7 +112,7 @@ START_TEST(strength_goes_from_nothing_to_all) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;
     sd_tensor *encoded;
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *first = sample(s, NULL, NULL);
     sd_sampler_free(s);
     static const double strengths[] = {0.0, 0.249, 0.5, 1.0};
@@ -120,9 +120,9 @@ START_TEST(strength_goes_from_nothing_to_all) {
         p.strength = strengths[i / 2];
         p.method = i % 2 ? "euler" : "ddim";
         p.seed = 99;
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_new(model, &p, &s));
         sd_tensor *painted = sample(s, first, NULL), *free_run = sample(s, NULL, NULL);
-        ck_ok(ctx, sd_sampler_stochastic_encode(s, first, 0, NULL, &encoded));
+        ck_ok(sd_sampler_stochastic_encode(s, first, 0, NULL, &encoded));
         ck_assert_int_eq(same(painted, encoded), i < 4);
         ck_assert_int_eq(same(painted, free_run), i >= 6);
         ck_assert(!same(painted, first));
@@ -148,7 +148,7 @@ START_TEST(strength_counts_steps_as_python_does) {
                  {0.55, 100, 55},    {1.0 - 1e-16, 8, 7}, {0.14, 50, 7},     {0.28, 25, 7}};
     const int64_t dims[] = {1, 4, 8, 8};
     sd_tensor *init;
-    ck_ok(ctx, sd_tensor_new(ctx, 4, dims, NULL, &init));
+    ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &init));
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         sd_sampler_params p = small_run();
         sd_sampler *s;
@@ -156,8 +156,8 @@ START_TEST(strength_counts_steps_as_python_does) {
         p.strength = cases[i].strength;
         p.steps = cases[i].steps;
         p.guidance_scale = 1;
-        ck_ok(ctx, sd_sampler_new(model, &p, &s));
-        ck_ok(ctx, sd_sampler_begin(s, cond, NULL, init, NULL));
+        ck_ok(sd_sampler_new(model, &p, &s));
+        ck_ok(sd_sampler_begin(s, cond, NULL, init, NULL));
         ck_assert_msg(sd_sampler_remaining(s) == cases[i].expected, "%.17g of %d is %d, not %d",
                       p.strength, p.steps, sd_sampler_remaining(s), cases[i].expected);
         sd_sampler_free(s);
@@ -172,9 +172,9 @@ static void set_half_mask(sd_sampler *s, bool there) {
     sd_tensor *mask, *x0;
     for (int i = 0; i < 32; i++)
         half[i] = 1.0f;
-    ck_ok(ctx, sd_tensor_new(ctx, 4, mask_dims, half, &mask));
-    ck_ok(ctx, sd_tensor_new(ctx, 4, dims, NULL, &x0));
-    ck_ok(ctx, sd_sampler_set_mask(s, there ? mask : NULL, there ? x0 : NULL));
+    ck_ok(sd_tensor_new(ctx, 4, mask_dims, half, &mask));
+    ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &x0));
+    ck_ok(sd_sampler_set_mask(s, there ? mask : NULL, there ? x0 : NULL));
     sd_tensor_free(mask);
     sd_tensor_free(x0);
 }
@@ -182,8 +182,8 @@ static void set_half_mask(sd_sampler *s, bool there) {
 static sd_tensor *steps_left(sd_sampler *s, int left) {
     sd_tensor *latent;
     while (sd_sampler_remaining(s) > left)
-        ck_ok(ctx, sd_sampler_step(s));
-    ck_ok(ctx, sd_sampler_latent(s, &latent));
+        ck_ok(sd_sampler_step(s));
+    ck_ok(sd_sampler_latent(s, &latent));
     return latent;
 }
 
@@ -194,16 +194,16 @@ START_TEST(a_mask_may_come_and_go) {
     sd_sampler_params p = noisy_run(NULL), rest = p;
     sd_sampler *s, *t;
     rest.skip_draws = first ? 4 : 2; /* one draw to begin with was made beside these */
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
-    ck_ok(ctx, sd_sampler_new(model, &rest, &t));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sampler_new(model, &rest, &t));
     set_half_mask(s, first);
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
     int left = sd_sampler_remaining(s) - 2;
     sd_tensor *between = steps_left(s, left);
     set_half_mask(s, !first);
     sd_tensor *end = steps_left(s, 0), *expected;
     set_half_mask(t, !first);
-    ck_ok(ctx, sd_sampler_decode(t, cond, uncond, between, left, &expected));
+    ck_ok(sd_sampler_decode(t, cond, uncond, between, left, &expected));
     ck_assert(same(end, expected));
     sd_tensor_free(between);
     sd_tensor_free(end);
@@ -219,16 +219,16 @@ START_TEST(a_profile_counts_the_work) {
     sd_sampler *s;
     sd_work_info work = SD_WORK_INFO_INIT;
     sd_profile_row row = SD_PROFILE_ROW_INIT;
-    ck_ok(ctx, sd_work_estimate(model, &p, &work));
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_work_estimate(model, &p, &work));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *plain = sample(s, NULL, NULL);
-    ck_status(ctx, sd_profile_get(ctx, 0, &row), SD_ERROR_ARGUMENT, "row 0");
+    ck_status(sd_profile_get(ctx, 0, &row), SD_ERROR_ARGUMENT, "row 0");
 
-    ck_ok(ctx, sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
     for (int round = 0; round < 2; round++) { /* the second begins anew */
-        ck_ok(ctx, sd_profile_begin(ctx));
-        ck_ok(ctx, sd_sampler_step(s));
-        ck_ok(ctx, sd_profile_end(ctx));
+        ck_ok(sd_profile_begin(ctx));
+        ck_ok(sd_sampler_step(s));
+        ck_ok(sd_profile_end(ctx));
     }
     double flops = 0;
     int n = 0;
@@ -242,10 +242,10 @@ START_TEST(a_profile_counts_the_work) {
 
     sd_tensor *again = sample(s, NULL, NULL);
     ck_assert(same(plain, again));
-    ck_status(ctx, sd_profile_get(ctx, -1, &row), SD_ERROR_ARGUMENT, "row -1");
-    ck_status(ctx, sd_profile_get(ctx, 0, NULL), SD_ERROR_ARGUMENT, "row");
+    ck_status(sd_profile_get(ctx, -1, &row), SD_ERROR_ARGUMENT, "row -1");
+    ck_status(sd_profile_get(ctx, 0, NULL), SD_ERROR_ARGUMENT, "row");
     sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
-    ck_ok(ctx, sd_context_device_memory(ctx, &memory));
+    ck_ok(sd_context_device_memory(ctx, &memory));
     ck_assert(memory.used <= memory.peak);
     sd_tensor_free(plain);
     sd_tensor_free(again);

@@ -20,14 +20,14 @@ static sd_model *open_precision(sd_precision precision) {
     sd_model_params params = SD_MODEL_PARAMS_INIT;
     sd_model *model;
     params.precision = precision;
-    ck_ok(ctx, sd_model_load(ctx, tiny_folder(), &params, &model));
+    ck_ok(sd_model_load(ctx, tiny_folder(), &params, &model));
     return model;
 }
 
 static sd_tensor *values(int seed, int n, int c, int h, int w) {
     const int64_t dims[] = {n, c, h, w};
     sd_tensor *t;
-    ck_ok(ctx, sd_randn(ctx, SD_RNG_CPU, (uint64_t)seed, w ? 4 : 3, dims, &t));
+    ck_ok(sd_randn(ctx, SD_RNG_CPU, (uint64_t)seed, w ? 4 : 3, dims, &t));
     return t;
 }
 
@@ -37,7 +37,7 @@ static sd_tensor *text(sd_model *model, int seed) {
     const char *texts[] = {"a lake", "a hill", "", "the sea"};
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     sd_tensor *out;
-    ck_ok(ctx, sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
+    ck_ok(sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
     return out;
 }
 
@@ -46,13 +46,13 @@ static sd_tensor *skipping(sd_model *model, int seed) {
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     sd_tensor *out;
     params.clip_skip = 2;
-    ck_ok(ctx, sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
+    ck_ok(sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
     return out;
 }
 
 static sd_tensor *decode(sd_model *model, int seed) {
     sd_tensor *z = values(seed, 2, 4, 8, 8), *out;
-    ck_ok(ctx, sd_vae_decode(model, z, &out));
+    ck_ok(sd_vae_decode(model, z, &out));
     sd_tensor_free(z);
     return out;
 }
@@ -62,14 +62,14 @@ static sd_tensor *decode_tiled(sd_model *model, int seed) {
     sd_tensor *z = values(seed, 1, 4, 24, 16), *out;
     tiles.tile = 16;
     tiles.overlap = 8;
-    ck_ok(ctx, sd_vae_decode_tiled(model, z, &tiles, &out));
+    ck_ok(sd_vae_decode_tiled(model, z, &tiles, &out));
     sd_tensor_free(z);
     return out;
 }
 
 static sd_tensor *encode(sd_model *model, int seed) {
     sd_tensor *x = values(seed, 1, 3, 64, 64), *noise = values(seed + 9, 1, 4, 8, 8), *out;
-    ck_ok(ctx, sd_vae_encode(model, x, noise, &out));
+    ck_ok(sd_vae_encode(model, x, noise, &out));
     sd_tensor_free(x);
     sd_tensor_free(noise);
     return out;
@@ -78,10 +78,10 @@ static sd_tensor *encode(sd_model *model, int seed) {
 static sd_tensor *unet(sd_model *model, int seed) {
     const float t[] = {100.0f * (float)seed, 7.0f};
     sd_model_info info = SD_MODEL_INFO_INIT;
-    ck_ok(ctx, sd_model_get_info(model, &info));
+    ck_ok(sd_model_get_info(model, &info));
     sd_tensor *x = values(seed, 2, 4, 8, 8), *out;
     sd_tensor *c = values(seed, 2, info.text_tokens, info.text_width, 0);
-    ck_ok(ctx, sd_unet_predict(model, x, t, c, &out));
+    ck_ok(sd_unet_predict(model, x, t, c, &out));
     sd_tensor_free(x);
     sd_tensor_free(c);
     return out;

@@ -118,11 +118,11 @@ START_TEST(handles_may_go_in_any_order) {
     sd_sampler *s;
     const char *text = "a lake";
     sd_tensor *cond, *latent;
-    ck_ok(ctx, sd_encode_text(model, &text, 1, &cond));
-    ck_ok(ctx, sd_sampler_new(model, &p, &s));
+    ck_ok(sd_encode_text(model, &text, 1, &cond));
+    ck_ok(sd_sampler_new(model, &p, &s));
     sd_context_free(ctx);
     sd_model_free(model);
-    ck_ok(NULL, sd_sample(s, cond, NULL, NULL, NULL, &latent));
+    ck_ok(sd_sample(s, cond, NULL, NULL, NULL, &latent));
     sd_sampler_free(s);
     sd_tensor_free(latent);
     sd_tensor_free(cond);
@@ -148,8 +148,8 @@ static void open_shared(shared *s, sd_progress_fn progress) {
     p.log_every_t = 1;
     p.progress = progress;
     p.progress_user = s;
-    ck_ok(s->ctx, sd_encode_text(s->model, &text, 1, &s->cond));
-    ck_ok(s->ctx, sd_sampler_new(s->model, &p, &s->sampler));
+    ck_ok(sd_encode_text(s->model, &text, 1, &s->cond));
+    ck_ok(sd_sampler_new(s->model, &p, &s->sampler));
 }
 
 static void close_shared(shared *s) {
@@ -173,7 +173,7 @@ static void *sample_shared(void *arg) {
         } else {
             ck_assert_int_eq(status, SD_ERROR_STATE);
             ck_assert_ptr_null(latent);
-            ck_assert_ptr_nonnull(strstr(sd_last_error(s->ctx), "sd_sample: another thread"));
+            ck_assert_ptr_nonnull(strstr(sd_last_error(), "sd_sample: another thread"));
             atomic_fetch_add(&s->refused, 1);
         }
         sd_sampler_remaining(s->sampler);
@@ -188,7 +188,7 @@ START_TEST(three_threads_on_one_sampler) {
     shared s;
     pthread_t threads[3];
     open_shared(&s, NULL);
-    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
+    ck_ok(sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, sample_shared, &s), 0);
     for (int i = 0; i < 3; i++)
@@ -202,7 +202,7 @@ END_TEST
 #define CK_BUSY(call)                                                                              \
     do {                                                                                           \
         latent = s->cond;                                                                          \
-        ck_status(s->ctx, call, SD_ERROR_STATE, "another thread is using this sampler");           \
+        ck_status(call, SD_ERROR_STATE, "another thread is using this sampler");                   \
         ck_assert_msg(latent == NULL || latent == s->cond, "an output is not NULL");               \
     } while (0)
 
@@ -244,12 +244,12 @@ static int ask_and_let_others_try(void *user, const sd_progress *progress) {
         return 0;
     ck_assert_int_eq(pthread_create(&thread, NULL, try_everything, s), 0);
     pthread_join(thread, NULL);
-    ck_status(s->ctx, sd_sampler_step(s->sampler), SD_ERROR_STATE, "from a run's callback");
-    ck_ok(s->ctx, sd_sampler_latent(s->sampler, &latent));
-    ck_ok(s->ctx, sd_sampler_set_latent(s->sampler, latent));
-    ck_ok(s->ctx, sd_sampler_pred_x0_inter(s->sampler, 1, &x0));
-    ck_ok(s->ctx, sd_sampler_preview(s->sampler, 0, &image));
-    ck_ok(s->ctx, sd_sampler_set_mask(s->sampler, NULL, NULL));
+    ck_status(sd_sampler_step(s->sampler), SD_ERROR_STATE, "from a run's callback");
+    ck_ok(sd_sampler_latent(s->sampler, &latent));
+    ck_ok(sd_sampler_set_latent(s->sampler, latent));
+    ck_ok(sd_sampler_pred_x0_inter(s->sampler, 1, &x0));
+    ck_ok(sd_sampler_preview(s->sampler, 0, &image));
+    ck_ok(sd_sampler_set_mask(s->sampler, NULL, NULL));
     atomic_fetch_add(&s->good, 1);
     sd_tensor_free(latent);
     sd_tensor_free(x0);
@@ -261,10 +261,10 @@ START_TEST(a_busy_sampler_refuses_other_threads) {
     shared s;
     sd_tensor *again;
     open_shared(&s, ask_and_let_others_try);
-    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
+    ck_ok(sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &s.expected));
     ck_assert_int_eq(atomic_load(&s.good), 1);
-    ck_assert_str_eq(sd_last_error(s.ctx), "sd_sampler_step was called from a run's callback");
-    ck_ok(s.ctx, sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &again));
+    ck_assert_str_eq(sd_last_error(), "sd_sampler_step was called from a run's callback");
+    ck_ok(sd_sample(s.sampler, s.cond, NULL, NULL, NULL, &again));
     ck_assert_mem_eq(sd_tensor_data(again), sd_tensor_data(s.expected),
                      (size_t)sd_tensor_n_elements(again) * sizeof(float));
     sd_tensor_free(again);

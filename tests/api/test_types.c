@@ -183,7 +183,7 @@ static sd_context *open_logged(const char *backend) {
     p.backend = backend;
     p.n_threads = 2;
     p.log = note;
-    ck_ok(NULL, sd_context_new(&p, &ctx));
+    ck_ok(sd_context_new(&p, &ctx));
     return ctx;
 }
 
@@ -197,12 +197,12 @@ static sd_image *paint(const char *backend) {
     sd_image *image;
     snprintf(vocabulary, sizeof vocabulary, "%s/tokenizer", tiny_folder());
     mp.vocab = vocabulary;
-    ck_ok(ctx, sd_model_load(ctx, path, &mp, &model));
+    ck_ok(sd_model_load(ctx, path, &mp, &model));
     sd_sampler_params sampling = small_run();
     p.prompt = "a red boat";
     p.sampling = &sampling;
     sampling.steps = 2;
-    ck_ok(ctx, sd_txt2img(model, &p, &image));
+    ck_ok(sd_txt2img(model, &p, &image));
     sd_model_free(model);
     sd_context_free(ctx);
     return image;
@@ -257,9 +257,9 @@ START_TEST(types_of_no_network_are_listed) {
         char listed[32] = "";
         lines[0] = 0;
         write_form(path, SAME, types[i]);
-        ck_ok(ctx, sd_checkpoint_list(ctx, path, count, listed));
+        ck_ok(sd_checkpoint_list(ctx, path, count, listed));
         ck_assert_str_eq(listed, types[i]);
-        ck_ok(ctx, sd_model_load(ctx, path, NULL, &model));
+        ck_ok(sd_model_load(ctx, path, NULL, &model));
         ck_assert_msg(strstr(lines, "\"unknown\" is used by no network"), "%s", lines);
         sd_model_free(model);
         sd_context_free(ctx);
@@ -294,13 +294,13 @@ static void check_broken(form kind, const char *backend, const void *code, size_
         p.strict = 0;
         write_form(path, kind, NULL);
         break_tensor(names[i], code, size);
-        ck_ok(ctx, sd_model_load(ctx, path, &p, &model));
+        ck_ok(sd_model_load(ctx, path, &p, &model));
         ck_assert_msg(strstr(lines, names[i]) && strstr(lines, "NaN") && strstr(lines, path), "%s",
                       lines);
         ck_assert_ptr_null(strstr(strstr(lines, "NaN") + 1, "NaN")); /* once */
         sd_model_free(model);
         p.strict = 1;
-        ck_status(ctx, sd_model_load(ctx, path, &p, &model), SD_ERROR_MODEL, names[i]);
+        ck_status(sd_model_load(ctx, path, &p, &model), SD_ERROR_MODEL, names[i]);
     }
     sd_context_free(ctx);
 }
@@ -333,11 +333,11 @@ START_TEST(nan_in_an_embedding_is_named) {
     p.embeddings = words;
     p.embedding_names = names;
     p.n_embeddings = 1;
-    ck_ok(ctx, sd_model_load(ctx, tiny_folder(), &p, &model));
+    ck_ok(sd_model_load(ctx, tiny_folder(), &p, &model));
     ck_assert_msg(strstr(lines, "'emb_params'") && strstr(lines, path), "%s", lines);
     sd_model_free(model);
     p.strict = 1;
-    ck_status(ctx, sd_model_load(ctx, tiny_folder(), &p, &model), SD_ERROR_MODEL, path);
+    ck_status(sd_model_load(ctx, tiny_folder(), &p, &model), SD_ERROR_MODEL, path);
     sd_context_free(ctx);
 }
 END_TEST

@@ -211,7 +211,7 @@ sd_status scene_stage(scene *s, int stage) {
 
 void scene_all(scene *s) {
     for (int i = 0; i < N_STAGES; i++)
-        must(s->ctx, scene_stage(s, i), stage_names[i]);
+        must(scene_stage(s, i), stage_names[i]);
 }
 
 void scene_clear(scene *s) {
@@ -239,17 +239,15 @@ void scene_same(const scene *a, const scene *b) {
     same("encoded latents", a->again, b->again);
 }
 
-void must(const sd_context *ctx, sd_status status, const char *what) {
-    ck_assert_msg(status == SD_OK, "%s: %s: %s", what, sd_status_string(status),
-                  sd_last_error(ctx));
+void must(sd_status status, const char *what) {
+    ck_assert_msg(status == SD_OK, "%s: %s: %s", what, sd_status_string(status), sd_last_error());
 }
 
-void expect_failure(const sd_context *ctx, const char *what, sd_status status, sd_status expected,
-                    const char *word) {
-    printf("%s: %s: %s\n", what, sd_status_string(status), sd_last_error(ctx));
+void expect_failure(const char *what, sd_status status, sd_status expected, const char *word) {
+    printf("%s: %s: %s\n", what, sd_status_string(status), sd_last_error());
     ck_assert_msg(status == expected, "%s: %s was expected", what, sd_status_string(expected));
-    ck_assert_msg(strstr(sd_last_error(ctx), word) != NULL, "%s: '%s' is not in '%s'", what, word,
-                  sd_last_error(ctx));
+    ck_assert_msg(strstr(sd_last_error(), word) != NULL, "%s: '%s' is not in '%s'", what, word,
+                  sd_last_error());
 }
 
 /* -------------------------------------------------------------------------------------- running */

@@ -119,9 +119,8 @@ void scene_clear(scene *s);
 void scene_same(const scene *a, const scene *b);
 
 /* The call gave `status`, and a sentence with `word`, which is printed. */
-void expect_failure(const sd_context *ctx, const char *what, sd_status status, sd_status expected,
-                    const char *word);
-void must(const sd_context *ctx, sd_status status, const char *what);
+void expect_failure(const char *what, sd_status status, sd_status expected, const char *word);
+void must(sd_status status, const char *what);
 
 /* -------------------------------------------------------------------------------------- running */
 

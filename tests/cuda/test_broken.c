@@ -44,7 +44,7 @@ static void expect_refusals(scene *s, const char *word) {
     sd_txt2img_params paint = SD_TXT2IMG_PARAMS_INIT;
     paint.sampling = &p;
     sd_memory_info estimate = {sizeof estimate, 0, 0, 0, 0, 0, 0};
-#define REFUSED(call) expect_failure(s->ctx, #call, call, SD_ERROR_BACKEND, word)
+#define REFUSED(call) expect_failure(#call, call, SD_ERROR_BACKEND, word)
     REFUSED(sd_sampler_step(s->sampler));
     REFUSED(sd_sample(s->sampler, s->cond, s->uncond, NULL, NULL, &out));
     ck_assert_ptr_null(out);
@@ -69,16 +69,16 @@ typedef struct stage_set {
 /* All stages done, and in the middle of another run. */
 static void set_going(scene *s) {
     scene_all(s);
-    must(s->ctx, sd_sampler_begin(s->sampler, s->cond, s->uncond, NULL, NULL), "begin");
-    must(s->ctx, sd_sampler_step(s->sampler), "step");
+    must(sd_sampler_begin(s->sampler, s->cond, s->uncond, NULL, NULL), "begin");
+    must(sd_sampler_step(s->sampler), "step");
 }
 
 static void set_up(stage_set *t) {
     *t = (stage_set){.d = card_driver()};
     t->primary = card_primary(&t->d, 0);
-    must(NULL, card_open("cpu", &t->cpu.ctx), "cpu");
-    must(NULL, card_open("cuda", &t->first.ctx), "cuda");
-    must(NULL, card_open("cuda:0", &t->second.ctx), "cuda:0");
+    must(card_open("cpu", &t->cpu.ctx), "cpu");
+    must(card_open("cuda", &t->first.ctx), "cuda");
+    must(card_open("cuda:0", &t->second.ctx), "cuda:0");
     scene_all(&t->cpu);
     set_going(&t->first);
     set_going(&t->second);
@@ -89,17 +89,17 @@ static void wind_up(stage_set *t, bool cuda_is_gone) {
     sd_context *ctx;
     cu_handle current = &ctx;
     if (cuda_is_gone) {
-        expect_failure(NULL, "cuda, again", card_open("cuda", &ctx), SD_ERROR_BACKEND, "");
-        ck_assert_int_gt((int)strlen(sd_last_error(NULL)), 10);
+        expect_failure("cuda, again", card_open("cuda", &ctx), SD_ERROR_BACKEND, "");
+        ck_assert_int_gt((int)strlen(sd_last_error()), 10);
     } else {
-        must(NULL, card_open("cuda", &ctx), "cuda, again");
+        must(card_open("cuda", &ctx), "cuda, again");
         scene again = {.ctx = ctx};
         scene_all(&again);
         scene_same(&again, &t->first);
         scene_clear(&again);
         sd_context_free(ctx);
     }
-    must(NULL, card_open("auto", &ctx), "auto");
+    must(card_open("auto", &ctx), "auto");
     ck_assert(!cuda_is_gone || strstr(card_log, "computing on the CPU, since: "));
     scene anew = {.ctx = ctx};
     scene_all(&anew);
@@ -113,7 +113,7 @@ static void wind_up(stage_set *t, bool cuda_is_gone) {
     scene_clear(&t->second);
     scene *cpu = &t->cpu;
     for (int i = 0; i < N_STAGES; i++)
-        must(cpu->ctx, scene_stage(cpu, i), stage_names[i]);
+        must(scene_stage(cpu, i), stage_names[i]);
     scene_clear(cpu);
     sd_context_free(cpu->ctx);
     t->d.get_current(&current);
@@ -127,8 +127,8 @@ START_TEST(the_host_breaks_the_card) {
     break_card(&t.d, t.primary, kind, _i < 2);
     const char *text = "a lake";
     sd_tensor *out = NULL;
-    expect_failure(t.first.ctx, "first", sd_encode_text(t.first.model, &text, 1, &out),
-                   SD_ERROR_BACKEND, kernels[kind].word);
+    expect_failure("first", sd_encode_text(t.first.model, &text, 1, &out), SD_ERROR_BACKEND,
+                   kernels[kind].word);
     ck_assert_ptr_null(out);
     expect_refusals(&t.first, kernels[kind].word);
     expect_refusals(&t.second, kernels[kind].word);
@@ -159,10 +159,10 @@ static void child(scene *s) {
     sd_tensor *out = NULL;
     sd_context *ctx;
     alarm(60);
-    expect_failure(s->ctx, "the parent's model", sd_encode_text(s->model, &text, 1, &out),
-                   SD_ERROR_BACKEND, "forked");
-    expect_failure(NULL, "cuda, in a child", card_open("cuda", &ctx), SD_ERROR_BACKEND, "children");
-    must(NULL, card_open("auto", &ctx), "auto");
+    expect_failure("the parent's model", sd_encode_text(s->model, &text, 1, &out), SD_ERROR_BACKEND,
+                   "forked");
+    expect_failure("cuda, in a child", card_open("cuda", &ctx), SD_ERROR_BACKEND, "children");
+    must(card_open("auto", &ctx), "auto");
     ck_assert_ptr_nonnull(strstr(card_log, "computing on the CPU, since: "));
     scene on_cpu = {.ctx = ctx};
     scene_all(&on_cpu);
@@ -174,7 +174,7 @@ static void child(scene *s) {
 START_TEST(a_child_has_no_card) {
     sd_context *ctx;
     int status = -1;
-    must(NULL, card_open("cuda", &ctx), "cuda");
+    must(card_open("cuda", &ctx), "cuda");
     scene s = {.ctx = ctx}, after = s;
     scene_all(&s);
     pid_t pid = fork();
@@ -198,9 +198,9 @@ START_TEST(one_of_two_cards_breaks) {
     scene s[2] = {{0}}, cpu = {0};
     sd_tensor *out = NULL;
     const char *text = "a lake", *word = kernels[0].word;
-    must(NULL, card_open("cuda:0", &s[0].ctx), "cuda:0");
-    must(NULL, card_open("cuda:1", &s[1].ctx), "cuda:1");
-    must(NULL, card_open("cpu", &cpu.ctx), "cpu");
+    must(card_open("cuda:0", &s[0].ctx), "cuda:0");
+    must(card_open("cuda:1", &s[1].ctx), "cuda:1");
+    must(card_open("cpu", &cpu.ctx), "cpu");
     set_going(&s[0]);
     set_going(&s[1]);
     break_card(&d, broken, 0, false);

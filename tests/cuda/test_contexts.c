@@ -23,8 +23,8 @@ static void too_large(const watch *w, scene *s) {
     p.width = p.height = 2048;
     hog_take(w->hog, (size_t)4 << 20);
     unchanged(w, "the host's own calls");
-    expect_failure(s->ctx, "a large sampler", sd_sampler_new(s->model, &p, &sampler),
-                   SD_ERROR_MEMORY, "out of");
+    expect_failure("a large sampler", sd_sampler_new(s->model, &p, &sampler), SD_ERROR_MEMORY,
+                   "out of");
     unchanged(w, "a failed sampler");
     hog_end(w->hog);
 }
@@ -46,13 +46,13 @@ static void failing_calls(const watch *w, scene *s) {
 static void every_call(const watch *w) {
     sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
     scene s = {0};
-    must(NULL, card_open("cuda", &s.ctx), "cuda");
+    must(card_open("cuda", &s.ctx), "cuda");
     unchanged(w, "opening");
     for (int i = 0; i < N_STAGES; i++) {
-        must(s.ctx, scene_stage(&s, i), stage_names[i]);
+        must(scene_stage(&s, i), stage_names[i]);
         unchanged(w, stage_names[i]);
     }
-    must(s.ctx, sd_context_device_memory(s.ctx, &memory), "memory");
+    must(sd_context_device_memory(s.ctx, &memory), "memory");
     failing_calls(w, &s);
     scene_clear(&s);
     unchanged(w, "freeing");
@@ -126,7 +126,7 @@ static void *paint(void *arg) {
     painter *p = arg;
     scene first = {0};
     if (p->backend)
-        must(NULL, card_open(p->backend, &p->s.ctx), p->backend);
+        must(card_open(p->backend, &p->s.ctx), p->backend);
     for (int i = 0; i < p->rounds; i++) {
         first = p->s;
         if (i > 0)
@@ -177,24 +177,24 @@ START_TEST(two_cards_by_turns) {
     watch w = {.d = &d};
     scene s[2] = {{.size = 128}, {.size = 128}};
     for (int i = 0; i < 2; i++) {
-        must(NULL, card_open(i ? "cuda:1" : "cuda:0", &s[i].ctx), "cuda");
+        must(card_open(i ? "cuda:1" : "cuda:0", &s[i].ctx), "cuda");
         printf("%s\n", sd_context_device(s[i].ctx));
     }
     ck_assert_str_ne(sd_context_device(s[0].ctx), sd_context_device(s[1].ctx));
     for (int stage = 0; stage < N_STAGES; stage++)
         for (int i = 0; i < 2; i++) {
-            must(s[i].ctx, scene_stage(&s[i], stage), stage_names[stage]);
+            must(scene_stage(&s[i], stage), stage_names[stage]);
             unchanged(&w, stage_names[stage]);
         }
     scene_same(&s[0], &s[1]);
     sd_device_memory_info before[2] = {SD_DEVICE_MEMORY_INFO_INIT, SD_DEVICE_MEMORY_INFO_INIT},
                           after = before[0];
     for (int i = 0; i < 2; i++)
-        must(s[i].ctx, sd_context_device_memory(s[i].ctx, &before[i]), "memory");
+        must(sd_context_device_memory(s[i].ctx, &before[i]), "memory");
     ck_assert_int_eq((int64_t)before[0].used, (int64_t)before[1].used);
     sd_context_free(s[0].ctx);
     scene_clear(&s[0]);
-    must(s[1].ctx, sd_context_device_memory(s[1].ctx, &after), "memory");
+    must(sd_context_device_memory(s[1].ctx, &after), "memory");
     ck_assert_int_eq((int64_t)after.used, (int64_t)before[1].used);
     scene_clear(&s[1]);
     sd_context_free(s[1].ctx);
@@ -205,7 +205,7 @@ END_TEST
 static void *sample(void *arg) {
     scene *s = arg;
     for (int i = STAGE_TEXT; i < N_STAGES; i++)
-        must(s->ctx, scene_stage(s, i), stage_names[i]);
+        must(scene_stage(s, i), stage_names[i]);
     return NULL;
 }
 
@@ -214,7 +214,7 @@ START_TEST(threads_on_one_model) {
     sd_context *ctx;
     pthread_t threads[4];
     painter loading = {.rounds = 4, .s = {.size = 128}};
-    must(NULL, card_open("cuda", &ctx), "cuda");
+    must(card_open("cuda", &ctx), "cuda");
     scene alone = {.ctx = ctx, .size = 128}, s[3];
     scene_all(&alone);
     for (int i = 0; i < 3; i++) {

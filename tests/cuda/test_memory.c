@@ -6,9 +6,9 @@
 
 #define MIB ((size_t)1 << 20)
 
-static void expect_no_memory(const scene *s, const char *what, sd_status status) {
-    expect_failure(s->ctx, what, status, SD_ERROR_MEMORY, "out of");
-    ck_assert_msg(strstr(sd_last_error(s->ctx), "are free") != NULL, "the free bytes are missing");
+static void expect_no_memory(const char *what, sd_status status) {
+    expect_failure(what, status, SD_ERROR_MEMORY, "out of");
+    ck_assert_msg(strstr(sd_last_error(), "are free") != NULL, "the free bytes are missing");
 }
 
 /* A stage while only `keep` bytes are free, and then once more with all of them. */
@@ -18,10 +18,10 @@ static void stage_with(scene *s, hog *h, int stage, size_t keep) {
     snprintf(what, sizeof what, "%zu MiB, %s", keep / MIB, stage_names[stage]);
     sd_status status = scene_stage(s, stage);
     if (status)
-        expect_no_memory(s, what, status);
+        expect_no_memory(what, status);
     hog_give(h);
     if (status)
-        must(s->ctx, scene_stage(s, stage), what);
+        must(scene_stage(s, stage), what);
 }
 
 static const size_t kept[] = {0, 8 * MIB, 20 * MIB, 40 * MIB};
@@ -32,7 +32,7 @@ START_TEST(each_stage_in_too_little_memory) {
     const driver d = card_driver();
     hog h = {.driver = &d, .context = card_primary(&d, 0)};
     sd_context *ctx;
-    must(NULL, card_open("cuda", &ctx), "cuda");
+    must(card_open("cuda", &ctx), "cuda");
     scene s = {.ctx = ctx, .size = 512}, after = s;
     for (int i = 0; i < N_STAGES; i++)
         stage_with(&s, &h, i, kept[_i]);
@@ -53,12 +53,12 @@ START_TEST(failures_lose_no_memory) {
     for (int round = 0; round < 3; round++) {
         sd_context *ctx;
         sd_device_memory_info memory = SD_DEVICE_MEMORY_INFO_INIT;
-        must(NULL, card_open("cuda", &ctx), "cuda");
+        must(card_open("cuda", &ctx), "cuda");
         scene s = {.ctx = ctx, .size = 512};
         for (int i = 0; i < N_STAGES; i++)
             stage_with(&s, &h, i, 8 * MIB);
         scene_clear(&s);
-        must(ctx, sd_context_device_memory(ctx, &memory), "memory");
+        must(sd_context_device_memory(ctx, &memory), "memory");
         printf("round %d: %llu bytes used after all was freed, at most %llu\n", round,
                (unsigned long long)memory.used, (unsigned long long)memory.peak);
         ck_assert_int_le((int64_t)memory.used, (int64_t)(16 * MIB)); /* weights' staging */
@@ -86,13 +86,13 @@ START_TEST(no_memory_to_open_the_card) {
     }
     ck_assert_int_eq(read(ready[0], &byte, 1), 1);
     sd_context *ctx;
-    expect_failure(NULL, "cuda", card_open("cuda", &ctx), SD_ERROR_BACKEND, "memory");
-    must(NULL, card_open("auto", &ctx), "auto");
+    expect_failure("cuda", card_open("cuda", &ctx), SD_ERROR_BACKEND, "memory");
+    must(card_open("auto", &ctx), "auto");
     ck_assert_ptr_nonnull(strstr(card_log, "computing on the CPU, since: "));
     sd_context_free(ctx);
     ck_assert_int_eq(write(done[1], &byte, 1), 1);
     waitpid(other, NULL, 0);
-    must(NULL, card_open("cuda", &ctx), "cuda, once there is memory");
+    must(card_open("cuda", &ctx), "cuda, once there is memory");
     scene s = {.ctx = ctx};
     scene_all(&s);
     scene_clear(&s);
@@ -121,16 +121,16 @@ static bool life(driver_shim *shim, const scene *right, int at) {
             continue;
         shim->fail_at = 0;
         ck_assert_msg(status == expected, "%s failed: %s: %s", shim->failed, stage_names[i],
-                      sd_last_error(ctx));
-        ck_assert_msg(strstr(sd_last_error(ctx), "out of") != NULL, "%s", sd_last_error(ctx));
-        printf("%5d %s: %s: %s\n", at, shim->failed, stage_names[i], sd_last_error(ctx));
+                      sd_last_error());
+        ck_assert_msg(strstr(sd_last_error(), "out of") != NULL, "%s", sd_last_error());
+        printf("%5d %s: %s: %s\n", at, shim->failed, stage_names[i], sd_last_error());
         status = scene_stage(&s, i);
-        must(ctx, status, "once more");
+        must(status, "once more");
     }
     shim->fail_at = 0;
     if (!ctx) {
-        printf("%5d %s: open: %s\n", at, shim->failed, sd_last_error(NULL));
-        ck_assert_msg(status == expected, "%s", sd_last_error(NULL));
+        printf("%5d %s: open: %s\n", at, shim->failed, sd_last_error());
+        ck_assert_msg(status == expected, "%s", sd_last_error());
         return true;
     }
     scene_same(&s, right);
@@ -146,7 +146,7 @@ START_TEST(each_call_of_the_driver_fails) {
     shim->error = CU_OUT_OF_MEMORY;
     shim->works = _i;
     sd_context *ctx;
-    must(NULL, card_open("cuda", &ctx), "cuda");
+    must(card_open("cuda", &ctx), "cuda");
     scene right = {.ctx = ctx};
     scene_all(&right);
     shim->count = 0;

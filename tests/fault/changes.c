@@ -59,7 +59,7 @@ static void fail_reads(const char *path) {
     params.n_embeddings = has_vocabulary;
     fail_at = 0;
     n_reads = 0;
-    ck_assert_msg(load(path, &params) == SD_OK, "%s", sd_last_error(fault_ctx));
+    ck_assert_msg(load(path, &params) == SD_OK, "%s", sd_last_error());
     int all = n_reads, step = all / 60 + 1, tried = 0;
     ck_assert_int_gt(all, 100);
     for (int i = 1; i <= all; i += i < 20 || i > all - 20 ? 1 : step, tried++) {
@@ -137,7 +137,7 @@ static void change_file(const char *from, const char *changing, const char *path
     params.progress = count_tensors;
     params.progress_user = &total;
     copy_file(from, changing);
-    ck_assert_msg(load(path, &params) == SD_OK, "%s", sd_last_error(fault_ctx));
+    ck_assert_msg(load(path, &params) == SD_OK, "%s", sd_last_error());
     for (int at = 1; at <= total; at += total / 40 + (at < total / 40 * 40 ? 0 : 1), tried++) {
         plan p = {changing, at, (change)(tried % N_CHANGES)};
         params.progress = follow;
@@ -226,7 +226,7 @@ START_TEST(replaced_while_loading) {
         params.progress = replace;
         params.progress_user = &p;
         copy_file(environment("SD_TEST_TINY_FILE"), copy);
-        ck_assert_msg(load(copy, &params) == SD_OK, "%s", sd_last_error(fault_ctx));
+        ck_assert_msg(load(copy, &params) == SD_OK, "%s", sd_last_error());
     }
 }
 END_TEST

@@ -124,7 +124,7 @@ static void check_concat(sd_context *ctx, sd_model *model, const char *part) {
     ck_assert_int_eq(sd_tensor_new(ctx, 4, one, NULL, &mask), SD_OK);
     sd_status status = sd_inpaint_concat(model, pixels, mask, NULL, &out);
     ck_assert_int_eq(status, part ? SD_ERROR_UNSUPPORTED : SD_OK);
-    ck_assert_msg(!status || strstr(sd_last_error(ctx), part), "%s", sd_last_error(ctx));
+    ck_assert_msg(!status || strstr(sd_last_error(), part), "%s", sd_last_error());
     sd_tensor_free(pixels);
     sd_tensor_free(mask);
     sd_tensor_free(out);
@@ -144,7 +144,7 @@ static sd_model *open_widened(sd_context *ctx, const char *shape) {
     safetensors_free(s);
     snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TEST_TINY_FOLDER"));
     mp.vocab = vocab;
-    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error());
     return model;
 }
 
@@ -169,7 +169,7 @@ START_TEST(more_channels) {
         p.prompt = "x";
         p.sampling = &sampling;
         ck_assert_int_eq(sd_txt2img(model, &p, &image), SD_ERROR_STATE);
-        ck_assert_msg(strstr(sd_last_error(ctx), rows[i].txt2img), "%s", sd_last_error(ctx));
+        ck_assert_msg(strstr(sd_last_error(), rows[i].txt2img), "%s", sd_last_error());
         check_concat(ctx, model, rows[i].inpaint);
         sd_model_free(model);
         sd_context_free(ctx);
@@ -203,7 +203,7 @@ START_TEST(markers) {
     cp.log_user = &warnings;
     mp.strict = 1;
     ck_assert_int_eq(sd_context_new(&cp, &ctx), SD_OK);
-    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(sd_model_load(ctx, path, &mp, &model) == SD_OK, "%s", sd_last_error());
     ck_assert_int_eq(sd_model_get_info(model, &info), SD_OK);
     ck_assert_str_eq(info.prediction, "v");
     ck_assert_int_eq(info.n_unexpected, 0);
@@ -219,7 +219,7 @@ START_TEST(zeros_are_a_model) {
     safetensors *s = safetensors_open(tiny_file());
     safetensors_save(s, path);
     safetensors_free(s);
-    ck_assert_msg(fault_load(path) == SD_OK, "%s", sd_last_error(fault_ctx));
+    ck_assert_msg(fault_load(path) == SD_OK, "%s", sd_last_error());
 }
 END_TEST
 

@@ -41,7 +41,7 @@ sd_status fault_image(const char *path) {
 
 static void check_sentence(const char *label, sd_status status, const char *path,
                            const char *part) {
-    const char *text = sd_last_error(fault_ctx);
+    const char *text = sd_last_error();
     ck_assert_msg(status > SD_OK && status < SD_ERROR_INTERNAL, "%s: status %d: %s", label,
                   (int)status, text);
     ck_assert_msg(*text, "%s: no sentence", label);
@@ -56,7 +56,7 @@ void fault_refused(const char *label, sd_status status, sd_status expected, cons
                    const char *part) {
     ck_assert_msg(status != SD_OK, "%s: was accepted", label);
     ck_assert_msg(!expected || status == expected, "%s: status %d, %d was expected: %s", label,
-                  (int)status, (int)expected, sd_last_error(fault_ctx));
+                  (int)status, (int)expected, sd_last_error());
     check_sentence(label, status, path, part);
     n_refused++;
 }

@@ -103,7 +103,7 @@ static long after(long i, long n) {
 
 static void fail_each(const char *label, sd_status (*run)(void)) {
     fault_counts.made = fault_counts.fail_at = 0;
-    ck_assert_msg(run() == SD_OK, "%s: %s", label, sd_last_error(fault_ctx));
+    ck_assert_msg(run() == SD_OK, "%s: %s", label, sd_last_error());
     long n = fault_counts.made, tried = 0;
     ck_assert_int_gt(n, 0);
     for (int and_after = 0; and_after < 2; and_after++) {

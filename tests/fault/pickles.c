@@ -340,8 +340,7 @@ START_TEST(broken_tensors) {
         if (tensors[i].part)
             fault_refused(tensors[i].label, read_all(path), SD_ERROR_FORMAT, path, tensors[i].part);
         else
-            ck_assert_msg(read_all(path) == SD_OK, "%s: %s", tensors[i].label,
-                          sd_last_error(fault_ctx));
+            ck_assert_msg(read_all(path) == SD_OK, "%s: %s", tensors[i].label, sd_last_error());
     }
 }
 END_TEST
@@ -585,7 +584,7 @@ START_TEST(broken_legacy_files) {
         if (legacies[i].status)
             fault_refused(legacies[i].label, status, legacies[i].status, path, legacies[i].part);
         else
-            ck_assert_msg(status == SD_OK, "%s: %s", legacies[i].label, sd_last_error(fault_ctx));
+            ck_assert_msg(status == SD_OK, "%s: %s", legacies[i].label, sd_last_error());
     }
     for (size_t n = 0; n < legacies[0].n; n++) { /* and every length of the good one */
         files_write(path, legacies[0].bytes, n);

@@ -83,7 +83,7 @@ sd_status fuzz_run(const fuzz_target *target, const uint8_t *data, size_t size) 
     sd_status status = target->run(data, size);
     FUZZ_REQUIRE(live == before);
     FUZZ_REQUIRE(status != SD_ERROR_INTERNAL);
-    FUZZ_REQUIRE(!status || *sd_error_get(fuzz_ctx->id));
+    FUZZ_REQUIRE(!status || *sd_error_get());
     return status;
 }
 

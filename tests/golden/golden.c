@@ -38,9 +38,8 @@ static void print_log(void *user, sd_log_level level, const char *message) {
     printf("[%d] %s\n", (int)level, message);
 }
 
-void golden_must(const sd_context *ctx, sd_status status, const char *what) {
-    ck_assert_msg(status == SD_OK, "%s: %s: %s", what, sd_status_string(status),
-                  sd_last_error(ctx));
+void golden_must(sd_status status, const char *what) {
+    ck_assert_msg(status == SD_OK, "%s: %s: %s", what, sd_status_string(status), sd_last_error());
 }
 
 const char *golden_backend(const char *backend) {
@@ -74,10 +73,10 @@ bool golden_open(const golden_setup *setup, golden *g) {
     cp.log = print_log;
     sd_status status = sd_context_new(&cp, &g->ctx);
     if (status == SD_ERROR_BACKEND && strchr(setup->backend, ':')) {
-        printf("%-28s not on this machine: %s\n", setup->name, sd_last_error(NULL));
+        printf("%-28s not on this machine: %s\n", setup->name, sd_last_error());
         return false;
     }
-    golden_must(NULL, status, "sd_context_new");
+    golden_must(status, "sd_context_new");
     snprintf(vocab, sizeof(vocab), "%s/tokenizer", environment("SD_TINY_FOLDER"));
     mp.vocab = vocab;
     mp.strict = 1;
@@ -87,7 +86,7 @@ bool golden_open(const golden_setup *setup, golden *g) {
     }
     mp.use_ema = setup->use_ema;
     mp.precision = SD_PRECISION_FULL;
-    must(g, sd_model_load(g->ctx, environment(setup->model), &mp, &g->model));
+    must(sd_model_load(g->ctx, environment(setup->model), &mp, &g->model));
     return true;
 }
 
@@ -111,7 +110,7 @@ sd_tensor *golden_tensor(const golden *g, const char *name, int64_t first, int64
     ck_assert_int_le(first + n, a.dims[0]);
     size_t row = a.n / (size_t)a.dims[0];
     a.dims[0] = n ? n : a.dims[0];
-    must(g, sd_tensor_new(g->ctx, a.n_dims, a.dims, a.f32 + (size_t)first * row, &t));
+    must(sd_tensor_new(g->ctx, a.n_dims, a.dims, a.f32 + (size_t)first * row, &t));
     npy_free(&a);
     return t;
 }

@@ -41,8 +41,8 @@ bool golden_open(const golden_setup *setup, golden *g);
 void golden_close(golden *g);
 
 /* Fails the test with libsd's sentence where status is not SD_OK. */
-#define must(g, call) golden_must((g)->ctx, (call), #call)
-void golden_must(const sd_context *ctx, sd_status status, const char *what);
+#define must(call) golden_must((call), #call)
+void golden_must(sd_status status, const char *what);
 
 /* data/NAME.npy; fails the test where it is missing. */
 npy golden_array(const char *name);

@@ -22,7 +22,7 @@ void scene_close(scene *s) {
 
 sd_sampler *scene_sampler(scene *s) {
     sd_sampler_free(s->sampler);
-    must(&s->g, sd_sampler_new(s->g.model, &s->p, &s->sampler));
+    must(sd_sampler_new(s->g.model, &s->p, &s->sampler));
     return s->sampler;
 }
 

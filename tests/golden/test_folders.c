@@ -111,10 +111,10 @@ static void open_folder(golden *g, const char *path) {
     cp.n_threads = golden_threads(2);
     cp.log = keep_warning;
     n_warnings = 0;
-    must(g, sd_context_new(&cp, &g->ctx));
+    must(sd_context_new(&cp, &g->ctx));
     mp.strict = 1;
     mp.precision = SD_PRECISION_FULL;
-    must(g, sd_model_load(g->ctx, path, &mp, &g->model));
+    must(sd_model_load(g->ctx, path, &mp, &g->model));
 }
 
 static void paint(const golden *g, const folder_case *c, const sd_sampler_params *p, int row,
@@ -124,8 +124,8 @@ static void paint(const golden *g, const folder_case *c, const sd_sampler_params
     sd_sampler *sampler;
     char what[96];
     size_t n = want->n / (size_t)want->dims[0];
-    must(g, sd_sampler_new(g->model, p, &sampler));
-    must(g, sd_sample(sampler, cond, uncond, NULL, NULL, &out));
+    must(sd_sampler_new(g->model, p, &sampler));
+    must(sd_sample(sampler, cond, uncond, NULL, NULL, &out));
     ck_assert_int_eq(sd_tensor_n_elements(out), (int64_t)n);
     snprintf(what, sizeof what, "%-36s %s", c->name, row ? "few steps" : "defaults");
     bool ok = check_error(what, sd_tensor_data(out), want->f32 + (size_t)row * n, n, c->limit);
@@ -167,15 +167,15 @@ START_TEST(latent_statistics) {
     ck_assert_int_eq(n_warnings, 1);
     ck_assert_msg(strstr(warning, "there is no scheduler/scheduler_config.json") != NULL, "%s",
                   warning);
-    must(&g, sd_model_get_info(g.model, &info));
+    must(sd_model_get_info(g.model, &info));
     ck_assert(info.default_height == 32 && info.default_width == 48);
     ck_assert_str_eq(info.default_method, "ddim");
     ck_assert_int_eq(info.default_spacing, SD_SPACING_UNIFORM);
     pixels = golden_tensor(&g, "folders/layers-pixels", 0, 0);
     latent = golden_tensor(&g, "folders/layers-latent", 0, 0);
-    must(&g, sd_vae_encode(g.model, pixels, NULL, &out));
+    must(sd_vae_encode(g.model, pixels, NULL, &out));
     golden_check("encoded", "folders/layers-encoded", out, 1e-5);
-    must(&g, sd_vae_decode(g.model, latent, &out));
+    must(sd_vae_decode(g.model, latent, &out));
     golden_check("decoded", "folders/layers-decoded", out, 1e-5);
     sd_tensor_free(pixels);
     sd_tensor_free(latent);
@@ -242,7 +242,7 @@ START_TEST(tells) {
         ck_assert_int_eq(symlink(from, place(told[_i].kind, SCHEDULER)), 0);
     }
     open_folder(&g, place(told[_i].kind, ""));
-    must(&g, sd_model_get_info(g.model, &info));
+    must(sd_model_get_info(g.model, &info));
     ck_assert_str_eq(info.default_method, told[_i].method);
     ck_assert_int_eq(info.default_spacing, told[_i].spacing);
     ck_assert_int_eq(info.default_steps, told[_i].steps);
@@ -264,7 +264,7 @@ START_TEST(guidance_zero) {
     open_folder(&g, place(kinds[_i], ""));
     n_warnings = 0;
     p.guidance_scale = 0;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sampler_new(g.model, &p, &sampler));
     ck_assert_int_eq(n_warnings, _i == 0);
     ck_assert(_i > 0 || strstr(warning, "the prompt is not used"));
     sd_sampler_free(sampler);

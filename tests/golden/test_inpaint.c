@@ -22,14 +22,14 @@ typedef struct scene {
 
 static sd_tensor *encode(const golden *g, const char *text) {
     sd_tensor *t;
-    must(g, sd_encode_text(g->model, &text, 1, &t));
+    must(sd_encode_text(g->model, &text, 1, &t));
     return t;
 }
 
 static sd_tensor *randn(const golden *g, uint64_t seed, int64_t n) {
     const int64_t dims[] = {n, 4, 8, 8};
     sd_tensor *t;
-    must(g, sd_randn(g->ctx, SD_RNG_CPU, seed, 4, dims, &t));
+    must(sd_randn(g->ctx, SD_RNG_CPU, seed, 4, dims, &t));
     return t;
 }
 
@@ -39,15 +39,15 @@ static bool open_scene(scene *s, const golden_setup *setup) {
         return false;
     npy picture = golden_array("inpaint-picture");
     ck_assert_int_eq((int)picture.n, 3 * AREA);
-    must(&s->g, sd_image_new(s->g.ctx, SIDE, SIDE, 3, NULL, &s->picture));
+    must(sd_image_new(s->g.ctx, SIDE, SIDE, 3, NULL, &s->picture));
     for (int i = 0; i < 3 * AREA; i++)
         sd_image_pixels(s->picture)[i] = picture.u8[i];
     npy_free(&picture);
     s->mask = golden_tensor(&s->g, "inpaint-mask", 0, 0);
-    must(&s->g, sd_image_new(s->g.ctx, SIDE, SIDE, 1, NULL, &s->white));
+    must(sd_image_new(s->g.ctx, SIDE, SIDE, 1, NULL, &s->white));
     for (int i = 0; i < AREA; i++)
         sd_image_pixels(s->white)[i] = sd_tensor_data(s->mask)[i] > 0.5f ? 255 : 0;
-    must(&s->g, sd_image_to_tensor(s->picture, &s->pixels));
+    must(sd_image_to_tensor(s->picture, &s->pixels));
     s->cond = encode(&s->g, golden_prompts[1]);
     s->uncond = encode(&s->g, "");
     s->p = golden_params(1);
@@ -87,8 +87,8 @@ static void feather(scene *s) {
 static void paint(const scene *s, const sd_tensor *latent, uint8_t rgb[3 * AREA]) {
     sd_tensor *decoded;
     sd_image *image;
-    must(&s->g, sd_vae_decode(s->g.model, latent, &decoded));
-    must(&s->g, sd_image_from_tensor(decoded, 0, &image));
+    must(sd_vae_decode(s->g.model, latent, &decoded));
+    must(sd_image_from_tensor(decoded, 0, &image));
     for (int i = 0; i < 3 * AREA; i++) {
         int grey = sd_image_pixels(s->white)[i / 3];
         rgb[i] = (uint8_t)((sd_image_pixels(s->picture)[i] * (255 - grey) +
@@ -116,16 +116,16 @@ START_TEST(as_diffusers) {
         return;
     sd_tensor *posterior = randn(&s.g, GOLDEN_SEED, 1), *concat, *latent;
     sd_tensor *noise = golden_tensor(&s.g, "inpaint-noise", 0, 0);
-    must(&s.g, sd_inpaint_concat(s.g.model, s.pixels, s.mask, posterior, &concat));
+    must(sd_inpaint_concat(s.g.model, s.pixels, s.mask, posterior, &concat));
     ck_assert_int_eq(sd_tensor_dims(concat)[1], 5);
     for (int i = 0; i < (_i == 0 ? 1 : 3); i++) {
         char what[64];
         sd_sampler *sampler;
         sd_tensor *want = golden_tensor(&s.g, "inpaint-latents", i, 1);
         s.p.method = methods[i];
-        must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
-        must(&s.g, sd_sampler_set_concat(sampler, concat));
-        must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, noise, &latent));
+        must(sd_sampler_new(s.g.model, &s.p, &sampler));
+        must(sd_sampler_set_concat(sampler, concat));
+        must(sd_sample(sampler, s.cond, s.uncond, NULL, noise, &latent));
         snprintf(what, sizeof(what), "%s, %s", setups[_i].name, methods[i]);
         ck_assert(check_error(what, sd_tensor_data(latent), sd_tensor_data(want), Z, LIMIT));
         if (i == 0) {
@@ -150,7 +150,7 @@ END_TEST
 static sd_tensor *row_of(const golden *g, sd_tensor *t, int row) {
     const int64_t dims[] = {1, 4, 8, 8};
     sd_tensor *one;
-    must(g, sd_tensor_new(g->ctx, 4, dims, sd_tensor_data(t) + row * Z, &one));
+    must(sd_tensor_new(g->ctx, 4, dims, sd_tensor_data(t) + row * Z, &one));
     return one;
 }
 
@@ -161,12 +161,11 @@ static void by_stages_with_concat(const scene *s, float strength, uint8_t rgb[3 
     sd_sampler_params p = s->p;
     sd_sampler *sampler;
     p.strength = strength;
-    must(&s->g, sd_inpaint_concat(s->g.model, s->pixels, s->mask, posterior, &concat));
-    must(&s->g, sd_vae_encode(s->g.model, s->pixels, NULL, &known));
-    must(&s->g, sd_sampler_new(s->g.model, &p, &sampler));
-    must(&s->g, sd_sampler_set_concat(sampler, concat));
-    must(&s->g,
-         sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, noise, &latent));
+    must(sd_inpaint_concat(s->g.model, s->pixels, s->mask, posterior, &concat));
+    must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
+    must(sd_sampler_new(s->g.model, &p, &sampler));
+    must(sd_sampler_set_concat(sampler, concat));
+    must(sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, noise, &latent));
     paint(s, latent, rgb);
     sd_tensor *const all[] = {draws, posterior, noise, known, concat, latent};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -180,13 +179,13 @@ static void by_stages_with_mask(const scene *s, float strength, uint8_t rgb[3 * 
     sd_sampler_params p = s->p;
     sd_sampler *sampler;
     p.strength = strength;
-    must(&s->g, sd_tensor_new(s->g.ctx, 4, dims, NULL, &keep));
+    must(sd_tensor_new(s->g.ctx, 4, dims, NULL, &keep));
     for (int i = 0; i < 64; i++)
         sd_tensor_data(keep)[i] = 1 - sd_tensor_data(s->mask)[i / 8 * 8 * SIDE + i % 8 * 8];
-    must(&s->g, sd_vae_encode(s->g.model, s->pixels, NULL, &known));
-    must(&s->g, sd_sampler_new(s->g.model, &p, &sampler));
-    must(&s->g, sd_sampler_set_mask(sampler, keep, known));
-    must(&s->g, sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, NULL, &latent));
+    must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
+    must(sd_sampler_new(s->g.model, &p, &sampler));
+    must(sd_sampler_set_mask(sampler, keep, known));
+    must(sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, NULL, &latent));
     paint(s, latent, rgb);
     sd_tensor_free(keep);
     sd_tensor_free(known);
@@ -218,7 +217,7 @@ START_TEST(in_one_call) {
     s.p.seed = GOLDEN_SEED;
     s.p.batch = 2;
     call.strength = strength;
-    must(&s.g, sd_inpaint(s.g.model, &call, got));
+    must(sd_inpaint(s.g.model, &call, got));
     for (int i = 0; i < 2; i++) {
         snprintf(what, sizeof(what), "%s, strength %g, picture %d", setup->name, (double)strength,
                  i);
@@ -227,7 +226,7 @@ START_TEST(in_one_call) {
     }
     sd_tile_params tiles = {sizeof(tiles), 4, 1, 0};
     call.tiles = &tiles;
-    must(&s.g, sd_inpaint(s.g.model, &call, got));
+    must(sd_inpaint(s.g.model, &call, got));
     for (int i = 0; i < 2; i++) {
         bool differs = false;
         for (int j = 0; j < 3 * AREA; j++) {
@@ -251,21 +250,21 @@ START_TEST(other_pictures) {
     s.p.steps = 1;
     s.p.width = s.p.height = 0;
     for (int channels = 1; channels <= 4; channels += 3) {
-        must(&s.g, sd_image_new(s.g.ctx, SIDE, SIDE, channels, NULL, &wide));
+        must(sd_image_new(s.g.ctx, SIDE, SIDE, channels, NULL, &wide));
         memset(sd_image_pixels(wide), 77, (size_t)(AREA * channels));
         call.init = wide;
-        must(&s.g, sd_inpaint(s.g.model, &call, &got));
+        must(sd_inpaint(s.g.model, &call, &got));
         ck_assert_int_eq(sd_image_channels(got), 3);
         for (int i = 0; i < 3; i++)
             ck_assert_int_eq(sd_image_pixels(got)[i], 77);
         sd_image_free(got);
         sd_image_free(wide);
     }
-    must(&s.g, sd_image_new(s.g.ctx, 130, 70, 3, NULL, &wide));
-    must(&s.g, sd_image_new(s.g.ctx, 130, 70, 3, NULL, &mask));
+    must(sd_image_new(s.g.ctx, 130, 70, 3, NULL, &wide));
+    must(sd_image_new(s.g.ctx, 130, 70, 3, NULL, &mask));
     call.init = wide;
     call.mask = mask;
-    must(&s.g, sd_inpaint(s.g.model, &call, &got));
+    must(sd_inpaint(s.g.model, &call, &got));
     ck_assert_int_eq(sd_image_width(got), 128);
     ck_assert_int_eq(sd_image_height(got), 64);
     for (int i = 0; i < 3 * 128 * 64; i++) /* nothing is white */
@@ -277,10 +276,10 @@ START_TEST(other_pictures) {
 }
 END_TEST
 
-static void refused(const golden *g, sd_status status, sd_status expected, const char *word) {
-    printf("%s\n", sd_last_error(g->ctx));
+static void refused(sd_status status, sd_status expected, const char *word) {
+    printf("%s\n", sd_last_error());
     ck_assert_int_eq(status, expected);
-    ck_assert_msg(strstr(sd_last_error(g->ctx), word) != NULL, "%s is not said", word);
+    ck_assert_msg(strstr(sd_last_error(), word) != NULL, "%s is not said", word);
 }
 
 START_TEST(refusals) {
@@ -291,42 +290,42 @@ START_TEST(refusals) {
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     ck_assert(open_scene(&s, &setups[1]));
     sd_inpaint_params call = call_of(&s);
-    must(&s.g, sd_image_new(s.g.ctx, 32, SIDE, 3, NULL, &small));
+    must(sd_image_new(s.g.ctx, 32, SIDE, 3, NULL, &small));
     call.mask = small;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "32x64; 64x64");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "32x64; 64x64");
     ck_assert_ptr_null(got);
     call.mask = NULL;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask is NULL");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask is NULL");
     call = call_of(&s);
     call.init = NULL;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "init is NULL");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "init is NULL");
     call = call_of(&s);
     call.strength = 1.5f;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "strength is 1.5");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "strength is 1.5");
     call = call_of(&s);
     call.mask_blur = -1;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_blur is -1");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_blur is -1");
     call.mask_blur = 513;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "0 to 512");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "0 to 512");
     call = call_of(&s);
     call.mask_padding = -1;
-    refused(&s.g, sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_padding is -1");
+    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_padding is -1");
     t.prompt = "a cat";
     t.sampling = &s.p;
-    refused(&s.g, sd_txt2img(s.g.model, &t, &got), SD_ERROR_STATE, "sd_inpaint");
-    must(&s.g, sd_tensor_new(s.g.ctx, 4, dims, NULL, &three));
-    refused(&s.g, sd_inpaint_concat(s.g.model, s.pixels, three, NULL, &out), SD_ERROR_ARGUMENT,
+    refused(sd_txt2img(s.g.model, &t, &got), SD_ERROR_STATE, "sd_inpaint");
+    must(sd_tensor_new(s.g.ctx, 4, dims, NULL, &three));
+    refused(sd_inpaint_concat(s.g.model, s.pixels, three, NULL, &out), SD_ERROR_ARGUMENT,
             "mask is [3, 1, 64, 64]");
-    refused(&s.g, sd_inpaint_concat(s.g.model, three, s.mask, NULL, &out), SD_ERROR_ARGUMENT,
+    refused(sd_inpaint_concat(s.g.model, three, s.mask, NULL, &out), SD_ERROR_ARGUMENT,
             "pixels is");
-    refused(&s.g, sd_inpaint_concat(s.g.model, s.pixels, s.mask, three, &out), SD_ERROR_ARGUMENT,
+    refused(sd_inpaint_concat(s.g.model, s.pixels, s.mask, three, &out), SD_ERROR_ARGUMENT,
             "noise is");
     ck_assert_ptr_null(out);
     sd_tensor_free(three);
     sd_image_free(small);
     close_scene(&s);
     ck_assert(open_scene(&s, &setups[2]));
-    refused(&s.g, sd_inpaint_concat(s.g.model, s.pixels, s.mask, NULL, &out), SD_ERROR_UNSUPPORTED,
+    refused(sd_inpaint_concat(s.g.model, s.pixels, s.mask, NULL, &out), SD_ERROR_UNSUPPORTED,
             "no inpainting model");
     close_scene(&s);
 }

@@ -88,7 +88,7 @@ static bool subject_open(subject *s, const ldm_case *c, const char *backend, boo
     mp.precision = SD_PRECISION_FULL;
     if (with_config)
         mp.config = data_path(c->name, ".yaml", config);
-    must(&s->g, sd_model_load(s->g.ctx, checkpoint_path(c->name, path), &mp, &s->g.model));
+    must(sd_model_load(s->g.ctx, checkpoint_path(c->name, path), &mp, &s->g.model));
     return true;
 }
 
@@ -110,7 +110,7 @@ static void check(const subject *s, const char *what, sd_tensor *got, double lim
 static void check_info(const subject *s, const char *prediction) {
     const ldm_case *c = s->c;
     sd_model_info info = SD_MODEL_INFO_INIT;
-    must(&s->g, sd_model_get_info(s->g.model, &info));
+    must(sd_model_get_info(s->g.model, &info));
     ck_assert_int_eq(info.conditioning, c->conditioning);
     ck_assert_int_eq(info.n_classes, c->n_classes);
     ck_assert_int_eq(info.unet_channels, c->unet_channels);
@@ -126,11 +126,11 @@ static void check_info(const subject *s, const char *prediction) {
 
 static void check_first_stage(const subject *s) {
     sd_tensor *pixels = tensor(s, "pixels", 0, 0), *z = tensor(s, "z", 0, 0), *out;
-    must(&s->g, sd_vae_encode(s->g.model, pixels, NULL, &out));
+    must(sd_vae_encode(s->g.model, pixels, NULL, &out));
     check(s, "latent", out, LIMIT);
-    must(&s->g, sd_vae_decode(s->g.model, z, &out));
+    must(sd_vae_decode(s->g.model, z, &out));
     check(s, "decoded", out, LIMIT);
-    must(&s->g, sd_vae_decode_unquantized(s->g.model, z, &out));
+    must(sd_vae_decode_unquantized(s->g.model, z, &out));
     check(s, s->c->vq ? "unquantized" : "decoded", out, LIMIT);
     sd_tensor_free(pixels);
     sd_tensor_free(z);
@@ -155,15 +155,15 @@ static void check_codes(const subject *s) {
     int h = (int)dims[2], w = (int)dims[3], n = h * w;
     sd_model_info info = SD_MODEL_INFO_INIT;
     int32_t ids[MAX_CODES];
-    must(&s->g, sd_model_get_info(s->g.model, &info));
-    must(&s->g, sd_vae_encode_ids(s->g.model, pixels, ids, n));
+    must(sd_model_get_info(s->g.model, &info));
+    must(sd_vae_encode_ids(s->g.model, pixels, ids, n));
     check_ids(s, "pixel-codes", ids);
-    must(&s->g, sd_vae_quantize(s->g.model, z, ids, n, &out));
+    must(sd_vae_quantize(s->g.model, z, ids, n, &out));
     check_ids(s, "codes", ids);
     check(s, "quantized", out, LIMIT);
-    must(&s->g, sd_vae_quantize(s->g.model, z, NULL, 0, &out));
+    must(sd_vae_quantize(s->g.model, z, NULL, 0, &out));
     check(s, "quantized", out, LIMIT);
-    must(&s->g, sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out));
+    must(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out));
     check(s, "decoded", out, LIMIT);
     ck_assert_int_eq(sd_vae_quantize(s->g.model, z, ids, n - 1, &out), SD_ERROR_ARGUMENT);
     ck_assert_int_eq(sd_vae_quantize(s->g.model, z, NULL, n, NULL), SD_ERROR_ARGUMENT);
@@ -173,7 +173,7 @@ static void check_codes(const subject *s) {
     ids[n - 1] = info.n_codes;
     ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(out);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(s->g.ctx), "0 to "));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "0 to "));
     ids[n - 1] = -1;
     ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
     sd_tensor_free(pixels);
@@ -198,17 +198,17 @@ START_TEST(vq_model) {
         return;
     mp.config = data_path("vqmodel", ".yaml", config);
     mp.precision = SD_PRECISION_FULL;
-    must(&s.g, sd_model_load(s.g.ctx, checkpoint_path("celeba", path), &mp, &vq));
+    must(sd_model_load(s.g.ctx, checkpoint_path("celeba", path), &mp, &vq));
     sd_tensor *pixels = tensor(&s, "pixels", 0, 0), *z = tensor(&s, "z", 0, 0), *out, *want;
-    must(&s.g, sd_vae_encode(s.g.model, pixels, NULL, &out));
-    must(&s.g, sd_vae_quantize(s.g.model, out, NULL, 0, &want));
+    must(sd_vae_encode(s.g.model, pixels, NULL, &out));
+    must(sd_vae_quantize(s.g.model, out, NULL, 0, &want));
     sd_tensor_free(out);
-    must(&s.g, sd_vae_encode(vq, pixels, NULL, &out));
+    must(sd_vae_encode(vq, pixels, NULL, &out));
     take_same(out, want);
-    must(&s.g, sd_vae_decode(vq, z, &out));
+    must(sd_vae_decode(vq, z, &out));
     check(&s, "unquantized", out, LIMIT);
-    must(&s.g, sd_vae_encode_tiled(vq, pixels, NULL, &tiles, &out));
-    must(&s.g, sd_vae_quantize(vq, out, NULL, 0, &want));
+    must(sd_vae_encode_tiled(vq, pixels, NULL, &tiles, &out));
+    must(sd_vae_quantize(vq, out, NULL, 0, &want));
     take_same(out, want);
     sd_tensor_free(pixels);
     sd_tensor_free(z);
@@ -230,9 +230,9 @@ static sd_tensor *check_context(const subject *s) {
         ids[i] = (int32_t)given.f32[i];
     npy_free(&given);
     if (s->c->conditioning == SD_CONDITIONING_CLASS)
-        must(&s->g, sd_encode_class(s->g.model, ids, 2, &out));
+        must(sd_encode_class(s->g.model, ids, 2, &out));
     else
-        must(&s->g, sd_encode_tokens(s->g.model, ids, 2, &out));
+        must(sd_encode_tokens(s->g.model, ids, 2, &out));
     check(s, "context", out, LIMIT);
     return tensor(s, "context", 0, 0);
 }
@@ -240,7 +240,7 @@ static sd_tensor *check_context(const subject *s) {
 static void check_unet(const subject *s, const sd_tensor *context) {
     static const float t[2] = {951.0f, 16.5f};
     sd_tensor *x = tensor(s, "unet-in", 0, 0), *out;
-    must(&s->g, sd_unet_predict(s->g.model, x, t, context, &out));
+    must(sd_unet_predict(s->g.model, x, t, context, &out));
     check(s, "unet", out, LIMIT);
     sd_tensor_free(x);
 }
@@ -260,8 +260,8 @@ static scene scene_open(const subject *s, const sd_sampler_params *params) {
                .concat = wide ? tensor(s, "concat", 0, 0) : NULL};
     p.guidance_scale = SCALE;
     p.width = p.height = 8 * s->c->downscale;
-    must(&s->g, sd_sampler_new(s->g.model, &p, &v.sampler));
-    must(&s->g, sd_sampler_set_concat(v.sampler, v.concat));
+    must(sd_sampler_new(s->g.model, &p, &v.sampler));
+    must(sd_sampler_set_concat(v.sampler, v.concat));
     return v;
 }
 
@@ -278,7 +278,7 @@ static void check_ddim(const subject *s, bool quantized) {
     p.steps = STEPS;
     p.quantize_denoised = quantized;
     scene v = scene_open(s, &p);
-    must(&s->g, sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &out));
+    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &out));
     check(s, quantized ? "ddim-quantized" : "ddim", out, LIMIT_DDIM);
     scene_close(&v);
 }
@@ -352,9 +352,9 @@ static double mean_of_probe(const subject *s, int context_dim) {
         x[i] = 0.5f;
     for (size_t i = 0; i < sizeof(context) / sizeof(context[0]); i++)
         context[i] = 0.5f;
-    must(&s->g, sd_tensor_new(s->g.ctx, 4, x_dims, x, &in));
-    must(&s->g, sd_tensor_new(s->g.ctx, 3, context_dims, context, &embeddings));
-    must(&s->g, sd_unet_predict(s->g.model, in, &t, embeddings, &out));
+    must(sd_tensor_new(s->g.ctx, 4, x_dims, x, &in));
+    must(sd_tensor_new(s->g.ctx, 3, context_dims, context, &embeddings));
+    must(sd_unet_predict(s->g.model, in, &t, embeddings, &out));
     for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
         sum += (double)sd_tensor_data(out)[i] - 0.5;
     double mean = sum / (double)sd_tensor_n_elements(out);
@@ -383,7 +383,7 @@ START_TEST(prediction_is_asked_for) {
         add_to_tensor(checkpoint_path(c->name, path), "model.diffusion_model.out.2.bias",
                       (float)(sides[i].mean - mean));
         ck_assert(subject_open(&s, c, "cpu", false));
-        must(&s.g, sd_model_get_info(s.g.model, &info));
+        must(sd_model_get_info(s.g.model, &info));
         printf("mean %.4f, then %.4f: %s\n", mean, mean_of_probe(&s, 128), info.prediction);
         ck_assert_str_eq(info.prediction, sides[i].prediction);
         ck_assert_int_eq(info.default_width, sides[i].width);
@@ -417,7 +417,7 @@ START_TEST(refusals) {
     if (!c->vq) {
         const int64_t dims[] = {1, c->latent_channels, 8, 8};
         sd_tensor *z;
-        must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 1, 4, dims, &z));
+        must(sd_randn(s.g.ctx, SD_RNG_CPU, 1, 4, dims, &z));
         sampling.quantize_denoised = 1;
         ck_assert_int_eq(sd_vae_quantize(s.g.model, z, NULL, 0, &out), SD_ERROR_UNSUPPORTED);
         ck_assert_int_eq(sd_vae_decode_ids(s.g.model, &none, 1, 1, 1, &out), SD_ERROR_UNSUPPORTED);
@@ -426,7 +426,7 @@ START_TEST(refusals) {
     }
     if (!c->unet_channels)
         ck_assert_int_eq(sd_sampler_new(s.g.model, NULL, &sampler), SD_ERROR_UNSUPPORTED);
-    printf("%s: %s\n", c->name, sd_last_error(s.g.ctx));
+    printf("%s: %s\n", c->name, sd_last_error());
     golden_close(&s.g);
 }
 END_TEST
@@ -444,9 +444,9 @@ START_TEST(quantized_x0) {
         p.steps = STEPS;
         p.quantize_denoised = 1;
         scene v = scene_open(&s, &p);
-        must(&s.g, sd_sample(v.sampler, NULL, NULL, NULL, v.noise, &out));
-        must(&s.g, sd_sampler_pred_x0(v.sampler, &x0));
-        must(&s.g, sd_vae_quantize(s.g.model, x0, NULL, 0, &rows));
+        must(sd_sample(v.sampler, NULL, NULL, NULL, v.noise, &out));
+        must(sd_sampler_pred_x0(v.sampler, &x0));
+        must(sd_vae_quantize(s.g.model, x0, NULL, 0, &rows));
         ck_assert_mem_eq(sd_tensor_data(x0), sd_tensor_data(rows),
                          (size_t)sd_tensor_n_elements(x0) * sizeof(float));
         sd_tensor_free(out);
@@ -472,7 +472,7 @@ START_TEST(wide_methods) {
         bool inverse = strcmp(p.method, "ddim_inverse") == 0;
         sd_tensor *init = inverse ? tensor(&s, "init", 0, 0) : NULL;
         sd_tensor *want = tensor(&s, "methods", i, 1);
-        must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, init, NULL, &out));
+        must(sd_sample(v.sampler, v.cond, v.uncond, init, NULL, &out));
         ck_assert_msg(check_error(p.method, sd_tensor_data(out), sd_tensor_data(want),
                                   (size_t)sd_tensor_n_elements(out), LIMIT_DDIM),
                       "%s: beyond the limit", p.method);
@@ -495,35 +495,35 @@ START_TEST(concat_of_a_batch) {
     p.steps = STEPS;
     ck_assert(subject_open(&s, &cases[3], "cpu", true));
     scene v = scene_open(&s, &p);
-    must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &one));
+    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &one));
     sd_sampler_free(v.sampler);
     p.batch = N;
     p.guidance_scale = SCALE;
     p.width = p.height = 16;
-    must(&s.g, sd_sampler_new(s.g.model, &p, &v.sampler));
-    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 8, 4, dims, &random));
-    must(&s.g, sd_tensor_new(s.g.ctx, 4, noise_dims, NULL, &noises));
+    must(sd_sampler_new(s.g.model, &p, &v.sampler));
+    must(sd_randn(s.g.ctx, SD_RNG_CPU, 8, 4, dims, &random));
+    must(sd_tensor_new(s.g.ctx, 4, noise_dims, NULL, &noises));
     for (size_t i = 0; i < N; i++)
         memcpy(sd_tensor_data(noises) + i * EACH, sd_tensor_data(v.noise), EACH * sizeof(float));
     memcpy(sd_tensor_data(random) + MORE * 64, sd_tensor_data(v.concat), MORE * 64 * sizeof(float));
 
     ck_assert_int_eq(sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out), SD_ERROR_STATE);
     ck_assert_int_eq(sd_sampler_set_concat(v.sampler, noises), SD_ERROR_ARGUMENT);
-    must(&s.g, sd_sampler_set_concat(v.sampler, random));
-    must(&s.g, sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out));
+    must(sd_sampler_set_concat(v.sampler, random));
+    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out));
     const float *first = sd_tensor_data(out);
     ck_assert(check_error("second of a batch", first + EACH, sd_tensor_data(one), EACH, LIMIT));
     ck_assert_msg(memcmp(first, first + EACH, EACH * sizeof *first) != 0, "one concat for both");
     sd_tensor_free(out);
 
-    must(&s.g, sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises));
-    must(&s.g, sd_sampler_set_concat(v.sampler, v.concat)); /* for both */
+    must(sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises));
+    must(sd_sampler_set_concat(v.sampler, v.concat)); /* for both */
     for (int i = 0; i < STEPS; i++)
-        must(&s.g, sd_sampler_step(v.sampler));
-    must(&s.g, sd_sampler_latent(v.sampler, &out));
+        must(sd_sampler_step(v.sampler));
+    must(sd_sampler_latent(v.sampler, &out));
     ck_assert(
         check_error("set within a run", sd_tensor_data(out), sd_tensor_data(one), EACH, LIMIT));
-    must(&s.g, sd_sampler_set_concat(v.sampler, NULL));
+    must(sd_sampler_set_concat(v.sampler, NULL));
     ck_assert_int_eq(sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises), SD_ERROR_STATE);
     sd_tensor *const all[] = {out, one, random, noises};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -539,7 +539,7 @@ START_TEST(beside_the_latent) {
     sd_tensor *out;
     ck_assert(subject_open(&s, &cases[_i], "cpu", true));
     sd_tensor *pixels = tensor(&s, "pixels", 0, 0), *mask = tensor(&s, "mask", 0, 0);
-    must(&s.g, sd_inpaint_concat(s.g.model, pixels, mask, NULL, &out));
+    must(sd_inpaint_concat(s.g.model, pixels, mask, NULL, &out));
     check(&s, "beside", out, LIMIT);
     sd_tensor_free(pixels);
     sd_tensor_free(mask);
@@ -551,7 +551,7 @@ END_TEST
 static sd_tensor *picture_of(const subject *s, sd_tensor *t, int64_t i, bool flipped) {
     const int64_t *d = sd_tensor_dims(t), dims[] = {1, d[1], d[2], d[3]}, n = d[1] * d[2] * d[3];
     sd_tensor *one;
-    must(&s->g, sd_tensor_new(s->g.ctx, 4, dims, sd_tensor_data(t) + i * n, &one));
+    must(sd_tensor_new(s->g.ctx, 4, dims, sd_tensor_data(t) + i * n, &one));
     for (int64_t j = 0; j < n && flipped; j++)
         sd_tensor_data(one)[j] = sd_tensor_data(t)[i * n + n - 1 - j];
     return one;
@@ -561,7 +561,7 @@ static sd_tensor *picture_of(const subject *s, sd_tensor *t, int64_t i, bool fli
 static sd_tensor *two_of(const subject *s, sd_tensor *t) {
     const int64_t *d = sd_tensor_dims(t), dims[] = {2, d[1], d[2], d[3]}, n = d[1] * d[2] * d[3];
     sd_tensor *both;
-    must(&s->g, sd_tensor_new(s->g.ctx, 4, dims, NULL, &both));
+    must(sd_tensor_new(s->g.ctx, 4, dims, NULL, &both));
     for (int64_t j = 0; j < n; j++) {
         sd_tensor_data(both)[j] = sd_tensor_data(t)[j];
         sd_tensor_data(both)[n + j] = sd_tensor_data(t)[n - 1 - j];
@@ -576,11 +576,11 @@ START_TEST(beside_the_latents_of_a_batch) {
     ck_assert(subject_open(&s, &cases[_i], "cpu", true));
     sd_tensor *pixels = tensor(&s, "pixels", 0, 1), *mask = tensor(&s, "mask", 0, 1);
     sd_tensor *pictures = two_of(&s, pixels), *masks = two_of(&s, mask);
-    must(&s.g, sd_inpaint_concat(s.g.model, pictures, masks, NULL, &both));
+    must(sd_inpaint_concat(s.g.model, pictures, masks, NULL, &both));
     for (int i = 0; i < 2; i++) {
         sd_tensor *p = picture_of(&s, pixels, 0, i == 1), *m = picture_of(&s, mask, 0, i == 1),
                   *got = picture_of(&s, both, i, false);
-        must(&s.g, sd_inpaint_concat(s.g.model, p, m, NULL, &alone));
+        must(sd_inpaint_concat(s.g.model, p, m, NULL, &alone));
         ck_assert_mem_eq(sd_tensor_data(got), sd_tensor_data(alone),
                          (size_t)sd_tensor_n_elements(alone) * sizeof(float));
         sd_tensor *const rows[] = {p, m, got, alone};
@@ -604,8 +604,8 @@ START_TEST(inpaint_script) {
     ck_assert(subject_open(&s, &cases[_i], "cpu", true));
     npy picture = golden_array("ldm/masked-picture"), white = golden_array("ldm/masked-white");
     npy want = golden_array("ldm/masked-painted");
-    must(&s.g, sd_image_new(s.g.ctx, SIDE, SIDE, 3, NULL, &init));
-    must(&s.g, sd_image_new(s.g.ctx, SIDE, SIDE, 1, NULL, &mask));
+    must(sd_image_new(s.g.ctx, SIDE, SIDE, 3, NULL, &init));
+    must(sd_image_new(s.g.ctx, SIDE, SIDE, 1, NULL, &mask));
     for (int i = 0; i < N; i++)
         sd_image_pixels(init)[i] = (uint8_t)picture.f32[i];
     for (int i = 0; i < N / 3; i++)
@@ -615,7 +615,7 @@ START_TEST(inpaint_script) {
     p.init = init;
     p.mask = mask;
     p.sampling = &sampling;
-    must(&s.g, sd_inpaint(s.g.model, &p, &got));
+    must(sd_inpaint(s.g.model, &p, &got));
     int worst = 0;
     for (int i = 0; i < N; i++) {
         int d = abs(sd_image_pixels(got)[i] - (int)want.f32[i]);
@@ -642,7 +642,7 @@ START_TEST(no_concat) {
     ck_assert(subject_open(&s, &cases[0], "cpu", true));
     scene v = scene_open(&s, &p);
     ck_assert_int_eq(sd_sampler_set_concat(v.sampler, v.noise), SD_ERROR_ARGUMENT);
-    printf("%s\n", sd_last_error(s.g.ctx));
+    printf("%s\n", sd_last_error());
     scene_close(&v);
     golden_close(&s.g);
 }
@@ -676,21 +676,21 @@ START_TEST(loss_with_concat) {
     dims[1] = C;
     memcpy(more, dims, sizeof more);
     more[1] = MORE;
-    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 31, 4, dims, &x0));
-    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 32, 4, dims, &noise));
-    must(&s.g, sd_randn(s.g.ctx, SD_RNG_CPU, 33, 4, more, &concat));
-    must(&s.g, sd_add_noise(s.g.model, x0, noise, T, &noisy));
+    must(sd_randn(s.g.ctx, SD_RNG_CPU, 31, 4, dims, &x0));
+    must(sd_randn(s.g.ctx, SD_RNG_CPU, 32, 4, dims, &noise));
+    must(sd_randn(s.g.ctx, SD_RNG_CPU, 33, 4, more, &concat));
+    must(sd_add_noise(s.g.model, x0, noise, T, &noisy));
     for (size_t i = 0; i < 2; i++) {
         float *row = sd_tensor_data(given) + i * (C + MORE) * plane;
         memcpy(row, sd_tensor_data(noisy) + i * each, each * sizeof *row);
         memcpy(row + each, sd_tensor_data(concat) + i * MORE * plane, MORE * plane * sizeof *row);
     }
-    must(&s.g, sd_unet_predict(s.g.model, given, t, context, &y));
+    must(sd_unet_predict(s.g.model, given, t, context, &y));
     ck_assert_int_eq(
         sd_training_loss(s.g.model, x0, noise, timesteps, context, NULL, &loss, &samples),
         SD_ERROR_ARGUMENT);
     p.concat = concat;
-    must(&s.g, sd_training_loss(s.g.model, x0, noise, timesteps, context, &p, &loss, &samples));
+    must(sd_training_loss(s.g.model, x0, noise, timesteps, context, &p, &loss, &samples));
     for (size_t i = 0; i < 2; i++) {
         double want =
             mean_square(sd_tensor_data(y) + i * each, sd_tensor_data(noise) + i * each, each);
@@ -714,7 +714,7 @@ START_TEST(unconditional_picture) {
     sampling.steps = 2;
     p.sampling = &sampling;
     ck_assert(subject_open(&s, &cases[0], "cpu", true));
-    must(&s.g, sd_txt2img(s.g.model, &p, &image));
+    must(sd_txt2img(s.g.model, &p, &image));
     ck_assert_int_eq(sd_image_width(image), 32);
     sd_image_free(image);
     golden_close(&s.g);

@@ -37,8 +37,8 @@ static const struct method_case {
 static sd_tensor *sample(scene *s, const sd_tensor *init) {
     sd_sampler *sampler;
     sd_tensor *latent;
-    must(&s->g, sd_sampler_new(s->g.model, &s->p, &sampler));
-    must(&s->g, sd_sample(sampler, s->cond, s->uncond, init, NULL, &latent));
+    must(sd_sampler_new(s->g.model, &s->p, &sampler));
+    must(sd_sample(sampler, s->cond, s->uncond, init, NULL, &latent));
     sd_sampler_free(sampler);
     return latent;
 }
@@ -140,12 +140,12 @@ START_TEST(ddpm_original) {
     sd_sampler *sampler;
     sd_tensor *latent;
     s.p.steps = 1000;
-    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(&s.g, sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+    must(sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
     ck_assert_int_eq(sd_sampler_remaining(sampler), 1000);
     for (int i = 0; i < 5; i++)
-        must(&s.g, sd_sampler_step(sampler));
-    must(&s.g, sd_sampler_latent(sampler, &latent));
+        must(sd_sampler_step(sampler));
+    must(sd_sampler_latent(sampler, &latent));
     scene_check_row("ddpm          5 of 1000 steps", "sampler-ddpm-original", 0, latent, LIMIT);
     sd_sampler_free(sampler);
     scene_close(&s);
@@ -161,7 +161,7 @@ START_TEST(inversion) {
     s.p.strength = GOLDEN_STRENGTH;
     scene_check_row("ddim_inverse  3/4 of the steps", "sampler-ddim_inverse", 1, sample(&s, s.init),
                     LIMIT);
-    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(sd_sampler_new(s.g.model, &s.p, &sampler));
     sd_status status = sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL);
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT); /* nothing to invert */
     ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
@@ -176,20 +176,20 @@ START_TEST(masked) {
     sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latent;
     sd_sampler *sampler;
     s.p.eta = 1;
-    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
+    must(sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(sd_sampler_set_mask(sampler, mask, s.init));
     for (int i = 0; i < 2; i++) { /* the mask stays */
-        must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+        must(sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
         scene_check_row("ddim          masked, eta 1", "sampler-masked", 0, latent, LIMIT);
     }
     sd_sampler_free(sampler);
     s.p.eta = 0;
-    must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
+    must(sd_sampler_new(s.g.model, &s.p, &sampler));
+    must(sd_sampler_set_mask(sampler, mask, s.init));
     ck_assert_int_eq(sd_sampler_set_mask(sampler, mask, NULL), SD_ERROR_ARGUMENT);
     ck_assert_int_eq(sd_sampler_set_mask(sampler, s.init, s.init), SD_ERROR_ARGUMENT);
-    must(&s.g, sd_sampler_set_mask(sampler, NULL, NULL));
-    must(&s.g, sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    must(sd_sampler_set_mask(sampler, NULL, NULL));
+    must(sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
     scene_check_row("ddim          unmasked", "sampler-ddim", 0, latent, LIMIT);
     sd_sampler_free(sampler);
     sd_tensor_free(mask);
@@ -208,12 +208,12 @@ START_TEST(masked_unipc) {
         sd_tensor_data(mask)[i] = 1.0f;
     for (int m = 0; m < 2; m++) {
         s.p.method = both[m];
-        must(&s.g, sd_sampler_new(s.g.model, &s.p, &sampler));
-        must(&s.g, sd_sampler_set_mask(sampler, mask, s.init));
-        must(&s.g, sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+        must(sd_sampler_new(s.g.model, &s.p, &sampler));
+        must(sd_sampler_set_mask(sampler, mask, s.init));
+        must(sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
         for (int i = 0; i < 3; i++)
-            must(&s.g, sd_sampler_step(sampler));
-        must(&s.g, sd_sampler_latent(sampler, &latents[m]));
+            must(sd_sampler_step(sampler));
+        must(sd_sampler_latent(sampler, &latents[m]));
         sd_sampler_free(sampler);
     }
     bool ok =
@@ -235,7 +235,7 @@ static bool goes(scene *s) {
         ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
         return false;
     }
-    must(&s->g, sd_sample(sampler, s->cond, s->uncond, s->init, NULL, &latent));
+    must(sd_sample(sampler, s->cond, s->uncond, s->init, NULL, &latent));
     for (int64_t i = 0; i < sd_tensor_n_elements(latent); i++)
         ck_assert_msg(isfinite(sd_tensor_data(latent)[i]), "%s, spacing %d, %d steps: not finite",
                       s->p.method, (int)s->p.spacing, s->p.steps);
@@ -282,14 +282,14 @@ END_TEST
  * one. */
 static sd_tensor *launch(scene *s, sd_sampler *sampler, const sd_tensor *init, int each) {
     sd_tensor *latent;
-    must(&s->g, sd_sampler_begin(sampler, s->cond, s->uncond, init, NULL));
+    must(sd_sampler_begin(sampler, s->cond, s->uncond, init, NULL));
     for (int i = 0; sd_sampler_remaining(sampler) > 0; i++) {
         if (i % each == 0)
-            must(&s->g, sd_profile_begin(s->g.ctx));
-        must(&s->g, sd_sampler_step(sampler));
-        must(&s->g, sd_profile_end(s->g.ctx));
+            must(sd_profile_begin(s->g.ctx));
+        must(sd_sampler_step(sampler));
+        must(sd_profile_end(s->g.ctx));
     }
-    must(&s->g, sd_sampler_latent(sampler, &latent));
+    must(sd_sampler_latent(sampler, &latent));
     return latent;
 }
 
@@ -300,10 +300,10 @@ static void check_recorded(scene *s, bool inverse, bool mask) {
     sd_sampler *sampler = scene_sampler(s);
     size_t size = (size_t)sd_tensor_n_elements(s->init) * sizeof(float);
     if (mask && !inverse)
-        must(&s->g, sd_sampler_set_mask(sampler, keep, s->init));
+        must(sd_sampler_set_mask(sampler, keep, s->init));
     for (int i = 0; i < 4; i++) {
         if (i < 2)
-            must(&s->g, sd_sample(sampler, s->cond, s->uncond, init, NULL, &latents[i]));
+            must(sd_sample(sampler, s->cond, s->uncond, init, NULL, &latents[i]));
         else
             latents[i] = launch(s, sampler, init, i - 1);
         ck_assert_msg(!memcmp(sd_tensor_data(latents[i]), sd_tensor_data(latents[0]), size),

@@ -23,7 +23,7 @@ static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
 
 static sd_tensor *sample(scene *s) {
     sd_tensor *latent;
-    must(&s->g, sd_sample(scene_sampler(s), s->cond, s->uncond, NULL, NULL, &latent));
+    must(sd_sample(scene_sampler(s), s->cond, s->uncond, NULL, NULL, &latent));
     return latent;
 }
 
@@ -34,12 +34,12 @@ static void check_lists(const scene *s, const char *fixture_x, const char *fixtu
     sd_tensor *latent;
     ck_assert_int_eq(sd_sampler_n_intermediates(s->sampler), n);
     for (int i = 0; i < n; i++) {
-        must(&s->g, sd_sampler_x_inter(s->sampler, i, &latent));
+        must(sd_sampler_x_inter(s->sampler, i, &latent));
         snprintf(what, sizeof what, "%s x %d of %d", s->p.method, i, n);
         scene_check_row(what, fixture_x, i, latent, LIMIT);
     }
     for (int i = first_x0; i < n; i++) {
-        must(&s->g, sd_sampler_pred_x0_inter(s->sampler, i, &latent));
+        must(sd_sampler_pred_x0_inter(s->sampler, i, &latent));
         snprintf(what, sizeof what, "%s pred_x0 %d of %d", s->p.method, i, n);
         scene_check_row(what, fixture_x0, row_x0 + i - first_x0, latent, LIMIT);
     }
@@ -102,11 +102,10 @@ START_TEST(encode_and_decode) {
         s.p.eta = cases[i].eta;
         s.p.use_original_steps = cases[i].original;
         scene_sampler(&s);
-        must(&s.g, sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, NULL, &latent));
-        must(&s.g, sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, sd_tensor_dims(latent), &noise));
-        must(&s.g, sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, noise, &given));
-        must(&s.g,
-             sd_sampler_decode(s.sampler, s.cond, s.uncond, latent, cases[i].t_start, &decoded));
+        must(sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, NULL, &latent));
+        must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, sd_tensor_dims(latent), &noise));
+        must(sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, noise, &given));
+        must(sd_sampler_decode(s.sampler, s.cond, s.uncond, latent, cases[i].t_start, &decoded));
         snprintf(what, sizeof what, "%s stochastic_encode", cases[i].name);
         scene_check_row(what, "original-decode", 2 * i, latent, LIMIT_ENCODED);
         scene_check_row(what, "original-decode", 2 * i, given, LIMIT_ENCODED);
@@ -130,8 +129,8 @@ START_TEST(p_sample_loop) {
     s.p.noise_dropout = DROPOUT;
     s.p.log_every_t = 3;
     scene_sampler(&s);
-    must(&s.g, sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, dims, &x));
-    must(&s.g, sd_sampler_decode(s.sampler, s.cond, s.uncond, x, 7, &latent));
+    must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, dims, &x));
+    must(sd_sampler_decode(s.sampler, s.cond, s.uncond, x, 7, &latent));
     scene_check_row("ddpm p_sample_loop", "original-p-sample", 3, latent, LIMIT);
     check_lists(&s, "original-p-sample", "original-p-sample", 4, 1, 4);
     sd_tensor_free(x);
@@ -141,7 +140,7 @@ END_TEST
 
 static void set_half_mask(scene *s) {
     sd_tensor *mask = golden_tensor(&s->g, "sampler-mask", 0, 0);
-    must(&s->g, sd_sampler_set_mask(s->sampler, mask, s->init));
+    must(sd_sampler_set_mask(s->sampler, mask, s->init));
     sd_tensor_free(mask);
 }
 
@@ -164,7 +163,7 @@ START_TEST(masked_streams) {
         s.p.one_stream = i % 2; /* the same for one picture */
         scene_sampler(&s);
         set_half_mask(&s);
-        must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+        must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
         snprintf(what, sizeof what, "%s masked, eta %g, dropout %g", cases[i].method,
                  (double)cases[i].eta, (double)cases[i].dropout);
         scene_check_row(what, "original-masked", i, latent, LIMIT);
@@ -184,7 +183,7 @@ START_TEST(masked_streams_of_a_batch) {
         s.p.seed = GOLDEN_SEED - 1;
         scene_sampler(&s);
         set_half_mask(&s);
-        must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &both));
+        must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &both));
         npy want = golden_array("original-masked");
         size_t each = want.n / (size_t)want.dims[0];
         snprintf(what, sizeof what, "%s masked, second of two", methods[m]);
@@ -220,9 +219,9 @@ START_TEST(dpm_solver) {
     scene_sampler(&s);
     set_half_mask(&s);
     sd_tensor *latent;
-    must(&s.g, sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
     scene_check_row("dpm_solver masked", "original-dpm_solver", 4, latent, LIMIT_SOLVER);
-    must(&s.g, sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
+    must(sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
     scene_check_row("dpm_solver image to image", "original-dpm_solver", 5, latent, LIMIT_SOLVER);
     scene_close(&s);
 }
@@ -254,7 +253,7 @@ START_TEST(rules_of_image_to_image) {
             sd_tensor *latent;
             s.p.strength = strengths[i / 2];
             s.p.original_encode = i % 2 == 0;
-            must(&s.g, sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
+            must(sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
             snprintf(what, sizeof what, "%s strength %g, %s", methods[m], s.p.strength,
                      i % 2 ? "diffusers" : "original");
             scene_check_row(what, "original-img2img", row++, latent, LIMIT);

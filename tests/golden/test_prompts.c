@@ -24,7 +24,7 @@ static sd_tensor *encode(golden *g, const char *const *texts, int n, int weighte
     sd_tensor *out;
     params.weighted_syntax = weighted;
     params.clip_skip = clip_skip;
-    must(g, sd_encode_text_with(g->model, texts, n, &params, &out));
+    must(sd_encode_text_with(g->model, texts, n, &params, &out));
     return out;
 }
 
@@ -34,7 +34,7 @@ static void check_columns(const golden *g, const char *setup, const char *fixtur
     memcpy(dims, sd_tensor_dims(got), sizeof dims);
     dims[2] = width / COLUMNS;
     sd_tensor *some;
-    must(g, sd_tensor_new(g->ctx, 3, dims, NULL, &some));
+    must(sd_tensor_new(g->ctx, 3, dims, NULL, &some));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < dims[2]; j++)
             sd_tensor_data(some)[i * dims[2] + j] = sd_tensor_data(got)[i * width + j * COLUMNS];
@@ -69,7 +69,7 @@ START_TEST(plain) {
     sd_tensor *want;
     if (!golden_open(&golden_setups[_i], &g))
         return;
-    must(&g, sd_encode_text(g.model, prompts, N_TEXTS, &want));
+    must(sd_encode_text(g.model, prompts, N_TEXTS, &want));
     sd_tensor *got = encode(&g, prompts, N_TEXTS, 0, 0);
     size_t n = (size_t)sd_tensor_n_elements(want) * sizeof(float);
     ck_assert_int_eq(sd_tensor_dims(want)[1], 77);
@@ -101,15 +101,15 @@ START_TEST(sampling) {
     sd_tensor *both = encode(&g, texts, 2, 1, 0);
     int64_t dims[] = {1, 154, sd_tensor_dims(both)[2]};
     const float *data = sd_tensor_data(both);
-    must(&g, sd_tensor_new(g.ctx, 3, dims, data, &cond));
-    must(&g, sd_tensor_new(g.ctx, 3, dims, data + dims[1] * dims[2], &uncond));
+    must(sd_tensor_new(g.ctx, 3, dims, data, &cond));
+    must(sd_tensor_new(g.ctx, 3, dims, data + dims[1] * dims[2], &uncond));
     sd_sampler_params p = short_run();
     p.text_tokens = 154;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
     sd_sampler_free(sampler);
-    must(&g, sd_vae_decode(g.model, latent, &pixels));
-    must(&g, sd_image_from_tensor(pixels, 0, &staged));
+    must(sd_vae_decode(g.model, latent, &pixels));
+    must(sd_image_from_tensor(pixels, 0, &staged));
     golden_check(setup->name, "prompt-ddim", latent, LATENT_LIMIT);
 
     /* The same in one call, whose sampler finds out by itself. */
@@ -119,7 +119,7 @@ START_TEST(sampling) {
     t.weighted_prompts = 1;
     p.text_tokens = 0;
     t.sampling = &p;
-    must(&g, sd_txt2img(g.model, &t, &image));
+    must(sd_txt2img(g.model, &t, &image));
     ck_assert_mem_eq(sd_image_pixels(image), sd_image_pixels(staged), 128 * 128 * 3);
     sd_image_free(image);
     sd_image_free(staged);
@@ -137,7 +137,7 @@ START_TEST(img2img) {
     sd_image *init, *images[3];
     if (!golden_open(&golden_setups[_i], &g))
         return;
-    must(&g, sd_image_new(g.ctx, 64, 64, 3, NULL, &init));
+    must(sd_image_new(g.ctx, 64, 64, 3, NULL, &init));
     sd_sampler_params p = short_run();
     p.width = p.height = 0;
     sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
@@ -147,7 +147,7 @@ START_TEST(img2img) {
     for (int i = 0; i < 3; i++) {
         t.weighted_prompts = i > 0;
         t.clip_skip = i > 1 ? 2 : 0;
-        must(&g, sd_img2img(g.model, &t, &images[i]));
+        must(sd_img2img(g.model, &t, &images[i]));
     }
     ck_assert_mem_ne(sd_image_pixels(images[0]), sd_image_pixels(images[1]), 64 * 64 * 3);
     ck_assert_mem_ne(sd_image_pixels(images[1]), sd_image_pixels(images[2]), 64 * 64 * 3);
@@ -203,7 +203,7 @@ START_TEST(words) {
     if (!golden_open(setup, &g))
         return;
     sd_model_free(g.model);
-    must(&g, load_words(&g, setup, files, NULL, 3, &g.model));
+    must(load_words(&g, setup, files, NULL, 3, &g.model));
     check_words(&g, setup->name, "prompt-words", 3, 1);
     check_words(&g, setup->name, "prompt-words-plain", 1, 1);
     check_words(&g, setup->name, "prompt-words-plain", 1, 0);
@@ -228,17 +228,17 @@ START_TEST(named_words) {
     sd_model *other;
     ck_assert(golden_open(setup, &g));
     sd_model_free(g.model);
-    must(&g, load_words(&g, setup, files, NULL, 2, &g.model));
+    must(load_words(&g, setup, files, NULL, 2, &g.model));
     sd_tensor *want = encode(&g, texts, 1, 0, 0);
     sd_model_free(g.model);
-    must(&g, load_words(&g, setup, files, names, 2, &g.model));
+    must(load_words(&g, setup, files, names, 2, &g.model));
     sd_tensor *got = encode(&g, texts + 1, 1, 0, 0), *cat = encode(&g, texts, 1, 0, 0);
     size_t size = (size_t)sd_tensor_n_elements(want) * sizeof(float);
     ck_assert_int_eq(memcmp(sd_tensor_data(got), sd_tensor_data(want), size), 0);
     ck_assert_int_ne(memcmp(sd_tensor_data(cat), sd_tensor_data(want), size), 0);
     sd_status status = load_words(&g, setup, files, twice, 2, &other);
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), "same word"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "same word"));
     sd_tensor_free(want);
     sd_tensor_free(got);
     sd_tensor_free(cat);
@@ -246,8 +246,8 @@ START_TEST(named_words) {
 }
 END_TEST
 
-static void refused(const golden *g, sd_status status, const char *word) {
-    const char *sentence = sd_last_error(g->ctx);
+static void refused(sd_status status, const char *word) {
+    const char *sentence = sd_last_error();
     printf("%s\n", sentence);
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
     ck_assert_msg(strstr(sentence, word) != NULL, "\"%s\" does not say %s", sentence, word);
@@ -278,10 +278,10 @@ START_TEST(bad_words) {
         for (int k = 0; k < 64; k++)
             files[k] = table[i].file;
         sd_status status = load_words(&g, setup, files, NULL, table[i].n, &model);
-        printf("%s\n", sd_last_error(g.ctx));
+        printf("%s\n", sd_last_error());
         ck_assert_int_eq(status, table[i].status);
         ck_assert_ptr_null(model);
-        ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), table[i].word));
+        ck_assert_ptr_nonnull(strstr(sd_last_error(), table[i].word));
     }
     golden_close(&g);
 }
@@ -296,24 +296,24 @@ START_TEST(arguments) {
         return;
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     params.clip_skip = 4; /* of 3 layers */
-    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
     ck_assert_ptr_null(out);
     params.clip_skip = -1;
-    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
     params.clip_skip = 3;
-    must(&g, sd_encode_text_with(g.model, prompts, 1, &params, &embeddings));
+    must(sd_encode_text_with(g.model, prompts, 1, &params, &embeddings));
     params.struct_size = 3;
-    refused(&g, sd_encode_text_with(g.model, prompts, 1, &params, &out), "struct_size");
-    refused(&g, sd_encode_text_with(g.model, NULL, 1, NULL, &out), "texts");
+    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "struct_size");
+    refused(sd_encode_text_with(g.model, NULL, 1, NULL, &out), "texts");
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     t.clip_skip = 4;
-    refused(&g, sd_txt2img(g.model, &t, &image), "clip_skip");
+    refused(sd_txt2img(g.model, &t, &image), "clip_skip");
     sd_sampler_params p = short_run();
     p.text_tokens = -1;
-    refused(&g, sd_sampler_new(g.model, &p, &sampler), "text_tokens");
+    refused(sd_sampler_new(g.model, &p, &sampler), "text_tokens");
     p.text_tokens = 154;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    refused(&g, sd_sample(sampler, embeddings, embeddings, NULL, NULL, &out), "154");
+    must(sd_sampler_new(g.model, &p, &sampler));
+    refused(sd_sample(sampler, embeddings, embeddings, NULL, NULL, &out), "154");
     sd_sampler_free(sampler);
     sd_tensor_free(embeddings);
     golden_close(&g);

@@ -28,15 +28,15 @@ static bool run(const golden_setup *setup, sd_sampler_params p, sd_tensor **late
     sd_image *image;
     if (!golden_open(setup, &g))
         return false;
-    must(&g, sd_encode_text(g.model, prompts, 1, &cond));
-    must(&g, sd_encode_text(g.model, prompts + 1, 1, &uncond));
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, cond, uncond, NULL, NULL, latent));
+    must(sd_encode_text(g.model, prompts, 1, &cond));
+    must(sd_encode_text(g.model, prompts + 1, 1, &uncond));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, cond, uncond, NULL, NULL, latent));
     if (pixels) {
         sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
         t.prompt = golden_prompts[2];
         t.sampling = &p;
-        must(&g, sd_txt2img(g.model, &t, &image));
+        must(sd_txt2img(g.model, &t, &image));
         memset(pixels, 0, N_BYTES);
         memcpy(pixels, sd_image_pixels(image),
                (size_t)sd_image_width(image) * (size_t)sd_image_height(image) * 3);

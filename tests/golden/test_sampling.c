@@ -40,9 +40,9 @@ static void check_decoded(const golden *g, const char *setup, const char *fixtur
                           sd_tensor *latent) {
     sd_tensor *pixels;
     sd_image *image;
-    must(g, sd_vae_decode(g->model, latent, &pixels));
+    must(sd_vae_decode(g->model, latent, &pixels));
     for (int i = 0; i < sd_tensor_dims(pixels)[0]; i++) {
-        must(g, sd_image_from_tensor(pixels, i, &image));
+        must(sd_image_from_tensor(pixels, i, &image));
         check_image(setup, fixture, i, image);
     }
     sd_tensor_free(pixels);
@@ -61,8 +61,8 @@ START_TEST(ddim) {
     embeddings e = get_embeddings(&g);
     sd_sampler_params p = golden_params(2);
     p.eta = (float)(_i % 2);
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &latent));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &latent));
     snprintf(image_name, sizeof(image_name), "%s-image", name);
     check_decoded(&g, setup->name, image_name, latent);
     golden_check(setup->name, name, latent, LATENT_LIMIT);
@@ -85,26 +85,26 @@ START_TEST(step_by_step) {
     sd_tensor *noise = golden_tensor(&g, "noise", 0, 0);
     sd_sampler_params p = golden_params(2);
     p.eta = eta ? 1.0f : 0.0f;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sampler_new(g.model, &p, &sampler));
     ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
-    must(&g, sd_sampler_begin(sampler, e.cond, e.uncond, NULL, NULL));
+    must(sd_sampler_begin(sampler, e.cond, e.uncond, NULL, NULL));
     ck_assert_int_eq(sd_sampler_remaining(sampler), GOLDEN_STEPS);
-    must(&g, sd_sampler_step(sampler));
-    must(&g, sd_sampler_pred_x0(sampler, &latent));
+    must(sd_sampler_step(sampler));
+    must(sd_sampler_pred_x0(sampler, &latent));
     golden_check(setup->name, eta ? "ddim-eta1-step1-x0" : "ddim-eta0-step1-x0", latent,
                  STEP_LIMIT);
-    must(&g, sd_sampler_latent(sampler, &latent));
+    must(sd_sampler_latent(sampler, &latent));
     golden_check(setup->name, eta ? "ddim-eta1-step1" : "ddim-eta0-step1", latent, STEP_LIMIT);
     while (sd_sampler_remaining(sampler) > 0)
-        must(&g, sd_sampler_step(sampler));
-    must(&g, sd_sampler_latent(sampler, &latent));
-    must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &whole));
+        must(sd_sampler_step(sampler));
+    must(sd_sampler_latent(sampler, &latent));
+    must(sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &whole));
     ck_assert_mem_eq(sd_tensor_data(latent), sd_tensor_data(whole),
                      (size_t)sd_tensor_n_elements(whole) * sizeof(float));
     sd_tensor_free(latent);
     sd_tensor_free(whole);
     if (!eta) { /* and from torch's noise, given */
-        must(&g, sd_sample(sampler, e.cond, e.uncond, NULL, noise, &latent));
+        must(sd_sample(sampler, e.cond, e.uncond, NULL, noise, &latent));
         golden_check(setup->name, "ddim-eta0", latent, LATENT_LIMIT);
     }
     sd_tensor_free(noise);
@@ -127,8 +127,8 @@ START_TEST(unguided) {
     p.guidance_scale = 1;
     p.steps = 5;
     p.one_stream = 1;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, e.cond, NULL, NULL, NULL, &latent));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, e.cond, NULL, NULL, NULL, &latent));
     golden_check(setup->name, "ddim-unguided", latent, LATENT_LIMIT);
     sd_sampler_free(sampler);
     free_embeddings(&e);
@@ -148,8 +148,8 @@ START_TEST(img2img_stages) {
     sd_tensor *noise = golden_tensor(&g, "img2img-noise", 0, 0);
     sd_sampler_params p = golden_params(1);
     p.original_encode = 1;
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, e.cond, e.uncond, init, noise, &latent));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, e.cond, e.uncond, init, noise, &latent));
     check_decoded(&g, setup->name, "img2img-image", latent);
     golden_check(setup->name, "img2img", latent, LATENT_LIMIT);
     sd_tensor_free(init);
@@ -171,7 +171,7 @@ START_TEST(txt2img) {
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     t.prompt = golden_prompts[1];
     t.sampling = &p;
-    must(&g, sd_txt2img(g.model, &t, images));
+    must(sd_txt2img(g.model, &t, images));
     for (int i = 0; i < 2; i++)
         check_image(setup->name, "ddim-eta0-image", i, images[i]);
     golden_close(&g);
@@ -185,7 +185,7 @@ START_TEST(img2img) {
     if (!golden_open(setup, &g))
         return;
     npy picture = golden_array("img2img-picture");
-    must(&g, sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
+    must(sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
     sd_sampler_params p = golden_params(1);
     p.original_encode = 1;
     p.width = p.height = 0; /* the picture's own */
@@ -193,7 +193,7 @@ START_TEST(img2img) {
     t.prompt = golden_prompts[1];
     t.init = init;
     t.sampling = &p;
-    must(&g, sd_img2img(g.model, &t, &image));
+    must(sd_img2img(g.model, &t, &image));
     check_image(setup->name, "img2img-image", 0, image);
     npy_free(&picture);
     sd_image_free(init);
@@ -207,10 +207,10 @@ static sd_tensor *repaint(const golden *g, const embeddings *e, const sd_tensor 
     const int64_t dims[] = {1, 4, 8, 8};
     sd_tensor *noise, *init, *latent;
     sd_sampler *sampler;
-    must(g, sd_randn(g->ctx, p->rng, p->seed, 4, dims, &noise));
-    must(g, sd_vae_encode(g->model, pixels, noise, &init));
-    must(g, sd_sampler_new(g->model, p, &sampler));
-    must(g, sd_sample(sampler, e->cond, e->uncond, init, NULL, &latent));
+    must(sd_randn(g->ctx, p->rng, p->seed, 4, dims, &noise));
+    must(sd_vae_encode(g->model, pixels, noise, &init));
+    must(sd_sampler_new(g->model, p, &sampler));
+    must(sd_sample(sampler, e->cond, e->uncond, init, NULL, &latent));
     sd_tensor_free(noise);
     sd_tensor_free(init);
     sd_sampler_free(sampler);
@@ -232,7 +232,7 @@ START_TEST(img2img_as_diffusers) {
     if (!golden_open(setup, &g))
         return;
     embeddings e = get_embeddings(&g);
-    must(&g, sd_image_new(g.ctx, 64, 64, 3, NULL, &picture));
+    must(sd_image_new(g.ctx, 64, 64, 3, NULL, &picture));
     for (int i = 0; i < 64 * 64; i++) {
         uint8_t *rgb = sd_image_pixels(picture) + 3 * i;
         int x = i % 64, y = i / 64;
@@ -240,7 +240,7 @@ START_TEST(img2img_as_diffusers) {
         rgb[1] = (uint8_t)(2 * y);
         rgb[2] = (x / 16 + y / 16) % 2 ? 255 : 0;
     }
-    must(&g, sd_image_to_tensor(picture, &pixels));
+    must(sd_image_to_tensor(picture, &pixels));
     npy want = golden_array("img2img-diffusers");
     size_t each = want.n / (size_t)want.dims[0];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

@@ -71,13 +71,13 @@ static bool open_model(golden *g, const char *backend) {
         return false;
     mp.strict = 1;
     mp.precision = SD_PRECISION_FULL;
-    must(g, sd_model_load(g->ctx, folder, &mp, &g->model));
+    must(sd_model_load(g->ctx, folder, &mp, &g->model));
     return true;
 }
 
 static void check_info(const golden *g) {
     sd_model_info info = SD_MODEL_INFO_INIT;
-    must(g, sd_model_get_info(g->model, &info));
+    must(sd_model_get_info(g->model, &info));
     ck_assert_str_eq(info.family, "Stable Diffusion 2.x");
     ck_assert_str_eq(info.layout, "diffusers");
     ck_assert_str_eq(info.prediction, "v");
@@ -93,7 +93,7 @@ static void check_text(const golden *g, const char *backend) {
     for (size_t i = 0; i < given.n; i++)
         ids[i] = (int32_t)given.f32[i];
     npy_free(&given);
-    must(g, sd_encode_tokens(g->model, ids, 2, &out));
+    must(sd_encode_tokens(g->model, ids, 2, &out));
     golden_check(backend, "sd2/text", out, LIMIT);
 }
 
@@ -101,7 +101,7 @@ static void check_unet(const golden *g, const char *backend) {
     static const float t[2] = {951.0f, 16.5f};
     sd_tensor *x = golden_tensor(g, "sd2/unet-in", 0, 0), *out;
     sd_tensor *context = golden_tensor(g, "sd2/text", 0, 0);
-    must(g, sd_unet_predict(g->model, x, t, context, &out));
+    must(sd_unet_predict(g->model, x, t, context, &out));
     golden_check(backend, "sd2/unet", out, LIMIT);
     sd_tensor_free(x);
     sd_tensor_free(context);
@@ -110,9 +110,9 @@ static void check_unet(const golden *g, const char *backend) {
 static void check_first_stage(const golden *g, const char *backend) {
     sd_tensor *pixels = golden_tensor(g, "sd2/pixels", 0, 0), *out;
     sd_tensor *z = golden_tensor(g, "sd2/z", 0, 0);
-    must(g, sd_vae_encode(g->model, pixels, NULL, &out));
+    must(sd_vae_encode(g->model, pixels, NULL, &out));
     golden_check(backend, "sd2/latent", out, LIMIT);
-    must(g, sd_vae_decode(g->model, z, &out));
+    must(sd_vae_decode(g->model, z, &out));
     golden_check(backend, "sd2/decoded", out, LIMIT);
     sd_tensor_free(pixels);
     sd_tensor_free(z);
@@ -127,8 +127,8 @@ static void check_ddim(const golden *g, const char *backend) {
     p.steps = STEPS;
     p.guidance_scale = SCALE;
     p.width = p.height = 16;
-    must(g, sd_sampler_new(g->model, &p, &sampler));
-    must(g, sd_sample(sampler, cond, uncond, NULL, noise, &out));
+    must(sd_sampler_new(g->model, &p, &sampler));
+    must(sd_sample(sampler, cond, uncond, NULL, noise, &out));
     golden_check(backend, "sd2/ddim", out, LIMIT_DDIM);
     sd_sampler_free(sampler);
     sd_tensor_free(noise);

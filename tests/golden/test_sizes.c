@@ -24,8 +24,8 @@ START_TEST(one_call) {
         char name[64];
         sd_tensor *x, *y;
         snprintf(name, sizeof(name), "sizes-unet-%dx%d", (int)dims[2], (int)dims[3]);
-        must(&g, sd_randn(g.ctx, SD_RNG_CPU, 5, 4, dims, &x));
-        must(&g, sd_unet_predict(g.model, x, t, context, &y));
+        must(sd_randn(g.ctx, SD_RNG_CPU, 5, 4, dims, &x));
+        must(sd_unet_predict(g.model, x, t, context, &y));
         golden_check(setup->name, name, y, LIMIT);
         sd_tensor_free(x);
     }
@@ -50,8 +50,8 @@ START_TEST(run) {
     if (!golden_open(setup, &g))
         return;
     sd_tensor *uncond = golden_tensor(&g, "text", 0, 1), *cond = golden_tensor(&g, "text", 1, 1);
-    must(&g, sd_sampler_new(g.model, &p, &sampler));
-    must(&g, sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+    must(sd_sampler_new(g.model, &p, &sampler));
+    must(sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
     golden_check(setup->name, "sizes-ddim", latent, RUN_LIMIT);
     sd_sampler_free(sampler);
     sd_tensor_free(uncond);
@@ -72,7 +72,7 @@ START_TEST(picture) {
         return;
     params.prompt = golden_prompts[1];
     params.sampling = &p;
-    must(&g, sd_txt2img(g.model, &params, &image));
+    must(sd_txt2img(g.model, &params, &image));
     npy want = golden_array("sizes-ddim-image");
     ck_assert_int_eq(sd_image_height(image), RUN_HEIGHT);
     ck_assert_int_eq(sd_image_width(image), RUN_WIDTH);
@@ -95,23 +95,23 @@ START_TEST(other_ways) {
     sd_image *init, *mask, *out;
     if (!golden_open(&golden_setups[1], &g))
         return;
-    must(&g, sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 3, NULL, &init));
-    must(&g, sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 1, NULL, &mask));
+    must(sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 3, NULL, &init));
+    must(sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 1, NULL, &mask));
     memset(sd_image_pixels(mask), 255, RUN_WIDTH * RUN_HEIGHT / 2);
     p.steps = 3;
     img2img.init = inpaint.init = init;
     inpaint.mask = mask;
     img2img.sampling = inpaint.sampling = &p;
-    must(&g, sd_img2img(g.model, &img2img, &out));
+    must(sd_img2img(g.model, &img2img, &out));
     ck_assert_int_eq(sd_image_width(out), RUN_WIDTH);
     ck_assert_int_eq(sd_image_height(out), RUN_HEIGHT);
     sd_image_free(out);
-    must(&g, sd_inpaint(g.model, &inpaint, &out));
+    must(sd_inpaint(g.model, &inpaint, &out));
     ck_assert_int_eq(sd_image_width(out), RUN_WIDTH);
     ck_assert_mem_eq(sd_image_pixels(out) + 3 * RUN_WIDTH * (RUN_HEIGHT - 1),
                      sd_image_pixels(init) + 3 * RUN_WIDTH * (RUN_HEIGHT - 1), 3 * RUN_WIDTH);
     sd_image_free(out);
-    must(&g, sd_memory_estimate(g.model, &p, &memory));
+    must(sd_memory_estimate(g.model, &p, &memory));
     ck_assert_uint_gt(memory.unet, 0);
     sd_image_free(init);
     sd_image_free(mask);
@@ -142,11 +142,11 @@ START_TEST(refused) {
         p.width = rows[i].width;
         p.height = rows[i].height;
         ck_assert_int_eq(sd_sampler_new(g.model, &p, &sampler), SD_ERROR_ARGUMENT);
-        ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), rows[i].sentence));
+        ck_assert_ptr_nonnull(strstr(sd_last_error(), rows[i].sentence));
     }
-    must(&g, sd_tensor_new(g.ctx, 4, dims, NULL, &pixels));
+    must(sd_tensor_new(g.ctx, 4, dims, NULL, &pixels));
     ck_assert_int_eq(sd_vae_encode(g.model, pixels, NULL, &latent), SD_ERROR_ARGUMENT);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(g.ctx), "the nearest are 32 and 64"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "the nearest are 32 and 64"));
     sd_tensor_free(pixels);
     golden_close(&g);
 }

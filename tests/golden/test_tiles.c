@@ -19,7 +19,7 @@ static sd_tile_params tiles(int tile, int overlap) {
 static sd_tensor *randn(const golden *g, uint64_t seed, int n, int h, int w) {
     const int64_t dims[] = {n, 4, h, w};
     sd_tensor *t;
-    must(g, sd_randn(g->ctx, SD_RNG_CPU, seed, 4, dims, &t));
+    must(sd_randn(g->ctx, SD_RNG_CPU, seed, 4, dims, &t));
     return t;
 }
 
@@ -33,11 +33,11 @@ START_TEST(as_diffusers) {
     sd_tensor *latent = golden_tensor(&g, "tiles-latent", 0, 0);
     sd_tensor *pixels = golden_tensor(&g, "tiles-decoded", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "tiles-noise", 0, 0);
-    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &out));
+    must(sd_vae_decode_tiled(g.model, latent, &p, &out));
     golden_check(setup->name, "tiles-decoded", out, LIMIT);
-    must(&g, sd_vae_encode_tiled(g.model, pixels, NULL, &p, &out));
+    must(sd_vae_encode_tiled(g.model, pixels, NULL, &p, &out));
     golden_check(setup->name, "tiles-mean", out, LIMIT);
-    must(&g, sd_vae_encode_tiled(g.model, pixels, noise, &p, &out));
+    must(sd_vae_encode_tiled(g.model, pixels, noise, &p, &out));
     golden_check(setup->name, "tiles-sample", out, LIMIT);
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
@@ -63,22 +63,22 @@ START_TEST(one_tile_is_the_plain_call) {
     sd_tensor *latent = golden_tensor(&g, "vae-latent", 0, 0);
     sd_tensor *pixels = golden_tensor(&g, "vae-pixels", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "vae-noise", 0, 0);
-    must(&g, sd_vae_decode(g.model, latent, &plain));
-    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    must(sd_vae_decode(g.model, latent, &plain));
+    must(sd_vae_decode_tiled(g.model, latent, &p, &tiled));
     same(plain, tiled);
-    must(&g, sd_vae_encode(g.model, pixels, noise, &plain));
-    must(&g, sd_vae_encode_tiled(g.model, pixels, noise, &p, &tiled));
+    must(sd_vae_encode(g.model, pixels, noise, &plain));
+    must(sd_vae_encode_tiled(g.model, pixels, noise, &p, &tiled));
     same(plain, tiled);
     sd_tensor_free(latent);
 
     /* a batch in tiles is its pictures one by one */
     p = tiles(6, 2);
     latent = golden_tensor(&g, "vae-latent", 0, 0);
-    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    must(sd_vae_decode_tiled(g.model, latent, &p, &tiled));
     size_t half = (size_t)sd_tensor_n_elements(tiled) / 2;
     for (int i = 0; i < 2; i++) {
         sd_tensor *one = golden_tensor(&g, "vae-latent", i, 1);
-        must(&g, sd_vae_decode_tiled(g.model, one, &p, &rows[i]));
+        must(sd_vae_decode_tiled(g.model, one, &p, &rows[i]));
         ck_assert_mem_eq(sd_tensor_data(rows[i]), sd_tensor_data(tiled) + (size_t)i * half,
                          half * sizeof(float));
         sd_tensor_free(rows[i]);
@@ -128,9 +128,9 @@ START_TEST(seams_do_not_show) {
     sd_tile_params p = tiles(TILE, OVERLAP), no_overlap = tiles(TILE, 0);
     ck_assert(golden_open(&golden_setups[1], &g));
     sd_tensor *latent = smooth(&g, H, W);
-    must(&g, sd_vae_decode(g.model, latent, &plain));
-    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &faded));
-    must(&g, sd_vae_decode_tiled(g.model, latent, &no_overlap, &cut));
+    must(sd_vae_decode(g.model, latent, &plain));
+    must(sd_vae_decode_tiled(g.model, latent, &p, &faded));
+    must(sd_vae_decode_tiled(g.model, latent, &no_overlap, &cut));
     size_t n = (size_t)sd_tensor_n_elements(plain);
     printf("tiled and plain: relative %.2e, largest difference %.2e\n",
            relative_error(sd_tensor_data(faded), sd_tensor_data(plain), n),
@@ -182,23 +182,23 @@ static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
     cp.alloc = metered_alloc;
     cp.free = metered_free;
     cp.alloc_user = &m;
-    golden_must(NULL, sd_context_new(&cp, &g.ctx), "sd_context_new");
-    must(&g, sd_model_load(g.ctx, getenv("SD_TINY_FILE"), NULL, &g.model));
+    golden_must(sd_context_new(&cp, &g.ctx), "sd_context_new");
+    must(sd_model_load(g.ctx, getenv("SD_TINY_FILE"), NULL, &g.model));
     sd_tensor *latent = randn(&g, 6, 1, h, 16);
     if (estimated) {
         sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
         sd_memory_info memory = SD_MEMORY_INFO_INIT;
         run.width = 128;
         run.height = 8 * (h + 7) / 64 * 64; /* as the UNet wants it; a tile is as large */
-        must(&g, sd_memory_estimate_tiled(g.model, &run, p, &memory));
+        must(sd_memory_estimate_tiled(g.model, &run, p, &memory));
         *estimated = memory.decode;
     }
     size_t before = m.live;
     m.peak = 0;
     if (p)
-        must(&g, sd_vae_decode_tiled(g.model, latent, p, &pixels));
+        must(sd_vae_decode_tiled(g.model, latent, p, &pixels));
     else
-        must(&g, sd_vae_decode(g.model, latent, &pixels));
+        must(sd_vae_decode(g.model, latent, &pixels));
     size_t size = (size_t)sd_tensor_n_elements(pixels) * sizeof(float);
     sd_tensor_free(pixels);
     sd_tensor_free(latent);
@@ -229,10 +229,10 @@ START_TEST(memory_is_estimated) {
     golden g;
     ck_assert(golden_open(&golden_setups[1], &g));
     run.width = run.height = 8 * SIDE;
-    must(&g, sd_memory_estimate(g.model, &run, &one));
+    must(sd_memory_estimate(g.model, &run, &one));
     run.height = 8 * (LONG + 4); /* the UNet wants a multiple of 64 */
-    must(&g, sd_memory_estimate(g.model, &run, &whole));
-    must(&g, sd_memory_estimate_tiled(g.model, &run, &p, &six));
+    must(sd_memory_estimate(g.model, &run, &whole));
+    must(sd_memory_estimate_tiled(g.model, &run, &p, &six));
     uint64_t estimated;
     size_t measured = working_set(LONG, &p, &estimated);
     printf("decoding 6 tiles in kB: estimated %llu, measured %zu; encoding %llu, whole %llu\n",
@@ -247,7 +247,7 @@ START_TEST(memory_is_estimated) {
     ck_assert_uint_gt(whole.encode, 2 * six.encode);
     ck_assert_uint_gt(whole.peak, six.peak);
 
-    must(&g, sd_memory_estimate_tiled(g.model, &run, NULL, &six)); /* tiles of 64 */
+    must(sd_memory_estimate_tiled(g.model, &run, NULL, &six)); /* tiles of 64 */
     ck_assert_uint_lt(six.decode, whole.decode);
     const sd_tile_params bad = tiles(4, 4);
     ck_assert_int_eq(sd_memory_estimate_tiled(g.model, &run, &bad, &six), SD_ERROR_ARGUMENT);
@@ -264,7 +264,7 @@ START_TEST(pictures_in_tiles) {
     sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
     sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
     ck_assert(golden_open(&golden_setups[1], &g));
-    must(&g, sd_image_new(g.ctx, W, H, 3, NULL, &init));
+    must(sd_image_new(g.ctx, W, H, 3, NULL, &init));
     for (int i = 0; i < BYTES; i++)
         sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
     run.steps = 2;
@@ -273,14 +273,14 @@ START_TEST(pictures_in_tiles) {
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &run;
-    must(&g, sd_img2img(g.model, &m, plain));
+    must(sd_img2img(g.model, &m, plain));
     m.tiles = &p;
-    must(&g, sd_img2img(g.model, &m, batch));
+    must(sd_img2img(g.model, &m, batch));
     ck_assert(memcmp(sd_image_pixels(plain[0]), sd_image_pixels(batch[0]), BYTES) != 0);
     run.batch = 1;
     for (int i = 0; i < 2; i++) {
         run.seed = 42 + (uint64_t)i;
-        must(&g, sd_img2img(g.model, &m, &alone));
+        must(sd_img2img(g.model, &m, &alone));
         int largest = 0;
         for (int j = 0; j < BYTES; j++) {
             int d = sd_image_pixels(alone)[j] - sd_image_pixels(batch[i])[j];
@@ -317,17 +317,16 @@ START_TEST(bad_arguments_are_named) {
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         sd_tile_params p = tiles(bad[i].tile, bad[i].overlap);
         ck_assert_int_eq(sd_vae_decode_tiled(g.model, latent, &p, &out), SD_ERROR_ARGUMENT);
-        ck_assert_msg(strstr(sd_last_error(g.ctx), bad[i].word) != NULL, "%s",
-                      sd_last_error(g.ctx));
+        ck_assert_msg(strstr(sd_last_error(), bad[i].word) != NULL, "%s", sd_last_error());
         ck_assert_ptr_null(out);
     }
     /* not pixels; and noise of another shape */
     ck_assert_int_eq(sd_vae_encode_tiled(g.model, latent, NULL, NULL, &out), SD_ERROR_ARGUMENT);
     sd_tile_params p = tiles(4, 1);
     sd_tensor *pixels;
-    must(&g, sd_vae_decode_tiled(g.model, latent, &p, &pixels));
+    must(sd_vae_decode_tiled(g.model, latent, &p, &pixels));
     ck_assert_int_eq(sd_vae_encode_tiled(g.model, pixels, pixels, &p, &out), SD_ERROR_ARGUMENT);
-    ck_assert_msg(strstr(sd_last_error(g.ctx), "noise is") != NULL, "%s", sd_last_error(g.ctx));
+    ck_assert_msg(strstr(sd_last_error(), "noise is") != NULL, "%s", sd_last_error());
     sd_tensor_free(pixels);
     sd_tensor_free(latent);
     golden_close(&g);

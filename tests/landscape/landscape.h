@@ -18,7 +18,7 @@ void close_landscape(void);
 #define ck_ok(call)                                                                                \
     do {                                                                                           \
         sd_status status_ = (call);                                                                \
-        ck_assert_msg(status_ == SD_OK, "%s: %s", #call, sd_last_error(ctx));                      \
+        ck_assert_msg(status_ == SD_OK, "%s: %s", #call, sd_last_error());                         \
     } while (0)
 
 /* `n` pictures of 256 x 256 from the seeds 1, 2, ... */

@@ -16,7 +16,7 @@ static int clean_one(const sd_context *ctx, size_t n) {
     text[n] = '\0';
     sd_status status = sd_text_clean(ctx, text, &out);
     if (status)
-        fprintf(stderr, "sd-clean-texts: %s\n", sd_error_get(ctx->id));
+        fprintf(stderr, "sd-clean-texts: %s\n", sd_error_get());
     else
         printf("%zu\n%s", strlen(out), out);
     sd_free(ctx, out);

@@ -36,7 +36,7 @@ typedef struct subject {
 #define must(s, call)                                                                              \
     do {                                                                                           \
         if ((call) != SD_OK) {                                                                     \
-            fprintf(stderr, "%s: %s: %s\n", (s)->name, #call, sd_last_error((s)->ctx));            \
+            fprintf(stderr, "%s: %s: %s\n", (s)->name, #call, sd_last_error());                    \
             exit(1);                                                                               \
         }                                                                                          \
     } while (0)

@@ -40,7 +40,7 @@ typedef struct side {
 #define must(s, call)                                                                              \
     do {                                                                                           \
         if ((call) != SD_OK) {                                                                     \
-            fprintf(stderr, "%s: %s\n", #call, sd_last_error((s)->ctx));                           \
+            fprintf(stderr, "%s: %s\n", #call, sd_last_error());                                   \
             exit(1);                                                                               \
         }                                                                                          \
     } while (0)

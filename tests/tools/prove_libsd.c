@@ -21,15 +21,15 @@ typedef struct proof {
     double started;
 } proof;
 
-static void fail(const proof *p, const char *what) {
-    fprintf(stderr, "%s: %s\n", what, sd_last_error(p->ctx));
+static void fail(const char *what) {
+    fprintf(stderr, "%s: %s\n", what, sd_last_error());
     exit(1);
 }
 
-#define must(p, call)                                                                              \
+#define must(call)                                                                                 \
     do {                                                                                           \
         if ((call) != SD_OK)                                                                       \
-            fail(p, #call);                                                                        \
+            fail(#call);                                                                           \
     } while (0)
 
 static npy read_array(const proof *p, const char *name) {
@@ -47,7 +47,7 @@ static sd_tensor *read_tensor(const proof *p, const char *name, int64_t first, i
     sd_tensor *t;
     size_t row = a.n / (size_t)a.dims[0];
     a.dims[0] = n ? n : a.dims[0];
-    must(p, sd_tensor_new(p->ctx, a.n_dims, a.dims, a.f32 + (size_t)first * row, &t));
+    must(sd_tensor_new(p->ctx, a.n_dims, a.dims, a.f32 + (size_t)first * row, &t));
     npy_free(&a);
     return t;
 }
@@ -58,7 +58,7 @@ static void write_tensor(proof *p, const char *name, sd_tensor *t) {
     double seconds = now() - p->started;
     snprintf(path, sizeof(path), "%s/sd-%s.npy", p->folder, name);
     if (!npy_save(path, NPY_F32, sd_tensor_n_dims(t), sd_tensor_dims(t), sd_tensor_data(t)))
-        fail(p, path);
+        fail(path);
     printf("%-20s %.2f s\n", name, seconds);
     fflush(stdout);
     sd_tensor_free(t);
@@ -69,14 +69,14 @@ static void write_image(proof *p, const char *name, const sd_tensor *latent) {
     char path[4096];
     sd_tensor *pixels;
     sd_image *image;
-    must(p, sd_vae_decode(p->model, latent, &pixels));
-    must(p, sd_image_from_tensor(pixels, 0, &image));
+    must(sd_vae_decode(p->model, latent, &pixels));
+    must(sd_image_from_tensor(pixels, 0, &image));
     const int64_t dims[3] = {sd_image_height(image), sd_image_width(image), 3};
     snprintf(path, sizeof(path), "%s/sd-%s.npy", p->folder, name);
     if (!npy_save(path, NPY_U8, 3, dims, sd_image_pixels(image)))
-        fail(p, path);
+        fail(path);
     snprintf(path, sizeof(path), "%s/sd-%s.png", p->folder, name);
-    must(p, sd_image_save(image, path, NULL));
+    must(sd_image_save(image, path, NULL));
     sd_image_free(image);
     sd_tensor_free(pixels);
 }
@@ -86,30 +86,30 @@ static void stages(proof *p) {
     npy ids = read_array(p, "ids");
     sd_tensor *text, *out;
     p->started = now();
-    must(p, sd_encode_tokens(p->model, ids.i32, 2, &out));
+    must(sd_encode_tokens(p->model, ids.i32, 2, &out));
     write_tensor(p, "text", out);
     npy_free(&ids);
 
     const float t[2] = {981, 981};
     sd_tensor *x = read_tensor(p, "unet-in", 0, 0);
     text = read_tensor(p, "text", 0, 0);
-    must(p, sd_unet_predict(p->model, x, t, text, &out));
+    must(sd_unet_predict(p->model, x, t, text, &out));
     write_tensor(p, "unet", out);
     sd_tensor_free(x);
     sd_tensor_free(text);
 
     x = read_tensor(p, "pixels", 0, 0);
-    must(p, sd_vae_encode(p->model, x, NULL, &out));
+    must(sd_vae_encode(p->model, x, NULL, &out));
     /* The reference keeps the mean before the scale. */
     sd_model_info info = {sizeof(info)};
-    must(p, sd_model_get_info(p->model, &info));
+    must(sd_model_get_info(p->model, &info));
     for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
         sd_tensor_data(out)[i] /= (float)info.latent_scale;
     write_tensor(p, "moments", out);
     sd_tensor_free(x);
 
     x = read_tensor(p, "decode-in", 0, 0);
-    must(p, sd_vae_decode(p->model, x, &out));
+    must(sd_vae_decode(p->model, x, &out));
     write_tensor(p, "decode", out);
     sd_tensor_free(x);
 }
@@ -132,8 +132,8 @@ static run run_begin(proof *p) {
     sd_sampler_params sp = SD_SAMPLER_PARAMS_INIT;
     run r;
     p->started = now();
-    must(p, sd_encode_tokens(p->model, ids.i32, 1, &r.uncond));
-    must(p, sd_encode_tokens(p->model, ids.i32 + 77, 1, &r.cond));
+    must(sd_encode_tokens(p->model, ids.i32, 1, &r.uncond));
+    must(sd_encode_tokens(p->model, ids.i32 + 77, 1, &r.cond));
     npy_free(&ids);
     sp.steps = 20;
     sp.guidance_scale = 7.5f;
@@ -141,7 +141,7 @@ static run run_begin(proof *p) {
     sp.original_encode = 1; /* as sd-img2img */
     sp.width = sp.height = 512;
     sp.progress = show;
-    must(p, sd_sampler_new(p->model, &sp, &r.sampler));
+    must(sd_sampler_new(p->model, &sp, &r.sampler));
     return r;
 }
 
@@ -154,7 +154,7 @@ static void run_end(run *r) {
 static void txt2img(proof *p) {
     run r = run_begin(p);
     sd_tensor *noise = read_tensor(p, "noise", 0, 0), *latent;
-    must(p, sd_sample(r.sampler, r.cond, r.uncond, NULL, noise, &latent));
+    must(sd_sample(r.sampler, r.cond, r.uncond, NULL, noise, &latent));
     write_image(p, "txt2img-image", latent);
     write_tensor(p, "txt2img-latent", latent);
     sd_tensor_free(noise);
@@ -167,8 +167,8 @@ static void img2img(proof *p) {
     sd_tensor *pixels = read_tensor(p, "pixels", 0, 0), *init, *latent;
     sd_tensor *encode_noise = read_tensor(p, "encode-noise", 0, 0);
     sd_tensor *noise = read_tensor(p, "img2img-noise", 0, 0);
-    must(p, sd_vae_encode(p->model, pixels, encode_noise, &init));
-    must(p, sd_sample(r.sampler, r.cond, r.uncond, init, noise, &latent));
+    must(sd_vae_encode(p->model, pixels, encode_noise, &init));
+    must(sd_sample(r.sampler, r.cond, r.uncond, init, noise, &latent));
     write_image(p, "img2img-image", latent);
     write_tensor(p, "img2img-latent", latent);
     sd_tensor_free(noise);
@@ -182,9 +182,9 @@ static void img2img(proof *p) {
 static void picture(proof *p, const char *path) {
     sd_image *image, *small;
     sd_tensor *pixels;
-    must(p, sd_image_load(p->ctx, path, &image));
-    must(p, sd_image_resize(image, 512, 512, &small));
-    must(p, sd_image_to_tensor(small, &pixels));
+    must(sd_image_load(p->ctx, path, &image));
+    must(sd_image_resize(image, 512, 512, &small));
+    must(sd_image_to_tensor(small, &pixels));
     write_tensor(p, "pixels", pixels);
     sd_image_free(image);
     sd_image_free(small);
@@ -216,8 +216,8 @@ int main(int argc, char **argv) {
     cp.backend = option(argc, argv, "--backend");
     cp.n_threads = threads ? atoi(threads) : 0;
     mp.precision = SD_PRECISION_FULL;
-    must(&p, sd_context_new(&cp, &p.ctx));
-    must(&p, sd_model_load(p.ctx, argv[1], &mp, &p.model));
+    must(sd_context_new(&cp, &p.ctx));
+    must(sd_model_load(p.ctx, argv[1], &mp, &p.model));
     printf("%s, loaded in %.2f s\n", sd_context_device(p.ctx), now() - p.started);
     if (image)
         picture(&p, image);

@@ -42,7 +42,7 @@ static void teardown(void) {
 }
 
 static const char *sentence(void) {
-    return sd_error_get(ctx->id);
+    return sd_error_get();
 }
 
 /* A file of the fixtures into the scratch folder. */

@@ -162,7 +162,7 @@ static outcome build(const fault *f) {
     ck_assert_int_eq(sd_context_new(&params, &ctx), SD_OK);
     close(mkstemp(path));
     write_file(ctx, path, f);
-    ck_assert_msg(sd_weights_open(ctx, path, &source.files[0]) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(sd_weights_open(ctx, path, &source.files[0]) == SD_OK, "%s", sd_last_error());
     source.n_files = 1;
     for (int i = 0; i < SD_N_PARTS; i++)
         source.weights[i] = source.files[0];
@@ -173,7 +173,7 @@ static outcome build(const fault *f) {
     sd_part *parts[SD_N_PARTS];
     result.status = sd_build_parts(&b, parts);
     if (result.status)
-        snprintf(result.sentence, sizeof result.sentence, "%s", sd_last_error(ctx));
+        snprintf(result.sentence, sizeof result.sentence, "%s", sd_last_error());
     else
         sd_build_unexpected(&b, note_unexpected, result.unexpected);
     if (look && !result.status)
@@ -352,8 +352,8 @@ static void expect_refused(const sd_description *desc, const char *part) {
     sd_context *ctx;
     ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
     ck_assert_int_eq(sd_build_list(ctx, &source, ignore, NULL), SD_ERROR_MODEL);
-    printf("%s\n", sd_last_error(ctx));
-    ck_assert_msg(strstr(sd_last_error(ctx), part) != NULL, "%s", sd_last_error(ctx));
+    printf("%s\n", sd_last_error());
+    ck_assert_msg(strstr(sd_last_error(), part) != NULL, "%s", sd_last_error());
     sd_context_release(ctx);
 }
 

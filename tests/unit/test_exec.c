@@ -121,7 +121,7 @@ START_TEST(test_more_than_planned_is_an_error) {
     sdb_tensor t = sd_exec_tensor(e, 1, 1, 1, 11);
     ck_assert_ptr_null(t.data);
     ck_assert_int_eq(e->status, SD_ERROR_INTERNAL);
-    ck_assert_ptr_nonnull(strstr(sd_last_error(ctx), "44 bytes"));
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "44 bytes"));
 }
 END_TEST
 
@@ -267,7 +267,7 @@ START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
     sd_exec_download(e, out, double_silu(values, 3));
     ck_assert_int_eq(e->status, SD_ERROR_CANCELLED);
     ck_assert_float_eq(out[0], -7);
-    ck_assert_str_ne(sd_last_error(ctx), "");
+    ck_assert_str_ne(sd_last_error(), "");
 
     sd_context_cancel(ctx); /* before the run: not this one */
     sd_exec_begin(e);
@@ -312,7 +312,7 @@ static void cancel_within(const atomic_bool *stop, const char *sentence) {
     sd_exec_begin(e);
     sdb_tensor y = double_silu(values, 3);
     ck_assert_int_eq(e->status, SD_ERROR_CANCELLED);
-    ck_assert_str_eq(sd_last_error(ctx), sentence);
+    ck_assert_str_eq(sd_last_error(), sentence);
     ck_assert_int_lt(atomic_load(&n_tasks), 1000);
     sd_exec_download(e, out, y);
     ck_assert_float_eq(out[0], -7);

@@ -129,7 +129,7 @@ START_TEST(unet) {
     sd_tensor *x = random_tensor(4, (const int64_t[]){2, 4, 16, 8});
     sd_tensor *c = random_tensor(3, (const int64_t[]){2, info.text_tokens, info.text_width});
     sd_status status = sd_unet_predict(model, x, (const float[]){10, 500}, c, &out);
-    ck_assert_msg(status == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(status == SD_OK, "%s", sd_last_error());
     ck_assert_int_gt(watch.norms, 10);
     sd_tensor_free(x);
     sd_tensor_free(c);

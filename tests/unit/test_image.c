@@ -32,8 +32,7 @@ static uint8_t *read_fixture(const char *name, size_t *size) {
     char path[1024];
     uint8_t *bytes;
     snprintf(path, sizeof path, "%s/%s", SD_TEST_DATA, name);
-    ck_assert_msg(sd_read_file(ctx, path, 1 << 24, &bytes, size) == SD_OK, "%s",
-                  sd_error_get(ctx->id));
+    ck_assert_msg(sd_read_file(ctx, path, 1 << 24, &bytes, size) == SD_OK, "%s", sd_error_get());
     return bytes;
 }
 
@@ -126,8 +125,7 @@ START_TEST(decodes_as_pil) {
     size_t size;
     uint8_t *bytes = read_fixture(name, &size);
     sd_image *image, *expected;
-    ck_assert_msg(sd_image_decode(ctx, name, bytes, size, &image) == SD_OK, "%s",
-                  sd_error_get(ctx->id));
+    ck_assert_msg(sd_image_decode(ctx, name, bytes, size, &image) == SD_OK, "%s", sd_error_get());
     snprintf(raw, sizeof raw, "%.*s.rgb", (int)(strrchr(name, '.') - name), name);
     expected = read_raw(raw, 3);
     int worst = max_difference(image, expected);

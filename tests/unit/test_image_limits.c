@@ -42,7 +42,7 @@ static sd_status decode(const uint8_t *bytes, size_t n, int sides[2]) {
 }
 
 static bool said(const char *words) {
-    return strstr(sd_last_error(ctx), words) != NULL;
+    return strstr(sd_last_error(), words) != NULL;
 }
 
 #define CANNOT_HOLD "cannot hold an image"
@@ -129,7 +129,7 @@ START_TEST(png_ratio) {
             ck_assert_int_eq(decode_png(RATIO, n + (uint32_t)extra, 1, filler, NULL),
                              SD_ERROR_FORMAT);
             ck_assert_msg(said(CANNOT_HOLD) == (extra == 1), "%u + %d: %s", n, extra,
-                          sd_last_error(ctx));
+                          sd_last_error());
         }
     }
     /* one pixel below the next multiple of RATIO, where it is a product of two sides */
@@ -144,7 +144,7 @@ START_TEST(png_ratio) {
         bytes full = make_png(pixels / height, height, 1, 20 + n - b.n);
         ck_assert(b.n < n && full.n == n);
         ck_assert_int_eq(decode(full.data, full.n, NULL), SD_ERROR_FORMAT);
-        ck_assert_msg(!said(CANNOT_HOLD), "%s", sd_last_error(ctx));
+        ck_assert_msg(!said(CANNOT_HOLD), "%s", sd_last_error());
         free(full.data);
         free(b.data);
         found++;
@@ -179,7 +179,7 @@ START_TEST(png_sides) {
             if (fits)
                 ck_assert(sides[0] == (int)w && sides[1] == (int)h);
             else
-                ck_assert_msg(said(size), "%s: %s", size, sd_last_error(ctx));
+                ck_assert_msg(said(size), "%s: %s", size, sd_last_error());
         }
 }
 END_TEST
@@ -256,7 +256,7 @@ START_TEST(jpeg_ratio) {
             sd_status status = decode_jpeg(frame, 4096, n + (uint32_t)more, 1, 100);
             bool refused = status == SD_ERROR_FORMAT && said(CANNOT_HOLD);
             ck_assert_msg(refused == (more >= 1 && frame == 0xc0), "%d more: %s", more,
-                          sd_last_error(ctx));
+                          sd_last_error());
         }
     ck_assert_int_eq(decode_jpeg(0xc0, 4095, n + 1, 1, 100), SD_ERROR_FORMAT);
     ck_assert(!said(CANNOT_HOLD)); /* 4095 (n + 1) < 4096 (n + 1) */
@@ -274,7 +274,7 @@ START_TEST(jpeg_sides) {
             snprintf(size, sizeof size, "%u x %u pixels; " SIDES, w, h);
             sd_status status = decode_jpeg(0xc0, w, h, 1, 200);
             ck_assert_int_eq(status, fits ? SD_ERROR_FORMAT : SD_ERROR_UNSUPPORTED);
-            ck_assert_msg(said(size) == !fits, "%s: %s", size, sd_last_error(ctx));
+            ck_assert_msg(said(size) == !fits, "%s: %s", size, sd_last_error());
         }
     sd_image *image;
     uint8_t *file;

@@ -17,7 +17,7 @@ static sd_weights *open_fixture(const char *name) {
     sd_weights *w;
     char path[FILES_PATH];
     snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
-    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get());
     return w;
 }
 
@@ -26,7 +26,7 @@ static void check_fixture_fails(const char *name, sd_status status, const char *
     char path[FILES_PATH];
     snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
     ck_assert_int_eq(sd_weights_open(ctx, path, &w), status);
-    const char *text = sd_error_get(ctx->id);
+    const char *text = sd_error_get();
     ck_assert_msg(strstr(text, part) && strstr(text, path), "'%s' is not in: %s", part, text);
     ck_assert_ptr_null(w);
 }
@@ -274,7 +274,7 @@ END_TEST
 static sd_pickle *read_pickle(const char *bytes, size_t n) {
     sd_pickle *p;
     sd_status status = sd_pickle_read(ctx, "x.ckpt", (const uint8_t *)bytes, n, &p);
-    ck_assert_msg(status == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_msg(status == SD_OK, "%s", sd_error_get());
     return p;
 }
 
@@ -433,7 +433,7 @@ START_TEST(takes_the_average) {
         const void *data = sd_weights_find(w, names[0])->data;
         ck_assert_int_eq(sd_ema_use(ctx, w), SD_ERROR_MODEL);
         ck_assert_ptr_nonnull(
-            strstr(sd_error_get(ctx->id),
+            strstr(sd_error_get(),
                    i == 4 ? "'model_ema.diffusion_modela1b' is missing" : "no tensor is named"));
         ck_assert_ptr_eq(sd_weights_find(w, names[0])->data, data); /* nothing was replaced */
         sd_weights_close(w);

@@ -76,7 +76,7 @@ static void plan(void) {
 static void check_refused(const char *sentence) {
     sd_program_end_segment(p);
     ck_assert_int_eq(sd_program_check(p), SD_ERROR_INTERNAL);
-    ck_assert_msg(strstr(sd_last_error(ctx), sentence) != NULL, "%s", sd_last_error(ctx));
+    ck_assert_msg(strstr(sd_last_error(), sentence) != NULL, "%s", sd_last_error());
 }
 
 START_TEST(what_is_read_must_be_written) {
@@ -248,7 +248,7 @@ static void build(int network, int h, int w) {
     networks[network](h, w);
     sd_exec_build(e, NULL);
     ck_assert_int_eq(e->status, SD_OK);
-    ck_assert_msg(sd_program_check(p) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(sd_program_check(p) == SD_OK, "%s", sd_last_error());
     ck_assert_int_eq(sd_program_concat(p), SD_OK);
     ck_assert_int_eq(sd_program_stats(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
     sd_program_alias(p);

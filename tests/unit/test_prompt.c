@@ -25,7 +25,7 @@ static void setup(void) {
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
     ck_assert_msg(sd_tokenizer_load(ctx, SD_TEST_DATA "/tokenizer", &tokenizer) == SD_OK, "%s",
-                  sd_error_get(ctx->id));
+                  sd_error_get());
 }
 
 static void teardown(void) {
@@ -63,7 +63,7 @@ static sd_chunks split(const char *text, bool weighted, int *n_used) {
     sd_chunks chunks;
     ck_assert_msg(sd_prompt_chunks(tokenizer, NULL, text, weighted, TOKENS, PAD, &chunks, n_used) ==
                       SD_OK,
-                  "%s", sd_error_get(ctx->id));
+                  "%s", sd_error_get());
     ck_assert_int_eq(chunks.tokens, TOKENS);
     return chunks;
 }
@@ -198,7 +198,7 @@ START_TEST(too_long) {
     ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, text, true, TOKENS, PAD, &chunks, NULL),
                      SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(chunks.ids);
-    printf("%s\n", sd_error_get(ctx->id));
+    printf("%s\n", sd_error_get());
     ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, "a", true, 2, PAD, &chunks, NULL),
                      SD_ERROR_UNSUPPORTED);
     free(text);

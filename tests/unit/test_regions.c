@@ -60,14 +60,14 @@ static sd_sampler_params run_params(const char *method) {
 
 static sd_sampler *new_sampler(subject *s, const sd_sampler_params *params) {
     sd_sampler *sampler;
-    ck_assert_msg(sd_sampler_new(s->model, params, &sampler) == SD_OK, "%s", sd_last_error(s->ctx));
+    ck_assert_msg(sd_sampler_new(s->model, params, &sampler) == SD_OK, "%s", sd_last_error());
     return sampler;
 }
 
 static sd_tensor *sample_from(subject *s, sd_sampler *sampler, const sd_tensor *init) {
     sd_tensor *latent;
     ck_assert_msg(sd_sample(sampler, cond, uncond, init, NULL, &latent) == SD_OK, "%s",
-                  sd_last_error(s->ctx));
+                  sd_last_error());
     return latent;
 }
 

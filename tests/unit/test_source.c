@@ -12,7 +12,7 @@
 
 static sd_source *open_source(const char *path) {
     sd_source *s;
-    ck_assert_msg(sd_source_open(ctx, path, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+    ck_assert_msg(sd_source_open(ctx, path, &s) == SD_OK, "%s", sd_error_get());
     return s;
 }
 
@@ -20,8 +20,7 @@ static void check_fails(const char *path, sd_status status, const char *part) {
     sd_source *s;
     ck_assert_int_eq(sd_source_open(ctx, path, &s), status);
     ck_assert_ptr_null(s);
-    ck_assert_msg(strstr(sd_error_get(ctx->id), part), "'%s' is not in: %s", part,
-                  sd_error_get(ctx->id));
+    ck_assert_msg(strstr(sd_error_get(), part), "'%s' is not in: %s", part, sd_error_get());
 }
 
 static void check_ints(const int *values, const int *expected, int n) {
@@ -358,11 +357,11 @@ START_TEST(finds_torch_files) {
         snprintf(name, sizeof name, "%s%s", rows[i / 2][1], ends[i % 2]);
         snprintf(old, sizeof old, "%s.safetensors", rows[i / 2][0]);
         files_write(files_path(dir, name), bytes, n);
-        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get());
         ck_assert_ptr_nonnull(strstr(sd_weights_path(s->files[(i / 2 + 1) % 3], NULL), ".safe"));
         sd_source_close(s);
         remove(files_path(dir, old));
-        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get(ctx->id));
+        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get());
         size_t found = 0;
         for (int k = 0; k < s->n_files; k++)
             found += sd_weights_find(s->files[k], "shared.whole") != NULL;

@@ -110,7 +110,7 @@ static const int segments[] = {1, 1, 2, 2, 2};
 static void check_stage(stage_fn stage, int seed) {
     sd_tensor *a, *b;
     ck_assert_int_eq(stage(plain, seed, &a), SD_OK);
-    ck_assert_msg(stage(model, seed, &b) == SD_OK, "%s", sd_last_error(ctx));
+    ck_assert_msg(stage(model, seed, &b) == SD_OK, "%s", sd_last_error());
     ck_assert_int_eq(sd_tensor_n_elements(a), sd_tensor_n_elements(b));
     ck_assert_mem_eq(sd_tensor_data(a), sd_tensor_data(b),
                      (size_t)sd_tensor_n_elements(a) * sizeof(float));

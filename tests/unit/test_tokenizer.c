@@ -44,13 +44,12 @@ static void write_file(const char *path, const void *data, size_t n) {
 
 static char *read_all(const char *path, size_t *n) {
     uint8_t *data;
-    ck_assert_msg(sd_read_file(ctx, path, 64 << 20, &data, n) == SD_OK, "%s",
-                  sd_error_get(ctx->id));
+    ck_assert_msg(sd_read_file(ctx, path, 64 << 20, &data, n) == SD_OK, "%s", sd_error_get());
     return (char *)data;
 }
 
 static const char *sentence(void) {
-    return sd_error_get(ctx->id);
+    return sd_error_get();
 }
 
 static sd_tokenizer *load(const char *path) {
@@ -441,7 +440,7 @@ static void fail_each_allocation(const char *path) {
         ck_assert_int_eq(count.live, before);
         if (status) {
             ck_assert_int_eq(status, SD_ERROR_MEMORY);
-            ck_assert(strstr(sd_error_get(c->id), "memory"));
+            ck_assert(strstr(sd_error_get(), "memory"));
         }
         ck_assert_int_lt(n, 10000);
     }

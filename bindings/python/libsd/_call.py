@@ -30,11 +30,12 @@ _thread = _Thread()
 
 
 class Call:
-    """One call of the library, and what ended it from Python's side."""
+    """One call of the library, and what ended it: from Python's side, and from the library's."""
 
     def __init__(self, context: "int | None") -> None:
         self.context = context
         self.exception = None
+        self.failure = None  # what the library returned, as an exception
         self.calling = False  # a function of the user's, which may raise as it likes
         self.told = False  # that function of a signal
 
@@ -89,24 +90,22 @@ class Call:
             self.exception = exception
             return True
 
-    def result(self, status: int) -> None:
-        """Raises what went wrong."""
-        exception, self.exception = self.exception, None
+    def result(self) -> None:
+        """Raises what went wrong: Python's side first."""
+        exception, self.exception, self.failure = self.exception or self.failure, None, None
         try:
             if exception is not None:
                 raise exception
         finally:
             del exception  # its traceback has this frame
-        _ffi.check(status, self.context)
 
 
 def call(context: "int | None", function, *arguments) -> None:
     """Calls a function of the library that returns a status, and raises what went wrong."""
-    status = 0
     with Call(context) as this:
         if this.exception is None:
-            status = function(*arguments)
-    this.result(status)
+            this.failure = _ffi.failure(function(*arguments))
+    this.result()
 
 
 def callback(function, *arguments) -> bool:

@@ -321,7 +321,7 @@ FUNCTIONS = {
     "sd_library_version_string": (c_char_p, []),
     "sd_build_info": (c_char_p, []),
     "sd_status_string": (c_char_p, [c_int]),
-    "sd_last_error": (c_char_p, [c_context]),
+    "sd_last_error": (c_char_p, []),
     "sd_context_new": (c_int, [POINTER(ContextParams), POINTER(c_context)]),
     "sd_context_free": (None, [c_context]),
     "sd_context_device": (c_char_p, [c_context]),
@@ -508,13 +508,12 @@ def build_info() -> str:
     return lib.sd_build_info().decode()
 
 
-def check(status: int, context: "int | None") -> None:
-    """Raises the exception of a status with the sentence of the calling thread's last failure."""
+def failure(status: int) -> "errors.Error | None":
+    """The exception of what the calling thread's last call returned; None where it succeeded."""
     if status == 0:
-        return
-    sentence = lib.sd_last_error(context) or lib.sd_last_error(None)
-    sentence = sentence or lib.sd_status_string(status)
-    raise errors.from_status(status, sentence.decode("utf-8", "replace"))
+        return None
+    sentence = lib.sd_last_error() or lib.sd_status_string(status)
+    return errors.from_status(status, sentence.decode("utf-8", "replace"))
 
 
 def text_bytes(name: str, text: str) -> bytes:

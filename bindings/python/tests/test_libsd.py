@@ -16,6 +16,7 @@ import numpy as np
 
 import libsd
 from libsd import _ffi
+from libsd._call import call
 
 
 class ModelTest(unittest.TestCase):
@@ -427,6 +428,13 @@ class ErrorTest(unittest.TestCase):
         self.fails(libsd.FileError, "/nowhere", ctx.load, FILE, vocab="/nowhere")
         self.fails(libsd.ArgumentError, "auto, full, autocast", ctx.load, FILE, precision="x")
         self.fails(libsd.BackendError, "abacus", libsd.Context, "abacus")
+
+    def test_no_older_sentence(self):
+        """A failure that has no handle is told, and not what failed before it on one."""
+        self.fails(libsd.FileError, "/nowhere/model", ctx.load, "/nowhere/model")
+        with ctx._use() as context:
+            arguments = context, _ffi.lib.sd_model_get_info, None, _ffi.ModelInfo()
+            self.fails(libsd.ArgumentError, "model is NULL", call, *arguments)
 
     def test_arguments(self):
         fails, bad = self.fails, libsd.ArgumentError

@@ -16,8 +16,8 @@ typedef struct program {
     int steps_told, tensors_told;
 } program;
 
-static int fail(const program *p, const char *what) {
-    fprintf(stderr, "%s: %s\n", what, sd_last_error(p->ctx));
+static int fail(const char *what) {
+    fprintf(stderr, "%s: %s\n", what, sd_last_error());
     return 1;
 }
 
@@ -40,16 +40,16 @@ static int open_model(program *p, const char *path) {
     context_params.backend = "cpu";
     context_params.n_threads = 2;
     if (sd_context_new(&context_params, &p->ctx))
-        return fail(p, "sd_context_new");
+        return fail("sd_context_new");
     model_params.progress = loading;
     model_params.progress_user = p;
     model_params.strict = 1;
     if (sd_model_load(p->ctx, path, &model_params, &p->model))
-        return fail(p, "sd_model_load");
+        return fail("sd_model_load");
     if (sd_model_get_info(p->model, &info) || info.latent_downscale != 8 ||
         info.train_timesteps != 1000 || info.guidance_embedding || !info.has_vocabulary ||
         p->tensors_told == 0)
-        return fail(p, "sd_model_get_info");
+        return fail("sd_model_get_info");
     return 0;
 }
 
@@ -58,7 +58,7 @@ static int in_one_call(program *p, sd_image **image) {
     params.prompt = "a lake";
     params.negative_prompt = "a boat";
     params.sampling = &p->sampling;
-    return sd_txt2img(p->model, &params, image) ? fail(p, "sd_txt2img") : 0;
+    return sd_txt2img(p->model, &params, image) ? fail("sd_txt2img") : 0;
 }
 
 static int by_stages(program *p, sd_image **image) {
@@ -81,7 +81,7 @@ static int by_stages(program *p, sd_image **image) {
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
     sd_sampler_free(sampler);
-    return status ? fail(p, "the stages") : 0;
+    return status ? fail("the stages") : 0;
 }
 
 /* Saved and loaded, an image is what it was. */
@@ -94,7 +94,7 @@ static int through_a_file(program *p, sd_image *image, const char *path) {
               memcmp(sd_image_pixels(image), sd_image_pixels(again), SIDE * SIDE * 3) != 0;
     sd_image_free(again);
     remove(path);
-    return bad ? fail(p, path) : 0;
+    return bad ? fail(path) : 0;
 }
 
 /* What fails says so with the numbers that the program was compiled with. */
@@ -105,7 +105,7 @@ static int refused(program *p) {
     odd.width = SIDE + 1;
     if (sd_image_load(p->ctx, "no such file", &none) != SD_ERROR_IO ||
         sd_sampler_new(p->model, &odd, &sampler) != SD_ERROR_ARGUMENT)
-        return fail(p, "other statuses were expected");
+        return fail("other statuses were expected");
     return 0;
 }
 
