@@ -247,7 +247,7 @@ sd_status sd_sampling_copy(sd_sampler *s, sdb_tensor from, sd_tensor **out) {
     sd_sampling_enter(s);
     if (s->e->status) /* in a callback, after a call that saw that the run is to end */
         return sd_fail(s->model->ctx, s->e->status, "the run is ending: %s",
-                       sd_status_string(s->e->status));
+                       sd_status_text(s->e->status));
     sd_status status = sd_tensor_create_raw(s->model->ctx, 4, dims, &copy);
     if (status)
         return status;
