@@ -12,26 +12,6 @@
 #define MAX_PASSES 32
 #define MAX_WORK (1u << 25)
 
-sd_status sd_clean_put(sd_clean *c, int32_t point) {
-    sd_status status =
-        sd_text_reserve(c->ctx, &c->made.at, &c->made.capacity, c->made.n + 1, sizeof *c->made.at);
-    if (!status)
-        c->made.at[c->made.n++] = point;
-    return status;
-}
-
-static bool same(const sd_code_points *a, const sd_code_points *b) {
-    return a->n == b->n && (a->n == 0 || memcmp(a->at, b->at, a->n * sizeof *a->at) == 0);
-}
-
-void sd_clean_swap(sd_clean *c, bool *changed) {
-    sd_code_points text = c->text;
-    *changed |= !same(&c->text, &c->made);
-    c->text = c->made;
-    c->made = text;
-    c->made.n = 0;
-}
-
 static void free_all(sd_clean *c) {
     sd_free(c->ctx, c->text.at);
     sd_free(c->ctx, c->made.at);
@@ -196,7 +176,7 @@ static sd_status fix_segment(sd_clean *c, bool unescape) {
             status = copy_points(c->ctx, c->text.at, c->text.n, &before);
         if (!status)
             status = pass(c, unescape);
-        done = same(&before, &c->text);
+        done = sd_clean_same(&before, &c->text);
     }
     sd_free(c->ctx, before.at);
     return status;

@@ -20,7 +20,7 @@ sd_status sd_text_clean(const sd_context *ctx, const char *text, char **out);
 
 /* --- the steps --- */
 
-/* A text that a step reads, and the one that it makes; then they change places. */
+/* clean_steps.c. A text that a step reads, and the one that it makes; then they change places. */
 typedef struct sd_clean {
     const sd_context *ctx;
     sd_code_points text, made;
@@ -28,6 +28,7 @@ typedef struct sd_clean {
     size_t n_bytes, byte_capacity;
 } sd_clean;
 
+bool sd_clean_same(const sd_code_points *a, const sd_code_points *b);
 sd_status sd_clean_put(sd_clean *c, int32_t point);
 /* The text that was made becomes the text. *changed is set where they differ, else stays. */
 void sd_clean_swap(sd_clean *c, bool *changed);

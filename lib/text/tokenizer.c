@@ -162,7 +162,7 @@ sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t p
 }
 
 const char *sd_tokenizer_text(const sd_tokenizer *t, int32_t id) {
-    return id >= 0 && id < t->n_ids && t->offset[id] ? t->text + t->offset[id] - 1 : NULL;
+    return sd_vocab_text(t, id);
 }
 
 int sd_tokenizer_size(const sd_tokenizer *t) {

@@ -48,6 +48,10 @@ int32_t sd_vocab_id(const sd_tokenizer *t, const char *token, size_t n) {
     return *find_slot(t, token, n);
 }
 
+const char *sd_vocab_text(const sd_tokenizer *t, int32_t id) {
+    return id >= 0 && id < t->n_ids && t->offset[id] ? t->text + t->offset[id] - 1 : NULL;
+}
+
 const sd_merge *sd_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right) {
     const sd_merge *m = find_merge(t, left, right);
     return m->left < 0 ? NULL : m;
@@ -95,7 +99,7 @@ static sd_status grow_slots(sd_tokenizer *t) {
     }
     sd_free(t->ctx, old);
     for (int32_t id = 0; id < t->n_ids; id++) {
-        const char *token = sd_tokenizer_text(t, id);
+        const char *token = sd_vocab_text(t, id);
         if (token)
             *find_slot(t, token, strlen(token)) = id;
     }
@@ -171,10 +175,10 @@ static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *
         return sd_fail(t->ctx, SD_ERROR_FORMAT,
                        "%s: the id of token \"%.60s\" is not a whole number from 0 to %d", name,
                        token, MAX_IDS - 1);
-    if (sd_tokenizer_text(t, (int32_t)id))
+    if (sd_vocab_text(t, (int32_t)id))
         return sd_fail(t->ctx, SD_ERROR_FORMAT,
                        "%s: tokens \"%.60s\" and \"%.60s\" both have id %d", name,
-                       sd_tokenizer_text(t, (int32_t)id), token, (int)id);
+                       sd_vocab_text(t, (int32_t)id), token, (int)id);
     return add_token(t, (int32_t)id, token, strlen(token));
 }
 
@@ -211,7 +215,7 @@ sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data
 
 sd_status sd_vocab_add_token(sd_tokenizer *t, int32_t id, const char *token) {
     size_t n = strlen(token);
-    if (id < 0 || id >= MAX_IDS || sd_tokenizer_text(t, id) || sd_vocab_id(t, token, n) >= 0)
+    if (id < 0 || id >= MAX_IDS || sd_vocab_text(t, id) || sd_vocab_id(t, token, n) >= 0)
         return SD_OK;
     return add_token(t, id, token, n);
 }

@@ -42,6 +42,8 @@ struct sd_tokenizer {
 
 /* Id of a token string, or -1. */
 int32_t sd_vocab_id(const sd_tokenizer *t, const char *token, size_t n);
+/* The token string of an id, or NULL. */
+const char *sd_vocab_text(const sd_tokenizer *t, int32_t id);
 /* The merge of a pair, or NULL. */
 const sd_merge *sd_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right);
 
