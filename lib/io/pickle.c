@@ -1,154 +1,16 @@
+/* Runs a pickle of protocols 2 to 5, opcode by opcode: values and containers. What names and calls
+ * is in pickle_calls.c, the stack in pickle_machine.c. */
 #include "io/pickle.h"
 
 #include "io/pickle_internal.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_PROTOCOL 5
-#define MAX_STACK (1 << 17)
 
 typedef sd_pickle_value value;
 typedef sd_pickle_machine machine;
-
-/* ------------------------------------------------------------------------- failing, reading */
-
-void sd_machine_fail(machine *m, sd_status status, const char *format, ...) {
-    if (m->status)
-        return;
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    sd_vprint(text, sizeof text, format, args);
-    va_end(args);
-    m->status = sd_fail(m->ctx, status, "%s: its pickle, byte %zu: %s", m->path, m->start, text);
-}
-
-/* The next n bytes, or NULL. */
-static const uint8_t *take(machine *m, uint64_t n) {
-    if (m->status)
-        return NULL;
-    if (n > m->size - m->at) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "it ends within a value (a file that was cut short?)");
-        return NULL;
-    }
-    const uint8_t *bytes = m->bytes + m->at;
-    m->at += (size_t)n;
-    return bytes;
-}
-
-/* A little-endian number of n <= 8 bytes; 0 after a failure. */
-static uint64_t take_uint(machine *m, size_t n) {
-    const uint8_t *bytes = take(m, n);
-    uint64_t number = 0;
-    for (size_t i = bytes ? n : 0; i > 0; i--)
-        number = number << 8 | bytes[i - 1];
-    return number;
-}
-
-const char *sd_machine_line(machine *m, size_t *n) {
-    const uint8_t *rest = m->bytes + m->at;
-    const uint8_t *end = m->status || m->at == m->size ? NULL : memchr(rest, '\n', m->size - m->at);
-    *n = end ? (size_t)(end - rest) : 0;
-    if (!end)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "it ends within a name (a file that was cut short?)");
-    else
-        m->at += *n + 1;
-    return (const char *)rest;
-}
-
-/* ------------------------------------------------------------------------- memory */
-
-void *sd_machine_alloc(machine *m, size_t n) {
-    void *memory = NULL;
-    if (m->status)
-        return NULL;
-    sd_status status = sd_pickle_alloc(m->pickle, n, &memory);
-    if (status == SD_ERROR_FORMAT)
-        sd_machine_fail(m, status, "its values take more than %zu MiB", SD_PICKLE_MAX_MEMORY >> 20);
-    m->status = status;
-    return memory;
-}
-
-value *sd_machine_value(machine *m, sd_pickle_kind kind) {
-    value *v = sd_machine_alloc(m, sizeof *v);
-    if (v)
-        *v = (value){.kind = kind};
-    return v;
-}
-
-/* `room` items at `items`, grown at least twofold (never in place: `items` may be shared). */
-bool sd_machine_add(machine *m, value *list, value *item) {
-    if (list->list.n == list->list.room) {
-        size_t room = list->list.room ? 2 * list->list.room : 4;
-        value **items = sd_machine_alloc(m, room * sizeof *items);
-        if (!items)
-            return false;
-        if (list->list.n)
-            memcpy(items, list->list.items, list->list.n * sizeof *items);
-        list->list.items = items;
-        list->list.room = room;
-    }
-    list->list.items[list->list.n++] = item;
-    return true;
-}
-
-/* ------------------------------------------------------------------------- stack */
-
-void sd_machine_push(machine *m, value *v) {
-    if (m->status)
-        return;
-    if (m->n_stack == m->stack_room) {
-        size_t room = m->stack_room ? 2 * m->stack_room : 256;
-        value **grown = NULL;
-        if (m->n_stack >= MAX_STACK)
-            sd_machine_fail(m, SD_ERROR_FORMAT, "more than %d values wait on its stack", MAX_STACK);
-        else if (!(grown = sd_realloc(m->ctx, m->stack, room * sizeof *grown)))
-            m->status = SD_ERROR_MEMORY;
-        if (!grown)
-            return;
-        m->stack = grown;
-        m->stack_room = room;
-    }
-    m->stack[m->n_stack++] = v;
-}
-
-/* Values above the last mark. */
-static size_t available(const machine *m) {
-    return m->n_stack - (m->n_marks ? m->marks[m->n_marks - 1] : 0);
-}
-
-bool sd_machine_need(machine *m, size_t n) {
-    if (!m->status && available(m) < n)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "its stack has %zu values, %zu are needed",
-                        available(m), n);
-    return !m->status;
-}
-
-/* Two values can be popped after sd_machine_need(m, 2), and so on. */
-value *sd_machine_pop(machine *m) {
-    return m->stack[--m->n_stack];
-}
-
-value *sd_machine_top(const machine *m) {
-    return m->stack[m->n_stack - 1];
-}
-
-/* Takes the last mark and what lies above it; the values stay readable until the next push. */
-static value **pop_mark(machine *m, size_t *n) {
-    *n = 0;
-    if (m->status)
-        return NULL;
-    if (m->n_marks == 0) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a mark is needed and there is none");
-        return NULL;
-    }
-    size_t height = m->marks[--m->n_marks];
-    *n = m->n_stack - height;
-    m->n_stack = height;
-    return *n ? m->stack + height : NULL; /* there may be no stack yet */
-}
 
 /* ------------------------------------------------------------------------- plain values */
 
@@ -171,14 +33,14 @@ static size_t width_of(uint8_t op) {
 
 static void op_proto(machine *m, uint8_t op) {
     (void)op;
-    unsigned protocol = (unsigned)take_uint(m, 1);
+    unsigned protocol = (unsigned)sd_machine_uint(m, 1);
     if (!m->status && (protocol < 2 || protocol > MAX_PROTOCOL))
         sd_machine_fail(m, SD_ERROR_UNSUPPORTED, "its protocol is %u; 2 to %d are read", protocol,
                         MAX_PROTOCOL);
 }
 
 static void op_frame(machine *m, uint8_t op) {
-    uint64_t size = take_uint(m, width_of(op));
+    uint64_t size = sd_machine_uint(m, width_of(op));
     if (!m->status && size > m->size - m->at)
         sd_machine_fail(m, SD_ERROR_FORMAT, "a frame of %llu bytes, but only %zu follow",
                         (unsigned long long)size, m->size - m->at);
@@ -201,22 +63,15 @@ static void op_bool(machine *m, uint8_t op) {
 }
 
 static void op_int(machine *m, uint8_t op) {
-    uint64_t number = take_uint(m, width_of(op));
+    uint64_t number = sd_machine_uint(m, width_of(op));
     push_integer(m, SD_PICKLE_INT,
                  op == 'J' ? (int64_t)(int32_t)(uint32_t)number : (int64_t)number);
 }
 
-value *sd_machine_opaque(machine *m, const char *name) {
-    value *v = sd_machine_value(m, SD_PICKLE_OPAQUE);
-    if (v)
-        v->object.name = name;
-    return v;
-}
-
 /* Two's complement of any length; what 64 bits cannot hold is no size of anything. */
 static void op_long(machine *m, uint8_t op) {
-    uint64_t n = take_uint(m, width_of(op));
-    const uint8_t *bytes = take(m, n);
+    uint64_t n = sd_machine_uint(m, width_of(op));
+    const uint8_t *bytes = sd_machine_take(m, n);
     if (!bytes)
         return;
     if (n > 8) {
@@ -231,7 +86,7 @@ static void op_long(machine *m, uint8_t op) {
 
 static void op_real(machine *m, uint8_t op) {
     (void)op;
-    const uint8_t *bytes = take(m, 8);
+    const uint8_t *bytes = sd_machine_take(m, 8);
     value *v = sd_machine_value(m, SD_PICKLE_REAL);
     uint64_t bits = 0;
     for (int i = 0; bytes && i < 8; i++)
@@ -242,8 +97,8 @@ static void op_real(machine *m, uint8_t op) {
 }
 
 static void push_text(machine *m, uint8_t op, sd_pickle_kind kind) {
-    uint64_t n = take_uint(m, width_of(op));
-    const uint8_t *bytes = take(m, n);
+    uint64_t n = sd_machine_uint(m, width_of(op));
+    const uint8_t *bytes = sd_machine_take(m, n);
     value *v = sd_machine_value(m, kind);
     if (v) {
         v->text.bytes = (const char *)bytes;
@@ -286,7 +141,7 @@ static void op_empty(machine *m, uint8_t op) {
 static void op_set(machine *m, uint8_t op) {
     size_t n;
     if (op == 0x91) /* FROZENSET takes its items from the stack; EMPTY_SET gets them later */
-        pop_mark(m, &n);
+        sd_machine_pop_mark(m, &n);
     sd_machine_push(m, sd_machine_opaque(m, "set"));
 }
 
@@ -300,7 +155,7 @@ static void op_small_tuple(machine *m, uint8_t op) {
 
 static void op_from_mark(machine *m, uint8_t op) {
     size_t n;
-    value **items = pop_mark(m, &n);
+    value **items = sd_machine_pop_mark(m, &n);
     if (!m->status && op == 'd' && n % 2)
         sd_machine_fail(m, SD_ERROR_FORMAT, "a dictionary of %zu keys and values", n);
     if (!m->status)
@@ -348,7 +203,7 @@ static void op_append(machine *m, uint8_t op) {
 
 static void op_extend(machine *m, uint8_t op) {
     size_t n;
-    value **items = pop_mark(m, &n);
+    value **items = sd_machine_pop_mark(m, &n);
     add_items(m, op == 'u' ? SD_PICKLE_DICT : SD_PICKLE_LIST, items, n);
 }
 
@@ -364,8 +219,8 @@ static void op_mark(machine *m, uint8_t op) {
 
 static void op_pop(machine *m, uint8_t op) {
     size_t n;
-    if (op == '1' || (available(m) == 0 && m->n_marks))
-        pop_mark(m, &n);
+    if (op == '1' || (sd_machine_available(m) == 0 && m->n_marks))
+        sd_machine_pop_mark(m, &n);
     else if (sd_machine_need(m, 1))
         sd_machine_pop(m);
 }
@@ -403,12 +258,12 @@ static void put(machine *m, uint64_t i) {
 }
 
 static void op_put(machine *m, uint8_t op) {
-    uint64_t i = op == 0x94 ? m->n_memoized : take_uint(m, width_of(op));
+    uint64_t i = op == 0x94 ? m->n_memoized : sd_machine_uint(m, width_of(op));
     put(m, i);
 }
 
 static void op_get(machine *m, uint8_t op) {
-    uint64_t i = take_uint(m, width_of(op));
+    uint64_t i = sd_machine_uint(m, width_of(op));
     if (m->status)
         return;
     if (i >= m->memo_room || !m->memo[i])
@@ -524,7 +379,7 @@ size_t sd_pickle_length(const uint8_t *bytes, size_t size) {
 static void run(machine *m) {
     while (!m->stopped && !m->status) {
         m->start = m->at;
-        const uint8_t *op = take(m, 1);
+        const uint8_t *op = sd_machine_take(m, 1);
         if (!op)
             return;
         if (operations[*op])

@@ -1,5 +1,6 @@
-/* Of the pickle's machine: the memory of its values (pickle_values.c), the names that it knows
- * (pickle_names.c), the opcodes that name and call (pickle_calls.c). */
+/* The parts of the machine that reads a pickle: its state (pickle_machine.c), the memory of its
+ * values (pickle_values.c), the names that it knows (pickle_names.c), the opcodes that name and
+ * call (pickle_calls.c). */
 #ifndef SD_IO_PICKLE_INTERNAL_H
 #define SD_IO_PICKLE_INTERNAL_H
 
@@ -77,6 +78,10 @@ typedef struct sd_pickle_machine {
 
 void sd_machine_fail(sd_pickle_machine *m, sd_status status, const char *format, ...)
     SD_PRINTF(3, 4);
+/* The next n bytes, or NULL. */
+const uint8_t *sd_machine_take(sd_pickle_machine *m, uint64_t n);
+/* A little-endian number of n <= 8 bytes; 0 after a failure. */
+uint64_t sd_machine_uint(sd_pickle_machine *m, size_t n);
 /* n bytes that live as long as the pickle; not initialised; NULL after a failure. */
 void *sd_machine_alloc(sd_pickle_machine *m, size_t n);
 sd_pickle_value *sd_machine_value(sd_pickle_machine *m, sd_pickle_kind kind);
@@ -84,6 +89,10 @@ sd_pickle_value *sd_machine_opaque(sd_pickle_machine *m, const char *name);
 /* Adds to a LIST, TUPLE or DICT. */
 bool sd_machine_add(sd_pickle_machine *m, sd_pickle_value *list, sd_pickle_value *item);
 void sd_machine_push(sd_pickle_machine *m, sd_pickle_value *v);
+/* Values above the last mark. */
+size_t sd_machine_available(const sd_pickle_machine *m);
+/* Takes the last mark and what lies above it; the values stay readable until the next push. */
+sd_pickle_value **sd_machine_pop_mark(sd_pickle_machine *m, size_t *n);
 /* Fails unless n values lie above the last mark; then as many may be popped. */
 bool sd_machine_need(sd_pickle_machine *m, size_t n);
 sd_pickle_value *sd_machine_pop(sd_pickle_machine *m);

@@ -1,4 +1,4 @@
-/* What weights.c shares with the readers of each format. */
+/* What weights.c and weights_open.c share with the readers of each format. */
 #ifndef SD_IO_WEIGHTS_INTERNAL_H
 #define SD_IO_WEIGHTS_INTERNAL_H
 
@@ -38,6 +38,10 @@ struct sd_weights {
 
 /* For sentences about a file that is none. */
 #define SD_WEIGHTS_EXPECTED "a safetensors file or what torch.save writes"
+
+/* Each unit of a file is asked for once: that costs a look at each of its pages. */
+#define SD_NEED_UNIT ((uint64_t)16 << 20)
+uint64_t sd_weights_units(const sd_input *in);
 
 /* Room for n_more entries behind those there are. */
 sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
