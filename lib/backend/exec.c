@@ -1,41 +1,11 @@
 #include "backend/exec.h"
 
 #include "backend/profile.h"
-#include "backend/run.h"
 #include "core/threads.h"
 
 #include <string.h>
 
 #define ALIGNMENT 256
-
-sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
-    *out = NULL;
-    sd_exec *e = sd_zalloc(ctx, sizeof *e);
-    if (!e)
-        return SD_ERROR_MEMORY;
-    e->ctx = ctx;
-    e->api = ctx->device->api;
-    e->dev = ctx->device->dev;
-    e->act = act;
-    sd_status status = e->api->queue_new(e->dev, &e->queue);
-    if (status) {
-        sd_free(ctx, e);
-        return status;
-    }
-    sd_exec_begin(e);
-    *out = e;
-    return SD_OK;
-}
-
-void sd_exec_free(sd_exec *e) {
-    if (!e)
-        return;
-    sd_exec_forget(e);
-    e->api->queue_free(e->queue);
-    e->api->buffer_free(e->dev, e->arena);
-    sd_free(e->ctx, e->turning);
-    sd_free(e->ctx, e);
-}
 
 void sd_exec_fail(sd_exec *e, sd_status status) {
     if (!e->status)

@@ -58,9 +58,6 @@ struct sd_exec {
     unsigned fork; /* sd_fork_count when it was taken */
 };
 
-sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
-void sd_exec_free(sd_exec *e);
-
 /* A run begins: status SD_OK, the cancellation epoch is now, and the caller takes its tensors anew.
  */
 void sd_exec_begin(sd_exec *e);

@@ -3,6 +3,25 @@
 
 #include <string.h>
 
+/* --------------------------------------------------------------------------------- building */
+
+#define SMALLEST 16 /* elements of an array */
+
+/* Room for one more after the n-th, of `size` bytes. */
+static sd_status grow(const sd_program *p, void *array, int n, size_t size) {
+    void **at = array, *more;
+    if (n > 0 && (n < SMALLEST || (n & (n - 1)) != 0)) /* full at SMALLEST and its doubles */
+        return SD_OK;
+    more = sd_alloc_array(p->ctx, n > 0 ? 2 * (size_t)n : SMALLEST, size);
+    if (!more)
+        return SD_ERROR_MEMORY;
+    if (n > 0)
+        memcpy(more, *at, (size_t)n * size);
+    sd_free(p->ctx, *at);
+    *at = more;
+    return SD_OK;
+}
+
 sd_status sd_program_new(sd_context *ctx, sd_program **out) {
     sd_program *p = sd_zalloc(ctx, sizeof *p);
     *out = p;
@@ -27,27 +46,9 @@ void sd_program_release(sd_program *p) {
     sd_free(p->ctx, p);
 }
 
-/* --------------------------------------------------------------------------------- building */
-
-#define SMALLEST 16 /* elements of an array */
-
-sd_status sd_program_grow(const sd_program *p, void *array, int n, size_t size) {
-    void **at = array, *more;
-    if (n > 0 && (n < SMALLEST || (n & (n - 1)) != 0)) /* full at SMALLEST and its doubles */
-        return SD_OK;
-    more = sd_alloc_array(p->ctx, n > 0 ? 2 * (size_t)n : SMALLEST, size);
-    if (!more)
-        return SD_ERROR_MEMORY;
-    if (n > 0)
-        memcpy(more, *at, (size_t)n * size);
-    sd_free(p->ctx, *at);
-    *at = more;
-    return SD_OK;
-}
-
 sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
                             sdb_tensor *out) {
-    sd_status status = sd_program_grow(p, &p->buffers, p->n_buffers, sizeof *p->buffers);
+    sd_status status = grow(p, &p->buffers, p->n_buffers, sizeof *p->buffers);
     *out = (sdb_tensor){.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
     if (status)
         return status;
@@ -57,7 +58,7 @@ sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, i
 }
 
 sd_status sd_program_add(sd_program *p, const sdb_op *op) {
-    sd_status status = sd_program_grow(p, &p->ops, p->n_ops, sizeof *p->ops);
+    sd_status status = grow(p, &p->ops, p->n_ops, sizeof *p->ops);
     if (!status)
         p->ops[p->n_ops++] = *op;
     return status;
@@ -66,7 +67,7 @@ sd_status sd_program_add(sd_program *p, const sdb_op *op) {
 sd_status sd_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out) {
     sd_status status = sd_program_tensor(p, a.type, a.n, a.h, a.w, a.c + b.c, out);
     if (!status)
-        status = sd_program_grow(p, &p->joints, p->n_joints, sizeof *p->joints);
+        status = grow(p, &p->joints, p->n_joints, sizeof *p->joints);
     if (!status)
         p->joints[p->n_joints++] = (sd_joint){p->n_ops, *out, {a, b}};
     return status;
@@ -90,17 +91,17 @@ double sd_program_flops(const sd_program *p, int segment) {
 
 /* --------------------------------------------------------------------------------- checking */
 
-/* Pixels and channels of a buffer that an operation wrote. */
+/* Pixels and channels of a buffer. */
 typedef struct range {
-    int buffer;
     int64_t pixel, n_pixels;
     int c, n_c;
+    int before; /* of the same buffer; -1: none */
 } range;
 
 static range range_of(const sd_program *p, sdb_tensor t) {
     const sd_buffer *b = &p->buffers[t.buffer];
     size_t pitch = sd_buffer_pitch(b), at = (uintptr_t)t.data;
-    return (range){t.buffer, (int64_t)(at / pitch), (int64_t)t.n * t.h * t.w,
+    return (range){(int64_t)(at / pitch), (int64_t)t.n * t.h * t.w,
                    (int)(at % pitch / sdb_type_size(b->type)), t.c};
 }
 
@@ -109,22 +110,25 @@ static int64_t shared(int64_t a, int64_t n, int64_t b, int64_t m) {
     return to > from ? to - from : 0;
 }
 
-/* Elements of `r` that were written so far. */
-static int64_t written(const range *all, int n, range r) {
-    int64_t count = 0;
-    for (int i = 0; i < n; i++)
-        if (all[i].buffer == r.buffer)
-            count += shared(all[i].pixel, all[i].n_pixels, r.pixel, r.n_pixels) *
-                     shared(all[i].c, all[i].n_c, r.c, r.n_c);
-    return count;
-}
-
 typedef struct checker {
     const sd_program *p;
-    range *written;
-    int n, begin; /* ranges of all, and of the segments before */
+    range *written; /* in the order of operations */
+    int *last;      /* of each buffer */
+    int n, begin;   /* ranges of all, and of the segments before */
     sd_status status;
 } checker;
+
+/* Elements of `r` that were written so far, by the first `n` writes. */
+static int64_t count_written(const checker *k, int buffer, range r, int n) {
+    int64_t count = 0;
+    for (int i = k->last[buffer]; i >= 0; i = k->written[i].before) {
+        const range *w = &k->written[i];
+        if (i < n)
+            count += shared(w->pixel, w->n_pixels, r.pixel, r.n_pixels) *
+                     shared(w->c, w->n_c, r.c, r.n_c);
+    }
+    return count;
+}
 
 static void fail(checker *k, int at, const char *what) {
     const sd_program *p = k->p;
@@ -137,9 +141,9 @@ static void check_read(checker *k, int at, sdb_tensor t) {
     if (t.c == 0 || k->p->buffers[t.buffer].held)
         return;
     range r = range_of(k->p, t);
-    if (written(k->written, k->n, r) < r.n_pixels * r.n_c)
+    if (count_written(k, t.buffer, r, k->n) < r.n_pixels * r.n_c)
         fail(k, at, "reads what was not written");
-    else if (written(k->written, k->begin, r) > 0)
+    else if (count_written(k, t.buffer, r, k->begin) > 0)
         fail(k, at, "reads what another segment wrote and nobody holds");
 }
 
@@ -147,8 +151,10 @@ static void check_write(checker *k, int at, sdb_tensor t) {
     if (t.c == 0)
         return;
     range r = range_of(k->p, t);
-    if (written(k->written, k->n, r) > 0)
+    if (count_written(k, t.buffer, r, k->n) > 0)
         fail(k, at, "writes what was written before");
+    r.before = k->last[t.buffer];
+    k->last[t.buffer] = k->n;
     k->written[k->n++] = r;
 }
 
@@ -169,20 +175,29 @@ static void check_joint(checker *k, const sd_joint *joint) {
     check_write(k, joint->at, joint->y);
 }
 
-sd_status sd_program_check(const sd_program *p) {
-    checker k = {.p = p};
-    size_t most = 2 * (size_t)p->n_ops + (size_t)p->n_joints;
-    k.written = sd_alloc_array(p->ctx, most + 1, sizeof *k.written);
-    if (!k.written)
-        return SD_ERROR_MEMORY;
+static void check_all(checker *k) {
+    const sd_program *p = k->p;
     int segment = 0, joint = 0;
-    for (int i = 0; i < p->n_ops && !k.status; i++) {
+    for (int i = 0; i < p->n_ops && !k->status; i++) {
         for (; joint < p->n_joints && p->joints[joint].at <= i; joint++)
-            check_joint(&k, &p->joints[joint]);
+            check_joint(k, &p->joints[joint]);
         for (; segment < p->n_segments && p->ends[segment] <= i; segment++)
-            k.begin = k.n;
-        check_op(&k, i);
+            k->begin = k->n;
+        check_op(k, i);
     }
+}
+
+sd_status sd_program_check(const sd_program *p) {
+    size_t writes = 2 * (size_t)p->n_ops + (size_t)p->n_joints + 1; /* at most */
+    checker k = {.p = p};
+    k.written = sd_alloc_array(p->ctx, writes, sizeof *k.written);
+    k.last = sd_alloc_array(p->ctx, (size_t)p->n_buffers, sizeof *k.last);
+    if (!k.written || !k.last)
+        k.status = SD_ERROR_MEMORY;
+    for (int i = 0; i < p->n_buffers && !k.status; i++)
+        k.last[i] = -1;
+    check_all(&k);
     sd_free(p->ctx, k.written);
+    sd_free(p->ctx, k.last);
     return k.status;
 }

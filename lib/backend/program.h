@@ -115,7 +115,4 @@ static inline bool sd_is_whole(const sd_program *p, sdb_tensor t) {
     return (uintptr_t)t.data == 0 && t.c == b->c && (int64_t)t.n * t.h * t.w == b->pixels;
 }
 
-/* Arrays that grow: room for one more of `size` bytes. */
-sd_status sd_program_grow(const sd_program *p, void *array, int n, size_t size);
-
 #endif

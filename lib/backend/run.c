@@ -19,10 +19,39 @@ static void forget(sd_exec *e, sd_known_program *known) {
     *known = (sd_known_program){0};
 }
 
-void sd_exec_forget(sd_exec *e) {
+static void forget_all(sd_exec *e) {
     for (int i = 0; i < SD_MAX_PROGRAMS; i++)
         forget(e, &e->known[i]);
     e->current = NULL;
+}
+
+sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
+    *out = NULL;
+    sd_exec *e = sd_zalloc(ctx, sizeof *e);
+    if (!e)
+        return SD_ERROR_MEMORY;
+    e->ctx = ctx;
+    e->api = ctx->device->api;
+    e->dev = ctx->device->dev;
+    e->act = act;
+    sd_status status = e->api->queue_new(e->dev, &e->queue);
+    if (status) {
+        sd_free(ctx, e);
+        return status;
+    }
+    sd_exec_begin(e);
+    *out = e;
+    return SD_OK;
+}
+
+void sd_exec_free(sd_exec *e) {
+    if (!e)
+        return;
+    forget_all(e);
+    e->api->queue_free(e->queue);
+    e->api->buffer_free(e->dev, e->arena);
+    sd_free(e->ctx, e->turning);
+    sd_free(e->ctx, e);
 }
 
 static bool find(sd_exec *e, const sd_program *p) {
@@ -104,7 +133,7 @@ sd_status sd_exec_commit(sd_exec *e) {
     if (!e->status)
         e->status = grow_arena(e);
     if (e->status)
-        sd_exec_forget(e);
+        forget_all(e);
     return e->status;
 }
 

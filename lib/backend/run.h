@@ -13,6 +13,9 @@
 
 #include "backend/exec.h"
 
+sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
+void sd_exec_free(sd_exec *e);
+
 /* The program's memory is the arena's beginning from now on. Its operations have noted their
  * scratch, and planning goes on for tensors and operations of the caller's own until sd_exec_commit
  * allocates the arena (growing it where it is too small) and the queue's scratch. p NULL: there are
@@ -28,7 +31,5 @@ void sd_exec_use(sd_exec *e, sd_program *p);
 sdb_tensor sd_exec_io(const sd_exec *e, int index);
 /* Computes nothing while planning, and counts its arithmetic. */
 void sd_exec_run(sd_exec *e, int segment);
-
-void sd_exec_forget(sd_exec *e); /* all programs */
 
 #endif
