@@ -90,6 +90,11 @@ char *sd_strdup(const sd_context *ctx, const char *s) {
     return sd_strndup(ctx, s, strlen(s));
 }
 
+bool sd_ends_with(const char *text, size_t size, const char *end) {
+    size_t n = strlen(end);
+    return size >= n && memcmp(text + size - n, end, n) == 0;
+}
+
 char *sd_format(const sd_context *ctx, const char *format, ...) {
     va_list args, again;
     va_start(args, format);

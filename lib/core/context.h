@@ -54,6 +54,7 @@ void sd_free(const sd_context *ctx, void *ptr);
 char *sd_strdup(const sd_context *ctx, const char *s);
 char *sd_strndup(const sd_context *ctx, const char *s, size_t n);
 char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
+bool sd_ends_with(const char *text, size_t size, const char *end); /* its first `size` bytes */
 
 /* --- print.c: vsnprintf and snprintf, whose decimals have a point under every locale. --- */
 int sd_vprint(char *text, size_t size, const char *format, va_list args);

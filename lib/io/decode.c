@@ -69,7 +69,7 @@ sd_status sd_decoder_open(sd_context *ctx, const sd_weights *weights, const sd_e
             d->type = rows[i].to;
             d->read = rows[i].read;
         }
-    sd_status status = sd_float8_open(ctx, weights, entry, n_rows, &d->float8);
+    sd_status status = sd_float8_new(ctx, weights, entry, n_rows, &d->float8);
     if (d->float8)
         d->type = d->float8->type;
     return status;

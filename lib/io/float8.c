@@ -12,15 +12,15 @@
 /* The scale beside a tensor, or NULL. */
 static sd_status find_scale(const sd_context *ctx, const sd_weights *w, const sd_entry *entry,
                             const sd_entry **out) {
-    size_t n = strlen(entry->name), m = strlen(WEIGHT);
+    size_t n = strlen(entry->name);
     char *name = sd_format(ctx, "%s_scale", entry->name);
     if (!name)
         return SD_ERROR_MEMORY;
     *out = sd_weights_find(w, name);
     sd_free(ctx, name);
-    if (*out || n < m || strcmp(entry->name + n - m, WEIGHT) != 0)
+    if (*out || !sd_ends_with(entry->name, n, WEIGHT))
         return SD_OK;
-    name = sd_format(ctx, "%.*s.scale_weight", (int)(n - m), entry->name);
+    name = sd_format(ctx, "%.*s.scale_weight", (int)(n - strlen(WEIGHT)), entry->name);
     if (!name)
         return SD_ERROR_MEMORY;
     *out = sd_weights_find(w, name);
@@ -100,8 +100,8 @@ static sd_status refuse_scales(const sd_context *ctx, const sd_weights *w, const
                    sd_weights_path(w, scale), scale->name, entry->name, sd_entry_type_name(entry));
 }
 
-sd_status sd_float8_open(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
-                         sd_float8 **out) {
+sd_status sd_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
+                        sd_float8 **out) {
     const sd_entry *scale;
     *out = NULL;
     sd_status status = find_scale(ctx, w, entry, &scale);

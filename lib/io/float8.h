@@ -20,8 +20,8 @@ typedef struct sd_float8 {
 
 /* Of an entry of such a type with `rows` rows. Of any other type *out is NULL, and scales beside it
  * that are not 1 are refused. */
-sd_status sd_float8_open(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
-                         sd_float8 **out);
+sd_status sd_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
+                        sd_float8 **out);
 /* Elements first .. first + n - 1 as numbers of `type`: dst has their codes as its last n bytes. */
 void sd_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst);
 

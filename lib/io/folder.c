@@ -15,11 +15,6 @@ typedef struct weights_name {
     size_t variant_size; /* 0: none */
 } weights_name;
 
-static bool ends_with(const char *text, size_t size, const char *end) {
-    size_t n = strlen(end);
-    return size >= n && memcmp(text + size - n, end, n) == 0;
-}
-
 static bool contains(const char *text, size_t size, const char *part) {
     size_t n = strlen(part);
     for (size_t i = 0; i + n <= size; i++)
@@ -38,7 +33,7 @@ static bool read_rest(const char *rest, const char *extension, weights_name *out
             mark = p + extension_size + strlen(index); /* after ".safetensors.index" */
     out->list = mark != NULL;
     out->variant_size = 0;
-    if (mark && !ends_with(rest, size, json))
+    if (mark && !sd_ends_with(rest, size, json))
         return false;
     if (mark && strcmp(mark, json) != 0) { /* ".safetensors.index.fp16.json" */
         if (*mark != '.' || strncmp(rest, extension, extension_size) != 0)
@@ -48,7 +43,7 @@ static bool read_rest(const char *rest, const char *extension, weights_name *out
         return true;
     }
     size -= mark ? strlen(list) : 0;
-    if (!ends_with(rest, size, extension))
+    if (!sd_ends_with(rest, size, extension))
         return false;
     size -= extension_size;
     if (size > 0) {
@@ -172,7 +167,7 @@ sd_status sd_folder_has_none(const sd_context *ctx, const char *folder, const sd
 static bool is_checkpoint(const char *name) {
     static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
     for (size_t i = 0; i < SD_COUNT(endings); i++)
-        if (ends_with(name, strlen(name), endings[i]))
+        if (sd_ends_with(name, strlen(name), endings[i]))
             return true;
     return false;
 }

@@ -103,8 +103,7 @@ static sd_status check_map(const sd_weights *w, const json_t *map) {
         const sd_entry *entry = sd_weights_find(w, name);
         const char *file = json_string_value(value);
         const char *path = entry ? sd_weights_path(w, entry) : "";
-        size_t n = strlen(path), m = strlen(file);
-        if (!entry || n < m || strcmp(path + n - m, file) != 0)
+        if (!entry || !sd_ends_with(path, strlen(path), file))
             return sd_fail(w->ctx, SD_ERROR_FORMAT,
                            "%s: tensor '%.200s' is not in %.200s, where the index says it is",
                            w->path, name, file);
@@ -138,11 +137,6 @@ static sd_status open_single(sd_weights *w) {
     return status ? status : index_names(w);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
 static sd_weights *new_weights(sd_context *ctx, const char *path) {
     sd_weights *w = sd_zalloc(ctx, sizeof *w);
     if (!w)
@@ -168,7 +162,7 @@ sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
     sd_weights *w = new_weights(ctx, path);
     if (!w)
         return SD_ERROR_MEMORY;
-    return give(w, ends_with(path, ".json") ? open_index(w) : open_single(w), out);
+    return give(w, sd_ends_with(path, strlen(path), ".json") ? open_index(w) : open_single(w), out);
 }
 
 sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {

@@ -19,11 +19,11 @@ sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, s
     }
     sd_status status = sd_build_list(ctx, source, count_one, &b->total);
     if (status)
-        sd_build_finish(b);
+        sd_build_free(b);
     return status;
 }
 
-void sd_build_finish(sd_build *b) {
+void sd_build_free(sd_build *b) {
     sd_feeds_close(b);
 }
 

@@ -37,7 +37,7 @@ typedef struct sd_build {
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params);
-void sd_build_finish(sd_build *b);
+void sd_build_free(sd_build *b);
 /* All parts that the description has; the others are NULL. After a failure too the caller releases
  * them. */
 sd_status sd_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]);

@@ -271,12 +271,11 @@ const char *sd_key_bias_suffix(sd_key key, sd_layout layout) {
 }
 
 static bool matches(const harmless_row *row, const char *name) {
-    size_t length = strlen(name), n = strlen(row->text);
     switch (row->where) {
     case AT_START:
-        return strncmp(name, row->text, n) == 0;
+        return strncmp(name, row->text, strlen(row->text)) == 0;
     case AT_END:
-        return length >= n && strcmp(name + length - n, row->text) == 0;
+        return sd_ends_with(name, strlen(name), row->text);
     case WHOLE:
         break;
     }

@@ -130,7 +130,7 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
         model->n_parameters += sd_part_parameters(model->parts[i]);
         model->weight_bytes += sd_part_bytes(model->parts[i]);
     }
-    sd_build_finish(&build);
+    sd_build_free(&build);
     return status;
 }
 

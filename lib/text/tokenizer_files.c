@@ -3,7 +3,6 @@
  * tokenizer.json (all that transformers 5 writes, with tokenizer_config.json), and what says which
  * tokens were added and which one pads.
  */
-#include "core/json.h"
 #include "core/os.h"
 #include "text/vocab.h"
 
@@ -20,19 +19,6 @@ static sd_status wrong(const sd_tokenizer *t, const char *name, const char *what
     return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %s", name, what);
 }
 
-static sd_status parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
-                       size_t flags, json_t **out) {
-    json_error_t error;
-    *out = sd_json_load(data, size, flags, &error);
-    if (!*out)
-        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
-    if (json_is_object(*out))
-        return SD_OK;
-    json_decref(*out);
-    *out = NULL;
-    return wrong(t, name, "a JSON object was expected");
-}
-
 /* *out NULL: there is no such file. */
 static sd_status parse_file(const sd_tokenizer *t, const char *path, json_t **out) {
     uint8_t *data;
@@ -43,7 +29,7 @@ static sd_status parse_file(const sd_tokenizer *t, const char *path, json_t **ou
     sd_status status = sd_read_file(t->ctx, path, MAX_FILE, &data, &n);
     if (status)
         return status;
-    status = parse(t, path, (const char *)data, n, FLAGS, out);
+    status = sd_vocab_parse(t, path, (const char *)data, n, FLAGS, out);
     sd_free(t->ctx, data);
     return status;
 }
@@ -371,7 +357,7 @@ static sd_status read_root(sd_tokenizer *t, const char *name, const json_t *root
 sd_status sd_vocab_read_tokenizer(sd_tokenizer *t, const char *name, const char *data,
                                   size_t size) {
     json_t *root;
-    sd_status status = parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
+    sd_status status = sd_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
     if (status)
         return status;
     status = read_root(t, name, root);

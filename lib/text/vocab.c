@@ -198,17 +198,25 @@ sd_status sd_vocab_read_object(sd_tokenizer *t, const char *name, const json_t *
     return status;
 }
 
-sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
+sd_status sd_vocab_parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
+                         size_t flags, json_t **out) {
     json_error_t error;
-    json_t *root = sd_json_load(data, size, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
+    *out = sd_json_load(data, size, flags, &error);
+    if (!*out)
         return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
-    sd_status status;
-    if (!json_is_object(root))
-        status = sd_fail(t->ctx, SD_ERROR_FORMAT,
-                         "%s, line 1: expected an object of tokens and their ids", name);
-    else
-        status = sd_vocab_read_object(t, name, root);
+    if (json_is_object(*out))
+        return SD_OK;
+    json_decref(*out);
+    *out = NULL;
+    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line 1: expected an object", name);
+}
+
+sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
+    json_t *root;
+    sd_status status = sd_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
+    if (status)
+        return status;
+    status = sd_vocab_read_object(t, name, root);
     json_decref(root);
     return status;
 }

@@ -55,6 +55,10 @@ typedef struct sd_merge_text {
     size_t n_left, n_right;
 } sd_merge_text;
 
+/* The object in a file of JSON, by jansson's flags. */
+sd_status sd_vocab_parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
+                         size_t flags, json_t **out);
+
 /*
  * Fill a zeroed tokenizer whose ctx is set. `name` is the file in messages.
  * Either sd_vocab_read_json, then the merges; or as simple_tokenizer.py of the original does:

@@ -184,7 +184,7 @@ static outcome build(const fault *f) {
         result.parameters += sd_part_parameters(parts[i]);
         sd_part_release(parts[i]);
     }
-    sd_build_finish(&b);
+    sd_build_free(&b);
     sd_weights_close(source.files[0]);
     sd_context_free(ctx);
     unlink(path);
