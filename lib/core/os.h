@@ -61,7 +61,7 @@ int sd_cpu_count(void);        /* cores that this process may use */
 #define SD_THREAD_STACK ((size_t)256 << 10) /* kernels take less than 16 KB: docs/threading.md */
 
 typedef struct sd_mutex sd_mutex;
-typedef struct sd_cond sd_cond;
+typedef struct sd_condvar sd_condvar;
 typedef struct sd_thread sd_thread;
 
 /*
@@ -82,10 +82,10 @@ void sd_mutex_free(const sd_context *ctx, sd_mutex *mutex);
 bool sd_mutex_lock(sd_mutex *mutex);
 void sd_mutex_unlock(sd_mutex *mutex);
 /* To be waited for, and told of, with the mutex locked. */
-sd_cond *sd_cond_new(const sd_context *ctx);
-void sd_cond_free(const sd_context *ctx, sd_cond *cond);
-void sd_cond_wait(sd_cond *cond, sd_mutex *mutex);
-void sd_cond_broadcast(sd_cond *cond);
+sd_condvar *sd_condvar_new(const sd_context *ctx);
+void sd_condvar_free(const sd_context *ctx, sd_condvar *cond);
+void sd_condvar_wait(sd_condvar *cond, sd_mutex *mutex);
+void sd_condvar_broadcast(sd_condvar *cond);
 /* SD_ERROR_STATE, without a sentence: the system gives no more threads. Its stack is of
  * SD_THREAD_STACK bytes, or more where the process needs that. */
 sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out);

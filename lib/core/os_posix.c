@@ -375,7 +375,7 @@ struct sd_mutex {
     atomic_uint fork; /* the count that `os` was made at; odd while it is made anew for fork - 1 */
     atomic_bool held;
 };
-struct sd_cond {
+struct sd_condvar {
     pthread_cond_t os;
     unsigned fork;
 };
@@ -434,8 +434,8 @@ void sd_mutex_unlock(sd_mutex *mutex) {
     pthread_mutex_unlock(&mutex->os);
 }
 
-sd_cond *sd_cond_new(const sd_context *ctx) {
-    sd_cond *cond = sd_alloc(ctx, sizeof *cond);
+sd_condvar *sd_condvar_new(const sd_context *ctx) {
+    sd_condvar *cond = sd_alloc(ctx, sizeof *cond);
     if (cond && pthread_cond_init(&cond->os, NULL) != 0) {
         sd_free(ctx, cond);
         return NULL;
@@ -446,27 +446,27 @@ sd_cond *sd_cond_new(const sd_context *ctx) {
 }
 
 /* To destroy a condition waits for its waiters, and those of the parent are not here. */
-void sd_cond_free(const sd_context *ctx, sd_cond *cond) {
+void sd_condvar_free(const sd_context *ctx, sd_condvar *cond) {
     if (cond && cond->fork == sd_fork_count())
         pthread_cond_destroy(&cond->os);
     sd_free(ctx, cond);
 }
 
-static void adopt_cond(sd_cond *cond) {
+static void adopt_cond(sd_condvar *cond) {
     if (cond->fork != sd_fork_count()) {
         pthread_cond_init(&cond->os, NULL);
         cond->fork = sd_fork_count();
     }
 }
 
-void sd_cond_wait(sd_cond *cond, sd_mutex *mutex) {
+void sd_condvar_wait(sd_condvar *cond, sd_mutex *mutex) {
     adopt_cond(cond);
     atomic_store_explicit(&mutex->held, false, memory_order_relaxed);
     pthread_cond_wait(&cond->os, &mutex->os);
     atomic_store_explicit(&mutex->held, true, memory_order_relaxed);
 }
 
-void sd_cond_broadcast(sd_cond *cond) {
+void sd_condvar_broadcast(sd_condvar *cond) {
     adopt_cond(cond);
     pthread_cond_broadcast(&cond->os);
 }

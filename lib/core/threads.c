@@ -31,7 +31,7 @@ struct sd_threads {
     pool_worker workers[SD_MAX_THREADS - 1];
     sd_mutex *region; /* one region at a time, and the two above */
     sd_mutex *lock;   /* for sleeping */
-    sd_cond *wake;
+    sd_condvar *wake;
     sd_task_fn fn;
     void *arg;
     int n_tasks;
@@ -86,7 +86,7 @@ static void wait_for_region(struct sd_threads *t, uint32_t old) {
     sd_mutex_lock(t->lock);
     atomic_fetch_add(&t->sleepers, 1);
     while (generation_of(t) == old && !atomic_load(&t->quit))
-        sd_cond_wait(t->wake, t->lock);
+        sd_condvar_wait(t->wake, t->lock);
     atomic_fetch_sub(&t->sleepers, 1);
     sd_mutex_unlock(t->lock);
 }
@@ -108,7 +108,7 @@ static void wake_workers(struct sd_threads *t) {
     if (atomic_load(&t->sleepers) == 0)
         return;
     sd_mutex_lock(t->lock);
-    sd_cond_broadcast(t->wake);
+    sd_condvar_broadcast(t->wake);
     sd_mutex_unlock(t->lock);
 }
 
@@ -185,7 +185,7 @@ sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out
     t->ctx = ctx;
     t->region = sd_mutex_new(ctx);
     t->lock = sd_mutex_new(ctx);
-    t->wake = sd_cond_new(ctx);
+    t->wake = sd_condvar_new(ctx);
     sd_status status = t->region && t->lock && t->wake ? SD_OK : SD_ERROR_MEMORY;
     if (!status)
         status = start_workers(t, n_threads - 1);
@@ -209,11 +209,11 @@ void sd_threads_free(struct sd_threads *t) {
     atomic_store(&t->quit, true);
     if (t->n_workers) {
         sd_mutex_lock(t->lock);
-        sd_cond_broadcast(t->wake);
+        sd_condvar_broadcast(t->wake);
         sd_mutex_unlock(t->lock);
     }
     join_workers(t);
-    sd_cond_free(t->ctx, t->wake);
+    sd_condvar_free(t->ctx, t->wake);
     sd_mutex_free(t->ctx, t->lock);
     sd_mutex_free(t->ctx, t->region);
     sd_free(t->ctx, t);

@@ -13,7 +13,7 @@ static int met; /* calls of libsd's that came here */
 
 /* of lib/: sd_bus and sd_device are systemd's too */
 OURS(sd_alloc)
-OURS(sd_cond_wait)
+OURS(sd_condvar_wait)
 OURS(sd_device_open)
 OURS(sd_exec_new)
 OURS(sd_fail)
