@@ -51,6 +51,7 @@ extern "C" {
 
 typedef struct sd_context sd_context;
 typedef struct sd_model sd_model;
+typedef struct sd_cond sd_cond;
 typedef struct sd_sampler sd_sampler;
 typedef struct sd_tensor sd_tensor;
 typedef struct sd_image sd_image;
@@ -615,6 +616,26 @@ LIBSD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_
 /* Class ids, each 0 .. n_classes - 1, to embeddings [n, 1, text_width] (ClassEmbedder). */
 LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
                                     sd_tensor **embeddings);
+
+/*
+ * Conditioning: what a network is conditioned on, as tensors by name, each with a row for each
+ * picture or one row for all. The name known today is "context" [n, tokens, width], which
+ * cross-attention looks at: embeddings of prompts or classes. Other families will add names.
+ * Thread-safety of sd_cond: immutable once it is made; any number of threads at once.
+ *
+ * From `n` tensors, which are copied: names[i] is that of values[i]. A name that this version does
+ * not know is SD_ERROR_UNSUPPORTED, and the sentence lists those that it knows.
+ */
+LIBSD_API sd_status sd_cond_new(sd_context *ctx, const char *const *names,
+                                const sd_tensor *const *values, int32_t n, sd_cond **out);
+LIBSD_API void sd_cond_free(sd_cond *cond);
+
+/* A copy of the tensor of that name. */
+LIBSD_API sd_status sd_cond_get(const sd_cond *cond, const char *name, sd_tensor **out);
+
+/* Rows first .. first + n - 1 as conditioning of their own: of prompts that were encoded together,
+ * so that all have the tokens of the longest, the prompts and the negative one. */
+LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, sd_cond **out);
 
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent

@@ -26,7 +26,7 @@ from ctypes import (
 from . import errors
 
 # Handles are opaque addresses.
-c_context = c_model = c_sampler = c_tensor = c_image = c_void_p
+c_context = c_model = c_cond = c_sampler = c_tensor = c_image = c_void_p
 
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
@@ -375,6 +375,13 @@ FUNCTIONS = {
         [c_model, POINTER(c_char_p), c_int, POINTER(TextParams), POINTER(c_tensor)],
     ),
     "sd_encode_tokens": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
+    "sd_cond_new": (
+        c_int,
+        [c_context, POINTER(c_char_p), POINTER(c_tensor), c_int32, POINTER(c_cond)],
+    ),
+    "sd_cond_free": (None, [c_cond]),
+    "sd_cond_get": (c_int, [c_cond, c_char_p, POINTER(c_tensor)]),
+    "sd_cond_rows": (c_int, [c_cond, c_int32, c_int32, POINTER(c_cond)]),
     "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
     "sd_vae_decode_unquantized": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),

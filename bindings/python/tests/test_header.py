@@ -63,7 +63,7 @@ class HeaderTest(unittest.TestCase):
         "sd_progress_fn": _ffi.PROGRESS_FN,
         "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
     }
-    HANDLES = ("sd_context", "sd_model", "sd_sampler", "sd_tensor", "sd_image")
+    HANDLES = ("sd_context", "sd_model", "sd_cond", "sd_sampler", "sd_tensor", "sd_image")
 
     @classmethod
     def setUpClass(cls):

@@ -1,0 +1,41 @@
+/*
+ * struct sd_cond: what a network is conditioned on, as tensors by name. It is made whole and never
+ * changes, so that runs and threads share it. A family that is conditioned on more adds a row to
+ * the table in cond.c.
+ */
+#ifndef SD_PIPELINE_COND_H
+#define SD_PIPELINE_COND_H
+
+#include "core/tensor.h"
+
+typedef enum sd_cond_part {
+    SD_COND_CONTEXT, /* [n, tokens, width]: what cross-attention looks at */
+    SD_COND_N_PARTS
+} sd_cond_part;
+
+#define SD_COND_MAX_TOKENS 65536
+
+struct sd_cond {
+    sd_handle handle;
+    sd_context *ctx; /* retained */
+    sd_tensor *parts[SD_COND_N_PARTS];
+};
+
+/* Copies; each of the names and values is there. */
+sd_status sd_cond_create(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
+                         int n, sd_cond **out);
+/* Takes `context` over, also where it fails: finite, as a network left it. */
+sd_status sd_cond_take(sd_tensor *context, sd_cond **out);
+/* A copy of the part of that name. */
+sd_status sd_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out);
+/* Rows first .. first + n - 1 of each part. */
+sd_status sd_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out);
+/* Lets go of it. */
+void sd_cond_destroy(sd_cond *cond);
+
+/* [n, tokens, width]; NULL where `cond` is. */
+static inline const sd_tensor *sd_cond_context(const sd_cond *cond) {
+    return cond ? cond->parts[SD_COND_CONTEXT] : NULL;
+}
+
+#endif
