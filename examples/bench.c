@@ -26,7 +26,8 @@ typedef struct bench {
     bool profile;
     peak_cuda *card;  /* NULL: the CPU computes */
     double copy_rate; /* bytes/s */
-    sd_tensor *cond, *uncond, *latent, *pixels;
+    sd_cond *cond, *uncond;
+    sd_tensor *latent, *pixels;
     sd_tensor *concat;    /* NULL: the UNet takes the latent alone */
     sd_sampler *stepping; /* of bench_steps */
 } bench;
@@ -121,23 +122,24 @@ static sd_sampler_params sampling(const bench *b) {
 /* ------------------------------------------------------------------------------- stages */
 
 /* Token ids of no meaning: a vocabulary is not needed for timing. */
-static sd_status encode_ids(bench *b, int first, int n, sd_tensor **out) {
+static sd_status encode_ids(bench *b, int first, int n, sd_cond **out) {
     int tokens = b->info.text_tokens;
     int32_t *ids = malloc((size_t)(tokens * n) * sizeof *ids);
     if (!ids)
         return SD_ERROR_MEMORY;
     for (int i = 0; i < tokens * n; i++)
         ids[i] = first + i;
-    sd_status status = sd_encode_tokens(b->model, ids, n, out);
+    const int32_t *of_encoders[] = {ids};
+    sd_status status = sd_encode_tokens(b->model, of_encoders, 1, n, NULL, out);
     free(ids);
     return status;
 }
 
 /* The prompt's and the negative prompt's. */
 static sd_status run_text(bench *b) {
-    sd_tensor *out;
+    sd_cond *out;
     sd_status status = encode_ids(b, 0, 2, &out);
-    sd_tensor_free(out);
+    sd_cond_free(out);
     return status;
 }
 
@@ -156,27 +158,31 @@ static sd_status run_decode(bench *b) {
 }
 
 /* An inpainting model gets noise for the picture that it sees beside the latent. */
-static sd_status new_sampler(const bench *b, const sd_sampler_params *p, sd_sampler **out) {
-    sd_status status = sd_sampler_new(b->model, p, out);
-    if (!status && b->concat)
-        status = sd_sampler_set_concat(*out, b->concat);
-    return status;
+static sd_run_params inputs(const bench *b) {
+    sd_run_params p = SD_RUN_PARAMS_INIT;
+    p.cond = b->cond;
+    p.uncond = b->uncond;
+    p.concat = b->concat;
+    return p;
 }
 
 /* Text, all steps, decoding: what a user waits for. */
 static sd_status run_picture(bench *b) {
     sd_sampler_params p = sampling(b);
     sd_sampler *sampler = NULL;
-    sd_tensor *cond, *latent = NULL, *pixels = NULL;
+    sd_run_params run = inputs(b);
+    sd_cond *cond = NULL;
+    sd_tensor *latent = NULL, *pixels = NULL;
     sd_status status = encode_ids(b, 1, 1, &cond);
     if (!status)
-        status = new_sampler(b, &p, &sampler);
+        status = sd_sampler_new(b->model, &p, &sampler);
+    run.cond = cond;
     if (!status)
-        status = sd_sample(sampler, cond, b->uncond, NULL, NULL, &latent);
+        status = sd_sample(sampler, &run, &latent);
     sd_sampler_free(sampler);
     if (!status)
         status = sd_vae_decode(b->model, latent, &pixels);
-    sd_tensor_free(cond);
+    sd_cond_free(cond);
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
     return status;
@@ -188,10 +194,11 @@ static sd_status run_step(bench *b) {
 
 static sd_status bench_steps(bench *b) {
     sd_sampler_params p = sampling(b);
+    const sd_run_params run = inputs(b);
     p.steps = b->runs < 2 ? 2 : b->runs;
-    sd_status status = new_sampler(b, &p, &b->stepping);
+    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
     if (!status)
-        status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
+        status = sd_sampler_begin(b->stepping, &run);
     const char *name = b->scale == 1 ? "UNet step" : "guided step";
     if (!status)
         status = measure(b, name, b->work.step, run_step, b->runs);
@@ -226,10 +233,11 @@ static sd_status prepare(bench *b) {
 /* One step with its operations apart, of a sampler that has made one before. */
 static sd_status profile_step(bench *b) {
     sd_sampler_params p = sampling(b);
+    const sd_run_params run = inputs(b);
     p.steps = 2;
-    sd_status status = new_sampler(b, &p, &b->stepping);
+    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
     if (!status)
-        status = sd_sampler_begin(b->stepping, b->cond, b->uncond, NULL, NULL);
+        status = sd_sampler_begin(b->stepping, &run);
     if (!status)
         status = run_step(b);
     if (!status)
@@ -367,8 +375,8 @@ int main(int argc, char **argv) {
         status = run_all(&b, whole);
     peak_cuda_free(b.card);
     exit_code = status ? cli_fail(PROGRAM, status) : 0;
-    sd_tensor_free(b.cond);
-    sd_tensor_free(b.uncond);
+    sd_cond_free(b.cond);
+    sd_cond_free(b.uncond);
     sd_tensor_free(b.latent);
     sd_tensor_free(b.concat);
     sd_tensor_free(b.pixels);

@@ -27,7 +27,6 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
     int exit_code = 0;
     for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
         paint_round round = paint_round_at(p, i);
-        round.sampling.strength = o->strength;
         round.sampling.original_encode = !r->diffusers_strength;
         round.sampling.width = r->width;
         round.sampling.height = r->height;
@@ -40,6 +39,7 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
         params.clip_skip = o->clip_skip;
         params.tiles = paint_tiles(p);
         params.init = init;
+        params.strength = o->strength;
         params.sampling = &round.sampling;
         sd_status status = sd_img2img(p->model, &params, images);
         exit_code = paint_save(p, status, &round, images, extra);

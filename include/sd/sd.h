@@ -55,6 +55,7 @@ typedef struct sd_cond sd_cond;
 typedef struct sd_sampler sd_sampler;
 typedef struct sd_tensor sd_tensor;
 typedef struct sd_image sd_image;
+typedef struct sd_stop sd_stop;
 
 /* ------------------------------------------------------------------------- 2. the context */
 
@@ -230,6 +231,7 @@ typedef struct sd_model_info {
     int size_multiple;    /* width and height of a sampler are multiples of this: 8 */
     int default_width;    /* pixels: 512 */
     int default_height;
+    int n_encoders;      /* text encoders: 1; 0 where it is not conditioned on text */
     int text_tokens;     /* 77 */
     int text_width;      /* 768 */
     double latent_scale; /* 0.18215 */
@@ -253,7 +255,7 @@ typedef struct sd_model_info {
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
-        sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,                \
+        sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,             \
             SD_CONDITIONING_TEXT, 0, 0, NULL, 0, NULL, SD_SPACING_AUTO, 0, 0.0, 0                  \
     }
 
@@ -327,10 +329,7 @@ typedef struct sd_sampler_params {
                              (sd_model_info.guidance_embedding) evaluates once at any */
     int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
     int height;
-    int batch;       /* pictures at once, >= 1 */
-    double strength; /* img2img, 0 .. 1: of the steps int(strength * steps) are run, as Python
-                        computes it; the init latent is noised to the first one's timestep, without
-                        a step to index 0, and at 1 nothing is left of it. Default 0.75 */
+    int batch; /* pictures at once, >= 1 */
     sd_timestep_spacing spacing;
     float temperature; /* factor of the noise that steps add; default 1 */
     sd_rng rng;
@@ -342,7 +341,6 @@ typedef struct sd_sampler_params {
                               noise of this seed, as the original does on a GPU */
     sd_progress_fn progress;
     void *progress_user;
-    int text_tokens;        /* of the embeddings; 0: the model's. Long prompts have more */
     float guidance_rescale; /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
     int clip_denoised;      /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
     int skip_draws;         /* batches of noise that a run draws from its seeds and drops before
@@ -370,9 +368,8 @@ typedef struct sd_sampler_params {
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, 0.75,                 \
-            SD_SPACING_AUTO, 1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0, 0.0f, 0, 0, 0.0f, 0,    \
-            NULL, NULL, 0, 0, 0                                                                    \
+        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, SD_SPACING_AUTO,      \
+            1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0, 0    \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */
@@ -390,7 +387,7 @@ typedef struct sd_txt2img_params {
     size_t struct_size;
     const char *prompt;                /* NULL is "" */
     const char *negative_prompt;       /* NULL is "" */
-    const sd_sampler_params *sampling; /* NULL: all defaults; its text_tokens is not read */
+    const sd_sampler_params *sampling; /* NULL: all defaults */
     int weighted_prompts;              /* of both prompts: see sd_text_params */
     int clip_skip;
     const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
@@ -421,10 +418,11 @@ typedef struct sd_img2img_params {
     const sd_tile_params *tiles;
     int clean_prompts;
     const char *const *prompts;
+    double strength; /* as sd_run_params.strength */
 } sd_img2img_params;
 
 #define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL }
+    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL, 0.75 }
 
 /* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
 LIBSD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
@@ -436,7 +434,7 @@ typedef struct sd_inpaint_params {
     const sd_image *init; /* resized as sd_img2img does */
     const sd_image *mask; /* of init's size: white is painted, black is kept, grey blends the two;
                              where it has one colour, its alpha channel is the mask */
-    const sd_sampler_params *sampling; /* its strength is not used */
+    const sd_sampler_params *sampling;
     double strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
     int weighted_prompts;
     int clip_skip;
@@ -538,7 +536,7 @@ LIBSD_API sd_status sd_image_resize(const sd_image *image, int width, int height
 
 /*
  * A dense float32 array in the C (row-major) order, at host memory. Latents are
- * [n, channels, h, w], embeddings [n, tokens, width], pixels [n, 3, h, w] in [-1, 1]: as in
+ * [n, channels, h, w], a context [n, tokens, width], pixels [n, 3, h, w] in [-1, 1]: as in
  * PyTorch. `data` NULL makes zeros; else it is copied.
  * Thread-safety of sd_tensor: reads from any number of threads; one thread when it changes.
  */
@@ -553,7 +551,8 @@ LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tens
 /* ----------------------------------------------------------------- 7. the stages one by one */
 
 /*
- * Token ids of `text` as transformers' CLIPTokenizer gives them: start, at most
+ * Token ids of `text` for the text encoder of that number, 0 .. sd_model_info.n_encoders - 1, as
+ * transformers' CLIPTokenizer gives them: start, at most
  * text_tokens - 2 tokens, end, then padding up to text_tokens. `ids` has room for `capacity`
  * entries, at least text_tokens. *n_used (may be NULL) gets the count of start, text and end
  * before cutting, so that n_used > text_tokens says that the prompt was cut.
@@ -564,58 +563,11 @@ LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tens
  * added token "<toy>" stands for "<toy>_1", "<toy>_2", ... too where these are there, as in
  * diffusers.
  */
-LIBSD_API sd_status sd_tokenize(const sd_model *model, const char *text, int32_t *ids, int capacity,
-                                int *n_used);
+LIBSD_API sd_status sd_tokenize(const sd_model *model, int32_t encoder, const char *text,
+                                int32_t *ids, int32_t capacity, int32_t *n_used);
 
-/* The text of one token id ("cat</w>"), or NULL. Valid as long as the model. */
-LIBSD_API const char *sd_token_text(const sd_model *model, int32_t id);
-
-/* Prompts to embeddings: [n_texts, text_tokens, text_width], the last hidden state after the
- * final LayerNorm (FrozenCLIPEmbedder). */
-LIBSD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int n_texts,
-                                   sd_tensor **embeddings);
-
-typedef struct sd_text_params {
-    size_t struct_size;
-    int weighted_syntax; /* non-zero: the prompt syntax of the popular web UIs */
-    int clip_skip;       /* n > 1 ends n - 1 layers before the last; the final norm is applied */
-    int clean;           /* non-zero: texts are cleaned first, see below */
-} sd_text_params;
-
-#define SD_TEXT_PARAMS_INIT                                                                        \
-    { sizeof(sd_text_params), 0, 0, 0 }
-
-/*
- * sd_encode_text with more to say; `params` NULL means all defaults. The weighted syntax:
- *
- *   (word)      weighs 1.1, ((word)) 1.21       \( \) \[ \] \\  the character itself
- *   (word:1.3)  weighs 1.3                      BREAK           goes on in the next chunk
- *   [word]      weighs 1 / 1.1
- *
- * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is
- * restored. A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by
- * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
- * prompts. A sampler for these has text_tokens = k * text_tokens. No text is refused: brackets
- * without a partner are read as the web UIs read them. What else those UIs act on (<lora:...>,
- * [from:to:0.5], [a|b], AND) is text here, and one line of the log names it.
- *
- * With `clean` a text is first what the tokenizers of the original's environment made of it, where
- * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width
- * letters plain, ligatures letters, entities characters, text that was read in a wrong encoding
- * mended, terminal escapes and control characters gone, NFC), then html.unescape of Python twice,
- * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
- * without an end is SD_ERROR_ARGUMENT.
- */
-LIBSD_API sd_status sd_encode_text_with(sd_model *model, const char *const *texts, int n_texts,
-                                        const sd_text_params *params, sd_tensor **embeddings);
-
-/* The same from token ids, [n_texts * text_tokens]; works without a vocabulary. */
-LIBSD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *ids, int n_texts,
-                                     sd_tensor **embeddings);
-
-/* Class ids, each 0 .. n_classes - 1, to embeddings [n, 1, text_width] (ClassEmbedder). */
-LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *classes, int n,
-                                    sd_tensor **embeddings);
+/* The text of one token id of that encoder ("cat</w>"), or NULL. Valid as long as the model. */
+LIBSD_API const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id);
 
 /*
  * Conditioning: what a network is conditioned on, as tensors by name, each with a row for each
@@ -636,6 +588,53 @@ LIBSD_API sd_status sd_cond_get(const sd_cond *cond, const char *name, sd_tensor
 /* Rows first .. first + n - 1 as conditioning of their own: of prompts that were encoded together,
  * so that all have the tokens of the longest, the prompts and the negative one. */
 LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, sd_cond **out);
+
+typedef struct sd_text_params {
+    size_t struct_size;
+    const sd_stop *stop;
+    int32_t weighted;  /* non-zero: the prompt syntax of the popular web UIs, see below */
+    int32_t clip_skip; /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+    int32_t clean;     /* non-zero: texts are cleaned first, see below */
+    int32_t reserved;
+} sd_text_params;
+
+#define SD_TEXT_PARAMS_INIT                                                                        \
+    { sizeof(sd_text_params), NULL, 0, 0, 0, 0 }
+
+/*
+ * Prompts to conditioning: its context is [n_texts, text_tokens, text_width], the last hidden state
+ * after the final LayerNorm (FrozenCLIPEmbedder). `params` NULL means all defaults. The weighted
+ * syntax:
+ *
+ *   (word)      weighs 1.1, ((word)) 1.21       \( \) \[ \] \\  the character itself
+ *   (word:1.3)  weighs 1.3                      BREAK           goes on in the next chunk
+ *   [word]      weighs 1 / 1.1
+ *
+ * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is
+ * restored. A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by
+ * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
+ * prompts. No text is refused: brackets without a partner are read as the web UIs read them. What
+ * else those UIs act on (<lora:...>, [from:to:0.5], [a|b], AND) is text here, and one line of the
+ * log names it.
+ *
+ * With `clean` a text is first what the tokenizers of the original's environment made of it, where
+ * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width
+ * letters plain, ligatures letters, entities characters, text that was read in a wrong encoding
+ * mended, terminal escapes and control characters gone, NFC), then html.unescape of Python twice,
+ * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
+ * without an end is SD_ERROR_ARGUMENT.
+ */
+LIBSD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int32_t n_texts,
+                                   const sd_text_params *params, sd_cond **out);
+
+/* From token ids, which needs no vocabulary: an array for each of the n_encoders
+ * (sd_model_info.n_encoders), each [n_texts * text_tokens]. `weighted` and `clean` are for texts,
+ * and SD_ERROR_ARGUMENT here. */
+LIBSD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *const *ids, int32_t n_encoders,
+                                     int32_t n_texts, const sd_text_params *params, sd_cond **out);
+
+/* Class ids, each 0 .. n_classes - 1: the context is [n, 1, text_width] (ClassEmbedder). */
+LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *ids, int32_t n, sd_cond **out);
 
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
@@ -711,8 +710,10 @@ LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
 LIBSD_API const char *sd_sampler_method(int i);
 
 /*
- * A sampler for pictures of one size; all memory of the run is taken here. It keeps `model`
- * alive. `params` NULL means all defaults.
+ * A sampler for pictures of one size. It keeps `model` alive, and what `params` names is copied;
+ * NULL means all defaults. All memory of a run is taken here, for conditioning of the model's
+ * text_tokens; a run with more or fewer, as long prompts have, takes memory anew when it begins,
+ * where it did not before, and that may be SD_ERROR_MEMORY.
  *
  * Thread-safety of sd_sampler: one thread at a time; while it is in a call, its callbacks included,
  * calls of other threads return SD_ERROR_STATE. Its own callbacks may read the latent, the
@@ -726,29 +727,49 @@ LIBSD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *par
 
 /*
  * Gives a sampler back. Where it is sampling, in another thread or in the thread that this is a
- * callback of, its run ends: sd_sample, sd_sampler_step or sd_sampler_decode returns
- * SD_ERROR_CANCELLED as soon as sd_context_cancel would make it, and the memory goes then. The
- * sampler that a progress callback of sd_txt2img and its kin is given belongs to that call: to free
- * it cancels.
+ * callback of, its run ends: sd_sample or sd_sampler_step returns SD_ERROR_CANCELLED as soon as
+ * sd_context_cancel would make it, and the memory goes then. The sampler that a progress callback
+ * of sd_txt2img and its kin is given belongs to that call: to free it cancels.
  */
 LIBSD_API void sd_sampler_free(sd_sampler *sampler);
 
-/*
- * A whole run. `cond` and `uncond` are embeddings [batch or 1, tokens, width], with the tokens
- * of sd_sampler_params.text_tokens; `uncond` may be NULL where guidance_scale is 1, and both are
- * where the model is unconditional. `init` NULL starts from noise (text to image); else it is a
- * latent [batch or 1, c, h, w] that is noised to `strength` first (image to image).
- * `noise` [batch, c, h, w] replaces the seed's first draw, or is NULL.
- * *latent gets [batch, c, h, w]. A sampler can run any number of times; each run starts the
- * seeds afresh.
- */
-LIBSD_API sd_status sd_sample(sd_sampler *sampler, const sd_tensor *cond, const sd_tensor *uncond,
-                              const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+/* What a run is given. All of it is copied or retained before the call returns. */
+typedef struct sd_run_params {
+    size_t struct_size;
+    const sd_cond *cond;    /* of `batch` rows or 1, and any number of tokens; NULL where the model
+                               is unconditional */
+    const sd_cond *uncond;  /* of as many tokens; NULL is fine where guidance_scale is 1 */
+    const sd_tensor *init;  /* a latent [batch or 1, c, h, w] to begin from; NULL: from noise */
+    const sd_tensor *noise; /* [batch, c, h, w] in place of the seeds' first draw; or NULL */
+    const sd_tensor *mask;  /* [batch or 1, 1, h, w]: see sd_sampler_set_mask; or NULL */
+    const sd_tensor *mask_x0; /* [batch or 1, c, h, w], with `mask` */
+    const sd_tensor *concat;  /* [batch or 1, .., h, w]: see sd_sampler_set_concat */
+    const sd_stop *stop;      /* ends the run, also between its steps */
+    double strength;          /* with init, 0 .. 1: of the steps int(strength * steps) are run, as
+                                 Python computes it; init is noised to the first one's timestep,
+                                 without a step to index 0, and at 1 nothing is left of it.
+                                 Default 0.75 */
+    int32_t last_steps;       /* n > 0: decode of DDIMSampler, the last n steps from init as it is,
+                                 whatever the strength; not with `noise` or ddim_inverse. The
+                                 seeds' first draw is left to sd_sampler_stochastic_encode, so that
+                                 both, one after the other with the same t, are the original's
+                                 image to image, as `init` with original_encode is for ddim and
+                                 plms. 0 (default): by strength */
+    int32_t reserved;
+} sd_run_params;
 
-/* The same a step at a time: begin, then step until sd_sampler_remaining() is 0. */
-LIBSD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_tensor *cond,
-                                     const sd_tensor *uncond, const sd_tensor *init,
-                                     const sd_tensor *noise);
+#define SD_RUN_PARAMS_INIT                                                                         \
+    { sizeof(sd_run_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0.75, 0, 0 }
+
+/*
+ * A whole run: from noise (text to image), or from `init` noised to `strength` (image to image).
+ * *latent gets [batch, c, h, w]. `params` NULL means all defaults, which do for an unconditional
+ * model. A sampler can run any number of times; each run starts the seeds afresh.
+ */
+LIBSD_API sd_status sd_sample(sd_sampler *sampler, const sd_run_params *params, sd_tensor **latent);
+
+/* Begins a run to be made a step at a time: step until sd_sampler_remaining() is 0. */
+LIBSD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_run_params *params);
 LIBSD_API sd_status sd_sampler_step(sd_sampler *sampler);
 LIBSD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
 
@@ -766,21 +787,6 @@ LIBSD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
  */
 LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
                                                  const sd_tensor *noise, sd_tensor **latent);
-
-/*
- * decode of DDIMSampler: the last `t_start` steps, 0 to all, from a latent [batch or 1, c, h, w] as
- * it is. The seeds' first draw is left to sd_sampler_stochastic_encode, so that both, one after
- * the other with the same t, are the original's image to image; sd_sample with `init` and
- * original_encode is the same for ddim and plms. Any method but ddim_inverse.
- */
-LIBSD_API sd_status sd_sampler_decode(sd_sampler *sampler, const sd_tensor *cond,
-                                      const sd_tensor *uncond, const sd_tensor *latent, int t_start,
-                                      sd_tensor **decoded);
-
-/* The same a step at a time, with sd_sampler_step. */
-LIBSD_API sd_status sd_sampler_begin_decode(sd_sampler *sampler, const sd_tensor *cond,
-                                            const sd_tensor *uncond, const sd_tensor *latent,
-                                            int t_start);
 
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
 LIBSD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
@@ -803,12 +809,13 @@ LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tens
 LIBSD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
 
 /*
- * Keeps a part of the picture: where `mask` [batch or 1, 1, h, w] is 1, each step begins from `x0`
- * [batch or 1, c, h, w] noised to its time, where it is 0 from x_t, and between in proportion
- * (the mask of DDIMSampler; any method but ddim_inverse; p_sample_loop of the original blends after
- * its steps instead). The noise is drawn from the seeds, in each step before the step's own; ddim
- * and plms draw that one too where they multiply it by 0, as the original does. Both are copied and
- * stay until replaced; both NULL: no mask. The last step's result is left as it is.
+ * Keeps a part of the picture from the next step on, in place of the run's mask: where `mask`
+ * [batch or 1, 1, h, w] is 1, each step begins from `x0` [batch or 1, c, h, w] noised to its time,
+ * where it is 0 from x_t, and between in proportion (the mask of DDIMSampler; any method but
+ * ddim_inverse; p_sample_loop of the original blends after its steps instead). The noise is drawn
+ * from the seeds, in each step before the step's own; ddim and plms draw that one too where they
+ * multiply it by 0, as the original does. Both are copied; both NULL take the mask away. The last
+ * step's result is left as it is. SD_ERROR_STATE before sd_sampler_begin.
  */
 LIBSD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *mask,
                                         const sd_tensor *x0);
@@ -817,14 +824,14 @@ LIBSD_API sd_status sd_sampler_set_mask(sd_sampler *sampler, const sd_tensor *ma
  * What the UNet of a model with more unet_channels than latent_channels takes beside the latent:
  * [batch or 1, unet_channels - latent_channels, h, w], in the order that the model was trained with
  * (`concat` and `hybrid` of LatentDiffusion's conditioning_key: torch.cat([x] + c_concat, dim=1)).
- * sd_inpaint_concat makes it for inpainting models. Both halves of guidance see the same. It is
- * copied and stays until replaced, also between two steps; NULL: none, and then such a model's run
- * does not begin (SD_ERROR_STATE).
+ * sd_inpaint_concat makes it for inpainting models. Both halves of guidance see the same. A run of
+ * such a model is given it (sd_run_params.concat), and this replaces it from the next step on; NULL
+ * is for models that take none. SD_ERROR_STATE before sd_sampler_begin.
  */
 LIBSD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *concat);
 
 /*
- * What an inpainting model takes beside the latent, for sd_sampler_set_concat: pixels [n, 3, h, w]
+ * What an inpainting model takes beside the latent, for sd_run_params.concat: pixels [n, 3, h, w]
  * in [-1, 1] and mask [n or 1, 1, h, w], from 0.5 on to be painted, to [n, c + 1, h/8, w/8]. For
  * SD 1.x and 2.x inpainting these are the mask (0 or 1), of each 8 x 8 square its first pixel, and
  * the latent of the picture with 0 in the hole; for the `concat` models of the original the latent
@@ -854,12 +861,13 @@ LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, con
                                  int timestep, sd_tensor **out);
 
 /*
- * One evaluation of the UNet: x [n, c, h, w], timesteps [n] (0 .. train_timesteps - 1, may be
- * fractional), embeddings [n, tokens, width] (NULL for an unconditional model) to its output
- * [n, c, h, w] (epsilon for SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
+ * One evaluation of the UNet: x [n, c, h, w] with the channels that it takes beside the latent,
+ * timesteps [n] (0 .. train_timesteps - 1, may be fractional) and conditioning of n rows and any
+ * number of tokens (NULL for an unconditional model) to its output [n, c, h, w] (epsilon for
+ * SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
  */
-LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const float *timesteps,
-                                    const sd_tensor *embeddings, sd_tensor **out);
+LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const double *timesteps,
+                                    const sd_cond *cond, sd_tensor **out);
 
 typedef int32_t sd_loss_type;
 enum { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 };
@@ -899,7 +907,7 @@ typedef struct sd_loss_info {
  * all defaults. *samples (`samples` may be NULL) gets [n, 3]: simple, gamma and vlb of each.
  */
 LIBSD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                     const int32_t *timesteps, const sd_tensor *embeddings,
+                                     const int32_t *timesteps, const sd_cond *cond,
                                      const sd_loss_params *params, sd_loss_info *loss,
                                      sd_tensor **samples);
 

@@ -51,6 +51,7 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .size_multiple = sd_model_size_multiple(model),
         .default_width = width,
         .default_height = height,
+        .n_encoders = sd_model_encoders(model),
         .text_tokens = sd_model_context_tokens(model),
         .text_width = text ? desc->text.width : desc->unet.context_dim,
         .latent_scale = desc->vae.scaling_factor,

@@ -9,8 +9,7 @@
 #include <string.h>
 
 #define MAX_BATCH 1024
-#define MAX_SIDE 16384   /* pixels */
-#define MAX_TOKENS 65536 /* of embeddings */
+#define MAX_SIDE 16384 /* pixels */
 #define MAX_SKIP 1000000
 #define MAX_BLUR 512
 
@@ -53,8 +52,6 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                (double)p->guidance_scale);
     SD_REQUIRE(ctx, p->batch >= 1 && p->batch <= MAX_BATCH,
                "sd_sampler_params.batch is %d; 1 to %d was expected", p->batch, MAX_BATCH);
-    SD_REQUIRE(ctx, p->strength >= 0 && p->strength <= 1,
-               "sd_sampler_params.strength is %g; 0 to 1 was expected", p->strength);
     SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
                "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
                (double)p->temperature);
@@ -66,9 +63,6 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                (double)p->guidance_rescale);
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
-    SD_REQUIRE(ctx, p->text_tokens >= 0 && p->text_tokens <= MAX_TOKENS,
-               "sd_sampler_params.text_tokens is %d; 0 to %d was expected", p->text_tokens,
-               MAX_TOKENS);
     SD_REQUIRE(ctx, p->skip_draws >= 0 && p->skip_draws <= MAX_SKIP,
                "sd_sampler_params.skip_draws is %d; 0 to %d was expected", p->skip_draws, MAX_SKIP);
     SD_REQUIRE(ctx, p->noise_dropout >= 0 && p->noise_dropout <= 1,
@@ -106,8 +100,6 @@ static sd_status read_sampling(const sd_model *model, const sd_sampler_params *g
     if (status)
         return status;
     fill_defaults(model, full);
-    if (!full->text_tokens || model->desc->conditioning != SD_CONDITIONING_TEXT)
-        full->text_tokens = sd_model_context_tokens(model);
     if (full->use_original_steps) {
         full->steps = model->schedule.n;
         full->spacing = SD_SPACING_UNIFORM;
@@ -160,21 +152,44 @@ static const sd_context *context_of(const sd_sampler *sampler) {
     return sampler ? sd_sampling_model(sampler)->ctx : NULL;
 }
 
-SD_PUBLIC(sd_sample, (sampler, cond, uncond, init, noise, latent),
-          (sampler, cond, uncond, init, noise), sd_sampler *sampler, const sd_tensor *cond,
-          const sd_tensor *uncond, const sd_tensor *init, const sd_tensor *noise,
-          sd_tensor **latent) {
+/* The caller's inputs of a run with defaults filled in; what does not depend on the sampler is
+ * checked. The call uses its handles. */
+static sd_status read_run(const sd_context *ctx, const sd_run_params *given, sd_run_params *p) {
+    *p = (sd_run_params)SD_RUN_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_run_params", p, sizeof *p, given);
+    if (status)
+        return status;
+    const void *const handles[] = {p->cond, p->uncond,  p->init,  p->noise,
+                                   p->mask, p->mask_x0, p->concat};
+    for (size_t i = 0; i < SD_COUNT(handles); i++)
+        sd_call_use(handles[i]);
+    sd_call_heed(p->stop);
+    SD_REQUIRE(ctx, p->strength >= 0 && p->strength <= 1,
+               "sd_run_params.strength is %g; 0 to 1 was expected", p->strength);
+    SD_REQUIRE(ctx, !p->mask == !p->mask_x0,
+               "sd_run_params.%s is NULL and %s is not; both or neither",
+               p->mask ? "mask_x0" : "mask", p->mask ? "mask" : "mask_x0");
+    SD_REQUIRE(ctx, p->reserved == 0, "sd_run_params.reserved is %d; 0 was expected",
+               (int)p->reserved);
+    return SD_OK;
+}
+
+SD_PUBLIC(sd_sample, (sampler, params, latent), (sampler), sd_sampler *sampler,
+          const sd_run_params *params, sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_run(sampler, cond, uncond, init, noise, latent);
+    sd_run_params p;
+    sd_status status = read_run(context_of(sampler), params, &p);
+    return status ? status : sd_sampling_run(sampler, &p, latent);
 }
 
-SD_PUBLIC(sd_sampler_begin, (sampler, cond, uncond, init, noise),
-          (sampler, cond, uncond, init, noise), sd_sampler *sampler, const sd_tensor *cond,
-          const sd_tensor *uncond, const sd_tensor *init, const sd_tensor *noise) {
+SD_PUBLIC(sd_sampler_begin, (sampler, params), (sampler), sd_sampler *sampler,
+          const sd_run_params *params) {
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_begin(sampler, cond, uncond, init, noise);
+    sd_run_params p;
+    sd_status status = read_run(context_of(sampler), params, &p);
+    return status ? status : sd_sampling_begin(sampler, &p);
 }
 
 SD_PUBLIC(sd_sampler_step, (sampler), (sampler), sd_sampler *sampler) {
@@ -198,24 +213,6 @@ SD_PUBLIC(sd_sampler_stochastic_encode, (sampler, x0, t, noise, latent), (sample
     SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), x0);
     return sd_sampling_stochastic_encode(sampler, x0, t, noise, latent);
-}
-
-SD_PUBLIC(sd_sampler_begin_decode, (sampler, cond, uncond, latent, t_start),
-          (sampler, cond, uncond, latent), sd_sampler *sampler, const sd_tensor *cond,
-          const sd_tensor *uncond, const sd_tensor *latent, int t_start) {
-    SD_USE_SAMPLER(sampler);
-    SD_REQUIRE_PTR(context_of(sampler), latent);
-    return sd_sampling_begin_decode(sampler, cond, uncond, latent, t_start);
-}
-
-SD_PUBLIC(sd_sampler_decode, (sampler, cond, uncond, latent, t_start, decoded),
-          (sampler, cond, uncond, latent), sd_sampler *sampler, const sd_tensor *cond,
-          const sd_tensor *uncond, const sd_tensor *latent, int t_start, sd_tensor **decoded) {
-    SD_REQUIRE_PTR(context_of(sampler), decoded);
-    *decoded = NULL;
-    SD_USE_SAMPLER(sampler);
-    SD_REQUIRE_PTR(context_of(sampler), latent);
-    return sd_sampling_decode(sampler, cond, uncond, latent, t_start, decoded);
 }
 
 SD_PUBLIC(sd_sampler_latent, (sampler, latent), (sampler), sd_sampler *sampler,
@@ -343,7 +340,10 @@ static sd_status read_picture(const sd_model *model, const char *name,
 }
 
 static sd_text_params text_params(int weighted, int clip_skip, int clean) {
-    return (sd_text_params){sizeof(sd_text_params), weighted, clip_skip, clean};
+    return (sd_text_params){.struct_size = sizeof(sd_text_params),
+                            .weighted = weighted,
+                            .clip_skip = clip_skip,
+                            .clean = clean};
 }
 
 static sd_status generate(sd_model *model, const sd_request *request, sd_image **images) {
@@ -380,8 +380,11 @@ SD_PUBLIC(sd_img2img, (model, params, images), (model), sd_model *model,
     if (status)
         return status;
     SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
+    SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
+               "sd_img2img_params.strength is %g; 0 to 1 was expected", p.strength);
     sd_call_use(p.init);
     sd_request request = {p.prompt, p.negative_prompt, p.prompts, p.init};
+    request.strength = p.strength;
     request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
     status = read_picture(model, "sd_img2img_params", p.sampling, p.tiles, &tiles, &request);
     return status ? status : generate(model, &request, images);
@@ -414,6 +417,6 @@ SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
     request.masking = (sd_masking){p.mask_blur, p.mask_invert != 0, p.mask_any_pixel != 0,
                                    p.only_masked != 0, p.mask_padding};
     status = read_picture(model, "sd_inpaint_params", p.sampling, p.tiles, &tiles, &request);
-    request.sampling.strength = p.strength;
+    request.strength = p.strength;
     return status ? status : generate(model, &request, images);
 }

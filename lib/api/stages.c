@@ -9,13 +9,25 @@
 
 #define MAX_TEXTS 4096
 
-SD_PUBLIC(sd_tokenize, (model, text, ids, capacity, n_used), (model), const sd_model *model,
-          const char *text, int32_t *ids, int capacity, int *n_used) {
+/* Of texts and tokens, whose encoders are counted from 0. */
+static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
+    int n = sd_model_encoders(model);
+    sd_status status = sd_need_conditioning(model, call, SD_CONDITIONING_TEXT);
+    if (status)
+        return status;
+    SD_REQUIRE(model->ctx, encoder >= 0 && encoder < n,
+               "%s: encoder is %d; 0 to %d was expected, the model's", call, encoder, n - 1);
+    return SD_OK;
+}
+
+SD_PUBLIC(sd_tokenize, (model, encoder, text, ids, capacity, n_used), (model),
+          const sd_model *model, int32_t encoder, const char *text, int32_t *ids, int32_t capacity,
+          int32_t *n_used) {
     SD_REQUIRE_PTR(NULL, model);
     const sd_context *ctx = model->ctx;
     SD_REQUIRE_PTR(ctx, text);
     SD_REQUIRE_PTR(ctx, ids);
-    sd_status status = sd_need_conditioning(model, "sd_tokenize", SD_CONDITIONING_TEXT);
+    sd_status status = check_encoder(model, "sd_tokenize", encoder);
     if (status)
         return status;
     int tokens = model->desc->text.tokens;
@@ -26,14 +38,9 @@ SD_PUBLIC(sd_tokenize, (model, text, ids, capacity, n_used), (model), const sd_m
     return sd_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
 }
 
-const char *sd_token_text(const sd_model *model, int32_t id) {
-    return model && model->tokenizer ? sd_tokenizer_text(model->tokenizer, id) : NULL;
-}
-
-static sd_status check_count(const sd_context *ctx, const char *function, int n) {
-    SD_REQUIRE(ctx, n >= 1 && n <= MAX_TEXTS, "%s: n_texts is %d; 1 to %d was expected", function,
-               n, MAX_TEXTS);
-    return SD_OK;
+const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id) {
+    bool known = model && encoder >= 0 && encoder < sd_model_encoders(model) && model->tokenizer;
+    return known ? sd_tokenizer_text(model->tokenizer, id) : NULL;
 }
 
 sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip) {
@@ -43,66 +50,71 @@ sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_s
     return SD_OK;
 }
 
-static sd_status encode_texts(sd_model *model, const char *function, const char *const *texts,
-                              int n_texts, const sd_text_params *params, sd_tensor **embeddings) {
-    SD_REQUIRE(model ? model->ctx : NULL, embeddings, "%s: embeddings is NULL", function);
-    *embeddings = NULL;
-    SD_REQUIRE(NULL, model, "%s: model is NULL", function);
-    SD_REQUIRE(model->ctx, texts, "%s: texts is NULL", function);
-    sd_text_params p = SD_TEXT_PARAMS_INIT;
-    sd_status status = sd_need_conditioning(model, function, SD_CONDITIONING_TEXT);
+/* What texts and tokens have in common: how many there are, and the caller's parameters. */
+static sd_status read_text(const sd_model *model, const char *call, int n_texts,
+                           const sd_text_params *given, sd_text_params *p) {
+    *p = (sd_text_params)SD_TEXT_PARAMS_INIT;
+    sd_status status = sd_need_conditioning(model, call, SD_CONDITIONING_TEXT);
     if (!status)
-        status = check_count(model->ctx, function, n_texts);
-    if (!status)
-        status = sd_read_params(model->ctx, "sd_text_params", &p, sizeof p, params);
-    if (!status)
-        status = sd_check_clip_skip(model, "sd_text_params", p.clip_skip);
+        status = sd_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
+    if (status)
+        return status;
+    SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= MAX_TEXTS,
+               "%s: n_texts is %d; 1 to %d was expected", call, n_texts, MAX_TEXTS);
+    return sd_check_clip_skip(model, "sd_text_params", p->clip_skip);
+}
+
+SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), sd_model *model,
+          const char *const *texts, int32_t n_texts, const sd_text_params *params, sd_cond **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, texts);
+    sd_text_params p;
+    sd_status status = read_text(model, "sd_encode_text", n_texts, params, &p);
     if (status)
         return status;
     for (int i = 0; i < n_texts; i++)
-        SD_REQUIRE(model->ctx, texts[i], "%s: texts[%d] is NULL", function, i);
-    return sd_stage_encode_text(model, texts, n_texts, &p, embeddings);
+        SD_REQUIRE(model->ctx, texts[i], "sd_encode_text: texts[%d] is NULL", i);
+    return sd_stage_encode_text(model, texts, n_texts, &p, out);
 }
 
-SD_PUBLIC(sd_encode_text, (model, texts, n_texts, embeddings), (model), sd_model *model,
-          const char *const *texts, int n_texts, sd_tensor **embeddings) {
-    return encode_texts(model, "sd_encode_text", texts, n_texts, NULL, embeddings);
-}
-
-SD_PUBLIC(sd_encode_text_with, (model, texts, n_texts, params, embeddings), (model),
-          sd_model *model, const char *const *texts, int n_texts, const sd_text_params *params,
-          sd_tensor **embeddings) {
-    return encode_texts(model, "sd_encode_text_with", texts, n_texts, params, embeddings);
-}
-
-SD_PUBLIC(sd_encode_tokens, (model, ids, n_texts, embeddings), (model), sd_model *model,
-          const int32_t *ids, int n_texts, sd_tensor **embeddings) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
-    *embeddings = NULL;
+SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (model),
+          sd_model *model, const int32_t *const *ids, int32_t n_encoders, int32_t n_texts,
+          const sd_text_params *params, sd_cond **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, ids);
-    sd_status status = sd_need_conditioning(model, "sd_encode_tokens", SD_CONDITIONING_TEXT);
-    if (!status)
-        status = check_count(model->ctx, "sd_encode_tokens", n_texts);
+    const sd_context *ctx = model->ctx;
+    SD_REQUIRE_PTR(ctx, ids);
+    sd_text_params p;
+    sd_status status = read_text(model, "sd_encode_tokens", n_texts, params, &p);
     if (status)
         return status;
+    SD_REQUIRE(ctx, !p.weighted && !p.clean,
+               "sd_encode_tokens: sd_text_params.%s is set, which is for texts",
+               p.weighted ? "weighted" : "clean");
+    SD_REQUIRE(ctx, n_encoders == sd_model_encoders(model),
+               "sd_encode_tokens: n_encoders is %d; %d was expected", (int)n_encoders,
+               sd_model_encoders(model));
+    SD_REQUIRE(ctx, ids[0], "sd_encode_tokens: ids[0] is NULL");
     int tokens = model->desc->text.tokens, vocab = model->desc->text.vocab_size;
     for (int64_t i = 0; i < (int64_t)n_texts * tokens; i++)
-        SD_REQUIRE(model->ctx, ids[i] >= 0 && ids[i] < vocab,
-                   "sd_encode_tokens: ids[%lld] is %d; 0 to %d was expected", (long long)i,
-                   (int)ids[i], vocab - 1);
-    return sd_stage_encode_tokens(model, ids, n_texts, embeddings);
+        SD_REQUIRE(ctx, ids[0][i] >= 0 && ids[0][i] < vocab,
+                   "sd_encode_tokens: ids[0][%lld] is %d; 0 to %d was expected", (long long)i,
+                   (int)ids[0][i], vocab - 1);
+    return sd_stage_encode_tokens(model, ids[0], n_texts, &p, out);
 }
 
-SD_PUBLIC(sd_encode_class, (model, classes, n, embeddings), (model), sd_model *model,
-          const int32_t *classes, int n, sd_tensor **embeddings) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, embeddings);
-    *embeddings = NULL;
+SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), sd_model *model, const int32_t *ids,
+          int32_t n, sd_cond **out) {
+    SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
+    *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, classes);
+    SD_REQUIRE_PTR(model->ctx, ids);
     SD_REQUIRE(model->ctx, n >= 1 && n <= MAX_TEXTS,
                "sd_encode_class: n is %d; 1 to %d was expected", n, MAX_TEXTS);
-    return sd_stage_encode_class(model, classes, n, embeddings);
+    return sd_stage_encode_class(model, ids, n, out);
 }
 
 SD_PUBLIC(sd_vae_encode, (model, pixels, noise, latent), (model, pixels, noise), sd_model *model,
@@ -195,15 +207,14 @@ SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, noise, concat), (model, pixel
     return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, false, concat);
 }
 
-SD_PUBLIC(sd_unet_predict, (model, x, timesteps, embeddings, out), (model, x, embeddings),
-          sd_model *model, const sd_tensor *x, const float *timesteps, const sd_tensor *embeddings,
-          sd_tensor **out) {
+SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond), sd_model *model,
+          const sd_tensor *x, const double *timesteps, const sd_cond *cond, sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, x);
     SD_REQUIRE_PTR(model->ctx, timesteps);
-    return sd_stage_unet(model, x, timesteps, embeddings, out);
+    return sd_stage_unet(model, x, timesteps, cond, out);
 }
 
 SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
@@ -220,10 +231,10 @@ SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
     return sd_stage_add_noise(model, x0, noise, timestep, out);
 }
 
-SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, loss, samples),
-          (model, x0, noise, embeddings), sd_model *model, const sd_tensor *x0,
-          const sd_tensor *noise, const int32_t *timesteps, const sd_tensor *embeddings,
-          const sd_loss_params *params, sd_loss_info *loss, sd_tensor **samples) {
+SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, samples),
+          (model, x0, noise, cond), sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+          const int32_t *timesteps, const sd_cond *cond, const sd_loss_params *params,
+          sd_loss_info *loss, sd_tensor **samples) {
     if (samples)
         *samples = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -242,7 +253,7 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, embeddings, params, lo
                (int)p.type);
     sd_tensor *rows = NULL;
     sd_call_use(p.concat);
-    status = sd_stage_training_loss(model, x0, noise, timesteps, embeddings, &p, &full,
+    status = sd_stage_training_loss(model, x0, noise, timesteps, cond, &p, &full,
                                     samples ? &rows : NULL);
     if (!status)
         status = sd_write_struct(ctx, "sd_loss_info", loss, &full, sizeof full);

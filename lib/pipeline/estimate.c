@@ -14,7 +14,8 @@ static sd_status measure(sd_model *model, const sd_sampler_params *params,
     int h = params->height / scale, w = params->width / scale;
     sd_status status;
     if ((status = sd_text_estimate(model, n_texts, &cost->text)) ||
-        (status = sd_sampling_estimate(model, params, &cost->step)) ||
+        (status =
+             sd_sampling_estimate(model, params, sd_model_context_tokens(model), &cost->step)) ||
         (status = sd_vae_decode_estimate(model, params->batch, h, w, tiles, &cost->decode)))
         return status;
     return sd_vae_encode_estimate(model, h, w, tiles, &cost->encode);

@@ -27,17 +27,20 @@ static sd_status encode(sd_generation *g) {
 }
 
 static sd_status sample(sd_generation *g) {
+    const sd_run_params run = {.struct_size = sizeof run,
+                               .cond = g->cond,
+                               .uncond = g->uncond,
+                               .init = g->begin,
+                               .mask = g->keep,
+                               .mask_x0 = g->keep ? g->known : NULL,
+                               .concat = g->concat,
+                               .strength = g->request->strength};
     sd_sampler *sampler;
     sd_status status = sd_sampling_new(g->model, &g->sampling, &sampler);
     if (status)
         return status;
     sd_sampling_skip(sampler, g->draws);
-    if (g->concat)
-        status = sd_sampling_set_concat(sampler, g->concat);
-    if (!status && g->keep)
-        status = sd_sampling_set_mask(sampler, g->keep, g->known);
-    if (!status)
-        status = sd_sampling_run(sampler, g->cond, g->uncond, g->begin, NULL, &g->latent);
+    status = sd_sampling_run(sampler, &run, &g->latent);
     sd_sampling_free(sampler);
     return status;
 }
@@ -53,10 +56,11 @@ static sd_status finish(sd_generation *g) {
 /* --------------------------------------------------------------------------- and their order */
 
 static void end(sd_generation *g) {
-    sd_tensor *const tensors[] = {g->pixels, g->cond,  g->uncond, g->begin,
-                                  g->keep,   g->known, g->concat, g->latent};
+    sd_tensor *const tensors[] = {g->pixels, g->begin, g->keep, g->known, g->concat, g->latent};
     for (size_t i = 0; i < SD_COUNT(tensors); i++)
         sd_tensor_destroy(tensors[i]);
+    sd_cond_destroy(g->cond);
+    sd_cond_destroy(g->uncond);
     sd_painting_free(&g->painting);
 }
 

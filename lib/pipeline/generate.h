@@ -15,7 +15,8 @@ typedef struct sd_request {
     const sd_image *init;                 /* NULL: from noise */
     const sd_image *mask;                 /* NULL: all of init; else of what is painted */
     sd_masking masking;
-    sd_sampler_params sampling; /* its strength is that of the request */
+    sd_sampler_params sampling;
+    double strength; /* with init: 0 .. 1 */
     sd_text_params text;
     const sd_tile_params *tiles; /* NULL: the VAE on whole pictures */
 } sd_request;
@@ -33,15 +34,15 @@ typedef struct sd_painting {
 typedef struct sd_generation {
     sd_model *model;
     const sd_request *request;
-    sd_sampler_params sampling; /* the request's, with sides and tokens filled in */
+    sd_sampler_params sampling; /* the request's, with sides filled in */
     sd_painting painting;
-    sd_tensor *pixels;        /* init, [1, 3, height, width] */
-    sd_tensor *cond, *uncond; /* embeddings */
-    sd_tensor *begin;         /* latent that the run begins from */
-    sd_tensor *keep, *known;  /* of sd_sampler_set_mask */
-    sd_tensor *concat;        /* of sd_sampler_set_concat */
-    int draws;                /* taken from the seeds before the sampler's first */
-    sd_tensor *latent;        /* what the run made */
+    sd_tensor *pixels; /* init, [1, 3, height, width] */
+    sd_cond *cond, *uncond;
+    sd_tensor *begin;        /* latent that the run begins from */
+    sd_tensor *keep, *known; /* of sd_sampler_set_mask */
+    sd_tensor *concat;       /* of sd_sampler_set_concat */
+    int draws;               /* taken from the seeds before the sampler's first */
+    sd_tensor *latent;       /* what the run made */
     sd_image **images;
 } sd_generation;
 

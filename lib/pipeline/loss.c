@@ -104,12 +104,12 @@ static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tens
 
 /* x_t beside the pictures that it is conditioned on, and the times as the UNet takes them. */
 static void noised(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                   const int32_t *timesteps, const sd_tensor *concat, sd_tensor *x, float *t) {
+                   const int32_t *timesteps, const sd_tensor *concat, sd_tensor *x, double *t) {
     int64_t n = x0->dims[0], each = x0->n_elements / n;
     int64_t extra = concat ? concat->n_elements / n : 0;
     for (int64_t i = 0; i < n; i++) {
         float *row = x->data + i * (each + extra);
-        t[i] = (float)timesteps[i];
+        t[i] = timesteps[i];
         sd_q_sample(model->schedule.alphas_cumprod[timesteps[i]], x0->data + i * each,
                     noise->data + i * each, row, each);
         if (concat)
@@ -144,15 +144,15 @@ static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *
 
 /* What the UNet makes of x_t. */
 static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                         const int32_t *timesteps, const sd_tensor *embeddings,
-                         const sd_tensor *concat, sd_tensor **y) {
+                         const int32_t *timesteps, const sd_cond *cond, const sd_tensor *concat,
+                         sd_tensor **y) {
     const int64_t dims[] = {x0->dims[0], model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
-    float *t = sd_alloc_array(model->ctx, (size_t)dims[0], sizeof *t);
+    double *t = sd_alloc_array(model->ctx, (size_t)dims[0], sizeof *t);
     sd_tensor *x = NULL;
     sd_status status = t ? sd_tensor_create_raw(model->ctx, 4, dims, &x) : SD_ERROR_MEMORY;
     if (!status) {
         noised(model, x0, noise, timesteps, concat, x, t);
-        status = sd_stage_unet(model, x, t, embeddings, y);
+        status = sd_stage_unet(model, x, t, cond, y);
     }
     sd_tensor_destroy(x);
     sd_free(model->ctx, t);
@@ -160,14 +160,14 @@ static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *
 }
 
 sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                 const int32_t *timesteps, const sd_tensor *embeddings,
+                                 const int32_t *timesteps, const sd_cond *cond,
                                  const sd_loss_params *params, sd_loss_info *loss,
                                  sd_tensor **samples) {
     const int64_t rows[] = {x0->dims[0], 3};
     sd_tensor *y, *each = NULL;
     sd_status status = check(model, x0, noise, timesteps, params);
     if (!status)
-        status = predict(model, x0, noise, timesteps, embeddings, params->concat, &y);
+        status = predict(model, x0, noise, timesteps, cond, params->concat, &y);
     if (status)
         return status;
     if (samples)

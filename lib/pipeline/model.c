@@ -15,6 +15,10 @@ int sd_model_size_multiple(const sd_model *model) {
     return sd_model_downscale(model) << (levels - 1);
 }
 
+int sd_model_encoders(const sd_model *model) {
+    return sd_model_text(model) ? 1 : 0;
+}
+
 int sd_model_context_tokens(const sd_model *model) {
     const sd_description *desc = model->desc;
     return desc->first_stage_only                        ? 0

@@ -48,6 +48,8 @@ void sd_model_default_size(const sd_model *model, int *width, int *height);
 void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p);
 /* Of a method that is not told otherwise; the name may be unknown. */
 sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *method);
+/* Text encoders: 0 where it is not conditioned on text. */
+int sd_model_encoders(const sd_model *model);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
 int sd_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */

@@ -92,7 +92,7 @@ static sd_status make_keep(sd_generation *g) {
 }
 
 sd_status sd_paint_encode(sd_generation *g) {
-    bool wide = sd_is_wide(g->model), seen = g->sampling.strength < 1.0;
+    bool wide = sd_is_wide(g->model), seen = g->request->strength < 1.0;
     sd_status status = wide ? make_concat(g) : make_keep(g);
     if (!status && (!wide || seen))
         status = sd_encode_known(g->model, g->pixels, NULL, g->request->tiles, &g->known);

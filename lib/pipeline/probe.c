@@ -26,20 +26,23 @@ sd_status sd_probe_prediction(sd_model *model, sd_prediction *found) {
     int64_t side = multiple > SIDE ? multiple : SIDE;
     const int64_t x_dims[] = {1, unet->in_channels, side, side};
     const int64_t context_dims[] = {1, TOKENS, unet->context_dim};
-    const float t = (float)(model->desc->schedule.train_timesteps - 1);
+    const double t = model->desc->schedule.train_timesteps - 1;
     sd_tensor *x = NULL, *context = NULL, *y = NULL;
+    sd_cond *cond = NULL;
     double sum = 0.0;
     sd_status status = even_tensor(model->ctx, 4, x_dims, &x);
     if (!status)
         status = even_tensor(model->ctx, 3, context_dims, &context);
     if (!status)
-        status = sd_unet_evaluate(model, x, &t, context, &y);
+        status = sd_cond_take(context, &cond);
+    if (!status)
+        status = sd_unet_evaluate(model, x, &t, cond, &y);
     for (int64_t i = 0; !status && i < y->n_elements; i++)
         sum += (double)(y->data[i] - LEVEL);
     if (!status)
         *found = sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V : SD_PREDICT_EPSILON;
     sd_tensor_destroy(x);
-    sd_tensor_destroy(context);
+    sd_cond_destroy(cond);
     sd_tensor_destroy(y);
     return status;
 }

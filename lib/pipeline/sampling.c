@@ -44,7 +44,16 @@ static sd_status settle(sd_sampler *s) {
     sd_status status = sd_stage_commit(&s->unet);
     if (!status)
         layout(s);
+    else
+        s->unet.e = NULL; /* so that the next run tries again */
     return status;
+}
+
+sd_status sd_sampling_plan(sd_sampler *s, int tokens) {
+    if (s->unet.e && s->unet.tokens == tokens)
+        return SD_OK;
+    s->unet.tokens = tokens;
+    return settle(s);
 }
 
 void sd_sampling_enter(sd_sampler *s) {
@@ -107,7 +116,7 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
                          .n = s->halves * s->n,
                          .h = s->h,
                          .w = s->w,
-                         .tokens = params->text_tokens,
+                         .tokens = sd_model_context_tokens(model),
                          .options = told};
     status = new_latent(s, &s->host);
     for (int i = 0; i < 2 && !status && params->score_corrector; i++)
@@ -136,6 +145,7 @@ static void warn_of_guidance(const sd_sampler *s) {
 static void destroy(void *handle) {
     sd_sampler *s = handle;
     sd_model *model = s->model;
+    sd_handle_release(s->token);
     sd_execs_give(model, s->e);
     sd_inter_free(s);
     free_host(s);
@@ -201,9 +211,11 @@ sd_status sd_sampling_claim(sd_sampler *s) {
     }
 }
 
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost) {
+sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, int tokens,
+                               sd_cost *cost) {
     sd_sampler s = {0};
     sd_status status = init(&s, model, params);
+    s.unet.tokens = tokens;
     if (!status)
         status = sd_exec_new(model->ctx, model->act, &s.e);
     if (!status) {

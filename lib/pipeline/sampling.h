@@ -15,19 +15,14 @@ void sd_sampling_end(sd_sampler *s);
 /* The current call uses it, unless another thread's does. */
 sd_status sd_sampling_claim(sd_sampler *s);
 sd_model *sd_sampling_model(const sd_sampler *s);
-sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                            const sd_tensor *init, const sd_tensor *noise);
+/* Parameters are whole, and as read_run of lib/api leaves them. */
+sd_status sd_sampling_begin(sd_sampler *s, const sd_run_params *params);
 sd_status sd_sampling_step(sd_sampler *s);
 int sd_sampling_remaining(const sd_sampler *s);
-sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                          const sd_tensor *init, const sd_tensor *noise, sd_tensor **latent);
+sd_status sd_sampling_run(sd_sampler *s, const sd_run_params *params, sd_tensor **latent);
 double sd_sampling_timestep(const sd_sampler *s, int i);
 sd_status sd_sampling_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
                                         const sd_tensor *noise, sd_tensor **latent);
-sd_status sd_sampling_begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                                   const sd_tensor *latent, int t_start);
-sd_status sd_sampling_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                             const sd_tensor *latent, int t_start, sd_tensor **decoded);
 sd_status sd_sampling_latent(sd_sampler *s, sd_tensor **latent);
 sd_status sd_sampling_pred_x0(sd_sampler *s, sd_tensor **latent);
 sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);
@@ -44,6 +39,8 @@ sd_status sd_sampling_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **late
 /* The generators' first `draws` draws are taken already, outside of the sampler. */
 void sd_sampling_skip(sd_sampler *s, int draws);
 
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, sd_cost *cost);
+/* `tokens` of its conditioning. */
+sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, int tokens,
+                               sd_cost *cost);
 
 #endif

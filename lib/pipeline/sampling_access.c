@@ -22,24 +22,44 @@ sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent) {
     return s->e->status;
 }
 
-static sd_status check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+sd_status sd_sampling_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
     bool one = mask->n_dims == 4 && mask->dims[0] == 1;
     const int64_t dims[] = {one ? 1 : s->n, 1, s->h, s->w};
+    if (s->run.method->inverse)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                       "mask is given; the sampling method \"%s\" takes none", s->run.method->name);
     sd_status status = sd_expect_tensor(mask, "mask", 4, dims);
-    return status ? status : sd_sampling_check_latent(s, x0, "x0", true);
+    return status ? status : sd_sampling_check_latent(s, x0, "mask_x0", true);
+}
+
+void sd_sampling_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+    sd_exec_put(s->e, s->mask, mask, 0);
+    sd_exec_put(s->e, s->known, x0, 0);
+    s->has_mask = s->e->status == SD_OK;
 }
 
 sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
-    sd_status status = mask ? check_mask(s, mask, x0) : SD_OK;
+    if (!s->has_latent)
+        return sd_sampling_fail_none(s, "latent");
+    sd_status status = mask ? sd_sampling_check_mask(s, mask, x0) : SD_OK;
     if (status)
         return status;
     s->has_mask = false;
     if (!mask)
         return SD_OK;
     sd_sampling_enter(s);
-    sd_exec_put(s->e, s->mask, mask, 0);
-    sd_exec_put(s->e, s->known, x0, 0);
-    s->has_mask = s->e->status == SD_OK;
+    sd_sampling_put_mask(s, mask, x0);
+    return s->e->status;
+}
+
+sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat) {
+    if (!s->has_latent)
+        return sd_sampling_fail_none(s, "latent");
+    sd_status status = sd_sampling_check_concat(s, concat);
+    if (status || !concat)
+        return status;
+    sd_sampling_enter(s);
+    sd_sampling_put_concat(s, concat);
     return s->e->status;
 }
 

@@ -7,6 +7,7 @@
 #define SD_PIPELINE_SAMPLING_INTERNAL_H
 
 #include "core/expect.h"
+#include "pipeline/cond.h"
 #include "pipeline/noise.h"
 #include "pipeline/unet.h"
 #include "sampler/sampler.h"
@@ -34,6 +35,7 @@ struct sd_sampler {
     bool ahead; /* the next step's noise is on the device, where `ahead_of` it was wanted */
     unsigned ahead_of;
     sd_run run;
+    const sd_stop *token; /* of the run, retained; or NULL */
 
     sd_exec *e;            /* the UNet's */
     sd_stage unet;         /* of halves * n pictures: x is x_t, then `beside` */
@@ -45,13 +47,16 @@ struct sd_sampler {
 
     sd_inter inter;
 
-    bool has_latent, has_x0, has_concat, has_mask;
+    bool has_latent, has_x0, has_mask;
     bool busy; /* within sd_sampling_run or _step: a callback may be calling */
 };
 
 /* sampling.c */
 /* A call begins; inside a run's callback it is part of the run. */
 void sd_sampling_enter(sd_sampler *s);
+/* Takes memory for conditioning of so many tokens; nothing where that was so already. What the
+ * device had is gone then. */
+sd_status sd_sampling_plan(sd_sampler *s, int tokens);
 /* Finite latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
 sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
                                    bool one_is_fine);
@@ -68,6 +73,14 @@ void sd_sampling_compute(sd_sampler *s, int i);
 void sd_sampling_compute_measured(sd_sampler *s);
 /* The run's `denoise`; `user` is the sampler. */
 void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);
+
+/* sampling_access.c: a mask and what it holds. */
+sd_status sd_sampling_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
+void sd_sampling_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
+
+/* concat.c: what the network sees beside the latent; NULL where it takes none. */
+sd_status sd_sampling_check_concat(const sd_sampler *s, const sd_tensor *concat);
+void sd_sampling_put_concat(sd_sampler *s, const sd_tensor *concat);
 
 /* intermediates.c */
 sd_status sd_inter_new(sd_sampler *s); /* sd_inter_free after a failure too */

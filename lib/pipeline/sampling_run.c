@@ -1,6 +1,6 @@
 /* A run of struct sd_sampler: its beginning and its steps. */
+#include "core/call.h"
 #include "core/os.h"
-#include "describe/family.h"
 #include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 
@@ -10,52 +10,73 @@
 
 /* -------------------------------------------------------------------------------- beginning */
 
-static sd_status check_embeddings(const sd_sampler *s, const sd_tensor *t, const char *what) {
-    const sd_description *desc = s->model->desc;
-    int64_t dims[] = {s->n, s->params.text_tokens, desc->unet.context_dim};
-    if (dims[1] == 0)
-        return t ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                           "%s is given; the model is unconditional, NULL was expected", what)
-                 : SD_OK;
-    if (!t)
+/* Rows for the batch, or one for all, of `tokens`; -1: of any number. */
+static sd_status check_cond(const sd_sampler *s, const sd_cond *cond, const char *what,
+                            int64_t tokens) {
+    const sd_tensor *context = sd_cond_context(cond);
+    int64_t dims[] = {s->n, tokens, s->model->desc->unet.context_dim};
+    if (!context)
         return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
-    if (t->n_dims == 3 && t->dims[0] == 1)
+    if (context->dims[0] == 1)
         dims[0] = 1;
-    return sd_expect_tensor(t, what, 3, dims);
+    return sd_expect_shape(context, what, 3, dims);
 }
 
-static sd_status fail_no_concat(const sd_sampler *s) {
-    const char *kind = sd_family_of_channels(s->c + s->extra, s->c);
-    return sd_fail(s->model->ctx, SD_ERROR_STATE,
-                   "%s: %s; its UNet takes %d channels beside the latent's %d, and none were set "
-                   "(sd_sampler_set_concat)",
-                   s->model->desc->path, kind ? kind : "this model is conditioned on pictures",
-                   s->extra, s->c);
+/* Both halves of guidance are one batch, and so have the same tokens. */
+static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
+    if (sd_model_context_tokens(s->model) == 0)
+        return given->cond ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                                     "cond is given; the model is unconditional, NULL was expected")
+                           : SD_OK;
+    sd_status status = check_cond(s, given->cond, "cond", -1);
+    if (status || s->halves == 1)
+        return status;
+    if (!given->uncond)
+        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                       "uncond is NULL; the guidance scale %g needs it",
+                       (double)s->params.guidance_scale);
+    return check_cond(s, given->uncond, "uncond", sd_cond_context(given->cond)->dims[1]);
 }
 
-static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                              const sd_tensor *init_latent, const sd_tensor *noise) {
-    sd_status status = check_embeddings(s, cond, "cond");
-    if (!status && s->extra > 0 && !s->has_concat)
-        status = fail_no_concat(s);
-    if (!status && s->halves == 2 && !uncond)
-        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                         "uncond is NULL; the guidance scale %g needs its embeddings",
-                         (double)s->params.guidance_scale);
-    if (!status && s->halves == 2)
-        status = check_embeddings(s, uncond, "uncond");
-    if (!status && s->run.method->inverse && !init_latent)
+/* Encoding and decoding know one direction of time. */
+static sd_status check_forward(const sd_sampler *s, const char *what) {
+    if (!s->run.method->inverse)
+        return SD_OK;
+    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                   "%s: the sampling method \"%s\" goes from x_0 to noise", what,
+                   s->run.method->name);
+}
+
+static sd_status check_last_steps(const sd_sampler *s, const sd_run_params *given) {
+    const sd_context *ctx = s->model->ctx;
+    int last = given->last_steps, count = s->run.times.count;
+    if (last == 0)
+        return SD_OK;
+    if (last < 0 || last > count)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT, "last_steps is %d; 0 to %d was expected", last,
+                       count);
+    if (!given->init || given->noise)
+        return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                       "%s; a run of the last steps begins at init as it is",
+                       given->init ? "noise is given with last_steps" : "init is NULL");
+    return check_forward(s, "last_steps");
+}
+
+static sd_status check_inputs(const sd_sampler *s, const sd_run_params *given) {
+    sd_status status = check_conds(s, given);
+    if (!status)
+        status = sd_sampling_check_concat(s, given->concat);
+    if (!status && s->run.method->inverse && !given->init)
         status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                          "init is NULL; the sampling method \"%s\" begins at a latent",
                          s->run.method->name);
-    if (!status && s->run.method->inverse && s->has_mask)
-        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                         "the sampling method \"%s\" takes no mask", s->run.method->name);
-    if (!status && init_latent)
-        status = sd_sampling_check_latent(s, init_latent, "init", true);
-    if (!status && noise)
-        status = sd_sampling_check_latent(s, noise, "noise", false);
-    return status;
+    if (!status && given->mask)
+        status = sd_sampling_check_mask(s, given->mask, given->mask_x0);
+    if (!status && given->init)
+        status = sd_sampling_check_latent(s, given->init, "init", true);
+    if (!status && given->noise)
+        status = sd_sampling_check_latent(s, given->noise, "noise", false);
+    return status ? status : check_last_steps(s, given);
 }
 
 /*
@@ -68,14 +89,14 @@ static sd_status check_inputs(const sd_sampler *s, const sd_tensor *cond, const 
  */
 #define MUCH_NOISE 1.5 /* times what the first step takes away */
 
-static double start_of(sd_sampler *s, bool from_init) {
+static double start_of(sd_sampler *s, const sd_run_params *given) {
     const sd_method *method = s->run.method;
     int count = s->run.times.count;
     s->run.total = count;
     s->run.next = count - 1;
-    if (!from_init)
+    if (!given->init)
         return 0.0;
-    int t_enc = (int)(s->params.strength * s->params.steps); /* int(strength * ddim_steps) */
+    int t_enc = (int)(given->strength * s->params.steps); /* int(strength * ddim_steps) */
     bool all = t_enc >= s->params.steps;
     if (!all)
         s->run.total = t_enc;
@@ -93,7 +114,7 @@ static double start_of(sd_sampler *s, bool from_init) {
                "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
                "original does: coloured blocks are left; without original_encode (sd-img2img: with "
                "--diffusers_strength) there are none",
-               s->params.strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
+               given->strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
     return sd_run_alpha(&s->run, t_enc);
 }
 
@@ -125,7 +146,7 @@ static void reset(sd_sampler *s) {
     s->run.total = s->run.done = 0;
     atomic_store(&s->left, 0);
     s->run.touched = s->ahead = false;
-    s->has_latent = s->has_x0 = false;
+    s->has_latent = s->has_x0 = s->has_mask = false;
     s->inter.count = 0;
 }
 
@@ -144,14 +165,15 @@ static void upload_scale(sd_sampler *s) {
 }
 
 /* Rows of cond or uncond into images first .. first + n - 1 of the context. */
-static void upload_rows(sd_sampler *s, int first, const sd_tensor *rows) {
+static void upload_rows(sd_sampler *s, int first, const sd_cond *cond) {
+    const sd_tensor *rows = sd_cond_context(cond);
     int64_t row = rows->dims[1] * rows->dims[2];
     for (int i = 0; i < s->n; i++)
         sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_CONTEXT], first + i, 1),
                        rows->data + (rows->dims[0] == 1 ? 0 : i * row));
 }
 
-static void prepare_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
+static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *uncond) {
     if (s->unet.tokens == 0)
         return;
     if (s->halves == 2)
@@ -160,16 +182,27 @@ static void prepare_prompts(sd_sampler *s, const sd_tensor *cond, const sd_tenso
     sd_stage_compute_apart(&s->unet);
 }
 
-/* What a run needs besides its latent. */
-static void prepare(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond) {
+/* What a run needs besides its latent; the seeds' first draw into s->host. */
+static void prepare(sd_sampler *s, const sd_run_params *given) {
     float scale = s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
     sd_sampling_enter(s);
     sd_run_upload(&s->run);
     sd_exec_upload(s->e, s->guidance, guidance);
     upload_scale(s);
-    prepare_prompts(s, cond, uncond);
+    prepare_prompts(s, given->cond, given->uncond);
+    if (given->mask)
+        sd_sampling_put_mask(s, given->mask, given->mask_x0);
+    if (given->concat)
+        sd_sampling_put_concat(s, given->concat);
     first_noise(s, &s->noise, s->host->data);
+}
+
+/* What ends the run's steps too, which are calls of their own. */
+static void keep_token(sd_sampler *s, const sd_stop *token) {
+    sd_handle_retain(token);
+    sd_handle_release(s->token);
+    s->token = token;
 }
 
 /* The run begins at what is in s->host. */
@@ -185,50 +218,32 @@ static sd_status start(sd_sampler *s) {
     return SD_OK;
 }
 
-static sd_status begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                       const sd_tensor *init_latent, const sd_tensor *noise) {
-    reset(s);
-    sd_status status = check_inputs(s, cond, uncond, init_latent, noise);
-    if (status)
-        return status;
-    prepare(s, cond, uncond);
-    double alpha = start_of(s, init_latent != NULL);
-    if (noise) /* replaces the first draw; later draws stay what they are */
-        memcpy(s->host->data, noise->data, (size_t)noise->n_elements * sizeof *noise->data);
-    start_latent(s, init_latent, alpha);
-    return start(s);
+/* The latent of the first step into s->host, and which step that is. */
+static void begin_latent(sd_sampler *s, const sd_run_params *given) {
+    if (given->last_steps > 0) {
+        s->run.total = given->last_steps;
+        s->run.next = given->last_steps - 1;
+        start_latent(s, given->init, 1.0);
+        return;
+    }
+    double alpha = start_of(s, given);
+    if (given->noise) /* replaces the first draw; later draws stay what they are */
+        memcpy(s->host->data, given->noise->data,
+               (size_t)given->noise->n_elements * sizeof *given->noise->data);
+    start_latent(s, given->init, alpha);
 }
 
-/* Encoding and decoding know one direction of time. */
-static sd_status check_forward(const sd_sampler *s, const char *function) {
-    if (!s->run.method->inverse)
-        return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                   "%s: the sampling method \"%s\" goes from x_0 to noise", function,
-                   s->run.method->name);
-}
-
-static sd_status begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                              const sd_tensor *latent, int t_start) {
-    int64_t each = (int64_t)s->c * s->h * s->w;
+static sd_status begin(sd_sampler *s, const sd_run_params *given) {
+    const sd_tensor *context = sd_cond_context(given->cond);
     reset(s);
-    sd_status status = check_forward(s, "sd_sampler_decode");
+    sd_status status = check_inputs(s, given);
     if (!status)
-        status = check_inputs(s, cond, uncond, NULL, NULL);
-    if (!status)
-        status = sd_sampling_check_latent(s, latent, "latent", true);
+        status = sd_sampling_plan(s, context ? (int)context->dims[1] : 0);
     if (status)
         return status;
-    if (t_start < 0 || t_start > s->run.times.count)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_sampler_decode: t_start is %d; 0 to %d was expected", t_start,
-                       s->run.times.count);
-    prepare(s, cond, uncond);
-    for (int i = 0; i < s->n; i++)
-        memcpy(s->host->data + i * each, latent->data + (latent->dims[0] == 1 ? 0 : i * each),
-               (size_t)each * sizeof *latent->data);
-    s->run.total = t_start;
-    s->run.next = t_start - 1;
+    keep_token(s, given->stop);
+    prepare(s, given);
+    begin_latent(s, given);
     return start(s);
 }
 
@@ -290,16 +305,9 @@ static sd_status refuse_in_callback(const sd_sampler *s, const char *function) {
     return sd_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's callback", function);
 }
 
-sd_status sd_sampling_begin(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                            const sd_tensor *init_latent, const sd_tensor *noise) {
+sd_status sd_sampling_begin(sd_sampler *s, const sd_run_params *params) {
     sd_status status = refuse_in_callback(s, "sd_sampler_begin");
-    return status ? status : begin(s, cond, uncond, init_latent, noise);
-}
-
-sd_status sd_sampling_begin_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                                   const sd_tensor *latent, int t_start) {
-    sd_status status = refuse_in_callback(s, "sd_sampler_begin_decode");
-    return status ? status : begin_decode(s, cond, uncond, latent, t_start);
+    return status ? status : begin(s, params);
 }
 
 int sd_sampling_remaining(const sd_sampler *s) {
@@ -386,6 +394,7 @@ sd_status sd_sampling_step(sd_sampler *s) {
         return sd_fail(s->model->ctx, SD_ERROR_STATE,
                        s->has_latent ? "the run has no steps left"
                                      : "sd_sampler_step was called before sd_sampler_begin");
+    sd_call_heed(s->token);
     sd_sampling_enter(s);
     s->busy = true;
     status = step(s);
@@ -393,8 +402,12 @@ sd_status sd_sampling_step(sd_sampler *s) {
     return status;
 }
 
-/* The steps of a run that `status` says was begun. */
-static sd_status run_to_end(sd_sampler *s, sd_status status, sd_tensor **latent) {
+sd_status sd_sampling_run(sd_sampler *s, const sd_run_params *params, sd_tensor **latent) {
+    *latent = NULL;
+    sd_status status = refuse_in_callback(s, "sd_sample");
+    if (status)
+        return status;
+    status = begin(s, params);
     s->busy = true;
     while (!status && sd_sampling_remaining(s) > 0)
         status = step(s);
@@ -402,23 +415,4 @@ static sd_status run_to_end(sd_sampler *s, sd_status status, sd_tensor **latent)
         status = sd_sampling_latent(s, latent);
     s->busy = false;
     return status;
-}
-
-sd_status sd_sampling_run(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                          const sd_tensor *init_latent, const sd_tensor *noise,
-                          sd_tensor **latent) {
-    *latent = NULL;
-    sd_status status = refuse_in_callback(s, "sd_sample");
-    if (status)
-        return status;
-    return run_to_end(s, begin(s, cond, uncond, init_latent, noise), latent);
-}
-
-sd_status sd_sampling_decode(sd_sampler *s, const sd_tensor *cond, const sd_tensor *uncond,
-                             const sd_tensor *latent, int t_start, sd_tensor **decoded) {
-    *decoded = NULL;
-    sd_status status = refuse_in_callback(s, "sd_sampler_decode");
-    if (status)
-        return status;
-    return run_to_end(s, begin_decode(s, cond, uncond, latent, t_start), decoded);
 }

@@ -73,8 +73,17 @@ static sd_status encode_rows(sd_model *model, const int32_t *ids, int n, int ski
     return sd_tensor_give(status, embeddings, out);
 }
 
-sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n, sd_tensor **out) {
-    return encode_rows(model, ids, n, 0, out);
+/* Layers that are left out at the end. */
+static int skipped_layers(const sd_text_params *params) {
+    return params->clip_skip > 1 ? params->clip_skip - 1 : 0;
+}
+
+sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n,
+                                 const sd_text_params *params, sd_cond **out) {
+    sd_tensor *embeddings;
+    *out = NULL;
+    sd_status status = encode_rows(model, ids, n, skipped_layers(params), &embeddings);
+    return status ? status : sd_cond_take(embeddings, out);
 }
 
 /* ------------------------------------------------------------------------------------ prompts */
@@ -197,30 +206,30 @@ static void free_rows(sd_model *model, text_rows *rows) {
 }
 
 sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
-                               const sd_text_params *params, sd_tensor **out) {
+                               const sd_text_params *params, sd_cond **out) {
     text_rows rows = {.texts = texts, .n = n};
-    int skip = params->clip_skip > 1 ? params->clip_skip - 1 : 0;
+    sd_tensor *embeddings = NULL;
     *out = NULL;
     if (!model->tokenizer)
         return sd_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
     sd_status status = params->clean ? clean_texts(model, &rows) : SD_OK;
     if (!status)
-        status = split_texts(model, params->weighted_syntax != 0, &rows);
+        status = split_texts(model, params->weighted != 0, &rows);
     if (!status)
         status = join_rows(model, &rows);
     if (!status)
-        status = encode_rows(model, rows.ids, n * rows.longest, skip, out);
+        status =
+            encode_rows(model, rows.ids, n * rows.longest, skipped_layers(params), &embeddings);
     if (!status) { /* a prompt's chunks lie side by side */
-        weigh_rows(&rows, *out);
-        (*out)->dims[0] = n;
-        (*out)->dims[1] *= rows.longest;
-        status = sd_expect_finite(*out, "the prompt's embedding times its weights");
-    }
-    if (status) {
-        sd_tensor_destroy(*out);
-        *out = NULL;
+        weigh_rows(&rows, embeddings);
+        embeddings->dims[0] = n;
+        embeddings->dims[1] *= rows.longest;
+        status = sd_expect_finite(embeddings, "the prompt's embedding times its weights");
     }
     free_rows(model, &rows);
+    if (!status)
+        return sd_cond_take(embeddings, out);
+    sd_tensor_destroy(embeddings);
     return status;
 }
 
@@ -238,7 +247,7 @@ static void encode_classes(sd_stage *s) {
 
 static const sd_stage_type class_stage = {SD_PART_CLASSES, hold_classes, encode_classes, NULL};
 
-sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_tensor **out) {
+sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_cond **out) {
     const sd_description *desc = model->desc;
     int64_t dims[] = {n, 1, desc->unet.context_dim};
     *out = NULL;
@@ -257,7 +266,10 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
     status = run(&s, classes, embeddings->data);
     if (!status)
         status = sd_check_computed(model, "the class embedder", embeddings);
-    return sd_tensor_give(status, embeddings, out);
+    if (!status)
+        return sd_cond_take(embeddings, out);
+    sd_tensor_destroy(embeddings);
+    return status;
 }
 
 sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
@@ -269,33 +281,19 @@ sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
     return sd_stage_estimate(&s, cost);
 }
 
-/* `n` rows of embeddings [.., tokens, width], from `first` on, as a tensor of their own. */
-static sd_status copy_rows(const sd_tensor *embeddings, int first, int n, sd_tensor **out) {
-    int64_t dims[] = {n, embeddings->dims[1], embeddings->dims[2]};
-    int64_t row = dims[1] * dims[2];
-    sd_status status = sd_tensor_create(embeddings->ctx, 3, dims, out);
-    if (!status)
-        memcpy((*out)->data, embeddings->data + first * row, (size_t)(n * row) * sizeof(float));
-    return status;
-}
-
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
     return p->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0 &&
            sd_unet_guidance_dim(sd_model_unet(model)) == 0;
 }
 
-/* The first `n` of all embeddings are the prompts', the one behind them, if any, the negative's. */
-static sd_status part(sd_tensor *all, int n, sd_tensor **cond, sd_tensor **uncond) {
-    if (all->dims[0] == n) {
-        *cond = all;
-        return SD_OK;
-    }
-    sd_status status = copy_rows(all, 0, n, cond);
-    if (!status)
-        status = copy_rows(all, n, 1, uncond);
-    sd_tensor_destroy(all);
+/* The first `n` rows are the prompts', the one behind them, if any, the negative's. */
+static sd_status part(sd_cond *all, int n, bool guided, sd_cond **cond, sd_cond **uncond) {
+    sd_status status = sd_cond_cut(all, 0, n, cond);
+    if (!status && guided)
+        status = sd_cond_cut(all, n, 1, uncond);
+    sd_cond_destroy(all);
     if (status) {
-        sd_tensor_destroy(*cond);
+        sd_cond_destroy(*cond);
         *cond = NULL;
     }
     return status;
@@ -314,10 +312,10 @@ static const char **gather(const sd_context *ctx, const char *prompt, const char
 
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
                             const char *negative, const sd_text_params *text,
-                            sd_sampler_params *sampling, sd_tensor **cond, sd_tensor **uncond) {
+                            const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond) {
     int n = prompts ? sampling->batch : 1, words = 0;
-    int total = n + (sd_is_guided(model, sampling) ? 1 : 0);
-    sd_tensor *all;
+    bool guided = sd_is_guided(model, sampling);
+    sd_cond *all;
     *cond = *uncond = NULL;
     const char **texts = gather(model->ctx, prompt, prompts, n, negative);
     if (!texts)
@@ -332,10 +330,9 @@ sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *con
                "the negative prompt has no effect: this UNet is told the guidance scale and has no "
                "unguided half");
     if (!status && !none)
-        status = sd_stage_encode_text(model, texts, total, text, &all);
+        status = sd_stage_encode_text(model, texts, guided ? n + 1 : n, text, &all);
     sd_free(model->ctx, texts);
     if (status || none)
         return status;
-    sampling->text_tokens = (int)all->dims[1];
-    return part(all, n, cond, uncond);
+    return part(all, n, guided, cond, uncond);
 }

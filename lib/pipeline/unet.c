@@ -35,20 +35,17 @@ static void look_at_context(sd_stage *s) {
 
 const sd_stage_type sd_unet_stage = {SD_PART_UNET, hold, evaluate, look_at_context};
 
-static sd_status check_finite(const sd_tensor *x, const float *timesteps,
-                              const sd_tensor *embeddings) {
+static sd_status check_finite(const sd_tensor *x, const double *timesteps) {
     sd_status status = sd_expect_finite(x, "x");
-    if (!status && embeddings)
-        status = sd_expect_finite(embeddings, "embeddings");
     for (int64_t i = 0; i < x->dims[0] && !status; i++)
         if (!isfinite(timesteps[i]))
             status = sd_fail(x->ctx, SD_ERROR_ARGUMENT,
                              "timesteps[%lld] is %g; a finite number was expected", (long long)i,
-                             (double)timesteps[i]);
+                             timesteps[i]);
     return status;
 }
 
-static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tensor *embeddings) {
+static sd_status check(const sd_model *model, const sd_tensor *x, const sd_cond *cond) {
     const sd_unet_config *config = &model->desc->unet;
     int downscale = sd_model_downscale(model);
     int64_t x_dims[] = {-1, config->in_channels, -1, -1};
@@ -59,29 +56,32 @@ static sd_status check(const sd_model *model, const sd_tensor *x, const sd_tenso
         status = sd_expect_multiple(x, "x", sd_model_size_multiple(model) / downscale,
                                     SD_MAX_IMAGE_SIDE / downscale);
     bool unconditional = !status && sd_unet_kv_width(sd_model_unet(model)) == 0;
-    if (!status && unconditional && embeddings)
+    if (!status && unconditional && cond)
         status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "embeddings are given; this UNet looks at none, NULL was expected");
-    if (!status && !unconditional && !embeddings)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT, "embeddings is NULL");
+                         "cond is given; this UNet looks at none, NULL was expected");
+    if (!status && !unconditional && !cond)
+        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT, "cond is NULL");
     if (status || unconditional)
         return status;
     int64_t context_dims[] = {x->dims[0], -1, config->context_dim};
-    if (!status)
-        status = sd_expect_shape(embeddings, "embeddings", 3, context_dims);
-    if (!status && embeddings->dims[1] > 65536)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "embeddings have %lld tokens; at most 65536 were expected",
-                         (long long)embeddings->dims[1]);
-    return status;
+    return sd_expect_shape(sd_cond_context(cond), "cond", 3, context_dims);
 }
 
-sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
-                           const sd_tensor *embeddings, sd_tensor **out) {
+/* The network takes its times in float32. */
+static void put_times(sd_stage *s, const double *timesteps) {
+    for (int i = 0; i < s->n; i++) {
+        float t = (float)timesteps[i];
+        sd_exec_upload(s->e, sd_view_batch(s->io[SD_UNET_T], i, 1), &t);
+    }
+}
+
+sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *timesteps,
+                           const sd_cond *cond, sd_tensor **out) {
+    const sd_tensor *context = sd_cond_context(cond);
     *out = NULL;
-    sd_status status = check(model, x, embeddings);
+    sd_status status = check(model, x, cond);
     if (!status)
-        status = check_finite(x, timesteps, embeddings);
+        status = check_finite(x, timesteps);
     if (status)
         return status;
     const int64_t dims[] = {x->dims[0], model->desc->unet.out_channels, x->dims[2], x->dims[3]};
@@ -90,25 +90,25 @@ sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *tim
                   .n = (int)dims[0],
                   .h = (int)dims[2],
                   .w = (int)dims[3],
-                  .tokens = embeddings ? (int)embeddings->dims[1] : 0};
+                  .tokens = context ? (int)context->dims[1] : 0};
     status = sd_stage_begin(&s);
     if (status)
         return status;
     sd_tensor *y = sd_stage_tensor(&s, 4, dims);
     sd_exec_put(s.e, s.io[SD_UNET_X], x, 0);
-    sd_exec_upload(s.e, s.io[SD_UNET_T], timesteps);
-    if (embeddings)
-        sd_exec_upload(s.e, s.io[SD_UNET_CONTEXT], embeddings->data);
+    put_times(&s, timesteps);
+    if (context)
+        sd_exec_upload(s.e, s.io[SD_UNET_CONTEXT], context->data);
     sd_stage_compute_apart(&s);
     sd_stage_compute(&s);
     sd_exec_get(s.e, y, 0, s.io[SD_UNET_Y]);
     return sd_tensor_give(sd_stage_end(&s), y, out);
 }
 
-sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
-                        const sd_tensor *embeddings, sd_tensor **out) {
+sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const double *timesteps,
+                        const sd_cond *cond, sd_tensor **out) {
     sd_tensor *y;
     *out = NULL;
-    sd_status status = sd_unet_evaluate(model, x, timesteps, embeddings, &y);
+    sd_status status = sd_unet_evaluate(model, x, timesteps, cond, &y);
     return status ? status : sd_tensor_give(sd_check_computed(model, "the UNet", y), y, out);
 }

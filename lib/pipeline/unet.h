@@ -2,6 +2,7 @@
 #ifndef SD_PIPELINE_UNET_H
 #define SD_PIPELINE_UNET_H
 
+#include "pipeline/cond.h"
 #include "pipeline/stage.h"
 
 /* Its tensors, all of SDB_F32 but the keys and values. `options` of the stage: the UNet is told the
@@ -16,11 +17,11 @@ enum {
 };
 extern const sd_stage_type sd_unet_stage;
 
-/* `embeddings` may be NULL where the UNet looks at none. */
-sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const float *timesteps,
-                        const sd_tensor *embeddings, sd_tensor **out);
+/* `cond` may be NULL where the UNet looks at none. */
+sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const double *timesteps,
+                        const sd_cond *cond, sd_tensor **out);
 /* Whatever comes out: for a model whose weights are not known to be right. */
-sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const float *timesteps,
-                           const sd_tensor *embeddings, sd_tensor **out);
+sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *timesteps,
+                           const sd_cond *cond, sd_tensor **out);
 
 #endif

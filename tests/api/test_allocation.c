@@ -33,7 +33,8 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     const char *text = "a lake";
     sd_tile_params tiles = SD_TILE_PARAMS_INIT;
     sd_loss_info loss = SD_LOSS_INFO_INIT;
-    sd_tensor *z, *pixels = NULL, *latent = NULL, *embeddings = NULL, *samples = NULL;
+    sd_cond *cond = NULL;
+    sd_tensor *z, *pixels = NULL, *latent = NULL, *samples = NULL;
     tiles.tile = 8;
     tiles.overlap = 2;
     sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
@@ -42,14 +43,14 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     if (!status)
         status = sd_vae_encode_tiled(model, pixels, z, &tiles, &latent);
     if (!status)
-        status = sd_encode_text(model, &text, 1, &embeddings);
+        status = sd_encode_text(model, &text, 1, NULL, &cond);
     if (!status)
-        status = sd_training_loss(model, latent, z, &timestep, embeddings, NULL, &loss, &samples);
+        status = sd_training_loss(model, latent, z, &timestep, cond, NULL, &loss, &samples);
     ck_assert(!status == (samples != NULL));
     sd_tensor_free(z);
     sd_tensor_free(pixels);
     sd_tensor_free(latent);
-    sd_tensor_free(embeddings);
+    sd_cond_free(cond);
     sd_tensor_free(samples);
     return status;
 }

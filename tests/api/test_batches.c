@@ -41,7 +41,7 @@ static sd_tensor *masks(uint64_t seed, int64_t n, int64_t h, int64_t w) {
 static sd_tensor *embeddings(sd_model *of, int n) {
     static const char *const texts[] = {"a lake", "a red boat"};
     sd_tensor *t;
-    ck_ok(sd_encode_text(of, texts, n, &t));
+    ck_ok(encode_context(of, texts, n, NULL, &t));
     return t;
 }
 
@@ -128,14 +128,14 @@ END_TEST
 
 /* What a run is given: all of it optional but the prompts. */
 typedef struct given {
-    sd_tensor *cond, *uncond, *init, *noise, *mask, *x0, *concat;
+    sd_tensor *context, *uncontext, *init, *noise, *mask, *x0, *concat;
 } given;
 
 #define N_GIVEN ((int)(sizeof(given) / sizeof(sd_tensor *)))
 
 static sd_tensor **field(given *g, int k) {
-    sd_tensor **fields[] = {&g->cond, &g->uncond, &g->init,  &g->noise,
-                            &g->mask, &g->x0,     &g->concat};
+    sd_tensor **fields[] = {&g->context, &g->uncontext, &g->init,  &g->noise,
+                            &g->mask,    &g->x0,        &g->concat};
     return fields[k];
 }
 
@@ -161,12 +161,12 @@ static sd_tensor *run(sd_model *of, const given *g, int batch, uint64_t seed) {
     p.seed = seed;
     p.eta = 0.5f;
     ck_ok(sd_sampler_new(of, &p, &s));
-    if (g->concat)
-        ck_ok(sd_sampler_set_concat(s, g->concat));
-    if (g->mask)
-        ck_ok(sd_sampler_set_mask(s, g->mask, g->x0));
-    ck_ok(sd_sample(s, g->cond, g->uncond, g->init, g->noise, &latent));
+    sd_cond *own = cond_of(ctx, g->context), *own_uncond = cond_of(ctx, g->uncontext);
+    sd_run_params params = with_mask(g->mask, g->x0, run_of(own, own_uncond, g->init, g->noise));
+    ck_ok(sd_sample(s, GIVEN(with_concat(g->concat, params)), &latent));
     sd_sampler_free(s);
+    sd_cond_free(own);
+    sd_cond_free(own_uncond);
     return latent;
 }
 
@@ -221,9 +221,9 @@ static void check_one_for_all(sd_model *of, given *g, const char *what) {
 START_TEST(runs_of_a_batch) {
     static const char *const names[] = {"prompts", "init", "init and noise", "mask", "concat"};
     sd_model *of = _i == 4 ? wide : model;
-    given g = {.cond = embeddings(of, N), .uncond = embeddings(of, N)};
-    for (int64_t i = 0; i < sd_tensor_n_elements(g.uncond); i++) /* its rows differ too */
-        sd_tensor_data(g.uncond)[i] *= 0.5f;
+    given g = {.context = embeddings(of, N), .uncontext = embeddings(of, N)};
+    for (int64_t i = 0; i < sd_tensor_n_elements(g.uncontext); i++) /* its rows differ too */
+        sd_tensor_data(g.uncontext)[i] *= 0.5f;
     if (_i == 1 || _i == 2)
         g.init = randn(3, N, 4, H, W);
     if (_i == 2)
@@ -250,13 +250,20 @@ START_TEST(rows_of_another_number_are_refused) {
     p.width = WIDTH;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_sampler_new(wide, &p, &t));
-    ck_status(sd_sample(s, cond, uncond, three, NULL, &out), SD_ERROR_ARGUMENT, "init is [3");
-    ck_status(sd_sample(s, cond, uncond, NULL, one, &out), SD_ERROR_ARGUMENT, "noise is [1");
+    ck_status(sd_sample(s, RUN(cond, uncond, three, NULL), &out), SD_ERROR_ARGUMENT, "init is [3");
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, one), &out), SD_ERROR_ARGUMENT, "noise is [1");
+    const sd_run_params plain = run_of(cond, uncond, NULL, NULL);
+    ck_status(sd_sample(s, GIVEN(with_mask(mask, one, plain)), &out), SD_ERROR_ARGUMENT,
+              "mask is [3");
+    ck_status(sd_sample(s, GIVEN(with_mask(one_mask, three, plain)), &out), SD_ERROR_ARGUMENT,
+              "mask_x0 is [3");
+    ck_status(sd_sample(t, GIVEN(with_concat(concat, plain)), &out), SD_ERROR_ARGUMENT,
+              "concat is [3");
+    ck_ok(sd_sampler_begin(s, &plain));
     ck_status(sd_sampler_set_mask(s, mask, one), SD_ERROR_ARGUMENT, "mask is [3");
     ck_status(sd_sampler_set_mask(s, one_mask, three), SD_ERROR_ARGUMENT, "x0 is [3");
-    ck_status(sd_sampler_set_concat(t, concat), SD_ERROR_ARGUMENT, "concat is [3");
-    ck_status(sd_sampler_decode(s, cond, uncond, three, 1, &out), SD_ERROR_ARGUMENT,
-              "latent is [3");
+    ck_status(sd_sample(s, GIVEN(last_of(1, run_of(cond, uncond, three, NULL))), &out),
+              SD_ERROR_ARGUMENT, "init is [3");
     ck_status(sd_sampler_stochastic_encode(s, three, 1, NULL, &out), SD_ERROR_ARGUMENT, "x0 is [3");
     sd_tensor *const all[] = {three, mask, one_mask, concat, one};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -275,7 +282,7 @@ START_TEST(encoding_and_decoding_of_a_batch) {
     p.width = WIDTH;
     ck_ok(sd_sampler_new(model, &p, &both));
     ck_ok(sd_sampler_stochastic_encode(both, x0, 2, NULL, &z));
-    ck_ok(sd_sampler_decode(both, cond, uncond, z, 2, &x));
+    ck_ok(sd_sample(both, GIVEN(last_of(2, run_of(cond, uncond, z, NULL))), &x));
     p.batch = 1;
     for (int i = 0; i < N; i++) {
         sd_tensor *own = row(x0, i), *got_z = row(z, i), *got_x = row(x, i);
@@ -283,7 +290,7 @@ START_TEST(encoding_and_decoding_of_a_batch) {
         ck_ok(sd_sampler_new(model, &p, &single));
         ck_ok(sd_sampler_stochastic_encode(single, own, 2, NULL, &own_z));
         ck_assert(same(got_z, own_z));
-        ck_ok(sd_sampler_decode(single, cond, uncond, own_z, 2, &own_x));
+        ck_ok(sd_sample(single, GIVEN(last_of(2, run_of(cond, uncond, own_z, NULL))), &own_x));
         near(got_x, own_x, "decode", i);
         sd_tensor *const all[] = {own, got_z, got_x, own_z, own_x};
         for (size_t k = 0; k < sizeof all / sizeof *all; k++)
@@ -297,8 +304,8 @@ START_TEST(encoding_and_decoding_of_a_batch) {
     ck_assert(same(z, shared));
     sd_tensor_free(shared);
     sd_tensor_free(x);
-    ck_ok(sd_sampler_decode(both, cond, uncond, one, 2, &x));
-    ck_ok(sd_sampler_decode(both, cond, uncond, many, 2, &shared));
+    ck_ok(sd_sample(both, GIVEN(last_of(2, run_of(cond, uncond, one, NULL))), &x));
+    ck_ok(sd_sample(both, GIVEN(last_of(2, run_of(cond, uncond, many, NULL))), &shared));
     ck_assert(same(x, shared));
     sd_tensor *const all[] = {x0, z, x, one, many, shared};
     for (size_t k = 0; k < sizeof all / sizeof *all; k++)

@@ -37,7 +37,7 @@ START_TEST(null_handles_are_answered) {
     ck_assert_ptr_null(sd_image_pixels(NULL));
     ck_assert_int_eq(sd_sampler_remaining(NULL), 0);
     ck_assert_ptr_null(sd_model_unexpected(NULL, 0));
-    ck_assert_ptr_null(sd_token_text(NULL, 0));
+    ck_assert_ptr_null(sd_token_text(NULL, 0, 0));
     ck_assert(sd_alphas_cumprod(NULL, 0) != sd_alphas_cumprod(NULL, 0));
     ck_status(sd_context_new(NULL, NULL), SD_ERROR_ARGUMENT, "out is NULL");
     ck_status(sd_image_save(NULL, "x.png", NULL), SD_ERROR_ARGUMENT, "image is NULL");

@@ -24,8 +24,8 @@ static void set_up_logged(void) {
     params.log = keep_log;
     ck_ok(sd_context_new(&params, &ctx));
     model = open_model(ctx);
-    ck_ok(sd_encode_text(model, texts, 1, &cond));
-    ck_ok(sd_encode_text(model, texts + 1, 1, &uncond));
+    ck_ok(sd_encode_text(model, texts, 1, NULL, &cond));
+    ck_ok(sd_encode_text(model, texts + 1, 1, NULL, &uncond));
     n_logged = 0;
 }
 
@@ -60,32 +60,31 @@ START_TEST(inputs_of_a_run_are_named) {
     static const char *const words[] = {"nan", "inf", "-inf"};
     sd_tensor *zero = filled(4, latent_dims, 0), *mask = filled(4, mask_dims, 1), *out;
     sd_sampler_params p = small_run();
+    const sd_run_params run = run_of(cond, uncond, NULL, NULL);
     sd_sampler *s;
     ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *expected = sample(s, NULL, NULL);
     float value = bad[_i];
     char text[64];
-    sd_tensor *c = spoiled(cond, 40, value), *z = spoiled(zero, 3 * 64 + 10, value),
-              *m = spoiled(mask, 63, value);
-    snprintf(text, sizeof text, "cond has %s at [0, ", words[_i]);
-    refused(sd_sample(s, c, uncond, NULL, NULL, &out), text);
-    refused(sd_sample(s, cond, c, NULL, NULL, &out), "uncond has");
+    sd_tensor *z = spoiled(zero, 3 * 64 + 10, value), *m = spoiled(mask, 63, value);
     snprintf(text, sizeof text, "init has %s at [0, 3, 1, 2]", words[_i]);
-    refused(sd_sample(s, cond, uncond, z, NULL, &out), text);
-    refused(sd_sample(s, cond, uncond, NULL, z, &out), "noise has");
-    refused(sd_sampler_decode(s, cond, uncond, z, 2, &out), "latent has");
+    refused(sd_sample(s, RUN(cond, uncond, z, NULL), &out), text);
+    refused(sd_sample(s, RUN(cond, uncond, NULL, z), &out), "noise has");
+    refused(sd_sample(s, GIVEN(last_of(2, run_of(cond, uncond, z, NULL))), &out), "init has");
+    refused(sd_sample(s, GIVEN(with_mask(m, zero, run)), &out), "mask has");
+    refused(sd_sample(s, GIVEN(with_mask(mask, z, run)), &out), "mask_x0 has");
     refused(sd_sampler_stochastic_encode(s, z, 1, NULL, &out), "x0 has");
     refused(sd_sampler_stochastic_encode(s, zero, 1, z, &out), "noise has");
+    ck_ok(sd_sampler_begin(s, &run));
+    ck_ok(sd_sampler_step(s));
     ck_status(sd_sampler_set_mask(s, m, zero), SD_ERROR_ARGUMENT, "mask has");
     ck_status(sd_sampler_set_mask(s, mask, z), SD_ERROR_ARGUMENT, "x0 has");
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
-    ck_ok(sd_sampler_step(s));
     ck_status(sd_sampler_set_latent(s, z), SD_ERROR_ARGUMENT, "latent has");
     while (sd_sampler_remaining(s) > 0)
         ck_ok(sd_sampler_step(s)); /* as if nothing had been */
     ck_ok(sd_sampler_latent(s, &out));
     ck_assert(same(out, expected));
-    sd_tensor *const all[] = {zero, mask, expected, c, z, m, out};
+    sd_tensor *const all[] = {zero, mask, expected, z, m, out};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sd_tensor_free(all[i]);
     sd_sampler_free(s);
@@ -93,11 +92,10 @@ START_TEST(inputs_of_a_run_are_named) {
 END_TEST
 
 START_TEST(inputs_of_single_calls_are_named) {
-    const float t = 10, nan_t = NAN;
+    const double t = 10, nan_t = (double)NAN;
     const int32_t step = 10;
     sd_tensor *zero = filled(4, latent_dims, 0), *pixels = filled(4, pixel_dims, 0), *out = NULL;
-    sd_tensor *z = spoiled(zero, 255, NAN), *x = spoiled(pixels, 64 * 64 * 3 - 1, INFINITY),
-              *c = spoiled(cond, 0, NAN);
+    sd_tensor *z = spoiled(zero, 255, NAN), *x = spoiled(pixels, 64 * 64 * 3 - 1, INFINITY);
     const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
     sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_loss_params lp = SD_LOSS_PARAMS_INIT;
@@ -110,13 +108,11 @@ START_TEST(inputs_of_single_calls_are_named) {
     refused(sd_vae_encode_tiled(model, x, NULL, &tiles, &out), "pixels has");
     refused(sd_vae_encode_tiled(model, pixels, z, &tiles, &out), "noise has");
     refused(sd_unet_predict(model, z, &t, cond, &out), "x has");
-    refused(sd_unet_predict(model, zero, &t, c, &out), "embeddings has");
     refused(sd_unet_predict(model, zero, &nan_t, cond, &out), "timesteps[0] is nan");
     refused(sd_add_noise(model, z, zero, 3, &out), "x0 has");
     refused(sd_add_noise(model, zero, z, 3, &out), "noise has");
     refused(sd_training_loss(model, z, zero, &step, cond, NULL, &loss, &out), "x0 has");
     refused(sd_training_loss(model, zero, z, &step, cond, NULL, &loss, &out), "noise has");
-    refused(sd_training_loss(model, zero, zero, &step, c, NULL, &loss, &out), "embeddings has");
     lp.logvar_init = NAN;
     refused(sd_training_loss(model, zero, zero, &step, cond, &lp, &loss, &out), "logvar_init");
     static float logvar[1000];
@@ -126,7 +122,7 @@ START_TEST(inputs_of_single_calls_are_named) {
     refused(sd_training_loss(model, zero, zero, &step, cond, &lp, &loss, &out), "logvar[7] is inf");
     ck_status(sd_image_from_tensor(x, 0, &image), SD_ERROR_ARGUMENT, "pixels has");
     ck_assert_ptr_null(image);
-    sd_tensor *const all[] = {zero, pixels, z, x, c};
+    sd_tensor *const all[] = {zero, pixels, z, x};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sd_tensor_free(all[i]);
 }
@@ -134,7 +130,7 @@ END_TEST
 
 /* Numbers that are finite, and too large for what comes. */
 START_TEST(stages_that_overflow_are_named) {
-    const float t = 10;
+    const double t = 10;
     sd_tensor *z = filled(4, latent_dims, FLT_MAX), *x = filled(4, pixel_dims, FLT_MAX), *out;
     const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
     ck_status(sd_vae_decode(model, z, &out), SD_ERROR_MODEL, "the VAE's decoder computed");
@@ -162,7 +158,7 @@ START_TEST(a_run_that_overflows_names_its_step) {
     huge.guidance_scale = 1e38f;
     huge.steps = 2;
     ck_ok(sd_sampler_new(model, &huge, &s));
-    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step ");
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &out), SD_ERROR_MODEL, "step ");
     ck_assert_ptr_null(out);
     ck_assert_ptr_nonnull(strstr(sd_last_error(), " of 2"));
     ck_assert_ptr_nonnull(strstr(sd_last_error(), "guidance scale 1e+38"));
@@ -170,7 +166,7 @@ START_TEST(a_run_that_overflows_names_its_step) {
     sd_sampler_free(s);
     ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *expected = sample(s, NULL, NULL);
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     ck_ok(sd_sampler_step(s));
     ck_ok(sd_sampler_set_latent(s, z));
     ck_status(sd_sampler_step(s), SD_ERROR_MODEL, "step 2 of 4");
@@ -193,7 +189,7 @@ START_TEST(clamping_hides_nothing) {
     p.clip_denoised = 1;
     p.guidance_scale = 3.4e38f;
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_MODEL, "step 1 of 4");
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &out), SD_ERROR_MODEL, "step 1 of 4");
     sd_sampler_free(s);
 }
 END_TEST
@@ -230,7 +226,7 @@ START_TEST(a_score_corrector_is_named) {
     p.score_corrector = spoil;
     p.corrector_user = &armed;
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &out), SD_ERROR_ARGUMENT,
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &out), SD_ERROR_ARGUMENT,
               "score corrector left nan in e_t[5]");
     ck_assert_ptr_null(out);
     armed = 0;
@@ -276,11 +272,11 @@ START_TEST(noise_that_stays_is_said) {
         sd_sampler *s;
         n_logged = 0;
         p.method = cases[i].method;
-        p.strength = cases[i].strength;
         p.original_encode = cases[i].original;
         p.steps = 20;
         ck_ok(sd_sampler_new(model, &p, &s));
-        ck_ok(sd_sampler_begin(s, cond, uncond, init, NULL));
+        ck_ok(sd_sampler_begin(s,
+                               GIVEN(run_at(cases[i].strength, run_of(cond, uncond, init, NULL)))));
         ck_assert_msg(n_logged == cases[i].said, "case %d: %s", (int)i, logged);
         ck_assert(!cases[i].said || strstr(logged, "noises to timestep 51"));
         sd_sampler_free(s);

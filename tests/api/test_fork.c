@@ -2,6 +2,7 @@
  * whatever the parent's other threads were at. An alarm ends a child that hangs. */
 #define _DEFAULT_SOURCE /* usleep */
 
+#include "../support/cond.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -367,15 +368,16 @@ START_TEST(a_sampler_goes_on) {
     scene s;
     open_scene(&s, MOST_THREADS);
     const char *text = "a lake";
-    sd_tensor *cond, *latent;
+    sd_cond *cond;
+    sd_tensor *latent;
     sd_sampler_params params = small_run();
     sd_sampler *sampler[2];
     params.guidance_scale = 1;
     params.steps = 4;
-    ck_ok(sd_encode_text(s.model, &text, 1, &cond));
+    ck_ok(sd_encode_text(s.model, &text, 1, NULL, &cond));
     for (int i = 0; i < 2; i++) {
         ck_ok(sd_sampler_new(s.model, &params, &sampler[i]));
-        ck_ok(sd_sampler_begin(sampler[i], cond, NULL, NULL, NULL));
+        ck_ok(sd_sampler_begin(sampler[i], RUN(cond, NULL, NULL, NULL)));
         ck_ok(sd_sampler_step(sampler[i]));
     }
     while (sd_sampler_remaining(sampler[0]) > 0)
@@ -388,7 +390,7 @@ START_TEST(a_sampler_goes_on) {
     }
     ck_assert_int_eq(wait_for(pid), 0);
     sd_tensor_free(latent);
-    sd_tensor_free(cond);
+    sd_cond_free(cond);
     sd_sampler_free(sampler[0]);
     sd_sampler_free(sampler[1]);
     close_scene(&s);

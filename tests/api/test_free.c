@@ -2,6 +2,7 @@
  * Handles that are given back while a call uses them: in a callback of the call, and from another
  * thread beside it. The call ends with a status, and then all memory is gone.
  */
+#include "../support/cond.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -15,7 +16,8 @@ typedef struct scene {
     sd_context *ctx;
     sd_model *model;
     sd_sampler *sampler;
-    sd_tensor *cond, *uncond, *latent, *pixels, *mask;
+    sd_cond *cond, *uncond;
+    sd_tensor *latent, *pixels, *mask;
     sd_image *image, *white;
     where how;
     atomic_bool armed;   /* the next allocation or callback gives everything back */
@@ -28,8 +30,8 @@ static void free_all(scene *s) {
     sd_sampler_free(s->sampler);
     sd_model_free(s->model);
     sd_context_free(s->ctx);
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
+    sd_cond_free(s->cond);
+    sd_cond_free(s->uncond);
     sd_tensor_free(s->latent);
     sd_tensor_free(s->pixels);
     sd_tensor_free(s->mask);
@@ -107,7 +109,15 @@ static sd_tensor *filled(scene *s, int n_dims, const int64_t *dims, float value)
     return t;
 }
 
-static sd_sampler_params run_of(scene *s) {
+static sd_cond *filled_cond(scene *s, const int64_t *dims, float value) {
+    sd_tensor *context = filled(s, 3, dims, value);
+    sd_cond *cond = cond_of(s->ctx, context);
+    sd_tensor_free(context);
+    ck_assert_ptr_nonnull(cond);
+    return cond;
+}
+
+static sd_sampler_params sampling_of(scene *s) {
     sd_sampler_params p = small_run();
     p.steps = 2;
     p.guidance_scale = 1;
@@ -133,9 +143,9 @@ static void open_scene(scene *s, const char *folder, where how) {
     ck_ok(sd_context_new(&params, &s->ctx));
     ck_ok(sd_model_load(s->ctx, folder, NULL, &s->model));
     ck_ok(sd_model_get_info(s->model, &info));
-    const int64_t embeddings[] = {1, info.text_tokens, info.text_width};
-    s->cond = filled(s, 3, embeddings, 0.5f);
-    s->uncond = filled(s, 3, embeddings, 0.0f);
+    const int64_t context[] = {1, info.text_tokens, info.text_width};
+    s->cond = filled_cond(s, context, 0.5f);
+    s->uncond = filled_cond(s, context, 0.0f);
     s->latent = filled(s, 4, latent, 0.5f);
     s->pixels = filled(s, 4, pixels, 0.5f);
     s->mask = filled(s, 4, mask, 1.0f);
@@ -145,7 +155,7 @@ static void open_scene(scene *s, const char *folder, where how) {
 }
 
 static void open_sampler(scene *s) {
-    sd_sampler_params p = run_of(s);
+    sd_sampler_params p = sampling_of(s);
     ck_ok(sd_sampler_new(s->model, &p, &s->sampler));
 }
 
@@ -157,21 +167,35 @@ static void open_sampler(scene *s) {
     sd_tensor_free(out);                                                                           \
     return status
 
+#define WITH_COND(call)                                                                            \
+    sd_cond *out = NULL;                                                                           \
+    sd_status status = (call);                                                                     \
+    sd_cond_free(out);                                                                             \
+    return status
+
 static sd_status encode_text(scene *s) {
     const char *text = "a lake";
-    WITH_TENSOR(sd_encode_text(s->model, &text, 1, &out));
+    WITH_COND(sd_encode_text(s->model, &text, 1, NULL, &out));
 }
 
-static sd_status encode_text_with(scene *s) {
+static sd_status encode_weighted(scene *s) {
     const char *text = "(a lake:1.2)";
     sd_text_params p = SD_TEXT_PARAMS_INIT;
-    p.weighted_syntax = 1;
-    WITH_TENSOR(sd_encode_text_with(s->model, &text, 1, &p, &out));
+    p.weighted = 1;
+    WITH_COND(sd_encode_text(s->model, &text, 1, &p, &out));
 }
 
 static sd_status encode_tokens(scene *s) {
     static const int32_t ids[77] = {1, 2, 3};
-    WITH_TENSOR(sd_encode_tokens(s->model, ids, 1, &out));
+    WITH_COND(sd_encode_tokens(s->model, (const int32_t *[]){ids}, 1, 1, NULL, &out));
+}
+
+static sd_status cond_rows(scene *s) {
+    WITH_COND(sd_cond_rows(s->cond, 0, 1, &out));
+}
+
+static sd_status cond_get(scene *s) {
+    WITH_TENSOR(sd_cond_get(s->cond, "context", &out));
 }
 
 static sd_status vae_encode(scene *s) {
@@ -212,7 +236,7 @@ static sd_status add_noise(scene *s) {
 }
 
 static sd_status unet_predict(scene *s) {
-    const float t = 500;
+    const double t = 500;
     WITH_TENSOR(sd_unet_predict(s->model, s->latent, &t, s->cond, &out));
 }
 
@@ -280,7 +304,7 @@ static sd_status sampler_new(scene *s) {
 }
 
 static sd_status txt2img(scene *s) {
-    sd_sampler_params run = run_of(s);
+    sd_sampler_params run = sampling_of(s);
     sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
@@ -290,7 +314,7 @@ static sd_status txt2img(scene *s) {
 }
 
 static sd_status img2img(scene *s) {
-    sd_sampler_params run = run_of(s);
+    sd_sampler_params run = sampling_of(s);
     sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
@@ -301,7 +325,7 @@ static sd_status img2img(scene *s) {
 }
 
 static sd_status inpaint(scene *s) {
-    sd_sampler_params run = run_of(s);
+    sd_sampler_params run = sampling_of(s);
     sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
@@ -313,15 +337,16 @@ static sd_status inpaint(scene *s) {
 }
 
 static sd_status sample(scene *s) {
-    WITH_TENSOR(sd_sample(s->sampler, s->cond, s->uncond, s->latent, s->latent, &out));
+    WITH_TENSOR(sd_sample(s->sampler, RUN(s->cond, s->uncond, s->latent, s->latent), &out));
 }
 
 static sd_status begin(scene *s) {
-    return sd_sampler_begin(s->sampler, s->cond, s->uncond, s->latent, s->latent);
+    return sd_sampler_begin(s->sampler, RUN(s->cond, s->uncond, s->latent, s->latent));
 }
 
 static sd_status decode(scene *s) {
-    WITH_TENSOR(sd_sampler_decode(s->sampler, s->cond, s->uncond, s->latent, 2, &out));
+    WITH_TENSOR(sd_sample(s->sampler,
+                          GIVEN(last_of(2, run_of(s->cond, s->uncond, s->latent, NULL))), &out));
 }
 
 static sd_status stochastic_encode(scene *s) {
@@ -358,8 +383,10 @@ static const struct {
     need needs;
 } calls[] = {
     {encode_text, A_MODEL},
-    {encode_text_with, A_MODEL},
+    {encode_weighted, A_MODEL},
     {encode_tokens, A_MODEL},
+    {cond_rows, A_MODEL},
+    {cond_get, A_MODEL},
     {vae_encode, A_MODEL},
     {vae_decode, A_MODEL},
     {vae_decode_unquantized, A_MODEL},
@@ -470,11 +497,11 @@ static void free_in_callback(scene *s, sd_sampler_params *p, bool whole) {
     sd_sampler *sampler = s->sampler;
     s->sampler = NULL;
     if (whole) {
-        ck_status(sd_sample(sampler, s->cond, s->uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
-                  "the sampler was freed while it sampled");
+        ck_status(sd_sample(sampler, RUN(s->cond, s->uncond, NULL, NULL), &latent),
+                  SD_ERROR_CANCELLED, "the sampler was freed while it sampled");
         ck_assert_ptr_null(latent);
     } else {
-        ck_ok(sd_sampler_begin(sampler, s->cond, s->uncond, NULL, NULL));
+        ck_ok(sd_sampler_begin(sampler, RUN(s->cond, s->uncond, NULL, NULL)));
         ck_status(sd_sampler_step(sampler), SD_ERROR_CANCELLED,
                   "the sampler was freed while it sampled");
     }
@@ -484,7 +511,7 @@ static void free_in_callback(scene *s, sd_sampler_params *p, bool whole) {
 START_TEST(a_freed_sampler_ends_its_run) {
     static scene s;
     open_scene(&s, tiny_folder(), IN_CALLBACK);
-    sd_sampler_params p = run_of(&s);
+    sd_sampler_params p = sampling_of(&s);
     free_in_callback(&s, &p, true);
     free_in_callback(&s, &p, false);
     p.steps = 1; /* also in the callback of its last step */
@@ -498,7 +525,7 @@ END_TEST
 START_TEST(the_sampler_of_a_picture_in_one_call_is_freed) {
     static scene s;
     open_scene(&s, tiny_folder(), IN_CALLBACK);
-    sd_sampler_params run = run_of(&s);
+    sd_sampler_params run = sampling_of(&s);
     sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
     sd_image *image;
     run.progress = free_and_ask;
@@ -513,14 +540,15 @@ END_TEST
 START_TEST(a_score_corrector_gives_everything_back) {
     static scene s;
     open_scene(&s, tiny_folder(), IN_CALLBACK);
-    sd_sampler_params p = run_of(&s);
+    sd_sampler_params p = sampling_of(&s);
     sd_tensor *out;
     p.progress = NULL;
     p.score_corrector = on_score;
     p.corrector_user = &s;
     ck_ok(sd_sampler_new(s.model, &p, &s.sampler));
     atomic_store(&s.armed, true);
-    ck_assert_int_eq(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &out), SD_ERROR_CANCELLED);
+    ck_assert_int_eq(sd_sample(s.sampler, RUN(s.cond, s.uncond, NULL, NULL), &out),
+                     SD_ERROR_CANCELLED);
     ck_assert_ptr_null(out);
     ck_assert(atomic_load(&s.fired));
     ck_assert_int_eq(atomic_load(&s.live), 0);

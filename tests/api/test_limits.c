@@ -149,19 +149,20 @@ static sd_status other_calls(sd_context *ctx, sd_model *model, const sd_sampler_
     const char *text = "a lake";
     sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    sd_tensor *z = NULL, *pixels = NULL, *embeddings = NULL;
+    sd_cond *cond = NULL;
+    sd_tensor *z = NULL, *pixels = NULL;
     sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
     if (!status)
         status = sd_vae_decode_tiled(model, z, NULL, &pixels);
     if (!status)
-        status = sd_encode_text(model, &text, 1, &embeddings);
+        status = sd_encode_text(model, &text, 1, NULL, &cond);
     if (!status)
-        status = sd_training_loss(model, z, z, &timestep, embeddings, NULL, &loss, NULL);
+        status = sd_training_loss(model, z, z, &timestep, cond, NULL, &loss, NULL);
     if (!status)
         status = sd_memory_estimate(model, p, &memory);
     sd_tensor_free(z);
     sd_tensor_free(pixels);
-    sd_tensor_free(embeddings);
+    sd_cond_free(cond);
     return status;
 }
 

@@ -1,4 +1,5 @@
 /* Loading, the stages one by one, and sampling, on the tiny model. */
+#include "../support/cond.h"
 #include "api.h"
 
 static sd_context *ctx;
@@ -14,10 +15,10 @@ static void teardown(void) {
     sd_context_free(ctx);
 }
 
-static sd_tensor *encode(const char *text) {
-    sd_tensor *t;
-    ck_ok(sd_encode_text(model, &text, 1, &t));
-    return t;
+static sd_cond *encode(const char *text) {
+    sd_cond *cond;
+    ck_ok(sd_encode_text(model, &text, 1, NULL, &cond));
+    return cond;
 }
 
 START_TEST(info_tells_what_was_loaded) {
@@ -68,7 +69,7 @@ START_TEST(precisions_are_one_on_the_cpu) {
         sd_model *one;
         p.precision = (sd_precision)(SD_PRECISION_FULL + i);
         ck_ok(sd_model_load(cpu, tiny_folder(), &p, &one));
-        ck_ok(sd_encode_text(one, prompts, 1, &text[i]));
+        ck_ok(encode_context(one, prompts, 1, NULL, &text[i]));
         sd_model_free(one);
         ck_assert_mem_eq(sd_tensor_data(text[i]), sd_tensor_data(text[0]),
                          (size_t)sd_tensor_n_elements(text[0]) * sizeof(float));
@@ -117,8 +118,8 @@ START_TEST(tokens_are_framed_and_padded) {
     sd_model_info info = SD_MODEL_INFO_INIT;
     ck_ok(sd_model_get_info(model, &info));
     int32_t ids[512];
-    int used;
-    ck_ok(sd_tokenize(model, "a cat", ids, 512, &used));
+    int32_t used;
+    ck_ok(sd_tokenize(model, 0, "a cat", ids, 512, &used));
     ck_assert_int_ge(used, 3);
     ck_assert_int_le(used, info.text_tokens);
     ck_assert_int_eq(ids[info.text_tokens - 1], ids[used - 1]);
@@ -127,39 +128,52 @@ START_TEST(tokens_are_framed_and_padded) {
     longer[sizeof longer - 1] = '\0';
     for (size_t i = 1; i < sizeof longer - 1; i += 2)
         longer[i] = ' ';
-    ck_ok(sd_tokenize(model, longer, ids, 512, &used));
+    ck_ok(sd_tokenize(model, 0, longer, ids, 512, &used));
     ck_assert_int_gt(used, info.text_tokens);
-    ck_status(sd_tokenize(model, "a", ids, 3, NULL), SD_ERROR_ARGUMENT, "3 ids");
-    ck_status(sd_tokenize(model, NULL, ids, 512, NULL), SD_ERROR_ARGUMENT, "text is NULL");
+    ck_status(sd_tokenize(model, 0, "a", ids, 3, NULL), SD_ERROR_ARGUMENT, "3 ids");
+    ck_status(sd_tokenize(model, 0, NULL, ids, 512, NULL), SD_ERROR_ARGUMENT, "text is NULL");
 }
 END_TEST
 
 START_TEST(texts_in_a_batch_are_as_alone) {
     const char *texts[] = {"a red house", "", "two boats at night"};
+    sd_cond *none;
     sd_tensor *all;
-    ck_ok(sd_encode_text(model, texts, 3, &all));
+    ck_ok(encode_context(model, texts, 3, NULL, &all));
     int64_t each = sd_tensor_n_elements(all) / 3;
     for (int i = 0; i < 3; i++) {
-        sd_tensor *one = encode(texts[i]);
+        sd_tensor *one;
+        ck_ok(encode_context(model, texts + i, 1, NULL, &one));
         ck_assert_mem_eq(sd_tensor_data(all) + i * each, sd_tensor_data(one),
                          (size_t)each * sizeof(float));
         sd_tensor_free(one);
     }
     sd_tensor_free(all);
     texts[1] = NULL;
-    ck_status(sd_encode_text(model, texts, 3, &all), SD_ERROR_ARGUMENT, "texts[1]");
-    ck_status(sd_encode_text(model, texts, 0, &all), SD_ERROR_ARGUMENT, "n_texts is 0");
+    ck_status(sd_encode_text(model, texts, 3, NULL, &none), SD_ERROR_ARGUMENT, "texts[1]");
+    ck_status(sd_encode_text(model, texts, 0, NULL, &none), SD_ERROR_ARGUMENT, "n_texts is 0");
     int32_t ids[512] = {0};
     ids[5] = 1 << 30;
-    ck_status(sd_encode_tokens(model, ids, 1, &all), SD_ERROR_ARGUMENT, "ids[5]");
+    const int32_t *all_ids[] = {ids, NULL};
+    ck_status(sd_encode_tokens(model, all_ids, 1, 1, NULL, &none), SD_ERROR_ARGUMENT, "ids[0][5]");
+    ck_status(sd_encode_tokens(model, all_ids, 2, 1, NULL, &none), SD_ERROR_ARGUMENT,
+              "n_encoders is 2; 1");
+    ck_status(sd_encode_tokens(model, all_ids + 1, 1, 1, NULL, &none), SD_ERROR_ARGUMENT,
+              "ids[0] is NULL");
+    sd_text_params p = SD_TEXT_PARAMS_INIT;
+    p.weighted = 1;
+    ck_status(sd_encode_tokens(model, all_ids, 1, 1, &p, &none), SD_ERROR_ARGUMENT,
+              "weighted is set");
+    ck_assert_ptr_null(none);
 }
 END_TEST
 
 START_TEST(misshaped_tensors_are_refused) {
     const int64_t odd[] = {1, 4, 7, 5}, wide[] = {1, 5, 8, 8}, flat[] = {1, 4, 64};
     const int64_t good[] = {1, 4, 8, 8}, pixels[] = {1, 3, 63, 64};
-    sd_tensor *t, *out, *text = encode("x");
-    const float step = 10;
+    sd_cond *text = encode("x"), *odd_cond;
+    sd_tensor *t, *out, *flat_context;
+    const double step = 10;
     ck_ok(sd_tensor_new(ctx, 4, odd, NULL, &t));
     ck_ok(sd_unet_predict(model, t, &step, text, &out)); /* of any size */
     ck_assert_int_eq(sd_tensor_dims(out)[2], 7);
@@ -176,11 +190,16 @@ START_TEST(misshaped_tensors_are_refused) {
     ck_status(sd_vae_encode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "63");
     sd_tensor_free(t);
     ck_ok(sd_tensor_new(ctx, 4, good, NULL, &t));
-    ck_status(sd_unet_predict(model, t, &step, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
-    ck_status(sd_add_noise(model, t, text, 3, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
+    ck_ok(sd_tensor_new(ctx, 3, flat, NULL, &flat_context));
+    ck_assert_ptr_nonnull(odd_cond = cond_of(ctx, flat_context));
+    ck_status(sd_unet_predict(model, t, &step, odd_cond, &out), SD_ERROR_ARGUMENT,
+              "cond is [1, 4, 64]");
+    ck_status(sd_add_noise(model, t, flat_context, 3, &out), SD_ERROR_ARGUMENT, "[1, 4, 8, 8]");
+    sd_tensor_free(flat_context);
+    sd_cond_free(odd_cond);
     ck_status(sd_add_noise(model, t, t, 1000, &out), SD_ERROR_ARGUMENT, "1000");
     sd_tensor_free(t);
-    sd_tensor_free(text);
+    sd_cond_free(text);
 }
 END_TEST
 
@@ -204,8 +223,6 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(width, 100, "width is 100"),
         BAD(height, -64, "height is -64"),
         BAD(width, 1 << 20, "width is 1048576"),
-        BAD(strength, 1.5f, "strength is 1.5"),
-        BAD(strength, -0.5f, "strength is -0.5"),
         BAD(temperature, -1.0f, "temperature is -1"),
         BAD(spacing, (sd_timestep_spacing)9, "spacing is 9"),
         BAD(rng, (sd_rng)9, "rng is 9"),
@@ -239,11 +256,12 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     sd_sampler_params p = small_run();
     p.eta = 0.5f;
     sd_sampler *s;
-    sd_tensor *cond = encode("a lake"), *uncond = encode(""), *whole, *stepped;
+    sd_cond *cond = encode("a lake"), *uncond = encode("");
+    sd_tensor *whole, *stepped;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_status(sd_sampler_step(s), SD_ERROR_STATE, "begin");
-    ck_ok(sd_sample(s, cond, uncond, NULL, NULL, &whole));
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sample(s, RUN(cond, uncond, NULL, NULL), &whole));
+    ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     ck_assert_int_eq(sd_sampler_remaining(s), 4);
     while (sd_sampler_remaining(s) > 0)
         ck_ok(sd_sampler_step(s));
@@ -259,11 +277,11 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     ck_status(sd_sampler_preview(s, 1, &preview), SD_ERROR_ARGUMENT, "1");
     sd_tensor_free(x0);
     sd_tensor_free(whole);
-    ck_status(sd_sample(s, cond, NULL, NULL, NULL, &whole), SD_ERROR_ARGUMENT, "uncond");
+    ck_status(sd_sample(s, RUN(cond, NULL, NULL, NULL), &whole), SD_ERROR_ARGUMENT, "uncond");
     ck_assert_ptr_null(whole);
     sd_tensor_free(stepped);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     sd_sampler_free(s);
 }
 END_TEST
@@ -272,11 +290,12 @@ START_TEST(guidance_of_one_needs_no_uncond) {
     sd_sampler_params p = small_run();
     p.guidance_scale = 1;
     sd_sampler *s;
-    sd_tensor *cond = encode("a lake"), *latent;
+    sd_cond *cond = encode("a lake");
+    sd_tensor *latent;
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_ok(sd_sample(s, cond, NULL, NULL, NULL, &latent));
+    ck_ok(sd_sample(s, RUN(cond, NULL, NULL, NULL), &latent));
     sd_tensor_free(latent);
-    sd_tensor_free(cond);
+    sd_cond_free(cond);
     sd_sampler_free(s);
 }
 END_TEST
@@ -341,14 +360,16 @@ START_TEST(img2img_follows_its_strength) {
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &p;
-    static const float strengths[] = {0, 0.5f, 1};
+    static const double strengths[] = {0, 0.5, 1};
     for (int i = 0; i < 3; i++) {
-        p.strength = strengths[i];
+        m.strength = strengths[i];
         ck_ok(sd_img2img(model, &m, &result));
         ck_assert_int_eq(sd_image_width(result), 128); /* cut down to a multiple of 64 */
         ck_assert_int_eq(sd_image_height(result), 64);
         sd_image_free(result);
     }
+    m.strength = 1.5;
+    ck_status(sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "strength is 1.5");
     m.init = NULL;
     ck_status(sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "init is NULL");
     sd_image_free(init);
@@ -371,7 +392,7 @@ START_TEST(img2img_draws_as_the_original) {
     p.batch = N;
     p.rng = SD_RNG_CUDA;
     p.one_stream = 1;
-    p.strength = 0.5f;
+    m.strength = 0.5;
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &p;
@@ -383,9 +404,9 @@ START_TEST(img2img_draws_as_the_original) {
         memcpy(sd_tensor_data(pixels) + i * PIXELS, sd_tensor_data(one), PIXELS * sizeof(float));
     ck_ok(sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
     ck_ok(sd_vae_encode(model, pixels, noise, &z0));
-    sd_tensor *cond = encode("a lake"), *uncond = encode("");
+    sd_cond *cond = encode("a lake"), *uncond = encode("");
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_ok(sd_sample(s, cond, uncond, z0, NULL, &latent));
+    ck_ok(sd_sample(s, GIVEN(run_at(0.5, run_of(cond, uncond, z0, NULL))), &latent));
     ck_ok(sd_vae_decode(model, latent, &decoded));
     for (int i = 0; i < N; i++) {
         ck_ok(sd_image_from_tensor(decoded, i, &want));
@@ -399,9 +420,11 @@ START_TEST(img2img_draws_as_the_original) {
         sd_image_free(want);
         sd_image_free(got[i]);
     }
-    sd_tensor *const all[] = {one, pixels, noise, z0, cond, uncond, latent, decoded};
+    sd_tensor *const all[] = {one, pixels, noise, z0, latent, decoded};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         sd_tensor_free(all[i]);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     sd_sampler_free(s);
     sd_image_free(init);
 }

@@ -14,7 +14,7 @@ START_TEST(intermediates_are_kept) {
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
     ck_status(sd_sampler_x_inter(s, 0, &x), SD_ERROR_STATE, "no run was begun");
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 1);
     for (int i = 5; i >= 0; i--) {
         int entry = (6 - i) / 2;
@@ -73,7 +73,7 @@ START_TEST(intermediates_of_any_interval) {
     }
     p.steps = 5;
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "step 3");
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &latent), SD_ERROR_CANCELLED, "step 3");
     ck_assert_int_eq(n, 2);
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
     sd_sampler_free(s);
@@ -124,7 +124,7 @@ START_TEST(a_score_corrector_that_does_nothing_changes_nothing) {
     ck_assert(same(plain, watched));
     c.calls = 0;
     c.stop = 2;
-    ck_status(sd_sample(c.sampler, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED,
+    ck_status(sd_sample(c.sampler, RUN(cond, uncond, NULL, NULL), &latent), SD_ERROR_CANCELLED,
               "score corrector");
     c.calls = c.stop = 0;
     sd_tensor *again = sample(c.sampler, NULL, NULL);
@@ -181,8 +181,9 @@ END_TEST
 START_TEST(encoding_and_decoding_are_image_to_image) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;
-    sd_tensor *z, *x, *y, *decoded, *none;
-    p.strength = 0.75;
+    sd_tensor *z, *x, *y, *decoded, *none, *odd;
+    const int64_t dims[] = {1, 4, 8, 9};
+    ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &odd));
     p.original_encode = 1;
     p.skip_draws = 1;
     ck_ok(sd_sampler_new(model, &p, &s));
@@ -191,9 +192,9 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
     ck_assert(isnan(sd_sampler_timestep(NULL, 0)));
     sd_tensor *init = sample(s, NULL, NULL), *painted = sample(s, init, NULL);
     ck_ok(sd_sampler_stochastic_encode(s, init, 3, NULL, &z));
-    ck_ok(sd_sampler_decode(s, cond, uncond, z, 3, &decoded));
+    ck_ok(sd_sample(s, GIVEN(last_of(3, run_of(cond, uncond, z, NULL))), &decoded));
     ck_assert(same(painted, decoded));
-    ck_ok(sd_sampler_begin_decode(s, cond, uncond, z, 3));
+    ck_ok(sd_sampler_begin(s, GIVEN(last_of(3, run_of(cond, uncond, z, NULL)))));
     for (int i = 3; i > 0; i--) {
         ck_assert_int_eq(sd_sampler_remaining(s), i);
         ck_ok(sd_sampler_step(s));
@@ -203,20 +204,23 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
     ck_ok(sd_sampler_latent(s, &x));
     ck_assert(same(painted, x));
     sd_tensor_free(x);
-    ck_ok(sd_sampler_decode(s, cond, uncond, z, 0, &x)); /* no steps */
-    ck_assert(same(z, x));
-    ck_status(sd_sampler_decode(s, cond, uncond, z, 5, &none), SD_ERROR_ARGUMENT, "0 to 4");
+    ck_status(sd_sample(s, GIVEN(last_of(5, run_of(cond, uncond, z, NULL))), &none),
+              SD_ERROR_ARGUMENT, "0 to 4");
     ck_assert_ptr_null(none);
-    ck_status(sd_sampler_decode(s, cond, uncond, z, -1, &none), SD_ERROR_ARGUMENT, "t_start");
-    ck_status(sd_sampler_decode(s, cond, NULL, z, 1, &none), SD_ERROR_ARGUMENT, "uncond");
-    ck_status(sd_sampler_decode(s, cond, uncond, cond, 1, &none), SD_ERROR_ARGUMENT, "latent");
-    ck_status(sd_sampler_decode(s, cond, uncond, NULL, 1, &none), SD_ERROR_ARGUMENT, "latent");
+    ck_status(sd_sample(s, GIVEN(last_of(-1, run_of(cond, uncond, z, NULL))), &none),
+              SD_ERROR_ARGUMENT, "last_steps is -1");
+    ck_status(sd_sample(s, GIVEN(last_of(1, run_of(cond, NULL, z, NULL))), &none),
+              SD_ERROR_ARGUMENT, "uncond");
+    ck_status(sd_sample(s, GIVEN(last_of(1, run_of(cond, uncond, NULL, NULL))), &none),
+              SD_ERROR_ARGUMENT, "init is NULL");
+    ck_status(sd_sample(s, GIVEN(last_of(1, run_of(cond, uncond, z, z))), &none), SD_ERROR_ARGUMENT,
+              "noise is given");
     ck_assert_int_eq(sd_sampler_remaining(s), 0);
     ck_status(sd_sampler_stochastic_encode(s, init, 4, NULL, &none), SD_ERROR_ARGUMENT,
               "t is 4; 0 to 3");
-    ck_status(sd_sampler_stochastic_encode(s, init, 0, cond, &none), SD_ERROR_ARGUMENT, "noise");
+    ck_status(sd_sampler_stochastic_encode(s, init, 0, odd, &none), SD_ERROR_ARGUMENT, "noise");
     ck_status(sd_sampler_stochastic_encode(s, NULL, 0, NULL, &none), SD_ERROR_ARGUMENT, "x0");
-    sd_tensor *const all[] = {init, painted, z, decoded, x};
+    sd_tensor *const all[] = {init, painted, z, decoded, odd};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         sd_tensor_free(all[i]);
     sd_sampler_free(s);
@@ -236,11 +240,11 @@ START_TEST(original_steps_are_all_train_timesteps) {
     for (int m = 0; m < 3; m++) {
         p.method = methods[m];
         ck_ok(sd_sampler_new(model, &p, &s));
-        ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+        ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
         ck_assert_int_eq(sd_sampler_remaining(s), 1000);
         for (int i = 0; i < 1000; i++)
             ck_assert_double_eq(sd_sampler_timestep(s, i), (double)i);
-        ck_ok(sd_sampler_decode(s, cond, uncond, x, 5, &decoded));
+        ck_ok(sd_sample(s, GIVEN(last_of(5, run_of(cond, uncond, x, NULL))), &decoded));
         for (int64_t i = 0; i < sd_tensor_n_elements(decoded); i++)
             ck_assert(isfinite(sd_tensor_data(decoded)[i]));
         sd_tensor_free(decoded);
@@ -258,7 +262,8 @@ START_TEST(inversion_neither_encodes_nor_decodes) {
     p.method = "ddim_inverse";
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
-    ck_status(sd_sampler_decode(s, cond, uncond, x, 1, &none), SD_ERROR_ARGUMENT, "inverse");
+    ck_status(sd_sample(s, GIVEN(last_of(1, run_of(cond, uncond, x, NULL))), &none),
+              SD_ERROR_ARGUMENT, "inverse");
     ck_status(sd_sampler_stochastic_encode(s, x, 1, NULL, &none), SD_ERROR_ARGUMENT, "inverse");
     sd_tensor_free(x);
     sd_sampler_free(s);

@@ -12,7 +12,7 @@ static int look(void *user, const sd_progress *progress) {
     ck_ok(sd_sampler_set_latent(s, latent));
     ck_ok(sd_sampler_preview(s, 0, &preview));
     ck_status(sd_sampler_step(s), SD_ERROR_STATE, "callback");
-    ck_status(sd_sampler_begin(s, cond, uncond, NULL, NULL), SD_ERROR_STATE, "callback");
+    ck_status(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)), SD_ERROR_STATE, "callback");
     sd_image_free(preview);
     sd_tensor_free(latent);
     return 0;
@@ -51,7 +51,7 @@ START_TEST(a_cancelled_sampler_runs_again) {
     ck_status(sd_sampler_latent(s, &latent), SD_ERROR_STATE, "begun");
     sd_tensor *before = sample(s, NULL, NULL);
     armed = 1;
-    ck_status(sd_sample(s, cond, uncond, NULL, NULL, &latent), SD_ERROR_CANCELLED, "cancel");
+    ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &latent), SD_ERROR_CANCELLED, "cancel");
     ck_assert_ptr_null(latent);
     ck_assert_int_eq(sd_sampler_remaining(s), 0);
     ck_status(sd_sampler_step(s), SD_ERROR_STATE, "begin");
@@ -94,7 +94,7 @@ START_TEST(skipped_draws_are_those_before) {
     p.one_stream = 1;
     p.skip_draws = 1;
     ck_ok(sd_sampler_new(model, &p, &s));
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     ck_ok(sd_sampler_latent(s, &first));
     const int64_t *own = sd_tensor_dims(first);
     int64_t dims[] = {4, own[1], own[2], own[3]};
@@ -117,11 +117,12 @@ START_TEST(strength_goes_from_nothing_to_all) {
     sd_sampler_free(s);
     static const double strengths[] = {0.0, 0.249, 0.5, 1.0};
     for (int i = 0; i < 8; i++) {
-        p.strength = strengths[i / 2];
         p.method = i % 2 ? "euler" : "ddim";
         p.seed = 99;
         ck_ok(sd_sampler_new(model, &p, &s));
-        sd_tensor *painted = sample(s, first, NULL), *free_run = sample(s, NULL, NULL);
+        sd_tensor *painted, *free_run = sample(s, NULL, NULL);
+        ck_ok(sd_sample(s, GIVEN(run_at(strengths[i / 2], run_of(cond, uncond, first, NULL))),
+                        &painted));
         ck_ok(sd_sampler_stochastic_encode(s, first, 0, NULL, &encoded));
         ck_assert_int_eq(same(painted, encoded), i < 4);
         ck_assert_int_eq(same(painted, free_run), i >= 6);
@@ -153,30 +154,27 @@ START_TEST(strength_counts_steps_as_python_does) {
         sd_sampler_params p = small_run();
         sd_sampler *s;
         p.method = "euler"; /* as many steps as asked */
-        p.strength = cases[i].strength;
         p.steps = cases[i].steps;
         p.guidance_scale = 1;
         ck_ok(sd_sampler_new(model, &p, &s));
-        ck_ok(sd_sampler_begin(s, cond, NULL, init, NULL));
+        ck_ok(
+            sd_sampler_begin(s, GIVEN(run_at(cases[i].strength, run_of(cond, NULL, init, NULL)))));
         ck_assert_msg(sd_sampler_remaining(s) == cases[i].expected, "%.17g of %d is %d, not %d",
-                      p.strength, p.steps, sd_sampler_remaining(s), cases[i].expected);
+                      cases[i].strength, p.steps, sd_sampler_remaining(s), cases[i].expected);
         sd_sampler_free(s);
     }
     sd_tensor_free(init);
 }
 END_TEST
 
-static void set_half_mask(sd_sampler *s, bool there) {
-    const int64_t mask_dims[] = {1, 1, 8, 8}, dims[] = {1, 4, 8, 8};
+static sd_tensor *half_mask(void) {
+    const int64_t dims[] = {1, 1, 8, 8};
     float half[64] = {0};
-    sd_tensor *mask, *x0;
+    sd_tensor *mask;
     for (int i = 0; i < 32; i++)
         half[i] = 1.0f;
-    ck_ok(sd_tensor_new(ctx, 4, mask_dims, half, &mask));
-    ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &x0));
-    ck_ok(sd_sampler_set_mask(s, there ? mask : NULL, there ? x0 : NULL));
-    sd_tensor_free(mask);
-    sd_tensor_free(x0);
+    ck_ok(sd_tensor_new(ctx, 4, dims, half, &mask));
+    return mask;
 }
 
 static sd_tensor *steps_left(sd_sampler *s, int left) {
@@ -191,23 +189,26 @@ static sd_tensor *steps_left(sd_sampler *s, int left) {
  * there would, of which a mask takes a draw in each step before the step's own. */
 START_TEST(a_mask_may_come_and_go) {
     bool first = _i == 0;
+    const int64_t dims[] = {1, 4, 8, 8};
     sd_sampler_params p = noisy_run(NULL), rest = p;
+    sd_run_params plain = run_of(cond, uncond, NULL, NULL);
+    sd_tensor *mask = half_mask(), *x0;
     sd_sampler *s, *t;
     rest.skip_draws = first ? 4 : 2; /* one draw to begin with was made beside these */
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_sampler_new(model, &rest, &t));
-    set_half_mask(s, first);
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &x0));
+    ck_ok(sd_sampler_begin(s, GIVEN(first ? with_mask(mask, x0, plain) : plain)));
     int left = sd_sampler_remaining(s) - 2;
     sd_tensor *between = steps_left(s, left);
-    set_half_mask(s, !first);
+    ck_ok(sd_sampler_set_mask(s, first ? NULL : mask, first ? NULL : x0));
     sd_tensor *end = steps_left(s, 0), *expected;
-    set_half_mask(t, !first);
-    ck_ok(sd_sampler_decode(t, cond, uncond, between, left, &expected));
+    sd_run_params later = last_of(left, run_of(cond, uncond, between, NULL));
+    ck_ok(sd_sample(t, GIVEN(first ? later : with_mask(mask, x0, later)), &expected));
     ck_assert(same(end, expected));
-    sd_tensor_free(between);
-    sd_tensor_free(end);
-    sd_tensor_free(expected);
+    sd_tensor *const all[] = {between, end, expected, mask, x0};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        sd_tensor_free(all[i]);
     sd_sampler_free(s);
     sd_sampler_free(t);
 }
@@ -224,7 +225,7 @@ START_TEST(a_profile_counts_the_work) {
     sd_tensor *plain = sample(s, NULL, NULL);
     ck_status(sd_profile_get(ctx, 0, &row), SD_ERROR_ARGUMENT, "row 0");
 
-    ck_ok(sd_sampler_begin(s, cond, uncond, NULL, NULL));
+    ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     for (int round = 0; round < 2; round++) { /* the second begins anew */
         ck_ok(sd_profile_begin(ctx));
         ck_ok(sd_sampler_step(s));

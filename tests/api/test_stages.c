@@ -1,5 +1,6 @@
 /* A stage that ran before may be replayed instead of run anew: its results have the same bits, for
  * any inputs, between other shapes, and in several threads. */
+#include "../support/cond.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -37,7 +38,7 @@ static sd_tensor *text(sd_model *model, int seed) {
     const char *texts[] = {"a lake", "a hill", "", "the sea"};
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     sd_tensor *out;
-    ck_ok(sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
+    ck_ok(encode_context(model, texts + seed % 3, 2, &params, &out));
     return out;
 }
 
@@ -46,7 +47,7 @@ static sd_tensor *skipping(sd_model *model, int seed) {
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     sd_tensor *out;
     params.clip_skip = 2;
-    ck_ok(sd_encode_text_with(model, texts + seed % 3, 2, &params, &out));
+    ck_ok(encode_context(model, texts + seed % 3, 2, &params, &out));
     return out;
 }
 
@@ -76,12 +77,14 @@ static sd_tensor *encode(sd_model *model, int seed) {
 }
 
 static sd_tensor *unet(sd_model *model, int seed) {
-    const float t[] = {100.0f * (float)seed, 7.0f};
+    const double t[] = {100.0 * seed, 7.0};
     sd_model_info info = SD_MODEL_INFO_INIT;
     ck_ok(sd_model_get_info(model, &info));
     sd_tensor *x = values(seed, 2, 4, 8, 8), *out;
     sd_tensor *c = values(seed, 2, info.text_tokens, info.text_width, 0);
-    ck_ok(sd_unet_predict(model, x, t, c, &out));
+    sd_cond *cond = cond_of(ctx, c);
+    ck_ok(sd_unet_predict(model, x, t, cond, &out));
+    sd_cond_free(cond);
     sd_tensor_free(x);
     sd_tensor_free(c);
     return out;

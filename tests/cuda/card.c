@@ -174,11 +174,11 @@ static sd_status load(scene *s) {
 
 static sd_status encode_text(scene *s) {
     const char *texts[] = {"a lake", ""};
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
+    sd_cond_free(s->cond);
+    sd_cond_free(s->uncond);
     s->uncond = NULL;
-    sd_status status = sd_encode_text(s->model, &texts[0], 1, &s->cond);
-    return status ? status : sd_encode_text(s->model, &texts[1], 1, &s->uncond);
+    sd_status status = sd_encode_text(s->model, &texts[0], 1, NULL, &s->cond);
+    return status ? status : sd_encode_text(s->model, &texts[1], 1, NULL, &s->uncond);
 }
 
 static sd_status new_sampler(scene *s) {
@@ -199,7 +199,7 @@ sd_status scene_stage(scene *s, int stage) {
         return new_sampler(s);
     case STAGE_SAMPLE:
         sd_tensor_free(s->latent);
-        return sd_sample(s->sampler, s->cond, s->uncond, NULL, NULL, &s->latent);
+        return sd_sample(s->sampler, RUN(s->cond, s->uncond, NULL, NULL), &s->latent);
     case STAGE_DECODE:
         sd_tensor_free(s->pixels);
         return sd_vae_decode(s->model, s->latent, &s->pixels);
@@ -215,8 +215,8 @@ void scene_all(scene *s) {
 }
 
 void scene_clear(scene *s) {
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
+    sd_cond_free(s->cond);
+    sd_cond_free(s->uncond);
     sd_tensor_free(s->latent);
     sd_tensor_free(s->pixels);
     sd_tensor_free(s->again);

@@ -7,6 +7,7 @@
 #ifndef SD_TESTS_CARD_H
 #define SD_TESTS_CARD_H
 
+#include "../support/cond.h"
 #include "driver_shim.h"
 
 #include <check.h>
@@ -106,7 +107,8 @@ typedef struct scene {
     int size; /* pixels */
     sd_model *model;
     sd_sampler *sampler;
-    sd_tensor *cond, *uncond, *latent, *pixels, *again;
+    sd_cond *cond, *uncond;
+    sd_tensor *latent, *pixels, *again;
 } scene;
 
 /* The stages before must be done; what the stage made before is freed first. */

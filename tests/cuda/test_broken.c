@@ -46,11 +46,11 @@ static void expect_refusals(scene *s, const char *word) {
     sd_memory_info estimate = {sizeof estimate, 0, 0, 0, 0, 0, 0};
 #define REFUSED(call) expect_failure(#call, call, SD_ERROR_BACKEND, word)
     REFUSED(sd_sampler_step(s->sampler));
-    REFUSED(sd_sample(s->sampler, s->cond, s->uncond, NULL, NULL, &out));
+    REFUSED(sd_sample(s->sampler, RUN(s->cond, s->uncond, NULL, NULL), &out));
     ck_assert_ptr_null(out);
-    REFUSED(sd_sampler_begin(s->sampler, s->cond, s->uncond, NULL, NULL));
+    REFUSED(sd_sampler_begin(s->sampler, RUN(s->cond, s->uncond, NULL, NULL)));
     REFUSED(sd_sampler_new(s->model, &p, &sampler));
-    REFUSED(sd_encode_text(s->model, &text, 1, &out));
+    REFUSED(sd_encode_text(s->model, &text, 1, NULL, &out));
     REFUSED(sd_vae_decode(s->model, s->latent, &out));
     REFUSED(sd_vae_encode(s->model, s->pixels, NULL, &out));
     REFUSED(sd_txt2img(s->model, &paint, &image));
@@ -69,7 +69,7 @@ typedef struct stage_set {
 /* All stages done, and in the middle of another run. */
 static void set_going(scene *s) {
     scene_all(s);
-    must(sd_sampler_begin(s->sampler, s->cond, s->uncond, NULL, NULL), "begin");
+    must(sd_sampler_begin(s->sampler, RUN(s->cond, s->uncond, NULL, NULL)), "begin");
     must(sd_sampler_step(s->sampler), "step");
 }
 
@@ -127,7 +127,7 @@ START_TEST(the_host_breaks_the_card) {
     break_card(&t.d, t.primary, kind, _i < 2);
     const char *text = "a lake";
     sd_tensor *out = NULL;
-    expect_failure("first", sd_encode_text(t.first.model, &text, 1, &out), SD_ERROR_BACKEND,
+    expect_failure("first", sd_encode_text(t.first.model, &text, 1, NULL, &out), SD_ERROR_BACKEND,
                    kernels[kind].word);
     ck_assert_ptr_null(out);
     expect_refusals(&t.first, kernels[kind].word);
@@ -159,8 +159,8 @@ static void child(scene *s) {
     sd_tensor *out = NULL;
     sd_context *ctx;
     alarm(60);
-    expect_failure("the parent's model", sd_encode_text(s->model, &text, 1, &out), SD_ERROR_BACKEND,
-                   "forked");
+    expect_failure("the parent's model", sd_encode_text(s->model, &text, 1, NULL, &out),
+                   SD_ERROR_BACKEND, "forked");
     expect_failure("cuda, in a child", card_open("cuda", &ctx), SD_ERROR_BACKEND, "children");
     must(card_open("auto", &ctx), "auto");
     ck_assert_ptr_nonnull(strstr(card_log, "computing on the CPU, since: "));
@@ -205,7 +205,7 @@ START_TEST(one_of_two_cards_breaks) {
     set_going(&s[1]);
     break_card(&d, broken, 0, false);
     expect_refusals(&s[1], word);
-    if (sd_encode_text(s[0].model, &text, 1, &out)) {
+    if (sd_encode_text(s[0].model, &text, 1, NULL, &out)) {
         expect_refusals(&s[0], word);
     } else {
         scene after = {.ctx = s[0].ctx};

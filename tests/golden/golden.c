@@ -115,6 +115,14 @@ sd_tensor *golden_tensor(const golden *g, const char *name, int64_t first, int64
     return t;
 }
 
+sd_cond *golden_cond(const golden *g, const char *name, int64_t first, int64_t n) {
+    sd_tensor *context = golden_tensor(g, name, first, n);
+    sd_cond *cond = cond_of(g->ctx, context);
+    ck_assert_ptr_nonnull(cond);
+    sd_tensor_free(context);
+    return cond;
+}
+
 void golden_check(const char *setup, const char *fixture, sd_tensor *got, double limit) {
     npy want = golden_array(fixture);
     char what[128];
@@ -133,7 +141,6 @@ sd_sampler_params golden_params(int batch) {
     p.steps = GOLDEN_STEPS;
     p.guidance_scale = GOLDEN_SCALE;
     p.seed = GOLDEN_SEED;
-    p.strength = GOLDEN_STRENGTH;
     p.batch = batch;
     p.width = p.height = 128;
     return p;

@@ -6,6 +6,7 @@
 #define SD_TESTS_GOLDEN_H
 
 #include "compare.h"
+#include "cond.h"
 #include "npy.h"
 
 #include <check.h>
@@ -48,6 +49,8 @@ void golden_must(sd_status status, const char *what);
 npy golden_array(const char *name);
 /* The rows first .. first + n - 1 of a fixture as a tensor; n 0: all. */
 sd_tensor *golden_tensor(const golden *g, const char *name, int64_t first, int64_t n);
+/* Those rows as conditioning. */
+sd_cond *golden_cond(const golden *g, const char *name, int64_t first, int64_t n);
 
 /* Fails the test beyond the limit, and prints the error in any case. Takes the tensor over. */
 void golden_check(const char *setup, const char *fixture, sd_tensor *got, double limit);
@@ -58,7 +61,7 @@ extern const char *const golden_prompts[N_PROMPTS];
 #define GOLDEN_STEPS 20
 #define GOLDEN_SCALE 7.5f
 #define GOLDEN_SEED 42
-#define GOLDEN_STRENGTH 0.75f
+#define GOLDEN_STRENGTH 0.75 /* the default */
 
 /* GOLDEN_STEPS guided steps of a 128 x 128 picture from GOLDEN_SEED. */
 sd_sampler_params golden_params(int batch);

@@ -3,9 +3,10 @@
 scene scene_open(const golden_setup *setup, const char *method) {
     scene s = {0};
     ck_assert(golden_open(setup, &s.g));
-    s.cond = golden_tensor(&s.g, "text", 1, 1);
-    s.uncond = golden_tensor(&s.g, "text", 0, 1);
+    s.cond = golden_cond(&s.g, "text", 1, 1);
+    s.uncond = golden_cond(&s.g, "text", 0, 1);
     s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
+    s.run = run_of(s.cond, s.uncond, NULL, NULL);
     s.p = golden_params(1);
     s.p.method = method;
     s.p.width = s.p.height = 64;
@@ -14,8 +15,8 @@ scene scene_open(const golden_setup *setup, const char *method) {
 
 void scene_close(scene *s) {
     sd_sampler_free(s->sampler);
-    sd_tensor_free(s->cond);
-    sd_tensor_free(s->uncond);
+    sd_cond_free(s->cond);
+    sd_cond_free(s->uncond);
     sd_tensor_free(s->init);
     golden_close(&s->g);
 }

@@ -7,8 +7,10 @@
 
 typedef struct scene {
     golden g;
-    sd_tensor *cond, *uncond, *init;
+    sd_cond *cond, *uncond;
+    sd_tensor *init;
     sd_sampler_params p; /* one picture by `method`; the test may change them */
+    sd_run_params run;   /* on `cond` and `uncond`; and this too */
     sd_sampler *sampler; /* scene_sampler's */
 } scene;
 

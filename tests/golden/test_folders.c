@@ -119,20 +119,21 @@ static void open_folder(golden *g, const char *path) {
 
 static void paint(const golden *g, const folder_case *c, const sd_sampler_params *p, int row,
                   const npy *want) {
-    sd_tensor *uncond = golden_tensor(g, "folders/embeds", 0, 1), *out;
-    sd_tensor *cond = golden_tensor(g, "folders/embeds", 1, 1);
+    sd_cond *uncond = golden_cond(g, "folders/embeds", 0, 1);
+    sd_cond *cond = golden_cond(g, "folders/embeds", 1, 1);
+    sd_tensor *out;
     sd_sampler *sampler;
     char what[96];
     size_t n = want->n / (size_t)want->dims[0];
     must(sd_sampler_new(g->model, p, &sampler));
-    must(sd_sample(sampler, cond, uncond, NULL, NULL, &out));
+    must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), &out));
     ck_assert_int_eq(sd_tensor_n_elements(out), (int64_t)n);
     snprintf(what, sizeof what, "%-36s %s", c->name, row ? "few steps" : "defaults");
     bool ok = check_error(what, sd_tensor_data(out), want->f32 + (size_t)row * n, n, c->limit);
     sd_sampler_free(sampler);
     sd_tensor_free(out);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     ck_assert_msg(ok, "%s: beyond the limit", what);
 }
 

@@ -16,14 +16,15 @@ static const golden_setup setups[] = {{.name = "reference", "reference", 1, "SD_
 typedef struct scene {
     golden g;
     sd_image *picture, *white; /* white: what is painted, grey: how much of it */
-    sd_tensor *pixels, *mask, *cond, *uncond;
+    sd_tensor *pixels, *mask;
+    sd_cond *cond, *uncond;
     sd_sampler_params p;
 } scene;
 
-static sd_tensor *encode(const golden *g, const char *text) {
-    sd_tensor *t;
-    must(sd_encode_text(g->model, &text, 1, &t));
-    return t;
+static sd_cond *encode(const golden *g, const char *text) {
+    sd_cond *cond;
+    must(sd_encode_text(g->model, &text, 1, NULL, &cond));
+    return cond;
 }
 
 static sd_tensor *randn(const golden *g, uint64_t seed, int64_t n) {
@@ -56,9 +57,10 @@ static bool open_scene(scene *s, const golden_setup *setup) {
 }
 
 static void close_scene(scene *s) {
-    sd_tensor *const all[] = {s->pixels, s->mask, s->cond, s->uncond};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        sd_tensor_free(all[i]);
+    sd_tensor_free(s->pixels);
+    sd_tensor_free(s->mask);
+    sd_cond_free(s->cond);
+    sd_cond_free(s->uncond);
     sd_image_free(s->picture);
     sd_image_free(s->white);
     golden_close(&s->g);
@@ -124,8 +126,8 @@ START_TEST(as_diffusers) {
         sd_tensor *want = golden_tensor(&s.g, "inpaint-latents", i, 1);
         s.p.method = methods[i];
         must(sd_sampler_new(s.g.model, &s.p, &sampler));
-        must(sd_sampler_set_concat(sampler, concat));
-        must(sd_sample(sampler, s.cond, s.uncond, NULL, noise, &latent));
+        must(sd_sample(sampler, GIVEN(with_concat(concat, run_of(s.cond, s.uncond, NULL, noise))),
+                       &latent));
         snprintf(what, sizeof(what), "%s, %s", setups[_i].name, methods[i]);
         ck_assert(check_error(what, sd_tensor_data(latent), sd_tensor_data(want), Z, LIMIT));
         if (i == 0) {
@@ -158,14 +160,14 @@ static sd_tensor *row_of(const golden *g, sd_tensor *t, int row) {
 static void by_stages_with_concat(const scene *s, float strength, uint8_t rgb[3 * AREA]) {
     sd_tensor *draws = randn(&s->g, s->p.seed, 2), *known, *concat, *latent;
     sd_tensor *posterior = row_of(&s->g, draws, 0), *noise = row_of(&s->g, draws, 1);
-    sd_sampler_params p = s->p;
     sd_sampler *sampler;
-    p.strength = strength;
     must(sd_inpaint_concat(s->g.model, s->pixels, s->mask, posterior, &concat));
     must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
-    must(sd_sampler_new(s->g.model, &p, &sampler));
-    must(sd_sampler_set_concat(sampler, concat));
-    must(sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, noise, &latent));
+    must(sd_sampler_new(s->g.model, &s->p, &sampler));
+    sd_run_params run = run_of(s->cond, s->uncond, strength < 1 ? known : NULL, noise);
+    run.strength = (double)strength;
+    run.concat = concat;
+    must(sd_sample(sampler, &run, &latent));
     paint(s, latent, rgb);
     sd_tensor *const all[] = {draws, posterior, noise, known, concat, latent};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -176,16 +178,16 @@ static void by_stages_with_concat(const scene *s, float strength, uint8_t rgb[3 
 static void by_stages_with_mask(const scene *s, float strength, uint8_t rgb[3 * AREA]) {
     const int64_t dims[] = {1, 1, 8, 8};
     sd_tensor *keep, *known, *latent;
-    sd_sampler_params p = s->p;
     sd_sampler *sampler;
-    p.strength = strength;
     must(sd_tensor_new(s->g.ctx, 4, dims, NULL, &keep));
     for (int i = 0; i < 64; i++)
         sd_tensor_data(keep)[i] = 1 - sd_tensor_data(s->mask)[i / 8 * 8 * SIDE + i % 8 * 8];
     must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
-    must(sd_sampler_new(s->g.model, &p, &sampler));
-    must(sd_sampler_set_mask(sampler, keep, known));
-    must(sd_sample(sampler, s->cond, s->uncond, strength < 1 ? known : NULL, NULL, &latent));
+    must(sd_sampler_new(s->g.model, &s->p, &sampler));
+    sd_run_params run = run_of(s->cond, s->uncond, strength < 1 ? known : NULL, NULL);
+    run.strength = (double)strength;
+    run = with_mask(keep, known, run);
+    must(sd_sample(sampler, &run, &latent));
     paint(s, latent, rgb);
     sd_tensor_free(keep);
     sd_tensor_free(known);
@@ -312,7 +314,7 @@ START_TEST(refusals) {
     refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_padding is -1");
     t.prompt = "a cat";
     t.sampling = &s.p;
-    refused(sd_txt2img(s.g.model, &t, &got), SD_ERROR_STATE, "sd_inpaint");
+    refused(sd_txt2img(s.g.model, &t, &got), SD_ERROR_ARGUMENT, "sd_inpaint");
     must(sd_tensor_new(s.g.ctx, 4, dims, NULL, &three));
     refused(sd_inpaint_concat(s.g.model, s.pixels, three, NULL, &out), SD_ERROR_ARGUMENT,
             "mask is [3, 1, 64, 64]");

@@ -217,10 +217,20 @@ START_TEST(vq_model) {
 }
 END_TEST
 
+/* Rows first .. first + n - 1 of the fixture; n 0: all. */
+static sd_cond *conditioning(const subject *s, int64_t first, int64_t n) {
+    sd_tensor *context = tensor(s, "context", first, n);
+    sd_cond *cond = cond_of(s->g.ctx, context);
+    ck_assert_ptr_nonnull(cond);
+    sd_tensor_free(context);
+    return cond;
+}
+
 /* Both rows; NULL where there are none. */
-static sd_tensor *check_context(const subject *s) {
+static sd_cond *check_context(const subject *s) {
     char name[64];
     int32_t ids[2 * 77];
+    sd_cond *cond;
     sd_tensor *out;
     if (s->c->tokens == 0)
         return NULL;
@@ -230,15 +240,16 @@ static sd_tensor *check_context(const subject *s) {
         ids[i] = (int32_t)given.f32[i];
     npy_free(&given);
     if (s->c->conditioning == SD_CONDITIONING_CLASS)
-        must(sd_encode_class(s->g.model, ids, 2, &out));
+        must(sd_encode_class(s->g.model, ids, 2, &cond));
     else
-        must(sd_encode_tokens(s->g.model, ids, 2, &out));
+        must(sd_encode_tokens(s->g.model, (const int32_t *[]){ids}, 1, 2, NULL, &cond));
+    must(context_of(SD_OK, cond, &out));
     check(s, "context", out, LIMIT);
-    return tensor(s, "context", 0, 0);
+    return conditioning(s, 0, 0);
 }
 
-static void check_unet(const subject *s, const sd_tensor *context) {
-    static const float t[2] = {951.0f, 16.5f};
+static void check_unet(const subject *s, const sd_cond *context) {
+    static const double t[2] = {951.0, 16.5};
     sd_tensor *x = tensor(s, "unet-in", 0, 0), *out;
     must(sd_unet_predict(s->g.model, x, t, context, &out));
     check(s, "unet", out, LIMIT);
@@ -248,28 +259,34 @@ static void check_unet(const subject *s, const sd_tensor *context) {
 /* A sampler of 8 x 8 latents, and all that it takes. */
 typedef struct scene {
     sd_sampler *sampler;
-    sd_tensor *cond, *uncond, *noise, *concat;
+    sd_cond *cond, *uncond;
+    sd_tensor *noise, *concat;
 } scene;
 
 static scene scene_open(const subject *s, const sd_sampler_params *params) {
     bool any = s->c->tokens > 0, wide = s->c->unet_channels > s->c->latent_channels;
     sd_sampler_params p = *params;
-    scene v = {.cond = any ? tensor(s, "context", 1, 1) : NULL,
-               .uncond = any ? tensor(s, "context", 0, 1) : NULL,
+    scene v = {.cond = any ? conditioning(s, 1, 1) : NULL,
+               .uncond = any ? conditioning(s, 0, 1) : NULL,
                .noise = tensor(s, "noise", 0, 0),
                .concat = wide ? tensor(s, "concat", 0, 0) : NULL};
     p.guidance_scale = SCALE;
     p.width = p.height = 8 * s->c->downscale;
     must(sd_sampler_new(s->g.model, &p, &v.sampler));
-    must(sd_sampler_set_concat(v.sampler, v.concat));
     return v;
 }
 
 static void scene_close(scene *v) {
     sd_sampler_free(v->sampler);
-    sd_tensor *const all[] = {v->cond, v->uncond, v->noise, v->concat};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        sd_tensor_free(all[i]);
+    sd_cond_free(v->cond);
+    sd_cond_free(v->uncond);
+    sd_tensor_free(v->noise);
+    sd_tensor_free(v->concat);
+}
+
+/* A run of the scene, from `init` or from `noise`, either of which may be NULL. */
+static sd_run_params run_from(const scene *v, const sd_tensor *init, const sd_tensor *noise) {
+    return with_concat(v->concat, run_of(v->cond, v->uncond, init, noise));
 }
 
 static void check_ddim(const subject *s, bool quantized) {
@@ -278,7 +295,7 @@ static void check_ddim(const subject *s, bool quantized) {
     p.steps = STEPS;
     p.quantize_denoised = quantized;
     scene v = scene_open(s, &p);
-    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &out));
+    must(sd_sample(v.sampler, GIVEN(run_from(&v, NULL, v.noise)), &out));
     check(s, quantized ? "ddim-quantized" : "ddim", out, LIMIT_DDIM);
     scene_close(&v);
 }
@@ -291,9 +308,9 @@ static void check_all(const ldm_case *c, const char *backend, bool with_config) 
     check_info(&s, with_config ? c->prediction : "epsilon");
     check_first_stage(&s);
     if (c->unet_channels) {
-        sd_tensor *context = check_context(&s);
+        sd_cond *context = check_context(&s);
         check_unet(&s, context);
-        sd_tensor_free(context);
+        sd_cond_free(context);
     }
     if (c->unet_channels && with_config)
         check_ddim(&s, false);
@@ -343,7 +360,7 @@ static void add_to_tensor(const char *path, const char *name, float delta) {
 
 /* Mean of what the UNet adds to 0.5 everywhere at the last timestep. */
 static double mean_of_probe(const subject *s, int context_dim) {
-    static const float t = 999.0f;
+    static const double t = 999.0;
     float x[4 * 8 * 8], context[2 * 128];
     const int64_t x_dims[] = {1, 4, 8, 8}, context_dims[] = {1, 2, context_dim};
     sd_tensor *in, *embeddings, *out;
@@ -354,12 +371,14 @@ static double mean_of_probe(const subject *s, int context_dim) {
         context[i] = 0.5f;
     must(sd_tensor_new(s->g.ctx, 4, x_dims, x, &in));
     must(sd_tensor_new(s->g.ctx, 3, context_dims, context, &embeddings));
-    must(sd_unet_predict(s->g.model, in, &t, embeddings, &out));
+    sd_cond *cond = cond_of(s->g.ctx, embeddings);
+    must(sd_unet_predict(s->g.model, in, &t, cond, &out));
     for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
         sum += (double)sd_tensor_data(out)[i] - 0.5;
     double mean = sum / (double)sd_tensor_n_elements(out);
     sd_tensor_free(in);
     sd_tensor_free(embeddings);
+    sd_cond_free(cond);
     sd_tensor_free(out);
     return mean;
 }
@@ -397,6 +416,7 @@ END_TEST
 START_TEST(refusals) {
     const ldm_case *c = &cases[_i];
     subject s;
+    sd_cond *cond;
     sd_tensor *out;
     sd_sampler *sampler;
     const char *text = "a cat";
@@ -407,13 +427,13 @@ START_TEST(refusals) {
     p.prompt = text;
     ck_assert(subject_open(&s, c, "cpu", true));
     if (c->conditioning != SD_CONDITIONING_TEXT) {
-        ck_assert_int_eq(sd_encode_text(s.g.model, &text, 1, &out), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_encode_text(s.g.model, &text, 1, NULL, &cond), SD_ERROR_UNSUPPORTED);
         ck_assert_int_eq(sd_txt2img(s.g.model, &p, &image), SD_ERROR_UNSUPPORTED);
         ck_assert_ptr_null(image);
     }
     sd_status expected =
         c->conditioning == SD_CONDITIONING_CLASS ? SD_ERROR_ARGUMENT : SD_ERROR_UNSUPPORTED;
-    ck_assert_int_eq(sd_encode_class(s.g.model, &none, 1, &out), expected);
+    ck_assert_int_eq(sd_encode_class(s.g.model, &none, 1, &cond), expected);
     if (!c->vq) {
         const int64_t dims[] = {1, c->latent_channels, 8, 8};
         sd_tensor *z;
@@ -444,7 +464,7 @@ START_TEST(quantized_x0) {
         p.steps = STEPS;
         p.quantize_denoised = 1;
         scene v = scene_open(&s, &p);
-        must(sd_sample(v.sampler, NULL, NULL, NULL, v.noise, &out));
+        must(sd_sample(v.sampler, RUN(NULL, NULL, NULL, v.noise), &out));
         must(sd_sampler_pred_x0(v.sampler, &x0));
         must(sd_vae_quantize(s.g.model, x0, NULL, 0, &rows));
         ck_assert_mem_eq(sd_tensor_data(x0), sd_tensor_data(rows),
@@ -467,12 +487,11 @@ START_TEST(wide_methods) {
         sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
         p.method = sd_sampler_method(i);
         p.steps = GOLDEN_STEPS;
-        p.strength = 1;
         scene v = scene_open(&s, &p);
         bool inverse = strcmp(p.method, "ddim_inverse") == 0;
         sd_tensor *init = inverse ? tensor(&s, "init", 0, 0) : NULL;
         sd_tensor *want = tensor(&s, "methods", i, 1);
-        must(sd_sample(v.sampler, v.cond, v.uncond, init, NULL, &out));
+        must(sd_sample(v.sampler, GIVEN(run_at(1, run_from(&v, init, NULL))), &out));
         ck_assert_msg(check_error(p.method, sd_tensor_data(out), sd_tensor_data(want),
                                   (size_t)sd_tensor_n_elements(out), LIMIT_DDIM),
                       "%s: beyond the limit", p.method);
@@ -485,7 +504,7 @@ START_TEST(wide_methods) {
 }
 END_TEST
 
-/* A batch whose pictures have each their own, set anew between two steps, and none. */
+/* A batch whose pictures have each their own, another between two steps, and none. */
 START_TEST(concat_of_a_batch) {
     enum { N = 2, C = 4, MORE = 5, EACH = C * 64 };
     static const int64_t dims[] = {N, MORE, 8, 8}, noise_dims[] = {N, C, 8, 8};
@@ -495,7 +514,7 @@ START_TEST(concat_of_a_batch) {
     p.steps = STEPS;
     ck_assert(subject_open(&s, &cases[3], "cpu", true));
     scene v = scene_open(&s, &p);
-    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, v.noise, &one));
+    must(sd_sample(v.sampler, GIVEN(run_from(&v, NULL, v.noise)), &one));
     sd_sampler_free(v.sampler);
     p.batch = N;
     p.guidance_scale = SCALE;
@@ -507,24 +526,26 @@ START_TEST(concat_of_a_batch) {
         memcpy(sd_tensor_data(noises) + i * EACH, sd_tensor_data(v.noise), EACH * sizeof(float));
     memcpy(sd_tensor_data(random) + MORE * 64, sd_tensor_data(v.concat), MORE * 64 * sizeof(float));
 
-    ck_assert_int_eq(sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out), SD_ERROR_STATE);
-    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, noises), SD_ERROR_ARGUMENT);
-    must(sd_sampler_set_concat(v.sampler, random));
-    must(sd_sample(v.sampler, v.cond, v.uncond, NULL, noises, &out));
+    sd_run_params run = run_of(v.cond, v.uncond, NULL, noises);
+    ck_assert_int_eq(sd_sample(v.sampler, &run, &out), SD_ERROR_ARGUMENT); /* without any */
+    run.concat = noises;
+    ck_assert_int_eq(sd_sample(v.sampler, &run, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, random), SD_ERROR_STATE);
+    run.concat = random;
+    must(sd_sample(v.sampler, &run, &out));
     const float *first = sd_tensor_data(out);
     ck_assert(check_error("second of a batch", first + EACH, sd_tensor_data(one), EACH, LIMIT));
     ck_assert_msg(memcmp(first, first + EACH, EACH * sizeof *first) != 0, "one concat for both");
     sd_tensor_free(out);
 
-    must(sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises));
+    must(sd_sampler_begin(v.sampler, &run));
     must(sd_sampler_set_concat(v.sampler, v.concat)); /* for both */
     for (int i = 0; i < STEPS; i++)
         must(sd_sampler_step(v.sampler));
     must(sd_sampler_latent(v.sampler, &out));
     ck_assert(
         check_error("set within a run", sd_tensor_data(out), sd_tensor_data(one), EACH, LIMIT));
-    must(sd_sampler_set_concat(v.sampler, NULL));
-    ck_assert_int_eq(sd_sampler_begin(v.sampler, v.cond, v.uncond, NULL, noises), SD_ERROR_STATE);
+    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, NULL), SD_ERROR_ARGUMENT);
     sd_tensor *const all[] = {out, one, random, noises};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         sd_tensor_free(all[i]);
@@ -641,7 +662,9 @@ START_TEST(no_concat) {
     subject s;
     ck_assert(subject_open(&s, &cases[0], "cpu", true));
     scene v = scene_open(&s, &p);
-    ck_assert_int_eq(sd_sampler_set_concat(v.sampler, v.noise), SD_ERROR_ARGUMENT);
+    sd_tensor *out;
+    sd_run_params run = with_concat(v.noise, run_from(&v, NULL, NULL));
+    ck_assert_int_eq(sd_sample(v.sampler, &run, &out), SD_ERROR_ARGUMENT);
     printf("%s\n", sd_last_error());
     scene_close(&v);
     golden_close(&s.g);
@@ -660,14 +683,14 @@ static double mean_square(const float *y, const float *noise, size_t n) {
 START_TEST(loss_with_concat) {
     enum { C = 4, MORE = 5, T = 300 };
     static const int32_t timesteps[2] = {T, T};
-    static const float t[2] = {T, T};
+    static const double t[2] = {T, T};
     subject s;
     sd_tensor *given, *x0, *noise, *concat, *noisy, *y, *samples;
     sd_loss_params p = SD_LOSS_PARAMS_INIT;
     sd_loss_info loss = SD_LOSS_INFO_INIT;
     ck_assert(subject_open(&s, &cases[3], "cpu", true));
     given = tensor(&s, "unet-in", 0, 0);
-    sd_tensor *context = tensor(&s, "context", 0, 0);
+    sd_cond *context = conditioning(&s, 0, 0);
     int64_t dims[4], more[4];
     memcpy(dims, sd_tensor_dims(given), sizeof dims);
     ck_assert_int_eq(dims[0], 2);
@@ -698,7 +721,8 @@ START_TEST(loss_with_concat) {
         printf("inpaint: loss %.6f, relative error %.2e\n", got, fabs(got / want - 1.0));
         ck_assert_double_le(fabs(got / want - 1.0), LIMIT);
     }
-    sd_tensor *const all[] = {given, context, x0, noise, concat, noisy, y, samples};
+    sd_cond_free(context);
+    sd_tensor *const all[] = {given, x0, noise, concat, noisy, y, samples};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         sd_tensor_free(all[i]);
     golden_close(&s.g);

@@ -19,7 +19,8 @@ static const int32_t timesteps[N_PICTURES] = {0, 1, 500, 999};
 static const char *const predictions[] = {"epsilon", "sample", "v_prediction"};
 
 typedef struct loss_inputs {
-    sd_tensor *x0, *noise, *embeddings;
+    sd_tensor *x0, *noise;
+    sd_cond *cond;
     float logvar[N_TRAIN];
 } loss_inputs;
 
@@ -28,7 +29,7 @@ static void inputs_open(const golden *g, loss_inputs *in) {
                                      golden_prompts[1]};
     in->x0 = golden_tensor(g, "loss-x0", 0, 0);
     in->noise = golden_tensor(g, "loss-noise", 0, 0);
-    must(sd_encode_text(g->model, texts, N_PICTURES, &in->embeddings));
+    must(sd_encode_text(g->model, texts, N_PICTURES, NULL, &in->cond));
     for (int t = 0; t < N_TRAIN; t++)
         in->logvar[t] = (float)sin(t / 100.0);
 }
@@ -36,7 +37,7 @@ static void inputs_open(const golden *g, loss_inputs *in) {
 static void inputs_free(loss_inputs *in) {
     sd_tensor_free(in->x0);
     sd_tensor_free(in->noise);
-    sd_tensor_free(in->embeddings);
+    sd_cond_free(in->cond);
 }
 
 /* The tiny folder with another prediction_type in its scheduler: links, and one file. */
@@ -115,7 +116,7 @@ START_TEST(losses) {
             p.l_simple_weight = 0.75;
             p.original_elbo_weight = 0.125;
             p.logvar = in.logvar;
-            must(sd_training_loss(g.model, in.x0, in.noise, timesteps, in.embeddings, &p, &loss,
+            must(sd_training_loss(g.model, in.x0, in.noise, timesteps, in.cond, &p, &loss,
                                   &samples));
             ck_assert_int_eq(sd_tensor_n_elements(samples), 3 * N_PICTURES);
             float got[ROW] = {0};
@@ -144,7 +145,7 @@ START_TEST(defaults) {
     npy want = golden_array("loss");
     ck_assert(golden_open(&golden_setups[1], &g));
     inputs_open(&g, &in);
-    must(sd_training_loss(g.model, in.x0, in.noise, timesteps, in.embeddings, NULL, &loss, NULL));
+    must(sd_training_loss(g.model, in.x0, in.noise, timesteps, in.cond, NULL, &loss, NULL));
     ck_assert_double_eq(loss.total, loss.simple);
     ck_assert_double_eq(loss.gamma, loss.simple);
     ck_assert_double_eq(loss.logvar, 0.0);
@@ -170,21 +171,18 @@ START_TEST(bad_arguments_are_named) {
     const int32_t late[N_PICTURES] = {0, 1, N_TRAIN, 3};
     ck_assert(golden_open(&golden_setups[1], &g));
     inputs_open(&g, &in);
-    refused(g, "timesteps[2] is 1000", g.model, in.x0, in.noise, late, in.embeddings, NULL, &loss,
-            &rows);
+    refused(g, "timesteps[2] is 1000", g.model, in.x0, in.noise, late, in.cond, NULL, &loss, &rows);
     ck_assert_ptr_null(rows);
-    refused(g, "noise is", g.model, in.x0, in.embeddings, timesteps, in.embeddings, NULL, &loss,
-            NULL);
-    refused(g, "embeddings is NULL", g.model, in.x0, in.noise, timesteps, NULL, NULL, &loss, NULL);
-    refused(g, "loss is NULL", g.model, in.x0, in.noise, timesteps, in.embeddings, NULL, NULL,
-            NULL);
+    refused(g, "noise is", g.model, in.x0, rows, timesteps, in.cond, NULL, &loss, NULL);
+    refused(g, "cond is NULL", g.model, in.x0, in.noise, timesteps, NULL, NULL, &loss, NULL);
+    refused(g, "loss is NULL", g.model, in.x0, in.noise, timesteps, in.cond, NULL, NULL, NULL);
     p.concat = in.x0;
-    refused(g, "sd_loss_params.concat is given", g.model, in.x0, in.noise, timesteps, in.embeddings,
-            &p, &loss, NULL);
+    refused(g, "sd_loss_params.concat is given", g.model, in.x0, in.noise, timesteps, in.cond, &p,
+            &loss, NULL);
     p.concat = NULL;
     p.type = (sd_loss_type)2;
-    refused(g, "sd_loss_params.type is 2", g.model, in.x0, in.noise, timesteps, in.embeddings, &p,
-            &loss, NULL);
+    refused(g, "sd_loss_params.type is 2", g.model, in.x0, in.noise, timesteps, in.cond, &p, &loss,
+            NULL);
     inputs_free(&in);
     golden_close(&g);
 }

@@ -38,7 +38,8 @@ static sd_tensor *sample(scene *s, const sd_tensor *init) {
     sd_sampler *sampler;
     sd_tensor *latent;
     must(sd_sampler_new(s->g.model, &s->p, &sampler));
-    must(sd_sample(sampler, s->cond, s->uncond, init, NULL, &latent));
+    s->run.init = init;
+    must(sd_sample(sampler, &s->run, &latent));
     sd_sampler_free(sampler);
     return latent;
 }
@@ -141,7 +142,7 @@ START_TEST(ddpm_original) {
     sd_tensor *latent;
     s.p.steps = 1000;
     must(sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+    must(sd_sampler_begin(sampler, RUN(s.cond, s.uncond, NULL, NULL)));
     ck_assert_int_eq(sd_sampler_remaining(sampler), 1000);
     for (int i = 0; i < 5; i++)
         must(sd_sampler_step(sampler));
@@ -155,14 +156,14 @@ END_TEST
 START_TEST(inversion) {
     scene s = scene_open(&setup, "ddim_inverse");
     sd_sampler *sampler;
-    s.p.strength = 1;
+    s.run.strength = 1;
     scene_check_row("ddim_inverse  all steps", "sampler-ddim_inverse", 0, sample(&s, s.init),
                     LIMIT);
-    s.p.strength = GOLDEN_STRENGTH;
+    s.run.strength = GOLDEN_STRENGTH;
     scene_check_row("ddim_inverse  3/4 of the steps", "sampler-ddim_inverse", 1, sample(&s, s.init),
                     LIMIT);
     must(sd_sampler_new(s.g.model, &s.p, &sampler));
-    sd_status status = sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL);
+    sd_status status = sd_sampler_begin(sampler, RUN(s.cond, s.uncond, NULL, NULL));
     ck_assert_int_eq(status, SD_ERROR_ARGUMENT); /* nothing to invert */
     ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
     sd_sampler_free(sampler);
@@ -177,19 +178,22 @@ START_TEST(masked) {
     sd_sampler *sampler;
     s.p.eta = 1;
     must(sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(sd_sampler_set_mask(sampler, mask, s.init));
-    for (int i = 0; i < 2; i++) { /* the mask stays */
-        must(sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    s.run = with_mask(mask, s.init, s.run);
+    for (int i = 0; i < 2; i++) {
+        must(sd_sample(sampler, &s.run, &latent));
         scene_check_row("ddim          masked, eta 1", "sampler-masked", 0, latent, LIMIT);
     }
     sd_sampler_free(sampler);
     s.p.eta = 0;
     must(sd_sampler_new(s.g.model, &s.p, &sampler));
-    must(sd_sampler_set_mask(sampler, mask, s.init));
+    ck_assert_int_eq(sd_sampler_set_mask(sampler, mask, s.init), SD_ERROR_STATE);
+    must(sd_sampler_begin(sampler, &s.run));
     ck_assert_int_eq(sd_sampler_set_mask(sampler, mask, NULL), SD_ERROR_ARGUMENT);
     ck_assert_int_eq(sd_sampler_set_mask(sampler, s.init, s.init), SD_ERROR_ARGUMENT);
     must(sd_sampler_set_mask(sampler, NULL, NULL));
-    must(sd_sample(sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    while (sd_sampler_remaining(sampler) > 0)
+        must(sd_sampler_step(sampler));
+    must(sd_sampler_latent(sampler, &latent));
     scene_check_row("ddim          unmasked", "sampler-ddim", 0, latent, LIMIT);
     sd_sampler_free(sampler);
     sd_tensor_free(mask);
@@ -209,8 +213,8 @@ START_TEST(masked_unipc) {
     for (int m = 0; m < 2; m++) {
         s.p.method = both[m];
         must(sd_sampler_new(s.g.model, &s.p, &sampler));
-        must(sd_sampler_set_mask(sampler, mask, s.init));
-        must(sd_sampler_begin(sampler, s.cond, s.uncond, NULL, NULL));
+        s.run = with_mask(mask, s.init, s.run);
+        must(sd_sampler_begin(sampler, &s.run));
         for (int i = 0; i < 3; i++)
             must(sd_sampler_step(sampler));
         must(sd_sampler_latent(sampler, &latents[m]));
@@ -235,7 +239,9 @@ static bool goes(scene *s) {
         ck_assert_int_eq(status, SD_ERROR_ARGUMENT);
         return false;
     }
-    must(sd_sample(sampler, s->cond, s->uncond, s->init, NULL, &latent));
+    must(sd_sample(sampler,
+                   GIVEN(run_at(s->run.strength, run_of(s->cond, s->uncond, s->init, NULL))),
+                   &latent));
     for (int64_t i = 0; i < sd_tensor_n_elements(latent); i++)
         ck_assert_msg(isfinite(sd_tensor_data(latent)[i]), "%s, spacing %d, %d steps: not finite",
                       s->p.method, (int)s->p.spacing, s->p.steps);
@@ -253,7 +259,7 @@ START_TEST(corners) {
         bool curve = spacing == SD_SPACING_KARRAS || spacing >= SD_SPACING_EXPONENTIAL;
         s.p.spacing = (sd_timestep_spacing)spacing;
         s.p.steps = 1;
-        s.p.strength = 1;
+        s.run.strength = 1;
         ck_assert_int_eq(goes(&s), !curve || on_sigmas);
     }
     const struct {
@@ -266,12 +272,12 @@ START_TEST(corners) {
     for (int i = 0; i < 3; i++) {
         s.p.steps = many[i].steps;
         s.p.spacing = many[i].spacing;
-        s.p.strength = many[i].strength;
+        s.run.strength = many[i].strength;
         ck_assert_int_eq(goes(&s), i != 1 || strcmp(method, "lcm") != 0);
     }
     s.p.steps = 5;
     s.p.spacing = SD_SPACING_UNIFORM;
-    s.p.strength = 1;
+    s.run.strength = 1;
     s.p.eta = 0.5f;
     ck_assert_int_eq(goes(&s), strcmp(method, "plms") != 0);
     scene_close(&s);
@@ -280,9 +286,9 @@ END_TEST
 
 /* A run whose steps are launched operation by operation, as a profile wants: all, or each second
  * one. */
-static sd_tensor *launch(scene *s, sd_sampler *sampler, const sd_tensor *init, int each) {
+static sd_tensor *launch(scene *s, sd_sampler *sampler, int each) {
     sd_tensor *latent;
-    must(sd_sampler_begin(sampler, s->cond, s->uncond, init, NULL));
+    must(sd_sampler_begin(sampler, &s->run));
     for (int i = 0; sd_sampler_remaining(sampler) > 0; i++) {
         if (i % each == 0)
             must(sd_profile_begin(s->g.ctx));
@@ -296,16 +302,16 @@ static sd_tensor *launch(scene *s, sd_sampler *sampler, const sd_tensor *init, i
 /* The same bits from a step that is replayed and from one that is launched. */
 static void check_recorded(scene *s, bool inverse, bool mask) {
     sd_tensor *keep = golden_tensor(&s->g, "sampler-mask", 0, 0), *latents[4];
-    sd_tensor *init = inverse ? s->init : NULL;
     sd_sampler *sampler = scene_sampler(s);
     size_t size = (size_t)sd_tensor_n_elements(s->init) * sizeof(float);
-    if (mask && !inverse)
-        must(sd_sampler_set_mask(sampler, keep, s->init));
+    bool holds = mask && !inverse;
+    s->run = with_mask(holds ? keep : NULL, holds ? s->init : NULL, s->run);
+    s->run.init = inverse ? s->init : NULL;
     for (int i = 0; i < 4; i++) {
         if (i < 2)
-            must(sd_sample(sampler, s->cond, s->uncond, init, NULL, &latents[i]));
+            must(sd_sample(sampler, &s->run, &latents[i]));
         else
-            latents[i] = launch(s, sampler, init, i - 1);
+            latents[i] = launch(s, sampler, i - 1);
         ck_assert_msg(!memcmp(sd_tensor_data(latents[i]), sd_tensor_data(latents[0]), size),
                       "%s, run %d%s", s->p.method, i, mask ? ", masked" : "");
     }
@@ -320,7 +326,7 @@ START_TEST(recorded) {
         {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"}};
     scene s = scene_open(&models[_i], NULL);
     s.p.steps = 6;
-    s.p.strength = 1;
+    s.run.strength = 1;
     s.p.clip_denoised = 1;
     for (int m = 0; (s.p.method = sd_sampler_method(m)) != NULL; m++) {
         bool inverse = !strcmp(s.p.method, "ddim_inverse");

@@ -14,8 +14,8 @@ START_TEST(tokens) {
     npy want = golden_array("ids");
     for (int i = 0; i < N_PROMPTS; i++) {
         int32_t ids[77];
-        int n_used;
-        must(sd_tokenize(g.model, golden_prompts[i], ids, 77, &n_used));
+        int32_t n_used;
+        must(sd_tokenize(g.model, 0, golden_prompts[i], ids, 77, &n_used));
         ck_assert_mem_eq(ids, want.i32 + 77 * i, sizeof(ids));
         ck_assert_int_eq(n_used > 77, i == N_PROMPTS - 1);
     }
@@ -27,13 +27,15 @@ END_TEST
 START_TEST(text) {
     const golden_setup *setup = &golden_setups[_i];
     golden g;
+    sd_cond *cond;
     sd_tensor *embeddings;
     if (!golden_open(setup, &g))
         return;
-    must(sd_encode_text(g.model, golden_prompts, N_PROMPTS, &embeddings));
+    must(encode_context(g.model, golden_prompts, N_PROMPTS, NULL, &embeddings));
     golden_check(setup->name, "text", embeddings, LIMIT);
     npy ids = golden_array("ids");
-    must(sd_encode_tokens(g.model, ids.i32, N_PROMPTS, &embeddings));
+    must(sd_encode_tokens(g.model, (const int32_t *[]){ids.i32}, 1, N_PROMPTS, NULL, &cond));
+    must(context_of(SD_OK, cond, &embeddings));
     golden_check(setup->name, "text", embeddings, LIMIT);
     npy_free(&ids);
     golden_close(&g);
@@ -48,13 +50,14 @@ START_TEST(unet) {
     if (!golden_open(setup, &g))
         return;
     sd_tensor *x = golden_tensor(&g, "unet-in", 0, 0);
-    sd_tensor *context = golden_tensor(&g, "text", 1, 2);
+    sd_cond *context = golden_cond(&g, "text", 1, 2);
     npy t = golden_array("unet-t");
-    must(sd_unet_predict(g.model, x, t.f32, context, &out));
+    const double times[] = {(double)t.f32[0], (double)t.f32[1]};
+    must(sd_unet_predict(g.model, x, times, context, &out));
     golden_check(setup->name, "unet", out, LIMIT);
     npy_free(&t);
     sd_tensor_free(x);
-    sd_tensor_free(context);
+    sd_cond_free(context);
     golden_close(&g);
 }
 END_TEST

@@ -23,7 +23,7 @@ static const golden_setup setup = {"cpu", "cpu", 1, "SD_TINY_FOLDER"};
 
 static sd_tensor *sample(scene *s) {
     sd_tensor *latent;
-    must(sd_sample(scene_sampler(s), s->cond, s->uncond, NULL, NULL, &latent));
+    must(sd_sample(scene_sampler(s), RUN(s->cond, s->uncond, NULL, NULL), &latent));
     return latent;
 }
 
@@ -105,7 +105,9 @@ START_TEST(encode_and_decode) {
         must(sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, NULL, &latent));
         must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, sd_tensor_dims(latent), &noise));
         must(sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, noise, &given));
-        must(sd_sampler_decode(s.sampler, s.cond, s.uncond, latent, cases[i].t_start, &decoded));
+        must(sd_sample(s.sampler,
+                       GIVEN(last_of(cases[i].t_start, run_of(s.cond, s.uncond, latent, NULL))),
+                       &decoded));
         snprintf(what, sizeof what, "%s stochastic_encode", cases[i].name);
         scene_check_row(what, "original-decode", 2 * i, latent, LIMIT_ENCODED);
         scene_check_row(what, "original-decode", 2 * i, given, LIMIT_ENCODED);
@@ -130,7 +132,7 @@ START_TEST(p_sample_loop) {
     s.p.log_every_t = 3;
     scene_sampler(&s);
     must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, dims, &x));
-    must(sd_sampler_decode(s.sampler, s.cond, s.uncond, x, 7, &latent));
+    must(sd_sample(s.sampler, GIVEN(last_of(7, run_of(s.cond, s.uncond, x, NULL))), &latent));
     scene_check_row("ddpm p_sample_loop", "original-p-sample", 3, latent, LIMIT);
     check_lists(&s, "original-p-sample", "original-p-sample", 4, 1, 4);
     sd_tensor_free(x);
@@ -138,10 +140,11 @@ START_TEST(p_sample_loop) {
 }
 END_TEST
 
-static void set_half_mask(scene *s) {
-    sd_tensor *mask = golden_tensor(&s->g, "sampler-mask", 0, 0);
-    must(sd_sampler_set_mask(s->sampler, mask, s->init));
+static sd_tensor *sample_masked(scene *s) {
+    sd_tensor *mask = golden_tensor(&s->g, "sampler-mask", 0, 0), *latent;
+    must(sd_sample(s->sampler, GIVEN(with_mask(mask, s->init, s->run)), &latent));
     sd_tensor_free(mask);
+    return latent;
 }
 
 /* With a mask the noises that are multiplied by 0 come from the stream too. */
@@ -157,13 +160,11 @@ START_TEST(masked_streams) {
     for (int i = 0; i < 5; i++) {
         scene s = scene_open(&setup, cases[i].method);
         char what[64];
-        sd_tensor *latent;
         s.p.eta = cases[i].eta;
         s.p.noise_dropout = cases[i].dropout;
         s.p.one_stream = i % 2; /* the same for one picture */
         scene_sampler(&s);
-        set_half_mask(&s);
-        must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+        sd_tensor *latent = sample_masked(&s);
         snprintf(what, sizeof what, "%s masked, eta %g, dropout %g", cases[i].method,
                  (double)cases[i].eta, (double)cases[i].dropout);
         scene_check_row(what, "original-masked", i, latent, LIMIT);
@@ -177,13 +178,11 @@ START_TEST(masked_streams_of_a_batch) {
     static const char *const methods[] = {"ddim", "plms"};
     for (int m = 0; m < 2; m++) {
         scene s = scene_open(&setup, methods[m]);
-        sd_tensor *both;
         char what[64];
         s.p.batch = 2;
         s.p.seed = GOLDEN_SEED - 1;
         scene_sampler(&s);
-        set_half_mask(&s);
-        must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &both));
+        sd_tensor *both = sample_masked(&s);
         npy want = golden_array("original-masked");
         size_t each = want.n / (size_t)want.dims[0];
         snprintf(what, sizeof what, "%s masked, second of two", methods[m]);
@@ -217,11 +216,9 @@ START_TEST(dpm_solver) {
     s.p.steps = 20;
     s.p.spacing = SD_SPACING_UNIFORM;
     scene_sampler(&s);
-    set_half_mask(&s);
-    sd_tensor *latent;
-    must(sd_sample(s.sampler, s.cond, s.uncond, NULL, NULL, &latent));
+    sd_tensor *latent = sample_masked(&s);
     scene_check_row("dpm_solver masked", "original-dpm_solver", 4, latent, LIMIT_SOLVER);
-    must(sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
+    must(sd_sample(scene_sampler(&s), RUN(s.cond, s.uncond, s.init, NULL), &latent));
     scene_check_row("dpm_solver image to image", "original-dpm_solver", 5, latent, LIMIT_SOLVER);
     scene_close(&s);
 }
@@ -251,10 +248,12 @@ START_TEST(rules_of_image_to_image) {
         for (int i = 0; i < 6; i++) {
             char what[64];
             sd_tensor *latent;
-            s.p.strength = strengths[i / 2];
+            s.run.strength = strengths[i / 2];
             s.p.original_encode = i % 2 == 0;
-            must(sd_sample(scene_sampler(&s), s.cond, s.uncond, s.init, NULL, &latent));
-            snprintf(what, sizeof what, "%s strength %g, %s", methods[m], s.p.strength,
+            must(sd_sample(scene_sampler(&s),
+                           GIVEN(run_at(s.run.strength, run_of(s.cond, s.uncond, s.init, NULL))),
+                           &latent));
+            snprintf(what, sizeof what, "%s strength %g, %s", methods[m], s.run.strength,
                      i % 2 ? "diffusers" : "original");
             scene_check_row(what, "original-img2img", row++, latent, LIMIT);
         }

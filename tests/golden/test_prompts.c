@@ -22,9 +22,9 @@ static const char *const prompts[N_TEXTS] = {
 static sd_tensor *encode(golden *g, const char *const *texts, int n, int weighted, int clip_skip) {
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     sd_tensor *out;
-    params.weighted_syntax = weighted;
+    params.weighted = weighted;
     params.clip_skip = clip_skip;
-    must(sd_encode_text_with(g->model, texts, n, &params, &out));
+    must(encode_context(g->model, texts, n, &params, &out));
     return out;
 }
 
@@ -63,13 +63,13 @@ START_TEST(text) {
 }
 END_TEST
 
-/* Off by default: brackets are text, and sd_encode_text_with is sd_encode_text. */
+/* Off by default: brackets are text. */
 START_TEST(plain) {
     golden g;
     sd_tensor *want;
     if (!golden_open(&golden_setups[_i], &g))
         return;
-    must(sd_encode_text(g.model, prompts, N_TEXTS, &want));
+    must(encode_context(g.model, prompts, N_TEXTS, NULL, &want));
     sd_tensor *got = encode(&g, prompts, N_TEXTS, 0, 0);
     size_t n = (size_t)sd_tensor_n_elements(want) * sizeof(float);
     ck_assert_int_eq(sd_tensor_dims(want)[1], 77);
@@ -94,39 +94,38 @@ START_TEST(sampling) {
     const char *const texts[] = {prompts[1], prompts[3]};
     golden g;
     sd_sampler *sampler;
-    sd_tensor *cond, *uncond, *latent, *pixels;
+    sd_text_params weighted = SD_TEXT_PARAMS_INIT;
+    sd_cond *both, *cond, *uncond;
+    sd_tensor *latent, *pixels;
     sd_image *staged, *image;
     if (!golden_open(setup, &g))
         return;
-    sd_tensor *both = encode(&g, texts, 2, 1, 0);
-    int64_t dims[] = {1, 154, sd_tensor_dims(both)[2]};
-    const float *data = sd_tensor_data(both);
-    must(sd_tensor_new(g.ctx, 3, dims, data, &cond));
-    must(sd_tensor_new(g.ctx, 3, dims, data + dims[1] * dims[2], &uncond));
+    weighted.weighted = 1;
+    must(sd_encode_text(g.model, texts, 2, &weighted, &both));
+    must(sd_cond_rows(both, 0, 1, &cond));
+    must(sd_cond_rows(both, 1, 1, &uncond));
     sd_sampler_params p = short_run();
-    p.text_tokens = 154;
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+    must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), &latent));
     sd_sampler_free(sampler);
     must(sd_vae_decode(g.model, latent, &pixels));
     must(sd_image_from_tensor(pixels, 0, &staged));
     golden_check(setup->name, "prompt-ddim", latent, LATENT_LIMIT);
 
-    /* The same in one call, whose sampler finds out by itself. */
+    /* The same in one call. */
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     t.prompt = texts[0];
     t.negative_prompt = texts[1];
     t.weighted_prompts = 1;
-    p.text_tokens = 0;
     t.sampling = &p;
     must(sd_txt2img(g.model, &t, &image));
     ck_assert_mem_eq(sd_image_pixels(image), sd_image_pixels(staged), 128 * 128 * 3);
     sd_image_free(image);
     sd_image_free(staged);
     sd_tensor_free(pixels);
-    sd_tensor_free(both);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(both);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     golden_close(&g);
 }
 END_TEST
@@ -289,33 +288,25 @@ END_TEST
 
 START_TEST(arguments) {
     golden g;
-    sd_tensor *out, *embeddings;
-    sd_sampler *sampler;
+    sd_cond *out;
     sd_image *image;
     if (!golden_open(&golden_setups[_i], &g))
         return;
     sd_text_params params = SD_TEXT_PARAMS_INIT;
     params.clip_skip = 4; /* of 3 layers */
-    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    refused(sd_encode_text(g.model, prompts, 1, &params, &out), "clip_skip");
     ck_assert_ptr_null(out);
     params.clip_skip = -1;
-    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "clip_skip");
+    refused(sd_encode_text(g.model, prompts, 1, &params, &out), "clip_skip");
     params.clip_skip = 3;
-    must(sd_encode_text_with(g.model, prompts, 1, &params, &embeddings));
+    must(sd_encode_text(g.model, prompts, 1, &params, &out));
+    sd_cond_free(out);
     params.struct_size = 3;
-    refused(sd_encode_text_with(g.model, prompts, 1, &params, &out), "struct_size");
-    refused(sd_encode_text_with(g.model, NULL, 1, NULL, &out), "texts");
+    refused(sd_encode_text(g.model, prompts, 1, &params, &out), "struct_size");
+    refused(sd_encode_text(g.model, NULL, 1, NULL, &out), "texts");
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     t.clip_skip = 4;
     refused(sd_txt2img(g.model, &t, &image), "clip_skip");
-    sd_sampler_params p = short_run();
-    p.text_tokens = -1;
-    refused(sd_sampler_new(g.model, &p, &sampler), "text_tokens");
-    p.text_tokens = 154;
-    must(sd_sampler_new(g.model, &p, &sampler));
-    refused(sd_sample(sampler, embeddings, embeddings, NULL, NULL, &out), "154");
-    sd_sampler_free(sampler);
-    sd_tensor_free(embeddings);
     golden_close(&g);
 }
 END_TEST

@@ -23,15 +23,15 @@ static bool run(const golden_setup *setup, sd_sampler_params p, sd_tensor **late
                 uint8_t *pixels) {
     const char *const prompts[] = {golden_prompts[2], golden_prompts[0]};
     golden g;
-    sd_tensor *cond, *uncond;
+    sd_cond *cond, *uncond;
     sd_sampler *sampler;
     sd_image *image;
     if (!golden_open(setup, &g))
         return false;
-    must(sd_encode_text(g.model, prompts, 1, &cond));
-    must(sd_encode_text(g.model, prompts + 1, 1, &uncond));
+    must(sd_encode_text(g.model, prompts, 1, NULL, &cond));
+    must(sd_encode_text(g.model, prompts + 1, 1, NULL, &uncond));
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, cond, uncond, NULL, NULL, latent));
+    must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), latent));
     if (pixels) {
         sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
         t.prompt = golden_prompts[2];
@@ -43,8 +43,8 @@ static bool run(const golden_setup *setup, sd_sampler_params p, sd_tensor **late
         sd_image_free(image);
     }
     sd_sampler_free(sampler);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     golden_close(&g);
     return true;
 }

@@ -10,16 +10,16 @@
 #define PSNR_LIMIT 50
 
 typedef struct embeddings {
-    sd_tensor *cond, *uncond;
+    sd_cond *cond, *uncond;
 } embeddings;
 
 static embeddings get_embeddings(const golden *g) {
-    return (embeddings){golden_tensor(g, "text", 1, 1), golden_tensor(g, "text", 0, 1)};
+    return (embeddings){golden_cond(g, "text", 1, 1), golden_cond(g, "text", 0, 1)};
 }
 
 static void free_embeddings(embeddings *e) {
-    sd_tensor_free(e->cond);
-    sd_tensor_free(e->uncond);
+    sd_cond_free(e->cond);
+    sd_cond_free(e->uncond);
 }
 
 static void check_image(const char *setup, const char *fixture, int index, sd_image *image) {
@@ -62,7 +62,7 @@ START_TEST(ddim) {
     sd_sampler_params p = golden_params(2);
     p.eta = (float)(_i % 2);
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &latent));
+    must(sd_sample(sampler, RUN(e.cond, e.uncond, NULL, NULL), &latent));
     snprintf(image_name, sizeof(image_name), "%s-image", name);
     check_decoded(&g, setup->name, image_name, latent);
     golden_check(setup->name, name, latent, LATENT_LIMIT);
@@ -87,7 +87,7 @@ START_TEST(step_by_step) {
     p.eta = eta ? 1.0f : 0.0f;
     must(sd_sampler_new(g.model, &p, &sampler));
     ck_assert_int_eq(sd_sampler_remaining(sampler), 0);
-    must(sd_sampler_begin(sampler, e.cond, e.uncond, NULL, NULL));
+    must(sd_sampler_begin(sampler, RUN(e.cond, e.uncond, NULL, NULL)));
     ck_assert_int_eq(sd_sampler_remaining(sampler), GOLDEN_STEPS);
     must(sd_sampler_step(sampler));
     must(sd_sampler_pred_x0(sampler, &latent));
@@ -98,13 +98,13 @@ START_TEST(step_by_step) {
     while (sd_sampler_remaining(sampler) > 0)
         must(sd_sampler_step(sampler));
     must(sd_sampler_latent(sampler, &latent));
-    must(sd_sample(sampler, e.cond, e.uncond, NULL, NULL, &whole));
+    must(sd_sample(sampler, RUN(e.cond, e.uncond, NULL, NULL), &whole));
     ck_assert_mem_eq(sd_tensor_data(latent), sd_tensor_data(whole),
                      (size_t)sd_tensor_n_elements(whole) * sizeof(float));
     sd_tensor_free(latent);
     sd_tensor_free(whole);
     if (!eta) { /* and from torch's noise, given */
-        must(sd_sample(sampler, e.cond, e.uncond, NULL, noise, &latent));
+        must(sd_sample(sampler, RUN(e.cond, e.uncond, NULL, noise), &latent));
         golden_check(setup->name, "ddim-eta0", latent, LATENT_LIMIT);
     }
     sd_tensor_free(noise);
@@ -128,7 +128,7 @@ START_TEST(unguided) {
     p.steps = 5;
     p.one_stream = 1;
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, e.cond, NULL, NULL, NULL, &latent));
+    must(sd_sample(sampler, RUN(e.cond, NULL, NULL, NULL), &latent));
     golden_check(setup->name, "ddim-unguided", latent, LATENT_LIMIT);
     sd_sampler_free(sampler);
     free_embeddings(&e);
@@ -149,7 +149,7 @@ START_TEST(img2img_stages) {
     sd_sampler_params p = golden_params(1);
     p.original_encode = 1;
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, e.cond, e.uncond, init, noise, &latent));
+    must(sd_sample(sampler, RUN(e.cond, e.uncond, init, noise), &latent));
     check_decoded(&g, setup->name, "img2img-image", latent);
     golden_check(setup->name, "img2img", latent, LATENT_LIMIT);
     sd_tensor_free(init);
@@ -203,14 +203,15 @@ END_TEST
 
 /* The latent that sd_img2img decodes: the generator draws for the posterior, then for the run. */
 static sd_tensor *repaint(const golden *g, const embeddings *e, const sd_tensor *pixels,
-                          const sd_sampler_params *p) {
+                          const sd_sampler_params *p, double strength) {
     const int64_t dims[] = {1, 4, 8, 8};
     sd_tensor *noise, *init, *latent;
     sd_sampler *sampler;
     must(sd_randn(g->ctx, p->rng, p->seed, 4, dims, &noise));
     must(sd_vae_encode(g->model, pixels, noise, &init));
     must(sd_sampler_new(g->model, p, &sampler));
-    must(sd_sample(sampler, e->cond, e->uncond, init, NULL, &latent));
+    must(sd_sample(sampler, GIVEN(run_at(strength, run_of(e->cond, e->uncond, init, NULL))),
+                   &latent));
     sd_tensor_free(noise);
     sd_tensor_free(init);
     sd_sampler_free(sampler);
@@ -249,9 +250,9 @@ START_TEST(img2img_as_diffusers) {
         p.width = p.height = 64;
         p.skip_draws = 1;
         p.method = cases[i].method;
-        p.strength = cases[i].strength;
-        sd_tensor *latent = repaint(&g, &e, pixels, &p);
-        snprintf(what, sizeof(what), "%-20s %s strength %.3f", setup->name, p.method, p.strength);
+        sd_tensor *latent = repaint(&g, &e, pixels, &p, cases[i].strength);
+        snprintf(what, sizeof(what), "%-20s %s strength %.3f", setup->name, p.method,
+                 cases[i].strength);
         ck_assert_msg(
             check_error(what, sd_tensor_data(latent), want.f32 + i * each, each, LATENT_LIMIT),
             "%s: beyond the limit", what);

@@ -88,23 +88,25 @@ static void check_info(const golden *g) {
 static void check_text(const golden *g, const char *backend) {
     int32_t ids[2 * 77];
     npy given = golden_array("sd2/ids");
+    sd_cond *cond;
     sd_tensor *out;
     ck_assert_int_eq((int)given.n, 2 * 77);
     for (size_t i = 0; i < given.n; i++)
         ids[i] = (int32_t)given.f32[i];
     npy_free(&given);
-    must(sd_encode_tokens(g->model, ids, 2, &out));
+    must(sd_encode_tokens(g->model, (const int32_t *[]){ids}, 1, 2, NULL, &cond));
+    must(context_of(SD_OK, cond, &out));
     golden_check(backend, "sd2/text", out, LIMIT);
 }
 
 static void check_unet(const golden *g, const char *backend) {
-    static const float t[2] = {951.0f, 16.5f};
+    static const double t[2] = {951.0, 16.5};
     sd_tensor *x = golden_tensor(g, "sd2/unet-in", 0, 0), *out;
-    sd_tensor *context = golden_tensor(g, "sd2/text", 0, 0);
+    sd_cond *context = golden_cond(g, "sd2/text", 0, 0);
     must(sd_unet_predict(g->model, x, t, context, &out));
     golden_check(backend, "sd2/unet", out, LIMIT);
     sd_tensor_free(x);
-    sd_tensor_free(context);
+    sd_cond_free(context);
 }
 
 static void check_first_stage(const golden *g, const char *backend) {
@@ -122,18 +124,18 @@ static void check_ddim(const golden *g, const char *backend) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     sd_sampler *sampler;
     sd_tensor *noise = golden_tensor(g, "sd2/noise", 0, 0), *out;
-    sd_tensor *uncond = golden_tensor(g, "sd2/text", 0, 1);
-    sd_tensor *cond = golden_tensor(g, "sd2/text", 1, 1);
+    sd_cond *uncond = golden_cond(g, "sd2/text", 0, 1);
+    sd_cond *cond = golden_cond(g, "sd2/text", 1, 1);
     p.steps = STEPS;
     p.guidance_scale = SCALE;
     p.width = p.height = 16;
     must(sd_sampler_new(g->model, &p, &sampler));
-    must(sd_sample(sampler, cond, uncond, NULL, noise, &out));
+    must(sd_sample(sampler, RUN(cond, uncond, NULL, noise), &out));
     golden_check(backend, "sd2/ddim", out, LIMIT_DDIM);
     sd_sampler_free(sampler);
     sd_tensor_free(noise);
-    sd_tensor_free(uncond);
-    sd_tensor_free(cond);
+    sd_cond_free(uncond);
+    sd_cond_free(cond);
 }
 
 START_TEST(diffusers_folder) {

@@ -13,12 +13,12 @@
 /* As SIZES of make_sizes_golden.py, and its inputs. */
 START_TEST(one_call) {
     static const int64_t sizes[][2] = {{1, 6}, {2, 3}, {3, 17}, {9, 13}, {10, 7}, {15, 12}};
-    static const float t[2] = {951.0f, 16.5f};
+    static const double t[2] = {951.0, 16.5};
     const golden_setup *setup = &golden_setups[_i];
     golden g;
     if (!golden_open(setup, &g))
         return;
-    sd_tensor *context = golden_tensor(&g, "text", 1, 2);
+    sd_cond *context = golden_cond(&g, "text", 1, 2);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         const int64_t dims[] = {2, 4, sizes[i][0], sizes[i][1]};
         char name[64];
@@ -29,7 +29,7 @@ START_TEST(one_call) {
         golden_check(setup->name, name, y, LIMIT);
         sd_tensor_free(x);
     }
-    sd_tensor_free(context);
+    sd_cond_free(context);
     golden_close(&g);
 }
 END_TEST
@@ -49,13 +49,13 @@ START_TEST(run) {
     sd_tensor *latent;
     if (!golden_open(setup, &g))
         return;
-    sd_tensor *uncond = golden_tensor(&g, "text", 0, 1), *cond = golden_tensor(&g, "text", 1, 1);
+    sd_cond *uncond = golden_cond(&g, "text", 0, 1), *cond = golden_cond(&g, "text", 1, 1);
     must(sd_sampler_new(g.model, &p, &sampler));
-    must(sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+    must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), &latent));
     golden_check(setup->name, "sizes-ddim", latent, RUN_LIMIT);
     sd_sampler_free(sampler);
-    sd_tensor_free(uncond);
-    sd_tensor_free(cond);
+    sd_cond_free(uncond);
+    sd_cond_free(cond);
     golden_close(&g);
 }
 END_TEST

@@ -269,7 +269,7 @@ START_TEST(pictures_in_tiles) {
         sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
     run.steps = 2;
     run.batch = 2;
-    run.strength = 0.5f;
+    m.strength = 0.5;
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &run;

@@ -11,6 +11,7 @@
  * and a codebook where there is one. With --record no nothing becomes a CUDA graph.
  */
 #include "../golden/listed.h"
+#include "../support/cond.h"
 #include "tool.h"
 
 #include <sd/sd.h>
@@ -62,33 +63,33 @@ static sd_tensor *numbers(subject *s, int c, int h, int w) {
 }
 
 /* Token ids that every vocabulary has, classes, or NULL. */
-static sd_tensor *conditions(subject *s) {
+static sd_cond *conditions(subject *s) {
     int32_t ids[2 * 77] = {1, 2, 3};
-    sd_tensor *out = NULL;
+    sd_cond *out = NULL;
     if (s->info.conditioning == SD_CONDITIONING_TEXT && s->info.text_tokens <= 77)
-        must(s, sd_encode_tokens(s->model, ids, 2, &out));
+        must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids}, 1, 2, NULL, &out));
     if (s->info.conditioning == SD_CONDITIONING_CLASS)
         must(s, sd_encode_class(s->model, ids, 2, &out));
     return out;
 }
 
 /* One row of two. */
-static sd_tensor *row(subject *s, sd_tensor *two, int i) {
-    sd_tensor *t = NULL;
-    if (!two)
-        return NULL;
-    const int64_t *dims = sd_tensor_dims(two), one[] = {1, dims[1], dims[2]};
-    must(s, sd_tensor_new(s->ctx, 3, one, sd_tensor_data(two) + i * dims[1] * dims[2], &t));
-    return t;
+static sd_cond *row(subject *s, const sd_cond *two, int i) {
+    sd_cond *one = NULL;
+    if (two)
+        must(s, sd_cond_rows(two, i, 1, &one));
+    return one;
 }
 
 /* Two runs from one sampler, so that the second replays what the first recorded: plain, and with a
  * mask over the left half. */
-static void run_sampler(subject *s, sd_tensor *context) {
+static void run_sampler(subject *s, const sd_cond *both) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     sd_sampler *sampler;
     int side = s->o->size / s->info.latent_downscale, c = s->info.latent_channels;
-    sd_tensor *cond = row(s, context, 0), *uncond = row(s, context, 1), *latent;
+    sd_cond *cond = row(s, both, 0), *uncond = row(s, both, 1);
+    sd_run_params run = run_of(cond, uncond, NULL, NULL);
+    sd_tensor *latent;
     sd_tensor *x0 = numbers(s, c, side, side), *mask = numbers(s, 1, side, side), *beside = NULL;
     for (int64_t i = 0; i < sd_tensor_n_elements(mask); i++)
         sd_tensor_data(mask)[i] = i % side < side / 2 ? 1.0f : 0.0f;
@@ -99,17 +100,19 @@ static void run_sampler(subject *s, sd_tensor *context) {
     must(s, sd_sampler_new(s->model, &p, &sampler));
     if (s->info.unet_channels > c) {
         beside = numbers(s, s->info.unet_channels - c, side, side);
-        must(s, sd_sampler_set_concat(sampler, beside));
+        run.concat = beside;
     }
     for (int i = 0; i < 2; i++) {
         if (i)
-            must(s, sd_sampler_set_mask(sampler, mask, x0));
-        must(s, sd_sample(sampler, cond, uncond, NULL, NULL, &latent));
+            run = with_mask(mask, x0, run);
+        must(s, sd_sample(sampler, &run, &latent));
         sd_tensor_free(latent);
         done(s, i ? "masked run" : "run");
     }
     sd_sampler_free(sampler);
-    sd_tensor *const all[] = {cond, uncond, x0, mask, beside};
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
+    sd_tensor *const all[] = {x0, mask, beside};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         sd_tensor_free(all[i]);
 }
@@ -161,11 +164,11 @@ static void exercise(subject *s, const char *path, const char *config) {
     if (wanted(s, "vae"))
         run_first_stage(s);
     if (s->info.unet_channels && (wanted(s, "text") || wanted(s, "unet"))) {
-        sd_tensor *context = conditions(s);
+        sd_cond *both = conditions(s);
         done(s, "conditions");
         if (wanted(s, "unet"))
-            run_sampler(s, context);
-        sd_tensor_free(context);
+            run_sampler(s, both);
+        sd_cond_free(both);
     }
     if (!strcmp(s->o->record, "no"))
         must(s, sd_profile_end(s->ctx));

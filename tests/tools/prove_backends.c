@@ -11,6 +11,7 @@
  * 25 dB, float32 within 1e-4 and 50 dB. With --out, the two pictures go to PREFIX-cpu.png and
  * PREFIX-BACKEND.png. Ends with 1 where a limit is broken.
  */
+#include "../support/cond.h"
 #include "compare.h"
 #include "tool.h"
 
@@ -64,45 +65,43 @@ static void done(side *s, int what, sd_tensor *result) {
 }
 
 /* Prompts without a vocabulary: numbers that every vocabulary has. */
-static sd_tensor *prompts(side *s, const sd_model_info *info, int n) {
+static sd_cond *prompts(side *s, const sd_model_info *info, int n) {
     int count = n * info->text_tokens;
     int32_t *ids = malloc((size_t)count * sizeof *ids);
-    sd_tensor *out;
+    sd_cond *out;
     if (!ids)
         exit(1);
     for (int i = 0; i < count; i++)
         ids[i] = (i * 79 + 13) % 151;
-    must(s, sd_encode_tokens(s->model, ids, n, &out));
+    must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids}, 1, n, NULL, &out));
     free(ids);
     return out;
 }
 
-static sd_tensor *row_of(side *s, const sd_tensor *t, int64_t row) {
-    const int64_t *from = sd_tensor_dims(t);
-    const int64_t dims[3] = {1, from[1], from[2]};
-    sd_tensor *out;
-    must(s, sd_tensor_new(s->ctx, 3, dims, sd_tensor_data((sd_tensor *)t) + row * dims[1] * dims[2],
-                          &out));
+static sd_cond *row_of(const sd_cond *all, int row) {
+    sd_cond *out;
+    must(s, sd_cond_rows(all, row, 1, &out));
     return out;
 }
 
-static void sample(side *s, const options *o, const sd_tensor *text, const sd_tensor *noise) {
+static void sample(side *s, const options *o, const sd_cond *text, const sd_tensor *noise) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     sd_sampler *sampler;
-    sd_tensor *cond = row_of(s, text, 0), *uncond = row_of(s, text, 1), *latent, *pixels;
+    sd_cond *cond = row_of(text, 0), *uncond = row_of(text, 1);
+    sd_tensor *latent, *pixels;
     p.method = o->method;
     p.width = p.height = o->size;
     p.steps = o->steps;
     p.batch = o->batch;
     must(s, sd_sampler_new(s->model, &p, &sampler));
     s->started = now();
-    must(s, sd_sample(sampler, cond, uncond, NULL, noise, &latent));
+    must(s, sd_sample(sampler, RUN(cond, uncond, NULL, noise), &latent));
     done(s, LATENT, latent);
     must(s, sd_vae_decode(s->model, latent, &pixels));
     must(s, sd_image_from_tensor(pixels, 0, &s->image));
     sd_tensor_free(pixels);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     sd_sampler_free(sampler);
 }
 
@@ -115,22 +114,25 @@ static void run(side *s, const options *o) {
     const int64_t latent[4] = {o->batch, info.latent_channels, side_length, side_length};
     const int64_t two[4] = {2, info.latent_channels, side_length, side_length};
     const int64_t picture[4] = {1, 3, o->size, o->size};
-    const float t[2] = {981, 981};
+    const double t[2] = {981, 981};
     s->started = now();
-    done(s, TEXT, prompts(s, &info, 2));
+    sd_cond *text = prompts(s, &info, 2);
+    must(s, sd_cond_get(text, "context", &out));
+    done(s, TEXT, out);
     must(s, sd_randn(s->ctx, SD_RNG_CPU, 1, 4, two, &x));
     must(s, sd_randn(s->ctx, SD_RNG_CPU, 2, 4, latent, &noise));
     must(s, sd_randn(s->ctx, SD_RNG_CPU, 3, 4, picture, &pixels));
     for (int64_t i = 0; i < sd_tensor_n_elements(pixels); i++)
         sd_tensor_data(pixels)[i] *= 0.3f;
     s->started = now();
-    must(s, sd_unet_predict(s->model, x, t, s->results[TEXT], &out));
+    must(s, sd_unet_predict(s->model, x, t, text, &out));
     done(s, UNET, out);
     must(s, sd_vae_encode(s->model, pixels, NULL, &out));
     done(s, ENCODE, out);
     must(s, sd_vae_decode(s->model, x, &out));
     done(s, DECODE, out);
-    sample(s, o, s->results[TEXT], noise);
+    sample(s, o, text, noise);
+    sd_cond_free(text);
     sd_tensor_free(x);
     sd_tensor_free(noise);
     sd_tensor_free(pixels);

@@ -6,6 +6,7 @@
  *
  * PART: "stages" (one call of each network), "txt2img", "img2img"; without it, all.
  */
+#include "../support/cond.h"
 #include "npy.h"
 #include "tool.h"
 
@@ -84,16 +85,20 @@ static void write_image(proof *p, const char *name, const sd_tensor *latent) {
 /* The networks, one call each, from the reference's inputs. */
 static void stages(proof *p) {
     npy ids = read_array(p, "ids");
+    sd_cond *cond;
     sd_tensor *text, *out;
     p->started = now();
-    must(sd_encode_tokens(p->model, ids.i32, 2, &out));
+    must(sd_encode_tokens(p->model, (const int32_t *[]){ids.i32}, 1, 2, NULL, &cond));
+    must(context_of(SD_OK, cond, &out));
     write_tensor(p, "text", out);
     npy_free(&ids);
 
-    const float t[2] = {981, 981};
+    const double t[2] = {981, 981};
     sd_tensor *x = read_tensor(p, "unet-in", 0, 0);
     text = read_tensor(p, "text", 0, 0);
-    must(sd_unet_predict(p->model, x, t, text, &out));
+    cond = cond_of(p->ctx, text);
+    must(sd_unet_predict(p->model, x, t, cond, &out));
+    sd_cond_free(cond);
     write_tensor(p, "unet", out);
     sd_tensor_free(x);
     sd_tensor_free(text);
@@ -124,7 +129,7 @@ static int show(void *user, const sd_progress *progress) {
 /* A sampler as the reference has it, with libsd's own embeddings. */
 typedef struct run {
     sd_sampler *sampler;
-    sd_tensor *cond, *uncond;
+    sd_cond *cond, *uncond;
 } run;
 
 static run run_begin(proof *p) {
@@ -132,12 +137,11 @@ static run run_begin(proof *p) {
     sd_sampler_params sp = SD_SAMPLER_PARAMS_INIT;
     run r;
     p->started = now();
-    must(sd_encode_tokens(p->model, ids.i32, 1, &r.uncond));
-    must(sd_encode_tokens(p->model, ids.i32 + 77, 1, &r.cond));
+    must(sd_encode_tokens(p->model, (const int32_t *[]){ids.i32}, 1, 1, NULL, &r.uncond));
+    must(sd_encode_tokens(p->model, (const int32_t *[]){ids.i32 + 77}, 1, 1, NULL, &r.cond));
     npy_free(&ids);
     sp.steps = 20;
     sp.guidance_scale = 7.5f;
-    sp.strength = 0.75;
     sp.original_encode = 1; /* as sd-img2img */
     sp.width = sp.height = 512;
     sp.progress = show;
@@ -146,15 +150,15 @@ static run run_begin(proof *p) {
 }
 
 static void run_end(run *r) {
-    sd_tensor_free(r->cond);
-    sd_tensor_free(r->uncond);
+    sd_cond_free(r->cond);
+    sd_cond_free(r->uncond);
     sd_sampler_free(r->sampler);
 }
 
 static void txt2img(proof *p) {
     run r = run_begin(p);
     sd_tensor *noise = read_tensor(p, "noise", 0, 0), *latent;
-    must(sd_sample(r.sampler, r.cond, r.uncond, NULL, noise, &latent));
+    must(sd_sample(r.sampler, RUN(r.cond, r.uncond, NULL, noise), &latent));
     write_image(p, "txt2img-image", latent);
     write_tensor(p, "txt2img-latent", latent);
     sd_tensor_free(noise);
@@ -168,7 +172,7 @@ static void img2img(proof *p) {
     sd_tensor *encode_noise = read_tensor(p, "encode-noise", 0, 0);
     sd_tensor *noise = read_tensor(p, "img2img-noise", 0, 0);
     must(sd_vae_encode(p->model, pixels, encode_noise, &init));
-    must(sd_sample(r.sampler, r.cond, r.uncond, init, noise, &latent));
+    must(sd_sample(r.sampler, RUN(r.cond, r.uncond, init, noise), &latent));
     write_image(p, "img2img-image", latent);
     write_tensor(p, "img2img-latent", latent);
     sd_tensor_free(noise);

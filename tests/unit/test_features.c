@@ -2,6 +2,7 @@
  * What a network hands to its group norms as statistics: over the cpu backend, whose products here
  * make them with plain loops, each group norm finds those of just what it reads.
  */
+#include "../support/cond.h"
 #include "../tools/suite.h"
 #include "backend/exec.h"
 
@@ -128,7 +129,9 @@ START_TEST(unet) {
     ck_assert_int_eq(sd_model_get_info(model, &info), SD_OK);
     sd_tensor *x = random_tensor(4, (const int64_t[]){2, 4, 16, 8});
     sd_tensor *c = random_tensor(3, (const int64_t[]){2, info.text_tokens, info.text_width});
-    sd_status status = sd_unet_predict(model, x, (const float[]){10, 500}, c, &out);
+    sd_cond *cond = cond_of(ctx, c);
+    sd_status status = sd_unet_predict(model, x, (const double[]){10, 500}, cond, &out);
+    sd_cond_free(cond);
     ck_assert_msg(status == SD_OK, "%s", sd_last_error());
     ck_assert_int_gt(watch.norms, 10);
     sd_tensor_free(x);

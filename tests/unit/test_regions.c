@@ -3,6 +3,7 @@
  * network is recorded once, whatever the method makes of it, and a region that fails or is
  * cancelled is ended.
  */
+#include "../support/cond.h"
 #include "../tools/suite.h"
 #include "recorder.h"
 
@@ -15,7 +16,7 @@ typedef struct subject {
 
 static sdb_backend recording; /* outlives the contexts */
 static subject plain, recorded;
-static sd_tensor *cond, *uncond;
+static sd_cond *cond, *uncond;
 
 static void open_subject(subject *s, bool with_regions) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
@@ -36,14 +37,14 @@ static void set_up(void) {
     const char *texts[] = {"a lake", ""};
     memset(&recorder, 0, sizeof recorder);
     open_subject(&plain, false);
-    ck_assert_int_eq(sd_encode_text(plain.model, texts, 1, &cond), SD_OK);
-    ck_assert_int_eq(sd_encode_text(plain.model, texts + 1, 1, &uncond), SD_OK);
+    ck_assert_int_eq(sd_encode_text(plain.model, texts, 1, NULL, &cond), SD_OK);
+    ck_assert_int_eq(sd_encode_text(plain.model, texts + 1, 1, NULL, &uncond), SD_OK);
     open_subject(&recorded, true);
 }
 
 static void tear_down(void) {
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     close_subject(&plain);
     close_subject(&recorded);
     ck_assert_int_eq(recorder.live, 0);
@@ -64,15 +65,21 @@ static sd_sampler *new_sampler(subject *s, const sd_sampler_params *params) {
     return sampler;
 }
 
-static sd_tensor *sample_from(subject *s, sd_sampler *sampler, const sd_tensor *init) {
+static sd_tensor *sample_by(sd_sampler *sampler, sd_run_params run) {
     sd_tensor *latent;
-    ck_assert_msg(sd_sample(sampler, cond, uncond, init, NULL, &latent) == SD_OK, "%s",
-                  sd_last_error());
+    run.cond = cond;
+    run.uncond = uncond;
+    run.strength = 1;
+    ck_assert_msg(sd_sample(sampler, &run, &latent) == SD_OK, "%s", sd_last_error());
     return latent;
 }
 
-static sd_tensor *sample(subject *s, sd_sampler *sampler) {
-    return sample_from(s, sampler, NULL);
+static sd_tensor *sample_from(sd_sampler *sampler, const sd_tensor *init) {
+    return sample_by(sampler, run_of(NULL, NULL, init, NULL));
+}
+
+static sd_tensor *sample(sd_sampler *sampler) {
+    return sample_from(sampler, NULL);
 }
 
 static void check_same(sd_tensor *a, sd_tensor *b) {
@@ -84,7 +91,7 @@ static void check_same(sd_tensor *a, sd_tensor *b) {
 
 static sd_tensor *expected_latent(const sd_sampler_params *params) {
     sd_sampler *sampler = new_sampler(&plain, params);
-    sd_tensor *latent = sample(&plain, sampler);
+    sd_tensor *latent = sample(sampler);
     sd_sampler_free(sampler);
     return latent;
 }
@@ -94,11 +101,11 @@ static void check_failure(sd_status expected_status, void (*repair)(void)) {
     sd_sampler_params params = run_params("ddim");
     sd_tensor *expected = expected_latent(&params), *latent = NULL;
     sd_sampler *sampler = new_sampler(&recorded, &params);
-    ck_assert_int_eq(sd_sample(sampler, cond, uncond, NULL, NULL, &latent), expected_status);
+    ck_assert_int_eq(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), &latent), expected_status);
     ck_assert_ptr_null(latent);
     ck_assert_ptr_null(recorder.open);
     repair();
-    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(sampler));
     sd_sampler_free(sampler);
     sd_tensor_free(expected);
 }
@@ -122,7 +129,6 @@ static const struct recorded_method {
 static sd_sampler_params eight_steps(const char *method) {
     sd_sampler_params p = run_params(method);
     p.steps = 8;
-    p.strength = 1.0f;
     return p;
 }
 
@@ -140,11 +146,11 @@ START_TEST(regions_change_no_bit) {
     sd_sampler_params params = eight_steps(m->method);
     sd_tensor *init = init_of(&plain, m->method);
     sd_sampler *sampler = new_sampler(&plain, &params);
-    sd_tensor *expected = sample_from(&plain, sampler, init);
+    sd_tensor *expected = sample_from(sampler, init);
     sd_sampler_free(sampler);
     sampler = new_sampler(&recorded, &params);
     for (int run = 0; run < 3; run++)
-        check_same(expected, sample_from(&recorded, sampler, init));
+        check_same(expected, sample_from(sampler, init));
     ck_assert_int_eq(recorder.begun, 2); /* the prompts' keys and values, too, once a run */
     ck_assert_int_eq(recorder.live, 2);
     ck_assert_int_eq(recorder.replays, 1 + 3 * m->evaluations - 2);
@@ -164,7 +170,8 @@ START_TEST(every_method_is_in_the_table) {
 }
 END_TEST
 
-static void set_mask(subject *s, sd_sampler *sampler, bool there) {
+/* With the upper half of the picture held, or without. */
+static sd_tensor *sample_masked(subject *s, sd_sampler *sampler, bool there) {
     static const int64_t mask_dims[4] = {1, 1, 8, 8}, dims[4] = {1, 4, 8, 8};
     static float half[64];
     sd_tensor *mask, *x0;
@@ -172,9 +179,11 @@ static void set_mask(subject *s, sd_sampler *sampler, bool there) {
         half[i] = 1.0f;
     ck_assert_int_eq(sd_tensor_new(s->ctx, 4, mask_dims, half, &mask), SD_OK);
     ck_assert_int_eq(sd_tensor_new(s->ctx, 4, dims, NULL, &x0), SD_OK);
-    ck_assert_int_eq(sd_sampler_set_mask(sampler, there ? mask : NULL, there ? x0 : NULL), SD_OK);
+    sd_run_params run = run_of(NULL, NULL, NULL, NULL);
+    sd_tensor *latent = sample_by(sampler, there ? with_mask(mask, x0, run) : run);
     sd_tensor_free(mask);
     sd_tensor_free(x0);
+    return latent;
 }
 
 /* All that a step may do besides, for each method that takes it. */
@@ -191,11 +200,6 @@ static const struct option {
     {"unipc", .mask = 1, .rescale = 0.7f, .guidance = 7.5f},
     {"dpmpp_2m_sde", .mask = 1, .guidance = 7.5f},
 };
-
-static sd_tensor *sample_masked(subject *s, sd_sampler *sampler, bool mask) {
-    set_mask(s, sampler, mask);
-    return sample(s, sampler);
-}
 
 START_TEST(options_record_nothing_anew) {
     const struct option *o = &options[_i];
@@ -226,10 +230,10 @@ START_TEST(short_runs_record_when_they_are_repeated) {
     params.steps = 1;
     sd_tensor *expected = expected_latent(&params);
     sd_sampler *sampler = new_sampler(&recorded, &params);
-    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(sampler));
     ck_assert_int_eq(recorder.begun, 0);
-    check_same(expected, sample(&recorded, sampler));
-    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(sampler));
+    check_same(expected, sample(sampler));
     ck_assert_int_eq(recorder.begun, 2);
     ck_assert_int_eq(recorder.replays, 2);
     sd_sampler_free(sampler);
@@ -242,7 +246,7 @@ static void check_watched(const sd_sampler_params *watched, int begun) {
     sd_sampler_params alone = run_params("ddim");
     sd_tensor *expected = expected_latent(&alone);
     sd_sampler *sampler = new_sampler(&recorded, watched);
-    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(sampler));
     ck_assert_int_eq(recorder.begun, begun);
     sd_sampler_free(sampler);
     sd_tensor_free(expected);
@@ -313,13 +317,13 @@ START_TEST(the_next_sampler_of_a_shape_replays_at_once) {
     sd_sampler_params ddim = run_params("ddim"), plms = run_params("plms");
     sd_tensor *expected = expected_latent(&ddim), *expected_plms = expected_latent(&plms);
     sd_sampler *sampler = new_sampler(&recorded, &plms);
-    check_same(expected_plms, sample(&recorded, sampler));
+    check_same(expected_plms, sample(sampler));
     sd_sampler_free(sampler);
     ck_assert_int_eq(recorder.begun, 1);
     ck_assert_int_eq(recorder.live, 1);
     int replays = recorder.replays;
     sampler = new_sampler(&recorded, &ddim);
-    check_same(expected, sample(&recorded, sampler));
+    check_same(expected, sample(sampler));
     ck_assert_int_eq(recorder.begun, 2);
     ck_assert_int_eq(recorder.replays, replays + ddim.steps);
     sd_sampler_free(sampler);
@@ -333,15 +337,15 @@ START_TEST(samplers_of_two_shapes_have_regions_of_their_own) {
     large.width = 128;
     sd_tensor *expected_small = expected_latent(&small), *expected_large = expected_latent(&large);
     sd_sampler *sampler = new_sampler(&recorded, &small);
-    check_same(expected_small, sample(&recorded, sampler));
+    check_same(expected_small, sample(sampler));
     sd_sampler_free(sampler);
     ck_assert_int_eq(recorder.live, 1);
     sampler = new_sampler(&recorded, &large); /* in a larger arena: the region went */
     ck_assert_int_eq(recorder.live, 0);
     sd_sampler *beside = new_sampler(&recorded, &small);
-    check_same(expected_large, sample(&recorded, sampler));
-    check_same(expected_small, sample(&recorded, beside));
-    check_same(expected_large, sample(&recorded, sampler));
+    check_same(expected_large, sample(sampler));
+    check_same(expected_small, sample(beside));
+    check_same(expected_large, sample(sampler));
     ck_assert_int_eq(recorder.begun, 4);
     ck_assert_int_eq(recorder.live, 3);
     sd_sampler_free(sampler);

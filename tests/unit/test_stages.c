@@ -2,6 +2,7 @@
  * Recorded regions of stages, over the cpu backend: run, recorded, replayed; nothing of it shows in
  * the results. A region is forgotten when its memory moves, and its failure is the call's.
  */
+#include "../support/cond.h"
 #include "../tools/suite.h"
 #include "recorder.h"
 
@@ -55,7 +56,7 @@ static sd_status text_of(sd_model *m, int seed, int n, int skip, sd_tensor **out
     params.clip_skip = skip;
     for (int i = 0; i < n; i++)
         from[i] = texts[(size_t)(i + seed) % SD_COUNT(texts)];
-    return sd_encode_text_with(m, from, n, &params, out);
+    return encode_context(m, from, n, &params, out);
 }
 
 static sd_status text(sd_model *m, int seed, sd_tensor **out) {
@@ -91,12 +92,14 @@ static sd_status encode_sampled(sd_model *m, int seed, sd_tensor **out) {
 }
 
 static sd_status unet(sd_model *m, int seed, sd_tensor **out) {
-    const float t[] = {(float)(100 * seed)};
+    const double t[] = {100.0 * seed};
     sd_model_info info = SD_MODEL_INFO_INIT;
     ck_assert_int_eq(sd_model_get_info(m, &info), SD_OK);
     sd_tensor *x = random_tensor(m, seed, 1, 4, 8, 8);
     sd_tensor *c = random_tensor(m, seed, 1, info.text_tokens, info.text_width, 0);
-    sd_status status = sd_unet_predict(m, x, t, c, out);
+    sd_cond *cond = cond_of(m == plain ? plain_ctx : ctx, c);
+    sd_status status = sd_unet_predict(m, x, t, cond, out);
+    sd_cond_free(cond);
     sd_tensor_free(x);
     sd_tensor_free(c);
     return status;
@@ -206,15 +209,16 @@ START_TEST(a_sampler_between_leaves_regions_alone) {
     sd_sampler_params params = SD_SAMPLER_PARAMS_INIT;
     params.width = params.height = 64;
     params.steps = 2;
-    sd_tensor *cond, *latent;
+    sd_tensor *context, *latent;
     sd_sampler *sampler;
     check_stage(large, 1); /* more than the sampler takes */
     for (int i = 1; i <= 3; i++)
         check_stage(text, i);
     check_counts(1, 1, 1);
-    ck_assert_int_eq(text_of(model, 1, 1, 0, &cond), SD_OK);
+    ck_assert_int_eq(text_of(model, 1, 1, 0, &context), SD_OK);
     ck_assert_int_eq(sd_sampler_new(model, &params, &sampler), SD_OK);
-    ck_assert_int_eq(sd_sample(sampler, cond, cond, NULL, NULL, &latent), SD_OK);
+    sd_cond *cond = cond_of(ctx, context);
+    ck_assert_int_eq(sd_sample(sampler, RUN(cond, cond, NULL, NULL), &latent), SD_OK);
     check_stage(text, 1); /* in another executor */
     check_stage(text, 2);
     ck_assert_int_eq(recorder.live, 3);
@@ -223,7 +227,8 @@ START_TEST(a_sampler_between_leaves_regions_alone) {
     int begun = recorder.begun;
     check_stage(text, 3);
     ck_assert_int_eq(recorder.begun, begun);
-    sd_tensor_free(cond);
+    sd_tensor_free(context);
+    sd_cond_free(cond);
     sd_tensor_free(latent);
 }
 END_TEST

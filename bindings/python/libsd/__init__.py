@@ -16,6 +16,7 @@ stages with KeyboardInterrupt.
 """
 
 from ._ffi import build_info, library_path, version
+from .cond import Cond
 from .context import Context, TensorInfo
 from .errors import (
     ArgumentError,
@@ -42,6 +43,7 @@ __all__ = [
     "ArgumentError",
     "BackendError",
     "CancelledError",
+    "Cond",
     "Context",
     "Error",
     "FileError",

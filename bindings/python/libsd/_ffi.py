@@ -26,7 +26,7 @@ from ctypes import (
 from . import errors
 
 # Handles are opaque addresses.
-c_context = c_model = c_cond = c_sampler = c_tensor = c_image = c_void_p
+c_context = c_model = c_cond = c_stop = c_sampler = c_tensor = c_image = c_void_p
 
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
@@ -88,6 +88,7 @@ class ModelInfo(SizedStructure):
         ("size_multiple", c_int),
         ("default_width", c_int),
         ("default_height", c_int),
+        ("n_encoders", c_int),
         ("text_tokens", c_int),
         ("text_width", c_int),
         ("latent_scale", c_double),
@@ -150,7 +151,6 @@ class SamplerParams(SizedStructure):
         ("width", c_int),
         ("height", c_int),
         ("batch", c_int),
-        ("strength", c_double),
         ("spacing", c_int),
         ("temperature", c_float),
         ("rng", c_int),
@@ -159,7 +159,6 @@ class SamplerParams(SizedStructure):
         ("one_stream", c_int),
         ("progress", PROGRESS_FN),
         ("progress_user", c_void_p),
-        ("text_tokens", c_int),
         ("guidance_rescale", c_float),
         ("clip_denoised", c_int),
         ("skip_draws", c_int),
@@ -174,7 +173,6 @@ class SamplerParams(SizedStructure):
     _defaults_ = {
         "guidance_scale": GUIDANCE_AUTO,
         "batch": 1,
-        "strength": 0.75,
         "temperature": 1.0,
         "seed": 42,
     }
@@ -216,7 +214,9 @@ class Img2imgParams(SizedStructure):
         ("tiles", POINTER(TileParams)),
         ("clean_prompts", c_int),
         ("prompts", POINTER(c_char_p)),
+        ("strength", c_double),
     ]
+    _defaults_ = {"strength": 0.75}
 
 
 class InpaintParams(SizedStructure):
@@ -261,10 +261,30 @@ class ImageSaveParams(SizedStructure):
 class TextParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("weighted_syntax", c_int),
-        ("clip_skip", c_int),
-        ("clean", c_int),
+        ("stop", c_stop),
+        ("weighted", c_int32),
+        ("clip_skip", c_int32),
+        ("clean", c_int32),
+        ("reserved", c_int32),
     ]
+
+
+class RunParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("cond", c_cond),
+        ("uncond", c_cond),
+        ("init", c_tensor),
+        ("noise", c_tensor),
+        ("mask", c_tensor),
+        ("mask_x0", c_tensor),
+        ("concat", c_tensor),
+        ("stop", c_stop),
+        ("strength", c_double),
+        ("last_steps", c_int32),
+        ("reserved", c_int32),
+    ]
+    _defaults_ = {"strength": 0.75}
 
 
 class LossParams(SizedStructure):
@@ -366,15 +386,27 @@ FUNCTIONS = {
     "sd_tensor_dims": (POINTER(c_int64), [c_tensor]),
     "sd_tensor_n_elements": (c_int64, [c_tensor]),
     "sd_tensor_data": (POINTER(c_float), [c_tensor]),
-    "sd_tokenize": (c_int, [c_model, c_char_p, POINTER(c_int32), c_int, POINTER(c_int)]),
-    "sd_token_text": (c_char_p, [c_model, c_int32]),
-    "sd_encode_class": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
-    "sd_encode_text": (c_int, [c_model, POINTER(c_char_p), c_int, POINTER(c_tensor)]),
-    "sd_encode_text_with": (
+    "sd_tokenize": (
         c_int,
-        [c_model, POINTER(c_char_p), c_int, POINTER(TextParams), POINTER(c_tensor)],
+        [c_model, c_int32, c_char_p, POINTER(c_int32), c_int32, POINTER(c_int32)],
     ),
-    "sd_encode_tokens": (c_int, [c_model, POINTER(c_int32), c_int, POINTER(c_tensor)]),
+    "sd_token_text": (c_char_p, [c_model, c_int32, c_int32]),
+    "sd_encode_class": (c_int, [c_model, POINTER(c_int32), c_int32, POINTER(c_cond)]),
+    "sd_encode_text": (
+        c_int,
+        [c_model, POINTER(c_char_p), c_int32, POINTER(TextParams), POINTER(c_cond)],
+    ),
+    "sd_encode_tokens": (
+        c_int,
+        [
+            c_model,
+            POINTER(POINTER(c_int32)),
+            c_int32,
+            c_int32,
+            POINTER(TextParams),
+            POINTER(c_cond),
+        ],
+    ),
     "sd_cond_new": (
         c_int,
         [c_context, POINTER(c_char_p), POINTER(c_tensor), c_int32, POINTER(c_cond)],
@@ -407,11 +439,8 @@ FUNCTIONS = {
     "sd_sampler_method": (c_char_p, [c_int]),
     "sd_sampler_new": (c_int, [c_model, POINTER(SamplerParams), POINTER(c_sampler)]),
     "sd_sampler_free": (None, [c_sampler]),
-    "sd_sample": (
-        c_int,
-        [c_sampler, c_tensor, c_tensor, c_tensor, c_tensor, POINTER(c_tensor)],
-    ),
-    "sd_sampler_begin": (c_int, [c_sampler, c_tensor, c_tensor, c_tensor, c_tensor]),
+    "sd_sample": (c_int, [c_sampler, POINTER(RunParams), POINTER(c_tensor)]),
+    "sd_sampler_begin": (c_int, [c_sampler, POINTER(RunParams)]),
     "sd_sampler_step": (c_int, [c_sampler]),
     "sd_sampler_remaining": (c_int, [c_sampler]),
     "sd_sampler_latent": (c_int, [c_sampler, POINTER(c_tensor)]),
@@ -422,11 +451,6 @@ FUNCTIONS = {
         c_int,
         [c_sampler, c_tensor, c_int, c_tensor, POINTER(c_tensor)],
     ),
-    "sd_sampler_decode": (
-        c_int,
-        [c_sampler, c_tensor, c_tensor, c_tensor, c_int, POINTER(c_tensor)],
-    ),
-    "sd_sampler_begin_decode": (c_int, [c_sampler, c_tensor, c_tensor, c_tensor, c_int]),
     "sd_sampler_n_intermediates": (c_int, [c_sampler]),
     "sd_sampler_x_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
     "sd_sampler_pred_x0_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
@@ -439,7 +463,7 @@ FUNCTIONS = {
     ),
     "sd_alphas_cumprod": (c_double, [c_model, c_int]),
     "sd_add_noise": (c_int, [c_model, c_tensor, c_tensor, c_int, POINTER(c_tensor)]),
-    "sd_unet_predict": (c_int, [c_model, c_tensor, POINTER(c_float), c_tensor, POINTER(c_tensor)]),
+    "sd_unet_predict": (c_int, [c_model, c_tensor, POINTER(c_double), c_cond, POINTER(c_tensor)]),
     "sd_training_loss": (
         c_int,
         [
@@ -447,7 +471,7 @@ FUNCTIONS = {
             c_tensor,
             c_tensor,
             POINTER(c_int32),
-            c_tensor,
+            c_cond,
             POINTER(LossParams),
             POINTER(LossInfo),
             POINTER(c_tensor),

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from .tensor import MAX_DIMS, call_tensor
 from .errors import ArgumentError
 
 if TYPE_CHECKING:
+    from .cond import Cond
     from .model import Model
 
 
@@ -97,6 +99,12 @@ class Context(Handle):
         from .model import Model
 
         return Model.load(path, context=self, **options)
+
+    def cond(self, tensors: "Mapping[str, np.ndarray]") -> "Cond":
+        """Conditioning from arrays by name: {"context": float32 [n, tokens, width]}."""
+        from .cond import Cond
+
+        return Cond.new(self, tensors)
 
     def randn(self, shape: Sequence[int], seed: int, rng: str = "cpu") -> np.ndarray:
         """torch.randn(shape) after manual_seed(seed), of the "cpu" or "cuda" generator: float32."""

@@ -13,6 +13,7 @@ from . import _ffi
 from ._call import call, callback
 from ._ffi import lib
 from ._handle import Handle
+from .cond import Cond, call_cond, use_cond
 from .context import Context
 from .errors import ArgumentError
 from .image import as_image, call_image, copy_pixels, load_image
@@ -153,15 +154,17 @@ class Model(Handle):
 
     # --- text
 
-    def tokenize(self, text: str) -> Tokens:
-        """Token ids as transformers' CLIPTokenizer gives them."""
-        n_used = ctypes.c_int()
+    def tokenize(self, text: str, *, encoder: int = 0) -> Tokens:
+        """Token ids for one of the model's text encoders, as transformers' CLIPTokenizer gives
+        them."""
+        n_used = ctypes.c_int32()
         with self._use() as model:
             ids = np.empty(self.info.text_tokens, dtype=np.int32)
             call(
                 self._context_address,
                 lib.sd_tokenize,
                 model,
+                _ffi.c_integer("encoder", encoder),
                 _ffi.text_bytes("text", text),
                 _int32s(ids),
                 len(ids),
@@ -169,10 +172,11 @@ class Model(Handle):
             )
         return Tokens(ids, n_used.value)
 
-    def token_text(self, token: int) -> Optional[str]:
+    def token_text(self, token: int, *, encoder: int = 0) -> Optional[str]:
         """The text of a token id, "cat</w>"; None when there is none."""
         with self._use() as model:
-            text = lib.sd_token_text(model, _ffi.c_integer("token", token))
+            which = _ffi.c_integer("encoder", encoder)
+            text = lib.sd_token_text(model, which, _ffi.c_integer("token", token))
             return None if text is None else text.decode()
 
     def encode_text(
@@ -182,12 +186,12 @@ class Model(Handle):
         weighted: bool = False,
         clip_skip: int = 0,
         clean: bool = False,
-    ) -> np.ndarray:
-        """Prompts to embeddings: float32 [n, text_tokens, text_width], the last hidden state after
-        the final LayerNorm.
+    ) -> Cond:
+        """Prompts to conditioning, whose tensor("context") is float32 [n, text_tokens, text_width],
+        the last hidden state after the final LayerNorm.
 
         weighted: the prompt syntax of the popular web UIs, (word:1.2), [word], BREAK; a long prompt
-            has k times text_tokens rows, for which a sampler needs text_tokens=k * 77.
+            has k times text_tokens, and so have those that are encoded with it.
         clip_skip: n > 1 ends n - 1 layers before the last.
         clean: texts first become what ftfy's fix_text and html.unescape make of them, as in the
             original's environment: straight quotes, plain letters, characters for entities.
@@ -196,22 +200,24 @@ class Model(Handle):
         data = [_ffi.text_bytes("a text", text) for text in texts]
         array = (ctypes.c_char_p * len(data))(*data)
         params = _ffi.TextParams(
-            weighted_syntax=bool(weighted),
+            weighted=bool(weighted),
             clip_skip=_ffi.c_integer("clip_skip", clip_skip),
             clean=bool(clean),
         )
         with self._use() as model:
-            return call_tensor(
+            return call_cond(
+                self._context,
                 self._context_address,
-                lib.sd_encode_text_with,
+                lib.sd_encode_text,
                 model,
                 array,
                 len(data),
                 ctypes.byref(params),
             )
 
-    def encode_tokens(self, ids: np.ndarray) -> np.ndarray:
-        """The same from token ids [text_tokens] or [n, text_tokens]; needs no vocabulary."""
+    def encode_tokens(self, ids: np.ndarray, *, clip_skip: int = 0) -> Cond:
+        """encode_text from token ids [text_tokens] or [n, text_tokens] of the one text encoder that
+        models have today; needs no vocabulary."""
         tokens, given = self.info.text_tokens, np.asarray(ids)
         if given.dtype.kind not in "iu" or given.ndim not in (1, 2) or given.shape[-1] != tokens:
             raise ArgumentError(
@@ -220,16 +226,27 @@ class Model(Handle):
         if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
             raise ArgumentError("ids has a number that is no token id")
         values = np.ascontiguousarray(given, dtype=np.int32)
-        n, data = values.size // tokens, _int32s(values)
+        of_encoders = (ctypes.POINTER(ctypes.c_int32) * 1)(_int32s(values))
+        params = _ffi.TextParams(clip_skip=_ffi.c_integer("clip_skip", clip_skip))
         with self._use() as model:
-            return call_tensor(self._context_address, lib.sd_encode_tokens, model, data, n)
+            return call_cond(
+                self._context,
+                self._context_address,
+                lib.sd_encode_tokens,
+                model,
+                of_encoders,
+                1,
+                values.size // tokens,
+                ctypes.byref(params),
+            )
 
-    def encode_class(self, classes: Union[int, Sequence[int]]) -> np.ndarray:
-        """Class ids to embeddings: float32 [n, 1, text_width]."""
+    def encode_class(self, classes: Union[int, Sequence[int]]) -> Cond:
+        """Class ids to conditioning, whose tensor("context") is float32 [n, 1, text_width]."""
         ids = [classes] if isinstance(classes, int) else [int(i) for i in classes]
         array = (ctypes.c_int32 * len(ids))(*ids)
         with self._use() as model:
-            return call_tensor(self._context_address, lib.sd_encode_class, model, array, len(ids))
+            owner, address = self._context, self._context_address
+            return call_cond(owner, address, lib.sd_encode_class, model, array, len(ids))
 
     # --- VAE
 
@@ -341,14 +358,12 @@ class Model(Handle):
         height: Optional[int] = None,
         batch: Optional[int] = None,
         eta: Optional[float] = None,
-        strength: Optional[float] = None,
         method: Optional[str] = None,
         spacing: Optional[str] = None,
         temperature: Optional[float] = None,
         rng: Optional[str] = None,
         seeds: Optional[Sequence[int]] = None,
         one_stream: bool = False,
-        text_tokens: Optional[int] = None,
         guidance_rescale: Optional[float] = None,
         clip_denoised: bool = False,
         skip_draws: Optional[int] = None,
@@ -366,7 +381,7 @@ class Model(Handle):
         guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once
             (info.default_guidance).
         width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
-        eta: DDIM's eta (0). strength: image to image, int(strength * steps) are run (0.75).
+        eta: DDIM's eta (0).
         original_encode: with ddim and plms the latent is noised one step above the first that is
             run, as the original's img2img.py does.
         method: one of sampling_methods() (info.default_method). spacing: "uniform", "quad",
@@ -374,7 +389,6 @@ class Model(Handle):
             sigmas (info.default_spacing).
         temperature: factor of the noise that steps add (1). rng: torch's "cpu" or "cuda" generator.
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
-        text_tokens: of the embeddings, where prompts are long (the model's).
         guidance_rescale: phi of Lin et al. 2024 (0). clip_denoised: ddpm clamps its x_0.
         skip_draws: batches of noise that are drawn from the seeds and dropped before the first (0).
         noise_dropout: F.dropout of the noise that steps add (0). quantize_denoised: x_0 as rows of
@@ -422,18 +436,21 @@ class Model(Handle):
         tile: Optional[int] = None,
         overlap: Optional[int] = None,
         clean_prompts: bool = False,
+        strength: float = 0.75,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> np.ndarray:
         """A picture, uint8 [h, w, 3] or the path of a file, becomes others: uint8 [batch, h, w, 3].
 
         It is resized to width x height; where these are not given, to its own size cut down to a
-        multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change.
+        multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change: of the
+        steps int(strength * steps) are run.
         """
         init = _loaded(init)
         with self._use(), as_image(self._context_address, "init", init) as image:
             params = _ffi.Img2imgParams(
                 init=image,
+                strength=float(strength),
                 **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
             )
             return self._pictures(
@@ -498,7 +515,7 @@ class Model(Handle):
     def inpaint_concat(
         self, pixels: np.ndarray, mask: np.ndarray, noise: Optional[np.ndarray] = None
     ) -> np.ndarray:
-        """What an inpainting model takes beside the latent, for Sampler.set_concat: pixels
+        """What an inpainting model takes beside the latent, for Sampler.sample: pixels
         [n, 3, h, w] in [-1, 1] and mask [n or 1, 1, h, w], 1 where to paint, to float32
         [n, channels + 1, h / 8, w / 8]. `noise` is vae_encode's."""
         with self._use() as model:
@@ -570,28 +587,28 @@ class Model(Handle):
                 return call_tensor(context, lib.sd_add_noise, model, x, n, timestep)
 
     def unet_predict(
-        self, x: np.ndarray, timesteps: "float | np.ndarray", embeddings: np.ndarray
+        self, x: np.ndarray, timesteps: "float | np.ndarray", cond: Optional[Cond]
     ) -> np.ndarray:
         """One evaluation of the UNet: x [n, channels, h, w], timesteps [n] or one for all, and
-        embeddings [n, tokens, width] to its output [n, channels, h, w]."""
+        conditioning of n rows to its output [n, channels, h, w]."""
         x = np.asarray(x, dtype=np.float32)
         n = x.shape[0] if x.ndim else 1
-        times = np.asarray(timesteps, dtype=np.float32)
+        times = np.asarray(timesteps, dtype=np.float64)
         if times.shape not in ((), (n,)):
             raise ArgumentError(f"timesteps has the shape {list(times.shape)}; [{n}] was expected")
         times = np.ascontiguousarray(np.broadcast_to(times, (n,)))
-        data = times.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        data = times.ctypes.data_as(ctypes.POINTER(ctypes.c_double))
         with self._use() as model:
             context = self._context_address
-            with as_tensor(context, "x", x) as z, as_tensor(context, "embeddings", embeddings) as e:
-                return call_tensor(context, lib.sd_unet_predict, model, z, data, e)
+            with as_tensor(context, "x", x) as z, use_cond("cond", cond) as c:
+                return call_tensor(context, lib.sd_unet_predict, model, z, data, c)
 
     def training_loss(
         self,
         x0: np.ndarray,
         noise: np.ndarray,
         timesteps: "int | np.ndarray",
-        embeddings: Optional[np.ndarray] = None,
+        cond: Optional[Cond] = None,
         *,
         loss_type: str = "l2",
         l_simple_weight: float = 1.0,
@@ -629,16 +646,12 @@ class Model(Handle):
             )
         with contextlib.ExitStack() as stack:
             model = stack.enter_context(self._use())
-            x, e, z, c = (
+            x, e, beside = (
                 stack.enter_context(as_tensor(self._context_address, name, array))
-                for name, array in (
-                    ("x0", x0),
-                    ("noise", noise),
-                    ("embeddings", embeddings),
-                    ("concat", concat),
-                )
+                for name, array in (("x0", x0), ("noise", noise), ("concat", concat))
             )
-            params.concat = c
+            z = stack.enter_context(use_cond("cond", cond))
+            params.concat = beside
             samples = call_tensor(
                 self._context_address,
                 lib.sd_training_loss,

@@ -25,6 +25,7 @@ class ModelInfo:
     """width and height of a sampler are multiples of this"""
     default_width: int
     default_height: int
+    n_encoders: int
     text_tokens: int
     text_width: int
     latent_scale: float

@@ -12,6 +12,7 @@ from . import _ffi
 from ._call import call, callback
 from ._ffi import lib
 from ._handle import Handle
+from .cond import Cond, use_cond
 from .errors import ArgumentError, CancelledError, StateError
 from .image import call_image
 from .tensor import as_tensor, call_tensor
@@ -121,11 +122,10 @@ class Watch:
 
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
-_INTEGERS = ("steps", "width", "height", "batch", "text_tokens", "skip_draws", "log_every_t")
+_INTEGERS = ("steps", "width", "height", "batch", "skip_draws", "log_every_t")
 _FLOATS = (
     "eta",
     "guidance_scale",
-    "strength",
     "temperature",
     "guidance_rescale",
     "noise_dropout",
@@ -208,36 +208,50 @@ class Sampler(Handle):
 
     def sample(
         self,
-        cond: np.ndarray,
-        uncond: Optional[np.ndarray] = None,
+        cond: Optional[Cond] = None,
+        uncond: Optional[Cond] = None,
         init: Optional[np.ndarray] = None,
         noise: Optional[np.ndarray] = None,
+        *,
+        mask: Optional[np.ndarray] = None,
+        mask_x0: Optional[np.ndarray] = None,
+        concat: Optional[np.ndarray] = None,
+        strength: float = 0.75,
+        last_steps: int = 0,
     ) -> np.ndarray:
         """A whole run: float32 [batch, channels, h, w].
 
-        cond, uncond: embeddings [batch or 1, tokens, width]; uncond may be None where
-            guidance_scale is 1.
-        init: None starts from noise; else a latent [batch or 1, channels, h, w], that is noised to
-            `strength` first.
+        cond, uncond: of batch rows or one (Model.encode_text), and of as many tokens; uncond may be
+            None where guidance_scale is 1, and both where the model is unconditional.
+        init: a latent [batch or 1, channels, h, w] that is noised to `strength` first, of the steps
+            int(strength * steps) being run (0.75); None starts from noise.
         noise: [batch, channels, h, w] in place of the seed's first draw.
+        mask, mask_x0: see set_mask. concat: see set_concat.
+        last_steps: DDIMSampler.decode, the last so many steps from init as it is; 0 is by strength.
 
         Each run starts the seeds afresh.
         """
-        with self._use() as sampler:
-            with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
-                return call_tensor(self._error_context, lib.sd_sample, sampler, *tensors)
+        inputs, context = locals(), self._error_context
+        with self._use() as sampler, _run_params(context, inputs) as params:
+            return call_tensor(context, lib.sd_sample, sampler, ctypes.byref(params))
 
     def begin(
         self,
-        cond: np.ndarray,
-        uncond: Optional[np.ndarray] = None,
+        cond: Optional[Cond] = None,
+        uncond: Optional[Cond] = None,
         init: Optional[np.ndarray] = None,
         noise: Optional[np.ndarray] = None,
+        *,
+        mask: Optional[np.ndarray] = None,
+        mask_x0: Optional[np.ndarray] = None,
+        concat: Optional[np.ndarray] = None,
+        strength: float = 0.75,
+        last_steps: int = 0,
     ) -> None:
         """Begins a run to be made a step() at a time, with the arguments of sample()."""
-        with self._use() as sampler:
-            with _inputs(self._error_context, cond, uncond, init, noise) as tensors:
-                call(self._error_context, lib.sd_sampler_begin, sampler, *tensors)
+        inputs, context = locals(), self._error_context
+        with self._use() as sampler, _run_params(context, inputs) as params:
+            call(context, lib.sd_sampler_begin, sampler, ctypes.byref(params))
 
     def step(self) -> Progress:
         """Makes one step of the run that begin() began."""
@@ -265,33 +279,6 @@ class Sampler(Handle):
                 encode = lib.sd_sampler_stochastic_encode
                 return call_tensor(context, encode, sampler, z, index, n)
 
-    def decode(
-        self,
-        latent: np.ndarray,
-        cond: Optional[np.ndarray],
-        t_start: int,
-        uncond: Optional[np.ndarray] = None,
-    ) -> np.ndarray:
-        """DDIMSampler.decode: the last t_start steps from a latent [batch or 1, channels, h, w] as
-        it is."""
-        start, context = _ffi.c_integer("t_start", t_start), self._error_context
-        with self._use() as sampler:
-            with _inputs(context, cond, uncond, latent, None) as (c, u, z, _):
-                return call_tensor(context, lib.sd_sampler_decode, sampler, c, u, z, start)
-
-    def begin_decode(
-        self,
-        latent: np.ndarray,
-        cond: Optional[np.ndarray],
-        t_start: int,
-        uncond: Optional[np.ndarray] = None,
-    ) -> None:
-        """Begins decode(), to be made a step() at a time."""
-        start, context = _ffi.c_integer("t_start", t_start), self._error_context
-        with self._use() as sampler:
-            with _inputs(context, cond, uncond, latent, None) as (c, u, z, _):
-                call(context, lib.sd_sampler_begin_decode, sampler, c, u, z, start)
-
     @property
     def intermediates(self) -> Intermediates:
         """What the last run kept; a StateError without log_every_t, and before a run."""
@@ -313,14 +300,30 @@ class Sampler(Handle):
 
     def steps(
         self,
-        cond: np.ndarray,
-        uncond: Optional[np.ndarray] = None,
+        cond: Optional[Cond] = None,
+        uncond: Optional[Cond] = None,
         init: Optional[np.ndarray] = None,
         noise: Optional[np.ndarray] = None,
+        *,
+        mask: Optional[np.ndarray] = None,
+        mask_x0: Optional[np.ndarray] = None,
+        concat: Optional[np.ndarray] = None,
+        strength: float = 0.75,
+        last_steps: int = 0,
     ) -> Iterator[Progress]:
         """begin(), then one step for each turn of a loop. Between two turns the latent may be read
         and replaced; leaving the loop early is fine."""
-        self.begin(cond, uncond, init, noise)
+        self.begin(
+            cond,
+            uncond,
+            init,
+            noise,
+            mask=mask,
+            mask_x0=mask_x0,
+            concat=concat,
+            strength=strength,
+            last_steps=last_steps,
+        )
         while self.remaining:
             yield self.step()
 
@@ -344,16 +347,17 @@ class Sampler(Handle):
             return call_tensor(self._error_context, lib.sd_sampler_pred_x0, sampler)
 
     def set_mask(self, mask: Optional[np.ndarray], x0: Optional[np.ndarray] = None) -> None:
-        """Keeps `x0` [batch or 1, channels, h, w] where `mask` [batch or 1, 1, h, w] is 1: each
-        step begins from it there, noised to the step's time. None takes the mask away."""
+        """Keeps `x0` [batch or 1, channels, h, w] where `mask` [batch or 1, 1, h, w] is 1, from the
+        next step of a run on: each begins from it there, noised to the step's time. None takes the
+        mask away."""
         context = self._error_context
         with self._use() as sampler:
             with as_tensor(context, "mask", mask) as m, as_tensor(context, "x0", x0) as known:
                 call(context, lib.sd_sampler_set_mask, sampler, m, known)
 
-    def set_concat(self, concat: Optional[np.ndarray]) -> None:
-        """What an inpainting model takes beside the latent: [batch or 1, unet_channels -
-        latent_channels, h, w]. None takes it away."""
+    def set_concat(self, concat: np.ndarray) -> None:
+        """What an inpainting model takes beside the latent from the next step of a run on, in
+        place of what it was given: [batch or 1, unet_channels - latent_channels, h, w]."""
         with self._use() as sampler:
             with as_tensor(self._error_context, "concat", concat) as c:
                 call(self._error_context, lib.sd_sampler_set_concat, sampler, c)
@@ -366,8 +370,16 @@ class Sampler(Handle):
 
 
 @contextlib.contextmanager
-def _inputs(context: int, cond, uncond, init, noise):
-    """The four tensors of a run, freed on leaving."""
-    with as_tensor(context, "cond", cond) as c, as_tensor(context, "uncond", uncond) as u:
-        with as_tensor(context, "init", init) as i, as_tensor(context, "noise", noise) as n:
-            yield c, u, i, n
+def _run_params(context: int, inputs: dict):
+    """The arguments of Sampler.sample as the library's struct, whose tensors are freed on
+    leaving."""
+    params = _ffi.RunParams(
+        strength=float(inputs["strength"]),
+        last_steps=_ffi.c_integer("last_steps", inputs["last_steps"]),
+    )
+    with contextlib.ExitStack() as stack:
+        for name in ("cond", "uncond"):
+            setattr(params, name, stack.enter_context(use_cond(name, inputs[name])))
+        for name in ("init", "noise", "mask", "mask_x0", "concat"):
+            setattr(params, name, stack.enter_context(as_tensor(context, name, inputs[name])))
+        yield params

@@ -29,6 +29,7 @@ class HeaderTest(unittest.TestCase):
         "sd_image_load_params": _ffi.ImageLoadParams,
         "sd_image_save_params": _ffi.ImageSaveParams,
         "sd_text_params": _ffi.TextParams,
+        "sd_run_params": _ffi.RunParams,
         "sd_tile_params": _ffi.TileParams,
         "sd_loss_params": _ffi.LossParams,
         "sd_loss_info": _ffi.LossInfo,
@@ -63,7 +64,7 @@ class HeaderTest(unittest.TestCase):
         "sd_progress_fn": _ffi.PROGRESS_FN,
         "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
     }
-    HANDLES = ("sd_context", "sd_model", "sd_cond", "sd_sampler", "sd_tensor", "sd_image")
+    HANDLES = ("sd_context", "sd_model", "sd_cond", "sd_stop", "sd_sampler", "sd_tensor", "sd_image")
 
     @classmethod
     def setUpClass(cls):

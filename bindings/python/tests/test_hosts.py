@@ -48,11 +48,11 @@ OF_SAMPLER = {
     "sample": lambda s: s.sample(COND, UNCOND),
     "begin": lambda s: s.begin(COND, UNCOND),
     "steps": lambda s: list(s.steps(COND, UNCOND)),
-    "decode": lambda s: s.decode(LATENT, COND, 2, UNCOND),
+    "last steps": lambda s: s.sample(COND, UNCOND, LATENT, last_steps=2),
     "encode": lambda s: s.stochastic_encode(LATENT, 1),
     "remaining": lambda s: s.remaining,
     "timesteps": lambda s: s.timesteps,
-    "set_mask": lambda s: s.set_mask(None),
+    "set_mask": lambda s: s.begin(COND, UNCOND) or s.set_mask(None),
 }
 
 
@@ -82,7 +82,7 @@ class ClosingTest(unittest.TestCase):
         ways = {
             "sample": lambda s: s.sample(COND, UNCOND),
             "steps": lambda s: list(s.steps(COND, UNCOND)),
-            "decode": lambda s: s.decode(LATENT, COND, 2, UNCOND),
+            "last steps": lambda s: s.sample(COND, UNCOND, LATENT, last_steps=2),
         }
         for name, way in ways.items():
             with self.subTest(name):
@@ -114,7 +114,7 @@ class ClosingTest(unittest.TestCase):
         self.assertEqual(len(own.txt2img("a", **RUN, score_corrector=correct)), 1)
         context = libsd.Context("cpu", threads=1)
         with context.load(FOLDER, progress=lambda _done, _total: context.close()) as loaded:
-            self.assertEqual(loaded.encode_text("a").shape, COND.shape)
+            self.assertEqual(len(loaded.encode_text("a")), len(COND))
         told = []
 
         def log(_level, message):
@@ -328,7 +328,7 @@ class InterruptTest(unittest.TestCase):
                 with self.subTest(name):
                     self.ends(function)
             again = model.encode_text("a red boat")
-            np.testing.assert_array_equal(again, COND)
+            np.testing.assert_array_equal(again.tensor(), COND.tensor())
 
     def test_within_one_call(self):
         """A call that calls nothing back is cancelled, not waited for."""

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from tiny import FILE, FOLDER, RUN, SIDE, ctx, embeddings, main, model  # first: may skip
+from tiny import FILE, FOLDER, RUN, SIDE, ctx, conditioning, main, model  # first: may skip
 
 import numpy as np
 
@@ -82,6 +82,10 @@ class ModelTest(unittest.TestCase):
         self.assertAlmostEqual(model.work_estimate(**RUN, batch=3).step / work.step, 3, delta=0.2)
 
 
+def context(texts, **options):
+    return model.encode_text(texts, **options).tensor("context")
+
+
 class StagesTest(unittest.TestCase):
     def test_tokenize(self):
         info = model.info
@@ -96,19 +100,32 @@ class StagesTest(unittest.TestCase):
 
     def test_encode_text(self):
         info = model.info
-        both = model.encode_text(["a red boat", "Кот 🐈"])
+        cond = model.encode_text(["a red boat", "Кот 🐈"])
+        both = cond.tensor("context")
         self.assertEqual(both.dtype, np.float32)
         self.assertEqual(both.shape, (2, info.text_tokens, info.text_width))
-        np.testing.assert_array_equal(both, model.encode_text(["a red boat", "Кот 🐈"]))
-        np.testing.assert_allclose(both[:1], model.encode_text("a red boat"), atol=1e-5)
+        np.testing.assert_array_equal(both, context(["a red boat", "Кот 🐈"]))
+        np.testing.assert_allclose(both[:1], context("a red boat"), atol=1e-5)
+        self.assertEqual((len(cond), len(cond[1]), len(cond[:2])), (2, 1, 2))
+        np.testing.assert_array_equal(cond[-1].tensor(), both[1:])
+        np.testing.assert_array_equal(ctx.cond({"context": both}).tensor(), both)
+        for rows in (2, slice(1, 1), slice(0, 2, 2)):
+            with self.assertRaises(IndexError):
+                cond[rows]
+        with self.assertRaisesRegex(libsd.UnsupportedError, 'pooled.*knows "context"'):
+            cond.tensor("pooled")
+        with self.assertRaisesRegex(TypeError, "cond is ndarray"):
+            model.unet_predict(np.zeros((1, 4, 8, 8)), 1, both)
         self.assertGreater(np.abs(both[0] - both[1]).max(), 1e-3)
         ids = model.tokenize("a red boat").ids
-        np.testing.assert_array_equal(model.encode_tokens(ids), model.encode_text("a red boat"))
-        long = model.encode_text(["a (red:1.3) BREAK boat", "a"], weighted=True)
+        np.testing.assert_array_equal(model.encode_tokens(ids).tensor(), context("a red boat"))
+        long = context(["a (red:1.3) BREAK boat", "a"], weighted=True)
         self.assertEqual(long.shape, (2, 154, model.info.text_width))
-        skipped = model.encode_text("a red boat", clip_skip=2)
-        self.assertFalse(np.allclose(skipped, model.encode_text("a red boat"), atol=1e-3))
-        np.testing.assert_allclose(model.encode_tokens(np.stack([ids, ids]))[1], both[0], atol=1e-5)
+        skipped = context("a red boat", clip_skip=2)
+        self.assertFalse(np.allclose(skipped, context("a red boat"), atol=1e-3))
+        np.testing.assert_array_equal(model.encode_tokens(ids, clip_skip=2).tensor(), skipped)
+        twice = model.encode_tokens(np.stack([ids, ids])).tensor()
+        np.testing.assert_allclose(twice[1], both[0], atol=1e-5)
 
     def test_vae(self):
         info = model.info
@@ -221,7 +238,7 @@ class CodebookTest(unittest.TestCase):
         np.testing.assert_array_equal(decoded, vq.vae_decode_ids(ids.astype(np.int64)))
         sampled = vq.sampler(steps=2, method="ddim", quantize_denoised=True)
         with sampled as sampler:
-            sampler.sample(None)
+            sampler.sample()
             x0 = sampler.pred_x0
         np.testing.assert_array_equal(vq.vae_quantize(x0)[1], x0)
 
@@ -251,8 +268,8 @@ class PictureTest(unittest.TestCase):
         np.testing.assert_array_equal(images, model.txt2img("a red boat", "rain", **RUN, batch=2))
         weighted = model.txt2img("a (red:2) BREAK boat", weighted_prompts=True, clip_skip=2, **RUN)
         both = model.encode_text(["a (red:2) BREAK boat", ""], weighted=True, clip_skip=2)
-        with model.sampler(text_tokens=154, **RUN) as sampler:
-            latent = sampler.sample(both[:1], both[1:])
+        with model.sampler(**RUN) as sampler:
+            latent = sampler.sample(both[0], both[1])
         again = model.to_images(model.vae_decode(latent))
         np.testing.assert_array_equal(weighted, again)
         cond, uncond = model.encode_text("a red boat"), model.encode_text("rain")
@@ -322,10 +339,9 @@ class PictureTest(unittest.TestCase):
             concat = wide.inpaint_concat(pixels, (hole[None, None, ..., 0]), draws[:1])
             cond, uncond = wide.encode_text("a red boat"), wide.encode_text("")
             with wide.sampler(**RUN) as sampler:
-                with self.assertRaisesRegex(libsd.StateError, "sd_inpaint"):
+                with self.assertRaisesRegex(libsd.ArgumentError, "sd_inpaint"):
                     sampler.sample(cond, uncond)
-                sampler.set_concat(concat)
-                latent = sampler.sample(cond, uncond, noise=draws[1:])
+                latent = sampler.sample(cond, uncond, noise=draws[1:], concat=concat)
             staged = wide.to_images(wide.vae_decode(latent))[0]
             np.testing.assert_array_equal(image, np.where(hole, staged, picture))
         image = model.inpaint("a red boat", picture, mask, tile=4, strength=0.5, **RUN)[0]
@@ -468,15 +484,16 @@ class ErrorTest(unittest.TestCase):
         fails(bad, "uint8", libsd.save_image, "/nowhere.png", np.zeros(5, np.uint8))
         fails(bad, "ids is float", model.encode_tokens, np.zeros(77))
         fails(bad, "ids", model.encode_tokens, np.full(77, 2**40))
-        cond, _ = embeddings()
+        cond, _ = conditioning()
         fails(bad, "timesteps", model.unet_predict, np.zeros((1, 4, 8, 8)), [1, 2], cond)
         with model.sampler(**RUN) as sampler:
             fails(bad, "uncond", sampler.sample, cond)
-            fails(bad, "cond", sampler.sample, cond[:, :5], cond)
+            short = ctx.cond({"context": cond.tensor()[:, :5]})
+            fails(bad, "uncond is", sampler.sample, cond, short)
             fails(bad, "noise", sampler.sample, cond, cond, noise=np.zeros((1, 4, 9, 9)))
 
     def test_states(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         sampler = model.sampler(**RUN)
         self.fails(libsd.StateError, "before", sampler.step)
         self.fails(libsd.StateError, "latent", lambda: sampler.latent)
@@ -498,7 +515,7 @@ class ErrorTest(unittest.TestCase):
                 self.skipTest("there is a vocabulary beside the tiny file")
             self.fails(libsd.Error, "vocab.json", file.encode_text, "a cat")
             ids = model.tokenize("a cat").ids
-            self.assertEqual(file.encode_tokens(ids).shape[0], 1)
+            self.assertEqual(len(file.encode_tokens(ids)), 1)
 
     def test_log(self):
         lines = []
@@ -551,7 +568,7 @@ class HandleTest(unittest.TestCase):
                 break
         for call in (
             lambda: own.sampler(steps=-1),
-            lambda: sampler.sample(cond[:, :3], uncond),
+            lambda: sampler.sample(cond, own.encode_text(["a", "b", "c"])),
             lambda: own.vae_decode(np.zeros((1, 3, 8, 8))),
             lambda: own.txt2img("a", **RUN, progress=lambda p: True),
             lambda: own.img2img("a", np.zeros((64, 64, 3), np.uint8), steps=-1),
@@ -583,7 +600,7 @@ class HandleTest(unittest.TestCase):
         own.close()
         self.assertEqual(sampler.sample(cond, cond).shape[0], 1)
         self.assertGreater(len(self.blocks), 0)
-        del sampler, own
+        del sampler, own, cond
         gc.collect()
         self.assertEqual(len(self.blocks), 0)
 

@@ -5,7 +5,7 @@ import signal
 import threading
 import unittest
 
-from tiny import FOLDER, RUN, SIDE, ctx, embeddings, main, model  # first: may skip
+from tiny import FOLDER, RUN, SIDE, ctx, conditioning, main, model  # first: may skip
 
 import numpy as np
 
@@ -14,7 +14,7 @@ import libsd
 
 class SamplerTest(unittest.TestCase):
     def test_whole_and_steps_agree(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         info = model.info
         seen = []
         with model.sampler(**RUN, batch=2, eta=0.5, progress=seen.append) as sampler:
@@ -41,7 +41,7 @@ class SamplerTest(unittest.TestCase):
             np.testing.assert_array_equal(other.sample(cond, uncond), whole)
 
     def test_threads_agree(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         results = []
         for threads in (1, 3):
             with libsd.Context("cpu", threads=threads) as one, one.load(FOLDER) as same:
@@ -50,7 +50,7 @@ class SamplerTest(unittest.TestCase):
         np.testing.assert_array_equal(*results)
 
     def test_two_samplers_at_once(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         with model.sampler(**RUN) as first, model.sampler(**RUN) as second:
             expected = first.sample(cond, uncond)
             results = {}
@@ -67,7 +67,7 @@ class SamplerTest(unittest.TestCase):
             np.testing.assert_array_equal(results["b"], expected)
 
     def test_seeds(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
 
         def run(**options):
             with model.sampler(**{**RUN, **options}) as sampler:
@@ -82,19 +82,19 @@ class SamplerTest(unittest.TestCase):
         self.assertGreater(np.abs(run(skip_draws=1) - pair[:1]).max(), 1e-2)
 
     def test_noise_and_init(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         with model.sampler(**RUN) as sampler:
             usual = sampler.sample(cond, uncond)
             noise = ctx.randn(usual.shape, seed=7)
             np.testing.assert_array_equal(sampler.sample(cond, uncond, noise=noise), usual)
             self.assertEqual(sampler.sample(cond, uncond, init=usual).shape, usual.shape)
-        with model.sampler(**RUN, strength=0.5) as sampler:
-            self.assertEqual(len(list(sampler.steps(cond, uncond, init=usual))), 2)
+            half = list(sampler.steps(cond, uncond, init=usual, strength=0.5))
+            self.assertEqual(len(half), 2)
         with model.sampler(**RUN, guidance_scale=1.0) as sampler:
             self.assertEqual(sampler.sample(cond).shape, usual.shape)
 
     def test_replace_latent(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         with model.sampler(**RUN) as sampler:
             whole = sampler.sample(cond, uncond)
             sampler.begin(cond, uncond)
@@ -113,23 +113,35 @@ class SamplerTest(unittest.TestCase):
             self.assertGreater(np.abs(sampler.latent - whole).max(), 1e-3)
 
     def test_mask(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         with model.sampler(**RUN, method="euler", spacing="karras") as sampler:
             free = sampler.sample(cond, uncond)
             x0 = 0 * free
             mask = np.zeros((1, 1, *free.shape[2:]), np.float32)
-            sampler.set_mask(mask, x0)
-            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            with self.assertRaises(libsd.StateError):
+                model.sampler(**RUN).set_mask(mask, x0)
+            given = {"mask": mask, "mask_x0": x0}
+            np.testing.assert_array_equal(sampler.sample(cond, uncond, **given), free)
             mask[..., :4] = 1
+            held = sampler.sample(cond, uncond, **given)
+            self.assertGreater(np.abs(held - free).max(), 1e-3)
+            sampler.begin(cond, uncond)
             sampler.set_mask(mask, x0)
-            self.assertGreater(np.abs(sampler.sample(cond, uncond) - free).max(), 1e-3)
+            while sampler.remaining:
+                sampler.step()
+            np.testing.assert_array_equal(sampler.latent, held)
+            sampler.begin(cond, uncond, **given)
             sampler.set_mask(None)
-            np.testing.assert_array_equal(sampler.sample(cond, uncond), free)
+            while sampler.remaining:
+                sampler.step()
+            np.testing.assert_array_equal(sampler.latent, free)
             with self.assertRaises(libsd.ArgumentError):
                 sampler.set_mask(mask)
+            with self.assertRaisesRegex(libsd.ArgumentError, "mask_x0 is NULL"):
+                sampler.sample(cond, uncond, mask=mask)
 
     def test_preview(self):
-        cond, uncond = embeddings()
+        cond, uncond = conditioning()
         pictures = []
 
         def progress(p):
@@ -151,7 +163,7 @@ class OriginalTest(unittest.TestCase):
     """Arguments and methods of the original's DDIMSampler."""
 
     def setUp(self):
-        self.cond, self.uncond = embeddings()
+        self.cond, self.uncond = conditioning()
 
     def test_intermediates(self):
         with model.sampler(**RUN, eta=1, log_every_t=2) as sampler:
@@ -169,23 +181,23 @@ class OriginalTest(unittest.TestCase):
                 sampler.intermediates
 
     def test_encode_and_decode(self):
-        options = {"eta": 0.5, "strength": 0.75, "original_encode": True}
+        options = {"eta": 0.5, "original_encode": True}
         with model.sampler(**RUN, **options) as sampler:
             self.assertEqual(sampler.timesteps.tolist(), [1, 251, 501, 751])
             init = sampler.sample(self.cond, self.uncond)
             painted = sampler.sample(self.cond, self.uncond, init=init)
             noisy = sampler.stochastic_encode(init, 3)
             np.testing.assert_array_equal(
-                sampler.decode(noisy, self.cond, 3, self.uncond), painted
+                sampler.sample(self.cond, self.uncond, noisy, last_steps=3), painted
             )
-            sampler.begin_decode(noisy, self.cond, 3, self.uncond)
+            sampler.begin(self.cond, self.uncond, noisy, last_steps=3)
             self.assertEqual([sampler.step().timestep for _ in range(3)], [501, 251, 1])
             np.testing.assert_array_equal(sampler.latent, painted)
             given = sampler.stochastic_encode(init, 0, np.zeros_like(init))
             scale = np.sqrt(model.alphas_cumprod[1])
             np.testing.assert_allclose(given, init * scale, rtol=1e-6)
-            with self.assertRaisesRegex(libsd.ArgumentError, "t_start is 5; 0 to 4"):
-                sampler.decode(noisy, self.cond, 5, self.uncond)
+            with self.assertRaisesRegex(libsd.ArgumentError, "last_steps is 5; 0 to 4"):
+                sampler.sample(self.cond, self.uncond, noisy, last_steps=5)
             with self.assertRaisesRegex(libsd.ArgumentError, "t is 4; 0 to 3"):
                 sampler.stochastic_encode(init, 4)
         with model.sampler(**RUN, use_original_steps=True) as sampler:
@@ -197,19 +209,17 @@ class OriginalTest(unittest.TestCase):
         for strength in (5 / 6, 1 / 3, 7 / 12, 0.29, 0.57):
             for steps in (5, 10, 20, 25, 50, 100):  # of 1000: as many are made
                 with model.sampler(
-                    steps=steps, width=64, height=64, strength=strength, guidance_scale=1
+                    steps=steps, width=64, height=64, guidance_scale=1
                 ) as sampler:
-                    sampler.begin(self.cond, None, init)
+                    sampler.begin(self.cond, None, init, strength=strength)
                     self.assertEqual(sampler.remaining, int(strength * steps))
-        with model.sampler(**RUN, strength=0.5) as sampler:
-            sampler.begin(self.cond, self.uncond, init + 1)
+        with model.sampler(**RUN) as sampler:
+            sampler.begin(self.cond, self.uncond, init + 1, strength=0.5)
             np.testing.assert_array_equal(sampler.latent, sampler.stochastic_encode(init + 1, 1))
 
     def test_numbers_that_are_none(self):
-        bad = np.full_like(self.cond, np.nan)
-        with model.sampler(**RUN) as sampler:
-            with self.assertRaisesRegex(libsd.ArgumentError, "cond has nan"):
-                sampler.sample(bad, self.uncond)
+        with self.assertRaisesRegex(libsd.ArgumentError, "context has nan"):
+            ctx.cond({"context": np.full((1, 77, 8), np.nan)})
         with self.assertRaisesRegex(libsd.ModelError, "step . of 4 .*not finite"):
             model.txt2img("a boat", **RUN, guidance_scale=3e38)
 
@@ -261,7 +271,7 @@ class CallbackTest(unittest.TestCase):
     """What ends a run, and that the sampler stays usable after."""
 
     def setUp(self):
-        self.cond, self.uncond = embeddings()
+        self.cond, self.uncond = conditioning()
         self.act = lambda p: None
         self.calls = 0
 

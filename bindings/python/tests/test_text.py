@@ -88,19 +88,19 @@ class TextTest(unittest.TestCase):
 
     def test_more_rows_than_words(self):
         """tokenizer.add_tokens and resize_token_embeddings change no prompt without such a token."""
-        want = model.encode_text(TEXTS)
+        want = model.encode_text(TEXTS).tensor()
         self.add_rows(1, bos_token_id=0, eos_token_id=2)
-        np.testing.assert_array_equal(self.load().encode_text(TEXTS), want)
+        np.testing.assert_array_equal(self.load().encode_text(TEXTS).tensor(), want)
         self.add_rows(7)
         other = self.load()
-        np.testing.assert_array_equal(other.encode_text(TEXTS), want)
+        np.testing.assert_array_equal(other.encode_text(TEXTS).tensor(), want)
         np.testing.assert_array_equal(other.tokenize("a red boat").ids, model.tokenize("a red boat").ids)
         for n in (1, 8):
             file = self.scratch / f"rows-{n}.safetensors"
             shutil.copy(FILE, file)
             add_rows(file, n)
             other = self.load(file, vocab=FOLDER + "/tokenizer")
-            np.testing.assert_array_equal(other.encode_text(TEXTS), want)
+            np.testing.assert_array_equal(other.encode_text(TEXTS).tensor(), want)
 
     def test_padding_is_the_tokenizer_s(self):
         """"!" pads in Stable Diffusion 2.x; an original checkpoint does not look there."""
@@ -122,8 +122,8 @@ class TextTest(unittest.TestCase):
         values, rows = self.add_rows(2)
         write_weights(self.scratch / "toy.safetensors", {"emb_params": ("F32", list(values.shape), values.tobytes())})
         with ctx.load(FOLDER, embeddings={"<toy>": self.scratch / "toy.safetensors"}) as inverted:
-            want = inverted.encode_text(["a red <toy> boat", ""])
-            heavy = inverted.encode_text("a (red <toy>:1.3) boat", weighted=True)
+            want = inverted.encode_text(["a red <toy> boat", ""]).tensor()
+            heavy = inverted.encode_text("a (red <toy>:1.3) boat", weighted=True).tensor()
         ids = {"<toy>": rows, "<toy>_1": rows + 1}
         decoder = {str(i): {"content": token, "special": False} for token, i in ids.items()}
         for name, value in (
@@ -133,14 +133,14 @@ class TextTest(unittest.TestCase):
             change(self.tokenizer / name, **value)
             other = self.load()
             self.assertEqual(other.tokenize("<toy>").ids[1], rows)
-            np.testing.assert_array_equal(other.encode_text(["a red <toy> boat", ""]), want)
+            np.testing.assert_array_equal(other.encode_text(["a red <toy> boat", ""]).tensor(), want)
             np.testing.assert_array_equal(
-                other.encode_text("a (red <toy>:1.3) boat", weighted=True), heavy
+                other.encode_text("a (red <toy>:1.3) boat", weighted=True).tensor(), heavy
             )
             # a file for the word comes before the rows
             toy = {"<toy>": self.scratch / "toy.safetensors"}
             np.testing.assert_array_equal(
-                self.load(embeddings=toy).encode_text(["a red <toy> boat", ""]), want
+                self.load(embeddings=toy).encode_text(["a red <toy> boat", ""]).tensor(), want
             )
             if name == "added_tokens.json":
                 (self.tokenizer / name).unlink()
@@ -151,7 +151,7 @@ class TextTest(unittest.TestCase):
         change(self.tokenizer / "added_tokens.json", **{"<toy>": rows})
         other = self.load()
         self.assertTrue(self.warned('"<toy>"', f"has id {rows}", "cannot be used"), self.logged)
-        np.testing.assert_array_equal(other.encode_text("a <toy>"), model.encode_text("a <toy>"))
+        np.testing.assert_array_equal(other.encode_text("a <toy>").tensor(), model.encode_text("a <toy>").tensor())
 
     def test_tokenizer_json_alone(self):
         """As transformers 5 writes it; "a b" is how older ones write a merge."""
@@ -164,10 +164,10 @@ class TextTest(unittest.TestCase):
         for form in forms:
             change(self.tokenizer / "tokenizer.json", model={**whole, "merges": form})
             other = self.load()
-            np.testing.assert_array_equal(other.encode_text(TEXTS), model.encode_text(TEXTS))
+            np.testing.assert_array_equal(other.encode_text(TEXTS).tensor(), model.encode_text(TEXTS).tensor())
             for vocab_path in (self.tokenizer, self.tokenizer / "tokenizer.json"):
                 other = self.load(FILE, vocab=str(vocab_path))
-                np.testing.assert_array_equal(other.encode_text(TEXTS), model.encode_text(TEXTS))
+                np.testing.assert_array_equal(other.encode_text(TEXTS).tensor(), model.encode_text(TEXTS).tensor())
         change(self.tokenizer / "tokenizer.json", model={"type": "Unigram", "vocab": []})
         with self.assertRaisesRegex(libsd.Error, "not CLIP's tokenizer .Unigram"):
             self.load(FILE, vocab=str(self.tokenizer))
@@ -181,15 +181,15 @@ class TextTest(unittest.TestCase):
             ("a\x1b[1m red\x1b[0m \t boat\ufeff", "a red boat"),
             ("", ""),
         ):
-            want = model.encode_text(cleaned)
-            np.testing.assert_array_equal(model.encode_text(text, clean=True), want)
-            np.testing.assert_array_equal(model.encode_text(cleaned, clean=True), want)
+            want = model.encode_text(cleaned).tensor()
+            np.testing.assert_array_equal(model.encode_text(text, clean=True).tensor(), want)
+            np.testing.assert_array_equal(model.encode_text(cleaned, clean=True).tensor(), want)
             if text:
-                self.assertTrue((model.encode_text(text) != want).any())
-        weighted = model.encode_text("a \uff08red:1.3\uff09 \ufb01sh", weighted=True, clean=True)
-        np.testing.assert_array_equal(weighted, model.encode_text("a (red:1.3) fish", weighted=True))
+                self.assertTrue((model.encode_text(text).tensor() != want).any())
+        weighted = model.encode_text("a \uff08red:1.3\uff09 \ufb01sh", weighted=True, clean=True).tensor()
+        np.testing.assert_array_equal(weighted, model.encode_text("a (red:1.3) fish", weighted=True).tensor())
         with self.assertRaisesRegex(libsd.ArgumentError, "entities within entities"):
-            model.encode_text("&" + "amp;" * 500000, clean=True)
+            model.encode_text("&" + "amp;" * 500000, clean=True).tensor()
 
     def test_clean_in_one_call(self):
         init = np.full((RUN["height"], RUN["width"], 3), 99, np.uint8)
@@ -230,15 +230,15 @@ class TextTest(unittest.TestCase):
         for weighted, asked in ((True, both), (False, {**both, **plain})):
             for text, words in asked.items():
                 del self.logged[:]
-                own.encode_text(["a", text], weighted=weighted)
+                own.encode_text(["a", text], weighted=weighted).tensor()
                 self.assertEqual(len(self.logged), 1, text)
                 self.assertIn(words, self.logged[0])
         del self.logged[:]
-        own.encode_text(silent)
-        own.encode_text([*silent, *plain], weighted=True)
-        own.encode_text("A CAT AND A DOG BREAK")
+        own.encode_text(silent).tensor()
+        own.encode_text([*silent, *plain], weighted=True).tensor()
+        own.encode_text("A CAT AND A DOG BREAK").tensor()
         self.assertEqual(self.logged, [])
-        own.encode_text(["<lora:a:1> [b|c] <lora:a:1>", "<lora:b:1> AND x"])
+        own.encode_text(["<lora:a:1> [b|c] <lora:a:1>", "<lora:b:1> AND x"]).tensor()
         self.assertEqual(len(self.logged), 1)
         self.assertIn('"<lora:a:1>", "<lora:b:1>" (no LoRA', self.logged[0])
         self.assertIn('"[b|c]"', self.logged[0])
@@ -249,21 +249,21 @@ class TextTest(unittest.TestCase):
         for name in ("boat", "lake"):
             write_weights(self.scratch / f"{name}.safetensors", {"emb_params": ("F32", [1, width], rows.tobytes())})
         own = self.load(embeddings={name: self.scratch / f"{name}.safetensors" for name in ("boat", "lake")})
-        own.encode_text([""])
-        own.encode_text(["a red boat by a lake"])
+        own.encode_text([""]).tensor()
+        own.encode_text(["a red boat by a lake"]).tensor()
         self.assertEqual(self.logged, [])
-        own.encode_text(["a red boat", "fog"])
+        own.encode_text(["a red boat", "fog"]).tensor()
         self.assertEqual(len(self.logged), 1)
         self.assertTrue(self.warned("lake.safetensors", 'the word "lake"'), self.logged)
-        own.encode_text(["fog"])
-        own.encode_text(["fog"])
+        own.encode_text(["fog"]).tensor()
+        own.encode_text(["fog"]).tensor()
         self.assertEqual(len(self.logged), 2)
         self.assertTrue(self.warned("boat.safetensors"))
         del self.logged[:]
         own = self.load(embeddings={"sailor\u2019s \ufb01sh": self.scratch / "boat.safetensors"})
-        typed = own.encode_text("a sailor\u2019s \ufb01sh")
-        np.testing.assert_array_equal(own.encode_text("a sailor\u2019s \ufb01sh", clean=True), typed)
-        np.testing.assert_array_equal(own.encode_text("a sailor's fish", clean=True), typed)
+        typed = own.encode_text("a sailor\u2019s \ufb01sh").tensor()
+        np.testing.assert_array_equal(own.encode_text("a sailor\u2019s \ufb01sh", clean=True).tensor(), typed)
+        np.testing.assert_array_equal(own.encode_text("a sailor's fish", clean=True).tensor(), typed)
         self.assertEqual(self.logged, [])
 
     def test_embeddings_of_other_models(self):

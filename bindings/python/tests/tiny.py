@@ -24,7 +24,7 @@ ctx = libsd.Context("cpu", threads=2)
 model = ctx.load(FOLDER)
 
 
-def embeddings():
+def conditioning():
     return model.encode_text("a red boat"), model.encode_text("")
 
 

@@ -63,21 +63,29 @@ static int in_one_call(program *p, sd_image **image) {
 
 static int by_stages(program *p, sd_image **image) {
     const char *const texts[] = {"a lake", "a boat"};
-    sd_tensor *cond = NULL, *uncond = NULL, *latent = NULL, *pixels = NULL;
+    sd_run_params run = SD_RUN_PARAMS_INIT;
+    sd_text_params text = SD_TEXT_PARAMS_INIT;
+    sd_cond *both = NULL, *cond = NULL, *uncond = NULL;
+    sd_tensor *latent = NULL, *pixels = NULL;
     sd_sampler *sampler = NULL;
-    sd_status status = sd_encode_text(p->model, &texts[0], 1, &cond);
+    sd_status status = sd_encode_text(p->model, texts, 2, &text, &both);
     if (!status)
-        status = sd_encode_text(p->model, &texts[1], 1, &uncond);
+        status = sd_cond_rows(both, 0, 1, &cond);
+    if (!status)
+        status = sd_cond_rows(both, 1, 1, &uncond);
+    run.cond = cond;
+    run.uncond = uncond;
     if (!status)
         status = sd_sampler_new(p->model, &p->sampling, &sampler);
     if (!status)
-        status = sd_sample(sampler, cond, uncond, NULL, NULL, &latent);
+        status = sd_sample(sampler, &run, &latent);
     if (!status)
         status = sd_vae_decode(p->model, latent, &pixels);
     if (!status)
         status = sd_image_from_tensor(pixels, 0, image);
-    sd_tensor_free(cond);
-    sd_tensor_free(uncond);
+    sd_cond_free(both);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
     sd_sampler_free(sampler);
