@@ -264,7 +264,7 @@ START_TEST(a_busy_sampler_refuses_other_threads) {
     open_shared(&s, ask_and_let_others_try);
     ck_ok(sd_sample(s.sampler, RUN(s.cond, NULL, NULL, NULL), &s.expected));
     ck_assert_int_eq(atomic_load(&s.good), 1);
-    ck_assert_str_eq(sd_last_error(), "sd_sampler_step was called from a run's callback");
+    ck_assert_str_eq(sd_last_error(), ""); /* the callback's failures are not the run's */
     ck_ok(sd_sample(s.sampler, RUN(s.cond, NULL, NULL, NULL), &again));
     ck_assert_mem_eq(sd_tensor_data(again), sd_tensor_data(s.expected),
                      (size_t)sd_tensor_n_elements(again) * sizeof(float));
