@@ -66,9 +66,13 @@ static sdb_tensor *stats_of(sdb_op *op) {
     return op->kind == SDB_OP_conv2d ? &op->conv2d.stats : &op->linear.stats;
 }
 
-/* The product that made all of a buffer before operation `at`, or NULL. */
+/* The product that made all of a buffer, in the segment of operation `at` and before it, or NULL.
+ */
 static sdb_op *maker_of(sd_program *p, int buffer, int at) {
-    for (int i = at - 1; i >= 0; i--) {
+    int begin = 0;
+    for (int i = 0; i < p->n_segments && p->ends[i] <= at; i++)
+        begin = p->ends[i];
+    for (int i = at - 1; i >= begin; i--) {
         const sdb_tensor *y = result_of(&p->ops[i]);
         if (y && y->buffer == buffer)
             return sd_is_whole(p, *y) &&

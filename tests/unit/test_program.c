@@ -162,6 +162,53 @@ START_TEST(other_halves_are_copied) {
 }
 END_TEST
 
+static int two_parts(const sdb_device *dev, sdb_type type, int h, int w) {
+    (void)dev;
+    return type == SDB_F32 && h * w > 0 ? 2 : 0;
+}
+
+static sdb_tensor product(sdb_tensor x) {
+    sdb_tensor y = new_tensor(4);
+    sd_op_linear(e, (sdb_linear){.x = x, .y = y});
+    return y;
+}
+
+static void normalise(sdb_tensor x) {
+    sd_op_group_norm(e, (sdb_group_norm){.x = x, .y = new_tensor(x.c), .groups = 1});
+}
+
+/* A product makes statistics where a group norm can use them: of all that it reads. */
+START_TEST(norms_get_the_statistics_of_their_makers) {
+    sdb_backend api = *e->api;
+    api.stats_parts = two_parts;
+    sdb_tensor in = held(4), kept = held(4), a = product(in), b = product(a);
+    sd_op_linear(e, (sdb_linear){.x = b, .y = kept});
+    normalise(b);
+    normalise(sd_concat(e, a, b));
+    normalise(silu(b));             /* no product */
+    normalise(sd_concat(e, b, in)); /* copies */
+    sd_program_end_segment(p);
+    normalise(kept); /* made in another segment */
+    sd_program_end_segment(p);
+    ck_assert_int_eq(sd_program_concat(p), SD_OK);
+    ck_assert_int_eq(sd_program_stats(p, (sd_stats_maker){&api, e->dev}), SD_OK);
+    int norms = 0;
+    for (int i = 0; i < p->n_ops; i++) {
+        const sdb_group_norm *norm = &p->ops[i].group_norm;
+        if (p->ops[i].kind != SDB_OP_group_norm)
+            continue;
+        int expected = norms == 0 ? 1 : norms == 1 ? 2 : 0;
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_eq(norm->stats[k].h, k < expected ? 2 : 0);
+        norms++;
+    }
+    ck_assert_int_eq(norms, 5);
+    ck_assert_int_eq(p->ops[0].linear.stats.w, 2);
+    ck_assert_int_eq(p->ops[1].linear.stats.buffer, p->ops[3].group_norm.stats[0].buffer);
+    ck_assert_int_eq(p->ops[2].linear.stats.c, 0);
+}
+END_TEST
+
 static sd_program *new_program(void) {
     sd_program *program;
     ck_assert_int_eq(sd_program_new(ctx, &program), SD_OK);
@@ -425,6 +472,7 @@ int main(void) {
     tcase_add_test(small, operands_that_are_read_twice_give_no_memory);
     tcase_add_test(small, halves_are_computed_in_their_place);
     tcase_add_test(small, other_halves_are_copied);
+    tcase_add_test(small, norms_get_the_statistics_of_their_makers);
     tcase_add_test(small, the_cache_keeps_the_first_and_the_last_used);
     tcase_add_checked_fixture(whole, set_up_model, tear_down_model);
     tcase_set_timeout(whole, 60);
