@@ -1,3 +1,4 @@
+/* Numbers that must fit each other, however they were found. */
 #include "describe/config.h"
 
 static sd_status check_groups(const sd_context *ctx, const char *path, const char *network,

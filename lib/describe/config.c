@@ -11,7 +11,7 @@
 
 /* ------------------------------------------------------------------------- UNet */
 
-/* What UNetModel of the original does not have. */
+/* Options that UNetModel of the original does not have. */
 static const sd_fixed unet_fixed[] = {
     {"_class_name", SD_FIXED_TEXT, 0, "UNet2DConditionModel"},
     {"act_fn", SD_FIXED_TEXT, 0, "silu"},

@@ -18,7 +18,7 @@ sd_status sd_config_unet(const sd_context *ctx, const char *path, void *config);
 sd_status sd_config_vae(const sd_context *ctx, const char *path, void *config);
 sd_status sd_config_text(const sd_context *ctx, const char *path, void *config);
 
-/* What model_index.json says of the scheduler. */
+/* model_index.json, as far as the scheduler depends on it. */
 typedef struct sd_index {
     char scheduler[64];      /* its class, or "" */
     bool corrects_scheduler; /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1
@@ -49,7 +49,7 @@ sd_status sd_infer_kind(const sd_checkpoint *from, const sd_description *d);
 sd_status sd_infer_unet(const sd_checkpoint *from, void *config);
 sd_status sd_infer_vae(const sd_checkpoint *from, void *config);
 sd_status sd_infer_text(const sd_checkpoint *from, void *config);
-/* What is left when the networks are known. */
+/* Schedule, prediction and scale, when the networks are known. */
 sd_status sd_infer_rest(const sd_checkpoint *from, sd_description *d);
 
 /* ldm_config.c: a YAML file of the original repositories; of a text encoder all but its sizes. */

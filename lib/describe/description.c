@@ -1,3 +1,4 @@
+/* The life of a description. */
 #include "describe/description.h"
 
 #include "describe/config.h"

@@ -94,7 +94,7 @@ typedef struct sd_vae_config {
     int n_codes;                   /* rows of the codebook (VQ) */
     bool attention[SD_MAX_LEVELS]; /* attn_resolutions: an AttnBlock after each ResnetBlock */
     bool encode_quantizes;         /* VQModel: its encode takes the nearest codes, its decode not */
-    /* Of each latent channel (diffusers' latents_mean and latents_std); std 0: there are none. */
+    /* diffusers' latents_mean and latents_std, one a latent channel; std 0: there are none. */
     float latents_mean[SD_MAX_LATENT_STATS], latents_std[SD_MAX_LATENT_STATS];
 } sd_vae_config;
 
@@ -123,7 +123,7 @@ typedef struct sd_schedule_config {
     bool zero_snr;         /* rescale_betas_zero_snr: Lin et al. 2024, algorithm 1 */
 } sd_schedule_config;
 
-/* Of which numbers a sigma between the first and the last is made. */
+/* The numbers that a sigma between the first and the last is made of. */
 typedef enum sd_sigma_curve {
     SD_CURVE_TIMES, /* those of the timesteps */
     SD_CURVE_KARRAS,
@@ -131,7 +131,7 @@ typedef enum sd_sigma_curve {
     SD_CURVE_BETA
 } sd_sigma_curve;
 
-/* What a sampler does where its caller does not say. The rules below `guidance` are those of a
+/* A sampler's defaults, where its caller does not say. The rules below `guidance` are those of a
  * diffusers folder's scheduler, by its keys. */
 typedef struct sd_scheduler_config {
     const char *method; /* a static string */
@@ -187,8 +187,8 @@ typedef struct sd_description {
 /* Takes `path`, also where it fails. */
 sd_status sd_description_new(const sd_context *ctx, char *path, sd_description **out);
 void sd_description_free(const sd_context *ctx, sd_description *d);
-/* What the UNet predicts is known now, and with it the default size where nothing said it: that of
- * the 2.x models that predict v is 768 pixels. infer.c */
+/* Completes a description when it is known what the UNet predicts, and with it the default size
+ * where nothing said it: that of the 2.x models that predict v is 768 pixels. infer.c */
 void sd_description_predicts(sd_description *d, sd_prediction prediction);
 
 #endif

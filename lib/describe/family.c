@@ -13,7 +13,7 @@
 #define VAE "first_stage_model."
 #define TEXT "cond_stage_model."
 
-/* What follows the kind: the way out. */
+/* The way out, which follows the kind. */
 #define OTHER "libsd loads Stable Diffusion 1.x and 2.x"
 #define UNCLIP "libsd does not know its picture conditioning; Stable Diffusion 2.1 paints from text"
 #define UPSCALE "libsd does not support upscaling"

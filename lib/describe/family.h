@@ -1,4 +1,4 @@
-/* What a file of tensors is that is no checkpoint of ours. */
+/* Telling a file of tensors that is no checkpoint of ours by its kind. */
 #ifndef SD_DESCRIBE_FAMILY_H
 #define SD_DESCRIBE_FAMILY_H
 

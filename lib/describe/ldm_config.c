@@ -453,7 +453,7 @@ static void read_condition_key(section *s, const char *fallback) {
                                        "\"crossattn\", \"concat\", \"hybrid\" and null");
 }
 
-/* What the three networks must agree on. */
+/* The three networks must agree. */
 static void check_networks(section *s) {
     const sd_description *desc = s->desc;
     const sd_unet_config *unet = &desc->unet;

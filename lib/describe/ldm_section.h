@@ -1,4 +1,4 @@
-/* Of ldm_config.c: {target: ..., params: {...}} that is being read. */
+/* {target: ..., params: {...}} of a YAML config, as ldm_config.c reads it. */
 #ifndef SD_DESCRIBE_LDM_SECTION_H
 #define SD_DESCRIBE_LDM_SECTION_H
 
@@ -32,7 +32,7 @@ void sd_ldm_keep(sd_ldm_section *s, sd_status status);
  * looked at here. */
 void sd_ldm_check(sd_ldm_section *s, const char *const *read, const char *const *ignored,
                   const sd_fixed *fixed, size_t n_fixed);
-/* Of a class that takes **ignore_kwargs: what it does not know is passed over, as there. */
+/* For a class that takes **ignore_kwargs: others are passed over, as there. */
 void sd_ldm_ignore_others(sd_ldm_section *s, const char *const *read, const sd_fixed *fixed,
                           size_t n_fixed);
 

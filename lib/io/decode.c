@@ -1,3 +1,4 @@
+/* The table of types, and how each is read. */
 #include "io/decode.h"
 
 #include "io/float8.h"
@@ -17,8 +18,8 @@ static sd_status read_plain(const sd_decoder *d, size_t first, size_t n, void *d
     return sd_weights_read(d->weights, d->entry, first * size, dst, n * size);
 }
 
-/* What is read at a time of what takes more room than what it becomes; a worker's stack may be
- * small. */
+/* Elements that are read at a time where they take more room than what they become; a worker's
+ * stack may be small. */
 #define CHUNK 1024
 
 /* float64 as float32, rounded as C and torch do it. */
@@ -46,7 +47,7 @@ static sd_status read_float8(const sd_decoder *d, size_t first, size_t n, void *
     return status;
 }
 
-/* What a type becomes, and how. A type of float8 with scales may become another than here. */
+/* The types that devices take, and how others become one. float8 with scales may become another. */
 static const struct {
     sd_dtype from, to;
     sd_status (*read)(const sd_decoder *d, size_t first, size_t n, void *dst);

@@ -1,3 +1,4 @@
+/* Scales of float8 weights, and tables of the numbers that codes mean. */
 #include "io/float8.h"
 
 #include "core/tensor.h"

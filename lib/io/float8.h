@@ -18,8 +18,8 @@ typedef struct sd_float8 {
     float scales[];
 } sd_float8;
 
-/* Of an entry of such a type with `rows` rows. Of any other type *out is NULL, and scales beside it
- * that are not 1 are refused. */
+/* For an entry of such a type with `rows` rows. For any other type *out is NULL, and scales beside
+ * it that are not 1 are refused. */
 sd_status sd_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
                         sd_float8 **out);
 /* Elements first .. first + n - 1 as numbers of `type`: dst has their codes as its last n bytes. */

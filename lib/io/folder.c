@@ -1,3 +1,4 @@
+/* Choosing among the files of weights in a folder. */
 #include "io/folder.h"
 
 #include "core/os.h"

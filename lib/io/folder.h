@@ -1,5 +1,4 @@
-/* What is in a folder that a model is loaded from: weights by their variants, or one checkpoint
- * alone. */
+/* A folder that a model is loaded from: weights by their variants, or one checkpoint alone. */
 #ifndef SD_IO_FOLDER_H
 #define SD_IO_FOLDER_H
 

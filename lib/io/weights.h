@@ -28,8 +28,8 @@ typedef struct sd_weights sd_weights;
  * a sharded one; what a file is shows in its first bytes. Of a torch file the entries are those of
  * its "state_dict", or of its top where it has none. */
 sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out);
-/* The same of an input, which is closed with the weights, or at once where this fails; `name`
- * stands for the path. */
+/* sd_weights_open of an input, which is closed with the weights, or at once where this fails;
+ * `name` stands for the path. */
 sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out);
 void sd_weights_close(sd_weights *w);
 

@@ -1,3 +1,4 @@
+/* Building all parts of a model, and listing what they are made of. */
 #include "model/build.h"
 
 #include "model/builder.h"

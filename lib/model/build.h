@@ -19,7 +19,7 @@ typedef struct sd_word_rows {
     int rows;
 } sd_word_rows;
 
-/* What building needs and leaves behind. */
+/* The building of one model. */
 typedef struct sd_build {
     sd_context *ctx;
     const sd_source *source;

@@ -1,3 +1,4 @@
+/* Asking for weights: each call notes one with its tensors, and has it loaded. */
 #include "model/builder.h"
 
 #include "model/load.h"

@@ -1,3 +1,4 @@
+/* Decoded rows for a device, and the look for numbers that are none. */
 #include "model/feed.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* What a path stands for: a checkpoint, a diffusers folder, or something in one. */
+/* Paths that a model is loaded from: a checkpoint, a diffusers folder, or something in one. */
 #include "core/os.h"
 #include "model/source.h"
 
@@ -26,7 +26,7 @@ static const struct {
               {"safety_checker", "safety checker"},
               {"feature_extractor", "feature extractor"}};
 
-/* What a folder of this name is within a diffusers folder; NULL: none of its. */
+/* A folder within a diffusers folder, by its name, in words; NULL: it has none such. */
 static const char *what_is(const char *name) {
     for (int i = 0; i < SD_N_PARTS; i++)
         if (sd_part_types[i]->folder && strcmp(sd_part_types[i]->folder, name) == 0)

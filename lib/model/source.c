@@ -1,3 +1,4 @@
+/* Opening a model: its files, and its description from what is in them. */
 #include "model/source.h"
 
 #include "core/os.h"
@@ -122,27 +123,30 @@ static sd_status check_index(sd_source *s, const char *path, sd_index *index) {
     return r.status;
 }
 
-/* Fails where a file is not there. */
-static sd_status must_have(const sd_source *s, const char *path) {
-    if (sd_is_file(path))
-        return SD_OK;
-    return sd_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
-                   s->desc->path, path + strlen(s->desc->path) + 1);
+/* The path of a file of the folder, which must be there. */
+static sd_status path_of(const sd_source *s, const char *name, char **path) {
+    *path = sd_path_join(s->ctx, s->desc->path, name);
+    if (!*path)
+        return SD_ERROR_MEMORY;
+    return sd_is_file(*path)
+               ? SD_OK
+               : sd_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
+                         s->desc->path, name);
 }
 
 static sd_status read_index(sd_source *s, sd_index *index) {
-    char *path = sd_path_join(s->ctx, s->desc->path, "model_index.json");
-    sd_status status = path ? must_have(s, path) : SD_ERROR_MEMORY;
+    char *path;
+    sd_status status = path_of(s, "model_index.json", &path);
     if (!status)
         status = check_index(s, path, index);
     sd_free(s->ctx, path);
     return status;
 }
 
-/* FOLDER/config.json */
 static sd_status read_config(sd_source *s, const sd_part_type *type) {
-    char *path = sd_format(s->ctx, "%s/%s/config.json", s->desc->path, type->folder);
-    sd_status status = path ? must_have(s, path) : SD_ERROR_MEMORY;
+    char *path, name[128];
+    snprintf(name, sizeof name, "%s/config.json", type->folder);
+    sd_status status = path_of(s, name, &path);
     if (!status)
         status = type->read(s->ctx, path, sd_part_config(type, s->desc));
     sd_free(s->ctx, path);
@@ -292,7 +296,7 @@ sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *c
     return status ? status : open_resolved(ctx, resolved, config, out);
 }
 
-/* What the config asks for where the caller did not say. DDPM's use_ema is True by default. */
+/* The config decides where the caller did not say. DDPM's use_ema is True by default. */
 static sd_status follow_config(sd_source *s) {
     sd_weights *w = s->weights[SD_PART_UNET];
     bool asked = s->desc->average == SD_AVERAGE_ASKED;

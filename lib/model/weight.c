@@ -1,3 +1,4 @@
+/* The record of a weight: its life, and the tensors that it wants. */
 #include "model/weight.h"
 
 #include "backend/device.h"

@@ -134,29 +134,6 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     return status;
 }
 
-/* What the pipeline itself takes for granted of the three configurations. */
-static sd_status check_description(const sd_model *model) {
-    const sd_description *d = model->desc;
-    if (!d->first_stage_only && d->unet.out_channels != d->vae.latent_channels)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet gives %d channels, the VAE's latents have %d", d->path,
-                       d->unet.out_channels, d->vae.latent_channels);
-    if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the VAE has %d and %d picture channels; 3 were expected", d->path,
-                       d->vae.in_channels, d->vae.out_channels);
-    bool text = d->conditioning == SD_CONDITIONING_TEXT && !d->first_stage_only;
-    if (text && d->unet.context_dim != d->text.width)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet takes embeddings %d wide, the text encoder gives %d", d->path,
-                       d->unet.context_dim, d->text.width);
-    if (!(d->vae.scaling_factor > 0))
-        return sd_fail(model->ctx, SD_ERROR_FORMAT,
-                       "%s: the latent scale is %g; a positive number was expected", d->path,
-                       d->vae.scaling_factor);
-    return SD_OK;
-}
-
 static sd_status make_schedule(sd_model *model) {
     const sd_description *d = model->desc;
     sd_status status = sd_schedule_make(&model->schedule, model->ctx, &d->schedule);
@@ -181,9 +158,7 @@ static sd_status load_parts(sd_model *model, const sd_source *source,
 }
 
 static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
-    sd_status status = check_description(model);
-    if (!status)
-        status = sd_source_choose_weights(source, params->use_ema);
+    sd_status status = sd_source_choose_weights(source, params->use_ema);
     if (!status && sd_model_context_tokens(model) > 1)
         status = find_vocabulary(model, source, params->vocab);
     if (!status)

@@ -1,4 +1,4 @@
-/* What the UNet predicts, asked of itself. */
+/* Asking a UNet itself what it predicts. */
 #ifndef SD_PIPELINE_PROBE_H
 #define SD_PIPELINE_PROBE_H
 
