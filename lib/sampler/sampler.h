@@ -56,6 +56,10 @@ typedef struct sd_method {
 const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sd_method_find(const char *name); /* NULL: unknown */
 
+/* A row of the table: the time, two numbers that turn the network's output into epsilon, two that
+ * make x_0 from x and epsilon, two that noise an x_0, then the method's own. */
+enum { SD_ROW_TIME = 0, SD_ROW_EPS = 1, SD_ROW_X0 = 3, SD_ROW_NOISED = 5, SD_ROW_METHOD = 7 };
+
 /* What a method works with. Of the fields above `user` only the run's state changes, from `total`
  * to `touched`. */
 struct sd_run {
@@ -70,7 +74,7 @@ struct sd_run {
      * where diffusers' PNDM mixes outputs as they are. */
     bool raw;
     sd_times times;
-    float *table; /* a row of numbers for each step, see sampler.c */
+    float *table; /* a row of numbers for each step, SD_ROW_* */
     int total;    /* steps of the run that was begun */
     int done;     /* of them were made */
     int next;     /* index of the next */
@@ -93,6 +97,7 @@ struct sd_run {
     void (*quantize)(void *user, sdb_tensor x);
 };
 
+/* --- sampler.c --- */
 /* Chooses timesteps and computes all numbers. `params` is complete (lib/api checked it). */
 sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
                       sd_prediction prediction, const sd_sampler_params *params);
@@ -103,6 +108,9 @@ void sd_run_layout(sd_run *run, sd_exec *e);
 /* Puts the numbers on the device. */
 void sd_run_upload(sd_run *run);
 bool sd_run_noisy(const sd_run *run, int i);
+
+/* --- run.c --- */
+int sd_run_row_size(const sd_run *run);
 /* y = x0 noised to the time of step i: DDPM eq. 4. In place is fine. */
 void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
 
