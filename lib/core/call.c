@@ -7,25 +7,10 @@ static _Thread_local struct {
     uintptr_t identity; /* 0: not asked for yet */
 } thread;
 
-/* ---------------------------------------------------------------------------------- handles */
-
-void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle)) {
-    atomic_init(&h->refs, 1);
-    atomic_init(&h->freed, false);
-    h->ctx = ctx;
-    h->destroy = destroy;
-}
-
-void sd_handle_retain(const void *handle) {
-    sd_handle *h = (sd_handle *)handle;
-    if (h)
-        atomic_fetch_add_explicit(&h->refs, 1, memory_order_relaxed);
-}
-
-void sd_handle_release(const void *handle) {
-    sd_handle *h = (sd_handle *)handle;
-    if (h && atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) == 1)
-        h->destroy(h);
+/* The call that this thread is in from now on, or NULL. */
+static void enter(sd_call *call) {
+    thread.call = call;
+    sd_error_place(call ? call->sentence : NULL);
 }
 
 static void release_uses(sd_call *call) {
@@ -33,7 +18,7 @@ static void release_uses(sd_call *call) {
         atomic_store_explicit(call->owner, 0, memory_order_release);
     for (int i = 0; i < call->n_uses; i++)
         sd_handle_release(call->uses[i]);
-    thread.call = call->outer;
+    enter(call->outer);
 }
 
 void sd_handle_free(void *handle) {
@@ -87,7 +72,7 @@ void sd_call_enter(sd_call *call, const char *name, const void *const *handles, 
     call->sentence[0] = '\0';
     const sd_context *ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
     call->interrupt = sd_interrupt_begin(ctx);
-    thread.call = call;
+    enter(call);
     for (size_t i = 0; i < n; i++)
         sd_call_use(handles[i]);
 }
@@ -109,4 +94,15 @@ sd_claim sd_call_claim(atomic_uintptr_t *owner) {
         return SD_CLAIM_MINE;
     }
     return found == me ? SD_CLAIM_NESTED : SD_CLAIM_TAKEN;
+}
+
+sd_interrupt sd_interrupt_now(const sd_context *ctx) {
+    const sd_call *call = sd_call_current();
+    return call && call->interrupt.ctx == ctx ? call->interrupt : sd_interrupt_begin(ctx);
+}
+
+sd_status sd_check_interrupt(const sd_context *ctx) {
+    sd_interrupt interrupt = sd_interrupt_now(ctx);
+    return sd_interrupted(&interrupt) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
+                                      : SD_OK;
 }

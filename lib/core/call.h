@@ -11,7 +11,6 @@
 
 #include "core/stop.h"
 
-#define SD_SENTENCE 1024
 #define SD_CALL_HANDLES 16
 #define SD_CALL_MORE 8 /* of them at most come from sd_call_use */
 
@@ -47,8 +46,5 @@ typedef enum sd_claim {
 sd_claim sd_call_claim(atomic_uintptr_t *owner);
 /* A number other than 0 that no other thread has. */
 uintptr_t sd_thread_identity(void);
-
-/* error.c: files a call's sentence where sd_last_error finds it. */
-void sd_error_keep(const char *sentence);
 
 #endif

@@ -61,6 +61,7 @@ int sd_vprint(char *text, size_t size, const char *format, va_list args);
 int sd_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
 
 /* --- error.c: one sentence a thread. --- */
+#define SD_SENTENCE 1024
 /* A few words, "out of memory". */
 const char *sd_status_text(sd_status status);
 /* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
@@ -70,17 +71,21 @@ sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, 
 const char *sd_error_get(void);
 /* For the host: that of the thread's last call; "" where it succeeded. */
 const char *sd_error_last(void);
+/* For call.c: where this thread's sentences go from now on, SD_SENTENCE bytes; NULL: to the one
+ * that sd_error_last gives, which sd_error_keep sets. */
+void sd_error_place(char *sentence);
+void sd_error_keep(const char *sentence);
 
 /* --- log.c --- */
 void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);
 void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args);
 
-/* --- call.c --- */
+/* --- handle.c --- */
 void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle));
 /* `handle` is a struct that begins with an sd_handle, or NULL. The last release destroys it. */
 void sd_handle_retain(const void *handle);
 void sd_handle_release(const void *handle);
-/* The host gives its own back; a second time, while something uses it, does nothing. */
+/* call.c. The host gives its own back; a second time, while something uses it, does nothing. */
 void sd_handle_free(void *handle);
 
 /* --- context.c --- */

@@ -1,13 +1,14 @@
 /*
  * The sentence of a thread's last public call, in thread-local memory: nothing to allocate, lock or
- * give back, and an error can be told when memory is out. A call that is being made keeps its own
- * (call.h), and files it here when it returns.
+ * give back, and an error can be told when memory is out. A call that is being made has a place of
+ * its own for it (call.h), and files it here when it returns.
  */
-#include "core/call.h"
+#include "core/context.h"
 
 #include <string.h>
 
 static _Thread_local char last[SD_SENTENCE];
+static _Thread_local char *place; /* of the current call; NULL: `last` */
 
 const char *sd_status_text(sd_status status) {
     static const char *const names[] = {
@@ -27,16 +28,19 @@ const char *sd_status_text(sd_status status) {
     return i < SD_COUNT(names) ? names[i] : "unknown status";
 }
 
+void sd_error_place(char *sentence) {
+    place = sentence;
+}
+
 void sd_error_keep(const char *sentence) {
     sd_print(last, sizeof last, "%s", sentence);
 }
 
 sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
     char text[SD_SENTENCE]; /* apart, since an argument may be the old sentence */
-    sd_call *call = sd_call_current();
     if (sd_vprint(text, sizeof text, format, args) < 0)
         sd_print(text, sizeof text, "%s", sd_status_text(status));
-    memcpy(call ? call->sentence : last, text, sizeof text);
+    memcpy(place ? place : last, text, sizeof text);
     if (ctx)
         sd_log(ctx, SD_LOG_LEVEL_DEBUG, "%s", text);
     return status;
@@ -55,6 +59,5 @@ const char *sd_error_last(void) {
 }
 
 const char *sd_error_get(void) {
-    const sd_call *call = sd_call_current();
-    return call ? call->sentence : last;
+    return place ? place : last;
 }

@@ -1,6 +1,6 @@
 /*
  * What the operating system does for libsd: files (and core/input.h's), modules, clocks, threads.
- * The implementation for POSIX is os_posix.c; a port is one more file beside it.
+ * The implementation for POSIX is os_*.c; a port is other files beside them.
  */
 #ifndef SD_CORE_OS_H
 #define SD_CORE_OS_H

@@ -1,7 +1,5 @@
 #include "core/stop.h"
 
-#include "core/call.h"
-
 static void destroy(void *handle) {
     sd_stop *stop = handle;
     sd_context *ctx = stop->ctx;
@@ -28,11 +26,6 @@ sd_interrupt sd_interrupt_begin(const sd_context *ctx) {
     return (sd_interrupt){.ctx = ctx, .epoch = ctx ? current_epoch(ctx) : 0};
 }
 
-sd_interrupt sd_interrupt_now(const sd_context *ctx) {
-    const sd_call *call = sd_call_current();
-    return call && call->interrupt.ctx == ctx ? call->interrupt : sd_interrupt_begin(ctx);
-}
-
 static bool is_set(const sd_stop *stop) {
     return atomic_load_explicit(&((sd_stop *)stop)->set, memory_order_relaxed);
 }
@@ -42,10 +35,4 @@ bool sd_interrupted(const sd_interrupt *interrupt) {
         if (is_set(interrupt->stops[i]))
             return true;
     return current_epoch(interrupt->ctx) != interrupt->epoch;
-}
-
-sd_status sd_check_interrupt(const sd_context *ctx) {
-    sd_interrupt interrupt = sd_interrupt_now(ctx);
-    return sd_interrupted(&interrupt) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
-                                      : SD_OK;
 }

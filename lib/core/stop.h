@@ -27,9 +27,11 @@ typedef struct sd_interrupt {
 
 /* Work begins: the epoch is now's, and there are no tokens. */
 sd_interrupt sd_interrupt_begin(const sd_context *ctx);
+bool sd_interrupted(const sd_interrupt *interrupt);
+
+/* --- call.c --- */
 /* That of the current call; outside of calls the work begins now. */
 sd_interrupt sd_interrupt_now(const sd_context *ctx);
-bool sd_interrupted(const sd_interrupt *interrupt);
 /* For between two pieces of work: SD_ERROR_CANCELLED where the current call is to end. */
 sd_status sd_check_interrupt(const sd_context *ctx);
 
