@@ -66,21 +66,30 @@ typedef void(SD_CALL *sd_log_fn)(void *user, sd_log_level level, const char *mes
 typedef void *(SD_CALL *sd_alloc_fn)(void *user, size_t size, size_t alignment);
 typedef void(SD_CALL *sd_free_fn)(void *user, void *ptr, size_t size);
 
+/* Told once that `user` will not be used any more: after sd_context_free, when the last memory of
+ * the context is gone. Where sd_context_new fails, that is before it returns. */
+typedef void(SD_CALL *sd_release_fn)(void *user);
+
 typedef struct sd_context_params {
     size_t struct_size;
-    const char *backend; /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
-    int n_threads;       /* CPU threads, the caller's included; 0: one per core; at most 256 */
-    sd_alloc_fn alloc;   /* both or neither; NULL: the C library. Called from any thread */
-    sd_free_fn free;
+    const char *backend;  /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
+    int n_threads;        /* CPU threads, the caller's included; 0: one per core; at most 256 */
+    sd_alloc_fn allocate; /* both or neither; NULL: the C library. Called from any thread */
+    sd_free_fn deallocate;
     void *alloc_user;
-    sd_log_fn log; /* NULL: no log */
+    sd_release_fn alloc_release; /* NULL: alloc_user needs none */
+    sd_log_fn log;               /* NULL: no log */
     void *log_user;
+    sd_release_fn log_release;
     sd_log_level log_level; /* messages above this level are not made; default SD_LOG_LEVEL_WARN */
     const char *module_dir; /* where backend modules are looked for first; NULL: beside libsd */
 } sd_context_params;
 
 #define SD_CONTEXT_PARAMS_INIT                                                                     \
-    { sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, SD_LOG_LEVEL_WARN, NULL }
+    {                                                                                              \
+        sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL,              \
+            SD_LOG_LEVEL_WARN, NULL                                                                \
+    }
 
 /*
  * Opens the processor and starts the threads; where the system gives fewer than n_threads, those
@@ -98,7 +107,7 @@ typedef struct sd_context_params {
 LIBSD_API sd_status sd_context_new(const sd_context_params *params, sd_context **out);
 
 /* Gives the context back; it goes once the last handle made from it is freed too and the calls that
- * use them have returned. The log and the allocator are called until then. */
+ * use them have returned. The log and the allocator are called until then, and then released. */
 LIBSD_API void sd_context_free(sd_context *ctx);
 
 /* What computes: "cpu (avx512, 2 threads)". Valid as long as the context. */

@@ -3,27 +3,37 @@
 #include "backend/device.h"
 #include "backend/profile.h"
 
-SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params,
-          sd_context **out) {
-    SD_REQUIRE_PTR(NULL, out);
-    *out = NULL;
-    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
-    sd_status status = sd_read_params(NULL, "sd_context_params", &p, sizeof p, params);
+static sd_status read_context(sd_context_params *p, const sd_context_params *given,
+                              sd_context **out) {
+    sd_status status = sd_read_params(NULL, "sd_context_params", p, sizeof *p, given);
     if (status)
         return status;
-    SD_REQUIRE(NULL, p.log_level >= SD_LOG_LEVEL_ERROR && p.log_level <= SD_LOG_LEVEL_DEBUG,
+    SD_REQUIRE_PTR(NULL, out);
+    SD_REQUIRE(NULL, p->log_level >= SD_LOG_LEVEL_ERROR && p->log_level <= SD_LOG_LEVEL_DEBUG,
                "sd_context_params.log_level is %d; SD_LOG_LEVEL_ERROR (0) to SD_LOG_LEVEL_DEBUG "
                "(3) was expected",
-               (int)p.log_level);
-    sd_context *ctx;
-    status = sd_context_create(&p, &ctx);
-    if (status)
+               (int)p->log_level);
+    return SD_OK;
+}
+
+SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params,
+          sd_context **out) {
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    sd_context *ctx = NULL;
+    if (out)
+        *out = NULL;
+    sd_status status = read_context(&p, params, out);
+    if (status) {
+        sd_context_release_host(&p);
         return status;
-    status = sd_device_open(ctx, p.backend, p.module_dir);
-    if (status)
-        sd_context_release(ctx);
-    else
+    }
+    status = sd_context_create(&p, &ctx);
+    if (!status)
+        status = sd_device_open(ctx, p.backend, p.module_dir);
+    if (!status)
         *out = ctx;
+    else if (ctx)
+        sd_context_release(ctx);
     return status;
 }
 

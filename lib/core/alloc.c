@@ -37,7 +37,7 @@ static void *no_memory(const sd_context *ctx, size_t size) {
 void *sd_alloc(const sd_context *ctx, size_t size) {
     if (size > SIZE_MAX - HEADER)
         return no_memory(ctx, size);
-    uint8_t *block = ctx->alloc(ctx->alloc_user, size + HEADER, HEADER);
+    uint8_t *block = ctx->host.allocate(ctx->host.alloc_user, size + HEADER, HEADER);
     if (!block)
         return no_memory(ctx, size);
     memcpy(block, &size, sizeof size);
@@ -74,7 +74,7 @@ void *sd_realloc(const sd_context *ctx, void *ptr, size_t size) {
 void sd_free(const sd_context *ctx, void *ptr) {
     if (!ptr)
         return;
-    ctx->free(ctx->alloc_user, (uint8_t *)ptr - HEADER, block_size(ptr) + HEADER);
+    ctx->host.deallocate(ctx->host.alloc_user, (uint8_t *)ptr - HEADER, block_size(ptr) + HEADER);
 }
 
 char *sd_strndup(const sd_context *ctx, const char *s, size_t n) {

@@ -5,9 +5,9 @@
 #include "core/threads.h"
 
 static sd_status check_params(const sd_context_params *p) {
-    if (!p->alloc != !p->free)
+    if (!p->allocate != !p->deallocate)
         return sd_fail(NULL, SD_ERROR_ARGUMENT,
-                       "sd_context_params: alloc and free must both be set, or neither");
+                       "sd_context_params: allocate and deallocate must both be set, or neither");
     if (p->n_threads < 0 || p->n_threads > SD_MAX_THREADS)
         return sd_fail(NULL, SD_ERROR_ARGUMENT,
                        "sd_context_params.n_threads is %d; 0 (one per core) to %d was expected",
@@ -15,44 +15,61 @@ static sd_status check_params(const sd_context_params *p) {
     return SD_OK;
 }
 
+void sd_context_release_host(const sd_context_params *host) {
+    if (host->alloc_release)
+        host->alloc_release(host->alloc_user);
+    if (host->log_release)
+        host->log_release(host->log_user);
+}
+
+/* Frees a context whose device is closed. */
+static void free_bare(sd_context *ctx) {
+    sd_context last = *ctx;
+    sd_free(&last, ctx);
+    sd_context_release_host(&last.host);
+}
+
 static void destroy(void *handle) {
     sd_context *ctx = handle;
     if (ctx->close_device)
         ctx->close_device(ctx->device);
     sd_threads_free(ctx->threads);
-    sd_context last = *ctx;
-    sd_free(&last, ctx);
+    free_bare(ctx);
+}
+
+static sd_status create_bare(const sd_context_params *p, sd_context **out) {
+    sd_context bare = {.host = *p};
+    if (!p->allocate) {
+        bare.host.allocate = sd_heap_alloc;
+        bare.host.deallocate = sd_heap_free;
+    }
+    sd_status status = check_params(p);
+    if (!status && !sd_watch_forks(sd_json_settle))
+        status = sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a fork handler");
+    if (!status && !(*out = sd_alloc(&bare, sizeof **out)))
+        status = sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a context");
+    if (status)
+        sd_context_release_host(p);
+    else
+        **out = bare;
+    return status;
 }
 
 sd_status sd_context_create(const sd_context_params *p, sd_context **out) {
     *out = NULL;
-    sd_status status = check_params(p);
+    sd_context *ctx;
+    sd_status status = create_bare(p, &ctx);
     if (status)
         return status;
-    if (!sd_watch_forks(sd_json_settle))
-        return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a fork handler");
-    sd_context bare = {
-        .alloc = p->alloc ? p->alloc : sd_heap_alloc,
-        .free = p->free ? p->free : sd_heap_free,
-        .alloc_user = p->alloc_user,
-        .log = p->log,
-        .log_user = p->log_user,
-        .log_level = p->log_level,
-    };
-    sd_context *ctx = sd_alloc(&bare, sizeof *ctx);
-    if (!ctx)
-        return sd_fail(NULL, SD_ERROR_MEMORY, "out of memory: no room for a context");
-    *ctx = bare;
     sd_handle_init(&ctx->handle, ctx, destroy);
     atomic_init(&ctx->cancel_epoch, 0);
     atomic_init(&ctx->profiling, false);
     status = sd_threads_new(ctx, p->n_threads, &ctx->threads);
-    if (status) {
-        sd_free(ctx, ctx);
-        return status;
-    }
-    *out = ctx;
-    return SD_OK;
+    if (status)
+        free_bare(ctx);
+    else
+        *out = ctx;
+    return status;
 }
 
 void sd_context_retain(sd_context *ctx) {

@@ -20,13 +20,8 @@ typedef struct sd_handle {
 } sd_handle;
 
 struct sd_context {
-    sd_handle handle; /* models, tensors and images use it */
-    sd_alloc_fn alloc;
-    sd_free_fn free;
-    void *alloc_user;
-    sd_log_fn log;
-    void *log_user;
-    sd_log_level log_level;
+    sd_handle handle;         /* models, tensors and images use it */
+    sd_context_params host;   /* its allocator and its log */
     atomic_uint cancel_epoch; /* grows with each sd_context_cancel: core/stop.h */
     atomic_bool profiling;    /* lib/backend/profile.h */
     struct sd_threads *threads;
@@ -89,8 +84,10 @@ void sd_handle_release(const void *handle);
 void sd_handle_free(void *handle);
 
 /* --- context.c --- */
-/* The bare context: everything but the device, which lib/backend opens. */
+/* The bare context: everything but the device, which lib/backend opens. The host's allocator and
+ * log are released with it, and also where none is made. */
 sd_status sd_context_create(const sd_context_params *params, sd_context **out);
+void sd_context_release_host(const sd_context_params *host);
 void sd_context_retain(sd_context *ctx);
 /* The last release runs `close_device` (may be NULL) and frees the context. */
 void sd_context_release(sd_context *ctx);

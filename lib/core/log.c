@@ -1,11 +1,11 @@
 #include "core/context.h"
 
 void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args) {
-    if (!ctx->log || level > ctx->log_level)
+    if (!ctx->host.log || level > ctx->host.log_level)
         return;
     char text[1024];
     if (sd_vprint(text, sizeof text, format, args) >= 0)
-        ctx->log(ctx->log_user, level, text);
+        ctx->host.log(ctx->host.log_user, level, text);
 }
 
 void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) {

@@ -297,7 +297,7 @@ void sd_mask_warn(const sd_image *grey, const float *white, int h, int w, int sc
     const sd_context *ctx = grey->ctx;
     size_t n_white = 0;
     parts found = {0};
-    if (!ctx->log || ctx->log_level < SD_LOG_LEVEL_WARN)
+    if (!ctx->host.log || ctx->host.log_level < SD_LOG_LEVEL_WARN)
         return;
     for (size_t i = 0; i < area(grey); i++)
         n_white += grey->pixels[i] >= SD_MASK_WHITE;

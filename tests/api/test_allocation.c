@@ -64,8 +64,8 @@ static sd_status open_metered(meter *m, sd_context **ctx) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.backend = "cpu";
     params.n_threads = 1; /* so that one thread counts */
-    params.alloc = metered_alloc;
-    params.free = metered_free;
+    params.allocate = metered_alloc;
+    params.deallocate = metered_free;
     params.alloc_user = m;
     return sd_context_new(&params, ctx);
 }

@@ -57,8 +57,8 @@ START_TEST(bad_context_parameters_are_named) {
     p.log_level = (sd_log_level)9;
     ck_status(sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "log_level is 9");
     p = (sd_context_params)SD_CONTEXT_PARAMS_INIT;
-    p.free = (sd_free_fn)(void (*)(void))abort;
-    ck_status(sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "alloc and free");
+    p.deallocate = (sd_free_fn)(void (*)(void))abort;
+    ck_status(sd_context_new(&p, &ctx), SD_ERROR_ARGUMENT, "allocate and deallocate");
     static const char *const bad_names[] = {"",       ":1",      "cpu:", "cpu:x",
                                             "cpu:-1", "../evil", "a/b",  "no.such"};
     for (size_t i = 0; i < sizeof bad_names / sizeof *bad_names; i++) {
@@ -73,12 +73,77 @@ START_TEST(bad_context_parameters_are_named) {
 }
 END_TEST
 
+typedef struct owned {
+    long live;      /* blocks */
+    int n_released; /* times that it was let go */
+} owned;
+
+static void *owned_alloc(void *user, size_t size, size_t alignment) {
+    owned *o = user;
+    ck_assert_int_eq(o->n_released, 0);
+    o->live++;
+    return aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+}
+
+static void owned_free(void *user, void *ptr, size_t size) {
+    (void)size;
+    owned *o = user;
+    ck_assert_int_eq(o->n_released, 0);
+    o->live--;
+    free(ptr);
+}
+
+static void owned_release(void *user) {
+    owned *o = user;
+    ck_assert_int_eq((int)o->live, 0);
+    o->n_released++;
+}
+
+static void owned_log(void *user, sd_log_level level, const char *message) {
+    (void)level, (void)message;
+    ck_assert_int_eq(((owned *)user)->n_released, 0);
+}
+
+/* The host's objects are let go once, after their last use, also where no context is made. */
+START_TEST(the_host_is_released) {
+    owned memory = {0}, log = {0};
+    sd_context_params p = SD_CONTEXT_PARAMS_INIT;
+    p.backend = "cpu";
+    p.n_threads = 2;
+    p.allocate = owned_alloc;
+    p.deallocate = owned_free;
+    p.alloc_user = &memory;
+    p.alloc_release = owned_release;
+    p.log = owned_log;
+    p.log_level = SD_LOG_LEVEL_DEBUG;
+    p.log_user = &log;
+    p.log_release = owned_release;
+    sd_context *ctx;
+    sd_image *image;
+    ck_ok(sd_context_new(&p, &ctx));
+    ck_ok(sd_image_new(ctx, 8, 8, 3, NULL, &image));
+    sd_context_free(ctx);
+    ck_assert_int_eq(memory.n_released + log.n_released, 0); /* the image is still there */
+    sd_image_free(image);
+    ck_assert(memory.n_released == 1 && log.n_released == 1);
+    sd_context_params bad[4] = {p, p, p, p};
+    bad[0].log_level = 9;
+    bad[1].n_threads = -1;
+    bad[2].backend = "nosuch";
+    for (int i = 0; i < 4; i++) { /* the last has nowhere to put it */
+        memory.n_released = log.n_released = 0;
+        ck_assert_int_ne(sd_context_new(&bad[i], i < 3 ? &ctx : NULL), SD_OK);
+        ck_assert(memory.n_released == 1 && log.n_released == 1 && memory.live == 0);
+    }
+}
+END_TEST
+
 START_TEST(an_older_struct_is_enough) {
     /* as a program that was compiled when the struct ended after n_threads */
     sd_context_params p = SD_CONTEXT_PARAMS_INIT;
     p.backend = "reference";
     p.n_threads = 1;
-    p.struct_size = offsetof(sd_context_params, alloc);
+    p.struct_size = offsetof(sd_context_params, allocate);
     p.log_level = (sd_log_level)77; /* beyond the end: must not be read */
     sd_context *ctx;
     ck_ok(sd_context_new(&p, &ctx));
@@ -240,6 +305,7 @@ int main(void) {
     tcase_add_test(tests, free_of_null_does_nothing);
     tcase_add_test(tests, null_handles_are_answered);
     tcase_add_test(tests, bad_context_parameters_are_named);
+    tcase_add_test(tests, the_host_is_released);
     tcase_add_test(tests, an_older_struct_is_enough);
     tcase_add_test(tests, a_thread_has_one_sentence);
     tcase_add_test(tests, success_leaves_no_sentence);

@@ -66,8 +66,8 @@ static sd_status open_gated(int n_threads, sd_context **ctx) {
     params.backend = "cpu";
     params.n_threads = n_threads;
     if (!MALLOC_FORKS) {
-        params.alloc = gated_alloc;
-        params.free = gated_free;
+        params.allocate = gated_alloc;
+        params.deallocate = gated_free;
     }
     return sd_context_new(&params, ctx);
 }

@@ -135,8 +135,8 @@ static void open_scene(scene *s, const char *folder, where how) {
     *s = (scene){.how = how};
     params.backend = "cpu";
     params.n_threads = 2;
-    params.alloc = watched_alloc;
-    params.free = watched_free;
+    params.allocate = watched_alloc;
+    params.deallocate = watched_free;
     params.alloc_user = params.log_user = s;
     params.log = on_log;
     params.log_level = SD_LOG_LEVEL_DEBUG;

@@ -65,8 +65,8 @@ static void begin(void) {
     struct stat st;
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
-    params.alloc = limited_alloc;
-    params.free = limited_free;
+    params.allocate = limited_alloc;
+    params.deallocate = limited_free;
     FUZZ_REQUIRE(sd_context_create(&params, &fuzz_ctx) == SD_OK);
     FUZZ_REQUIRE(sd_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer", &fuzz_tokenizer) == SD_OK);
     if (!getenv("TMPDIR") && !stat("/dev/shm", &st) && S_ISDIR(st.st_mode))

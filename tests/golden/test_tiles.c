@@ -179,8 +179,8 @@ static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
     sd_tensor *pixels;
     cp.backend = "cpu";
     cp.n_threads = 1; /* so that one thread counts */
-    cp.alloc = metered_alloc;
-    cp.free = metered_free;
+    cp.allocate = metered_alloc;
+    cp.deallocate = metered_free;
     cp.alloc_user = &m;
     golden_must(sd_context_new(&cp, &g.ctx), "sd_context_new");
     must(sd_model_load(g.ctx, getenv("SD_TINY_FILE"), NULL, &g.model));

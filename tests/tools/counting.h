@@ -41,8 +41,8 @@ static inline sd_context *counting_context(counting *c) {
     sd_context *ctx = NULL;
     *c = (counting){0};
     params.n_threads = 1;
-    params.alloc = counting_alloc;
-    params.free = counting_free;
+    params.allocate = counting_alloc;
+    params.deallocate = counting_free;
     params.alloc_user = c;
     params.backend = "cpu";
     return sd_context_new(&params, &ctx) == SD_OK ? ctx : NULL;

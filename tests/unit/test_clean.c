@@ -181,8 +181,8 @@ START_TEST(no_memory) {
     counter count = {0};
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
-    params.alloc = counting_alloc;
-    params.free = counting_free;
+    params.allocate = counting_alloc;
+    params.deallocate = counting_free;
     params.alloc_user = &count;
     sd_context *c;
     ck_assert_int_eq(sd_context_create(&params, &c), SD_OK);

@@ -42,8 +42,8 @@ static void setup(void) {
     memset(&seen, 0, sizeof seen);
     params.backend = "reference";
     params.n_threads = 2;
-    params.alloc = counting_alloc;
-    params.free = counting_free;
+    params.allocate = counting_alloc;
+    params.deallocate = counting_free;
     ck_assert_int_eq(sd_context_new(&params, &ctx), SD_OK);
     ck_assert_int_eq(sd_exec_new(ctx, SDB_F32, &e), SD_OK);
 }

@@ -251,8 +251,8 @@ START_TEST(one_line_for_a_file) {
     static const char *const names[] = {"z", "y", "x", "w", "v"};
     tensor t[5];
     double got[2];
-    ctx->log = note_line;
-    ctx->log_level = SD_LOG_LEVEL_WARN;
+    ctx->host.log = note_line;
+    ctx->host.log_level = SD_LOG_LEVEL_WARN;
     for (int n_bad = 0; n_bad <= 5; n_bad++) {
         for (int i = 0; i < 5; i++)
             t[i] = (tensor){names[i], "F16", "[2]", i < n_bad ? bad : good, 4};
@@ -276,7 +276,7 @@ START_TEST(one_line_for_a_file) {
         sd_weights_close(files[0]);
         sd_weights_close(files[1]);
     }
-    ctx->log = NULL;
+    ctx->host.log = NULL;
 }
 END_TEST
 

@@ -31,6 +31,7 @@ c_context = c_model = c_cond = c_stop = c_sampler = c_tensor = c_image = c_void_
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 FREE_FN = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
+RELEASE_FN = CFUNCTYPE(None, c_void_p)
 LOAD_PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, c_int, c_int)
 CHECKPOINT_FN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_char_p, c_int, POINTER(c_int64), c_uint64)
 
@@ -49,11 +50,13 @@ class ContextParams(SizedStructure):
         ("struct_size", c_size_t),
         ("backend", c_char_p),
         ("n_threads", c_int),
-        ("alloc", ALLOC_FN),
-        ("free", FREE_FN),
+        ("allocate", ALLOC_FN),
+        ("deallocate", FREE_FN),
         ("alloc_user", c_void_p),
+        ("alloc_release", RELEASE_FN),
         ("log", LOG_FN),
         ("log_user", c_void_p),
+        ("log_release", RELEASE_FN),
         ("log_level", c_int),
         ("module_dir", c_char_p),
     ]

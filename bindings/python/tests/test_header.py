@@ -59,6 +59,7 @@ class HeaderTest(unittest.TestCase):
         "sd_log_fn": _ffi.LOG_FN,
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,
+        "sd_release_fn": _ffi.RELEASE_FN,
         "sd_load_progress_fn": _ffi.LOAD_PROGRESS_FN,
         "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
         "sd_progress_fn": _ffi.PROGRESS_FN,

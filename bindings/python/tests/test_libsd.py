@@ -550,7 +550,7 @@ class HandleTest(unittest.TestCase):
             libc.free(address)
 
         params = _ffi.ContextParams(
-            backend=b"cpu", n_threads=2, alloc=_ffi.ALLOC_FN(alloc), free=_ffi.FREE_FN(free)
+            backend=b"cpu", n_threads=2, allocate=_ffi.ALLOC_FN(alloc), deallocate=_ffi.FREE_FN(free)
         )
         self.context = libsd.Context._from_params(params)
 
