@@ -98,11 +98,6 @@ SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (mod
                "sd_encode_tokens: n_encoders is %d; %d was expected", (int)n_encoders,
                sd_model_encoders(model));
     SD_REQUIRE(ctx, ids[0], "sd_encode_tokens: ids[0] is NULL");
-    int tokens = model->desc->text.tokens, vocab = model->desc->text.vocab_size;
-    for (int64_t i = 0; i < (int64_t)n_texts * tokens; i++)
-        SD_REQUIRE(ctx, ids[0][i] >= 0 && ids[0][i] < vocab,
-                   "sd_encode_tokens: ids[0][%lld] is %d; 0 to %d was expected", (long long)i,
-                   (int)ids[0][i], vocab - 1);
     return sd_stage_encode_tokens(model, ids[0], n_texts, &p, out);
 }
 

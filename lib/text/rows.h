@@ -1,0 +1,33 @@
+/* Prompts as rows of ids that a text encoder takes: cleaned, cut into chunks, and of one length. */
+#ifndef SD_TEXT_ROWS_H
+#define SD_TEXT_ROWS_H
+
+#include "text/prompt.h"
+
+typedef struct sd_row_params {
+    const sd_tokenizer *tokenizer;
+    const sd_words *words;
+    int32_t pad;
+    int tokens; /* of a row */
+    bool clean, weighted;
+} sd_row_params;
+
+typedef struct sd_rows {
+    const char *const *texts;
+    char **cleaned; /* [n], what `texts` is then; or NULL */
+    sd_chunks
+        *chunks;    /* [n + 1]; those of the empty prompt come last and fill up the shorter ones */
+    int n, longest; /* texts, and rows of each */
+    int32_t *ids;   /* [n, longest, tokens] */
+    bool empty;     /* all texts are "" */
+    uint64_t words; /* bit i: of sd_words the i-th is in one of the texts */
+} sd_rows;
+
+/* Says in the log what was cut and what nothing here acts on. To be freed after a failure, too. */
+sd_status sd_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
+                       const char *const *texts, int n);
+void sd_rows_free(sd_rows *rows, const sd_context *ctx);
+/* Embeddings [n, longest, tokens, width] times their tokens' weights; the mean of a row is kept. */
+void sd_rows_weigh(const sd_rows *rows, float *embeddings, int width);
+
+#endif
