@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define MAX_BATCH 1024
-#define MAX_SIDE 16384 /* pixels */
 #define MAX_SKIP 1000000
 #define MAX_BLUR 512
 
@@ -34,10 +33,12 @@ static sd_status check_method(const sd_context *ctx, const char *method) {
 
 static sd_status check_side(const sd_model *model, const char *name, int side) {
     int multiple = sd_model_size_multiple(model);
-    SD_REQUIRE(model->ctx, side == 0 || (side > 0 && side <= MAX_SIDE && side % multiple == 0),
+    SD_REQUIRE(model->ctx,
+               side == 0 || (side > 0 && side <= SD_MAX_RUN_SIDE && side % multiple == 0),
                "sd_sampler_params.%s is %d; a multiple of %d up to %d was expected: the nearest is "
                "%d",
-               name, side, multiple, MAX_SIDE, (int)sd_nearest_multiple(side, multiple, MAX_SIDE));
+               name, side, multiple, SD_MAX_RUN_SIDE,
+               (int)sd_nearest_multiple(side, multiple, SD_MAX_RUN_SIDE));
     return SD_OK;
 }
 

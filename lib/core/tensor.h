@@ -29,7 +29,9 @@ void sd_tensor_destroy(sd_tensor *t);
 /* What a function that made `t` returns: *out = t, or after a failure NULL, and t goes. */
 sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out);
 
+/* Pixels of a side: of any picture, and of one that a run paints. */
 #define SD_MAX_IMAGE_SIDE 32768
+#define SD_MAX_RUN_SIDE 16384
 sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out);
 void sd_image_destroy(sd_image *image);
 
