@@ -59,17 +59,26 @@ void sd_q_sample(double a, const float *x0, const float *noise, float *out, int6
         out[i] = signal * x0[i] + sigma * noise[i];
 }
 
+void sd_noise_latents(double alpha, const sd_tensor *x0, sd_tensor *x) {
+    int64_t each = x->n_elements / x->dims[0];
+    for (int64_t i = 0; i < x->dims[0]; i++) {
+        const float *from = x0->data + i % x0->dims[0] * each;
+        float *to = x->data + i * each;
+        if (alpha == 1.0)
+            memcpy(to, from, (size_t)each * sizeof *to);
+        else
+            sd_q_sample(alpha, from, to, to, each);
+    }
+}
+
 sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                              int timestep, sd_tensor **out) {
-    sd_status status = sd_expect_shape(noise, "noise", x0->n_dims, x0->dims);
-    if (!status)
-        status = sd_expect_finite(x0, "x0");
-    if (!status)
-        status = sd_expect_finite(noise, "noise");
-    if (!status)
-        status = sd_tensor_create(model->ctx, x0->n_dims, x0->dims, out);
-    if (!status)
-        sd_q_sample(model->schedule.alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,
-                    x0->n_elements);
-    return status;
+    sd_status status;
+    if ((status = sd_expect_finite(x0, "x0")) ||
+        (status = sd_expect_tensor(noise, "noise", x0->n_dims, x0->dims)) ||
+        (status = sd_tensor_create_raw(model->ctx, x0->n_dims, x0->dims, out)))
+        return status;
+    sd_q_sample(model->schedule.alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,
+                x0->n_elements);
+    return SD_OK;
 }

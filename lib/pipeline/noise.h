@@ -26,6 +26,8 @@ void sd_noise_draw(sd_noise *noise, float *out, int64_t count);
 void sd_noise_dropout(sd_noise *noise, float *x, int64_t count, double p);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */
 void sd_q_sample(double a, const float *x0, const float *noise, float *out, int64_t n);
+/* x, pictures of noise, becomes x0 noised; where alpha is 1, x0 itself. One x0 is for all. */
+void sd_noise_latents(double alpha, const sd_tensor *x0, sd_tensor *x);
 
 sd_status sd_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                              int timestep, sd_tensor **out);

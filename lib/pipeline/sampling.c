@@ -98,18 +98,15 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->c = model->desc->vae.latent_channels;
     s->extra = model->desc->unet.in_channels - s->c;
     s->halves = sd_is_guided(model, params) ? 2 : 1;
-    sd_status status = check_options(model, params);
-    if (!status)
-        status =
-            sd_run_init(&s->run, ctx, &model->schedule, model->desc->schedule.prediction, params);
-    if (status)
+    sd_prediction prediction = model->desc->schedule.prediction;
+    sd_status status;
+    if ((status = check_options(model, params)) ||
+        (status = sd_run_init(&s->run, ctx, &model->schedule, prediction, params)) ||
+        (status = sd_noise_init(&s->noise, ctx, params)))
         return status;
     s->run.user = s;
     s->run.denoise = sd_sampling_denoise;
     s->run.quantize = params->quantize_denoised ? quantize : NULL;
-    status = sd_noise_init(&s->noise, ctx, params);
-    if (status)
-        return status;
     bool told = sd_unet_guidance_dim(sd_model_unet(model)) > 0;
     s->unet = (sd_stage){.type = &sd_unet_stage,
                          .model = model,
@@ -162,14 +159,9 @@ sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_s
     sd_handle_init(&s->handle, model->ctx, destroy);
     atomic_store(&s->handle.freed, true);
     atomic_store(&s->owner, sd_thread_identity());
-    sd_status status = init(s, model, params);
-    if (!status)
-        status = sd_inter_new(s);
-    if (!status)
-        status = sd_execs_take(model, &s->e);
-    if (!status)
-        status = settle(s);
-    if (status) {
+    sd_status status;
+    if ((status = init(s, model, params)) || (status = sd_inter_new(s)) ||
+        (status = sd_execs_take(model, &s->e)) || (status = settle(s))) {
         sd_sampling_free(s);
         return status;
     }

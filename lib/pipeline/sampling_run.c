@@ -62,21 +62,24 @@ static sd_status check_last_steps(const sd_sampler *s, const sd_run_params *give
     return check_forward(s, "last_steps");
 }
 
+static sd_status check_init(const sd_sampler *s, const sd_tensor *init) {
+    if (init)
+        return sd_sampling_check_latent(s, init, "init", true);
+    if (!s->run.method->inverse)
+        return SD_OK;
+    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                   "init is NULL; the sampling method \"%s\" begins at a latent",
+                   s->run.method->name);
+}
+
 static sd_status check_inputs(const sd_sampler *s, const sd_run_params *given) {
-    sd_status status = check_conds(s, given);
-    if (!status)
-        status = sd_sampling_check_concat(s, given->concat);
-    if (!status && s->run.method->inverse && !given->init)
-        status = sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                         "init is NULL; the sampling method \"%s\" begins at a latent",
-                         s->run.method->name);
-    if (!status && given->mask)
-        status = sd_sampling_check_mask(s, given->mask, given->mask_x0);
-    if (!status && given->init)
-        status = sd_sampling_check_latent(s, given->init, "init", true);
-    if (!status && given->noise)
-        status = sd_sampling_check_latent(s, given->noise, "noise", false);
-    return status ? status : check_last_steps(s, given);
+    sd_status status;
+    if ((status = check_conds(s, given)) || (status = sd_sampling_check_concat(s, given->concat)) ||
+        (given->mask && (status = sd_sampling_check_mask(s, given->mask, given->mask_x0))) ||
+        (status = check_init(s, given->init)) ||
+        (given->noise && (status = sd_sampling_check_latent(s, given->noise, "noise", false))))
+        return status;
+    return check_last_steps(s, given);
 }
 
 /*
@@ -116,22 +119,6 @@ static double start_of(sd_sampler *s, const sd_run_params *given) {
                "--diffusers_strength) there are none",
                given->strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
     return sd_run_alpha(&s->run, t_enc);
-}
-
-/* x of the first step into s->host, where its noise is already. */
-static void start_latent(sd_sampler *s, const sd_tensor *init_latent, double alpha) {
-    int64_t each = (int64_t)s->c * s->h * s->w;
-    float scale = (float)s->run.times.noise_scale;
-    for (int64_t i = 0; i < s->n * each && alpha == 0.0; i++)
-        s->host->data[i] *= scale;
-    for (int i = 0; i < s->n && alpha > 0.0; i++) {
-        const float *z0 = init_latent->data + (init_latent->dims[0] == 1 ? 0 : i * each);
-        float *x = s->host->data + i * each;
-        if (alpha == 1.0)
-            memcpy(x, z0, (size_t)each * sizeof *x);
-        else
-            sd_q_sample(alpha, z0, x, x, each);
-    }
 }
 
 /* The seeds' first draw of a run, into [n, c, h, w]. */
@@ -218,19 +205,22 @@ static sd_status start(sd_sampler *s) {
     return SD_OK;
 }
 
-/* The latent of the first step into s->host, and which step that is. */
+/* The latent of the first step into s->host, where its noise is, and which step that is. */
 static void begin_latent(sd_sampler *s, const sd_run_params *given) {
+    double alpha = 1.0;
     if (given->last_steps > 0) {
         s->run.total = given->last_steps;
         s->run.next = given->last_steps - 1;
-        start_latent(s, given->init, 1.0);
-        return;
+    } else {
+        alpha = start_of(s, given);
     }
-    double alpha = start_of(s, given);
     if (given->noise) /* replaces the first draw; later draws stay what they are */
         memcpy(s->host->data, given->noise->data,
                (size_t)given->noise->n_elements * sizeof *given->noise->data);
-    start_latent(s, given->init, alpha);
+    if (alpha > 0.0)
+        sd_noise_latents(alpha, given->init, s->host);
+    for (int64_t i = 0; i < s->host->n_elements && alpha == 0.0; i++)
+        s->host->data[i] *= (float)s->run.times.noise_scale;
 }
 
 static sd_status begin(sd_sampler *s, const sd_run_params *given) {
@@ -259,40 +249,33 @@ static sd_status draw_apart(const sd_sampler *s, float *out) {
     return SD_OK;
 }
 
+static sd_status check_index(const sd_sampler *s, int t) {
+    if (t >= 0 && t < s->run.times.count)
+        return SD_OK;
+    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                   "sd_sampler_stochastic_encode: t is %d; 0 to %d was expected", t,
+                   s->run.times.count - 1);
+}
+
 sd_status sd_sampling_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
                                         const sd_tensor *noise, sd_tensor **latent) {
-    const int64_t dims[] = {s->n, s->c, s->h, s->w}, each = dims[1] * dims[2] * dims[3];
+    const int64_t dims[] = {s->n, s->c, s->h, s->w};
     sd_tensor *out;
+    sd_status status;
     *latent = NULL;
-    sd_status status = check_forward(s, "sd_sampler_stochastic_encode");
-    if (!status)
-        status = sd_sampling_check_latent(s, x0, "x0", true);
-    if (!status && noise)
-        status = sd_sampling_check_latent(s, noise, "noise", false);
-    if (status)
-        return status;
-    if (t < 0 || t >= s->run.times.count)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_sampler_stochastic_encode: t is %d; 0 to %d was expected", t,
-                       s->run.times.count - 1);
-    status = sd_tensor_create(s->model->ctx, 4, dims, &out);
-    if (status)
+    if ((status = check_forward(s, "sd_sampler_stochastic_encode")) ||
+        (status = sd_sampling_check_latent(s, x0, "x0", true)) ||
+        (noise && (status = sd_sampling_check_latent(s, noise, "noise", false))) ||
+        (status = check_index(s, t)) ||
+        (status = sd_tensor_create_raw(s->model->ctx, 4, dims, &out)))
         return status;
     if (noise)
         memcpy(out->data, noise->data, (size_t)noise->n_elements * sizeof *out->data);
     else
         status = draw_apart(s, out->data);
-    if (status) {
-        sd_tensor_destroy(out);
-        return status;
-    }
-    for (int i = 0; i < s->n; i++) {
-        float *x = out->data + i * each;
-        sd_q_sample(sd_run_alpha(&s->run, t), x0->data + (x0->dims[0] == 1 ? 0 : i * each), x, x,
-                    each);
-    }
-    *latent = out;
-    return SD_OK;
+    if (status == SD_OK)
+        sd_noise_latents(sd_run_alpha(&s->run, t), x0, out);
+    return sd_tensor_give(status, out, latent);
 }
 
 double sd_sampling_timestep(const sd_sampler *s, int i) {
@@ -363,24 +346,30 @@ static sd_status check_step(sd_sampler *s, int i) {
     return s->e->status;
 }
 
+/* The step was made. */
+static void advance(sd_sampler *s) {
+    s->run.next--;
+    s->run.done++;
+    atomic_store(&s->left, s->run.total - s->run.done);
+    s->run.touched = false;
+    s->has_x0 = true;
+    sd_inter_step(s);
+}
+
+static sd_status make_step(sd_sampler *s, int i) {
+    double start = sd_clock_seconds();
+    sd_sampling_compute(s, i);
+    sd_status status = check_step(s, i);
+    if (status)
+        return status;
+    advance(s);
+    return s->e->status ? s->e->status : report_progress(s, i, sd_clock_seconds() - start);
+}
+
 /* One step, with s->busy set. A failure, or cancelling, ends the run: the sampler is as before
  * begin. */
 static sd_status step(sd_sampler *s) {
-    double start = sd_clock_seconds();
-    int i = s->run.next;
-    sd_sampling_compute(s, i);
-    sd_status status = check_step(s, i);
-    if (!status) {
-        s->run.next--;
-        s->run.done++;
-        atomic_store(&s->left, s->run.total - s->run.done);
-        s->run.touched = false;
-        s->has_x0 = true;
-        sd_inter_step(s);
-        status = s->e->status;
-    }
-    if (!status)
-        status = report_progress(s, i, sd_clock_seconds() - start);
+    sd_status status = make_step(s, s->run.next);
     if (status)
         reset(s);
     return status;

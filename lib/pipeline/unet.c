@@ -35,36 +35,39 @@ static void look_at_context(sd_stage *s) {
 
 const sd_stage_type sd_unet_stage = {SD_PART_UNET, hold, evaluate, look_at_context};
 
-static sd_status check_finite(const sd_tensor *x, const double *timesteps) {
-    sd_status status = sd_expect_finite(x, "x");
-    for (int64_t i = 0; i < x->dims[0] && !status; i++)
+static sd_status check_times(const sd_context *ctx, const double *timesteps, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
         if (!isfinite(timesteps[i]))
-            status = sd_fail(x->ctx, SD_ERROR_ARGUMENT,
-                             "timesteps[%lld] is %g; a finite number was expected", (long long)i,
-                             timesteps[i]);
-    return status;
+            return sd_fail(ctx, SD_ERROR_ARGUMENT,
+                           "timesteps[%lld] is %g; a finite number was expected", (long long)i,
+                           timesteps[i]);
+    return SD_OK;
 }
 
-static sd_status check(const sd_model *model, const sd_tensor *x, const sd_cond *cond) {
-    const sd_unet_config *config = &model->desc->unet;
-    int downscale = sd_model_downscale(model);
-    int64_t x_dims[] = {-1, config->in_channels, -1, -1};
-    sd_status status = sd_need_unet(model, "sd_unet_predict");
-    if (!status)
-        status = sd_expect_shape(x, "x", 4, x_dims);
-    if (!status)
-        status = sd_expect_multiple(x, "x", sd_model_size_multiple(model) / downscale,
-                                    SD_MAX_IMAGE_SIDE / downscale);
-    bool unconditional = !status && sd_unet_kv_width(sd_model_unet(model)) == 0;
-    if (!status && unconditional && cond)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                         "cond is given; this UNet looks at none, NULL was expected");
-    if (!status && !unconditional && !cond)
-        status = sd_fail(model->ctx, SD_ERROR_ARGUMENT, "cond is NULL");
-    if (status || unconditional)
+static sd_status check_cond(const sd_model *model, const sd_cond *cond, int64_t n) {
+    const int64_t dims[] = {n, -1, model->desc->unet.context_dim};
+    bool looks = sd_unet_kv_width(sd_model_unet(model)) > 0;
+    if (looks && cond)
+        return sd_expect_shape(sd_cond_context(cond), "cond", 3, dims);
+    if (looks)
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT, "cond is NULL");
+    if (cond)
+        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
+                       "cond is given; this UNet looks at none, NULL was expected");
+    return SD_OK;
+}
+
+static sd_status check(const sd_model *model, const sd_tensor *x, const double *timesteps,
+                       const sd_cond *cond) {
+    int scale = sd_model_downscale(model), multiple = sd_model_size_multiple(model) / scale;
+    const int64_t dims[] = {-1, model->desc->unet.in_channels, -1, -1};
+    sd_status status;
+    if ((status = sd_need_unet(model, "sd_unet_predict")) ||
+        (status = sd_expect_shape(x, "x", 4, dims)) ||
+        (status = sd_expect_multiple(x, "x", multiple, SD_MAX_IMAGE_SIDE / scale)) ||
+        (status = check_cond(model, cond, x->dims[0])) || (status = sd_expect_finite(x, "x")))
         return status;
-    int64_t context_dims[] = {x->dims[0], -1, config->context_dim};
-    return sd_expect_shape(sd_cond_context(cond), "cond", 3, context_dims);
+    return check_times(model->ctx, timesteps, x->dims[0]);
 }
 
 /* The network takes its times in float32. */
@@ -79,9 +82,7 @@ sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *ti
                            const sd_cond *cond, sd_tensor **out) {
     const sd_tensor *context = sd_cond_context(cond);
     *out = NULL;
-    sd_status status = check(model, x, cond);
-    if (!status)
-        status = check_finite(x, timesteps);
+    sd_status status = check(model, x, timesteps, cond);
     if (status)
         return status;
     const int64_t dims[] = {x->dims[0], model->desc->unet.out_channels, x->dims[2], x->dims[3]};
