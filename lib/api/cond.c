@@ -1,5 +1,5 @@
 /* Conditioning: section 7 of sd.h. */
-#include "pipeline/cond.h"
+#include "core/cond.h"
 #include "api/check.h"
 
 SD_PUBLIC(sd_cond_new, (ctx, names, values, n, out), (ctx), sd_context *ctx,

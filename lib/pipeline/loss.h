@@ -2,7 +2,7 @@
 #ifndef SD_PIPELINE_LOSS_H
 #define SD_PIPELINE_LOSS_H
 
-#include "pipeline/cond.h"
+#include "core/cond.h"
 #include "pipeline/model.h"
 
 /* `concat` and `logvar` of `params` may be NULL, and so may `samples`. */

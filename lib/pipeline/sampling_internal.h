@@ -6,8 +6,8 @@
 #ifndef SD_PIPELINE_SAMPLING_INTERNAL_H
 #define SD_PIPELINE_SAMPLING_INTERNAL_H
 
+#include "core/cond.h"
 #include "core/expect.h"
-#include "pipeline/cond.h"
 #include "pipeline/noise.h"
 #include "pipeline/unet.h"
 #include "sampler/sampler.h"

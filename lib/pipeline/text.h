@@ -2,7 +2,7 @@
 #ifndef SD_PIPELINE_TEXT_H
 #define SD_PIPELINE_TEXT_H
 
-#include "pipeline/cond.h"
+#include "core/cond.h"
 #include "pipeline/stage.h"
 
 sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n,

@@ -2,7 +2,7 @@
 #ifndef SD_PIPELINE_UNET_H
 #define SD_PIPELINE_UNET_H
 
-#include "pipeline/cond.h"
+#include "core/cond.h"
 #include "pipeline/stage.h"
 
 /* Its tensors, all of SDB_F32 but the keys and values. `options` of the stage: the UNet is told the

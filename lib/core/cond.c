@@ -1,5 +1,5 @@
 /* Conditioning: named tensors in one handle. */
-#include "pipeline/cond.h"
+#include "core/cond.h"
 #include "core/expect.h"
 
 #include <string.h>

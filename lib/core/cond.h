@@ -3,8 +3,8 @@
  * changes, so that runs and threads share it. A family that is conditioned on more adds a row to
  * the table in cond.c.
  */
-#ifndef SD_PIPELINE_COND_H
-#define SD_PIPELINE_COND_H
+#ifndef SD_CORE_COND_H
+#define SD_CORE_COND_H
 
 #include "core/tensor.h"
 
