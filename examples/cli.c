@@ -1,3 +1,4 @@
+/* The command line, the progress bar, Ctrl-C and errors of the programs. */
 #define _GNU_SOURCE /* getopt_long */
 
 #include "cli.h"
@@ -62,7 +63,7 @@ static void print_help(const cli_program *p) {
     printf("  --help                this text\n");
 }
 
-/* Of 32 bits, as the web UIs have them. */
+/* A seed of 32 bits, as the web UIs have them. */
 static uint64_t random_seed(void) {
     uint32_t seed;
     FILE *random = fopen("/dev/urandom", "rb");

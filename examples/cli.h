@@ -1,5 +1,5 @@
 /*
- * What the programs share: a command line from a table, a progress bar on a terminal, Ctrl-C that
+ * Shared by the programs: a command line from a table, a progress bar on a terminal, Ctrl-C that
  * ends a run cleanly, and errors as sentences.
  */
 #ifndef SD_EXAMPLES_CLI_H

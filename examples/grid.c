@@ -1,3 +1,4 @@
+/* Lays pictures out as torchvision's make_grid does. */
 #include "grid.h"
 
 #include <string.h>

@@ -8,7 +8,7 @@
 
 #define PROGRAM "sd-img2img"
 
-/* What the flags ask for besides the common ones. */
+/* The flags besides the common ones. */
 typedef struct repaint {
     int width, height;
     bool diffusers_strength;

@@ -71,7 +71,8 @@ static sd_status paint_batch(inpaint *job, paint_round *round, sd_image **images
     return sd_inpaint(job->p.model, &params, images);
 }
 
-/* What the mask was, by the names that the popular web UIs have where they have one. */
+/* The mask in the picture's parameters, by the names that the popular web UIs have where they have
+ * one. */
 static const char *kind_of(inpaint *job) {
     bool wide = job->info.unet_channels > job->info.latent_channels;
     char blur[48] = "", region[80] = "";

@@ -1,3 +1,5 @@
+/* The common flags of the programs that paint, their rounds of pictures, and the files that these
+ * become. */
 #include "paint.h"
 
 #include "grid.h"
@@ -277,7 +279,7 @@ static int check_original_seeds(const char *program, const paint_options *o) {
     return 2;
 }
 
-/* What can be said about the flags before anything is opened. */
+/* Faults of the flags that show before anything is opened. */
 static int check_options(const char *program, const paint_options *o) {
     static const char *const generators[] = {"cpu", "cuda"};
     if (!o->ckpt && access(ORIGINAL_CKPT, F_OK) != 0) {
@@ -436,8 +438,8 @@ static int draws_of_an_iteration(const paint *p) {
     return 1 + steps + !strcmp(method, "plms");
 }
 
-/* Of the first picture of a round. The original draws the lines of --from-file n_samples at a time,
- * and with --fixed_code each such batch from the same noise. */
+/* The seed of the first picture of a round. The original draws the lines of --from-file n_samples
+ * at a time, and with --fixed_code each such batch from the same noise. */
 static uint64_t round_seed(const paint *p, int index) {
     const paint_options *o = p->options;
     int picture = p->lines ? index : index * o->n_samples;

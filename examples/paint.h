@@ -1,4 +1,4 @@
-/* What sd-txt2img, sd-img2img and sd-inpaint share: common flags, loading, and saving of pictures.
+/* Shared by sd-txt2img, sd-img2img and sd-inpaint: common flags, loading, and saving of pictures.
  */
 #ifndef SD_EXAMPLES_PAINT_H
 #define SD_EXAMPLES_PAINT_H
@@ -98,7 +98,7 @@ paint_round paint_round_at(paint *p, int index);
 int paint_save(paint *p, sd_status status, const paint_round *round, sd_image **images,
                const char *extra);
 
-/* The same of one picture, to `wanted`, which ends in .png, or where that is taken to NAME-0001.png
+/* Saves one picture to `wanted`, which ends in .png, or where that is taken to NAME-0001.png
  * beside it and so on. */
 int paint_save_as(paint *p, sd_status status, const paint_round *round, sd_image **image,
                   const char *extra, const char *wanted);

@@ -1,3 +1,4 @@
+/* Writes and reads values of generation parameters. */
 #include "parameters.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* Measures the ceilings of the CPU and of its memory. */
 #include "peak.h"
 
 #include <pthread.h>

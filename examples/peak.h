@@ -1,4 +1,4 @@
-/* What the machine can do at most, measured: the ceilings that benchmarks are quoted against. */
+/* The most that the machine can do, measured: the ceilings that benchmarks are quoted against. */
 #ifndef SD_EXAMPLES_PEAK_H
 #define SD_EXAMPLES_PEAK_H
 

@@ -1,3 +1,5 @@
+/* Convolutions: the choice of a way for each (winograd.c, direct.c, a product of gathered pixels),
+ * and what these share. */
 #include "conv.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* Combinations, activations, embeddings and posteriors, run by run over rows that lie together. */
 #include "kernels.h"
 
 #include <math.h>

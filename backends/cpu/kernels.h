@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-/* What happens to a tile of a matrix product on its way to y. `bias` is the panel's, or NULL;
+/* The way of a tile of a matrix product to y. `bias` is the panel's, or NULL;
  * `residual` is at the tile's place, or NULL, and may be y. `geglu`: the first nr / 2 columns are
  * values, the others their gates, and y gets value * gelu(gate). */
 typedef struct cpu_epilogue {

@@ -1,3 +1,4 @@
+/* Group norms and layer norms: statistics in tasks by shape alone, then the kernels. */
 #include "kernels.h"
 
 #include <math.h>

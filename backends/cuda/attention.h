@@ -1,5 +1,5 @@
 /*
- * What attention's kernels share: one problem, and who can solve which.
+ * Shared by attention's kernels: one problem, and who can solve which.
  *
  *   attention.cu         chooses
  *   attention_split.cu   joins the parts where several blocks share a query's keys

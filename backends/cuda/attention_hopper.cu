@@ -91,7 +91,7 @@ template <int STAGES> struct ring_place {
     }
 };
 
-/* What a block does at a time: some queries of a head, from `row` on, with the tiles of `n_keys`
+/* The work of a block at a time: some queries of a head, from `row` on, with the tiles of `n_keys`
  * keys from tile `first` on. */
 typedef struct attention_item {
     int row, head, image, split, first, n_keys;
@@ -143,7 +143,8 @@ static __device__ __forceinline__ void produce(const attention_maps &g, const at
     }
 }
 
-/* What a thread of a warpgroup holds: parts of rows lane / 4 and 8 more of its warp's 16. */
+/* The numbers that a thread of a warpgroup holds: parts of rows lane / 4 and 8 more of its
+ * warp's 16. */
 template <typename T, int DIM, int KEYS> struct attention_state {
     static constexpr int STEPS = (DIM + 15) / 16;
     static constexpr int COLUMNS = DIM > 256 ? 256 : DIM; /* of the result, in one warpgroup */
@@ -260,7 +261,7 @@ template <typename T, int N> static __device__ __forceinline__ bool too_large(ui
     return __any_sync(~0u, top > (LIMIT << 16 | 0xFFFF) || top << 16 > LIMIT << 16);
 }
 
-/* The same of scaled scores, above 8: all that are negative are less, as integers, too. */
+/* Whether a scaled score is above 8: all that are negative are less, as integers, too. */
 template <int N> static __device__ __forceinline__ bool too_large(const float (&s)[N]) {
     int top[2] = {__float_as_int(s[0]), __float_as_int(s[1])};
 #pragma unroll
@@ -343,8 +344,8 @@ static __device__ __forceinline__ void softmax(attention_state<T, DIM, KEYS> *st
     add_sums(st, sum);
 }
 
-/* The same with fewer instructions, and nothing beside the products: the weights tell whether the
- * maximum must move, and are then computed anew. */
+/* The softmax with fewer instructions, and nothing beside the products: the weights tell whether
+ * the maximum must move, and are then computed anew. */
 template <typename T, int DIM, int KEYS>
 static __device__ __forceinline__ void softmax_of_many(attention_state<T, DIM, KEYS> *st,
                                                        float (&s)[KEYS / 2], float scale_log2) {

@@ -1,4 +1,4 @@
-/* What attention_mma.cu and attention_prompt.cu share: a warp's products by mma.sync. */
+/* Shared by attention_mma.cu and attention_prompt.cu: a warp's products by mma.sync. */
 #ifndef SD_CUDA_ATTENTION_MMA_CUH
 #define SD_CUDA_ATTENTION_MMA_CUH
 

@@ -1,4 +1,4 @@
-/* What attention_hopper.cu needs beside hopper.cuh and hopper_wgmma.cuh. */
+/* Instructions that attention_hopper.cu needs beside hopper.cuh and hopper_wgmma.cuh. */
 #ifndef SD_CUDA_ATTENTION_WGMMA_CUH
 #define SD_CUDA_ATTENTION_WGMMA_CUH
 
@@ -13,7 +13,7 @@ template <bool MORE, int N> static __device__ __forceinline__ void set_registers
         asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
 
-/* What this thread wrote to shared memory is seen by wgmma and TMA, once a barrier follows. */
+/* Lets what this thread wrote to shared memory be seen by wgmma and TMA, once a barrier follows. */
 static __device__ __forceinline__ void shared_fence() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }

@@ -88,7 +88,7 @@ wide_mask(float (&s)[2][KEYS / 32][4], const wide_warp<T, KEYS> &w, const cuda_a
             }
 }
 
-/* This warp's maxima to shared memory for the other three of its row. */
+/* Gives this warp's maxima to shared memory for the other three of its row. */
 template <typename T, int KEYS>
 static __device__ __forceinline__ void wide_publish_max(const float (&s)[2][KEYS / 32][4],
                                                         const wide_warp<T, KEYS> &w) {

@@ -85,7 +85,7 @@ static __device__ __forceinline__ void cuda_store(T *p, const float (&in)[N]) {
     }
 }
 
-/* The same for a type that is known at run time; `i` counts elements. */
+/* Loads N elements of a type that is known at run time; `i` counts elements. */
 template <int N>
 static __device__ __forceinline__ void cuda_load_any(float (&out)[N], const void *p, sdb_type type,
                                                      int64_t i) {

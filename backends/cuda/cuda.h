@@ -142,7 +142,7 @@ struct sdb_weight {
 sd_status cuda_enter(sdb_device *dev);
 void cuda_leave(sdb_device *dev);
 
-/* The same for what is freed, which goes on after a sticky error. False: the context is gone, and
+/* cuda_enter for what is freed, which goes on after a sticky error. False: the context is gone, and
  * everything in it; nothing is current then, and there is no cuda_leave. */
 bool cuda_reach(sdb_device *dev);
 

@@ -211,7 +211,7 @@ static sd_status find_hopper(sdb_device *dev) {
     return cuda_check(dev, error, "loading the code for Hopper");
 }
 
-/* What needs the device's context, which is made current first. */
+/* Calls that need the device's context, which is made current first. */
 static sd_status open_in_context(sdb_device *dev) {
     cudaError_t error = cudaSetDevice(dev->ordinal);
     if (error == cudaErrorInitializationError) {
@@ -331,7 +331,7 @@ void cuda_device_info(const sdb_device *dev, sdb_device_info *info) {
 
 /* ------------------------------------------------------------------------------------ memory */
 
-/* What an allocation takes, which is more than was asked for. */
+/* The bytes of an allocation, which are more than were asked for. */
 static uint64_t size_of(const sdb_device *dev, const void *ptr) {
     CUdeviceptr base = 0;
     size_t size = 0;

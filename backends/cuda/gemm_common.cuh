@@ -1,4 +1,4 @@
-/* What the kernels of a cuda_gemm share: where outputs read and write, and the epilogue of gemm.h
+/* Shared by the kernels of a cuda_gemm: where outputs read and write, and the epilogue of gemm.h
  * for eight neighbouring outputs of a pixel at a time. */
 #ifndef SD_CUDA_GEMM_COMMON_CUH
 #define SD_CUDA_GEMM_COMMON_CUH
@@ -30,7 +30,7 @@ __device__ __forceinline__ void read8(const float *from, float (&v)[8]) {
     v[4] = hi.x, v[5] = hi.y, v[6] = hi.z, v[7] = hi.w;
 }
 
-/* What a launch adds to its cuda_gemm. */
+/* A cuda_gemm with what a launch adds to it. */
 struct gemm_work {
     int m;            /* outputs of a phase: n * oh * ow */
     int n_tiles;      /* of weight rows; blockIdx.x = m tile * n_tiles + n tile */
@@ -83,7 +83,7 @@ static inline sd_status launch_tiles(sdb_queue *q, const cuda_gemm *g, const til
     return cuda_gemm_reduce(q, g, work.partial, work.splits);
 }
 
-/* What output `at` reads. */
+/* The place that output `at` reads. */
 struct input_row {
     int64_t from;  /* the element of x at tap 0, channel 0; outside of x where that tap is */
     unsigned taps; /* bit tap: it is in the image; none where there is no such output */
@@ -156,7 +156,7 @@ template <typename T> struct output8 {
     eight<T> emb, residual;
 };
 
-/* Of output m; rows row .. row + 7 of weights are channels at .. at + 7 of y. */
+/* Eight channels of output m; rows row .. row + 7 of weights are channels at .. at + 7 of y. */
 template <typename T>
 __device__ __forceinline__ output8<T> output8_of(const cuda_gemm &g, bool aligned, int m, int phase,
                                                  int row, int at) {
@@ -207,8 +207,8 @@ __device__ __forceinline__ void finish8(const cuda_gemm &g, bool aligned, const 
     store8<T>(g, aligned, out, row, v);
 }
 
-/* The same with the gates' sums: v's rows are row .. row + 7 and the gates' the next eight; row is
- * a multiple of 16. */
+/* Eight channels with the gates' sums: v's rows are row .. row + 7 and the gates' the next eight;
+ * row is a multiple of 16. */
 template <typename T>
 __device__ __forceinline__ void finish8_geglu(const cuda_gemm &g, bool aligned,
                                               const output8<T> &out, int row,

@@ -55,7 +55,7 @@ static bool two_fit(const hopper_choice *c) {
     return c->bn * c->mt <= 160 && shared_bytes(c) <= HOPPER_HALF;
 }
 
-/* What the epilogue keeps in the stages' place. */
+/* The epilogue's memory in the stages' place. */
 static int epilogue_bytes(const hopper_choice *c) {
     const int groups = c->bn / 16;
     const int parts = c->ck > 1 ? (groups - groups / c->ck) * 128 * 16 * 4 : 0;
@@ -134,7 +134,7 @@ static hopper_choice choose(const sdb_device *dev, const cuda_gemm *g, const hop
     return best;
 }
 
-/* What a choice depends on, and the choice. */
+/* A choice, and what it depends on. */
 typedef struct hopper_plan {
     struct {
         int n, oh, ow, kh, kw, k, n_rows, phases;

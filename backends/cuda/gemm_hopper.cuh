@@ -28,7 +28,7 @@
 #define HOPPER_BOX_K 64 /* channels of a box */
 #define HOPPER_BOX_BYTES (HOPPER_BOX * HOPPER_BOX_K * 2)
 
-/* What becomes of the sums: bias, embedding, scale and residual; an activation, too; or GEGLU. */
+/* The way of the sums: bias, embedding, scale and residual; an activation, too; or GEGLU. */
 enum hopper_end { HOPPER_PLAIN, HOPPER_ACT, HOPPER_GEGLU };
 
 /* Division of 0 .. 2^31 - 1 by a number known at launch: the high half of a product. */
@@ -88,7 +88,7 @@ template <int BN, int MT> struct hopper_layout {
     static constexpr int rest = pixel + 128 * MT * 4;
 };
 
-/* What a block makes, or a part of it. */
+/* The tile that a block makes, or a part of it. */
 struct hopper_tile {
     int kr;            /* its place in the cluster */
     int first_box, n0; /* n0: its first row of w within the phase */

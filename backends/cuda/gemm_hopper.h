@@ -1,5 +1,5 @@
 /*
- * What gemm_hopper.cu and gemm_hopper_persistent.cu share on the host's side.
+ * Shared by gemm_hopper.cu and gemm_hopper_persistent.cu on the host's side.
  */
 #ifndef SD_CUDA_GEMM_HOPPER_H
 #define SD_CUDA_GEMM_HOPPER_H

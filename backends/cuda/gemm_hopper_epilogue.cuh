@@ -177,8 +177,8 @@ static __device__ __forceinline__ int first_row(int m) {
     return m * HOPPER_BOX + warp * 16;
 }
 
-/* What is added to the column of place i of [half][BN]; an embedding's images differ between the
- * halves of boxes. */
+/* The number that is added to the column of place i of [half][BN]; an embedding's images differ
+ * between the halves of boxes. */
 template <class T, int BN>
 static __device__ __forceinline__ float term_of(const hopper_params &p, const hopper_tile &t,
                                                 int i) {
@@ -260,7 +260,8 @@ static __device__ __forceinline__ void store_rows(const hopper_params &p, const 
     }
 }
 
-/* What is added to a lane's share of a group of 16 columns: bias and embedding, residual. */
+/* The numbers that are added to a lane's share of a group of 16 columns: bias and embedding,
+ * residual. */
 struct hopper_terms {
     float2 b0, b1;
     uint32_t r[4];

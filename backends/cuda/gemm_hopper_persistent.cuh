@@ -139,7 +139,8 @@ static __device__ __forceinline__ void move_outputs(const persistent_params &q, 
 
 /* ---------------------------------------------------------------------------- multiplying */
 
-/* What is added to each column of a tile: fetched while the tile before is multiplied. */
+/* The numbers that are added to each column of a tile: fetched while the tile before is multiplied.
+ */
 template <class T, int BN, class layout> struct persistent_terms {
     static constexpr int threads = layout::threads, n = 2 * BN, each = (n + threads - 1) / threads;
     float v[each];
@@ -294,7 +295,7 @@ static __device__ __forceinline__ void finish_gated_tile(const hopper_params &p,
     }
 }
 
-/* This block's share of a tile, with the other blocks' parts of the sums. */
+/* Finishes this block's share of a tile, with the other blocks' parts of the sums. */
 template <class T, int BN, class layout>
 static __device__ __forceinline__ void finish_share(const hopper_params &p, const hopper_tile &t,
                                                     float (&acc)[BN / 2], uint8_t *memory,

@@ -1,5 +1,5 @@
-/* What first stages do to latents: the posterior, doubling and halving, the nearest code. And what
- * samplers do to them besides sums. */
+/* Operations of first stages on latents: the posterior, doubling and halving, the nearest code. And
+ * what samplers do to them besides sums. */
 #include "convert.cuh"
 #include "launch.cuh"
 

@@ -35,7 +35,7 @@ template <int WIDTH> struct norm_sums {
         add_to_base(v);
         count++;
     }
-    /* Of one that is not the first; the caller counts. */
+    /* Adds a vector that is not the first; the caller counts. */
     __device__ __forceinline__ void add_to_base(const float (&v)[WIDTH]) {
 #pragma unroll
         for (int j = 0; j < WIDTH; j++) {

@@ -18,7 +18,7 @@ typedef struct sums_slab {
     int columns, lanes;    /* vectors of a slab's pixel; pixels that the block reads at a time */
 } sums_slab;
 
-/* Of differences and of their squares. */
+/* The sums of differences and of their squares. */
 typedef float2 norm_pair;
 
 static __device__ __forceinline__ norm_pair operator+(norm_pair a, norm_pair b) {

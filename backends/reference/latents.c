@@ -1,4 +1,4 @@
-/* What latent diffusion models other than Stable Diffusion need besides, and what samplers do to
+/* Operations that latent diffusion models other than Stable Diffusion need, and that samplers do to
  * latents besides sums. */
 #include "reference.h"
 

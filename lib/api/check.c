@@ -1,3 +1,4 @@
+/* Checks of structs and handles that callers pass. */
 #include "api/check.h"
 
 #include "core/tensor.h"

@@ -1,3 +1,4 @@
+/* A table of programs under a lock. */
 #include "backend/cache.h"
 
 sd_status sd_programs_init(sd_programs *all, sd_context *ctx) {

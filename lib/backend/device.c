@@ -1,3 +1,4 @@
+/* Opens a backend, and lends it the context's services. */
 #include "backend/device.h"
 
 #include "backend/profile.h"

@@ -1,3 +1,4 @@
+/* How work with an executor begins; tensors and views, transfers, operations one by one. */
 #include "backend/exec.h"
 
 #include "backend/profile.h"

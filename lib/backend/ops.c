@@ -1,3 +1,4 @@
+/* A row for each kind of operation: its tensors' roles, its arithmetic. */
 #include "backend/ops.h"
 
 #include <stddef.h>

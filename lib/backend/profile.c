@@ -1,3 +1,4 @@
+/* Marks around operations, and the seconds between them. */
 #include "backend/profile.h"
 
 #include "backend/device.h"

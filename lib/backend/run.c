@@ -1,3 +1,4 @@
+/* Runs a program's operations, and records and replays its segments. */
 #include "backend/run.h"
 
 #include "backend/profile.h"

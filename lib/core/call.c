@@ -1,3 +1,4 @@
+/* A public call from its begin to its end, and what its thread is in. */
 #include "core/call.h"
 
 #include <stdio.h>

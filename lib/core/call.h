@@ -42,7 +42,7 @@ typedef enum sd_claim {
     SD_CLAIM_TAKEN,  /* by another thread */
 } sd_claim;
 
-/* What one thread may use at a time: *owner is 0, or names the thread. */
+/* Claims a thing that one thread may use at a time: *owner is 0, or names the thread. */
 sd_claim sd_call_claim(atomic_uintptr_t *owner);
 /* A number other than 0 that no other thread has. */
 uintptr_t sd_thread_identity(void);

@@ -1,3 +1,4 @@
+/* Makes the bare context, and takes it down after its last user. */
 #include "core/alloc.h"
 #include "core/call.h"
 #include "core/json.h"

@@ -11,7 +11,7 @@ typedef struct sd_stop sd_stop;
 struct sd_threads;
 struct sd_device_slot; /* lib/backend: the opened processor */
 
-/* What every public handle begins with. */
+/* The begin of every public handle. */
 typedef struct sd_handle {
     atomic_int refs;   /* the host's, and one for each call and each handle that uses it */
     atomic_bool freed; /* the host gave it back, or never had it */

@@ -62,7 +62,7 @@ sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple,
 /* Values at a time, so that the loop over them has a fixed length and becomes SIMD. */
 #define BLOCK 256
 
-/* Of infinities and NaNs all bits of the exponent are set: one more carries into the sign. */
+/* All bits of the exponent of infinities and NaNs are set: one more carries into the sign. */
 static bool block_is_finite(const float *x) {
     uint32_t all = 0;
     for (int i = 0; i < BLOCK; i++) {

@@ -1,4 +1,4 @@
-/* What every public handle begins with: who uses it, and when it goes. */
+/* The begin of every public handle: who uses it, and when it goes. */
 #include "core/context.h"
 
 void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle)) {

@@ -1,3 +1,4 @@
+/* Reads of an input, with their sentences. */
 #include "core/input.h"
 
 sd_status sd_input_check(const sd_context *ctx, const sd_input *in, const char *name) {

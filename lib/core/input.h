@@ -24,7 +24,7 @@ typedef struct sd_input {
 
 /* A regular file. */
 sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out);
-/* Also a range that the size does not have is a failure. `name` begins the sentence. */
+/* A range that the size does not have is a failure too. `name` begins the sentence. */
 sd_status sd_input_read(const sd_context *ctx, const sd_input *in, const char *name,
                         uint64_t offset, void *dst, size_t n);
 /* The first bytes, as many as there are up to n; how many is told by *got. */

@@ -1,3 +1,4 @@
+/* Guards jansson against depth, the host's locale and forks. */
 #include "core/json.h"
 
 #include "core/os.h"

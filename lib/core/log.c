@@ -1,3 +1,4 @@
+/* Messages for the host's log, made where it wants them. */
 #include "core/context.h"
 
 void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args) {

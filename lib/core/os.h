@@ -1,5 +1,5 @@
 /*
- * What the operating system does for libsd: files (and core/input.h's), modules, clocks, threads.
+ * The operating system's services: files (and core/input.h's), modules, clocks, threads.
  * The implementation for POSIX is os_*.c; a port is other files beside them.
  */
 #ifndef SD_CORE_OS_H
@@ -30,8 +30,8 @@ sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size,
 /* os_write.c: a temporary file beside `path` takes the name once it is whole, so that no half file
  * is ever seen and none is left. What is no regular file, a pipe or a device, is written to. */
 sd_status sd_write_file(const sd_context *ctx, const char *path, const void *data, size_t size);
-/* The same where no file of that name is there, else SD_ERROR_STATE; of two that write at once one
- * has it. */
+/* sd_write_file where no file of that name is there, else SD_ERROR_STATE; of two that write at once
+ * one has it. */
 sd_status sd_write_new_file(const sd_context *ctx, const char *path, const void *data, size_t size);
 /* "path: cannot WHAT: reason" of errno: SD_ERROR_IO, or SD_ERROR_MEMORY. */
 sd_status sd_fail_errno(const sd_context *ctx, const char *what, const char *path);

@@ -90,7 +90,7 @@ static sd_status fail_shortened(const sd_context *ctx, const char *name, const f
                    name, (unsigned long long)st->st_size, (unsigned long long)f->size);
 }
 
-/* Of a file that was written to, some bytes are perhaps of before and some of after. */
+/* A file that was written to perhaps has some bytes of before and some of after. */
 static sd_status check_input(void *user, const sd_context *ctx, const char *name) {
     file_input *f = user;
     struct stat st;

@@ -1,5 +1,5 @@
 /*
- * What libsd asks of the process and of the processor, on POSIX: nothing here takes memory or tells
+ * The process and the processor as POSIX tells of them: nothing here takes memory or tells
  * an error, so that what allocates and what tells errors can ask too.
  */
 #define _GNU_SOURCE /* sched_getaffinity, MADV_* */

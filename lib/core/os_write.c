@@ -142,7 +142,7 @@ static sd_status write_whole(const sd_context *ctx, const char *path, const void
     return status;
 }
 
-/* What is no regular file (a device, a pipe) is written to and not replaced. */
+/* A path that is no regular file (a device, a pipe) is written to and not replaced. */
 static sd_status write_through(const sd_context *ctx, const char *path, const void *data,
                                size_t size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -1,3 +1,5 @@
+/* Torch's generators of the CPU (Mersenne Twister) and of CUDA (Philox), and their normal numbers.
+ */
 #include "core/rng.h"
 
 #include <math.h>

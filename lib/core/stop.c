@@ -1,3 +1,4 @@
+/* Tokens that end calls, and whether one has. */
 #include "core/stop.h"
 
 static void destroy(void *handle) {

@@ -1,5 +1,5 @@
 /*
- * What ends a call before its work is done: sd_context_cancel, which counts the epoch of its
+ * How a call ends before its work is done: by sd_context_cancel, which counts the epoch of its
  * context up, and the sd_stop tokens among the call's parameters.
  */
 #ifndef SD_CORE_STOP_H
@@ -30,7 +30,7 @@ sd_interrupt sd_interrupt_begin(const sd_context *ctx);
 bool sd_interrupted(const sd_interrupt *interrupt);
 
 /* --- call.c --- */
-/* That of the current call; outside of calls the work begins now. */
+/* The interrupt of the current call; outside of calls the work begins now. */
 sd_interrupt sd_interrupt_now(const sd_context *ctx);
 /* For between two pieces of work: SD_ERROR_CANCELLED where the current call is to end. */
 sd_status sd_check_interrupt(const sd_context *ctx);

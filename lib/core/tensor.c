@@ -1,3 +1,4 @@
+/* Makes host tensors and images and checks their shapes. */
 #include "core/tensor.h"
 
 #include <stdint.h>

@@ -26,7 +26,7 @@ sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_
 sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 /* Lets go of it. */
 void sd_tensor_destroy(sd_tensor *t);
-/* What a function that made `t` returns: *out = t, or after a failure NULL, and t goes. */
+/* The end of a function that made `t`: *out = t, or after a failure NULL, and t goes. */
 sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out);
 
 /* Pixels of a side: of any picture, and of one that a run paints. */

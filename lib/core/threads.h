@@ -17,7 +17,7 @@ typedef struct sd_watch {
     const void *user;
 } sd_watch;
 
-/* Of all regions that the calling thread opens from now on. */
+/* The watch of all regions that the calling thread opens from now on. */
 void sd_threads_watch(sd_watch watch);
 
 /* Runs fn(arg, 0 .. n_tasks - 1, worker) and returns when all are done. Regions of several callers

@@ -1,4 +1,4 @@
-/* What reading and writing of each picture format needs: limits, and a buffer that grows. */
+/* Limits of pictures, and a buffer that grows: for the readers and writers of each format. */
 #include "io/codec.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* What image.c, png.c, jpeg.c and exif.c share. codec.c has what is not of one format. */
+/* Shared by image.c, png.c, jpeg.c and exif.c. codec.c has what is not of one format. */
 #ifndef SD_IO_CODEC_H
 #define SD_IO_CODEC_H
 

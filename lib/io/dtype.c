@@ -1,3 +1,4 @@
+/* A table of the types, and the value of an element of each. */
 #include "io/dtype.h"
 
 #include <math.h>

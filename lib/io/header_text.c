@@ -1,3 +1,4 @@
+/* Walks the text of a safetensors header before jansson does. */
 #include "io/header_text.h"
 
 #include <string.h>

@@ -10,7 +10,7 @@ sd_status sd_image_decode(sd_context *ctx, const char *name, const uint8_t *byte
 sd_status sd_image_decode_with(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
                                const sd_image_load_params *params, sd_image **out);
 
-/* What kind of file an image becomes. */
+/* The kind of file that an image becomes. */
 typedef struct sd_image_file {
     bool jpeg;              /* or PNG */
     int quality;            /* of JPEG, 1 .. 100 */

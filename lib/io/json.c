@@ -1,3 +1,4 @@
+/* Reads JSON with as much memory as it may take asked for first. */
 #include "io/json.h"
 
 #include "core/os.h"

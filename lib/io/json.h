@@ -10,7 +10,7 @@
 sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
                         json_t **out);
 
-/* The same; of a key that is there more than once the last value counts. */
+/* sd_json_parse where a key may be there more than once: its last value counts. */
 sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
                              size_t size, json_t **out);
 

@@ -1,3 +1,4 @@
+/* Reads, blurs and cuts out by a mask, and lays what was painted over the picture. */
 #include "io/mask.h"
 
 #include "io/image.h"

@@ -9,7 +9,7 @@
 /* PIL's convert("L") of pixel i. */
 int sd_image_grey(const sd_image *image, size_t i);
 
-/* What is done with a mask. */
+/* The wishes about a mask. */
 typedef struct sd_masking {
     double blur; /* sigma, in pixels of the mask */
     bool invert;
@@ -30,9 +30,9 @@ typedef struct sd_rect {
 } sd_rect;
 
 /*
- * What of a picture is painted with only_masked: the mask's rectangle, `padding` pixels around it,
- * and as much more as gives it the sides' proportion, where the picture has so much. The whole
- * picture where the mask is black.
+ * The part of a picture that is painted with only_masked: the mask's rectangle, `padding` pixels
+ * around it, and as much more as gives it the sides' proportion, where the picture has so much. The
+ * whole picture where the mask is black.
  */
 sd_rect sd_mask_region(const sd_image *grey, int padding, int width, int height);
 /* Where a region of w x h pixels lies when it is fitted into width x height, in the middle. */

@@ -166,7 +166,8 @@ static bool read_counts(const value *tuple, int64_t *counts) {
     return true;
 }
 
-/* What is no tensor of ours may stand where one could: it is passed over like any object. */
+/* A value that is no tensor of ours may stand where one could: it is passed over like any object.
+ */
 static bool push_opaque_part(machine *m, const value *args) {
     const value *first = args->list.n ? args->list.items[0] : NULL;
     if (!first || first->kind != SD_PICKLE_OPAQUE)

@@ -42,7 +42,7 @@ typedef struct sd_pickle_name {
 const sd_pickle_name *sd_pickle_find_name(const char *module, size_t n_module, const char *name,
                                           size_t n_name);
 
-/* Of the other names, which never are more than opaque values. */
+/* The repute of the other names, which never are more than opaque values. */
 typedef enum sd_pickle_repute {
     SD_PICKLE_USUAL,  /* settings and numbers that are found beside weights: not worth a word */
     SD_PICKLE_ODD,    /* the log tells of it */

@@ -116,7 +116,8 @@ static const name_rule harmful[] = {
     {"torch._inductor", true, NULL},
 };
 
-/* Of `builtins` and Python 2's `__builtin__`. Pickles of classes within classes use getattr. */
+/* Names of `builtins` and Python 2's `__builtin__`. Pickles of classes within classes use getattr.
+ */
 static const char *const harmful_builtins[] = {
     "__build_class__", "__import__", "apply",  "breakpoint", "compile",
     "delattr",         "eval",       "exec",   "execfile",   "file",
@@ -124,7 +125,7 @@ static const char *const harmful_builtins[] = {
     "reload",          "setattr",    "vars",
 };
 
-/* What training, Lightning, omegaconf, numpy and Python leave beside the weights. */
+/* Names that training, Lightning, omegaconf, numpy and Python leave beside the weights. */
 static const name_rule usual[] = {
     {"pytorch_lightning", true, NULL},
     {"lightning", true, NULL},

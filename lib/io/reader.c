@@ -1,3 +1,4 @@
+/* Values of a configuration, each with its sentence where it does not fit. */
 #include "io/reader.h"
 
 #include "io/yaml.h"

@@ -18,7 +18,7 @@
 
 /* ------------------------------------------------------------------------- one tensor */
 
-/* What sentences about a tensor need. */
+/* A tensor as sentences name it. */
 typedef struct tensor_reader {
     const sd_context *ctx;
     const char *path;
@@ -212,7 +212,7 @@ static uint64_t read_u64(const uint8_t *p) {
     return value;
 }
 
-/* What is no safetensors file: `head` are its first n bytes. */
+/* Says that this is no safetensors file: `head` are its first n bytes. */
 static sd_status fail_header(const sd_context *ctx, const char *path, const sd_input *in,
                              const uint8_t *head, size_t n) {
     uint64_t size = n >= 8 ? read_u64(head) : 0;

@@ -1,3 +1,4 @@
+/* First bytes that tell what a file is. */
 #include "io/sniff.h"
 
 #include <string.h>

@@ -1,10 +1,10 @@
-/* What a file is that is not what it should be. */
+/* Names for files that are not what they should be. */
 #ifndef SD_IO_SNIFF_H
 #define SD_IO_SNIFF_H
 
 #include "core/context.h"
 
-/* So many first bytes are enough. */
+/* First bytes of a file that are enough to tell. */
 #define SD_SNIFF_SIZE 512
 
 /* Records a sentence that says what `bytes` look like, e.g. a pickle or a web page: the status is

@@ -1,3 +1,4 @@
+/* Gives libzip an input, and finds files in the archive. */
 #include "io/torch_archive.h"
 
 #include <stdio.h>

@@ -15,7 +15,7 @@ void sd_archive_close(sd_archive *a);
 
 /* "NAME/" + name, of at most max_size bytes; `found` false: no such file. */
 sd_status sd_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out);
-/* The same in memory of `w`, always. *data NULL: no such file. */
+/* A file of the archive in memory of `w`, always. *data NULL: no such file. */
 sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
                          size_t *size);
 

@@ -150,7 +150,7 @@ static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entr
 
 /* ------------------------------------------------------------------------- members */
 
-/* What is no tensor of ours is passed over; a network that wants it will miss it. */
+/* A value that is no tensor of ours is passed over; a network that wants it will miss it. */
 static sd_status pass_over(torch_reader *r, const char *name, const sd_pickle_value *value) {
     if (r->n_opaque++ > 0)
         return SD_OK;

@@ -1,8 +1,8 @@
 /*
- * What torch.save wrote before 1.6, and still does when it is asked to: five pickles one after the
- * other (a magic number, the protocol, the machine, the object, the keys of the storages), then
- * each storage as the number of its elements, in 8 bytes, and these. torch/serialization.py,
- * _legacy_load.
+ * Files as torch.save wrote them before 1.6, and still does when it is asked to: five pickles one
+ * after the other (a magic number, the protocol, the machine, the object, the keys of the
+ * storages), then each storage as the number of its elements, in 8 bytes, and these.
+ * torch/serialization.py, _legacy_load.
  */
 #include "io/torch_reader.h"
 

@@ -1,3 +1,4 @@
+/* Walks the values of a torch file down to its tensors. */
 #include "io/torch_members.h"
 
 #include <stdio.h>

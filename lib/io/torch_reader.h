@@ -1,4 +1,4 @@
-/* What the two containers of torch.save share: tensors as windows on storages (torch_file.c). */
+/* Shared by the two containers of torch.save: tensors as windows on storages (torch_file.c). */
 #ifndef SD_IO_TORCH_READER_H
 #define SD_IO_TORCH_READER_H
 

@@ -1,4 +1,4 @@
-/* What weights.c and weights_open.c share with the readers of each format. */
+/* Shared by weights.c, weights_open.c and the readers of each format. */
 #ifndef SD_IO_WEIGHTS_INTERNAL_H
 #define SD_IO_WEIGHTS_INTERNAL_H
 

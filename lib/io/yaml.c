@@ -1,3 +1,4 @@
+/* Builds the tree from libyaml's events. */
 #include "io/yaml_internal.h"
 
 #include "core/os.h"
@@ -233,7 +234,7 @@ static void add_pair(parser *p, json_t *object, json_t *merged) {
     sd_free(p->ctx, key);
 }
 
-/* What is its own goes before what is merged into it. */
+/* A mapping's own keys go before those that are merged into it. */
 static json_t *mapping(parser *p) {
     json_t *object = json_object(), *merged = json_object();
     if (!object || !merged)

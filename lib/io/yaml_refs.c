@@ -55,7 +55,7 @@ static json_t *child_of(const json_t *node, const char *key) {
     return *key >= '0' && *key <= '9' && !*end ? json_array_get(node, (size_t)i) : NULL;
 }
 
-/* What stands under `key`, itself resolved; borrowed; NULL: nothing, or not to be resolved. */
+/* The value under `key`, itself resolved; borrowed; NULL: nothing, or not to be resolved. */
 static json_t *resolved_child(resolver *r, const place *at, const char *key) {
     json_t *child = child_of(at->node, key);
     if (!json_is_string(child) || !strstr(json_string_value(child), "${"))

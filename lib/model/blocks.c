@@ -1,3 +1,4 @@
+/* Builds and runs ResBlocks and attention blocks. */
 #include "model/blocks.h"
 
 #define LAYER_NORM_EPS 1e-5f       /* torch.nn.LayerNorm's default */

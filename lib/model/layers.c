@@ -1,3 +1,4 @@
+/* Layers as operations of the executor. */
 #include "model/layers.h"
 
 #include <math.h>

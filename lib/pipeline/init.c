@@ -1,3 +1,4 @@
+/* Pictures to begin from: their size, their latents. */
 #include "io/image.h"
 #include "pipeline/generate.h"
 #include "pipeline/noise.h"

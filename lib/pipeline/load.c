@@ -1,3 +1,4 @@
+/* Loads a model part by part, and lists a checkpoint. */
 #include "pipeline/load.h"
 #include "backend/device.h"
 #include "model/build.h"

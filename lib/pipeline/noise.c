@@ -1,3 +1,4 @@
+/* Draws the noise of a batch. */
 #include "pipeline/noise.h"
 #include "core/expect.h"
 

@@ -1,3 +1,4 @@
+/* Turns pixels into 8-bit images and back. */
 #include "pipeline/pixels.h"
 #include "core/expect.h"
 

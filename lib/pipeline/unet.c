@@ -1,3 +1,4 @@
+/* The UNet's stage, and one evaluation. */
 #include "pipeline/unet.h"
 #include "core/expect.h"
 #include "pipeline/stage.h"

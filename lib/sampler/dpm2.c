@@ -8,7 +8,8 @@
 
 #include <math.h>
 
-/* Of the middle: time and epsilon, x from (x, eps); then x' = COEF_NEXT . (x, eps of the middle) */
+/* Numbers of the middle: time and epsilon, x from (x, eps); then x' = COEF_NEXT . (x, eps of the
+ * middle) */
 enum { COEF_TIME = 0, COEF_MIDDLE = 3, COEF_NEXT = 5, N_COEFS = 7 };
 
 static void dpm2_coefs(const sd_run *run, int i, double *coefs) {

@@ -9,7 +9,7 @@
 #define SD_DPMPP_2M_N_COEFS 5
 
 void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs);
-/* Of order 2 where `second` says so, which takes a step before. */
+/* A step, of order 2 where `second` says so, which takes a step before. */
 void sd_dpmpp_2m_step(sd_run *run, int i, bool second);
 
 #endif

@@ -66,7 +66,7 @@ static void plms_coefs(const sd_run *run, int i, double *coefs) {
     again_coefs(run, i, coefs + COEF_AGAIN);
 }
 
-/* What is mixed: epsilon, or the network's outputs as they are. */
+/* The prediction that is mixed: epsilon, or the network's outputs as they are. */
 static sdb_tensor newest(const sd_run *run) {
     return run->raw ? run->output : run->eps;
 }

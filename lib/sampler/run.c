@@ -1,4 +1,5 @@
-/* What the methods write their steps with: predictions of the network, sums of latents. */
+/* The words that the methods write their steps with: predictions of the network, sums of latents.
+ */
 #include "sampler/sampler.h"
 
 #include <math.h>

@@ -60,8 +60,8 @@ const sd_method *sd_method_find(const char *name); /* NULL: unknown */
  * make x_0 from x and epsilon, two that noise an x_0, then the method's own. */
 enum { SD_ROW_TIME = 0, SD_ROW_EPS = 1, SD_ROW_X0 = 3, SD_ROW_NOISED = 5, SD_ROW_METHOD = 7 };
 
-/* What a method works with. Of the fields above `user` only the run's state changes, from `total`
- * to `touched`. */
+/* A run as its method sees it. Of the fields above `user` only the run's state changes, from
+ * `total` to `touched`. */
 struct sd_run {
     const sd_context *ctx;
     const sd_method *method;
@@ -118,7 +118,7 @@ void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor
  * predicts v or x_0 is converted. Here and below i is the step that is made or the one after it;
  * after the last comes the last again. */
 void sd_run_predict(sd_run *run, sdb_tensor x, int i);
-/* The same at a time between two steps: numbers first .. first + 2 of step i are those of
+/* sd_run_predict at a time between two steps: numbers first .. first + 2 of step i are those of
  * sd_run_time_coefs. */
 void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
 void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);

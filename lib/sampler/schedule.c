@@ -1,3 +1,4 @@
+/* Makes the betas and alphas_cumprod of a schedule. */
 #include "sampler/schedule.h"
 
 #include <math.h>

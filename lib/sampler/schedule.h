@@ -20,7 +20,7 @@ typedef struct sd_schedule {
 
 /* make_beta_schedule. */
 sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx, const sd_schedule_config *config);
-/* The same; kind is a number of sd_beta_schedule, and cosine_s 0.008. */
+/* make_beta_schedule; kind is a number of sd_beta_schedule, and cosine_s 0.008. */
 sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
                            double beta_end, int n);
 void sd_schedule_free(sd_schedule *s, const sd_context *ctx);

@@ -4,7 +4,7 @@
 
 #include "sampler/schedule.h"
 
-/* What a method asks of its times. */
+/* A method's wishes for its times. */
 enum {
     SD_TIMES_ORIGINAL = 1,      /* uniform is make_ddim_timesteps' own, which may give more steps */
     SD_TIMES_ONE_MORE = 2,      /* one point more is spaced, and the lowest left out (DPM-Solver) */
@@ -42,7 +42,7 @@ sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s
 /* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
  * original (use_original_steps). */
 void sd_times_all(sd_times *t, const sd_schedule *s);
-/* The same from given whole timesteps, ascending. */
+/* Sets times[i] to a whole timestep; they are to ascend. */
 void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time);
 
 /* The time, whole or not, at which sigma is this: _sigma_to_t of diffusers. */

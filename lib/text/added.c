@@ -1,3 +1,4 @@
+/* The table of added tokens, and the search for them in a text. */
 #include "text/added.h"
 
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static int compare_texts(const void *left, const void *right) {
     return texts ? texts : a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* Of tokens with one text the first that was added stays. */
+/* The first that was added stays of tokens with one text. */
 static void drop_twins(const sd_context *ctx, sd_added_tokens *tokens) {
     size_t n = 0;
     qsort(tokens->at, tokens->n, sizeof *tokens->at, compare_texts);

@@ -43,7 +43,7 @@ const sd_added *sd_added_of_id(const sd_added_tokens *tokens, int32_t id);
 /* The next token of the text from `from` on: the leftmost, and of these the longest. */
 bool sd_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n, size_t from,
                       sd_added_match *match);
-/* The same of tokens that are `normalized`, in a normalised text. */
+/* The next token that is `normalized`, in a normalised text. */
 bool sd_added_in_points(const sd_added_tokens *tokens, const sd_code_points *text, size_t from,
                         sd_added_match *match);
 /* Each run of white space becomes one space. */

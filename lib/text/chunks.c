@@ -69,7 +69,7 @@ static void put(chunker *c, int32_t id, float weight) {
     c->n++;
 }
 
-/* What follows the row's last comma begins the next row. */
+/* The tokens after the row's last comma begin the next row. */
 static sd_status move_after_comma(chunker *c) {
     int32_t ids[COMMA_BACKTRACK];
     float weights[COMMA_BACKTRACK];

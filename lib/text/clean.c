@@ -1,3 +1,4 @@
+/* The order of the steps of cleaning, and those that go character by character. */
 #include "text/clean.h"
 #include "text/clean_tables.h"
 
@@ -97,7 +98,7 @@ static sd_status replace_breaks(sd_clean *c) {
     return status;
 }
 
-/* Of "\033[31;1m" at i: where it ends, or 0. */
+/* Where "\033[31;1m" at i ends, or 0. */
 static size_t escape_end(const sd_code_points *t, size_t i) {
     if (t->at[i] != 0x1B || i + 1 >= t->n || t->at[i + 1] != '[')
         return 0;
@@ -245,7 +246,7 @@ static bool is_case_ignorable(int32_t c) {
     }
 }
 
-/* Of str.lower(): a capital sigma that ends a word (Unicode, table 3-17, Final_Sigma). */
+/* One thing of str.lower(): a capital sigma that ends a word (Unicode, table 3-17, Final_Sigma). */
 static void lower_final_sigmas(sd_code_points *t) {
     bool after_cased = false; /* but for what is ignored */
     for (size_t i = 0; i < t->n; i++) {

@@ -498,7 +498,7 @@ const sd_clean_map sd_clean_charrefs[] = {
 };
 const size_t sd_clean_charrefs_n = 34;
 
-/* Those that are dropped. */
+/* Numbers of references that are dropped. */
 const int32_t sd_clean_no_charrefs[][2] = {
     {0x1, 0x8}, {0xB, 0xB}, {0xE, 0x1F}, {0x7F, 0x9F}, {0xFDD0, 0xFDEF}, {0xFFFE, 0xFFFF},
     {0x1FFFE, 0x1FFFF}, {0x2FFFE, 0x2FFFF}, {0x3FFFE, 0x3FFFF}, {0x4FFFE, 0x4FFFF},

@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-/* Of texts within texts. Each is shorter than the one around it and was changed before, so that
- * none comes near. */
+/* The most texts within texts. Each is shorter than the one around it and was changed before, so
+ * that none comes near. */
 #define MAX_DEPTH 32
 
 /* ------------------------------------------------------------------------------- patterns */

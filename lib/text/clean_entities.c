@@ -66,7 +66,8 @@ static bool read_number(const sd_code_points *t, size_t i, int32_t *number, size
     return at > first;
 }
 
-/* What HTML makes of a number: HTML5, "numeric character reference end state". -1: nothing. */
+/* The character that HTML makes of a number: HTML5, "numeric character reference end state". -1:
+ * nothing. */
 static int32_t of_number(int32_t number) {
     for (size_t i = 0; i < sd_clean_charrefs_n; i++)
         if (sd_clean_charrefs[i].from == number)
@@ -81,7 +82,7 @@ static int32_t of_number(int32_t number) {
 
 /* ---------------------------------------------------------------------------------- ftfy */
 
-/* Of &name; or &#number; at i: where it ends, or 0. */
+/* Where &name; or &#number; at i ends, or 0. */
 static size_t strict_end(const sd_code_points *t, size_t i) {
     size_t first = i + 1 + (i + 1 < t->n && t->at[i + 1] == '#'), end = first;
     while (end < t->n && is_alphanumeric(t->at[end]))
@@ -136,7 +137,7 @@ sd_status sd_clean_unescape_strict(sd_clean *c, bool *changed) {
 
 /* -------------------------------------------------------------------------- html.unescape */
 
-/* Of a name at i + 1, which may go on in other text: where it ends, with its semicolon. */
+/* Where a name at i + 1, which may go on in other text, ends, with its semicolon. */
 static size_t name_end(const sd_code_points *t, size_t i) {
     size_t end = i + 1;
     while (end < t->n && end - i <= LONGEST_NAME && t->at[end] != '\t' && t->at[end] != '\n' &&

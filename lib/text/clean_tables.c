@@ -151,7 +151,7 @@ const uint16_t sd_clean_ranges[][2] = {
     {240,244},
 };
 
-/* Of each set the first of its ranges, and how many. */
+/* The first range of each set, and how many it has. */
 const uint16_t sd_clean_sets[][2] = {
     {0,1},{1,78},{79,17},{96,2},{98,7},{105,76},{181,77},{258,39},{297,42},{339,33},{372,53},
     {425,4},{429,10},{439,53},{492,20},{512,52},{564,12},{576,19},{595,65},{660,6},{666,37},{703,1},
@@ -164,7 +164,7 @@ const uint16_t sd_clean_sets[][2] = {
     {1219,2},{1221,1},{1222,3},{1225,1},{1226,2},{1228,1},
 };
 
-/* What tells mojibake: ftfy's badness. */
+/* Signs of mojibake: ftfy's badness. */
 const sd_clean_pattern sd_clean_bad[] = {
     {1, false, false, {0}},
     {2, false, false, {1, 2}},
@@ -244,7 +244,7 @@ const sd_clean_pattern sd_clean_lossy[] = {
 };
 const size_t sd_clean_lossy_n = 10;
 
-/* What bytes 0x80 to 0xFF are, in ftfy's order of encodings. */
+/* Characters of the bytes 0x80 to 0xFF, in ftfy's order of encodings. */
 const sd_clean_encoding sd_clean_encodings[SD_CLEAN_ENCODINGS] = {
     {false, true, { /* latin-1 */
     128,129,130,131,132,133,134,135,136,137,138,139,140,141,142,143,144,145,146,147,148,149,150,151,

@@ -1,4 +1,5 @@
-/* What lib/text/clean*.c look things up in; tests/tools/make_clean_tables.py writes the values. */
+/* Tables that lib/text/clean*.c look things up in; tests/tools/make_clean_tables.py writes the
+ * values. */
 #ifndef SD_TEXT_CLEAN_TABLES_H
 #define SD_TEXT_CLEAN_TABLES_H
 
@@ -47,8 +48,8 @@ extern const size_t sd_clean_controls_n;
 extern const int32_t sd_clean_no_charrefs[][2];
 extern const size_t sd_clean_no_charrefs_n;
 
-/* Of each first letter, A to Z and a to z: name, 0, UTF-8, 0 and so on, "" at the end. A name with
- * a ! before it needs no semicolon. */
+/* Entities by their first letter, A to Z and a to z: name, 0, UTF-8, 0 and so on, "" at the end. A
+ * name with a ! before it needs no semicolon. */
 extern const char *const sd_clean_entities[52], *const sd_clean_capitals[52];
 
 #endif

@@ -1,3 +1,4 @@
+/* Finds the words in a prompt that nothing here acts on. */
 #include "text/odd_words.h"
 
 #include <stdio.h>
@@ -11,7 +12,7 @@ static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Of a word, bytes of other letters included. */
+/* Whether a word has such bytes, those of other letters included. */
 static bool is_word(char c) {
     return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || (c & 0x80);
 }

@@ -1,6 +1,6 @@
 /*
- * What prompts of the popular web UIs say beside weights and BREAK, and nothing here acts on:
- * found, so that the log can name it.
+ * Words that prompts of the popular web UIs have beside weights and BREAK, and nothing here acts
+ * on: found, so that the log can name it.
  *
  *   <lora:name:0.8>              a network to load
  *   [from:to:0.5] [to:0.5]       other words from some step on

@@ -37,8 +37,8 @@ void sd_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids);
  * named, or -1 where it is no token; its text, or NULL. */
 int32_t sd_tokenizer_pad(const sd_tokenizer *t);
 const char *sd_tokenizer_pad_text(const sd_tokenizer *t);
-/* What the files of `dir` name, instead of what the vocabulary's folder does; where they name none,
- * that stays. */
+/* The padding token that the files of `dir` name, instead of what the vocabulary's folder does;
+ * where they name none, that stays. */
 sd_status sd_tokenizer_take_pad(sd_tokenizer *t, const char *dir);
 /* The padding token is a word as any other, and none is named: as the original's tokenizers. */
 void sd_tokenizer_drop_pad(sd_tokenizer *t);

@@ -235,8 +235,8 @@ sd_status sd_tokenizer_take_pad(sd_tokenizer *t, const char *dir) {
     return status;
 }
 
-/* Of one token the first file counts, in the order of transformers, which has all that the others
- * say in added_tokens_decoder when it saves. */
+/* The first file that has a token counts, in the order of transformers, which has all that the
+ * others say in added_tokens_decoder when it saves. */
 static sd_status read_all(sd_tokenizer *t, const extras *x) {
     const json_t *decoder = json_object_get(x->config, "added_tokens_decoder");
     sd_status status = SD_OK;

@@ -201,7 +201,7 @@ static bool is_barrier(int32_t c) {
     return c >= barriers[0].first && in_ranges(c, barriers, SD_COUNT(barriers));
 }
 
-/* Of these only the fault of utf8proc is none of Unicode's. */
+/* Only the fault of utf8proc is none of Unicode's. */
 static bool is_always_barrier(int32_t c) {
     return c == 0x11A7;
 }

@@ -297,7 +297,7 @@ sd_status sd_vocab_add_merge(sd_tokenizer *t, const sd_merge_text *m, int rank, 
     sd_status status = joined_id(t, m, add, &id);
     if (status)
         return status;
-    /* Of a pair that comes twice the last counts, as in transformers. */
+    /* A pair that comes twice is its last, as in transformers. */
     sd_merge *merge = find_merge(t, left, right);
     *merge = (sd_merge){left, right, rank, id};
     return SD_OK;

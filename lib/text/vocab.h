@@ -83,7 +83,7 @@ sd_status sd_vocab_finish(sd_tokenizer *t, const char *name);
 /* tokenizer_files.c: tokenizer.json of transformers. SD_ERROR_UNSUPPORTED where it is another
  * tokenizer than CLIP's. */
 sd_status sd_vocab_read_tokenizer(sd_tokenizer *t, const char *name, const char *data, size_t size);
-/* What a folder's other files say: added tokens and the padding token. `tokenizer`: its
+/* Reads a folder's other files: added tokens and the padding token. `tokenizer`: its
  * tokenizer.json, or NULL. After the vocabulary, before sd_vocab_finish. */
 sd_status sd_vocab_read_extras(sd_tokenizer *t, const char *dir, const json_t *tokenizer);
 

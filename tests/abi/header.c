@@ -1,3 +1,4 @@
+/* sd.h in C99 and C11: alone, first in a file, with what the ABI pins. */
 #include <sd/sd.h>
 
 /* The numbers that are part of the ABI; a change here is a break. */

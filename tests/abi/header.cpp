@@ -1,3 +1,4 @@
+/* sd.h in C++17: alone, first in a file, with what the ABI pins. */
 #include <sd/sd.h>
 
 #include <cstdint>

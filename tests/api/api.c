@@ -1,3 +1,4 @@
+/* The tiny model, and runs of it, for the tests of the public API. */
 #include "api.h"
 
 #include "../tools/suite.h"

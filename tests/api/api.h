@@ -1,4 +1,4 @@
-/* What the tests of the public API share. They use <sd/sd.h> alone. */
+/* Shared by the tests of the public API, which use <sd/sd.h> alone. */
 #ifndef SD_TESTS_API_H
 #define SD_TESTS_API_H
 

@@ -29,7 +29,7 @@ static sd_tensor *randn(uint64_t seed, int64_t n, int64_t c, int64_t h, int64_t 
     return t;
 }
 
-/* Of 0 and 1. */
+/* Masks of 0 and 1. */
 static sd_tensor *masks(uint64_t seed, int64_t n, int64_t h, int64_t w) {
     sd_tensor *t = randn(seed, n, 1, h, w);
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
@@ -126,7 +126,7 @@ END_TEST
 
 /* ------------------------------------------------------------------------------- a run */
 
-/* What a run is given: all of it optional but the prompts. */
+/* The inputs of a run: all of it optional but the prompts. */
 typedef struct given {
     sd_tensor *context, *uncontext, *init, *noise, *mask, *x0, *concat;
 } given;

@@ -11,7 +11,7 @@
 
 typedef enum where { IN_CALLBACK, BESIDE } where;
 
-/* What a program has open. */
+/* The handles that a program has open. */
 typedef struct scene {
     sd_context *ctx;
     sd_model *model;

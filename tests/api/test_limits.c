@@ -320,7 +320,7 @@ static int wait_for(pid_t pid) {
     return status;
 }
 
-/* Of the user, by the system; root has none, and becomes nobody. */
+/* Under the system's limit of the user's processes; root has none, and becomes nobody. */
 static int under_process_limit(void) {
     struct rlimit none = {0, 0};
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;

@@ -67,7 +67,7 @@ static void check_sentences(sd_model *model) {
     ck_status(sd_sampler_new(model, &p, &sampler), SD_ERROR_ARGUMENT, "rescale is 1.25;");
 }
 
-/* What scheduler_config.json and a YAML config say in decimals. */
+/* Decimals in scheduler_config.json and in a YAML config. */
 static void check_files(sd_context *ctx) {
     sd_model *model;
     char path[200], text[400];

@@ -1,4 +1,4 @@
-/* What sd_inpaint makes of masks: alpha, inverted, blurred, thin, and only the masked part. */
+/* sd_inpaint with masks of each kind: alpha, inverted, blurred, thin, and only the masked part. */
 #include "api.h"
 
 enum { SIDE = 64, AREA = SIDE * SIDE };

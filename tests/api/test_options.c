@@ -1,5 +1,5 @@
-/* What a sampler keeps, and what of a run the host may change: intermediates, score corrector,
- * dropout, and options that are refused. */
+/* Things that a sampler keeps, and that the host may change of a run: intermediates, score
+ * corrector, dropout, and options that are refused. */
 #include "sample.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* What a sampler does around its steps: callbacks, cancelling, given noise, strength, masks,
+/* A sampler around its steps: callbacks, cancelling, given noise, strength, masks,
  * profiles. */
 #include "sample.h"
 
@@ -64,7 +64,7 @@ START_TEST(a_cancelled_sampler_runs_again) {
 }
 END_TEST
 
-/* Also with noise in each step: later draws stay what they are. */
+/* Where each step has noise too, later draws stay what they are. */
 START_TEST(given_noise_replaces_the_first_draw) {
     sd_sampler_params p = noisy_run(NULL);
     sd_sampler *s;

@@ -95,7 +95,7 @@ static sd_tensor *(*const stages[])(sd_model *, int) = {text,         skipping, 
 #define N_STAGES ((int)(sizeof stages / sizeof *stages))
 #define N_SEEDS 4
 
-/* What each stage gives as the first work of a model. */
+/* Each stage as the first work of a model. */
 static sd_tensor *expected[N_STAGES][N_SEEDS];
 
 static void compute_expected(sd_precision precision) {

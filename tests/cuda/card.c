@@ -1,3 +1,4 @@
+/* Opens NVIDIA's driver and runs the tiny model's stages for the tests of failures. */
 #include "card.h"
 
 #include "../tools/suite.h"

@@ -1,5 +1,5 @@
 /*
- * What the tests of the CUDA backend's failures share: NVIDIA's driver, which plays the part of the
+ * Shared by the tests of the CUDA backend's failures: NVIDIA's driver, which plays the part of the
  * host's own CUDA code, and the tiny model's stages one by one. They use <sd/sd.h> and the driver's
  * library, opened at run time; each test is a process of its own, as an error may end CUDA for
  * good.
@@ -134,7 +134,7 @@ typedef struct card_test {
 } card_test;
 int card_main(const char *name, const card_test *tests, int n_tests);
 
-/* What card_count gave to card_main. */
+/* The number of cards that card_count gave to card_main. */
 extern char card_path[4096];
 
 #endif

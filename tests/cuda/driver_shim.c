@@ -1,3 +1,4 @@
+/* The driver's functions: answered here, or handed on to the real one. */
 #include "driver_shim.h"
 
 #include <dlfcn.h>

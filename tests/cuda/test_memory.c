@@ -45,7 +45,7 @@ START_TEST(each_stage_in_too_little_memory) {
 }
 END_TEST
 
-/* What failures leave behind would show as less memory from round to round. */
+/* Memory that failures leave behind would show as less memory from round to round. */
 START_TEST(failures_lose_no_memory) {
     const driver d = card_driver();
     hog h = {.driver = &d, .context = card_primary(&d, 0)};

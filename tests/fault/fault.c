@@ -1,3 +1,4 @@
+/* Tries broken files and failing allocations, and counts what comes back. */
 #include "fault.h"
 
 #include "../tools/suite.h"

@@ -188,7 +188,7 @@ START_TEST(bad_values) {
 }
 END_TEST
 
-/* What Python writes for a number that JSON has none for, where a number is needed. */
+/* Numbers that Python writes and JSON does not have, where a number is needed. */
 START_TEST(no_numbers) {
     static const struct {
         const char *file, *key, *value;

@@ -137,7 +137,8 @@ START_TEST(no_images) {
 }
 END_TEST
 
-/* What it is, is said by name whatever the file is called, here and where weights were expected. */
+/* The format of a file is named whatever the file is called, here and where weights were expected.
+ */
 static const struct {
     const char *data;
     size_t n;

@@ -1,3 +1,4 @@
+/* The context of the targets, and what must hold after each input. */
 #include "fuzz.h"
 
 #include "../tools/files.h"

@@ -31,7 +31,7 @@ extern sd_context *fuzz_ctx;
 /* A small vocabulary. */
 extern struct sd_tokenizer *fuzz_tokenizer;
 
-/* What must hold of any input. */
+/* Fails where a thing does not hold that must hold of any input. */
 #define FUZZ_REQUIRE(condition)                                                                    \
     do {                                                                                           \
         if (!(condition))                                                                          \

@@ -4,7 +4,7 @@
 
 #include "io/pickle.h"
 
-/* What a file is shows in its first bytes, and what must hold of its entries is the same. */
+/* First bytes tell what kind of file it is; of the entries of each kind the same must hold. */
 sd_status fuzz_torch(const uint8_t *data, size_t size) {
     return fuzz_safetensors(data, size);
 }

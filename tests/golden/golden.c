@@ -1,3 +1,4 @@
+/* Opens the tiny model on each backend and compares with fixtures. */
 #include "golden.h"
 
 #include "../tools/suite.h"

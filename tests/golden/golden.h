@@ -49,7 +49,7 @@ void golden_must(sd_status status, const char *what);
 npy golden_array(const char *name);
 /* The rows first .. first + n - 1 of a fixture as a tensor; n 0: all. */
 sd_tensor *golden_tensor(const golden *g, const char *name, int64_t first, int64_t n);
-/* Those rows as conditioning. */
+/* Rows of a fixture as conditioning. */
 sd_cond *golden_cond(const golden *g, const char *name, int64_t first, int64_t n);
 
 /* Fails the test beyond the limit, and prints the error in any case. Takes the tensor over. */

@@ -1,3 +1,4 @@
+/* Reads lists of names and shapes and writes checkpoints of them. */
 #include "listed.h"
 
 #include <stdlib.h>

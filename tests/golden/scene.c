@@ -1,3 +1,4 @@
+/* Sets the scene of the golden tests of sampling methods. */
 #include "scene.h"
 
 scene scene_open(const golden_setup *setup, const char *method) {

@@ -1,4 +1,4 @@
-/* What the golden tests of sampling methods share: the tiny model at a latent of 8 x 8, with the
+/* Shared by the golden tests of sampling methods: the tiny model at a latent of 8 x 8, with the
  * fixtures that they begin from. */
 #ifndef SD_TESTS_SCENE_H
 #define SD_TESTS_SCENE_H

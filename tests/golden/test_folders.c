@@ -184,7 +184,7 @@ START_TEST(latent_statistics) {
 }
 END_TEST
 
-/* What a folder's scheduler and pipeline become, and what the log says of them. */
+/* A folder's scheduler and pipeline as a sampler's defaults, and in the log. */
 static const struct {
     const char *name, *kind, *scheduler; /* the whole of it */
     const char *method;

@@ -412,7 +412,7 @@ START_TEST(prediction_is_asked_for) {
 }
 END_TEST
 
-/* What a model does not have is said. */
+/* A sentence says that a model does not have a part. */
 START_TEST(refusals) {
     const ldm_case *c = &cases[_i];
     subject s;
@@ -554,7 +554,7 @@ START_TEST(concat_of_a_batch) {
 }
 END_TEST
 
-/* What inpainting models take is made of a picture and its mask. */
+/* The input of inpainting models is made of a picture and its mask. */
 START_TEST(beside_the_latent) {
     subject s;
     sd_tensor *out;

@@ -73,7 +73,7 @@ END_TEST
 #define PREDICTED                                                                                  \
     "euler", "euler_a", "heun", "dpm2", "lms", "dpmpp_2m", "dpmpp_2m_sde", "unipc", "lcm", "ddpm"
 
-/* The same network's output taken as v and as x_0. */
+/* One network's output taken as v and as x_0. */
 START_TEST(predicted) {
     static const golden_setup models[] = {
         {"cpu, v", "cpu", 1, "SD_TINY_FILE", .config = "tiny-v.yaml"},
@@ -201,8 +201,8 @@ START_TEST(masked) {
 }
 END_TEST
 
-/* What a mask put into x stays there: UniPC does not correct it away. Its predictor is then
- * DPM-Solver++ 2M's step. */
+/* The known part that a mask put into x stays there: UniPC does not correct it away. Its predictor
+ * is then DPM-Solver++ 2M's step. */
 START_TEST(masked_unipc) {
     static const char *const both[] = {"unipc", "dpmpp_2m"};
     scene s = scene_open(&setup, NULL);
@@ -299,7 +299,7 @@ static sd_tensor *launch(scene *s, sd_sampler *sampler, int each) {
     return latent;
 }
 
-/* The same bits from a step that is replayed and from one that is launched. */
+/* Equal bits from a step that is replayed and from one that is launched. */
 static void check_recorded(scene *s, bool inverse, bool mask) {
     sd_tensor *keep = golden_tensor(&s->g, "sampler-mask", 0, 0), *latents[4];
     sd_sampler *sampler = scene_sampler(s);

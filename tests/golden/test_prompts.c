@@ -112,7 +112,7 @@ START_TEST(sampling) {
     must(sd_image_from_tensor(pixels, 0, &staged));
     golden_check(setup->name, "prompt-ddim", latent, LATENT_LIMIT);
 
-    /* The same in one call. */
+    /* The picture in one call. */
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     t.prompt = texts[0];
     t.negative_prompt = texts[1];

@@ -1,4 +1,5 @@
-/* What must not change the picture: threads, layout, type of the weights, company in a batch. */
+/* Things that must not change the picture: threads, layout, type of the weights, company in a
+ * batch. */
 #include "golden.h"
 
 #include <stdio.h>

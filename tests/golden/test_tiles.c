@@ -54,7 +54,8 @@ static void same(sd_tensor *a, sd_tensor *b) {
     sd_tensor_free(b);
 }
 
-/* Also where a tile is larger than the picture on one side only, and of a batch. */
+/* One tile gives the numbers of the plain call, for a batch and where it is larger than the picture
+ * on one side only too. */
 START_TEST(one_tile_is_the_plain_call) {
     golden g;
     sd_tensor *plain, *tiled, *rows[2];

@@ -1,3 +1,4 @@
+/* Tensors and weights of the tests' cases on a device. */
 #include "kernels.h"
 
 #include "backend/ops.h"

@@ -1,5 +1,5 @@
 /*
- * What the tests of the backends' operations share.
+ * Shared by the tests of the backends' operations.
  *
  * An operation's test is a function that makes its tensors on a device and runs the operation once,
  * from a case that says which shapes. The harness calls it twice for each device, as a network is
@@ -119,7 +119,7 @@ sdb_tensor kt_inout_with(kt_device *d, int n, int h, int w, int c, int margin, d
 sdb_tensor kt_scratch(kt_device *d, sdb_type type, int n, int h, int w, int c);
 /* Given numbers, [1, 1, 1, n] or [n, 1, 1, 1], of any type. */
 sdb_tensor kt_values(kt_device *d, sdb_type type, int n, int c, const double *values);
-/* The same view as an output of another type. */
+/* kt_output of another type. */
 sdb_tensor kt_output_typed(kt_device *d, sdb_type type, int n, int h, int w, int c, int margin);
 
 typedef struct kt_weight_args {

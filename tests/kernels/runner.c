@@ -11,7 +11,8 @@
 
 #define MAX_TARGETS 32
 
-/* What is compared with the reference in float64 and float32: a device, with activations of a type.
+/* A way to compute that is compared with the reference in float64 and float32: a device, with
+ * activations of a type.
  */
 typedef struct target {
     const sdb_backend *api;

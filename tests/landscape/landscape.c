@@ -1,3 +1,4 @@
+/* Paints with models/landscape and measures the pictures. */
 #include "landscape.h"
 
 #include "../tools/suite.h"

@@ -1,4 +1,4 @@
-/* What the tests of models/landscape share: painting with it, and measures of a picture. */
+/* Shared by the tests of models/landscape: painting with it, and measures of a picture. */
 #ifndef SD_TESTS_LANDSCAPE_H
 #define SD_TESTS_LANDSCAPE_H
 

@@ -1,4 +1,4 @@
-/* What a prompt, a negative prompt and the guidance scale do to the pictures. */
+/* A prompt, a negative prompt and the guidance scale show in the pictures. */
 #include "landscape.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Computes and prints errors. */
 #include "compare.h"
 
 #include <math.h>

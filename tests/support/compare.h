@@ -13,7 +13,7 @@ double largest_difference(const float *got, const float *want, size_t n);
 /* In decibels; infinite for equal pictures. */
 double psnr_u8(const uint8_t *got, const uint8_t *want, size_t n);
 
-/* The same, printed after `what` with the limit and a hash of `got`. True: within the limit. */
+/* An error, printed after `what` with the limit and a hash of `got`. True: within the limit. */
 bool check_error(const char *what, const float *got, const float *want, size_t n, double limit);
 bool check_psnr(const char *what, const uint8_t *got, const uint8_t *want, size_t n, double limit);
 

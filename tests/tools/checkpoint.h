@@ -81,7 +81,7 @@ void random_values(const tensor_spec *t, const value_options *o, dtype type, int
 bool safetensors_write(const char *path, const tensor_list *list, const value_options *o,
                        component network, bool diffusers_names, const model_size *size);
 
-/* The same in the original layout as torch.save writes it. With `ema` the UNet's weights are
+/* A file in the original layout as torch.save writes it. With `ema` the UNet's weights are
  * model_ema.*, and model.diffusion_model.* are those of the next seed. */
 bool torch_write(const char *path, const tensor_list *list, const value_options *o, bool ema,
                  const model_size *size);

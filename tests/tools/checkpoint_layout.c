@@ -284,7 +284,7 @@ static void put_vae_res(const module *m, int in, int out) {
         put_conv(m, "nin_shortcut", "conv_shortcut", out, in, 1);
 }
 
-/* The same weight is a 1x1 convolution [c, c, 1, 1] in the original and linear [c, c] in
+/* One weight is a 1x1 convolution [c, c, 1, 1] in the original and linear [c, c] in
  * diffusers; tensor_spec holds the first and safetensors_write drops the ones. */
 static void put_vae_middle(const module *m, int c) {
     module first = child(m, "mid.block_1", "mid_block.resnets.0");

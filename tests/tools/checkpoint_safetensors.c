@@ -42,7 +42,8 @@ static json_t *shape_of(const selection *s, const tensor_spec *t) {
     return shape;
 }
 
-/* What cannot be read off the tensors' shapes is said where it differs from SD 1.5. */
+/* Metadata: a thing that cannot be read off the tensors' shapes is said where it differs from
+ * SD 1.5. */
 static json_t *metadata_of(const selection *s, const model_size *size) {
     json_t *metadata = json_pack("{s:s}", "format", "pt");
     if (!s->diffusers && size->sample_size != 64) {

@@ -1,3 +1,4 @@
+/* Makes and removes folders and files for tests. */
 #include "files.h"
 
 #include <dirent.h>

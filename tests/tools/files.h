@@ -49,7 +49,7 @@ void safetensors_write_raw(const char *path, uint64_t length, const char *header
  * text 128 wide, 2 layers, 100 tokens. */
 safetensors *safetensors_tiny_original(void);
 
-/* The same sizes as a diffusers folder with one tensor in each weights file. */
+/* The tiny model as a diffusers folder with one tensor in each weights file. */
 void files_make_tiny_diffusers(const char *dir);
 extern const char *const tiny_model_index,
     *const tiny_unet_config, *const tiny_vae_config, *const tiny_text_config,

@@ -1,4 +1,4 @@
-/* What the tools that run whole models share: a clock, and the names of precisions. */
+/* Shared by the tools that run whole models: a clock, and the names of precisions. */
 #ifndef SD_TOOLS_TOOL_H
 #define SD_TOOLS_TOOL_H
 

@@ -140,7 +140,7 @@ START_TEST(special_ones_keep_their_case) {
 }
 END_TEST
 
-/* What follows "<toy>" in a prompt, as diffusers' textual inversion names its vectors. */
+/* The tokens after "<toy>" in a prompt, as diffusers' textual inversion names its vectors. */
 START_TEST(following) {
     sd_tokenizer *t = load(DATA "added");
     ck_assert_int_eq(sd_tokenizer_following(t, 914, 1), 915);

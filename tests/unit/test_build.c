@@ -49,7 +49,7 @@ static const sd_description tiny = {
             .post_quant_conv = true},
 };
 
-/* What is different from the right file. */
+/* The difference from the right file. */
 typedef struct fault {
     const char *tensor;  /* the one that is concerned */
     const char *rename;  /* its name in the file; "" leaves it out */
@@ -240,7 +240,7 @@ static void look_at_weights(sd_part *const parts[SD_N_PARTS], int n_tensors) {
     ck_assert_int_eq(n, n_tensors);
 }
 
-/* What holds a part or a weight keeps it. */
+/* A holder of a part or a weight keeps it. */
 static void share_parts(sd_part *const parts[SD_N_PARTS], int n_tensors) {
     (void)n_tensors;
     sd_part *unet = sd_part_retain(parts[SD_PART_UNET]);

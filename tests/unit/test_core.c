@@ -77,7 +77,7 @@ static sd_call *enter(sd_call *call, const char *name, const void *handle) {
     return call;
 }
 
-/* What fails within a call is its own until it returns; the host has the sentence of its last. */
+/* A failure within a call is its own until it returns; the host has the sentence of its last. */
 START_TEST(calls_keep_their_failures) {
     sd_call outer, inner;
     sd_call_leave(enter(&outer, "before", ctx), SD_ERROR_STATE);

@@ -296,7 +296,7 @@ static sd_status cancelling_activation(sdb_queue *q, const sdb_op *op) {
     return SD_OK;
 }
 
-/* What is left of an operation is dropped, and it does not count as done. */
+/* The rest of an operation is dropped, and it does not count as done. */
 static void cancel_within(const atomic_bool *stop, const char *sentence) {
     static const float values[3] = {1, 2, 3};
     float out[3] = {-7, -7, -7};

@@ -1,5 +1,5 @@
 /*
- * What a network hands to its group norms as statistics: over the cpu backend, whose products here
+ * Statistics that a network hands to its group norms: over the cpu backend, whose products here
  * make them with plain loops, each group norm finds those of just what it reads.
  */
 #include "../support/cond.h"
@@ -20,7 +20,7 @@ static sd_model *model;
 
 /* ----------------------------------------------------------------------------------- statistics */
 
-/* Of channels c and c + 1 of an image. */
+/* Mean and squares of channels c and c + 1 of an image. */
 static void measure(const sdb_tensor *x, int image, int c, float *mean, float *squares) {
     int pixels = x->h * x->w;
     const float *from = (const float *)x->data + (int64_t)image * pixels * x->ld + c;

@@ -42,7 +42,7 @@ static sdb_tensor held(sdb_type type, int n, int h, int w, int c) {
     return sd_exec_tensor_typed(e, type, n, h, w, c);
 }
 
-/* What the device has, as it lies. */
+/* The device's numbers, as they lie. */
 static float at(sdb_tensor t, int image, int y, int x, int c) {
     return ((const float *)t.data)[((image * t.h + y) * t.w + x) * t.ld + c];
 }

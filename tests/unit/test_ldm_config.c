@@ -67,7 +67,7 @@ START_TEST(omegaconf_scalars) {
 }
 END_TEST
 
-/* What cannot be resolved stays as it stands. */
+/* A reference that cannot be resolved stays as it stands. */
 START_TEST(unresolved) {
     check_yaml(
         "a: ${b}\nb: ${a}\nc: ${c}\nd: ${none}\ne: ${oc.env:HOME}\nf: ${\ng: x${d}\nh: ${....d}\n"
@@ -156,7 +156,7 @@ static void check_changed(const char *name, const char *from, const char *to, sd
                   sd_error_get());
 }
 
-/* What the original's constructors take without another picture is taken. */
+/* Options that the original's constructors take without another picture are taken. */
 START_TEST(accepted_configs) {
     static const struct {
         const char *name, *from, *to;
@@ -294,7 +294,7 @@ START_TEST(originals) {
 }
 END_TEST
 
-/* What v1-inference.yaml says is what is known of a Stable Diffusion checkpoint without it. */
+/* v1-inference.yaml says what is known of a Stable Diffusion checkpoint without it. */
 START_TEST(v1_inference) {
     const char *folder = getenv("SD_TEST_SHARED");
     char path[FILES_PATH];

@@ -1,4 +1,4 @@
-/* What sd_inpaint does with a mask before and after the model: reading, blurring, cutting, laying
+/* The mask of sd_inpaint before and after the model: reading, blurring, cutting, laying
  * over, and what it says of it. */
 #include "io/mask.h"
 
@@ -172,7 +172,7 @@ START_TEST(only_the_masked_part) {
 }
 END_TEST
 
-/* What is around a part that does not fill the canvas goes on from its edges. */
+/* The surroundings of a part that does not fill the canvas goes on from its edges. */
 START_TEST(laid_into_a_canvas) {
     sd_image *image = new_image(10, 8, 3), *out;
     for (int i = 0; i < 10 * 8; i++)

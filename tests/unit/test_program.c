@@ -321,7 +321,7 @@ static void check_apart(void) {
             ck_assert(!is_root(i) || !is_root(k) || !overlap(&p->buffers[i], &p->buffers[k]));
 }
 
-/* What the arena cannot do without: all that lives during one operation. */
+/* The least that the arena can do with: all that lives during one operation. */
 static size_t most_at_once(void) {
     size_t most = 0;
     for (int at = 0; at < p->n_ops; at++) {

@@ -28,7 +28,7 @@ static void check_ints(const int *values, const int *expected, int n) {
         ck_assert_int_eq(values[i], expected[i]);
 }
 
-/* What both tiny models have. */
+/* The description that both tiny models have. */
 static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
     const sd_text_config *t = &s->desc->text;
     ck_assert(t->vocab_size == 100 && t->width == 128 && t->layers == 2 && t->heads == 2);
@@ -175,7 +175,7 @@ START_TEST(infers_stable_diffusion_1) {
 }
 END_TEST
 
-/* What other tools write into the header of a file, and what is left to ask the network. */
+/* Words of other tools in the header of a file, and the rest that is asked of the network. */
 START_TEST(finds_what_the_unet_predicts) {
     static const struct {
         const char *key, *value; /* a NULL value: an empty tensor */
@@ -486,7 +486,7 @@ START_TEST(finds_lists_of_variants) {
 }
 END_TEST
 
-/* What else a path may be. */
+/* Other things that a path may be. */
 START_TEST(understands_paths) {
     files_make_tiny_diffusers(dir);
     sd_source *s = open_source(files_path(dir, "model_index.json"));

@@ -105,7 +105,7 @@ static sd_status unet(sd_model *m, int seed, sd_tensor **out) {
     return status;
 }
 
-/* And how many segments their programs have. */
+/* The stages, and how many segments their programs have. */
 static const stage_fn stages[] = {text, decode, encode, encode_sampled, unet};
 static const int segments[] = {1, 1, 2, 2, 2};
 

@@ -1,4 +1,4 @@
-/* What follows a matrix product, while the tile is in the first-level cache. */
+/* The end of a matrix product, while the tile is in the first-level cache. */
 
 SD_INLINE void epilogue_act(const cpu_epilogue *e, const sdb_act act, int rows, int cols,
                             const float *c, size_t ldc) {

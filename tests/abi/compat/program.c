@@ -105,7 +105,7 @@ static int through_a_file(program *p, sd_image *image, const char *path) {
     return bad ? fail(path) : 0;
 }
 
-/* What fails says so with the numbers that the program was compiled with. */
+/* A failure says so with the numbers that the program was compiled with. */
 static int refused(program *p) {
     sd_image *none = NULL;
     sd_sampler *sampler = NULL;
