@@ -3,7 +3,8 @@
 # What building and running needs, then what only the checks need.
 build_packages="gcc binutils libc6-dev meson ninja-build pkg-config python3 libpng-dev \
 libjpeg62-turbo-dev libjansson-dev libutf8proc-dev libyaml-dev libzip-dev zlib1g-dev"
-check_packages="g++ abigail-tools check clang libclang-rt-14-dev clang-format-14 libopenblas0 python3-numpy"
+check_packages="g++ abigail-tools check clang libclang-rt-14-dev clang-format-14 libopenblas0 \
+python3-numpy"
 
 say() {
     printf '\n== %s\n' "$*"
