@@ -233,6 +233,31 @@ START_TEST(a_sampler_between_leaves_regions_alone) {
 }
 END_TEST
 
+/* One picture without guidance is the same program as an evaluation of one. */
+START_TEST(an_evaluation_replays_what_a_sampler_recorded) {
+    sd_sampler_params params = SD_SAMPLER_PARAMS_INIT;
+    params.width = params.height = 64;
+    params.steps = 2;
+    params.guidance_scale = 1;
+    sd_tensor *context, *latent;
+    sd_sampler *sampler;
+    ck_assert_int_eq(text_of(model, 1, 1, 0, &context), SD_OK);
+    sd_cond *cond = cond_of(ctx, context);
+    ck_assert_int_eq(sd_sampler_new(model, &params, &sampler), SD_OK);
+    for (int run = 0; run < 2; run++) { /* the prompt's part runs once in each */
+        ck_assert_int_eq(sd_sample(sampler, RUN(cond, NULL, NULL, NULL), &latent), SD_OK);
+        sd_tensor_free(latent);
+    }
+    sd_sampler_free(sampler);
+    int begun = recorder.begun, replays = recorder.replays;
+    check_stage(unet, 1);
+    ck_assert_int_eq(recorder.begun, begun);
+    ck_assert_int_eq(recorder.replays, replays + 2);
+    sd_tensor_free(context);
+    sd_cond_free(cond);
+}
+END_TEST
+
 START_TEST(a_profile_runs_operations_one_by_one) {
     for (int i = 1; i <= 2; i++)
         check_stage(text, i);
@@ -318,6 +343,7 @@ int main(void) {
     tcase_add_test(tc, a_growing_arena_ends_all_regions);
     tcase_add_test(tc, the_oldest_of_many_stages_goes);
     tcase_add_test(tc, a_sampler_between_leaves_regions_alone);
+    tcase_add_test(tc, an_evaluation_replays_what_a_sampler_recorded);
     tcase_add_test(tc, a_profile_runs_operations_one_by_one);
     tcase_add_loop_test(tc, a_failure_is_the_calls, 0, (int)SD_COUNT(failures));
     Suite *suite = suite_create("stages");
