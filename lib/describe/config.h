@@ -30,11 +30,6 @@ sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_
                               sd_description *desc);
 /* A folder without one. */
 void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc);
-/* Stable Diffusion's: configs/stable-diffusion/v1-inference.yaml, whose "linear" is scaled_linear,
- * and DDIM as the original has it. */
-sd_schedule_config sd_schedule_default(void);
-sd_scheduler_config sd_scheduler_default(void);
-
 /* infer.c: a checkpoint in the original naming. */
 typedef struct sd_checkpoint {
     const sd_context *ctx;

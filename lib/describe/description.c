@@ -1,7 +1,24 @@
-/* The life of a description. */
+/* The life of a description, and what it has before anything was read. */
 #include "describe/description.h"
 
-#include "describe/config.h"
+sd_scheduler_config sd_scheduler_default(void) {
+    return (sd_scheduler_config){.method = "ddim",
+                                 .steps = 50,
+                                 .guidance = 7.5,
+                                 .spacing = SD_SPACING_UNIFORM,
+                                 .order = 2,
+                                 .lower_order_final = true,
+                                 .original_inference_steps = 50,
+                                 .timestep_scaling = 10.0};
+}
+
+sd_schedule_config sd_schedule_default(void) {
+    return (sd_schedule_config){.beta_schedule = SD_BETA_SCALED_LINEAR,
+                                .beta_start = 0.00085,
+                                .beta_end = 0.012,
+                                .train_timesteps = 1000,
+                                .prediction = SD_PREDICT_EPSILON};
+}
 
 sd_status sd_description_new(const sd_context *ctx, char *path, sd_description **out) {
     sd_description *d = sd_zalloc(ctx, sizeof *d);
@@ -21,4 +38,11 @@ void sd_description_free(const sd_context *ctx, sd_description *d) {
     sd_free(ctx, d->schedule.trained_betas);
     sd_free(ctx, d->path);
     sd_free(ctx, d);
+}
+
+void sd_description_predicts(sd_description *d, sd_prediction prediction) {
+    bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
+    d->schedule.prediction = prediction;
+    if (d->unet.sample_size == 0)
+        d->unet.sample_size = large ? 96 : 64; /* 768 pixels, or 512 */
 }

@@ -362,13 +362,6 @@ static void override_prediction(infer *in, sd_description *d) {
         d->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
 }
 
-void sd_description_predicts(sd_description *d, sd_prediction prediction) {
-    bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
-    d->schedule.prediction = prediction;
-    if (d->unet.sample_size == 0)
-        d->unet.sample_size = large ? 96 : 64; /* 768 pixels, or 512 */
-}
-
 /* LatentDiffusion's buffer, which training with scale_by_std filled. */
 static void read_scale(infer *in, sd_description *d) {
     const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");

@@ -70,25 +70,6 @@ static const scheduler_class classes[] = {
 static const scheduler_class other_class = {"", "ddim", false, SD_SPACING_LEADING,
                                             OFFSET | ALPHA | ZERO_SNR | THRESHOLD};
 
-sd_scheduler_config sd_scheduler_default(void) {
-    return (sd_scheduler_config){.method = "ddim",
-                                 .steps = 50,
-                                 .guidance = 7.5,
-                                 .spacing = SD_SPACING_UNIFORM,
-                                 .order = 2,
-                                 .lower_order_final = true,
-                                 .original_inference_steps = 50,
-                                 .timestep_scaling = 10.0};
-}
-
-sd_schedule_config sd_schedule_default(void) {
-    return (sd_schedule_config){.beta_schedule = SD_BETA_SCALED_LINEAR,
-                                .beta_start = 0.00085,
-                                .beta_end = 0.012,
-                                .train_timesteps = 1000,
-                                .prediction = SD_PREDICT_EPSILON};
-}
-
 /* "PNDMScheduler", also as "FlaxPNDMScheduler". NULL: not in the list. */
 static const scheduler_class *find_class(const char *name) {
     if (strncmp(name, "Flax", 4) == 0)

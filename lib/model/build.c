@@ -1,8 +1,6 @@
 /* Building all parts of a model, and listing what they are made of. */
 #include "model/build.h"
 
-#include "model/builder.h"
-#include "model/feed.h"
 #include "model/names.h"
 
 static void count_one(void *user, const char *name, int n_dims, const int64_t *dims) {
@@ -12,7 +10,7 @@ static void count_one(void *user, const char *name, int n_dims, const int64_t *d
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params) {
-    *b = (sd_build){.ctx = ctx, .source = source, .compute = compute};
+    *b = (sd_build){.ctx = ctx, .source = source, .compute = compute, .feeds = {.ctx = ctx}};
     b->interrupt = sd_interrupt_now(ctx);
     if (params) {
         b->progress = params->progress;
@@ -25,7 +23,9 @@ sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, s
 }
 
 void sd_build_free(sd_build *b) {
-    sd_feeds_close(b);
+    sd_feeds_close(&b->feeds);
+    sd_free(b->ctx, b->scratch);
+    b->scratch = NULL;
 }
 
 void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {

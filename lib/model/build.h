@@ -5,35 +5,9 @@
 #ifndef SD_MODEL_BUILD_H
 #define SD_MODEL_BUILD_H
 
-#include "backend/backend.h"
-#include "core/call.h"
-#include "model/part.h"
-#include "model/source.h"
+#include "model/load.h"
 
 typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
-
-/* Embeddings that were learned for a word. */
-typedef struct sd_word_rows {
-    sd_weights *weights;
-    const sd_entry *entry; /* [rows, width], of a type that weights may have */
-    int rows;
-} sd_word_rows;
-
-/* The building of one model. */
-typedef struct sd_build {
-    sd_context *ctx;
-    const sd_source *source;
-    sd_interrupt interrupt;
-    bool listing;     /* weights are noted, and none is loaded */
-    sdb_type compute; /* type of the activations */
-    int done, total;  /* tensors, for progress */
-    sd_load_progress_fn progress;
-    void *progress_user;
-    const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
-    int n_words;               /* sd_build_init */
-    struct sd_feed *feeds;     /* of the tensors so far: feed.h */
-    void *scratch;             /* lent to the device with each weight */
-} sd_build;
 
 sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
                         const sd_model_params *params);

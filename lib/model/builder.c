@@ -1,8 +1,6 @@
 /* Asking for weights: each call notes one with its tensors, and has it loaded. */
 #include "model/builder.h"
 
-#include "model/load.h"
-
 #include <string.h>
 
 /* ------------------------------------------------------------------------- what a network owns */
@@ -20,15 +18,6 @@ static bool list_reserve(sd_context *ctx, sd_list *list) {
 }
 
 /* ------------------------------------------------------------------------- the builder */
-
-void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
-    if (b->status)
-        return;
-    va_list args;
-    va_start(args, format);
-    b->status = sd_vfail(b->build->ctx, status, format, args);
-    va_end(args);
-}
 
 void *sd_builder_alloc(sd_builder *b, size_t n, size_t size) {
     sd_context *ctx = b->build->ctx;

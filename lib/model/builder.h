@@ -7,32 +7,13 @@
 #define SD_MODEL_BUILDER_H
 
 #include "backend/exec.h"
-#include "model/build.h"
+#include "model/load.h"
 #include "model/names.h"
 #include "model/networks.h"
-#include "model/weight.h"
 
 /* The widest layer that is believed: products of a few widths and counts then fit an int. */
 #define SD_MAX_WIDTH 65536
 
-/* The tensor that was opened last. */
-typedef struct sd_opened {
-    sd_path path; /* of depth 0: none */
-    sdb_weight_part weight, bias;
-} sd_opened;
-
-typedef struct sd_builder {
-    sd_build *build;
-    sd_part *part;       /* what is being built */
-    sd_weights *weights; /* that it is in, */
-    sd_naming names;     /* and under which names */
-    sd_status status;    /* sticky */
-    int spelling;        /* the one that the last tensor was found under */
-    sd_opened opened;
-} sd_builder;
-
-/* Records the first failure with its sentence. */
-void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 /* Zeroed memory that lives as long as the network; NULL after a failure. */
 void *sd_builder_alloc(sd_builder *b, size_t n, size_t size);
 /* Records a failure unless low <= value <= high: "... is 0; it must be in 1 .. 8". */

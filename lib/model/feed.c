@@ -73,16 +73,16 @@ static sdb_type device_type(const sd_decoder *d) {
     return d->type == SD_DTYPE_F16 ? SDB_F16 : d->type == SD_DTYPE_BF16 ? SDB_BF16 : SDB_F32;
 }
 
-sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+sd_status sd_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
                        sdb_weight_part *out) {
-    sd_feed *s = sd_zalloc(b->ctx, sizeof *s);
+    sd_feed *s = sd_zalloc(feeds->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
     atomic_init(&s->status, SD_OK);
     atomic_init(&s->broken, false);
-    s->next = b->feeds;
-    b->feeds = s;
-    sd_status status = sd_decoder_open(b->ctx, weights, entry, rows, &s->decoder);
+    s->next = feeds->last;
+    feeds->last = s;
+    sd_status status = sd_decoder_open(feeds->ctx, weights, entry, rows, &s->decoder);
     s->type = device_type(&s->decoder);
     *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
     return status;
@@ -95,22 +95,20 @@ sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_si
     return part;
 }
 
-sd_status sd_feed_fail(const sd_build *b, sd_status status) {
-    for (const sd_feed *s = b->feeds; s; s = s->next)
+sd_status sd_feed_fail(const sd_feeds *feeds, sd_status status) {
+    for (const sd_feed *s = feeds->last; s; s = s->next)
         if (atomic_load(&s->status) != SD_OK)
             return sd_weights_fail(s->decoder.weights, s->decoder.entry,
                                    (sd_status)atomic_load(&s->status));
     return status;
 }
 
-void sd_feeds_close(sd_build *b) {
-    sd_free(b->ctx, b->scratch);
-    b->scratch = NULL;
-    while (b->feeds) {
-        sd_feed *s = b->feeds;
-        b->feeds = s->next;
-        sd_decoder_close(b->ctx, &s->decoder);
-        sd_free(b->ctx, s);
+void sd_feeds_close(sd_feeds *feeds) {
+    while (feeds->last) {
+        sd_feed *s = feeds->last;
+        feeds->last = s->next;
+        sd_decoder_close(feeds->ctx, &s->decoder);
+        sd_free(feeds->ctx, s);
     }
 }
 
@@ -149,19 +147,19 @@ static void list_names(char *text, size_t size, const broken_file *file) {
         snprintf(text + n, size - n, ", ...");
 }
 
-sd_status sd_feeds_check_numbers(const sd_build *b, bool strict) {
+sd_status sd_feeds_check_numbers(const sd_feeds *feeds, bool strict) {
     char names[NAMED * 160];
-    for (sd_feed *s = b->feeds; s; s = s->next) {
+    for (sd_feed *s = feeds->last; s; s = s->next) {
         if (s->told || !atomic_load(&s->broken))
             continue;
         broken_file file = collect(s);
         list_names(names, sizeof names, &file);
         if (strict)
-            return sd_fail(b->ctx, SD_ERROR_MODEL,
+            return sd_fail(feeds->ctx, SD_ERROR_MODEL,
                            "%s: NaN or infinity in %d of its tensors: %s (a merge or training that "
                            "went wrong?)",
                            file.path, file.n, names);
-        sd_log(b->ctx, SD_LOG_LEVEL_WARN,
+        sd_log(feeds->ctx, SD_LOG_LEVEL_WARN,
                "%s: NaN or infinity in %d of its tensors: %s (a merge or training that went "
                "wrong?): pictures will be damaged",
                file.path, file.n, names);

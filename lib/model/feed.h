@@ -9,7 +9,6 @@
 
 #include "backend/backend.h"
 #include "io/decode.h"
-#include "model/build.h"
 
 typedef struct sd_feed {
     sd_decoder decoder;
@@ -20,17 +19,22 @@ typedef struct sd_feed {
     struct sd_feed *next; /* opened before this */
 } sd_feed;
 
-/* `rows` rows of the entry, whose type was checked, for as long as the build lasts. */
-sd_status sd_feed_open(sd_build *b, const sd_weights *weights, const sd_entry *entry, int rows,
+typedef struct sd_feeds {
+    sd_context *ctx;
+    sd_feed *last;
+} sd_feeds;
+
+/* `rows` rows of the entry, whose type was checked, until the feeds are closed. */
+sd_status sd_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
                        sdb_weight_part *out);
 /* Rows first .. first + n - 1 of a part with row_size elements a row. */
 sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
 /* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
  * else what the device has said stands. */
-sd_status sd_feed_fail(const sd_build *b, sd_status status);
+sd_status sd_feed_fail(const sd_feeds *feeds, sd_status status);
 /* Tells in the log, once for each file, which tensors have NaN or infinity among what was read;
  * `strict`: that is SD_ERROR_MODEL. */
-sd_status sd_feeds_check_numbers(const sd_build *b, bool strict);
-void sd_feeds_close(sd_build *b);
+sd_status sd_feeds_check_numbers(const sd_feeds *feeds, bool strict);
+void sd_feeds_close(sd_feeds *feeds);
 
 #endif

@@ -8,7 +8,15 @@
 #include "backend/device.h"
 #include "core/tensor.h"
 #include "core/threads.h"
-#include "model/feed.h"
+
+void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
+    if (b->status)
+        return;
+    va_list args;
+    va_start(args, format);
+    b->status = sd_vfail(b->build->ctx, status, format, args);
+    va_end(args);
+}
 
 /* ------------------------------------------------------------------------- one tensor */
 
@@ -83,7 +91,7 @@ static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
         return part;
     }
     sd_weights_will_need(b->weights, entry);
-    b->status = sd_feed_open(b->build, b->weights, entry, part.rows, &part);
+    b->status = sd_feed_open(&b->build->feeds, b->weights, entry, part.rows, &part);
     if (!b->status)
         report_progress(b);
     return part;
@@ -117,7 +125,8 @@ static bool open_parts(sd_builder *b, const sd_weight *w, int n, sdb_weight_part
             bias = bias || p->bias;
         } else {
             const sd_word_rows *word = &b->build->words[i - w->n_params];
-            b->status = sd_feed_open(b->build, word->weights, word->entry, word->rows, &parts[i]);
+            b->status =
+                sd_feed_open(&b->build->feeds, word->weights, word->entry, word->rows, &parts[i]);
         }
     }
     return bias;
@@ -152,7 +161,7 @@ void sd_weight_load(sd_builder *b, sd_weight *w) {
                             .scratch = scratch};
     if (!b->status) {
         sd_status status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &w->dev);
-        b->status = status ? sd_feed_fail(build, status) : SD_OK;
+        b->status = status ? sd_feed_fail(&build->feeds, status) : SD_OK;
     }
     sd_free(ctx, parts);
 }

@@ -1,8 +1,56 @@
-/* The numbers of one weight, from its tensors' files to the device. */
+/*
+ * The numbers of one weight, from its tensors' files to the device, and what is known while the
+ * parts of a model are being built.
+ */
 #ifndef SD_MODEL_LOAD_H
 #define SD_MODEL_LOAD_H
 
-#include "model/builder.h"
+#include "core/call.h"
+#include "model/feed.h"
+#include "model/source.h"
+#include "model/weight.h"
+
+/* Embeddings that were learned for a word. */
+typedef struct sd_word_rows {
+    sd_weights *weights;
+    const sd_entry *entry; /* [rows, width], of a type that weights may have */
+    int rows;
+} sd_word_rows;
+
+/* The building of one model. */
+typedef struct sd_build {
+    sd_context *ctx;
+    const sd_source *source;
+    sd_interrupt interrupt;
+    bool listing;     /* weights are noted, and none is loaded */
+    sdb_type compute; /* type of the activations */
+    int done, total;  /* tensors, for progress */
+    sd_load_progress_fn progress;
+    void *progress_user;
+    const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
+    int n_words;               /* sd_build_init */
+    sd_feeds feeds;            /* of the tensors so far */
+    void *scratch;             /* lent to the device with each weight */
+} sd_build;
+
+/* The tensor that was opened last. */
+typedef struct sd_opened {
+    sd_path path; /* of depth 0: none */
+    sdb_weight_part weight, bias;
+} sd_opened;
+
+typedef struct sd_builder {
+    sd_build *build;
+    sd_part *part;       /* what is being built */
+    sd_weights *weights; /* that it is in, */
+    sd_naming names;     /* and under which names */
+    sd_status status;    /* sticky */
+    int spelling;        /* the one that the last tensor was found under */
+    sd_opened opened;
+} sd_builder;
+
+/* Records the first failure with its sentence. */
+void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 
 /* Fills w->dev; the builder has the first failure. */
 void sd_weight_load(sd_builder *b, sd_weight *w);

@@ -124,7 +124,7 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     build.n_words = words->n;
     status = sd_build_parts(&build, model->parts);
     if (!status)
-        status = sd_feeds_check_numbers(&build, params->strict != 0);
+        status = sd_feeds_check_numbers(&build.feeds, params->strict != 0);
     if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
     for (int i = 0; i < SD_N_PARTS && !status; i++) {

@@ -45,7 +45,7 @@ static sd_weights *write_and_open(const char *file, const tensor *tensors, int n
     return w;
 }
 
-static sdb_weight_part open_part(sd_build *b, const sd_weights *w, const char *name, int rows) {
+static sdb_weight_part open_part(sd_feeds *b, const sd_weights *w, const char *name, int rows) {
     sdb_weight_part part;
     const sd_entry *e = sd_weights_find(w, name);
     ck_assert_ptr_nonnull(e);
@@ -82,7 +82,7 @@ START_TEST(float64_is_rounded_to_float32) {
     data[1] = 1.0 + 0x3p-24;
     const tensor t = {"a", "F64", "[3000]", data, sizeof data};
     sd_weights *w = write_and_open("f64.safetensors", &t, 1);
-    sd_build b = {.ctx = ctx};
+    sd_feeds b = {.ctx = ctx};
     sdb_weight_part part = open_part(&b, w, "a", N);
     ck_assert_int_eq(part.type, SDB_F32);
     read_all(&part, N, got);
@@ -103,7 +103,7 @@ START_TEST(float8_is_exact_in_float16) {
     for (size_t k = 0; k < SD_COUNT(types); k++) {
         const tensor t = {"a", types[k], "[30, 100]", data, sizeof data};
         sd_weights *w = write_and_open("f8.safetensors", &t, 1);
-        sd_build b = {.ctx = ctx};
+        sd_feeds b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a", 30);
         sdb_weight_part rows = sd_feed_rows(part, 7, 3, 100);
         ck_assert_int_eq(part.type, SDB_F16);
@@ -148,7 +148,7 @@ START_TEST(scales_multiply) {
              (size_t)scales[k].n * sizeof(float)},
         };
         sd_weights *w = write_and_open("scaled.safetensors", t, 2);
-        sd_build b = {.ctx = ctx};
+        sd_feeds b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a.weight", 3);
         ck_assert_msg(part.type == scales[k].type, "%s", scales[k].label);
         read_all(&part, N, got);
@@ -168,7 +168,7 @@ END_TEST
 static void check_refused(const tensor *t, const char *part) {
     sdb_weight_part out;
     sd_weights *w = write_and_open("refused.safetensors", t, 2);
-    sd_build b = {.ctx = ctx};
+    sd_feeds b = {.ctx = ctx};
     sd_status status = sd_feed_open(&b, w, sd_weights_find(w, "a.weight"), 2, &out);
     ck_assert_int_eq(status, SD_ERROR_UNSUPPORTED);
     ck_assert_msg(strstr(sd_error_get(), part), "%s", sd_error_get());
@@ -231,7 +231,7 @@ START_TEST(broken_numbers_are_found) {
             memcpy(data + (k * 397 % N) * size, &broken[row].bad[k % 4 - 1], size);
         const tensor t = {"a.weight", broken[row].type, "[3000]", data, N * size};
         sd_weights *w = write_and_open("broken.safetensors", &t, 1);
-        sd_build b = {.ctx = ctx};
+        sd_feeds b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a.weight", N);
         read_all(&part, N, got);
         sd_status status = sd_feeds_check_numbers(&b, true);
@@ -258,7 +258,7 @@ START_TEST(one_line_for_a_file) {
             t[i] = (tensor){names[i], "F16", "[2]", i < n_bad ? bad : good, 4};
         sd_weights *files[] = {write_and_open("one.safetensors", t, 5),
                                write_and_open("two.safetensors", t, 5)};
-        sd_build b = {.ctx = ctx};
+        sd_feeds b = {.ctx = ctx};
         for (int i = 0; i < 10; i++) {
             sdb_weight_part part = open_part(&b, files[i / 5], names[i % 5], 2);
             read_all(&part, 2, got);
