@@ -15,7 +15,6 @@ void sd_exec_fail(sd_exec *e, sd_status status) {
 
 void sd_exec_begin(sd_exec *e) {
     e->status = SD_OK;
-    e->top = e->current ? e->current->program->arena : 0;
     e->interrupt = sd_interrupt_now(e->ctx);
 }
 

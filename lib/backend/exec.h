@@ -58,8 +58,7 @@ struct sd_exec {
     unsigned fork; /* sd_fork_count when it was taken */
 };
 
-/* A run begins: status SD_OK, the cancellation epoch is now, and the caller takes its tensors anew.
- */
+/* A run begins: status SD_OK, the cancellation epoch is now. */
 void sd_exec_begin(sd_exec *e);
 
 /* --- building: into `p` from now on; NULL ends that. --- */
@@ -68,7 +67,7 @@ void sd_exec_build(sd_exec *e, sd_program *p);
 sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b);
 
 /* A tensor whose rows are packed (ld == c): while building a buffer of the program, at other times
- * memory after the program's. Data is NULL while planning. */
+ * memory after the program's, until another is planned or used. Data is NULL while planning. */
 sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c);
 sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
 

@@ -95,6 +95,11 @@ static void give_operations(sd_exec *e, int begin, int end) {
         sd_exec_op(e, bound(e, &e->current->program->ops[i]));
 }
 
+/* Where the caller's own tensors begin. */
+static size_t first_free(const sd_exec *e) {
+    return e->current ? e->current->program->arena : 0;
+}
+
 void sd_exec_plan(sd_exec *e, sd_program *p) {
     sd_exec_begin(e);
     e->planning = true;
@@ -103,7 +108,7 @@ void sd_exec_plan(sd_exec *e, sd_program *p) {
         add(e, p);
         give_operations(e, 0, p->n_ops);
     }
-    e->top = e->peak = p ? p->arena : 0;
+    e->top = e->peak = first_free(e);
     e->flops = 0.0;
 }
 
@@ -125,7 +130,7 @@ static sd_status grow_arena(sd_exec *e) {
 sd_status sd_exec_commit(sd_exec *e) {
     size_t scratch = e->api->queue_scratch(e->queue);
     e->planning = false;
-    e->top = e->current ? e->current->program->arena : 0;
+    e->top = first_free(e);
     if (e->peak > e->capacity || scratch > e->scratch) /* graphs name memory that goes */
         for (int i = 0; i < SD_MAX_PROGRAMS; i++)
             drop_graphs(e, &e->known[i]);
@@ -144,8 +149,10 @@ size_t sd_exec_abandon(sd_exec *e) {
 }
 
 void sd_exec_use(sd_exec *e, sd_program *p) {
-    if (find(e, p))
+    if (find(e, p)) {
+        e->top = first_free(e);
         return;
+    }
     sd_exec_plan(e, p);
     sd_exec_commit(e);
 }

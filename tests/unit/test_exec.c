@@ -216,7 +216,7 @@ START_TEST(test_after_a_failure_nothing_runs) {
     ck_assert_float_eq(out[0], -7);
 
     e->api = api; /* the next run is as good as the first */
-    sd_exec_begin(e);
+    sd_exec_use(e, NULL);
     sd_exec_download(e, out, double_silu(values, 3));
     ck_assert_int_eq(e->status, SD_OK);
     ck_assert_float_ne(out[0], -7);
@@ -270,7 +270,7 @@ START_TEST(test_cancel_ends_the_run_and_the_next_one_works) {
     ck_assert_str_ne(sd_last_error(), "");
 
     sd_context_cancel(ctx); /* before the run: not this one */
-    sd_exec_begin(e);
+    sd_exec_use(e, NULL);
     sd_exec_download(e, out, double_silu(values, 3));
     ck_assert_int_eq(e->status, SD_OK);
     ck_assert_float_ne(out[0], -7);
