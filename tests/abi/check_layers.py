@@ -17,7 +17,7 @@ from graphs import circles, folder_of, listing, source_listing, symbol_graph, us
 
 BACKEND = "sdb_{}_backend"
 # Folders of which the files still go in circles.
-CIRCLES = ("lib/backend", "lib/model")
+CIRCLES = ("lib/model",)
 
 
 def allowed(user, definer, symbol):

@@ -15,7 +15,7 @@ from graphs import (circles, files, floors, folded, folder_of, include_graph, li
                     source_listing, symbol_graph, unit, within)
 
 COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|/\*.*?\*/|//[^\n]*', re.S)
-CONVERSION = re.compile(r"\b(?:sdi?_)?(?:nchw_to_nhwc|nhwc_to_nchw)\w*\s*\(")
+CONVERSION = re.compile(r"\b\w*(?:nchw_to_nhwc|nhwc_to_nchw|(?:join|split)_planes)\w*\s*\(")
 
 
 def without_comments(text):
@@ -80,7 +80,8 @@ def sizes(report, root):
 
 def by_hand(report, root):
     """What lib/pipeline does itself, comments left out: `if (!status`, in whatever is joined to it,
-    and calls that turn NCHW to NHWC or back in lib/ but outside of the functions' own file."""
+    and calls that turn NCHW to NHWC or back (planes to pixels), also as
+    operations on the device, in lib/ outside of the functions' own folder."""
     texts = {p: without_comments(read(p)) for p in files(root, "lib")}
     guards = sum(text.count("if (!status") for p, text in texts.items()
                  if p.parent == root / "lib/pipeline")
