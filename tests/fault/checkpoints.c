@@ -168,7 +168,7 @@ START_TEST(more_channels) {
         sampling.width = sampling.height = 64;
         p.prompt = "x";
         p.sampling = &sampling;
-        ck_assert_int_eq(sd_txt2img(model, &p, &image), SD_ERROR_STATE);
+        ck_assert_int_eq(sd_txt2img(model, &p, &image), SD_ERROR_ARGUMENT);
         ck_assert_msg(strstr(sd_last_error(), rows[i].txt2img), "%s", sd_last_error());
         check_concat(ctx, model, rows[i].inpaint);
         sd_model_free(model);
