@@ -27,7 +27,7 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
     int exit_code = 0;
     for (int i = 0; i < paint_rounds(p) && !exit_code && !cli_interrupted(); i++) {
         paint_round round = paint_round_at(p, i);
-        round.sampling.original_encode = !r->diffusers_strength;
+        p->original.original_encode = !r->diffusers_strength;
         round.sampling.width = r->width;
         round.sampling.height = r->height;
         sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;

@@ -459,11 +459,13 @@ paint_round paint_round_at(paint *p, int index) {
     sampling.guidance_scale = scale_of(p);
     sampling.batch = p->lines ? p->lines_at_once : o->n_samples;
     sampling.seed = round_seed(p, index);
+    sampling.original = &p->original;
+    p->original = (sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     if (o->original_seeds) {
         long long skip = (long long)index * draws_of_an_iteration(p);
         sampling.seed = o->seed;
-        sampling.one_stream = 1;
-        sampling.skip_draws = o->fixed_code ? 0 : skip > INT_MAX ? INT_MAX : (int)skip;
+        p->original.one_stream = 1;
+        p->original.skip_draws = o->fixed_code ? 0 : skip > INT_MAX ? INT_MAX : (int)skip;
     }
     sampling.rng = strcmp(o->rng, "cuda") ? SD_RNG_CPU : SD_RNG_CUDA;
     sampling.progress = on_step;
@@ -496,7 +498,7 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
         snprintf(schedule, sizeof schedule, ", Spacing: %s", spacings[spacing]);
     if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
         snprintf(stream, sizeof stream, ", Noise: \"%d batches on, picture %d of %d\"",
-                 sampling->skip_draws, index + 1, sampling->batch);
+                 (int)p->original.skip_draws, index + 1, sampling->batch);
     if (o->clip_skip > 1)
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {

@@ -4,6 +4,7 @@
 #define SD_EXAMPLES_PAINT_H
 
 #include "cli.h"
+#include <sd/original.h>
 
 #include <math.h>
 
@@ -51,6 +52,7 @@ typedef struct paint_place {
 } paint_place;
 
 typedef struct paint {
+    sd_original_params original; /* of the round that is painted now */
     const char *program;
     const paint_options *options;
     const char *ckpt; /* --ckpt, or the original's place */

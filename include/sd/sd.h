@@ -309,76 +309,39 @@ typedef struct sd_progress {
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
 typedef int(SD_CALL *sd_progress_fn)(void *user, const sd_progress *progress);
 
-/* A prediction of the network, given to a score corrector. Valid during the call only. */
-typedef struct sd_score_info {
-    size_t struct_size;
-    int batch;
-    int channels;
-    int height; /* of the latents */
-    int width;
-    double timestep; /* that the network was asked at; may be fractional */
-    const float *x;  /* x_t [batch, channels, height, width] that it was asked at */
-    float *e_t;      /* the guided epsilon, of the same shape, to be changed in place */
-} sd_score_info;
-
-/* modify_score of the original's score_corrector: called in the thread that samples, after each
- * evaluation. Return non-zero to end the run with SD_ERROR_CANCELLED. */
-typedef int(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score_info *score);
+/* What only reproduces the original programs: sd/original.h. */
+typedef struct sd_original_params sd_original_params;
 
 typedef struct sd_sampler_params {
     size_t struct_size;
-    const char *method;   /* NULL (default): the model's, sd_model_info.default_method;
-                             sd_sampler_method lists them */
-    int steps;            /* 1 .. train_timesteps; 0 (default): the model's, most often 50 */
-    float eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0
-                             only, the other methods do not look at it */
-    float guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
-                             prompt, which the log says; SD_GUIDANCE_AUTO (default): the model's,
-                             most often 7.5. A UNet that is told the scale
-                             (sd_model_info.guidance_embedding) evaluates once at any */
-    int width;            /* pixels, a multiple of size_multiple; 0: default or image's */
-    int height;
-    int batch; /* pictures at once, >= 1 */
-    sd_timestep_spacing spacing;
-    float temperature; /* factor of the noise that steps add; default 1 */
-    sd_rng rng;
-    uint64_t seed;         /* picture i draws from seed + i, unless `seeds` is set */
-    const uint64_t *seeds; /* `batch` seeds, or NULL. Copied */
-    int one_stream;        /* non-zero: the whole batch draws from `seed`, as
-                              torch.randn([batch, c, h, w]) in the original scripts. With
-                              SD_RNG_CUDA sd_img2img samples the VAE's posterior with the CPU's
-                              noise of this seed, as the original does on a GPU */
+    const char *method;    /* NULL (default): the model's, sd_model_info.default_method;
+                              sd_sampler_method lists them */
+    const uint64_t *seeds; /* `batch` seeds, or NULL */
     sd_progress_fn progress;
     void *progress_user;
-    float guidance_rescale; /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
-    int clip_denoised;      /* ddpm: non-zero clamps the predicted x_0 to [-1, 1] */
-    int skip_draws;         /* batches of noise that a run draws from its seeds and drops before
-                               its first, to go on where another left off; default 0 */
-    float noise_dropout;    /* 0 (default) .. 1: share p of the noise that steps add that is set to
-                               0, the rest being divided by 1 - p: F.dropout, drawn from the same
-                               generator after each noise as torch's own CPU kernel does (on Intel
-                               processors torch may take MKL's, whose numbers are others), and with
-                               SD_RNG_CUDA from one Philox block for each 4 values in a row */
-    int quantize_denoised;  /* ddim, plms, ddpm; VQ models only: non-zero takes the nearest row of
-                               the codebook for each pixel of the predicted x_0. As the original
-                               does, x_0 is not divided by latent_scale first */
-    sd_score_corrector_fn score_corrector; /* NULL: none. Models that predict noise only */
-    void *corrector_user;                  /* corrector_kwargs */
-    int log_every_t;        /* what a run keeps: see sd_sampler_x_inter; 0 (default): nothing */
-    int use_original_steps; /* ddim, plms, ddpm: non-zero makes a step for each train timestep
-                               (ddim_use_original_steps); steps and spacing are not looked at */
-    int original_encode;    /* ddim, plms: non-zero noises the init latent to index
-                               int(strength * steps), one above the first step's, as
-                               scripts/img2img.py of the original does: its pictures, and coloured
-                               blocks at low strengths. Below strength 1 only */
+    const sd_original_params *original; /* NULL: none of it */
+    uint64_t seed;                      /* picture i draws from seed + i, unless `seeds` is set */
+    double eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0 only, the
+                              other methods do not look at it */
+    double guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
+                              prompt, which the log says; SD_GUIDANCE_AUTO (default): the model's,
+                              most often 7.5. A UNet that is told the scale
+                              (sd_model_info.guidance_embedding) evaluates once at any */
+    double guidance_rescale; /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
+    int32_t steps;           /* 1 .. train_timesteps; 0 (default): the model's, most often 50 */
+    sd_timestep_spacing spacing;
+    int32_t width; /* pixels, a multiple of size_multiple; 0: default or image's */
+    int32_t height;
+    int32_t batch; /* pictures at once, >= 1 */
+    sd_rng rng;
 } sd_sampler_params;
 
-#define SD_GUIDANCE_AUTO (-1e9f) /* of guidance_scale: not said */
+#define SD_GUIDANCE_AUTO (-1e9) /* of guidance_scale: not said */
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, 0, 0.0f, SD_GUIDANCE_AUTO, 0, 0, 1, SD_SPACING_AUTO,      \
-            1.0f, SD_RNG_CPU, 42, NULL, 0, NULL, NULL, 0.0f, 0, 0, 0.0f, 0, NULL, NULL, 0, 0, 0    \
+        sizeof(sd_sampler_params), NULL, NULL, NULL, NULL, NULL, 42, 0.0, SD_GUIDANCE_AUTO, 0.0,   \
+            0, SD_SPACING_AUTO, 0, 0, 1, SD_RNG_CPU                                                \
     }
 
 /* The VAE in tiles: see sd_vae_decode_tiled. */
@@ -664,27 +627,6 @@ LIBSD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *
                                               sd_tensor **pixels);
 
 /*
- * The codebook of a VQ model, sd_model_info.n_codes rows of latent_channels; SD_ERROR_UNSUPPORTED
- * with other models. An index stands for a latent's pixel; ids are [n, h, w] of latents, rows from
- * the top, and `capacity` is their count or more.
- *
- * The index of the nearest row to each pixel of `latent` [n, c, h, w], the first of equals
- * (min_encoding_indices of VectorQuantizer2), and a latent made of these rows, what sd_vae_decode
- * decodes. `ids` or `quantized` may be NULL.
- */
-LIBSD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
-                                    int64_t capacity, sd_tensor **quantized);
-
-/* sd_vae_encode, as indices: pixels [n, 3, h, w] to ids [n, h / latent_downscale, ...]. */
-LIBSD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
-                                      int64_t capacity);
-
-/* Indices [n, h, w], each 0 .. n_codes - 1, to pixels: decode_code of VQModel, and what
- * decode_first_stage does with predict_cids once the most likely index is taken. */
-LIBSD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
-                                      sd_tensor **pixels);
-
-/*
  * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
  * into each other over their overlap, as with enable_tiling of diffusers' AutoencoderKL. A picture
  * no larger than a tile is exactly what the plain calls give; a larger one differs, as each tile
@@ -788,31 +730,9 @@ LIBSD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 
  */
 LIBSD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
 
-/*
- * stochastic_encode of DDIMSampler: sqrt(a_t) x0 + sqrt(1 - a_t) noise, where a_t is alphas_cumprod
- * at index t of the sampler's timesteps; at train timestep t itself with use_original_steps. `x0`
- * is [batch or 1, c, h, w]; `noise` [batch, c, h, w], or NULL: the seeds' first draw. Any method
- * but ddim_inverse.
- */
-LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
-                                                 const sd_tensor *noise, sd_tensor **latent);
-
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
 LIBSD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
 LIBSD_API sd_status sd_sampler_pred_x0(sd_sampler *sampler, sd_tensor **latent);
-
-/*
- * What a run keeps with log_every_t > 0, the intermediates of DDIMSampler.sample: entry 0 of both
- * lists is the latent that the run began with; x_t and the predicted x_0 come after the first
- * step, and after each whose index, counted down to 0, is a multiple of log_every_t. With ddpm the
- * first list is that of p_sample_loop, and the second from entry 1 on that of
- * progressive_denoising. A sampler has the memory for both from the beginning, two latents on the
- * host for an entry. They stay until the next run begins or a run fails; a callback may read them.
- */
-LIBSD_API int sd_sampler_n_intermediates(const sd_sampler *sampler);
-/* Copies of entry `i`, 0 .. sd_sampler_n_intermediates() - 1. */
-LIBSD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent);
-LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent);
 
 /* Replaces x_t between two steps, e.g. to mask it. */
 LIBSD_API sd_status sd_sampler_set_latent(sd_sampler *sampler, const sd_tensor *latent);
@@ -877,48 +797,6 @@ LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, con
  */
 LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const double *timesteps,
                                     const sd_cond *cond, sd_tensor **out);
-
-typedef int32_t sd_loss_type;
-enum { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 };
-
-typedef struct sd_loss_params {
-    size_t struct_size;
-    sd_loss_type type;
-    double l_simple_weight;      /* default 1 */
-    double original_elbo_weight; /* default 0 */
-    double logvar_init;          /* of all timesteps, unless `logvar` is set; default 0 */
-    const float *logvar;         /* [train_timesteps], as learn_logvar leaves them, or NULL */
-    const sd_tensor *concat;     /* [n, c', h, w] that the UNet takes beside the latent: for models
-                                    of more unet_channels than the latent has; else NULL */
-} sd_loss_params;
-
-#define SD_LOSS_PARAMS_INIT                                                                        \
-    { sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL }
-
-/* Means over the batch, by the names that the original logs them under. */
-typedef struct sd_loss_info {
-    size_t struct_size;
-    double total;  /* loss: l_simple_weight gamma + original_elbo_weight vlb */
-    double simple; /* loss_simple */
-    double gamma;  /* loss_gamma: loss_simple / exp(logvar_t) + logvar_t */
-    double vlb;    /* loss_vlb: lvlb_weights_t loss_simple */
-    double logvar; /* logvar, over all train timesteps */
-} sd_loss_info;
-
-#define SD_LOSS_INFO_INIT                                                                          \
-    { sizeof(sd_loss_info), 0, 0, 0, 0, 0 }
-
-/*
- * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0
- * [n, c, h, w] (as sd_vae_encode gives it) is noised with `noise` to timesteps [n], the UNet
- * predicts, and its distance to the target is taken: the noise, x0, or
- * v = sqrt(a_t) noise - sqrt(1 - a_t) x0, by what the model was trained for. `params` NULL means
- * all defaults. *samples (`samples` may be NULL) gets [n, 3]: simple, gamma and vlb of each.
- */
-LIBSD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                     const int32_t *timesteps, const sd_cond *cond,
-                                     const sd_loss_params *params, sd_loss_info *loss,
-                                     sd_tensor **samples);
 
 typedef struct sd_memory_info {
     size_t struct_size;

@@ -47,31 +47,42 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, p->steps >= 1 && p->steps <= model->schedule.n,
                "sd_sampler_params.steps is %d; 1 to %d was expected", p->steps, model->schedule.n);
     SD_REQUIRE(ctx, isfinite(p->eta) && p->eta >= 0,
-               "sd_sampler_params.eta is %g; a number from 0 upward was expected", (double)p->eta);
+               "sd_sampler_params.eta is %g; a number from 0 upward was expected", p->eta);
     SD_REQUIRE(ctx, isfinite(p->guidance_scale),
                "sd_sampler_params.guidance_scale is %g; a finite number was expected",
-               (double)p->guidance_scale);
+               p->guidance_scale);
     SD_REQUIRE(ctx, p->batch >= 1 && p->batch <= MAX_BATCH,
                "sd_sampler_params.batch is %d; 1 to %d was expected", p->batch, MAX_BATCH);
-    SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
-               "sd_sampler_params.temperature is %g; a number from 0 upward was expected",
-               (double)p->temperature);
     SD_REQUIRE(ctx, p->spacing >= SD_SPACING_AUTO && p->spacing <= SD_SPACING_BETA,
                "sd_sampler_params.spacing is %d; a value of sd_timestep_spacing was expected",
                (int)p->spacing);
     SD_REQUIRE(ctx, p->guidance_rescale >= 0 && p->guidance_rescale <= 1,
                "sd_sampler_params.guidance_rescale is %g; 0 to 1 was expected",
-               (double)p->guidance_rescale);
+               p->guidance_rescale);
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
-    SD_REQUIRE(ctx, p->skip_draws >= 0 && p->skip_draws <= MAX_SKIP,
-               "sd_sampler_params.skip_draws is %d; 0 to %d was expected", p->skip_draws, MAX_SKIP);
+    return SD_OK;
+}
+
+static sd_status read_original(const sd_context *ctx, const sd_original_params *given,
+                               sd_original_params *p) {
+    *p = (sd_original_params)SD_ORIGINAL_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_original_params", p, sizeof *p, given);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
+               "sd_original_params.temperature is %g; a number from 0 upward was expected",
+               p->temperature);
     SD_REQUIRE(ctx, p->noise_dropout >= 0 && p->noise_dropout <= 1,
-               "sd_sampler_params.noise_dropout is %g; 0 to 1 was expected",
-               (double)p->noise_dropout);
+               "sd_original_params.noise_dropout is %g; 0 to 1 was expected", p->noise_dropout);
+    SD_REQUIRE(ctx, p->skip_draws >= 0 && p->skip_draws <= MAX_SKIP,
+               "sd_original_params.skip_draws is %d; 0 to %d was expected", (int)p->skip_draws,
+               MAX_SKIP);
     SD_REQUIRE(ctx, p->log_every_t >= 0,
-               "sd_sampler_params.log_every_t is %d; a number from 0 upward was expected",
-               p->log_every_t);
+               "sd_original_params.log_every_t is %d; a number from 0 upward was expected",
+               (int)p->log_every_t);
+    SD_REQUIRE(ctx, p->reserved == 0, "sd_original_params.reserved is %d; 0 was expected",
+               (int)p->reserved);
     return SD_OK;
 }
 
@@ -84,24 +95,29 @@ static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
     if (p->steps == 0)
         p->steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
     if (p->guidance_scale <= SD_GUIDANCE_AUTO)
-        p->guidance_scale = (float)c->guidance;
+        p->guidance_scale = c->guidance;
     if (c->folder && p->spacing == sd_model_spacing(model, p->method))
         p->spacing = SD_SPACING_AUTO;
     if (!c->folder && p->spacing == SD_SPACING_AUTO)
         p->spacing = SD_SPACING_UNIFORM;
 }
 
-/* The caller's parameters with defaults filled in and every range checked. */
+/* The caller's parameters with defaults filled in and every range checked; full->original is then
+ * `original`. */
 static sd_status read_sampling(const sd_model *model, const sd_sampler_params *given,
-                               sd_sampler_params *full) {
+                               sd_sampler_params *full, sd_original_params *original) {
     *full = (sd_sampler_params)SD_SAMPLER_PARAMS_INIT;
     sd_status status = sd_need_unet(model, "a sampler");
     if (!status)
         status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
     if (status)
         return status;
+    status = read_original(model->ctx, full->original, original);
+    if (status)
+        return status;
+    full->original = original;
     fill_defaults(model, full);
-    if (full->use_original_steps) {
+    if (original->use_original_steps) {
         full->steps = model->schedule.n;
         full->spacing = SD_SPACING_UNIFORM;
     }
@@ -125,7 +141,8 @@ SD_PUBLIC(sd_sampler_new, (model, params, out), (model), sd_model *model,
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
     sd_sampler_params p;
-    sd_status status = read_sampling(model, params, &p);
+    sd_original_params original;
+    sd_status status = read_sampling(model, params, &p, &original);
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
@@ -284,7 +301,8 @@ SD_PUBLIC(sd_sampler_preview, (sampler, index, out), (sampler), sd_sampler *samp
 static sd_status estimate_memory(sd_model *model, const sd_sampler_params *params,
                                  const sd_tile_params *tiles, sd_memory_info *memory) {
     sd_sampler_params p;
-    sd_status status = read_sampling(model, params, &p);
+    sd_original_params original;
+    sd_status status = read_sampling(model, params, &p, &original);
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
@@ -315,7 +333,8 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, work);
     sd_sampler_params p;
-    sd_status status = read_sampling(model, params, &p);
+    sd_original_params original;
+    sd_status status = read_sampling(model, params, &p, &original);
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
@@ -331,7 +350,7 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
 static sd_status read_picture(const sd_model *model, const char *name,
                               const sd_sampler_params *given, const sd_tile_params *tiles,
                               sd_tile_params *own_tiles, sd_request *request) {
-    sd_status status = read_sampling(model, given, &request->sampling);
+    sd_status status = read_sampling(model, given, &request->sampling, &request->original);
     if (!status)
         status = sd_check_clip_skip(model, name, request->text.clip_skip);
     if (status || !tiles)

@@ -2,7 +2,7 @@
 #ifndef SD_CORE_CONTEXT_H
 #define SD_CORE_CONTEXT_H
 
-#include <sd/sd.h>
+#include <sd/original.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>

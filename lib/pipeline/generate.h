@@ -16,7 +16,8 @@ typedef struct sd_request {
     const sd_image *mask;                 /* NULL: all of init; else of what is painted */
     sd_masking masking;
     sd_sampler_params sampling;
-    double strength; /* with init: 0 .. 1 */
+    sd_original_params original; /* where sampling.original points */
+    double strength;             /* with init: 0 .. 1 */
     sd_text_params text;
     const sd_tile_params *tiles; /* NULL: the VAE on whole pictures */
 } sd_request;

@@ -38,7 +38,7 @@ sd_status sd_init_load(sd_generation *g) {
 /* DiagonalGaussianDistribution.sample has torch.randn(shape).to(device): the CPU's generator, also
  * where all other noise is the GPU's. */
 static bool posterior_is_apart(const sd_sampler_params *p) {
-    return p->one_stream && p->rng == SD_RNG_CUDA;
+    return p->original->one_stream && p->rng == SD_RNG_CUDA;
 }
 
 int sd_posterior_draws(const sd_sampler_params *p) {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 sd_status sd_inter_new(sd_sampler *s) {
-    int every = s->params.log_every_t;
+    int every = s->original.log_every_t;
     if (every == 0)
         return SD_OK;
     /* x_T, the first step, and the multiples of `every` below it */
@@ -32,7 +32,7 @@ void sd_inter_begin(sd_sampler *s) {
 
 void sd_inter_step(sd_sampler *s) {
     int index = s->run.total - s->run.done; /* of the step just made: total - 1 down to 0 */
-    if (!s->inter.x || (index % s->params.log_every_t != 0 && index != s->run.total - 1))
+    if (!s->inter.x || (index % s->original.log_every_t != 0 && index != s->run.total - 1))
         return;
     sd_exec_get(s->e, s->inter.x, (int64_t)s->inter.count * s->n, s->run.x);
     sd_exec_get(s->e, s->inter.x0, (int64_t)s->inter.count * s->n, s->run.pred_x0);
@@ -50,7 +50,7 @@ static sd_status copy_entry(const sd_sampler *s, const sd_tensor *list, int i, s
     *latent = NULL;
     if (!list)
         return sd_fail(ctx, SD_ERROR_STATE,
-                       "the sampler keeps no intermediates: sd_sampler_params.log_every_t is 0");
+                       "the sampler keeps no intermediates: sd_original_params.log_every_t is 0");
     if (s->inter.count == 0)
         return sd_fail(ctx, SD_ERROR_STATE, "the sampler has no intermediates: no run was begun");
     if (i < 0 || i >= s->inter.count)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params) {
-    int n = params->one_stream ? 1 : params->batch;
+    int n = params->original->one_stream ? 1 : params->batch;
     *noise = (sd_noise){.n_generators = n, .n_pictures = params->batch, .kind = params->rng};
     noise->generators = sd_alloc_array(ctx, (size_t)n, sizeof *noise->generators);
     noise->kept = sd_alloc_array(ctx, (size_t)n, sizeof *noise->kept);
@@ -15,7 +15,7 @@ sd_status sd_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler
         sd_noise_free(noise, ctx);
         return SD_ERROR_MEMORY;
     }
-    bool own_seeds = params->seeds && !params->one_stream;
+    bool own_seeds = params->seeds && !params->original->one_stream;
     for (int i = 0; i < n; i++)
         noise->seeds[i] = own_seeds ? params->seeds[i] : params->seed + (uint64_t)i;
     sd_noise_restart(noise);

@@ -65,16 +65,17 @@ void sd_sampling_enter(sd_sampler *s) {
 /* What these parameters ask of the model. */
 static sd_status check_options(const sd_model *model, const sd_sampler_params *params) {
     const sd_description *desc = model->desc;
-    if (params->quantize_denoised && !sd_vae_has_codebook(sd_model_vae(model)))
+    if (params->original->quantize_denoised && !sd_vae_has_codebook(sd_model_vae(model)))
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: sd_sampler_params.quantize_denoised is set; the first stage has no "
+                       "%s: sd_original_params.quantize_denoised is set; the first stage has no "
                        "codebook, as VQ models have",
                        desc->path);
-    if (params->score_corrector && desc->schedule.prediction != SD_PREDICT_EPSILON)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: sd_sampler_params.score_corrector is set; the model predicts %s, noise "
-                       "was expected",
-                       desc->path, desc->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
+    if (params->original->score_corrector && desc->schedule.prediction != SD_PREDICT_EPSILON)
+        return sd_fail(
+            model->ctx, SD_ERROR_UNSUPPORTED,
+            "%s: sd_original_params.score_corrector is set; the model predicts %s, noise "
+            "was expected",
+            desc->path, desc->schedule.prediction == SD_PREDICT_V ? "v" : "x_0");
     return SD_OK;
 }
 
@@ -91,7 +92,9 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
     s->params = *params;
     s->params.method = NULL; /* the caller's strings and arrays are not kept */
     s->params.seeds = NULL;
-    s->skip_draws = params->skip_draws;
+    s->original = *params->original;
+    s->params.original = &s->original;
+    s->skip_draws = params->original->skip_draws;
     s->n = params->batch;
     s->h = params->height / scale;
     s->w = params->width / scale;
@@ -106,7 +109,7 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
         return status;
     s->run.user = s;
     s->run.denoise = sd_sampling_denoise;
-    s->run.quantize = params->quantize_denoised ? quantize : NULL;
+    s->run.quantize = params->original->quantize_denoised ? quantize : NULL;
     bool told = sd_unet_guidance_dim(sd_model_unet(model)) > 0;
     s->unet = (sd_stage){.type = &sd_unet_stage,
                          .model = model,
@@ -116,7 +119,7 @@ static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *p
                          .tokens = sd_model_context_tokens(model),
                          .options = told};
     status = new_latent(s, &s->host);
-    for (int i = 0; i < 2 && !status && params->score_corrector; i++)
+    for (int i = 0; i < 2 && !status && params->original->score_corrector; i++)
         status = new_latent(s, &s->score[i]);
     return status;
 }
@@ -132,11 +135,11 @@ static void free_host(sd_sampler *s) {
 
 /* (1 - s) e_uncond + s e_cond is e_uncond in float32. */
 static void warn_of_guidance(const sd_sampler *s) {
-    if (s->halves == 2 && fabsf(s->params.guidance_scale) < FLT_EPSILON / 2)
+    if (s->halves == 2 && fabs(s->params.guidance_scale) < (double)FLT_EPSILON / 2)
         sd_log(s->model->ctx, SD_LOG_LEVEL_WARN,
                "guidance scale %g: the prompt is not used, the picture follows the negative prompt "
                "alone; 1 is the prompt alone, which 0 means in diffusers",
-               (double)s->params.guidance_scale);
+               s->params.guidance_scale);
 }
 
 static void destroy(void *handle) {
@@ -232,7 +235,7 @@ const char *sd_sampling_method(int i) {
 }
 
 void sd_sampling_skip(sd_sampler *s, int draws) {
-    s->skip_draws = s->params.skip_draws + draws;
+    s->skip_draws = s->original.skip_draws + draws;
 }
 
 /* --------------------------------------------------------------------------------- latents */

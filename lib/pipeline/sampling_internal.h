@@ -25,6 +25,7 @@ struct sd_sampler {
     atomic_int left;        /* run.total - run.done, for any thread */
     sd_model *model;        /* retained */
     sd_sampler_params params;
+    sd_original_params original; /* where params.original points */
     int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
     int halves;     /* 2 with guidance: unconditional, then conditional */
     int extra;      /* channels that the UNet takes beside the latent's */

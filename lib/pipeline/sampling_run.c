@@ -33,8 +33,7 @@ static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
         return status;
     if (!given->uncond)
         return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "uncond is NULL; the guidance scale %g needs it",
-                       (double)s->params.guidance_scale);
+                       "uncond is NULL; the guidance scale %g needs it", s->params.guidance_scale);
     return check_cond(s, given->uncond, "uncond", sd_cond_context(given->cond)->dims[1]);
 }
 
@@ -110,7 +109,7 @@ static double start_of(sd_sampler *s, const sd_run_params *given) {
     s->run.next = t_enc - 1;
     if (t_enc == 0)
         return sd_run_alpha(&s->run, 0);
-    if (!method->encode_above || !s->params.original_encode)
+    if (!method->encode_above || !s->original.original_encode)
         return sd_run_alpha(&s->run, t_enc - 1);
     if (sd_run_sigma(&s->run, t_enc) > MUCH_NOISE * sd_run_sigma(&s->run, t_enc - 1))
         sd_log(s->model->ctx, SD_LOG_LEVEL_WARN,
@@ -145,7 +144,7 @@ static void upload_scale(sd_sampler *s) {
         sd_exec_fail(s->e, SD_ERROR_MEMORY);
     if (!row)
         return;
-    sd_unet_guidance(sd_model_unet(s->model), (double)s->params.guidance_scale, row);
+    sd_unet_guidance(sd_model_unet(s->model), s->params.guidance_scale, row);
     for (int i = 0; i < s->unet.n; i++)
         sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_SCALE], i, 1), row);
     sd_free(s->model->ctx, row);
@@ -171,7 +170,7 @@ static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *u
 
 /* What a run needs besides its latent; the seeds' first draw into s->host. */
 static void prepare(sd_sampler *s, const sd_run_params *given) {
-    float scale = s->params.guidance_scale;
+    float scale = (float)s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
     sd_sampling_enter(s);
     sd_run_upload(&s->run);
@@ -327,7 +326,7 @@ static bool has_not_finite(sd_sampler *s, sdb_tensor x) {
 static sd_status fail_not_finite(sd_sampler *s, int i, sdb_tensor x) {
     char stage[160];
     sd_print(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
-             s->run.total, s->run.times.times[i], (double)s->params.guidance_scale);
+             s->run.total, s->run.times.times[i], s->params.guidance_scale);
     sd_exec_get(s->e, s->host, 0, x);
     return s->e->status ? s->e->status : sd_check_computed(s->model, stage, s->host);
 }
@@ -338,7 +337,7 @@ static sd_status fail_not_finite(sd_sampler *s, int i, sdb_tensor x) {
  * prediction before these is looked at too.
  */
 static sd_status check_step(sd_sampler *s, int i) {
-    bool hidden = s->params.clip_denoised || s->params.quantize_denoised;
+    bool hidden = s->original.clip_denoised || s->original.quantize_denoised;
     if (hidden && has_not_finite(s, s->run.eps))
         return fail_not_finite(s, i, s->run.eps);
     if (has_not_finite(s, s->run.x))

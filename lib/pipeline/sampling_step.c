@@ -13,9 +13,10 @@ static void guide(sd_sampler *s) {
     sdb_tensor cond = sd_view_batch(s->unet.io[SD_UNET_Y], s->n, s->n);
     sdb_tensor eps = s->run.eps, terms[] = {eps, cond};
     sd_op_sum(e, eps, 2, terms, s->guidance);
-    if (s->params.guidance_rescale > 0.0f) /* the spread of the conditional half given back */
+    if (s->params.guidance_rescale > 0.0) /* the spread of the conditional half given back */
         sd_op_rescale(
-            e, (sdb_rescale){.x = eps, .like = cond, .y = eps, .phi = s->params.guidance_rescale});
+            e, (sdb_rescale){
+                   .x = eps, .like = cond, .y = eps, .phi = (float)s->params.guidance_rescale});
 }
 
 /* What the score corrector left of epsilon. */
@@ -42,7 +43,7 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
         return;
     const sd_score_info score = {
         sizeof score, s->n, s->c, s->h, s->w, (double)t, s->score[0]->data, s->score[1]->data};
-    if (s->params.score_corrector(s->params.corrector_user, &score))
+    if (s->original.score_corrector(s->original.corrector_user, &score))
         sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                                 "cancelled by the score corrector at timestep %g", (double)t));
     else
@@ -60,7 +61,7 @@ void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_stage_compute(&s->unet);
     if (s->halves == 2)
         guide(s);
-    if (s->params.score_corrector && !e->planning)
+    if (s->original.score_corrector && !e->planning)
         correct_score(s, x);
 }
 
@@ -82,7 +83,7 @@ static unsigned noises_of(const sd_sampler *s, int i, int done) {
 static void draw_step(sd_sampler *s) {
     int64_t each = s->host->n_elements / s->n;
     sd_noise_draw(&s->noise, s->host->data, each);
-    sd_noise_dropout(&s->noise, s->host->data, each, (double)s->params.noise_dropout);
+    sd_noise_dropout(&s->noise, s->host->data, each, s->original.noise_dropout);
 }
 
 /* Draws and puts on the device, in the order of DDIMSampler: what the mask holds is noised first.

@@ -199,7 +199,7 @@ sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
 }
 
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
-    return p->guidance_scale != 1.0f && sd_model_context_tokens(model) > 0 &&
+    return p->guidance_scale != 1.0 && sd_model_context_tokens(model) > 0 &&
            sd_unet_guidance_dim(sd_model_unet(model)) == 0;
 }
 

@@ -24,11 +24,11 @@ static const int first_weight[MAX_ORDER] = {0, 2, 4, 7};
 enum { N_LAST = MAX_ORDER - 1, MIXED = N_LAST, N_HISTORY };
 
 static sd_status plms_check(const sd_context *ctx, const sd_sampler_params *params) {
-    if (params->eta == 0.0f)
+    if (params->eta == 0.0)
         return SD_OK;
     return sd_fail(ctx, SD_ERROR_ARGUMENT,
                    "sd_sampler_params.eta is %g; \"plms\" takes 0 only, as the original does",
-                   (double)params->eta);
+                   params->eta);
 }
 
 /* diffusers' PNDMScheduler takes the first step over from n // steps above where the second begins.

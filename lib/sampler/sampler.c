@@ -47,12 +47,12 @@ static void fill_row(const sd_run *run, int i, float *row) {
 
 static sd_status check_params(const sd_run *run, const sd_sampler_params *params) {
     const sd_method *method = run->method;
-    const char *set = params->quantize_denoised    ? "quantize_denoised"
-                      : params->use_original_steps ? "use_original_steps"
-                                                   : NULL;
+    const char *set = params->original->quantize_denoised    ? "quantize_denoised"
+                      : params->original->use_original_steps ? "use_original_steps"
+                                                             : NULL;
     if (set && !method->original)
         return sd_fail(run->ctx, SD_ERROR_ARGUMENT,
-                       "sd_sampler_params.%s is set; the sampling method \"%s\" does not take it, "
+                       "sd_original_params.%s is set; the sampling method \"%s\" does not take it, "
                        "ddim, plms and ddpm do",
                        set, method->name);
     return method->check ? method->check(run->ctx, params) : SD_OK;
@@ -67,7 +67,7 @@ static void lift_alphas(sd_run *run) {
 
 static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
     const sd_method *method = run->method;
-    if (params->use_original_steps) {
+    if (params->original->use_original_steps) {
         sd_times_all(&run->times, run->schedule);
         return SD_OK;
     }
@@ -83,8 +83,8 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
                     .schedule = schedule,
                     .prediction = prediction,
                     .eta = params->eta,
-                    .temperature = params->temperature,
-                    .clip_denoised = params->clip_denoised != 0};
+                    .temperature = params->original->temperature,
+                    .clip_denoised = params->original->clip_denoised != 0};
     run->method = params->method ? sd_method_find(params->method) : methods[0];
     if (!run->method)
         return sd_fail(ctx, SD_ERROR_ARGUMENT, "there is no sampling method \"%s\"",

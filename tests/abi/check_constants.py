@@ -29,12 +29,15 @@ def constants(include):
 def values(names, include, compiler, scratch):
     """{name: its value}, "none" where the header does not have it."""
     program = pathlib.Path(scratch, "constants.c")
-    known = subprocess.run([*compiler, "-E", "-dD", "-I", include, "-include", "sd/sd.h", "-x", "c",
+    headers = [f"sd/{path.name}" for path in sorted(pathlib.Path(include, "sd").glob("*.h"))]
+    included = [word for header in headers for word in ("-include", header)]
+    known = subprocess.run([*compiler, "-E", "-dD", "-I", include, *included, "-x", "c",
                             "/dev/null"], check=True, text=True, capture_output=True).stdout
     here = [name for name in names if re.search(rf"\b{name}\b", known)]
     rows = "".join(f'    printf("{name} %.17g\\n", (double)({name}));\n' for name in here)
-    program.write_text("#include <sd/sd.h>\n#include <stdio.h>\nint main(void) {\n" + rows +
-                       "    return 0;\n}\n", encoding="utf-8")
+    lines = "".join(f"#include <{header}>\n" for header in [*headers, "stdio.h"])
+    program.write_text(lines + "int main(void) {\n" + rows + "    return 0;\n}\n",
+                       encoding="utf-8")
     subprocess.run([*compiler, "-I", include, program, "-o", scratch + "/constants"], check=True)
     out = subprocess.run([scratch + "/constants"], check=True, text=True, capture_output=True)
     found = dict(line.split() for line in out.stdout.splitlines())

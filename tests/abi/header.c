@@ -1,5 +1,7 @@
-/* sd.h in C99 and C11: alone, first in a file, with what the ABI pins. */
+/* sd.h and original.h in C99 and C11: first in a file, with what the ABI pins. */
 #include <sd/sd.h>
+
+#include <sd/original.h>
 
 /* The numbers that are part of the ABI; a change here is a break. */
 #define IS_32_BIT(type) typedef char type##_is_32_bit[sizeof(type) == 4 ? 1 : -1]

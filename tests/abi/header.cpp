@@ -1,5 +1,7 @@
-/* sd.h in C++17: alone, first in a file, with what the ABI pins. */
+/* sd.h and original.h in C++17: first in a file, with what the ABI pins. */
 #include <sd/sd.h>
+
+#include <sd/original.h>
 
 #include <cstdint>
 #include <type_traits>

@@ -3,7 +3,7 @@
 #define SD_TESTS_API_H
 
 #include <check.h>
-#include <sd/sd.h>
+#include <sd/original.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

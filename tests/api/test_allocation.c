@@ -85,8 +85,10 @@ static sd_status whole_run(meter *m) {
         sd_sampler_params sampling = small_run();
         sampling.steps = 2;
         sampling.eta = 1;
-        sampling.log_every_t = 1;
-        sampling.score_corrector = leave_score;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        sampling.original = &original;
+        original.log_every_t = 1;
+        original.score_corrector = leave_score;
         sd_img2img_params img = SD_IMG2IMG_PARAMS_INIT;
         img.prompt = "a lake";
         img.init = init;

@@ -186,7 +186,9 @@ START_TEST(clamping_hides_nothing) {
     sd_sampler *s;
     sd_tensor *out;
     p.method = "ddpm";
-    p.clip_denoised = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.clip_denoised = 1;
     p.guidance_scale = 3.4e38f;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &out), SD_ERROR_MODEL, "step 1 of 4");
@@ -223,8 +225,10 @@ START_TEST(a_score_corrector_is_named) {
     sd_sampler_params p = small_run();
     sd_sampler *s;
     sd_tensor *out;
-    p.score_corrector = spoil;
-    p.corrector_user = &armed;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.score_corrector = spoil;
+    original.corrector_user = &armed;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_status(sd_sample(s, RUN(cond, uncond, NULL, NULL), &out), SD_ERROR_ARGUMENT,
               "score corrector left nan in e_t[5]");
@@ -272,7 +276,9 @@ START_TEST(noise_that_stays_is_said) {
         sd_sampler *s;
         n_logged = 0;
         p.method = cases[i].method;
-        p.original_encode = cases[i].original;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        p.original = &original;
+        original.original_encode = cases[i].original;
         p.steps = 20;
         ck_ok(sd_sampler_new(model, &p, &s));
         ck_ok(sd_sampler_begin(s,

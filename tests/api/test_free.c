@@ -117,12 +117,15 @@ static sd_cond *filled_cond(scene *s, const int64_t *dims, float value) {
     return cond;
 }
 
+static const sd_original_params keep_each = {
+    .struct_size = sizeof keep_each, .temperature = 1, .log_every_t = 1};
+
 static sd_sampler_params sampling_of(scene *s) {
     sd_sampler_params p = small_run();
     p.steps = 2;
     p.guidance_scale = 1;
     p.eta = 1;
-    p.log_every_t = 1;
+    p.original = &keep_each;
     p.progress = on_step;
     p.progress_user = s;
     return p;
@@ -543,8 +546,10 @@ START_TEST(a_score_corrector_gives_everything_back) {
     sd_sampler_params p = sampling_of(&s);
     sd_tensor *out;
     p.progress = NULL;
-    p.score_corrector = on_score;
-    p.corrector_user = &s;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.score_corrector = on_score;
+    original.corrector_user = &s;
     ck_ok(sd_sampler_new(s.model, &p, &s.sampler));
     atomic_store(&s.armed, true);
     ck_assert_int_eq(sd_sample(s.sampler, RUN(s.cond, s.uncond, NULL, NULL), &out),

@@ -219,15 +219,13 @@ START_TEST(bad_sampling_parameters_are_named) {
         {"batch is 0", {.struct_size = sizeof(sd_sampler_params), .steps = 3}},
         BAD(method, "no such", "\"no such\""),
         BAD(method, "", "ddim"),
-        BAD(eta, -1.0f, "eta is -1"),
+        BAD(eta, -1.0, "eta is -1"),
         BAD(width, 100, "width is 100"),
         BAD(height, -64, "height is -64"),
         BAD(width, 1 << 20, "width is 1048576"),
-        BAD(temperature, -1.0f, "temperature is -1"),
         BAD(spacing, (sd_timestep_spacing)9, "spacing is 9"),
         BAD(rng, (sd_rng)9, "rng is 9"),
-        BAD(guidance_rescale, 1.5f, "guidance_rescale is 1.5"),
-        BAD(skip_draws, -1, "skip_draws is -1"),
+        BAD(guidance_rescale, 1.5, "guidance_rescale is 1.5"),
         BAD(spacing, SD_SPACING_KARRAS, "\"ddim\" goes by timesteps"),
         BAD(spacing, SD_SPACING_BETA, "\"ddim\" goes by timesteps"),
         {"guidance_scale is nan",
@@ -391,7 +389,9 @@ START_TEST(img2img_draws_as_the_original) {
         sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
     p.batch = N;
     p.rng = SD_RNG_CUDA;
-    p.one_stream = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.one_stream = 1;
     m.strength = 0.5;
     m.prompt = "a lake";
     m.init = init;

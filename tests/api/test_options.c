@@ -10,7 +10,9 @@ START_TEST(intermediates_are_kept) {
     sd_sampler *s;
     sd_tensor *x, *kept;
     p.steps = 5;
-    p.log_every_t = 2; /* steps 4, 2 and 0 */
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.log_every_t = 2; /* steps 4, 2 and 0 */
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
     ck_status(sd_sampler_x_inter(s, 0, &x), SD_ERROR_STATE, "no run was begun");
@@ -57,10 +59,12 @@ START_TEST(intermediates_of_any_interval) {
     int n;
     sd_tensor *latent;
     sd_sampler *s;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
     p.progress_user = &n;
     for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++) {
         int every = intervals[i], expected = 1;
-        p.log_every_t = every;
+        original.log_every_t = every;
         p.steps = 2;
         for (int index = 0; index < 2; index++)
             expected += index % every == 0 || index == 1;
@@ -77,7 +81,7 @@ START_TEST(intermediates_of_any_interval) {
     ck_assert_int_eq(n, 2);
     ck_assert_int_eq(sd_sampler_n_intermediates(s), 0);
     sd_sampler_free(s);
-    p.log_every_t = 0;
+    original.log_every_t = 0;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_status(sd_sampler_x_inter(s, 0, &latent), SD_ERROR_STATE, "log_every_t is 0");
     sd_sampler_free(s);
@@ -116,8 +120,10 @@ START_TEST(a_score_corrector_that_does_nothing_changes_nothing) {
     ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *plain = sample(s, NULL, NULL);
     sd_sampler_free(s);
-    p.score_corrector = watch_score;
-    p.corrector_user = &c;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.score_corrector = watch_score;
+    original.corrector_user = &c;
     ck_ok(sd_sampler_new(model, &p, &c.sampler));
     sd_tensor *watched = sample(c.sampler, NULL, NULL);
     ck_assert_int_eq(c.calls, p.steps);
@@ -137,21 +143,36 @@ START_TEST(a_score_corrector_that_does_nothing_changes_nothing) {
 END_TEST
 
 START_TEST(options_out_of_range_are_named) {
-    static const float dropouts[] = {-0.1f, 1.1f, NAN};
+    static const double dropouts[] = {-0.1, 1.1, (double)NAN};
+    const sd_original_params none = SD_ORIGINAL_PARAMS_INIT;
+    sd_original_params original = none;
     sd_sampler_params p = small_run();
     sd_sampler *s;
+    p.original = &original;
     for (int i = 0; i < 3; i++) {
-        p.noise_dropout = dropouts[i];
+        original.noise_dropout = dropouts[i];
         ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "noise_dropout");
     }
-    p = small_run();
-    p.log_every_t = -1;
+    original = none;
+    original.temperature = -1;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "temperature is -1");
+    original = none;
+    original.skip_draws = -1;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "skip_draws is -1");
+    original = none;
+    original.log_every_t = -1;
     ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "log_every_t is -1");
-    p = small_run();
-    p.quantize_denoised = 1;
+    original = none;
+    original.reserved = 1;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "reserved is 1");
+    original = none;
+    original.struct_size = 3;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "sd_original_params.struct_size");
+    original = none;
+    original.quantize_denoised = 1;
     ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_UNSUPPORTED, "codebook");
-    p = small_run();
-    p.use_original_steps = 1;
+    original = none;
+    original.use_original_steps = 1;
     p.method = "euler";
     ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps");
     ck_assert_ptr_null(s);
@@ -164,8 +185,10 @@ START_TEST(all_of_the_noise_dropped) {
     sd_sampler *s;
     sd_tensor *latents[3];
     for (int i = 0; i < 3; i++) {
-        p.noise_dropout = i == 0 ? 1.0f : i == 2 ? 0.5f : 0.0f;
-        p.temperature = i == 1 ? 0.0f : 1.0f;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        p.original = &original;
+        original.noise_dropout = i == 0 ? 1.0f : i == 2 ? 0.5f : 0.0f;
+        original.temperature = i == 1 ? 0.0f : 1.0f;
         ck_ok(sd_sampler_new(model, &p, &s));
         latents[i] = sample(s, NULL, NULL);
         sd_sampler_free(s);
@@ -184,8 +207,10 @@ START_TEST(encoding_and_decoding_are_image_to_image) {
     sd_tensor *z, *x, *y, *decoded, *none, *odd;
     const int64_t dims[] = {1, 4, 8, 9};
     ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &odd));
-    p.original_encode = 1;
-    p.skip_draws = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.original_encode = 1;
+    original.skip_draws = 1;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_assert(sd_sampler_timestep(s, 0) >= 0 && sd_sampler_timestep(s, 3) < 1000);
     ck_assert(isnan(sd_sampler_timestep(s, 4)) && isnan(sd_sampler_timestep(s, -1)));
@@ -234,7 +259,9 @@ START_TEST(original_steps_are_all_train_timesteps) {
     sd_sampler_params p = small_run();
     sd_sampler *s;
     sd_tensor *x, *decoded;
-    p.use_original_steps = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.use_original_steps = 1;
     p.spacing = SD_SPACING_KARRAS; /* not looked at either */
     ck_ok(sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &x));
     for (int m = 0; m < 3; m++) {

@@ -91,8 +91,10 @@ START_TEST(skipped_draws_are_those_before) {
     sd_sampler *s;
     sd_tensor *first, *stream;
     p.batch = 2;
-    p.one_stream = 1;
-    p.skip_draws = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.one_stream = 1;
+    original.skip_draws = 1;
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)));
     ck_ok(sd_sampler_latent(s, &first));
@@ -194,7 +196,9 @@ START_TEST(a_mask_may_come_and_go) {
     sd_run_params plain = run_of(cond, uncond, NULL, NULL);
     sd_tensor *mask = half_mask(), *x0;
     sd_sampler *s, *t;
-    rest.skip_draws = first ? 4 : 2; /* one draw to begin with was made beside these */
+    sd_original_params rest_original = SD_ORIGINAL_PARAMS_INIT;
+    rest.original = &rest_original;
+    rest_original.skip_draws = first ? 4 : 2; /* one draw to begin with was made beside these */
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_sampler_new(model, &rest, &t));
     ck_ok(sd_tensor_new(ctx, 4, dims, NULL, &x0));

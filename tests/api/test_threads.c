@@ -148,7 +148,9 @@ static void open_shared(shared *s, sd_progress_fn progress) {
     *s = (shared){.ctx = open_context(2)};
     s->model = open_model(s->ctx);
     p.guidance_scale = 1;
-    p.log_every_t = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.log_every_t = 1;
     p.progress = progress;
     p.progress_user = s;
     ck_ok(sd_encode_text(s->model, &text, 1, NULL, &s->cond));

@@ -10,7 +10,7 @@
 #include "npy.h"
 
 #include <check.h>
-#include <sd/sd.h>
+#include <sd/original.h>
 #include <stdbool.h>
 
 typedef struct golden_setup {

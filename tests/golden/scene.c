@@ -8,6 +8,7 @@ scene scene_open(const golden_setup *setup, const char *method) {
     s.uncond = golden_cond(&s.g, "text", 0, 1);
     s.init = golden_tensor(&s.g, "sampler-init", 0, 0);
     s.run = run_of(s.cond, s.uncond, NULL, NULL);
+    s.o = (sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     s.p = golden_params(1);
     s.p.method = method;
     s.p.width = s.p.height = 64;

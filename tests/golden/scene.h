@@ -9,9 +9,10 @@ typedef struct scene {
     golden g;
     sd_cond *cond, *uncond;
     sd_tensor *init;
-    sd_sampler_params p; /* one picture by `method`; the test may change them */
-    sd_run_params run;   /* on `cond` and `uncond`; and this too */
-    sd_sampler *sampler; /* scene_sampler's */
+    sd_sampler_params p;  /* one picture by `method`; the test may change them */
+    sd_original_params o; /* and this, where p.original is set */
+    sd_run_params run;    /* on `cond` and `uncond`; and this too */
+    sd_sampler *sampler;  /* scene_sampler's */
 } scene;
 
 /* `setup` must be one that opens. Fails the test with a sentence otherwise. */

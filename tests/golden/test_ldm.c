@@ -293,7 +293,9 @@ static void check_ddim(const subject *s, bool quantized) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     sd_tensor *out;
     p.steps = STEPS;
-    p.quantize_denoised = quantized;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.quantize_denoised = quantized;
     scene v = scene_open(s, &p);
     must(sd_sample(v.sampler, GIVEN(run_from(&v, NULL, v.noise)), &out));
     check(s, quantized ? "ddim-quantized" : "ddim", out, LIMIT_DDIM);
@@ -438,7 +440,9 @@ START_TEST(refusals) {
         const int64_t dims[] = {1, c->latent_channels, 8, 8};
         sd_tensor *z;
         must(sd_randn(s.g.ctx, SD_RNG_CPU, 1, 4, dims, &z));
-        sampling.quantize_denoised = 1;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        sampling.original = &original;
+        original.quantize_denoised = 1;
         ck_assert_int_eq(sd_vae_quantize(s.g.model, z, NULL, 0, &out), SD_ERROR_UNSUPPORTED);
         ck_assert_int_eq(sd_vae_decode_ids(s.g.model, &none, 1, 1, 1, &out), SD_ERROR_UNSUPPORTED);
         ck_assert_int_eq(sd_sampler_new(s.g.model, &sampling, &sampler), SD_ERROR_UNSUPPORTED);
@@ -462,7 +466,9 @@ START_TEST(quantized_x0) {
         sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
         p.method = methods[i];
         p.steps = STEPS;
-        p.quantize_denoised = 1;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        p.original = &original;
+        original.quantize_denoised = 1;
         scene v = scene_open(&s, &p);
         must(sd_sample(v.sampler, RUN(NULL, NULL, NULL, v.noise), &out));
         must(sd_sampler_pred_x0(v.sampler, &x0));

@@ -60,7 +60,8 @@ START_TEST(methods) {
     }
     if (c->img2img) {
         s.p.spacing = SD_SPACING_UNIFORM;
-        s.p.original_encode = 1; /* plms as the original's img2img.py */
+        s.p.original = &s.o;
+        s.o.original_encode = 1; /* plms as the original's img2img.py */
         snprintf(what, sizeof(what), "%-14simage to image", c->method);
         scene_check_row(what, fixture, row, sample(&s, s.init), LIMIT);
     }
@@ -128,7 +129,8 @@ START_TEST(options) {
     scene_check_row("euler_a       karras", "sampler-euler_a-karras", 0, sample(&s, NULL), LIMIT);
     s.p.spacing = SD_SPACING_UNIFORM;
     s.p.method = "ddpm";
-    s.p.clip_denoised = 1;
+    s.p.original = &s.o;
+    s.o.clip_denoised = 1;
     scene_check_row("ddpm          clip_denoised", "sampler-ddpm-clipped", 0, sample(&s, NULL),
                     LIMIT);
     scene_close(&s);
@@ -327,7 +329,8 @@ START_TEST(recorded) {
     scene s = scene_open(&models[_i], NULL);
     s.p.steps = 6;
     s.run.strength = 1;
-    s.p.clip_denoised = 1;
+    s.p.original = &s.o;
+    s.o.clip_denoised = 1;
     for (int m = 0; (s.p.method = sd_sampler_method(m)) != NULL; m++) {
         bool inverse = !strcmp(s.p.method, "ddim_inverse");
         s.p.eta = strcmp(s.p.method, "plms") ? 0.5f : 0.0f;

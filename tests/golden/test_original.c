@@ -48,8 +48,9 @@ static void check_lists(const scene *s, const char *fixture_x, const char *fixtu
 START_TEST(noise_dropout) {
     scene s = scene_open(&setup, "ddim");
     s.p.eta = 1;
-    s.p.temperature = TEMPERATURE;
-    s.p.noise_dropout = DROPOUT;
+    s.p.original = &s.o;
+    s.o.temperature = TEMPERATURE;
+    s.o.noise_dropout = DROPOUT;
     scene_check_row("ddim noise_dropout, temperature", "original-dropout", 0, sample(&s), LIMIT);
     scene_close(&s);
 }
@@ -70,7 +71,8 @@ START_TEST(score_corrector) {
     for (int i = 0; i < 2; i++) {
         scene s = scene_open(&setup, methods[i]);
         char what[64];
-        s.p.score_corrector = correct;
+        s.p.original = &s.o;
+        s.o.score_corrector = correct;
         snprintf(what, sizeof what, "%s score_corrector", methods[i]);
         scene_check_row(what, "original-corrected", i, sample(&s), LIMIT);
         scene_close(&s);
@@ -81,7 +83,8 @@ END_TEST
 START_TEST(intermediates) {
     scene s = scene_open(&setup, "ddim");
     s.p.eta = 1;
-    s.p.log_every_t = LOG_EVERY_T;
+    s.p.original = &s.o;
+    s.o.log_every_t = LOG_EVERY_T;
     sd_tensor_free(sample(&s));
     check_lists(&s, "original-x-inter", "original-pred-x0", 0, 0, 6);
     scene_close(&s);
@@ -100,7 +103,8 @@ START_TEST(encode_and_decode) {
         char what[64];
         sd_tensor *noise, *latent, *given, *decoded;
         s.p.eta = cases[i].eta;
-        s.p.use_original_steps = cases[i].original;
+        s.p.original = &s.o;
+        s.o.use_original_steps = cases[i].original;
         scene_sampler(&s);
         must(sd_sampler_stochastic_encode(s.sampler, s.init, cases[i].t, NULL, &latent));
         must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, sd_tensor_dims(latent), &noise));
@@ -125,11 +129,12 @@ START_TEST(p_sample_loop) {
     const int64_t dims[] = {1, 4, 8, 8};
     scene s = scene_open(&setup, "ddpm");
     sd_tensor *x, *latent;
-    s.p.use_original_steps = 1;
+    s.p.original = &s.o;
+    s.o.use_original_steps = 1;
     s.p.steps = 7; /* not looked at */
-    s.p.temperature = TEMPERATURE;
-    s.p.noise_dropout = DROPOUT;
-    s.p.log_every_t = 3;
+    s.o.temperature = TEMPERATURE;
+    s.o.noise_dropout = DROPOUT;
+    s.o.log_every_t = 3;
     scene_sampler(&s);
     must(sd_randn(s.g.ctx, s.p.rng, s.p.seed, 4, dims, &x));
     must(sd_sample(s.sampler, GIVEN(last_of(7, run_of(s.cond, s.uncond, x, NULL))), &latent));
@@ -161,8 +166,9 @@ START_TEST(masked_streams) {
         scene s = scene_open(&setup, cases[i].method);
         char what[64];
         s.p.eta = cases[i].eta;
-        s.p.noise_dropout = cases[i].dropout;
-        s.p.one_stream = i % 2; /* the same for one picture */
+        s.p.original = &s.o;
+        s.o.noise_dropout = cases[i].dropout;
+        s.o.one_stream = i % 2; /* the same for one picture */
         scene_sampler(&s);
         sd_tensor *latent = sample_masked(&s);
         snprintf(what, sizeof what, "%s masked, eta %g, dropout %g", cases[i].method,
@@ -249,7 +255,8 @@ START_TEST(rules_of_image_to_image) {
             char what[64];
             sd_tensor *latent;
             s.run.strength = strengths[i / 2];
-            s.p.original_encode = i % 2 == 0;
+            s.p.original = &s.o;
+            s.o.original_encode = i % 2 == 0;
             must(sd_sample(scene_sampler(&s),
                            GIVEN(run_at(s.run.strength, run_of(s.cond, s.uncond, s.init, NULL))),
                            &latent));

@@ -126,7 +126,9 @@ START_TEST(unguided) {
     sd_sampler_params p = golden_params(2);
     p.guidance_scale = 1;
     p.steps = 5;
-    p.one_stream = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.one_stream = 1;
     must(sd_sampler_new(g.model, &p, &sampler));
     must(sd_sample(sampler, RUN(e.cond, NULL, NULL, NULL), &latent));
     golden_check(setup->name, "ddim-unguided", latent, LATENT_LIMIT);
@@ -147,7 +149,9 @@ START_TEST(img2img_stages) {
     sd_tensor *init = golden_tensor(&g, "img2img-init", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "img2img-noise", 0, 0);
     sd_sampler_params p = golden_params(1);
-    p.original_encode = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.original_encode = 1;
     must(sd_sampler_new(g.model, &p, &sampler));
     must(sd_sample(sampler, RUN(e.cond, e.uncond, init, noise), &latent));
     check_decoded(&g, setup->name, "img2img-image", latent);
@@ -187,7 +191,9 @@ START_TEST(img2img) {
     npy picture = golden_array("img2img-picture");
     must(sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
     sd_sampler_params p = golden_params(1);
-    p.original_encode = 1;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.original_encode = 1;
     p.width = p.height = 0; /* the picture's own */
     sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
     t.prompt = golden_prompts[1];
@@ -248,7 +254,9 @@ START_TEST(img2img_as_diffusers) {
         char what[64];
         sd_sampler_params p = golden_params(1);
         p.width = p.height = 64;
-        p.skip_draws = 1;
+        sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+        p.original = &original;
+        original.skip_draws = 1;
         p.method = cases[i].method;
         sd_tensor *latent = repaint(&g, &e, pixels, &p, cases[i].strength);
         snprintf(what, sizeof(what), "%-20s %s strength %.3f", setup->name, p.method,

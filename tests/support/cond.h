@@ -2,7 +2,7 @@
 #ifndef SD_SUPPORT_COND_H
 #define SD_SUPPORT_COND_H
 
-#include <sd/sd.h>
+#include <sd/original.h>
 
 /* On a context [n, tokens, width]; NULL where that is, and on failure. */
 static inline sd_cond *cond_of(sd_context *ctx, const sd_tensor *context) {

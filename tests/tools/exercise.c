@@ -14,7 +14,7 @@
 #include "../support/cond.h"
 #include "tool.h"
 
-#include <sd/sd.h>
+#include <sd/original.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +96,9 @@ static void run_sampler(subject *s, const sd_cond *both) {
     p.method = s->o->method;
     p.steps = s->o->steps;
     p.width = p.height = s->o->size;
-    p.quantize_denoised = s->info.n_codes > 0;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.quantize_denoised = s->info.n_codes > 0;
     must(s, sd_sampler_new(s->model, &p, &sampler));
     if (s->info.unet_channels > c) {
         beside = numbers(s, s->info.unet_channels - c, side, side);

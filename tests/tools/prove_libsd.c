@@ -10,7 +10,7 @@
 #include "npy.h"
 #include "tool.h"
 
-#include <sd/sd.h>
+#include <sd/original.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,7 +142,9 @@ static run run_begin(proof *p) {
     npy_free(&ids);
     sp.steps = 20;
     sp.guidance_scale = 7.5f;
-    sp.original_encode = 1; /* as sd-img2img */
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    sp.original = &original;
+    original.original_encode = 1; /* as sd-img2img */
     sp.width = sp.height = 512;
     sp.progress = show;
     must(sd_sampler_new(p->model, &sp, &r.sampler));

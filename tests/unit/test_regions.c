@@ -207,8 +207,10 @@ START_TEST(options_record_nothing_anew) {
     params.eta = o->eta;
     params.guidance_rescale = o->rescale;
     params.guidance_scale = o->guidance;
-    params.noise_dropout = o->dropout;
-    params.clip_denoised = o->clip;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    params.original = &original;
+    original.noise_dropout = o->dropout;
+    original.clip_denoised = o->clip;
     sd_sampler *direct = new_sampler(&plain, &params), *sampler = new_sampler(&recorded, &params);
     sd_tensor *expected = sample_masked(&plain, direct, o->mask);
     check_same(expected, sample_masked(&recorded, sampler, o->mask));
@@ -261,7 +263,9 @@ static int keep_score(void *user, const sd_score_info *score) {
 /* The host works in the middle of such a step, behind the network. */
 START_TEST(a_score_corrector_does_not_disturb_a_region) {
     sd_sampler_params params = run_params("ddim");
-    params.score_corrector = keep_score;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    params.original = &original;
+    original.score_corrector = keep_score;
     check_watched(&params, 1);
 }
 END_TEST

@@ -1,5 +1,6 @@
 /* Schedules, DDIM's timesteps and numbers. */
 #include "sampler/sampler.h"
+#include <sd/original.h>
 
 #include "../tools/suite.h"
 
@@ -180,7 +181,9 @@ START_TEST(ddim_numbers_follow_the_equations) {
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.steps = 20;
     p.eta = 0.7f;
-    p.temperature = 0.9f;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    p.original = &original;
+    original.temperature = 0.9f;
     sd_run run;
     ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_OK);
     ck_assert_int_eq(run.times.count, 20);
@@ -211,6 +214,7 @@ START_TEST(every_prediction_becomes_epsilon) {
     sd_schedule s = sd1_schedule();
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.steps = 10;
+    p.original = &(sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     double worst = 0;
     for (int prediction = SD_PREDICT_EPSILON; prediction <= SD_PREDICT_SAMPLE; prediction++) {
         sd_run run;
@@ -237,6 +241,7 @@ START_TEST(unknown_methods_are_refused) {
     sd_schedule s = sd1_schedule();
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.method = "no such method";
+    p.original = &(sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     sd_run run;
     ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_ERROR_ARGUMENT);
     ck_assert_str_eq(sd_method_at(0)->name, "ddim");

@@ -144,41 +144,45 @@ SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(ScoreInfo))
 GUIDANCE_AUTO = -1e9  # SD_GUIDANCE_AUTO
 
 
+class OriginalParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("score_corrector", SCORE_CORRECTOR_FN),
+        ("corrector_user", c_void_p),
+        ("temperature", c_double),
+        ("noise_dropout", c_double),
+        ("one_stream", c_int32),
+        ("skip_draws", c_int32),
+        ("clip_denoised", c_int32),
+        ("quantize_denoised", c_int32),
+        ("log_every_t", c_int32),
+        ("use_original_steps", c_int32),
+        ("original_encode", c_int32),
+        ("reserved", c_int32),
+    ]
+    _defaults_ = {"temperature": 1.0}
+
+
 class SamplerParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("method", c_char_p),
-        ("steps", c_int),
-        ("eta", c_float),
-        ("guidance_scale", c_float),
-        ("width", c_int),
-        ("height", c_int),
-        ("batch", c_int),
-        ("spacing", c_int),
-        ("temperature", c_float),
-        ("rng", c_int),
-        ("seed", c_uint64),
         ("seeds", POINTER(c_uint64)),
-        ("one_stream", c_int),
         ("progress", PROGRESS_FN),
         ("progress_user", c_void_p),
-        ("guidance_rescale", c_float),
-        ("clip_denoised", c_int),
-        ("skip_draws", c_int),
-        ("noise_dropout", c_float),
-        ("quantize_denoised", c_int),
-        ("score_corrector", SCORE_CORRECTOR_FN),
-        ("corrector_user", c_void_p),
-        ("log_every_t", c_int),
-        ("use_original_steps", c_int),
-        ("original_encode", c_int),
+        ("original", POINTER(OriginalParams)),
+        ("seed", c_uint64),
+        ("eta", c_double),
+        ("guidance_scale", c_double),
+        ("guidance_rescale", c_double),
+        ("steps", c_int32),
+        ("spacing", c_int32),
+        ("width", c_int32),
+        ("height", c_int32),
+        ("batch", c_int32),
+        ("rng", c_int32),
     ]
-    _defaults_ = {
-        "guidance_scale": GUIDANCE_AUTO,
-        "batch": 1,
-        "temperature": 1.0,
-        "seed": 42,
-    }
+    _defaults_ = {"guidance_scale": GUIDANCE_AUTO, "batch": 1, "seed": 42}
 
 
 class TileParams(SizedStructure):

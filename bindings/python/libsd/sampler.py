@@ -122,15 +122,11 @@ class Watch:
 
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
-_INTEGERS = ("steps", "width", "height", "batch", "skip_draws", "log_every_t")
-_FLOATS = (
-    "eta",
-    "guidance_scale",
-    "temperature",
-    "guidance_rescale",
-    "noise_dropout",
-)
-_SWITCHES = (
+_INTEGERS = ("steps", "width", "height", "batch")
+_FLOATS = ("eta", "guidance_scale", "guidance_rescale")
+_ORIGINAL_INTEGERS = ("skip_draws", "log_every_t")
+_ORIGINAL_FLOATS = ("temperature", "noise_dropout")
+_ORIGINAL_SWITCHES = (
     "one_stream",
     "clip_denoised",
     "quantize_denoised",
@@ -139,17 +135,33 @@ _SWITCHES = (
 )
 
 
+def _take_numbers(params, integers, floats, options: dict) -> None:
+    for name in integers:
+        if name in options:
+            setattr(params, name, _ffi.c_integer(name, options.pop(name)))
+    for name in floats:
+        if name in options:
+            setattr(params, name, float(options.pop(name)))
+
+
+def _original_params(watch: "Optional[Watch]", options: dict) -> _ffi.OriginalParams:
+    """What of the options reproduces the original."""
+    params = _ffi.OriginalParams()
+    _take_numbers(params, _ORIGINAL_INTEGERS, _ORIGINAL_FLOATS, options)
+    for name in _ORIGINAL_SWITCHES:
+        setattr(params, name, bool(options.pop(name, False)))
+    corrector = options.pop("score_corrector", None)
+    if watch and corrector:
+        params.score_corrector = watch.correct(corrector)
+    return params
+
+
 def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
     """Keywords of Model.sampler as the library's struct."""
     options = {name: value for name, value in options.items() if value is not None}
     params = _ffi.SamplerParams()
-    for name in _INTEGERS:
-        if name in options:
-            setattr(params, name, _ffi.c_integer(name, options.pop(name)))
+    _take_numbers(params, _INTEGERS, _FLOATS, options)
     _ffi.integer("batch", params.batch, 1, _MAX_BATCH)
-    for name in _FLOATS:
-        if name in options:
-            setattr(params, name, float(options.pop(name)))
     if "method" in options:
         params.method = _ffi.text_bytes("method", options.pop("method"))
     if "seed" in options:
@@ -163,16 +175,12 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
         params.spacing = _ffi.word("spacing", options.pop("spacing"), _ffi.SPACINGS)
     if "rng" in options:
         params.rng = _ffi.word("rng", options.pop("rng"), _ffi.RNGS)
-    for name in _SWITCHES:
-        setattr(params, name, bool(options.pop(name, False)))
-    corrector = options.pop("score_corrector", None)
+    params.original = ctypes.pointer(_original_params(watch, options))
     if options:
         raise TypeError(f"unknown sampling option: {', '.join(options)}")
     if watch:
         watch.seed = params.seeds[0] if params.seeds else params.seed
         params.progress = watch.callback
-    if watch and corrector:
-        params.score_corrector = watch.correct(corrector)
     return params
 
 

@@ -23,6 +23,7 @@ class HeaderTest(unittest.TestCase):
         "sd_progress": _ffi.Progress,
         "sd_score_info": _ffi.ScoreInfo,
         "sd_sampler_params": _ffi.SamplerParams,
+        "sd_original_params": _ffi.OriginalParams,
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
         "sd_inpaint_params": _ffi.InpaintParams,
@@ -71,7 +72,7 @@ class HeaderTest(unittest.TestCase):
     def setUpClass(cls):
         text = "\n".join(path.read_text() for path in sorted(HEADERS.glob("*.h")))
         text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S).replace("\\\n", " ")
-        cls.numbers = dict(re.findall(r"#define (SD_\w+) \((-?[\d.e]+)f\)", text))
+        cls.numbers = dict(re.findall(r"#define (SD_\w+) \((-?[\d.e]+)f?\)", text))
         cls.macros = dict(re.findall(r"#define (SD_\w+_INIT)\s+\{(.*?)\}\s*\n", text))
         cls.text = re.sub(r"^#.*$", "", text, flags=re.M)
 
@@ -93,7 +94,8 @@ class HeaderTest(unittest.TestCase):
         return kind
 
     def test_structs(self):
-        found = re.findall(r"typedef struct \w+ \{(.*?)\} (\w+);", self.text, flags=re.S)
+        pattern = r"\bstruct (\w+) \{(.*?)\}(?: \1)?;"
+        found = [(body, name) for name, body in re.findall(pattern, self.text, flags=re.S)]
         self.assertEqual({name for _, name in found}, set(self.STRUCTS))
         for body, name in found:
             fields = [line.strip() for line in body.split(";") if line.strip()]
