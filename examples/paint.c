@@ -170,23 +170,24 @@ static const char *name_end(const char *text) {
     return memchr(text, '/', (size_t)(first - text)) ? NULL : first;
 }
 
-/* The files and, where "NAME=FILE" is given, words of --embedding. The words are allocated, and
- * their number returned; -1 after saying that there is no memory. */
-static int read_embeddings(const char *program, const cli_list *list, const char **files,
-                           char **names) {
+/* --embedding: files and, where "NAME=FILE" is given, their words, which are allocated. Returns the
+ * number; -1 after saying that there is no memory. */
+static int read_embeddings(const char *program, const cli_list *list, sd_adapter_use *uses,
+                           char **words) {
     for (int i = 0; i < list->n; i++) {
         const char *text = list->items[i], *sign = name_end(text);
-        files[i] = sign ? sign + 1 : text;
-        names[i] = NULL;
+        uses[i] = (sd_adapter_use)SD_ADAPTER_USE_INIT;
+        uses[i].path = sign ? sign + 1 : text;
         if (!sign)
             continue;
         size_t length = (size_t)(sign - text);
-        names[i] = calloc(length + 1, 1);
-        if (!names[i]) {
+        words[i] = calloc(length + 1, 1);
+        if (!words[i]) {
             fprintf(stderr, "%s: out of memory\n", program);
             return -1;
         }
-        memcpy(names[i], text, length);
+        memcpy(words[i], text, length);
+        uses[i].word = words[i];
     }
     return list->n;
 }
@@ -214,19 +215,21 @@ static sd_ema choose_weights(const paint *p) {
 
 static sd_status load_model(paint *p, sd_model_params *model) {
     const paint_options *o = p->options;
-    const char *files[CLI_LIST_MAX];
-    char *names[CLI_LIST_MAX] = {NULL};
+    sd_adapter_use uses[CLI_LIST_MAX];
+    const sd_adapter_use *adapters[CLI_LIST_MAX];
+    char *words[CLI_LIST_MAX] = {NULL};
     sd_status status = SD_ERROR_MEMORY;
-    model->n_embeddings = read_embeddings(p->program, &o->embeddings, files, names);
-    model->embeddings = files;
-    model->embedding_names = (const char *const *)names;
-    if (model->n_embeddings >= 0) {
+    for (int i = 0; i < CLI_LIST_MAX; i++)
+        adapters[i] = &uses[i];
+    model->adapters = adapters;
+    model->n_adapters = read_embeddings(p->program, &o->embeddings, uses, words);
+    if (model->n_adapters >= 0) {
         cli_progress_begin(&p->progress, "loading");
         status = sd_model_load(p->ctx, p->ckpt, model, &p->model);
         cli_progress_end(&p->progress);
     }
     for (int i = 0; i < o->embeddings.n; i++)
-        free(names[i]);
+        free(words[i]);
     return status;
 }
 

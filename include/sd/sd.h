@@ -143,6 +143,19 @@ enum {
     SD_EMA_OFF = 2   /* those that training ended with */
 };
 
+/* An adapter, and how it is used: today the embeddings of textual inversion, which take the place
+ * of tokens where their word stands in a prompt. */
+typedef struct sd_adapter_use {
+    size_t struct_size;
+    const char *path;     /* embeddings [k, text_width] in a .safetensors, .pt or .bin file */
+    const char *word;     /* that stands for them; NULL: the file's name without its extension */
+    double unet_strength; /* default 1, and so is the next; SD_ERROR_UNSUPPORTED where an adapter */
+    double text_strength; /* knows no strengths, as textual inversion, and another is asked for */
+} sd_adapter_use;
+
+#define SD_ADAPTER_USE_INIT                                                                        \
+    { sizeof(sd_adapter_use), NULL, NULL, 1.0, 1.0 }
+
 typedef struct sd_model_params {
     size_t struct_size;
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
@@ -158,17 +171,15 @@ typedef struct sd_model_params {
                            says what the checkpoint holds, as instantiate_from_config reads it;
                            NULL: Stable Diffusion, known by the tensors' names and shapes; what
                            a 2.x model predicts, by its metadata or by one call of its UNet */
-    const char *const *embeddings; /* paths of textual-inversion files (.safetensors, .pt, .bin): */
-    int n_embeddings; /* where a file's name without its extension stands in a prompt, its
-                         embeddings [k, text_width] take the place of k tokens. At most 63 */
-    const char *const *embedding_names; /* n_embeddings words in place of the files' names, each
-                                           may be NULL: the file's; or NULL: all are the files' */
+    const sd_adapter_use *const *adapters; /* n_adapters of them; at most 63 */
+    int32_t n_adapters;
+    int32_t reserved;
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
     {                                                                                              \
         sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, SD_EMA_AUTO, NULL, NULL,  \
-            0, NULL                                                                                \
+            0, 0                                                                                   \
     }
 
 /*

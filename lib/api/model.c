@@ -2,8 +2,49 @@
 #include "api/check.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
+#include "pipeline/words.h"
 
 #include <math.h>
+
+/* What is used is whole, and pointed to. */
+typedef struct adapters {
+    sd_adapter_use full[SD_MAX_WORDS];
+    const sd_adapter_use *uses[SD_MAX_WORDS];
+} adapters;
+
+static sd_status read_adapter(const sd_context *ctx, const sd_adapter_use *given,
+                              sd_adapter_use *full) {
+    *full = (sd_adapter_use)SD_ADAPTER_USE_INIT;
+    sd_status status = sd_read_params(ctx, "sd_adapter_use", full, sizeof *full, given);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, full->path, "sd_adapter_use.path is NULL");
+    if (full->unet_strength != 1 || full->text_strength != 1)
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                       "%s: its strengths are %g and %g; textual inversion knows none, and 1 was "
+                       "expected",
+                       full->path, full->unet_strength, full->text_strength);
+    return SD_OK;
+}
+
+/* The caller's adapters with defaults filled in; p->adapters are then those of `own`. */
+static sd_status read_adapters(const sd_context *ctx, sd_model_params *p, adapters *own) {
+    SD_REQUIRE(ctx, p->n_adapters >= 0, "sd_model_params.n_adapters is %d", (int)p->n_adapters);
+    SD_REQUIRE(ctx, p->n_adapters == 0 || p->adapters, "sd_model_params.adapters is NULL");
+    if (p->n_adapters > SD_MAX_WORDS)
+        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                       "sd_model_params.n_adapters is %d; a model takes at most %d",
+                       (int)p->n_adapters, SD_MAX_WORDS);
+    for (int i = 0; i < p->n_adapters; i++) {
+        SD_REQUIRE(ctx, p->adapters[i], "sd_model_params.adapters[%d] is NULL", i);
+        sd_status status = read_adapter(ctx, p->adapters[i], &own->full[i]);
+        if (status)
+            return status;
+        own->uses[i] = &own->full[i];
+    }
+    p->adapters = own->uses;
+    return SD_OK;
+}
 
 SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
           const sd_model_params *params, sd_model **out) {
@@ -20,10 +61,12 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
                (int)p.precision);
     SD_REQUIRE(ctx, p.use_ema >= SD_EMA_AUTO && p.use_ema <= SD_EMA_OFF,
                "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p.use_ema);
-    SD_REQUIRE(ctx, p.n_embeddings >= 0, "sd_model_params.n_embeddings is %d", p.n_embeddings);
-    SD_REQUIRE(ctx, p.n_embeddings == 0 || p.embeddings, "sd_model_params.embeddings is NULL");
-    for (int i = 0; i < p.n_embeddings; i++)
-        SD_REQUIRE(ctx, p.embeddings[i], "sd_model_params.embeddings[%d] is NULL", i);
+    SD_REQUIRE(ctx, p.reserved == 0, "sd_model_params.reserved is %d; 0 was expected",
+               (int)p.reserved);
+    adapters own;
+    status = read_adapters(ctx, &p, &own);
+    if (status)
+        return status;
     return sd_model_open(ctx, path, &p, out);
 }
 

@@ -147,9 +147,8 @@ static sd_status load_parts(sd_model *model, const sd_source *source,
                             const sd_model_params *params) {
     sd_word_files words = {.n = 0};
     sd_status status = SD_OK;
-    if (params->n_embeddings > 0)
-        status = sd_words_open(model, params->embeddings, params->embedding_names,
-                               params->n_embeddings, &words);
+    if (params->n_adapters > 0)
+        status = sd_words_open(model, params->adapters, params->n_adapters, &words);
     if (!status)
         status = build_parts(model, source, params, &words);
     for (int i = 0; i < words.n && !status; i++)

@@ -151,22 +151,19 @@ static sd_status open_word(sd_model *model, const char *path, const char *name,
     return status;
 }
 
-sd_status sd_words_open(sd_model *model, const char *const *paths, const char *const *names, int n,
+sd_status sd_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
                         sd_word_files *files) {
-    if (n > SD_MAX_WORDS)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%d embeddings were given; a model takes at most %d", n, SD_MAX_WORDS);
     if (model->desc->conditioning != SD_CONDITIONING_TEXT || model->desc->first_stage_only)
         return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: %s has no text encoder that could take embeddings", paths[0],
+                       "%s: %s has no text encoder that could take embeddings", uses[0]->path,
                        model->desc->path);
     if (!model->tokenizer)
-        return sd_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", paths[0],
+        return sd_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", uses[0]->path,
                        model->vocab_error ? model->vocab_error : "the model has no tokenizer");
     model->words.at = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->words.at);
     sd_status status = model->words.at ? SD_OK : SD_ERROR_MEMORY;
     for (int i = 0; i < n && !status; i++)
-        status = open_word(model, paths[i], names ? names[i] : NULL, files);
+        status = open_word(model, uses[i]->path, uses[i]->word, files);
     return status;
 }
 

@@ -321,7 +321,8 @@ START_TEST(nan_in_an_embedding_is_named) {
     sd_model_params p = SD_MODEL_PARAMS_INIT;
     sd_context *ctx = open_logged("cpu");
     sd_model *model;
-    const char *words[] = {path}, *names[] = {"thing"};
+    sd_adapter_use use = SD_ADAPTER_USE_INIT;
+    const sd_adapter_use *uses[] = {&use};
     json_t *header = json_object(), *shape = json_pack("[i, i]", 2, 128);
     uint8_t data[512] = {0};
     size_t at = 0;
@@ -330,9 +331,10 @@ START_TEST(nan_in_an_embedding_is_named) {
     write_file(path, header, data, sizeof data);
     json_decref(header);
     json_decref(shape);
-    p.embeddings = words;
-    p.embedding_names = names;
-    p.n_embeddings = 1;
+    use.path = path;
+    use.word = "thing";
+    p.adapters = uses;
+    p.n_adapters = 1;
     ck_ok(sd_model_load(ctx, tiny_folder(), &p, &model));
     ck_assert_msg(strstr(lines, "'emb_params'") && strstr(lines, path), "%s", lines);
     sd_model_free(model);

@@ -53,10 +53,12 @@ static const char *word_file(void) {
 /* One of the reads, from the first to the last of what a load does. */
 static void fail_reads(const char *path) {
     sd_model_params params = SD_MODEL_PARAMS_INIT;
-    const char *words[] = {word_file()};
+    sd_adapter_use word = SD_ADAPTER_USE_INIT;
+    const sd_adapter_use *words[] = {&word};
+    word.path = word_file();
     bool has_vocabulary = strstr(path, "tiny-diffusers") != NULL;
-    params.embeddings = has_vocabulary ? words : NULL;
-    params.n_embeddings = has_vocabulary;
+    params.adapters = has_vocabulary ? words : NULL;
+    params.n_adapters = has_vocabulary;
     fail_at = 0;
     n_reads = 0;
     ck_assert_msg(load(path, &params) == SD_OK, "%s", sd_last_error());
@@ -188,11 +190,13 @@ END_TEST
 START_TEST(an_embedding_changes_while_loading) {
     const char *folder = environment("SD_TEST_TINY_FOLDER");
     char word[FILES_PATH];
-    const char *words[] = {word};
+    sd_adapter_use use = SD_ADAPTER_USE_INIT;
+    const sd_adapter_use *words[] = {&use};
     sd_model_params params = SD_MODEL_PARAMS_INIT;
     snprintf(word, sizeof word, "%s", word_file());
-    params.embeddings = words;
-    params.n_embeddings = 1;
+    use.path = word;
+    params.adapters = words;
+    params.n_adapters = 1;
     params.progress = follow;
     for (int kind = 0; kind < N_CHANGES; kind++) {
         plan p = {word, kind == 0 ? 1 : 100 * kind, (change)kind};

@@ -171,7 +171,7 @@ static void check_words(golden *g, const char *setup, const char *fixture, int n
     sd_tensor_free(got);
 }
 
-/* Loads the model of a setup once more with embeddings; the status is the call's. */
+/* Loads the model of a setup once more with adapters; the status is the call's. */
 static sd_status load_words(golden *g, const golden_setup *setup, const char *const *paths,
                             const char *const *names, int n, sd_model **out) {
     char vocab[4096];
@@ -179,9 +179,16 @@ static sd_status load_words(golden *g, const golden_setup *setup, const char *co
     snprintf(vocab, sizeof(vocab), "%s/tokenizer", getenv("SD_TINY_FOLDER"));
     params.vocab = vocab;
     params.precision = SD_PRECISION_FULL;
-    params.embeddings = paths;
-    params.n_embeddings = n;
-    params.embedding_names = names;
+    sd_adapter_use use[64];
+    const sd_adapter_use *uses[64];
+    for (int i = 0; i < 64; i++) {
+        use[i] = (sd_adapter_use)SD_ADAPTER_USE_INIT;
+        use[i].path = i < n ? paths[i] : NULL;
+        use[i].word = i < n && names ? names[i] : NULL;
+        uses[i] = &use[i];
+    }
+    params.adapters = uses;
+    params.n_adapters = n;
     return sd_model_load(g->ctx, getenv(setup->model), &params, out);
 }
 
@@ -264,8 +271,8 @@ START_TEST(bad_words) {
     } table[] = {
         {files[0], 2, SD_ERROR_ARGUMENT, "same word"},
         {files[0], 64, SD_ERROR_UNSUPPORTED, "63"},
-        {files[0], -1, SD_ERROR_ARGUMENT, "n_embeddings"},
-        {NULL, 1, SD_ERROR_ARGUMENT, "embeddings[0]"},
+        {files[0], -1, SD_ERROR_ARGUMENT, "n_adapters"},
+        {NULL, 1, SD_ERROR_ARGUMENT, "sd_adapter_use.path"},
         {"/no/such.safetensors", 1, SD_ERROR_IO, "such"},
         {model_file, 1, SD_ERROR_MODEL, "emb_params"},
     };
@@ -282,6 +289,35 @@ START_TEST(bad_words) {
         ck_assert_ptr_null(model);
         ck_assert_ptr_nonnull(strstr(sd_last_error(), table[i].word));
     }
+    golden_close(&g);
+}
+END_TEST
+
+/* What textual inversion does not know is refused, and so are structs of no size. */
+START_TEST(adapter_uses) {
+    sd_adapter_use use = SD_ADAPTER_USE_INIT, *uses[] = {&use};
+    sd_model_params params = SD_MODEL_PARAMS_INIT;
+    const char *folder = getenv("SD_TINY_FOLDER");
+    char path[4096];
+    golden g;
+    sd_model *model;
+    if (!golden_open(&golden_setups[_i], &g))
+        return;
+    params.n_adapters = 1;
+    refused(sd_model_load(g.ctx, folder, &params, &model), "adapters is NULL");
+    params.adapters = (const sd_adapter_use *const *)uses;
+    use.path = data_path(path, "cat.safetensors");
+    use.unet_strength = 0.5;
+    ck_assert_int_eq(sd_model_load(g.ctx, folder, &params, &model), SD_ERROR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(sd_last_error(), "cat.safetensors: its strengths are 0.5 and 1"));
+    use.unet_strength = 1;
+    use.text_strength = 0;
+    ck_assert_int_eq(sd_model_load(g.ctx, folder, &params, &model), SD_ERROR_UNSUPPORTED);
+    use.struct_size = 1;
+    refused(sd_model_load(g.ctx, folder, &params, &model), "sd_adapter_use.struct_size");
+    uses[0] = NULL;
+    refused(sd_model_load(g.ctx, folder, &params, &model), "adapters[0] is NULL");
+    ck_assert_ptr_null(model);
     golden_close(&g);
 }
 END_TEST
@@ -319,6 +355,7 @@ int main(void) {
                                  {words, 0, n_golden_setups},
                                  {named_words, 0, 1},
                                  {bad_words, 1, 2},
+                                 {adapter_uses, 1, 2},
                                  {arguments, 1, 2}};
     return golden_main("golden prompts", tests, sizeof(tests) / sizeof(tests[0]));
 }

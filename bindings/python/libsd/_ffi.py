@@ -63,6 +63,17 @@ class ContextParams(SizedStructure):
     _defaults_ = {"log_level": 1}
 
 
+class AdapterUse(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("path", c_char_p),
+        ("word", c_char_p),
+        ("unet_strength", c_double),
+        ("text_strength", c_double),
+    ]
+    _defaults_ = {"unet_strength": 1.0, "text_strength": 1.0}
+
+
 class ModelParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -73,9 +84,9 @@ class ModelParams(SizedStructure):
         ("progress_user", c_void_p),
         ("use_ema", c_int),
         ("config", c_char_p),
-        ("embeddings", POINTER(c_char_p)),
-        ("n_embeddings", c_int),
-        ("embedding_names", POINTER(c_char_p)),
+        ("adapters", POINTER(POINTER(AdapterUse))),
+        ("n_adapters", c_int32),
+        ("reserved", c_int32),
     ]
 
 

@@ -108,13 +108,18 @@ class Model(Handle):
             ),
         )
         if embeddings:
+            words = embeddings if isinstance(embeddings, Mapping) else [None] * len(embeddings)
             files = embeddings.values() if isinstance(embeddings, Mapping) else embeddings
-            paths = [_ffi.path_bytes(path) for path in files]
-            params.embeddings = (ctypes.c_char_p * len(paths))(*paths)
-            params.n_embeddings = len(paths)
-            if isinstance(embeddings, Mapping):
-                words = [_ffi.text_bytes("embeddings", word) for word in embeddings]
-                params.embedding_names = (ctypes.c_char_p * len(words))(*words)
+            uses = [
+                _ffi.AdapterUse(
+                    path=_ffi.path_bytes(file),
+                    word=None if word is None else _ffi.text_bytes("embeddings", word),
+                )
+                for word, file in zip(words, files)
+            ]
+            kind = ctypes.POINTER(_ffi.AdapterUse)
+            params.adapters = (kind * len(uses))(*(ctypes.pointer(use) for use in uses))
+            params.n_adapters = len(uses)
         if vocab is not None:
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:

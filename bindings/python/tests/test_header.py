@@ -19,6 +19,7 @@ class HeaderTest(unittest.TestCase):
     STRUCTS = {
         "sd_context_params": _ffi.ContextParams,
         "sd_model_params": _ffi.ModelParams,
+        "sd_adapter_use": _ffi.AdapterUse,
         "sd_model_info": _ffi.ModelInfo,
         "sd_progress": _ffi.Progress,
         "sd_score_info": _ffi.ScoreInfo,
