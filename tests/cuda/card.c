@@ -234,7 +234,12 @@ static void same(const char *what, sd_tensor *a, sd_tensor *b) {
 }
 
 void scene_same(const scene *a, const scene *b) {
-    same("embeddings", a->cond, b->cond);
+    sd_tensor *context[2];
+    must(sd_cond_get(a->cond, "context", &context[0]), "context");
+    must(sd_cond_get(b->cond, "context", &context[1]), "context");
+    same("contexts", context[0], context[1]);
+    sd_tensor_free(context[0]);
+    sd_tensor_free(context[1]);
     same("latents", a->latent, b->latent);
     same("pixels", a->pixels, b->pixels);
     same("encoded latents", a->again, b->again);

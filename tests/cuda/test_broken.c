@@ -37,6 +37,7 @@ static void expect_refusals(scene *s, const char *word) {
     sd_tensor *out;
     sd_sampler *sampler;
     sd_model *model;
+    sd_cond *cond;
     sd_image *image;
     const char *text = "a lake", *path = getenv("SD_TEST_TINY_FOLDER");
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
@@ -50,7 +51,7 @@ static void expect_refusals(scene *s, const char *word) {
     ck_assert_ptr_null(out);
     REFUSED(sd_sampler_begin(s->sampler, RUN(s->cond, s->uncond, NULL, NULL)));
     REFUSED(sd_sampler_new(s->model, &p, &sampler));
-    REFUSED(sd_encode_text(s->model, &text, 1, NULL, &out));
+    REFUSED(sd_encode_text(s->model, &text, 1, NULL, &cond));
     REFUSED(sd_vae_decode(s->model, s->latent, &out));
     REFUSED(sd_vae_encode(s->model, s->pixels, NULL, &out));
     REFUSED(sd_txt2img(s->model, &paint, &image));
@@ -126,7 +127,7 @@ START_TEST(the_host_breaks_the_card) {
     int kind = _i % 2;
     break_card(&t.d, t.primary, kind, _i < 2);
     const char *text = "a lake";
-    sd_tensor *out = NULL;
+    sd_cond *out = NULL;
     expect_failure("first", sd_encode_text(t.first.model, &text, 1, NULL, &out), SD_ERROR_BACKEND,
                    kernels[kind].word);
     ck_assert_ptr_null(out);
@@ -156,7 +157,7 @@ END_TEST
 /* CUDA serves one process: a child has the CPU, and says why. */
 static void child(scene *s) {
     const char *text = "a lake";
-    sd_tensor *out = NULL;
+    sd_cond *out = NULL;
     sd_context *ctx;
     alarm(60);
     expect_failure("the parent's model", sd_encode_text(s->model, &text, 1, NULL, &out),
@@ -196,7 +197,7 @@ START_TEST(one_of_two_cards_breaks) {
     driver d = card_driver();
     cu_handle broken = card_primary(&d, 1);
     scene s[2] = {{0}}, cpu = {0};
-    sd_tensor *out = NULL;
+    sd_cond *out = NULL;
     const char *text = "a lake", *word = kernels[0].word;
     must(card_open("cuda:0", &s[0].ctx), "cuda:0");
     must(card_open("cuda:1", &s[1].ctx), "cuda:1");
@@ -213,7 +214,7 @@ START_TEST(one_of_two_cards_breaks) {
         scene_same(&s[0], &after);
         scene_clear(&after);
     }
-    sd_tensor_free(out);
+    sd_cond_free(out);
     scene_all(&cpu);
     scene *const all[] = {&s[0], &s[1], &cpu};
     for (int i = 0; i < 3; i++) {
