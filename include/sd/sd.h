@@ -8,10 +8,11 @@
  *   3. Models: loading and asking what was loaded
  *   4. Pictures in one call: sd_txt2img, sd_img2img, sd_inpaint
  *   5. Images: files, pixels, resizing
- *   6. Tensors: float32 arrays in and out
- *   7. The stages one by one: tokenize, encode text, VAE
- *   8. Sampling: whole runs and single steps
- *   9. Building blocks: noise, schedule, one UNet evaluation, memory estimate
+ *   6. Ending a call early: sd_stop
+ *   7. Tensors: float32 arrays in and out
+ *   8. The stages one by one: tokenize, encode text, VAE
+ *   9. Sampling: whole runs and single steps
+ *  10. Building blocks: noise, schedule, one UNet evaluation, memory estimate
  *
  * Rules that hold everywhere:
  *
@@ -172,6 +173,7 @@ typedef struct sd_model_params {
                            NULL: Stable Diffusion, known by the tensors' names and shapes; what
                            a 2.x model predicts, by its metadata or by one call of its UNet */
     const sd_adapter_use *const *adapters; /* n_adapters of them; at most 63 */
+    const sd_stop *stop;                   /* ends the loading: section 6; or NULL */
     int32_t n_adapters;
     int32_t reserved;
 } sd_model_params;
@@ -179,7 +181,7 @@ typedef struct sd_model_params {
 #define SD_MODEL_PARAMS_INIT                                                                       \
     {                                                                                              \
         sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, SD_EMA_AUTO, NULL, NULL,  \
-            0, 0                                                                                   \
+            NULL, 0, 0                                                                             \
     }
 
 /*
@@ -513,7 +515,25 @@ LIBSD_API sd_status sd_image_save_with(const sd_image *image, const char *path,
 /* A new image of the given size, resampled as PIL's LANCZOS does. */
 LIBSD_API sd_status sd_image_resize(const sd_image *image, int width, int height, sd_image **out);
 
-/* -------------------------------------------------------------------------- 6. tensors */
+/* ----------------------------------------------------------------- 6. ending a call early */
+
+/*
+ * A token that ends the calls that were given it, in their parameters' `stop`: while it is set,
+ * each returns SD_ERROR_CANCELLED within one operation, on the CPU within a part of one, and on a
+ * GPU after the step or stage that it was given. It stays set until it is cleared: a call that
+ * begins afterwards ends too, so that nothing is lost between the decision and the call. One token
+ * may be given to any number of calls, at once or in turn; a call retains it until it returns.
+ *
+ * Thread-safety of sd_stop: sd_stop_set, _clear and _is_set may be called by any thread at any
+ * time, and by a signal handler.
+ */
+LIBSD_API sd_status sd_stop_new(sd_context *ctx, sd_stop **out);
+LIBSD_API void sd_stop_free(sd_stop *stop);
+LIBSD_API void sd_stop_set(sd_stop *stop);
+LIBSD_API void sd_stop_clear(sd_stop *stop);
+LIBSD_API int32_t sd_stop_is_set(const sd_stop *stop);
+
+/* -------------------------------------------------------------------------- 7. tensors */
 
 #define SD_MAX_DIMS 5
 
@@ -531,7 +551,7 @@ LIBSD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
 LIBSD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
 LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
 
-/* ----------------------------------------------------------------- 7. the stages one by one */
+/* ----------------------------------------------------------------- 8. the stages one by one */
 
 /*
  * Token ids of `text` for the text encoder of that number, 0 .. sd_model_info.n_encoders - 1, as
@@ -655,7 +675,7 @@ LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_
 /* An RGB image as pixels [1, 3, h, w]: 2 x / 255 - 1. */
 LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
 
-/* ------------------------------------------------------------------------- 8. sampling */
+/* ------------------------------------------------------------------------- 9. sampling */
 
 /*
  * Name of the i-th sampling method, or NULL after the last:
@@ -786,7 +806,7 @@ LIBSD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels,
 /* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
 LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
 
-/* ------------------------------------------------------------------- 9. building blocks */
+/* ------------------------------------------------------------------- 10. building blocks */
 
 /* torch.randn(dims) after manual_seed(seed), on the CPU or CUDA generator. */
 LIBSD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,

@@ -67,6 +67,7 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
     status = read_adapters(ctx, &p, &own);
     if (status)
         return status;
+    sd_call_heed(p.stop);
     return sd_model_open(ctx, path, &p, out);
 }
 

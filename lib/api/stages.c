@@ -61,6 +61,7 @@ static sd_status read_text(const sd_model *model, const char *call, int n_texts,
         return status;
     SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= MAX_TEXTS,
                "%s: n_texts is %d; 1 to %d was expected", call, n_texts, MAX_TEXTS);
+    sd_call_heed(p->stop);
     return sd_check_clip_skip(model, "sd_text_params", p->clip_skip);
 }
 

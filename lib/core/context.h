@@ -7,7 +7,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-typedef struct sd_stop sd_stop;
 struct sd_threads;
 struct sd_device_slot; /* lib/backend: the opened processor */
 

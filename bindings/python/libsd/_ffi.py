@@ -85,6 +85,7 @@ class ModelParams(SizedStructure):
         ("use_ema", c_int),
         ("config", c_char_p),
         ("adapters", POINTER(POINTER(AdapterUse))),
+        ("stop", c_stop),
         ("n_adapters", c_int32),
         ("reserved", c_int32),
     ]
@@ -395,6 +396,11 @@ FUNCTIONS = {
     "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
     "sd_image_save_with": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
     "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),
+    "sd_stop_new": (c_int, [c_context, POINTER(c_stop)]),
+    "sd_stop_free": (None, [c_stop]),
+    "sd_stop_set": (None, [c_stop]),
+    "sd_stop_clear": (None, [c_stop]),
+    "sd_stop_is_set": (c_int, [c_stop]),
     "sd_tensor_new": (
         c_int,
         [c_context, c_int, POINTER(c_int64), POINTER(c_float), POINTER(c_tensor)],
