@@ -1,30 +1,23 @@
 /* Lays pictures out as torchvision's make_grid does. */
 #include "grid.h"
 
-#include <string.h>
-
 #define PADDING 2
 
 sd_status grid_make(sd_context *ctx, sd_image *const *images, int n, int columns, sd_image **out) {
     int width = sd_image_width(images[0]), height = sd_image_height(images[0]);
-    int channels = sd_image_channels(images[0]);
-    if (n == 1)
-        return sd_image_new(ctx, width, height, channels, sd_image_pixels(images[0]), out);
-    int across = columns < n ? columns : n;
+    int border = n > 1 ? PADDING : 0, across = columns < n ? columns : n;
     int down = (n + across - 1) / across;
-    int pitch_x = width + PADDING, pitch_y = height + PADDING;
-    sd_status status = sd_image_new(ctx, pitch_x * across + PADDING, pitch_y * down + PADDING,
-                                    channels, NULL, out);
-    if (status)
-        return status;
-    size_t line = (size_t)sd_image_width(*out) * (size_t)channels;
-    size_t each = (size_t)width * (size_t)channels;
-    for (int i = 0; i < n; i++) {
-        int left = i % across * pitch_x + PADDING, top = i / across * pitch_y + PADDING;
-        uint8_t *to = sd_image_pixels(*out) + (size_t)top * line + (size_t)(left * channels);
-        const uint8_t *from = sd_image_pixels(images[i]);
-        for (int y = 0; y < height; y++)
-            memcpy(to + (size_t)y * line, from + (size_t)y * each, each);
+    sd_pixels grid = {.width = across * (width + border) + border,
+                      .height = down * (height + border) + border,
+                      .format = SD_PIXELS_RGB8};
+    sd_status status = sd_image_new(ctx, &grid, out);
+    for (int i = 0; i < n && !status; i++) { /* each picture is read into its place */
+        int left = i % across * (width + border) + border;
+        int top = i / across * (height + border) + border;
+        sd_pixels place = {.width = width, .height = height, .format = SD_PIXELS_RGB8};
+        place.stride = (int64_t)3 * grid.width;
+        place.data = sd_image_pixels_mut(*out) + top * place.stride + (int64_t)3 * left;
+        status = sd_image_read(images[i], &place);
     }
-    return SD_OK;
+    return status;
 }

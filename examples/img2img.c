@@ -90,7 +90,7 @@ int main(int argc, char **argv) {
     sd_image *init = NULL;
     exit_code = paint_begin(&p, PROGRAM, &o);
     if (!exit_code) {
-        sd_status status = sd_image_load(p.ctx, init_path, &init);
+        sd_status status = sd_image_load(p.ctx, init_path, NULL, &init);
         exit_code = status ? cli_fail(PROGRAM, status) : run(&p, init, &r);
     }
     sd_image_free(init);

@@ -35,11 +35,11 @@ static void free_pictures(inpaint *job) {
 static int load_pictures(inpaint *job, const char *init, const char *mask) {
     sd_context *ctx = job->p.ctx;
     free_pictures(job);
-    sd_status status = sd_image_load(ctx, init, &job->init);
+    sd_status status = sd_image_load(ctx, init, NULL, &job->init);
     sd_image_load_params with_alpha = SD_IMAGE_LOAD_PARAMS_INIT;
     with_alpha.keep_alpha = 1;
     if (!status)
-        status = sd_image_load_with(ctx, mask, &with_alpha, &job->mask);
+        status = sd_image_load(ctx, mask, &with_alpha, &job->mask);
     if (status)
         return cli_fail(PROGRAM, status);
     int width = sd_image_width(job->init), height = sd_image_height(job->init);

@@ -538,7 +538,7 @@ static sd_status save_numbered(paint_place *place, const sd_image *image, const 
     sd_status status;
     do { /* between the look and the save another program may take the number */
         place->next = cli_free_path(path, place->prefix, place->digits, place->next) + 1;
-        status = sd_image_save_with(image, path, &params);
+        status = sd_image_save(image, path, &params);
     } while (status == SD_ERROR_STATE && place->next < INT_MAX);
     return status;
 }
@@ -549,7 +549,7 @@ static sd_status save_named(const paint *p, const sd_image *image, const char *t
     sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
     params.parameters = text;
     params.only_new = 1;
-    sd_status status = sd_image_save_with(image, path, &params);
+    sd_status status = sd_image_save(image, path, &params);
     if (status != SD_ERROR_STATE)
         return status;
     paint_place beside = {.digits = 4, .next = 1};

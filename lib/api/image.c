@@ -1,22 +1,27 @@
 /* Images: section 5 of sd.h. */
 #include "io/image.h"
+
 #include "api/check.h"
 #include "core/os.h"
+#include "io/pixel_format.h"
 #include "pipeline/pixels.h"
 
 #include <string.h>
 
 #define MAX_IMAGE_FILE ((size_t)1 << 30)
-#define JPEG_QUALITY 95
 
-SD_PUBLIC(sd_image_new, (ctx, width, height, channels, pixels, out), (ctx), sd_context *ctx,
-          int width, int height, int channels, const uint8_t *pixels, sd_image **out) {
+SD_PUBLIC(sd_image_new, (ctx, pixels, out), (ctx), sd_context *ctx, const sd_pixels *pixels,
+          sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
-    sd_status status = sd_image_create(ctx, width, height, channels, out);
-    if (!status && pixels)
-        memcpy((*out)->pixels, pixels, (size_t)width * (size_t)height * (size_t)channels);
+    SD_REQUIRE_PTR(ctx, pixels);
+    sd_status status = sd_pixels_check(ctx, "sd_pixels", pixels);
+    if (!status)
+        status = sd_image_create(ctx, pixels->width, pixels->height,
+                                 sd_pixels_channels(pixels->format), out);
+    if (!status && pixels->data)
+        sd_image_put_pixels(*out, pixels);
     return status;
 }
 
@@ -24,23 +29,42 @@ void sd_image_free(sd_image *image) {
     sd_handle_free(image);
 }
 
-int sd_image_width(const sd_image *image) {
+int32_t sd_image_width(const sd_image *image) {
     return image ? image->width : 0;
 }
 
-int sd_image_height(const sd_image *image) {
+int32_t sd_image_height(const sd_image *image) {
     return image ? image->height : 0;
 }
 
-int sd_image_channels(const sd_image *image) {
-    return image ? image->channels : 0;
+sd_pixel_format sd_image_format(const sd_image *image) {
+    return image ? sd_pixels_format_of(image) : SD_PIXELS_RGB8;
 }
 
-uint8_t *sd_image_pixels(sd_image *image) {
+const uint8_t *sd_image_pixels(const sd_image *image) {
     return image ? image->pixels : NULL;
 }
 
-SD_PUBLIC(sd_image_load_with, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
+uint8_t *sd_image_pixels_mut(sd_image *image) {
+    return image ? image->pixels : NULL;
+}
+
+SD_PUBLIC(sd_image_read, (image, to), (image), const sd_image *image, const sd_pixels *to) {
+    SD_REQUIRE_PTR(NULL, image);
+    sd_context *ctx = image->ctx;
+    SD_REQUIRE_PTR(ctx, to);
+    SD_REQUIRE(ctx, to->data, "sd_image_read: to->data is NULL");
+    sd_status status = sd_pixels_check(ctx, "sd_pixels", to);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, to->width == image->width && to->height == image->height,
+               "sd_image_read: to is %d x %d; %d x %d was expected, the size of the image",
+               to->width, to->height, image->width, image->height);
+    sd_image_get_pixels(image, to);
+    return SD_OK;
+}
+
+SD_PUBLIC(sd_image_load, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
           const sd_image_load_params *params, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
@@ -59,11 +83,7 @@ SD_PUBLIC(sd_image_load_with, (ctx, path, params, out), (ctx), sd_context *ctx, 
     return status;
 }
 
-sd_status sd_image_load(sd_context *ctx, const char *path, sd_image **out) {
-    return sd_image_load_with(ctx, path, NULL, out);
-}
-
-SD_PUBLIC(sd_image_load_memory_with, (ctx, bytes, n_bytes, params, out), (ctx), sd_context *ctx,
+SD_PUBLIC(sd_image_load_memory, (ctx, bytes, n_bytes, params, out), (ctx), sd_context *ctx,
           const void *bytes, size_t n_bytes, const sd_image_load_params *params, sd_image **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
@@ -72,10 +92,6 @@ SD_PUBLIC(sd_image_load_memory_with, (ctx, bytes, n_bytes, params, out), (ctx), 
     sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
     sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
     return status ? status : sd_image_decode_with(ctx, "image in memory", bytes, n_bytes, &p, out);
-}
-
-sd_status sd_image_load_memory(sd_context *ctx, const void *bytes, size_t n_bytes, sd_image **out) {
-    return sd_image_load_memory_with(ctx, bytes, n_bytes, NULL, out);
 }
 
 /* The extension of a path with its dot, "" where there is none. */
@@ -93,32 +109,52 @@ static bool same_word(const char *a, const char *lower) {
     return !*lower;
 }
 
-/* What a path asks for. */
-static sd_status format_of(const sd_context *ctx, const char *path, bool *jpeg) {
-    const char *extension = extension_of(path);
-    *jpeg = same_word(extension, ".jpg") || same_word(extension, ".jpeg");
-    if (*jpeg || !*extension || same_word(extension, ".png"))
+/* SD_FORMAT_AUTO becomes what the path asks for; NULL asks for nothing. */
+static sd_status choose_format(const sd_context *ctx, const char *path, int32_t *format) {
+    const char *extension = path ? extension_of(path) : "";
+    if (*format != SD_FORMAT_AUTO)
+        return SD_OK;
+    *format = same_word(extension, ".jpg") || same_word(extension, ".jpeg") ? SD_FORMAT_JPEG
+                                                                            : SD_FORMAT_PNG;
+    if (*format == SD_FORMAT_JPEG || !*extension || same_word(extension, ".png"))
         return SD_OK;
     return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: %s files are not written; .png, .jpg or .jpeg was expected", path,
-                   extension);
+                   "%s: %s files are not written; .png, .jpg or .jpeg was expected, or a format",
+                   path, extension);
 }
 
-SD_PUBLIC(sd_image_save_with, (image, path, params), (image), const sd_image *image,
-          const char *path, const sd_image_save_params *params) {
+static sd_status read_save_params(const sd_context *ctx, const char *path,
+                                  const sd_image_save_params *given, sd_image_save_params *p) {
+    *p = (sd_image_save_params)SD_IMAGE_SAVE_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_image_save_params", p, sizeof *p, given);
+    if (status)
+        return status;
+    SD_REQUIRE(ctx, p->format >= SD_FORMAT_AUTO && p->format <= SD_FORMAT_JPEG,
+               "sd_image_save_params.format is %d; a value of sd_file_format was expected",
+               p->format);
+    SD_REQUIRE(ctx, p->quality >= 1 && p->quality <= 100,
+               "sd_image_save_params.quality is %d; 1 to 100 was expected", p->quality);
+    return choose_format(ctx, path, &p->format);
+}
+
+/* The bytes of the file that is to be written. */
+static sd_status encode(const sd_image *image, const sd_image_save_params *p, uint8_t **bytes,
+                        size_t *size) {
+    const sd_image_file file = {p->format == SD_FORMAT_JPEG, p->quality, p->parameters};
+    return sd_image_encode(image, &file, bytes, size);
+}
+
+SD_PUBLIC(sd_image_save, (image, path, params), (image), const sd_image *image, const char *path,
+          const sd_image_save_params *params) {
     SD_REQUIRE_PTR(NULL, image);
     sd_context *ctx = image->ctx;
     SD_REQUIRE_PTR(ctx, path);
-    sd_image_save_params p = SD_IMAGE_SAVE_PARAMS_INIT;
-    sd_image_file file = {.quality = JPEG_QUALITY};
+    sd_image_save_params p;
     uint8_t *bytes;
     size_t size;
-    sd_status status = sd_read_params(ctx, "sd_image_save_params", &p, sizeof p, params);
+    sd_status status = read_save_params(ctx, path, params, &p);
     if (!status)
-        status = format_of(ctx, path, &file.jpeg);
-    file.parameters = p.parameters;
-    if (!status)
-        status = sd_image_encode(image, &file, &bytes, &size);
+        status = encode(image, &p, &bytes, &size);
     if (status)
         return status;
     status = p.only_new ? sd_write_new_file(ctx, path, bytes, size)
@@ -127,22 +163,37 @@ SD_PUBLIC(sd_image_save_with, (image, path, params), (image), const sd_image *im
     return status;
 }
 
-sd_status sd_image_save(const sd_image *image, const char *path, const char *parameters) {
-    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
-    params.parameters = parameters;
-    return sd_image_save_with(image, path, &params);
+/* The whole file is there before the host's function is called, which may leave as it likes
+ * without a frame of libpng or libjpeg below it. */
+SD_PUBLIC(sd_image_write, (image, params, write, user), (image), const sd_image *image,
+          const sd_image_save_params *params, sd_write_fn write, void *user) {
+    SD_REQUIRE_PTR(NULL, image);
+    sd_context *ctx = image->ctx;
+    SD_REQUIRE_PTR(ctx, write);
+    sd_image_save_params p;
+    uint8_t *bytes;
+    size_t size;
+    sd_status status = read_save_params(ctx, NULL, params, &p);
+    if (!status)
+        status = encode(image, &p, &bytes, &size);
+    if (status)
+        return status;
+    int32_t refused = write(user, bytes, size);
+    sd_free(ctx, bytes);
+    return refused ? sd_fail(ctx, SD_ERROR_IO, "sd_image_write: write returned %d", refused)
+                   : SD_OK;
 }
 
-SD_PUBLIC(sd_image_resize, (image, width, height, out), (image), const sd_image *image, int width,
-          int height, sd_image **out) {
+SD_PUBLIC(sd_image_resize, (image, width, height, out), (image), const sd_image *image,
+          int32_t width, int32_t height, sd_image **out) {
     SD_REQUIRE_PTR(image ? image->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, image);
     return sd_image_lanczos(image, width, height, out);
 }
 
-SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor *pixels, int index,
-          sd_image **out) {
+SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor *pixels,
+          int32_t index, sd_image **out) {
     SD_REQUIRE_PTR(pixels ? pixels->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, pixels);

@@ -2,6 +2,7 @@
 #include "io/mask.h"
 
 #include "io/image.h"
+#include "io/pixel_format.h"
 
 #include <math.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 int sd_image_grey(const sd_image *image, size_t i) {
     const uint8_t *p = image->pixels + i * (size_t)image->channels;
-    return image->channels == 1 ? p[0] : (p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16;
+    return image->channels == 1 ? p[0] : sd_grey(p[0], p[1], p[2]);
 }
 
 static size_t area(const sd_image *image) {

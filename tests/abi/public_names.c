@@ -9,8 +9,8 @@ int main(void) {
     sd_context *ctx;
     sd_image *image = NULL;
     sd_status status = sd_context_new(NULL, &ctx);
-    if (!status) /* sd_image_load is sd_image_load_with without parameters */
-        status = sd_image_load(ctx, "no such file", &image);
+    if (!status)
+        status = sd_image_load(ctx, "no such file", NULL, &image);
     if (status != SD_ERROR_IO)
         printf("SD_ERROR_IO was expected, not %s\n", sd_status_string(status));
     sd_image_free(image);

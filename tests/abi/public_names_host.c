@@ -10,6 +10,3 @@ int public_names_met;
 
 OURS(sd_library_version)
 OURS(sd_library_version_string)
-OURS(sd_image_load_with)
-OURS(sd_image_load_memory_with)
-OURS(sd_image_save_with)

@@ -1,5 +1,6 @@
 /* Every allocation of a whole run fails once: each time a status, nothing leaked, nothing crashed.
  */
+#include "../support/image.h"
 #include "api.h"
 
 typedef struct meter {
@@ -80,7 +81,7 @@ static sd_status whole_run(meter *m) {
         return status;
     status = sd_model_load(ctx, tiny_folder(), NULL, &model);
     if (!status)
-        status = sd_image_new(ctx, 70, 64, 3, NULL, &init);
+        status = new_image(ctx, 70, 64, 3, NULL, &init);
     if (!status) {
         sd_sampler_params sampling = small_run();
         sampling.steps = 2;
@@ -145,7 +146,7 @@ static sd_status inpaint_run(meter *m, const char *folder, bool part, long *befo
     status = sd_model_load(ctx, folder, NULL, &model);
     *before = m->count;
     if (!status)
-        status = sd_image_new(ctx, 64, 64, 3, NULL, &picture);
+        status = new_image(ctx, 64, 64, 3, NULL, &picture);
     p.init = p.mask = picture;
     if (!status)
         status = sd_inpaint(model, &p, &result);

@@ -3,6 +3,7 @@
  * thread beside it. The call ends with a status, and then all memory is gone.
  */
 #include "../support/cond.h"
+#include "../support/image.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -152,9 +153,9 @@ static void open_scene(scene *s, const char *folder, where how) {
     s->latent = filled(s, 4, latent, 0.5f);
     s->pixels = filled(s, 4, pixels, 0.5f);
     s->mask = filled(s, 4, mask, 1.0f);
-    ck_ok(sd_image_new(s->ctx, 64, 64, 3, NULL, &s->image));
-    ck_ok(sd_image_new(s->ctx, 64, 64, 1, NULL, &s->white));
-    memset(sd_image_pixels(s->white), 255, (size_t)64 * 64);
+    ck_ok(new_image(s->ctx, 64, 64, 3, NULL, &s->image));
+    ck_ok(new_image(s->ctx, 64, 64, 1, NULL, &s->white));
+    memset(sd_image_pixels_mut(s->white), 255, (size_t)64 * 64);
 }
 
 static void open_sampler(scene *s) {

@@ -115,9 +115,11 @@ static sd_status save_and_load(sd_context *ctx, const sd_image *image, const cha
     char path[200];
     sd_image *again = NULL, *small = NULL;
     snprintf(path, sizeof path, "limits-%ld-%s", (long)getpid(), name);
-    sd_status status = sd_image_save(image, path, "a lake, Steps: 1");
+    sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
+    params.parameters = "a lake, Steps: 1";
+    sd_status status = sd_image_save(image, path, &params);
     if (!status)
-        status = sd_image_load(ctx, path, &again);
+        status = sd_image_load(ctx, path, NULL, &again);
     if (!status)
         status = sd_image_resize(again, 40, 50, &small);
     remove(path);

@@ -1,4 +1,5 @@
 /* sd_inpaint with masks of each kind: alpha, inverted, blurred, thin, and only the masked part. */
+#include "../support/image.h"
 #include "api.h"
 
 enum { SIDE = 64, AREA = SIDE * SIDE };
@@ -21,9 +22,9 @@ static void set_up(void) {
     ck_ok(sd_context_new(&params, &ctx));
     ck_ok(sd_model_load(ctx, tiny_folder(), NULL, &models[0]));
     ck_ok(sd_model_load(ctx, getenv("SD_TEST_INPAINT_FOLDER"), NULL, &models[1]));
-    ck_ok(sd_image_new(ctx, SIDE, SIDE, 3, NULL, &init));
+    ck_ok(new_image(ctx, SIDE, SIDE, 3, NULL, &init));
     for (int i = 0; i < 3 * AREA; i++)
-        sd_image_pixels(init)[i] = (uint8_t)(i * 7 % 251);
+        sd_image_pixels_mut(init)[i] = (uint8_t)(i * 7 % 251);
 }
 
 static void tear_down(void) {
@@ -52,9 +53,9 @@ static bool none(int x, int y) {
 
 static sd_image *draw(shape white, int channels, const char *on, const char *off) {
     sd_image *mask;
-    ck_ok(sd_image_new(ctx, SIDE, SIDE, channels, NULL, &mask));
+    ck_ok(new_image(ctx, SIDE, SIDE, channels, NULL, &mask));
     for (int i = 0; i < AREA; i++)
-        memcpy(sd_image_pixels(mask) + i * channels, white(i % SIDE, i / SIDE) ? on : off,
+        memcpy(sd_image_pixels_mut(mask) + i * channels, white(i % SIDE, i / SIDE) ? on : off,
                (size_t)channels);
     return mask;
 }
@@ -182,11 +183,11 @@ START_TEST(thin_strokes_reach_latents) {
 END_TEST
 
 static sd_image *cut(sd_image *image, int x, int y, int w, int h) {
-    int c = sd_image_channels(image), width = sd_image_width(image);
+    int c = image_channels(image), width = sd_image_width(image);
     sd_image *out;
-    ck_ok(sd_image_new(ctx, w, h, c, NULL, &out));
+    ck_ok(new_image(ctx, w, h, c, NULL, &out));
     for (int row = 0; row < h; row++)
-        memcpy(sd_image_pixels(out) + row * w * c,
+        memcpy(sd_image_pixels_mut(out) + row * w * c,
                sd_image_pixels(image) + ((y + row) * width + x) * c, (size_t)(w * c));
     return out;
 }
@@ -220,11 +221,11 @@ END_TEST
 START_TEST(only_the_masked_part_of_any_picture) {
     sd_image *picture, *mask, *got;
     sd_inpaint_params params = plain;
-    ck_ok(sd_image_new(ctx, 211, 37, 1, NULL, &picture));
-    ck_ok(sd_image_new(ctx, 211, 37, 1, NULL, &mask));
+    ck_ok(new_image(ctx, 211, 37, 1, NULL, &picture));
+    ck_ok(new_image(ctx, 211, 37, 1, NULL, &mask));
     for (int i = 0; i < 211 * 37; i++) {
-        sd_image_pixels(picture)[i] = (uint8_t)(i % 211);
-        sd_image_pixels(mask)[i] = i % 211 >= 30 && i % 211 < 180 && i / 211 >= 9 ? 255 : 0;
+        sd_image_pixels_mut(picture)[i] = (uint8_t)(i % 211);
+        sd_image_pixels_mut(mask)[i] = i % 211 >= 30 && i % 211 < 180 && i / 211 >= 9 ? 255 : 0;
     }
     params.init = picture;
     params.only_masked = 1;
@@ -242,7 +243,7 @@ START_TEST(only_the_masked_part_of_any_picture) {
         }
     ck_assert_int_gt(changed, 150 * 27 * 2);
     sd_image_free(got);
-    memset(sd_image_pixels(mask), 0, 211 * 37);
+    memset(sd_image_pixels_mut(mask), 0, 211 * 37);
     got = paint(_i, params, mask, SIDE); /* nothing: the picture itself */
     ck_assert_ptr_nonnull(strstr(said, "nothing is painted"));
     for (int i = 0; i < 211 * 37; i++)

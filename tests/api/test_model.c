@@ -1,5 +1,6 @@
 /* Loading, the stages one by one, and sampling, on the tiny model. */
 #include "../support/cond.h"
+#include "../support/image.h"
 #include "api.h"
 
 static sd_context *ctx;
@@ -349,9 +350,9 @@ END_TEST
 
 START_TEST(img2img_follows_its_strength) {
     sd_image *init, *result;
-    ck_ok(sd_image_new(ctx, 130, 100, 3, NULL, &init));
+    ck_ok(new_image(ctx, 130, 100, 3, NULL, &init));
     for (int i = 0; i < 130 * 100 * 3; i++)
-        sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
+        sd_image_pixels_mut(init)[i] = (uint8_t)(i * 31 % 251);
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.steps = 4;
     sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
@@ -384,9 +385,9 @@ START_TEST(img2img_draws_as_the_original) {
     sd_sampler *s;
     sd_sampler_params p = small_run();
     sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
-    ck_ok(sd_image_new(ctx, 64, 64, 3, NULL, &init));
+    ck_ok(new_image(ctx, 64, 64, 3, NULL, &init));
     for (int i = 0; i < PIXELS; i++)
-        sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
+        sd_image_pixels_mut(init)[i] = (uint8_t)(i * 31 % 251);
     p.batch = N;
     p.rng = SD_RNG_CUDA;
     sd_original_params original = SD_ORIGINAL_PARAMS_INIT;

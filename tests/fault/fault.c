@@ -34,7 +34,7 @@ sd_status fault_list(const char *path) {
 
 sd_status fault_image(const char *path) {
     sd_image *image = NULL;
-    sd_status status = sd_image_load(fault_ctx, path, &image);
+    sd_status status = sd_image_load(fault_ctx, path, NULL, &image);
     ck_assert((status == SD_OK) == (image != NULL));
     sd_image_free(image);
     return status;

@@ -1,5 +1,6 @@
 /* Broken PNG and JPEG files: classics by hand, and the fixtures of tests/unit cut and damaged.
  * SD_TEST_DATA is their folder. */
+#include "../support/image.h"
 #include "fault.h"
 
 #include <zlib.h>
@@ -127,7 +128,7 @@ START_TEST(no_images) {
         if (others[i].n == 0)
             continue;
         fault_refused(others[i].label,
-                      sd_image_load_memory(fault_ctx, others[i].data, others[i].n, &image),
+                      sd_image_load_memory(fault_ctx, others[i].data, others[i].n, NULL, &image),
                       others[i].status, "image in memory", NULL);
         ck_assert_ptr_null(image);
     }
@@ -287,7 +288,7 @@ static void make_plain(bytes *b, bool png) {
     const char *path = files_path(fault_dir, "plain.jpg");
     sd_image *image;
     size_t n;
-    ck_assert_int_eq(sd_image_new(fault_ctx, 4, 3, 3, NULL, &image), SD_OK);
+    ck_assert_int_eq(new_image(fault_ctx, 4, 3, 3, NULL, &image), SD_OK);
     ck_assert_int_eq(sd_image_save(image, path, NULL), SD_OK);
     uint8_t *data = files_read(path, &n);
     b->n = 0;
@@ -298,7 +299,8 @@ static void make_plain(bytes *b, bool png) {
 
 static bool is_turned(sd_context *ctx, const bytes *b) {
     sd_image *image;
-    ck_assert_msg(sd_image_load_memory(ctx, b->data, b->n, &image) == SD_OK, "%s", sd_last_error());
+    ck_assert_msg(sd_image_load_memory(ctx, b->data, b->n, NULL, &image) == SD_OK, "%s",
+                  sd_last_error());
     int width = sd_image_width(image), height = sd_image_height(image);
     sd_image_free(image);
     ck_assert(width + height == 7);
@@ -384,7 +386,7 @@ static const char *const fixtures[] = {
 
 static sd_status decode(const uint8_t *data, size_t n) {
     sd_image *image;
-    sd_status status = sd_image_load_memory(fault_ctx, data, n, &image);
+    sd_status status = sd_image_load_memory(fault_ctx, data, n, NULL, &image);
     sd_image_free(image);
     return status;
 }

@@ -1,5 +1,6 @@
 /* Inpainting, with a tiny model of 9 channels against diffusers' StableDiffusionInpaintPipeline
  * (tests/tools/make_inpaint_golden.py), and by the mask of DDIMSampler. */
+#include "../support/image.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -40,14 +41,14 @@ static bool open_scene(scene *s, const golden_setup *setup) {
         return false;
     npy picture = golden_array("inpaint-picture");
     ck_assert_int_eq((int)picture.n, 3 * AREA);
-    must(sd_image_new(s->g.ctx, SIDE, SIDE, 3, NULL, &s->picture));
+    must(new_image(s->g.ctx, SIDE, SIDE, 3, NULL, &s->picture));
     for (int i = 0; i < 3 * AREA; i++)
-        sd_image_pixels(s->picture)[i] = picture.u8[i];
+        sd_image_pixels_mut(s->picture)[i] = picture.u8[i];
     npy_free(&picture);
     s->mask = golden_tensor(&s->g, "inpaint-mask", 0, 0);
-    must(sd_image_new(s->g.ctx, SIDE, SIDE, 1, NULL, &s->white));
+    must(new_image(s->g.ctx, SIDE, SIDE, 1, NULL, &s->white));
     for (int i = 0; i < AREA; i++)
-        sd_image_pixels(s->white)[i] = sd_tensor_data(s->mask)[i] > 0.5f ? 255 : 0;
+        sd_image_pixels_mut(s->white)[i] = sd_tensor_data(s->mask)[i] > 0.5f ? 255 : 0;
     must(sd_image_to_tensor(s->picture, &s->pixels));
     s->cond = encode(&s->g, golden_prompts[1]);
     s->uncond = encode(&s->g, "");
@@ -80,7 +81,7 @@ static void feather(scene *s) {
     for (int i = 0; i < AREA; i++) {
         int x = i % SIDE - 37, y = i / SIDE - 26, grey = 300 - (x * x + y * y) / 2;
         grey = grey < 0 ? 0 : grey > 255 ? 255 : grey;
-        sd_image_pixels(s->white)[i] = (uint8_t)grey;
+        sd_image_pixels_mut(s->white)[i] = (uint8_t)grey;
         sd_tensor_data(s->mask)[i] = grey >= 128 ? 1.0f : 0.0f;
     }
 }
@@ -252,18 +253,18 @@ START_TEST(other_pictures) {
     s.p.steps = 1;
     s.p.width = s.p.height = 0;
     for (int channels = 1; channels <= 4; channels += 3) {
-        must(sd_image_new(s.g.ctx, SIDE, SIDE, channels, NULL, &wide));
-        memset(sd_image_pixels(wide), 77, (size_t)(AREA * channels));
+        must(new_image(s.g.ctx, SIDE, SIDE, channels, NULL, &wide));
+        memset(sd_image_pixels_mut(wide), 77, (size_t)(AREA * channels));
         call.init = wide;
         must(sd_inpaint(s.g.model, &call, &got));
-        ck_assert_int_eq(sd_image_channels(got), 3);
+        ck_assert_int_eq(image_channels(got), 3);
         for (int i = 0; i < 3; i++)
             ck_assert_int_eq(sd_image_pixels(got)[i], 77);
         sd_image_free(got);
         sd_image_free(wide);
     }
-    must(sd_image_new(s.g.ctx, 130, 70, 3, NULL, &wide));
-    must(sd_image_new(s.g.ctx, 130, 70, 3, NULL, &mask));
+    must(new_image(s.g.ctx, 130, 70, 3, NULL, &wide));
+    must(new_image(s.g.ctx, 130, 70, 3, NULL, &mask));
     call.init = wide;
     call.mask = mask;
     must(sd_inpaint(s.g.model, &call, &got));
@@ -292,7 +293,7 @@ START_TEST(refusals) {
     sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
     ck_assert(open_scene(&s, &setups[1]));
     sd_inpaint_params call = call_of(&s);
-    must(sd_image_new(s.g.ctx, 32, SIDE, 3, NULL, &small));
+    must(new_image(s.g.ctx, 32, SIDE, 3, NULL, &small));
     call.mask = small;
     refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "32x64; 64x64");
     ck_assert_ptr_null(got);

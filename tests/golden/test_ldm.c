@@ -2,6 +2,7 @@
  * The YAML configs of the original: each of data/ldm/NAME.yaml with a checkpoint of random weights,
  * whose names and shapes are the reference's (NAME.tsv), against tests/tools/make_ldm_golden.py.
  */
+#include "../support/image.h"
 #include "golden.h"
 #include "listed.h"
 
@@ -631,12 +632,12 @@ START_TEST(inpaint_script) {
     ck_assert(subject_open(&s, &cases[_i], "cpu", true));
     npy picture = golden_array("ldm/masked-picture"), white = golden_array("ldm/masked-white");
     npy want = golden_array("ldm/masked-painted");
-    must(sd_image_new(s.g.ctx, SIDE, SIDE, 3, NULL, &init));
-    must(sd_image_new(s.g.ctx, SIDE, SIDE, 1, NULL, &mask));
+    must(new_image(s.g.ctx, SIDE, SIDE, 3, NULL, &init));
+    must(new_image(s.g.ctx, SIDE, SIDE, 1, NULL, &mask));
     for (int i = 0; i < N; i++)
-        sd_image_pixels(init)[i] = (uint8_t)picture.f32[i];
+        sd_image_pixels_mut(init)[i] = (uint8_t)picture.f32[i];
     for (int i = 0; i < N / 3; i++)
-        sd_image_pixels(mask)[i] = white.f32[i] != 0 ? 255 : 0;
+        sd_image_pixels_mut(mask)[i] = white.f32[i] != 0 ? 255 : 0;
     sampling.steps = STEPS;
     sampling.width = sampling.height = SIDE;
     p.init = init;

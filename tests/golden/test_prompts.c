@@ -1,4 +1,5 @@
 /* The weighted prompt syntax, long prompts and clip_skip (tests/tools/make_prompt_golden.py). */
+#include "../support/image.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -136,7 +137,7 @@ START_TEST(img2img) {
     sd_image *init, *images[3];
     if (!golden_open(&golden_setups[_i], &g))
         return;
-    must(sd_image_new(g.ctx, 64, 64, 3, NULL, &init));
+    must(new_image(g.ctx, 64, 64, 3, NULL, &init));
     sd_sampler_params p = short_run();
     p.width = p.height = 0;
     sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;

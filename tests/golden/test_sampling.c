@@ -1,4 +1,5 @@
 /* Whole runs against diffusers: DDIM with and without eta, guidance, image to image, pictures. */
+#include "../support/image.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -28,7 +29,7 @@ static void check_image(const char *setup, const char *fixture, int index, sd_im
     char what[128];
     ck_assert_int_eq(sd_image_height(image), want.dims[1]);
     ck_assert_int_eq(sd_image_width(image), want.dims[2]);
-    ck_assert_int_eq(sd_image_channels(image), 3);
+    ck_assert_int_eq(image_channels(image), 3);
     snprintf(what, sizeof(what), "%-20s %s %d", setup, fixture, index);
     bool ok = check_psnr(what, sd_image_pixels(image), want.u8 + n * (size_t)index, n, PSNR_LIMIT);
     ck_assert_msg(ok, "%s: beyond the limit", what);
@@ -189,7 +190,7 @@ START_TEST(img2img) {
     if (!golden_open(setup, &g))
         return;
     npy picture = golden_array("img2img-picture");
-    must(sd_image_new(g.ctx, 128, 128, 3, picture.u8, &init));
+    must(new_image(g.ctx, 128, 128, 3, picture.u8, &init));
     sd_sampler_params p = golden_params(1);
     sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
     p.original = &original;
@@ -239,9 +240,9 @@ START_TEST(img2img_as_diffusers) {
     if (!golden_open(setup, &g))
         return;
     embeddings e = get_embeddings(&g);
-    must(sd_image_new(g.ctx, 64, 64, 3, NULL, &picture));
+    must(new_image(g.ctx, 64, 64, 3, NULL, &picture));
     for (int i = 0; i < 64 * 64; i++) {
-        uint8_t *rgb = sd_image_pixels(picture) + 3 * i;
+        uint8_t *rgb = sd_image_pixels_mut(picture) + 3 * i;
         int x = i % 64, y = i / 64;
         rgb[0] = (uint8_t)(2 * x);
         rgb[1] = (uint8_t)(2 * y);

@@ -1,4 +1,5 @@
 /* Pictures whose latents no power of two divides: upwards the UNet goes to each skip's size. */
+#include "../support/image.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -95,9 +96,9 @@ START_TEST(other_ways) {
     sd_image *init, *mask, *out;
     if (!golden_open(&golden_setups[1], &g))
         return;
-    must(sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 3, NULL, &init));
-    must(sd_image_new(g.ctx, RUN_WIDTH, RUN_HEIGHT, 1, NULL, &mask));
-    memset(sd_image_pixels(mask), 255, RUN_WIDTH * RUN_HEIGHT / 2);
+    must(new_image(g.ctx, RUN_WIDTH, RUN_HEIGHT, 3, NULL, &init));
+    must(new_image(g.ctx, RUN_WIDTH, RUN_HEIGHT, 1, NULL, &mask));
+    memset(sd_image_pixels_mut(mask), 255, RUN_WIDTH * RUN_HEIGHT / 2);
     p.steps = 3;
     img2img.init = inpaint.init = init;
     inpaint.mask = mask;

@@ -1,5 +1,6 @@
 /* The VAE tile by tile: against diffusers, against itself without tiles, its seams and its memory.
  */
+#include "../support/image.h"
 #include "golden.h"
 
 #include <math.h>
@@ -265,9 +266,9 @@ START_TEST(pictures_in_tiles) {
     sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
     sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
     ck_assert(golden_open(&golden_setups[1], &g));
-    must(sd_image_new(g.ctx, W, H, 3, NULL, &init));
+    must(new_image(g.ctx, W, H, 3, NULL, &init));
     for (int i = 0; i < BYTES; i++)
-        sd_image_pixels(init)[i] = (uint8_t)(i * 31 % 251);
+        sd_image_pixels_mut(init)[i] = (uint8_t)(i * 31 % 251);
     run.steps = 2;
     run.batch = 2;
     m.strength = 0.5;

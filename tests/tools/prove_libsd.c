@@ -188,7 +188,7 @@ static void img2img(proof *p) {
 static void picture(proof *p, const char *path) {
     sd_image *image, *small;
     sd_tensor *pixels;
-    must(sd_image_load(p->ctx, path, &image));
+    must(sd_image_load(p->ctx, path, NULL, &image));
     must(sd_image_resize(image, 512, 512, &small));
     must(sd_image_to_tensor(small, &pixels));
     write_tensor(p, "pixels", pixels);

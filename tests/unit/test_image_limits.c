@@ -3,6 +3,7 @@
  * for another reason, what is beyond is refused by the limit's own sentence.
  */
 #define _POSIX_C_SOURCE 200809L
+#include "../support/image.h"
 #include "io/codec.h"
 
 #include "../tools/counting.h"
@@ -360,7 +361,7 @@ START_TEST(a_file_too_large) {
     const char *path = files_path(dir, "large.png");
     files_write(path, "\x89PNG\r\n\x1a\n", 8);
     ck_assert_int_eq(truncate(path, ((off_t)1 << 30) + 1), 0);
-    ck_assert_int_eq(sd_image_load(ctx, path, &image), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sd_image_load(ctx, path, NULL, &image), SD_ERROR_FORMAT);
     ck_assert(said("1073741825 bytes; at most 1073741824"));
     files_remove_tree(dir);
 }
@@ -375,7 +376,7 @@ START_TEST(resized_sides) {
     for (size_t i = 0; i < SD_COUNT(sizes); i++) {
         const int *s = sizes[i];
         sd_image *from, *to;
-        ck_assert_int_eq(sd_image_new(ctx, s[0], s[1], 1, NULL, &from), SD_OK);
+        ck_assert_int_eq(new_image(ctx, s[0], s[1], 1, NULL, &from), SD_OK);
         memset(from->pixels, 77, (size_t)s[0] * (size_t)s[1]);
         ck_assert_int_eq(sd_image_resize(from, s[2], s[3], &to), SD_OK);
         for (size_t k = 0; k < (size_t)s[2] * (size_t)s[3]; k++)
@@ -390,7 +391,7 @@ START_TEST(resized_sides) {
     }
     for (size_t k = 0; k < SD_COUNT(beyond); k++) {
         sd_image *image;
-        ck_assert_int_eq(sd_image_new(ctx, beyond[k][0], beyond[k][1], 3, NULL, &image),
+        ck_assert_int_eq(new_image(ctx, beyond[k][0], beyond[k][1], 3, NULL, &image),
                          SD_ERROR_ARGUMENT);
         ck_assert_ptr_null(image);
     }

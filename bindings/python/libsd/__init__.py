@@ -3,12 +3,13 @@
     import libsd
 
     with libsd.Context() as ctx, ctx.load("model.safetensors") as model:
-        images = model.txt2img("a lighthouse in a storm", steps=20)  # uint8 [1, h, w, 3]
-        libsd.save_image("lighthouse.png", images[0])
+        images = model.txt2img("a lighthouse in a storm", steps=20)
+        images[0].save("lighthouse.png")
 
 The stages are there one by one too: Model.tokenize, Model.encode_text, Model.sampler (whole runs or
 single steps), Model.vae_encode, Model.vae_decode. Latents, embeddings and pixels are NumPy float32
-arrays in PyTorch's order, [n, channels, h, w] and [n, tokens, width].
+arrays in PyTorch's order, [n, channels, h, w] and [n, tokens, width]; pictures are Images, which
+NumPy and Pillow take as they are.
 
 Failures are exceptions: Error and its subclasses, with the library's sentence. Any thread and any
 callback may close() anything at any time. Ctrl-C ends a call of the main thread in each of its
@@ -32,7 +33,7 @@ from .errors import (
     Status,
     UnsupportedError,
 )
-from .image import load_image, resize_image, save_image
+from .image import Image, load_image, resize_image, save_image
 from .model import Model
 from .results import Loss, Memory, ModelInfo, Tokens, Work
 from .sampler import Intermediates, Progress, Sampler, sampling_methods
@@ -48,6 +49,7 @@ __all__ = [
     "Error",
     "FileError",
     "FormatError",
+    "Image",
     "Intermediates",
     "InternalError",
     "Loss",

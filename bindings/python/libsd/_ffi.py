@@ -261,11 +261,25 @@ class InpaintParams(SizedStructure):
     _defaults_ = {"strength": 1.0, "mask_padding": 32}
 
 
+class Pixels(Structure):
+    _fields_ = [
+        ("data", c_void_p),
+        ("stride", c_int64),
+        ("width", c_int32),
+        ("height", c_int32),
+        ("format", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+WRITE_FN = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_size_t)
+
+
 class ImageLoadParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("keep_alpha", c_int),
-        ("as_stored", c_int),
+        ("keep_alpha", c_int32),
+        ("as_stored", c_int32),
     ]
 
 
@@ -273,8 +287,12 @@ class ImageSaveParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("parameters", c_char_p),
-        ("only_new", c_int),
+        ("only_new", c_int32),
+        ("format", c_int32),
+        ("quality", c_int32),
+        ("reserved", c_int32),
     ]
+    _defaults_ = {"quality": 95}
 
 
 class TextParams(SizedStructure):
@@ -374,27 +392,24 @@ FUNCTIONS = {
     "sd_img2img": (c_int, [c_model, POINTER(Img2imgParams), POINTER(c_image)]),
     "sd_inpaint": (c_int, [c_model, POINTER(InpaintParams), POINTER(c_image)]),
     "sd_inpaint_concat": (c_int, [c_model, c_tensor, c_tensor, c_tensor, POINTER(c_tensor)]),
-    "sd_image_new": (
-        c_int,
-        [c_context, c_int, c_int, c_int, POINTER(c_uint8), POINTER(c_image)],
-    ),
+    "sd_image_new": (c_int, [c_context, POINTER(Pixels), POINTER(c_image)]),
     "sd_image_free": (None, [c_image]),
-    "sd_image_width": (c_int, [c_image]),
-    "sd_image_height": (c_int, [c_image]),
-    "sd_image_channels": (c_int, [c_image]),
+    "sd_image_width": (c_int32, [c_image]),
+    "sd_image_height": (c_int32, [c_image]),
+    "sd_image_format": (c_int, [c_image]),
     "sd_image_pixels": (POINTER(c_uint8), [c_image]),
-    "sd_image_load": (c_int, [c_context, c_char_p, POINTER(c_image)]),
-    "sd_image_load_memory": (c_int, [c_context, c_void_p, c_size_t, POINTER(c_image)]),
-    "sd_image_load_with": (
+    "sd_image_pixels_mut": (POINTER(c_uint8), [c_image]),
+    "sd_image_read": (c_int, [c_image, POINTER(Pixels)]),
+    "sd_image_load": (
         c_int,
         [c_context, c_char_p, POINTER(ImageLoadParams), POINTER(c_image)],
     ),
-    "sd_image_load_memory_with": (
+    "sd_image_load_memory": (
         c_int,
         [c_context, c_void_p, c_size_t, POINTER(ImageLoadParams), POINTER(c_image)],
     ),
-    "sd_image_save": (c_int, [c_image, c_char_p, c_char_p]),
-    "sd_image_save_with": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
+    "sd_image_save": (c_int, [c_image, c_char_p, POINTER(ImageSaveParams)]),
+    "sd_image_write": (c_int, [c_image, POINTER(ImageSaveParams), WRITE_FN, c_void_p]),
     "sd_image_resize": (c_int, [c_image, c_int, c_int, POINTER(c_image)]),
     "sd_stop_new": (c_int, [c_context, POINTER(c_stop)]),
     "sd_stop_free": (None, [c_stop]),
@@ -625,5 +640,7 @@ SPACINGS = {
     "exponential": 7,
     "beta": 8,
 }
+PIXELS = {"rgb8": 0, "rgba8": 1, "bgra8": 2, "grey8": 3}
+FORMATS = {"auto": 0, "png": 1, "jpeg": 2}
 LOSS_TYPES = {"l2": 0, "l1": 1}
 LOG_LEVELS = {"error": 0, "warn": 1, "info": 2, "debug": 3}

@@ -16,7 +16,7 @@ from ._handle import Handle
 from .cond import Cond, call_cond, use_cond
 from .context import Context
 from .errors import ArgumentError
-from .image import as_image, call_image, copy_pixels, load_image
+from .image import Image, as_image, call_image, load_image, take_image
 from .results import Loss, Memory, ModelInfo, Tokens, Work, struct_values
 from .sampler import CorrectorFn, ProgressFn, Sampler, Watch, sampler_params
 from .tensor import as_tensor, call_tensor
@@ -329,22 +329,21 @@ class Model(Handle):
         with self._use() as model:
             return call_tensor(self._context_address, lib.sd_vae_decode_ids, model, data, *shape)
 
-    def to_images(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels float32 [n, 3, h, w] as uint8 [n, h, w, 3]: round((x + 1) / 2 * 255), clamped."""
+    def to_images(self, pixels: np.ndarray) -> "list[Image]":
+        """Pixels float32 [n, 3, h, w] as pictures: round((x + 1) / 2 * 255), clamped."""
         with self._use():
             context = self._context_address
             with as_tensor(context, "pixels", pixels) as x:
                 count = range(max(1, np.shape(pixels)[0]))
-                images = [call_image(context, lib.sd_image_from_tensor, x, i) for i in count]
-        return np.stack(images)
+                return [call_image(context, lib.sd_image_from_tensor, x, i) for i in count]
 
-    def to_pixels(self, images: np.ndarray) -> np.ndarray:
-        """uint8 [h, w, 3] or [n, h, w, 3] as pixels float32 [n, 3, h, w]: 2 x / 255 - 1."""
-        given = np.asarray(images)
+    def to_pixels(self, images) -> np.ndarray:
+        """A picture, or some of one size, as pixels float32 [n, 3, h, w]: 2 x / 255 - 1."""
+        several = isinstance(images, (list, tuple)) or np.ndim(images) == 4
         out = []
         with self._use():
             context = self._context_address
-            for image in given if given.ndim == 4 else [given]:
+            for image in images if several else [images]:
                 with as_image(context, "images", image) as source:
                     out.append(call_tensor(context, lib.sd_image_to_tensor, source))
         if not out:
@@ -420,8 +419,8 @@ class Model(Handle):
         clean_prompts: bool = False,
         progress: Optional[ProgressFn] = None,
         **sampling,
-    ) -> np.ndarray:
-        """A prompt becomes pictures: uint8 [batch, h, w, 3]; of a list each prompt becomes one.
+    ) -> "list[Image]":
+        """A prompt becomes `batch` pictures; of a list each prompt becomes one.
         `sampling` is Model.sampler's, but that seed may be -1: a random one, which Progress.seed
         tells; weighted_prompts, clip_skip and clean_prompts are Model.encode_text's weighted,
         clip_skip and clean, tile and overlap vae_decode's."""
@@ -433,7 +432,7 @@ class Model(Handle):
     def img2img(
         self,
         prompt: "str | Sequence[str]",
-        init: "np.ndarray | str | os.PathLike",
+        init: "Image | np.ndarray | str | os.PathLike",
         negative_prompt: str = "",
         *,
         weighted_prompts: bool = False,
@@ -444,8 +443,8 @@ class Model(Handle):
         strength: float = 0.75,
         progress: Optional[ProgressFn] = None,
         **sampling,
-    ) -> np.ndarray:
-        """A picture, uint8 [h, w, 3] or the path of a file, becomes others: uint8 [batch, h, w, 3].
+    ) -> "list[Image]":
+        """A picture, or the path of a file, becomes `batch` others.
 
         It is resized to width x height; where these are not given, to its own size cut down to a
         multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change: of the
@@ -465,8 +464,8 @@ class Model(Handle):
     def inpaint(
         self,
         prompt: "str | Sequence[str]",
-        init: "np.ndarray | str | os.PathLike",
-        mask: "np.ndarray | str | os.PathLike",
+        init: "Image | np.ndarray | str | os.PathLike",
+        mask: "Image | np.ndarray | str | os.PathLike",
         negative_prompt: str = "",
         *,
         strength: float = 1.0,
@@ -482,10 +481,10 @@ class Model(Handle):
         clean_prompts: bool = False,
         progress: Optional[ProgressFn] = None,
         **sampling,
-    ) -> np.ndarray:
-        """A part of a picture painted anew: uint8 [batch, h, w, 3].
+    ) -> "list[Image]":
+        """A part of a picture painted anew.
 
-        init and mask: uint8 [h, w, 3], or paths of files; white in the mask is painted, black kept,
+        init and mask: pictures, or paths of files; white in the mask is painted, black kept,
             grey blends the two. Where the mask has one colour and an alpha channel, that is it.
         strength: how much of what is painted may change; at 1 nothing of it is seen.
         mask_blur: sigma of a Gaussian blur, in pixels. mask_invert: black is painted.
@@ -529,7 +528,7 @@ class Model(Handle):
                 with as_tensor(context, "noise", noise) as n:
                     return call_tensor(context, lib.sd_inpaint_concat, model, x, m, n)
 
-    def _pictures(self, function, params, prompt, negative, progress, sampling) -> np.ndarray:
+    def _pictures(self, function, params, prompt, negative, progress, sampling) -> "list[Image]":
         context = self._context_address
         watch = Watch(progress, context)
         if sampling.get("seed") == -1:
@@ -549,7 +548,7 @@ class Model(Handle):
         with self._use() as model:
             try:
                 call(context, function, model, ctypes.byref(params), images)
-                return np.stack([copy_pixels(image) for image in images])
+                return [take_image(image) for image in images]
             finally:
                 for image in images:
                     lib.sd_image_free(image)

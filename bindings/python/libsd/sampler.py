@@ -14,7 +14,7 @@ from ._ffi import lib
 from ._handle import Handle
 from .cond import Cond, use_cond
 from .errors import ArgumentError, CancelledError, StateError
-from .image import call_image
+from .image import Image, call_image
 from .tensor import as_tensor, call_tensor
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Progress:
         """The current latent x_t: float32 [batch, channels, h, w]."""
         return call_tensor(self._context, lib.sd_sampler_latent, self._running())
 
-    def preview(self, index: int = 0) -> np.ndarray:
-        """Picture `index` of the predicted x_0, decoded at full size: uint8 [h, w, 3]."""
+    def preview(self, index: int = 0) -> Image:
+        """Picture `index` of the predicted x_0, decoded at full size."""
         index = _ffi.c_integer("index", index)
         return call_image(self._context, lib.sd_sampler_preview, self._running(), index)
 
@@ -370,8 +370,8 @@ class Sampler(Handle):
             with as_tensor(self._error_context, "concat", concat) as c:
                 call(self._error_context, lib.sd_sampler_set_concat, sampler, c)
 
-    def preview(self, index: int = 0) -> np.ndarray:
-        """Picture `index` of the predicted x_0, decoded by the VAE: uint8 [h, w, 3]."""
+    def preview(self, index: int = 0) -> Image:
+        """Picture `index` of the predicted x_0, decoded by the VAE."""
         index = _ffi.c_integer("index", index)
         with self._use() as sampler:
             return call_image(self._error_context, lib.sd_sampler_preview, sampler, index)

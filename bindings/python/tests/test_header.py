@@ -28,6 +28,7 @@ class HeaderTest(unittest.TestCase):
         "sd_txt2img_params": _ffi.Txt2imgParams,
         "sd_img2img_params": _ffi.Img2imgParams,
         "sd_inpaint_params": _ffi.InpaintParams,
+        "sd_pixels": _ffi.Pixels,
         "sd_image_load_params": _ffi.ImageLoadParams,
         "sd_image_save_params": _ffi.ImageSaveParams,
         "sd_text_params": _ffi.TextParams,
@@ -58,6 +59,8 @@ class HeaderTest(unittest.TestCase):
         "sd_timestep_spacing": ctypes.c_int,
         "sd_conditioning": ctypes.c_int,
         "sd_loss_type": ctypes.c_int,
+        "sd_pixel_format": ctypes.c_int,
+        "sd_file_format": ctypes.c_int,
         "sd_log_fn": _ffi.LOG_FN,
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,
@@ -65,6 +68,7 @@ class HeaderTest(unittest.TestCase):
         "sd_load_progress_fn": _ffi.LOAD_PROGRESS_FN,
         "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
         "sd_progress_fn": _ffi.PROGRESS_FN,
+        "sd_write_fn": _ffi.WRITE_FN,
         "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
     }
     HANDLES = ("sd_context", "sd_model", "sd_cond", "sd_stop", "sd_sampler", "sd_tensor", "sd_image")
@@ -107,7 +111,7 @@ class HeaderTest(unittest.TestCase):
         constants = self.enumerators()
         seen = 0
         for name, struct in self.STRUCTS.items():
-            if name in ("sd_progress", "sd_score_info"):
+            if name in ("sd_progress", "sd_score_info", "sd_pixels"):
                 continue
             macro = self.macros[name.upper() + "_INIT"]
             values = [value.strip() for value in macro.split(",")]
@@ -140,6 +144,8 @@ class HeaderTest(unittest.TestCase):
             ("SD_SPACING_", _ffi.SPACINGS),
             ("SD_LOG_LEVEL_", _ffi.LOG_LEVELS),
             ("SD_LOSS_", _ffi.LOSS_TYPES),
+            ("SD_PIXELS_", _ffi.PIXELS),
+            ("SD_FORMAT_", _ffi.FORMATS),
         ):
             of_kind = [n for n in values if n.startswith(prefix)]
             self.assertEqual(words, {n[len(prefix) :].lower(): values[n] for n in of_kind})

@@ -264,7 +264,8 @@ class CodebookTest(unittest.TestCase):
 class PictureTest(unittest.TestCase):
     def test_txt2img(self):
         images = model.txt2img("a red boat", "rain", **RUN, batch=2)
-        self.assertEqual((images.dtype, images.shape), (np.uint8, (2, SIDE, SIDE, 3)))
+        self.assertEqual([image.shape for image in images], [(SIDE, SIDE, 3)] * 2)
+        self.assertEqual(images[0].numpy().dtype, np.uint8)
         np.testing.assert_array_equal(images, model.txt2img("a red boat", "rain", **RUN, batch=2))
         weighted = model.txt2img("a (red:2) BREAK boat", weighted_prompts=True, clip_skip=2, **RUN)
         both = model.encode_text(["a (red:2) BREAK boat", ""], weighted=True, clip_skip=2)
@@ -287,10 +288,10 @@ class PictureTest(unittest.TestCase):
             lambda text, **more: model.img2img(text, init, **run, strength=0.5, **more),
             lambda text, **more: model.inpaint(text, init, mask, **run, **more),
         ):
-            together = paint(prompts)
+            together = np.stack(paint(prompts))
             self.assertEqual(together.shape, (3, SIDE, SIDE, 3))
             for i, prompt in enumerate(prompts):
-                alone = paint(prompt, batch=3)[i]
+                alone = paint(prompt, batch=3)[i].numpy()
                 self.assertLessEqual(np.abs(alone.astype(int) - together[i]).max(), 1)
             self.assertFalse(np.array_equal(together[0], paint(prompts[1:])[0]))
             with self.assertRaisesRegex(libsd.ArgumentError, "3 texts; batch is 2"):
@@ -315,7 +316,7 @@ class PictureTest(unittest.TestCase):
         init = r.integers(0, 256, (SIDE + 20, SIDE + 50, 3), dtype=np.uint8)
         seen = []
         images = model.img2img("a red boat", init, steps=4, strength=0.5, progress=seen.append)
-        self.assertEqual((images.dtype, images.shape), (np.uint8, (1, SIDE, SIDE, 3)))
+        self.assertEqual([image.shape for image in images], [(SIDE, SIDE, 3)])
         self.assertEqual([p.step for p in seen], [1, 2])
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "init.png")
@@ -323,7 +324,7 @@ class PictureTest(unittest.TestCase):
             again = model.img2img("a red boat", path, steps=4, strength=0.5)
         np.testing.assert_array_equal(images, again)
         large = model.img2img("a", init, steps=2, width=128, height=64)
-        self.assertEqual(large.shape, (1, 64, 128, 3))
+        self.assertEqual([(i.width, i.height) for i in large], [(128, 64)])
 
     def test_inpaint(self):
         """In one call, and by its stages: the posterior's noise is the seed's first, then x_T."""
@@ -333,7 +334,7 @@ class PictureTest(unittest.TestCase):
         mask[16:, 24:] = 255
         hole = (mask == 255)[..., None]
         with ctx.load(os.environ["SD_TEST_INPAINT_FOLDER"]) as wide:
-            image = wide.inpaint("a red boat", picture, mask, **RUN)[0]
+            image = wide.inpaint("a red boat", picture, mask, **RUN)[0].numpy()
             draws = ctx.randn((2, 4, SIDE // 8, SIDE // 8), RUN["seed"])
             pixels = wide.to_pixels(picture[None])
             concat = wide.inpaint_concat(pixels, (hole[None, None, ..., 0]), draws[:1])
@@ -342,9 +343,9 @@ class PictureTest(unittest.TestCase):
                 with self.assertRaisesRegex(libsd.ArgumentError, "sd_inpaint"):
                     sampler.sample(cond, uncond)
                 latent = sampler.sample(cond, uncond, noise=draws[1:], concat=concat)
-            staged = wide.to_images(wide.vae_decode(latent))[0]
+            staged = wide.to_images(wide.vae_decode(latent))[0].numpy()
             np.testing.assert_array_equal(image, np.where(hole, staged, picture))
-        image = model.inpaint("a red boat", picture, mask, tile=4, strength=0.5, **RUN)[0]
+        image = model.inpaint("a red boat", picture, mask, tile=4, strength=0.5, **RUN)[0].numpy()
         np.testing.assert_array_equal(image * ~hole, picture * ~hole)
         with self.assertRaisesRegex(libsd.ArgumentError, "mask is 64x32; 64x64"):
             model.inpaint("a", picture, mask[:32], **RUN)
@@ -353,7 +354,7 @@ class PictureTest(unittest.TestCase):
         picture = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         mask = np.zeros((SIDE, SIDE), np.uint8)
         mask[16:48, 16:48] = 255
-        hard = model.inpaint("a", picture, mask, **RUN)[0]
+        hard = model.inpaint("a", picture, mask, **RUN)[0].numpy()
         alpha = np.zeros((SIDE, SIDE, 4), np.uint8)
         alpha[..., 3] = mask
         with tempfile.TemporaryDirectory() as folder:
@@ -361,14 +362,14 @@ class PictureTest(unittest.TestCase):
             libsd.save_image(path, alpha)
             for form in (alpha, path):
                 np.testing.assert_array_equal(model.inpaint("a", picture, form, **RUN)[0], hard)
-        inverted = model.inpaint("a", picture, 255 - mask, mask_invert=True, **RUN)[0]
+        inverted = model.inpaint("a", picture, 255 - mask, mask_invert=True, **RUN)[0].numpy()
         np.testing.assert_array_equal(inverted, hard)
-        soft = model.inpaint("a", picture, mask, mask_blur=2, **RUN)[0]
+        soft = model.inpaint("a", picture, mask, mask_blur=2, **RUN)[0].numpy()
         np.testing.assert_array_equal(soft[:8], picture[:8])
         self.assertTrue((soft[12:16, 20:40] != picture[12:16, 20:40]).any())
         wide = np.tile(picture, (1, 2, 1))[:50]
         part = model.inpaint("a", wide, np.tile(mask, (1, 2))[:50], only_masked=True, mask_padding=3,
-                             mask_any_pixel=True, **RUN)[0]
+                             mask_any_pixel=True, **RUN)[0].numpy()
         self.assertEqual(part.shape, wide.shape)
         np.testing.assert_array_equal(part[:16], wide[:16])
         self.assertTrue((part[16:48, 16:48] != wide[16:48, 16:48]).mean() > 0.9)
@@ -384,6 +385,50 @@ class PictureTest(unittest.TestCase):
         np.testing.assert_array_equal(images, model.txt2img("a red boat", tile=8, **RUN))
         self.assertFalse(np.array_equal(images, model.txt2img("a red boat", tile=4, **RUN)))
 
+    def test_images(self):
+        pixels = np.random.default_rng(6).integers(0, 256, (20, 30, 4), dtype=np.uint8)
+        image = libsd.Image(pixels)
+        self.assertEqual((image.width, image.height, image.shape), (30, 20, (20, 30, 4)))
+        self.assertEqual(repr(image), "<libsd.Image 30 x 20, RGBA>")
+        self.assertIs(libsd.Image(image).numpy(), image.numpy())
+        shown = image._repr_png_()
+        self.assertEqual(shown, image.encode("png"))
+        np.testing.assert_array_equal(libsd.load_image(shown, keep_alpha=True), pixels)
+        self.assertIn(b"Steps: 4", image.encode(parameters="Steps: 4"))
+        self.assertLess(len(image.encode("jpeg", quality=5)), len(image.encode("jpeg")))
+        with self.assertRaisesRegex(libsd.ArgumentError, "format is 'gif'"):
+            image.encode("gif")
+        with self.assertRaisesRegex(libsd.ArgumentError, "quality is 101"):
+            image.encode("jpeg", quality=101)
+        # Rows at any distance, and from the bottom up; columns that are not side by side.
+        for view in (pixels[2:9, 3:12], pixels[::-1], pixels[::-2, 1:], pixels[:, ::2], pixels[..., :3]):
+            shown = libsd.load_image(libsd.Image(view).encode(), keep_alpha=True)
+            np.testing.assert_array_equal(shown, view)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "plain")
+            image.save(path, format="jpeg", quality=50)
+            self.assertEqual(pathlib.Path(path).read_bytes()[:3], b"\xff\xd8\xff")
+        for wrong in (np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4), np.uint8)):
+            with self.assertRaises(libsd.ArgumentError):
+                libsd.Image(wrong)
+
+    def test_pillow(self):
+        """Both ways, in modes that have our channels and in others."""
+        try:
+            import PIL.Image
+        except ImportError:
+            self.skipTest("Pillow is not installed")
+        pixels = np.random.default_rng(7).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+        theirs = libsd.Image(pixels).pil()
+        self.assertEqual((theirs.mode, theirs.size), ("RGB", (9, 8)))
+        np.testing.assert_array_equal(libsd.Image(theirs), pixels)
+        np.testing.assert_array_equal(PIL.Image.fromarray(libsd.Image(pixels)), pixels)
+        self.assertEqual(libsd.Image(pixels[..., 0]).pil().mode, "L")
+        self.assertEqual(libsd.Image(theirs.convert("P")).shape, (8, 9, 3))
+        self.assertEqual(libsd.Image(theirs.convert("LA")).shape, (8, 9, 4))
+        self.assertEqual(libsd.Image(theirs.convert("1")).shape, (8, 9, 3))
+        np.testing.assert_array_equal(model.to_pixels(theirs), model.to_pixels(pixels))
+
     def test_files(self):
         r = np.random.default_rng(3)
         image = r.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -396,7 +441,7 @@ class PictureTest(unittest.TestCase):
             jpeg = str(pathlib.Path(folder) / "b.jpg")
             smooth = np.full((16, 24, 3), 100, dtype=np.uint8)
             libsd.save_image(jpeg, smooth)
-            self.assertLess(np.abs(libsd.load_image(jpeg).astype(int) - 100).max(), 4)
+            self.assertLess(np.abs(libsd.load_image(jpeg).numpy().astype(int) - 100).max(), 4)
             with self.assertRaisesRegex(libsd.StateError, "b.jpg"):
                 libsd.save_image(jpeg, image[:9], overwrite=False)
             self.assertEqual(libsd.load_image(jpeg).shape, smooth.shape)

@@ -207,7 +207,7 @@ class TextTest(unittest.TestCase):
                 )
             ]
             np.testing.assert_array_equal(pictures[0], pictures[1])
-            self.assertTrue((pictures[0] != pictures[2]).any())
+            self.assertTrue((np.asarray(pictures[0]) != pictures[2]).any())
 
     def test_what_nothing_acts_on(self):
         """One line a call names it, whatever the syntax; what is acted on, and what is written as

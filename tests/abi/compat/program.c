@@ -97,7 +97,7 @@ static int through_a_file(program *p, sd_image *image, const char *path) {
     sd_image_save_params params = SD_IMAGE_SAVE_PARAMS_INIT;
     sd_image *again = NULL;
     params.parameters = "a lake";
-    int bad = sd_image_save_with(image, path, &params) || sd_image_load(p->ctx, path, &again) ||
+    int bad = sd_image_save(image, path, &params) || sd_image_load(p->ctx, path, NULL, &again) ||
               sd_image_width(again) != SIDE || sd_image_height(again) != SIDE ||
               memcmp(sd_image_pixels(image), sd_image_pixels(again), SIDE * SIDE * 3) != 0;
     sd_image_free(again);
@@ -111,7 +111,7 @@ static int refused(program *p) {
     sd_sampler *sampler = NULL;
     sd_sampler_params odd = p->sampling;
     odd.width = SIDE + 1;
-    if (sd_image_load(p->ctx, "no such file", &none) != SD_ERROR_IO ||
+    if (sd_image_load(p->ctx, "no such file", NULL, &none) != SD_ERROR_IO ||
         sd_sampler_new(p->model, &odd, &sampler) != SD_ERROR_ARGUMENT)
         return fail("other statuses were expected");
     return 0;
