@@ -7,7 +7,9 @@
  * with fewer multiplications (Winograd) can pass 1.
  */
 #include "cli.h"
+
 #include "peak.h"
+#include <sd/profile.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,7 +154,7 @@ static sd_status run_encode(bench *b) {
 
 static sd_status run_decode(bench *b) {
     sd_tensor *out;
-    sd_status status = sd_vae_decode(b->model, b->latent, &out);
+    sd_status status = sd_vae_decode(b->model, b->latent, NULL, &out);
     sd_tensor_free(out);
     return status;
 }
@@ -181,7 +183,7 @@ static sd_status run_picture(bench *b) {
         status = sd_sample(sampler, &run, &latent);
     sd_sampler_free(sampler);
     if (!status)
-        status = sd_vae_decode(b->model, latent, &pixels);
+        status = sd_vae_decode(b->model, latent, NULL, &pixels);
     sd_cond_free(cond);
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
@@ -216,7 +218,9 @@ static sd_status prepare(bench *b) {
     const int64_t pixels[] = {1, 3, b->height, b->width};
     sd_sampler_params p = sampling(b);
     b->work = (sd_work_info)SD_WORK_INFO_INIT;
-    sd_status status = sd_work_estimate(b->model, &p, &b->work);
+    sd_estimate_params estimate = SD_ESTIMATE_PARAMS_INIT;
+    estimate.sampling = &p;
+    sd_status status = sd_work_estimate(b->model, &estimate, &b->work);
     if (!status)
         status = encode_ids(b, 1, 1, &b->cond);
     if (!status)

@@ -70,6 +70,9 @@ void cli_progress_end(cli_progress *p);
 /* Log callback: warnings and errors to standard error. */
 void cli_log(void *user, sd_log_level level, const char *message);
 
+/* Side in latents of the VAE's tiles with --tiled, a quarter of which neighbours share. */
+#define CLI_TILE 64
+
 #define CLI_PATH 4400 /* room for a path */
 
 /* mkdir -p of a folder that can be written to. False with a sentence printed. */

@@ -30,18 +30,10 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
         p->original.original_encode = !r->diffusers_strength;
         round.sampling.width = r->width;
         round.sampling.height = r->height;
-        sd_img2img_params params = SD_IMG2IMG_PARAMS_INIT;
-        params.prompt = round.prompt;
-        params.prompts = round.prompts;
-        params.negative_prompt = o->negative;
-        params.weighted_prompts = o->weighted;
-        params.clean_prompts = !o->no_clean;
-        params.clip_skip = o->clip_skip;
-        params.tiles = paint_tiles(p);
+        sd_generate_params params = paint_request(p, &round);
         params.init = init;
         params.strength = o->strength;
-        params.sampling = &round.sampling;
-        sd_status status = sd_img2img(p->model, &params, images);
+        sd_status status = sd_generate(p->model, &params, images, round.sampling.batch);
         exit_code = paint_save(p, status, &round, images, extra);
     }
     if (!exit_code && !cli_interrupted())

@@ -1,6 +1,8 @@
 /* sd-info: what is in a checkpoint, and what a run with it takes. */
 #include "cli.h"
 
+#include <sd/profile.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,9 +107,13 @@ static sd_status print_memory(sd_model *model, const sd_model_info *info, int wi
     sampling.width = width;
     sampling.height = height;
     sampling.batch = batch;
+    sd_vae_params vae = SD_VAE_PARAMS_INIT;
+    vae.tile = tiled ? CLI_TILE : 0;
+    sd_estimate_params estimate = SD_ESTIMATE_PARAMS_INIT;
+    estimate.sampling = &sampling;
+    estimate.vae = &vae;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    sd_status status = tiled ? sd_memory_estimate_tiled(model, &sampling, NULL, &memory)
-                             : sd_memory_estimate(model, &sampling, &memory);
+    sd_status status = sd_memory_estimate(model, &estimate, &memory);
     if (status)
         return status;
     const struct {

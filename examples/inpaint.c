@@ -1,5 +1,5 @@
 /* sd-inpaint: the white part of a mask is painted anew. One picture with its mask, or with --indir
- * all pairs of a folder, as scripts/inpaint.py of the original; on libsd's sd_inpaint. */
+ * all pairs of a folder, as scripts/inpaint.py of the original; on libsd's sd_generate. */
 #define _GNU_SOURCE /* glob */
 
 #include "paint.h"
@@ -50,25 +50,19 @@ static int load_pictures(inpaint *job, const char *init, const char *mask) {
     return 1;
 }
 
-static sd_status paint_batch(inpaint *job, paint_round *round, sd_image **images) {
-    const paint_options *o = job->p.options;
-    sd_inpaint_params params = SD_INPAINT_PARAMS_INIT;
-    params.prompt = round->prompt;
-    params.negative_prompt = o->negative;
-    params.weighted_prompts = o->weighted;
-    params.clean_prompts = !o->no_clean;
-    params.clip_skip = o->clip_skip;
-    params.tiles = paint_tiles(&job->p);
+static sd_status paint_batch(inpaint *job, const paint_round *round, sd_image **images) {
+    sd_mask_params masking = SD_MASK_PARAMS_INIT;
+    masking.blur = (double)job->mask_blur;
+    masking.invert = job->mask_invert;
+    masking.any_pixel = job->mask_any_pixel;
+    masking.only_masked = job->only_masked;
+    masking.padding = job->mask_padding;
+    sd_generate_params params = paint_request(&job->p, round);
     params.init = job->init;
     params.mask = job->mask;
+    params.masking = &masking;
     params.strength = job->strength;
-    params.mask_blur = (double)job->mask_blur;
-    params.mask_invert = job->mask_invert;
-    params.mask_any_pixel = job->mask_any_pixel;
-    params.only_masked = job->only_masked;
-    params.mask_padding = job->mask_padding;
-    params.sampling = &round->sampling;
-    return sd_inpaint(job->p.model, &params, images);
+    return sd_generate(job->p.model, &params, images, round->sampling.batch);
 }
 
 /* The mask in the picture's parameters, by the names that the popular web UIs have where they have

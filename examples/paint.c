@@ -375,8 +375,13 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     *p = (paint){.program = program,
                  .options = options,
                  .ckpt = options->ckpt ? options->ckpt : ORIGINAL_CKPT,
-                 .tiles = SD_TILE_PARAMS_INIT,
+                 .text = SD_TEXT_PARAMS_INIT,
+                 .vae = SD_VAE_PARAMS_INIT,
                  .info = SD_MODEL_INFO_INIT};
+    p->text.weighted = options->weighted;
+    p->text.clean = !options->no_clean;
+    p->text.clip_skip = options->clip_skip;
+    p->vae.tile = options->tiled ? CLI_TILE : 0;
     int exit_code = check_options(program, options);
     if (!exit_code)
         exit_code = plan(p);
@@ -397,8 +402,15 @@ void paint_end(paint *p) {
     sd_context_free(p->ctx);
 }
 
-const sd_tile_params *paint_tiles(paint *p) {
-    return p->options->tiled ? &p->tiles : NULL;
+sd_generate_params paint_request(const paint *p, const paint_round *round) {
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
+    params.prompt = round->prompt;
+    params.prompts = round->prompts;
+    params.negative_prompt = p->options->negative;
+    params.sampling = &round->sampling;
+    params.text = &p->text;
+    params.vae = &p->vae;
+    return params;
 }
 
 /* Rounds of one iteration. */

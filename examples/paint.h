@@ -67,7 +67,8 @@ typedef struct paint {
     sd_image **kept;      /* the run's pictures, for the grid */
     int n_kept;
     sd_model_info info;
-    sd_tile_params tiles;
+    sd_text_params text; /* of all calls */
+    sd_vae_params vae;
 } paint;
 
 /* A call of the library: some pictures of one prompt, or of one each. */
@@ -83,15 +84,16 @@ typedef struct paint_round {
 int paint_begin(paint *p, const char *program, const paint_options *options);
 void paint_end(paint *p);
 
-/* For the `tiles` of a call: NULL unless --tiled. */
-const sd_tile_params *paint_tiles(paint *p);
-
 /* How many rounds a run has: --n_iter of --n_samples pictures, or of the prompts of --from-file. */
 int paint_rounds(const paint *p);
 
 /* Round `index` by the common flags; seeds go on from picture to picture. Progress shows on p's
  * bar. */
 paint_round paint_round_at(paint *p, int index);
+
+/* What sd_generate is asked for in a round by the common flags; `p` and `round` stay while it is
+ * used. */
+sd_generate_params paint_request(const paint *p, const paint_round *round);
 
 /* Ends a round whose call gave `status`: says what failed, or writes the pictures as
  * samples/%05d.png with their generation parameters, prints each path, and takes them. No file that

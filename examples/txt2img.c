@@ -19,16 +19,8 @@ static int run(paint *p, int width, int height) {
         paint_round round = paint_round_at(p, i);
         round.sampling.width = width;
         round.sampling.height = height;
-        sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
-        params.prompt = round.prompt;
-        params.prompts = round.prompts;
-        params.negative_prompt = o->negative;
-        params.weighted_prompts = o->weighted;
-        params.clean_prompts = !o->no_clean;
-        params.clip_skip = o->clip_skip;
-        params.tiles = paint_tiles(p);
-        params.sampling = &round.sampling;
-        sd_status status = sd_txt2img(p->model, &params, images);
+        sd_generate_params params = paint_request(p, &round);
+        sd_status status = sd_generate(p->model, &params, images, round.sampling.batch);
         exit_code = paint_save(p, status, &round, images, "");
     }
     if (!exit_code && !cli_interrupted())

@@ -110,13 +110,13 @@ LIBSD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, in
                                     int64_t capacity, sd_tensor **quantized);
 
 /* sd_vae_encode, as indices: pixels [n, 3, h, w] to ids [n, h / latent_downscale, ...]. */
-LIBSD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
-                                      int64_t capacity);
+LIBSD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels,
+                                      const sd_vae_params *params, int32_t *ids, int64_t capacity);
 
 /* Indices [n, h, w], each 0 .. n_codes - 1, to pixels: decode_code of VQModel, and what
  * decode_first_stage does with predict_cids once the most likely index is taken. */
-LIBSD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
-                                      sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int32_t n, int32_t h,
+                                      int32_t w, const sd_vae_params *params, sd_tensor **pixels);
 
 /* ---------------------------------------------------------- 4. the training objective */
 

@@ -3,16 +3,31 @@
  *
  * This header reads from simple to advanced:
  *
- *   1. Handles; versions, statuses and errors are in <sd/base.h>
- *   2. The context: processor, threads, memory, log
- *   3. Models: loading and asking what was loaded
- *   4. Pictures in one call: sd_txt2img, sd_img2img, sd_inpaint
- *   5. Images: files, pixels, resizing
- *   6. Ending a call early: sd_stop
- *   7. Tensors: float32 arrays in and out
- *   8. The stages one by one: tokenize, encode text, VAE
- *   9. Sampling: whole runs and single steps
- *  10. Building blocks: noise, schedule, one UNet evaluation, memory estimate
+ *   1. The context: processor, threads, memory, log
+ *   2. Models: loading and asking what was loaded
+ *   3. Pictures in one call: sd_generate
+ *   4. Images: files, pixels, resizing
+ *   5. Ending a call early: sd_stop
+ *   6. Tensors: float32 arrays in and out
+ *   7. The stages one by one: text, VAE
+ *   8. Sampling: whole runs and single steps
+ *   9. Building blocks: noise, schedule, one evaluation of the UNet
+ *
+ * Versions, statuses and errors are in sd/base.h, which this includes; sd/profile.h has what a run
+ * takes and where its time goes, sd/original.h what only reproduces the original programs, and the
+ * training objective. A first program:
+ *
+ *     sd_context *ctx = NULL;
+ *     sd_model *model = NULL;
+ *     sd_image *image = NULL;
+ *     sd_generate_params params = SD_GENERATE_PARAMS_INIT;
+ *     params.prompt = "a red boat on a lake";
+ *     if (sd_context_new(NULL, &ctx) || sd_model_load(ctx, "model.safetensors", NULL, &model) ||
+ *         sd_generate(model, &params, &image, 1) || sd_image_save(image, "boat.png", NULL))
+ *         fprintf(stderr, "%s\n", sd_last_error());
+ *     sd_image_free(image);
+ *     sd_model_free(model);
+ *     sd_context_free(ctx);
  *
  * Rules that hold everywhere:
  *
@@ -48,8 +63,8 @@
 extern "C" {
 #endif
 
-/* ------------------------------------------------------------------- - 1. handles */
-
+/* Each is opaque, and has its _free. Only a sampler and a token change once they are made; an
+ * image's pixels and a tensor's values are yours to write. */
 typedef struct sd_context sd_context;
 typedef struct sd_model sd_model;
 typedef struct sd_cond sd_cond;
@@ -58,7 +73,10 @@ typedef struct sd_tensor sd_tensor;
 typedef struct sd_image sd_image;
 typedef struct sd_stop sd_stop;
 
-/* ------------------------------------------------------------------------- 2. the context */
+/* A number that the library is to choose: of strength. */
+#define SD_AUTO (-1e9)
+
+/* ------------------------------------------------------------------------- 1. the context */
 
 /* Called from any thread that works for the context; `message` has no newline at its end. */
 typedef void(SD_CALL *sd_log_fn)(void *user, sd_log_level level, const char *message);
@@ -121,7 +139,7 @@ LIBSD_API const char *sd_context_device(const sd_context *ctx);
  */
 LIBSD_API void sd_context_cancel(sd_context *ctx);
 
-/* --------------------------------------------------------------------------- 3. models */
+/* --------------------------------------------------------------------------- 2. models */
 
 /* Called while a file loads; return non-zero to cancel. `done` counts tensors up to `total`. */
 typedef int(SD_CALL *sd_load_progress_fn)(void *user, int done, int total);
@@ -219,7 +237,7 @@ LIBSD_API void sd_model_free(sd_model *model);
 /* What a model is conditioned on. */
 typedef int32_t sd_conditioning;
 enum {
-    SD_CONDITIONING_TEXT = 0,  /* sd_encode_text, sd_txt2img */
+    SD_CONDITIONING_TEXT = 0,  /* sd_encode_text, a prompt */
     SD_CONDITIONING_CLASS = 1, /* sd_encode_class */
     SD_CONDITIONING_NONE = 2   /* nothing: sd_sample takes cond NULL */
 };
@@ -298,7 +316,7 @@ typedef int(SD_CALL *sd_checkpoint_fn)(void *user, const char *name, const char 
 LIBSD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
                                        void *user);
 
-/* ---------------------------------------------------------------- 4. pictures in one call */
+/* ---------------------------------------------------------------- 3. pictures in one call */
 
 /* Which of torch's generators the noise is drawn from, so that an old seed gives the old picture.
  */
@@ -357,102 +375,100 @@ typedef struct sd_sampler_params {
             0, SD_SPACING_AUTO, 0, 0, 1, SD_RNG_CPU                                                \
     }
 
-/* The VAE in tiles: see sd_vae_decode_tiled. */
-typedef struct sd_tile_params {
+typedef struct sd_text_params {
     size_t struct_size;
-    int tile;        /* side of a tile in latents, default 64 */
-    int overlap;     /* latents that neighbours share, 0 .. tile - 1, default 16 */
-    int unquantized; /* decoding: non-zero is sd_vae_decode_unquantized */
-} sd_tile_params;
+    const sd_stop *stop; /* ends the call: section 5; or NULL */
+    int32_t weighted;    /* non-zero: the prompt syntax of the popular web UIs: sd_encode_text */
+    int32_t clip_skip;   /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+    int32_t clean;       /* non-zero: texts are cleaned first: sd_encode_text */
+    int32_t reserved;
+} sd_text_params;
 
-#define SD_TILE_PARAMS_INIT                                                                        \
-    { sizeof(sd_tile_params), 64, 16, 0 }
+#define SD_TEXT_PARAMS_INIT                                                                        \
+    { sizeof(sd_text_params), NULL, 0, 0, 0, 0 }
 
-typedef struct sd_txt2img_params {
+typedef struct sd_vae_params {
     size_t struct_size;
-    const char *prompt;                /* NULL is "" */
-    const char *negative_prompt;       /* NULL is "" */
-    const sd_sampler_params *sampling; /* NULL: all defaults */
-    int weighted_prompts;              /* of both prompts: see sd_text_params */
-    int clip_skip;
-    const sd_tile_params *tiles; /* the VAE works in these; NULL: on whole pictures */
-    int clean_prompts;           /* of both: sd_text_params.clean */
+    const sd_tensor *noise; /* encoding: of the latent's shape, the posterior is sampled with it,
+                               mean + exp(logvar / 2) * noise; NULL: the latent is its mean */
+    const sd_stop *stop;    /* ends the call: section 5; or NULL */
+    int32_t tile;           /* side in latents of the tiles that a larger picture is divided into,
+                               which takes the memory of one; 0 (default): pictures stay whole */
+    int32_t overlap;        /* latents that neighbours share, below `tile`; 0 (default): a quarter
+                               of it; below 0: none */
+    int32_t unquantized;    /* decoding: non-zero: a VQ model takes the latent as it is
+                               (force_not_quantize of VQModelInterface) */
+    int32_t reserved;
+} sd_vae_params;
+
+#define SD_VAE_PARAMS_INIT                                                                         \
+    { sizeof(sd_vae_params), NULL, NULL, 0, 0, 0, 0 }
+
+/* What is done with a mask before it is painted by. */
+typedef struct sd_mask_params {
+    size_t struct_size;
+    double blur;         /* sigma of a Gaussian blur, in the mask's pixels, 0 (default) .. 512 */
+    int32_t invert;      /* non-zero: black is painted and white kept */
+    int32_t any_pixel;   /* non-zero: a latent is painted where any pixel of its square is white;
+                            else where the first one is, as models were trained */
+    int32_t only_masked; /* non-zero: the masked part of init is cut out, painted at width x height
+                            (0: the model's own), and put back; the result has init's size */
+    int32_t padding;     /* only_masked: pixels around the part that are seen too, default 32 */
+} sd_mask_params;
+
+#define SD_MASK_PARAMS_INIT                                                                        \
+    { sizeof(sd_mask_params), 0.0, 0, 0, 0, 32 }
+
+/* What is given says what is done: text to image; with `init` image to image; with `init` and
+ * `mask` inpainting. */
+typedef struct sd_generate_params {
+    size_t struct_size;
+    const char *prompt;          /* for all pictures; NULL is "" */
+    const char *negative_prompt; /* what guidance leads away from; NULL is "" */
     const char *const *prompts;  /* sampling->batch of them, one for each picture, in place of
-                                    `prompt`; NULL: `prompt` is for all */
-} sd_txt2img_params;
-
-#define SD_TXT2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_txt2img_params), NULL, NULL, NULL, 0, 0, NULL, 0, NULL }
-
-/*
- * A prompt becomes pictures: tokenizer, text encoder, sampler, VAE decoder. `images` is the
- * caller's array of sampling->batch pointers, all set to NULL on failure; each image is the
- * caller's to free. Rombach et al. 2022, and scripts/txt2img.py of the original.
- */
-LIBSD_API sd_status sd_txt2img(sd_model *model, const sd_txt2img_params *params, sd_image **images);
-
-typedef struct sd_img2img_params {
-    size_t struct_size;
-    const char *prompt;
-    const char *negative_prompt;
-    const sd_image *init; /* resized (Lanczos) to width x height; where these are 0, to its own
-                             size cut down to a multiple of 64 */
+                                    `prompt`; or NULL */
+    const sd_cond *cond;         /* in place of prompts, of `batch` rows or 1; or NULL */
+    const sd_cond *uncond;       /* in place of negative_prompt; or NULL */
+    const sd_image *init;        /* what is begun from, resized (Lanczos) to width x height; where
+                                    these are 0, to its own size cut down to a multiple of 64 */
+    const sd_image *mask;        /* of init's size: white is painted, black is kept, grey blends the
+                                    two; where it has one colour, its alpha channel is the mask */
+    const sd_mask_params *masking; /* NULL: all defaults, as the three that follow */
     const sd_sampler_params *sampling;
-    int weighted_prompts;
-    int clip_skip;
-    const sd_tile_params *tiles;
-    int clean_prompts;
-    const char *const *prompts;
-    double strength; /* as sd_run_params.strength */
-} sd_img2img_params;
+    const sd_text_params *text; /* of both prompts */
+    const sd_vae_params *vae;   /* both ways; without noise, which is the seeds' */
+    const sd_stop *stop;        /* ends the call: section 5; or NULL */
+    double strength; /* with init, 0 .. 1: how much may change. Of the steps int(strength * steps)
+                        are run, as Python computes it, and init is noised to the first one's
+                        timestep; at 1 nothing of it is seen. SD_AUTO (default): 0.75, with a mask
+                        1 */
+} sd_generate_params;
 
-#define SD_IMG2IMG_PARAMS_INIT                                                                     \
-    { sizeof(sd_img2img_params), NULL, NULL, NULL, NULL, 0, 0, NULL, 0, NULL, 0.75 }
-
-/* SDEdit (Meng et al. 2021), and scripts/img2img.py: encode, noise to strength, denoise. */
-LIBSD_API sd_status sd_img2img(sd_model *model, const sd_img2img_params *params, sd_image **images);
-
-typedef struct sd_inpaint_params {
-    size_t struct_size;
-    const char *prompt;
-    const char *negative_prompt;
-    const sd_image *init; /* resized as sd_img2img does */
-    const sd_image *mask; /* of init's size: white is painted, black is kept, grey blends the two;
-                             where it has one colour, its alpha channel is the mask */
-    const sd_sampler_params *sampling;
-    double strength; /* of what is painted, 0 .. 1; at 1, the default, nothing of it is seen */
-    int weighted_prompts;
-    int clip_skip;
-    const sd_tile_params *tiles;
-    int clean_prompts;
-    const char *const *prompts;
-    double
-        mask_blur; /* sigma of a Gaussian blur of the mask, in init's pixels, 0 (default) .. 512 */
-    int mask_invert;    /* non-zero: black is painted and white kept */
-    int mask_any_pixel; /* non-zero: a latent is painted where any pixel of its square is white;
-                           else where the first one is, as models were trained */
-    int only_masked;    /* non-zero: the masked part of init is cut out, painted at width x height
-                           (0: the model's own), and put back; the result has init's size */
-    int mask_padding;   /* only_masked: pixels around the part that are seen too, default 32 */
-} sd_inpaint_params;
-
-#define SD_INPAINT_PARAMS_INIT                                                                     \
+#define SD_GENERATE_PARAMS_INIT                                                                    \
     {                                                                                              \
-        sizeof(sd_inpaint_params), NULL, NULL, NULL, NULL, NULL, 1.0, 0, 0, NULL, 0, NULL, 0.0, 0, \
-            0, 0, 32                                                                               \
+        sizeof(sd_generate_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,    \
+            NULL, NULL, SD_AUTO                                                                    \
     }
 
 /*
- * Paints a part of a picture anew. An inpainting model (sd_inpaint_concat) sees the mask and what
- * is around it, as scripts/inpaint.py of the original and runwayml's inpaint_st.py have it; any
- * other model of text to image paints with its latents kept outside of the mask
+ * Pictures in one call: text encoder, sampler, VAE. `images` is the caller's array of `n_images`
+ * pointers, sampling->batch of them; before anything else all are set to NULL, and they stay so
+ * where the call fails. Each image is the caller's to free.
+ *
+ * Text to image is Rombach et al. 2022 and scripts/txt2img.py of the original; image to image is
+ * SDEdit (Meng et al. 2021) and scripts/img2img.py: encode, noise to strength, denoise.
+ *
+ * With a mask a part of init is painted anew. An inpainting model (sd_inpaint_concat) sees the mask
+ * and what is around it, as scripts/inpaint.py of the original and runwayml's inpaint_st.py have
+ * it; any other model of text to image paints with its latents kept outside of the mask
  * (sd_sampler_set_mask). Both see the mask as white from grey 128 on; what they paint is then laid
  * over init by the mask's grey, so that a feathered mask has no edge and black keeps init's pixels.
  * The log says where a mask paints nothing or everything, or has strokes too thin for a latent.
  */
-LIBSD_API sd_status sd_inpaint(sd_model *model, const sd_inpaint_params *params, sd_image **images);
+LIBSD_API sd_status sd_generate(sd_model *model, const sd_generate_params *params,
+                                sd_image **images, int32_t n_images);
 
-/* --------------------------------------------------------------------------- 5. images */
+/* --------------------------------------------------------------------------- 4. images */
 
 /* How the host's memory holds a pixel: a byte for each letter, in this order. */
 typedef int32_t sd_pixel_format;
@@ -553,7 +569,7 @@ LIBSD_API sd_status sd_image_write(const sd_image *image, const sd_image_save_pa
 LIBSD_API sd_status sd_image_resize(const sd_image *image, int32_t width, int32_t height,
                                     sd_image **out);
 
-/* ----------------------------------------------------------------- 6. ending a call early */
+/* ----------------------------------------------------------------- 5. ending a call early */
 
 /*
  * A token that ends the calls that were given it, in their parameters' `stop`: while it is set,
@@ -571,7 +587,7 @@ LIBSD_API void sd_stop_set(sd_stop *stop);
 LIBSD_API void sd_stop_clear(sd_stop *stop);
 LIBSD_API int32_t sd_stop_is_set(const sd_stop *stop);
 
-/* -------------------------------------------------------------------------- 7. tensors */
+/* -------------------------------------------------------------------------- 6. tensors */
 
 #define SD_MAX_DIMS 5
 
@@ -589,7 +605,7 @@ LIBSD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
 LIBSD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
 LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
 
-/* ----------------------------------------------------------------- 8. the stages one by one */
+/* ----------------------------------------------------------------- 7. the stages one by one */
 
 /*
  * Token ids of `text` for the text encoder of that number, 0 .. sd_model_info.n_encoders - 1, as
@@ -630,18 +646,6 @@ LIBSD_API sd_status sd_cond_get(const sd_cond *cond, const char *name, sd_tensor
  * so that all have the tokens of the longest, the prompts and the negative one. */
 LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, sd_cond **out);
 
-typedef struct sd_text_params {
-    size_t struct_size;
-    const sd_stop *stop;
-    int32_t weighted;  /* non-zero: the prompt syntax of the popular web UIs, see below */
-    int32_t clip_skip; /* n > 1 ends n - 1 layers before the last; the final norm is applied */
-    int32_t clean;     /* non-zero: texts are cleaned first, see below */
-    int32_t reserved;
-} sd_text_params;
-
-#define SD_TEXT_PARAMS_INIT                                                                        \
-    { sizeof(sd_text_params), NULL, 0, 0, 0, 0 }
-
 /*
  * Prompts to conditioning: its context is [n_texts, text_tokens, text_width], the last hidden state
  * after the final LayerNorm (FrozenCLIPEmbedder). `params` NULL means all defaults. The weighted
@@ -679,33 +683,22 @@ LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *ids, int32_t
 
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
- * [n, c, h/8, w/8] times latent_scale. With `noise` (of the latent's shape) the posterior is
- * sampled, mean + exp(logvar / 2) * noise; without, the latent is its mean. A VQ model has no
+ * [n, c, h/8, w/8] times latent_scale: a sample of the posterior, or its mean. A VQ model has no
  * posterior: its latent is what its encoder gives, not quantised (that of a config's VQModel is),
  * and noise is not looked at.
+ *
+ * Tiles, here and in decoding, fade into each other over their overlap, as with enable_tiling of
+ * diffusers' AutoencoderKL. A picture no larger than a tile is exactly what it is without them; a
+ * larger one differs, as each tile is normalised alone. `params` NULL means all defaults.
  */
-LIBSD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                                  sd_tensor **latent);
+LIBSD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels,
+                                  const sd_vae_params *params, sd_tensor **latent);
 
 /* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. A VQ
- * model takes the nearest row of its codebook for each of its pixels first, a VQModel not. */
-LIBSD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent, sd_tensor **pixels);
-
-/* The same without quantising (force_not_quantize of VQModelInterface). */
-LIBSD_API sd_status sd_vae_decode_unquantized(sd_model *model, const sd_tensor *latent,
-                                              sd_tensor **pixels);
-
-/*
- * sd_vae_decode and sd_vae_encode for pictures of any size with the memory of one tile: tiles fade
- * into each other over their overlap, as with enable_tiling of diffusers' AutoencoderKL. A picture
- * no larger than a tile is exactly what the plain calls give; a larger one differs, as each tile
- * is normalised alone. `params` NULL means all defaults.
- */
-LIBSD_API sd_status sd_vae_decode_tiled(sd_model *model, const sd_tensor *latent,
-                                        const sd_tile_params *params, sd_tensor **pixels);
-LIBSD_API sd_status sd_vae_encode_tiled(sd_model *model, const sd_tensor *pixels,
-                                        const sd_tensor *noise, const sd_tile_params *params,
-                                        sd_tensor **latent);
+ * model takes the nearest row of its codebook for each of its pixels first, unless it is told not
+ * to, a VQModel never. */
+LIBSD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent,
+                                  const sd_vae_params *params, sd_tensor **pixels);
 
 /* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
 LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
@@ -713,7 +706,7 @@ LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_
 /* An RGB image as pixels [1, 3, h, w]: 2 x / 255 - 1. */
 LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
 
-/* ------------------------------------------------------------------------- 9. sampling */
+/* ------------------------------------------------------------------------- 8. sampling */
 
 /*
  * Name of the i-th sampling method, or NULL after the last:
@@ -749,7 +742,7 @@ LIBSD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *par
  * Gives a sampler back. Where it is sampling, in another thread or in the thread that this is a
  * callback of, its run ends: sd_sample or sd_sampler_step returns SD_ERROR_CANCELLED as soon as
  * sd_context_cancel would make it, and the memory goes then. The sampler that a progress callback
- * of sd_txt2img and its kin is given belongs to that call: to free it cancels.
+ * of sd_generate is given belongs to that call: to free it cancels.
  */
 LIBSD_API void sd_sampler_free(sd_sampler *sampler);
 
@@ -838,13 +831,32 @@ LIBSD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *
  * do not look at it. SD_ERROR_UNSUPPORTED where the UNet does not take 2 c + 1 channels.
  */
 LIBSD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels,
-                                      const sd_tensor *mask, const sd_tensor *noise,
+                                      const sd_tensor *mask, const sd_vae_params *params,
                                       sd_tensor **concat);
 
-/* Picture `index` of the predicted x_0, decoded by the VAE at full size. */
-LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, int index, sd_image **out);
+/* How a predicted x_0 becomes a picture. */
+typedef int32_t sd_preview_method;
+enum {
+    SD_PREVIEW_AUTO = 0, /* the cheapest that the model has: the VAE */
+    SD_PREVIEW_VAE = 1   /* at full size */
+};
 
-/* ------------------------------------------------------------------- 10. building blocks */
+typedef struct sd_preview_params {
+    size_t struct_size;
+    const sd_vae_params *vae; /* NULL: all defaults; without noise */
+    int32_t index;            /* of the batch, default 0 */
+    sd_preview_method method;
+} sd_preview_params;
+
+#define SD_PREVIEW_PARAMS_INIT                                                                     \
+    { sizeof(sd_preview_params), NULL, 0, SD_PREVIEW_AUTO }
+
+/* A picture of the predicted x_0, also within a run's callback. `params` NULL means all defaults.
+ */
+LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, const sd_preview_params *params,
+                                       sd_image **out);
+
+/* ------------------------------------------------------------------- 9. building blocks */
 
 /* torch.randn(dims) after manual_seed(seed), on the CPU or CUDA generator. */
 LIBSD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
@@ -866,82 +878,6 @@ LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, con
  */
 LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const double *timesteps,
                                     const sd_cond *cond, sd_tensor **out);
-
-typedef struct sd_memory_info {
-    size_t struct_size;
-    uint64_t weights; /* bytes on the device */
-    uint64_t text;    /* activations of the text encoder */
-    uint64_t unet;    /* activations of a sampler with these parameters */
-    uint64_t decode;  /* of sd_vae_decode for the batch */
-    uint64_t encode;  /* of sd_vae_encode for one image */
-    uint64_t peak;    /* weights + the largest that lives at once in sd_txt2img */
-} sd_memory_info;
-
-#define SD_MEMORY_INFO_INIT                                                                        \
-    { sizeof(sd_memory_info), 0, 0, 0, 0, 0, 0 }
-
-/* What a run with `params` will take, before it takes it. */
-LIBSD_API sd_status sd_memory_estimate(sd_model *model, const sd_sampler_params *params,
-                                       sd_memory_info *memory);
-
-/* The same with the VAE in tiles: `decode` and `encode` are those of sd_vae_decode_tiled and
- * sd_vae_encode_tiled. `tiles` NULL means all defaults. */
-LIBSD_API sd_status sd_memory_estimate_tiled(sd_model *model, const sd_sampler_params *params,
-                                             const sd_tile_params *tiles, sd_memory_info *memory);
-
-/* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
- * linear layers and attention products. */
-typedef struct sd_work_info {
-    size_t struct_size;
-    double text;   /* sd_encode_tokens of one prompt */
-    double step;   /* one sampler step: the batch, and both halves where guidance_scale is not 1 */
-    double decode; /* sd_vae_decode of the batch */
-    double encode; /* sd_vae_encode of one image */
-} sd_work_info;
-
-#define SD_WORK_INFO_INIT                                                                          \
-    { sizeof(sd_work_info), 0, 0, 0, 0 }
-
-/* How much arithmetic a run with `params` is; seconds times FLOP/s, for planning and benchmarks. */
-LIBSD_API sd_status sd_work_estimate(sd_model *model, const sd_sampler_params *params,
-                                     sd_work_info *work);
-
-/* What was done of one kind of operation. */
-typedef struct sd_profile_row {
-    size_t struct_size;
-    const char *operation; /* "conv2d", "linear", "attention", ...; a static string */
-    uint64_t calls;
-    double seconds; /* on the device */
-    double flops;   /* as in sd_work_info */
-    double bytes;   /* of inputs, weights and outputs, each counted once */
-} sd_profile_row;
-
-#define SD_PROFILE_ROW_INIT                                                                        \
-    { sizeof(sd_profile_row), NULL, 0, 0, 0, 0 }
-
-/*
- * Between begin and end, the time of every operation that `ctx` computes, on any thread, is added
- * up by kind. Operations are then launched one by one, not as a recorded graph. begin drops what an
- * earlier profile counted. Any thread may call these.
- */
-LIBSD_API sd_status sd_profile_begin(sd_context *ctx);
-LIBSD_API sd_status sd_profile_end(sd_context *ctx);
-/* The rows of the last profile: index counts from 0. SD_ERROR_ARGUMENT past the last. */
-LIBSD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
-
-/* The device's memory, in bytes. */
-typedef struct sd_device_memory_info {
-    size_t struct_size;
-    uint64_t total; /* 0: the host's */
-    uint64_t used;  /* by this context's buffers and weights; 0 where it is not counted */
-    uint64_t peak;  /* most of that since the context began */
-} sd_device_memory_info;
-
-#define SD_DEVICE_MEMORY_INFO_INIT                                                                 \
-    { sizeof(sd_device_memory_info), 0, 0, 0 }
-
-/* Any thread. */
-LIBSD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory_info *memory);
 
 #ifdef __cplusplus
 }

@@ -37,14 +37,28 @@ sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, 
     return SD_OK;
 }
 
-sd_status sd_read_tiles(const sd_context *ctx, const sd_tile_params *given, sd_tile_params *p) {
-    *p = (sd_tile_params)SD_TILE_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_tile_params", p, sizeof *p, given);
+sd_status sd_check_reserved(const sd_context *ctx, const char *what, int32_t reserved) {
+    return reserved == 0 ? SD_OK
+                         : sd_fail(ctx, SD_ERROR_UNSUPPORTED, "%s.reserved is %d; 0 was expected",
+                                   what, (int)reserved);
+}
+
+sd_status sd_read_vae(const sd_context *ctx, const sd_vae_params *given, bool encoding,
+                      sd_vae_params *p) {
+    *p = (sd_vae_params)SD_VAE_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_vae_params", p, sizeof *p, given);
     if (status)
         return status;
-    SD_REQUIRE(ctx, p->tile >= 1 && p->tile <= SD_MAX_IMAGE_SIDE,
-               "sd_tile_params.tile is %d; 1 to %d was expected", p->tile, SD_MAX_IMAGE_SIDE);
-    SD_REQUIRE(ctx, p->overlap >= 0 && p->overlap < p->tile,
-               "sd_tile_params.overlap is %d; 0 to %d was expected", p->overlap, p->tile - 1);
-    return SD_OK;
+    sd_call_use(p->noise);
+    sd_call_heed(p->stop);
+    SD_REQUIRE(ctx, encoding || !p->noise,
+               "sd_vae_params.noise is given, which is for sd_vae_encode; NULL was expected");
+    SD_REQUIRE(ctx, p->tile >= 0 && p->tile <= SD_MAX_IMAGE_SIDE,
+               "sd_vae_params.tile is %d; 0 (none) to %d was expected", (int)p->tile,
+               SD_MAX_IMAGE_SIDE);
+    SD_REQUIRE(ctx, p->overlap <= 0 || p->overlap < p->tile,
+               "sd_vae_params.overlap is %d; less than the %d of a tile was expected",
+               (int)p->overlap, (int)p->tile);
+    p->overlap = p->overlap < 0 ? 0 : p->overlap > 0 ? p->overlap : p->tile / 4;
+    return sd_check_reserved(ctx, "sd_vae_params", p->reserved);
 }

@@ -12,15 +12,25 @@
 sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, size_t full_size,
                          const void *given);
 
-/* The caller's tiles with defaults filled in and checked. */
-sd_status sd_read_tiles(const sd_context *ctx, const sd_tile_params *given, sd_tile_params *full);
+/* Non-zero is of a newer library: SD_ERROR_UNSUPPORTED. */
+sd_status sd_check_reserved(const sd_context *ctx, const char *what, int32_t reserved);
+
+/* The caller's with defaults filled in and checked: the overlap is 0 .. tile - 1. The call uses its
+ * noise, of `encoding` alone, and heeds its token. */
+sd_status sd_read_vae(const sd_context *ctx, const sd_vae_params *given, bool encoding,
+                      sd_vae_params *full);
+
+/* The caller's with defaults filled in and every range checked; sides that were not named are 0,
+ * and full->original is `original`. */
+sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given,
+                           sd_sampler_params *full, sd_original_params *original);
+
+/* The caller's, checked. The call heeds its token. */
+sd_status sd_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *full);
 
 /* Copies as much of `full` as fits the caller's size-first struct, keeping its struct_size. */
 sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
                           size_t full_size);
-
-/* Any text encoder has its own range of sd_text_params.clip_skip. */
-sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip);
 
 /* Returns from the calling function with SD_ERROR_ARGUMENT and a sentence unless `condition`. */
 #define SD_REQUIRE(ctx, condition, ...)                                                            \

@@ -1,4 +1,4 @@
-/* Images: section 5 of sd.h. */
+/* Images: section 4 of sd.h. */
 #include "io/image.h"
 
 #include "api/check.h"

@@ -1,4 +1,4 @@
-/* Models: section 3 of sd.h. */
+/* Models: section 2 of sd.h. */
 #include "api/check.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"

@@ -1,16 +1,14 @@
-/* Sampling, and pictures in one call: sections 4 and 8 of sd.h. */
+/* Sampling: section 8 of sd.h. */
 #include "pipeline/sampling.h"
 #include "api/check.h"
 #include "core/expect.h"
 #include "pipeline/estimate.h"
-#include "pipeline/generate.h"
 
 #include <math.h>
 #include <string.h>
 
 #define MAX_BATCH 1024
 #define MAX_SKIP 1000000
-#define MAX_BLUR 512
 
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
@@ -102,10 +100,8 @@ static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
         p->spacing = SD_SPACING_UNIFORM;
 }
 
-/* The caller's parameters with defaults filled in and every range checked; full->original is then
- * `original`. */
-static sd_status read_sampling(const sd_model *model, const sd_sampler_params *given,
-                               sd_sampler_params *full, sd_original_params *original) {
+sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given,
+                           sd_sampler_params *full, sd_original_params *original) {
     *full = (sd_sampler_params)SD_SAMPLER_PARAMS_INIT;
     sd_status status = sd_need_unet(model, "a sampler");
     if (!status)
@@ -142,7 +138,7 @@ SD_PUBLIC(sd_sampler_new, (model, params, out), (model), sd_model *model,
     SD_REQUIRE_PTR(NULL, model);
     sd_sampler_params p;
     sd_original_params original;
-    sd_status status = read_sampling(model, params, &p, &original);
+    sd_status status = sd_read_sampling(model, params, &p, &original);
     if (status)
         return status;
     sd_fill_default_sides(model, &p);
@@ -187,9 +183,7 @@ static sd_status read_run(const sd_context *ctx, const sd_run_params *given, sd_
     SD_REQUIRE(ctx, !p->mask == !p->mask_x0,
                "sd_run_params.%s is NULL and %s is not; both or neither",
                p->mask ? "mask_x0" : "mask", p->mask ? "mask" : "mask_x0");
-    SD_REQUIRE(ctx, p->reserved == 0, "sd_run_params.reserved is %d; 0 was expected",
-               (int)p->reserved);
-    return SD_OK;
+    return sd_check_reserved(ctx, "sd_run_params", p->reserved);
 }
 
 SD_PUBLIC(sd_sample, (sampler, params, latent), (sampler), sd_sampler *sampler,
@@ -290,153 +284,20 @@ SD_PUBLIC(sd_sampler_set_concat, (sampler, concat), (sampler, concat), sd_sample
     return sd_sampling_set_concat(sampler, concat);
 }
 
-SD_PUBLIC(sd_sampler_preview, (sampler, index, out), (sampler), sd_sampler *sampler, int index,
-          sd_image **out) {
-    SD_REQUIRE_PTR(context_of(sampler), out);
+SD_PUBLIC(sd_sampler_preview, (sampler, params, out), (sampler), sd_sampler *sampler,
+          const sd_preview_params *params, sd_image **out) {
+    const sd_context *ctx = context_of(sampler);
+    SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_preview(sampler, index, out);
-}
-
-static sd_status estimate_memory(sd_model *model, const sd_sampler_params *params,
-                                 const sd_tile_params *tiles, sd_memory_info *memory) {
-    sd_sampler_params p;
-    sd_original_params original;
-    sd_status status = read_sampling(model, params, &p, &original);
+    sd_preview_params p = SD_PREVIEW_PARAMS_INIT;
+    sd_vae_params vae;
+    sd_status status = sd_read_params(ctx, "sd_preview_params", &p, sizeof p, params);
     if (status)
         return status;
-    sd_fill_default_sides(model, &p);
-    sd_memory_info full = SD_MEMORY_INFO_INIT;
-    status = sd_pipeline_memory(model, &p, tiles, &full);
-    return status ? status
-                  : sd_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
-}
-
-SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), sd_model *model,
-          const sd_sampler_params *params, sd_memory_info *memory) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, memory);
-    return estimate_memory(model, params, NULL, memory);
-}
-
-SD_PUBLIC(sd_memory_estimate_tiled, (model, params, tiles, memory), (model), sd_model *model,
-          const sd_sampler_params *params, const sd_tile_params *tiles, sd_memory_info *memory) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, memory);
-    sd_tile_params full;
-    sd_status status = sd_read_tiles(model->ctx, tiles, &full);
-    return status ? status : estimate_memory(model, params, &full, memory);
-}
-
-SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
-          const sd_sampler_params *params, sd_work_info *work) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, work);
-    sd_sampler_params p;
-    sd_original_params original;
-    sd_status status = read_sampling(model, params, &p, &original);
-    if (status)
-        return status;
-    sd_fill_default_sides(model, &p);
-    sd_work_info full = SD_WORK_INFO_INIT;
-    status = sd_pipeline_work(model, &p, &full);
-    return status ? status : sd_write_struct(model->ctx, "sd_work_info", work, &full, sizeof full);
-}
-
-/* ------------------------------------------------------------------ pictures in one call */
-
-/* What the three calls' parameters have in common, `name` the struct's. Tiles that are NULL are
- * none, not the defaults. */
-static sd_status read_picture(const sd_model *model, const char *name,
-                              const sd_sampler_params *given, const sd_tile_params *tiles,
-                              sd_tile_params *own_tiles, sd_request *request) {
-    sd_status status = read_sampling(model, given, &request->sampling, &request->original);
-    if (!status)
-        status = sd_check_clip_skip(model, name, request->text.clip_skip);
-    if (status || !tiles)
-        return status;
-    request->tiles = own_tiles;
-    return sd_read_tiles(model->ctx, tiles, own_tiles);
-}
-
-static sd_text_params text_params(int weighted, int clip_skip, int clean) {
-    return (sd_text_params){.struct_size = sizeof(sd_text_params),
-                            .weighted = weighted,
-                            .clip_skip = clip_skip,
-                            .clean = clean};
-}
-
-static sd_status generate(sd_model *model, const sd_request *request, sd_image **images) {
-    memset(images, 0, (size_t)request->sampling.batch * sizeof *images);
-    return sd_pipeline_generate(model, request, images);
-}
-
-SD_PUBLIC(sd_txt2img, (model, params, images), (model), sd_model *model,
-          const sd_txt2img_params *params, sd_image **images) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, images);
-    *images = NULL;
-    SD_REQUIRE_PTR(model->ctx, params);
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
-    sd_tile_params tiles;
-    sd_status status = sd_read_params(model->ctx, "sd_txt2img_params", &p, sizeof p, params);
-    if (status)
-        return status;
-    sd_request request = {p.prompt, p.negative_prompt, p.prompts};
-    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
-    status = read_picture(model, "sd_txt2img_params", p.sampling, p.tiles, &tiles, &request);
-    return status ? status : generate(model, &request, images);
-}
-
-SD_PUBLIC(sd_img2img, (model, params, images), (model), sd_model *model,
-          const sd_img2img_params *params, sd_image **images) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, images);
-    *images = NULL;
-    SD_REQUIRE_PTR(model->ctx, params);
-    sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
-    sd_tile_params tiles;
-    sd_status status = sd_read_params(model->ctx, "sd_img2img_params", &p, sizeof p, params);
-    if (status)
-        return status;
-    SD_REQUIRE(model->ctx, p.init, "sd_img2img_params.init is NULL");
-    SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
-               "sd_img2img_params.strength is %g; 0 to 1 was expected", p.strength);
-    sd_call_use(p.init);
-    sd_request request = {p.prompt, p.negative_prompt, p.prompts, p.init};
-    request.strength = p.strength;
-    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
-    status = read_picture(model, "sd_img2img_params", p.sampling, p.tiles, &tiles, &request);
-    return status ? status : generate(model, &request, images);
-}
-
-SD_PUBLIC(sd_inpaint, (model, params, images), (model), sd_model *model,
-          const sd_inpaint_params *params, sd_image **images) {
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, images);
-    *images = NULL;
-    SD_REQUIRE_PTR(model->ctx, params);
-    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
-    sd_tile_params tiles;
-    sd_status status = sd_read_params(model->ctx, "sd_inpaint_params", &p, sizeof p, params);
-    if (status)
-        return status;
-    SD_REQUIRE(model->ctx, p.init, "sd_inpaint_params.init is NULL");
-    SD_REQUIRE(model->ctx, p.mask, "sd_inpaint_params.mask is NULL");
-    sd_call_use(p.init);
-    sd_call_use(p.mask);
-    SD_REQUIRE(model->ctx, p.strength >= 0 && p.strength <= 1,
-               "sd_inpaint_params.strength is %g; 0 to 1 was expected", p.strength);
-    SD_REQUIRE(model->ctx, p.mask_blur >= 0 && p.mask_blur <= MAX_BLUR,
-               "sd_inpaint_params.mask_blur is %g; 0 to %d was expected", p.mask_blur, MAX_BLUR);
-    SD_REQUIRE(model->ctx, p.mask_padding >= 0 && p.mask_padding <= SD_MAX_IMAGE_SIDE,
-               "sd_inpaint_params.mask_padding is %d; 0 to %d was expected", p.mask_padding,
-               SD_MAX_IMAGE_SIDE);
-    sd_request request = {p.prompt, p.negative_prompt, p.prompts, p.init, p.mask};
-    request.text = text_params(p.weighted_prompts, p.clip_skip, p.clean_prompts);
-    request.masking = (sd_masking){p.mask_blur, p.mask_invert != 0, p.mask_any_pixel != 0,
-                                   p.only_masked != 0, p.mask_padding};
-    status = read_picture(model, "sd_inpaint_params", p.sampling, p.tiles, &tiles, &request);
-    request.strength = p.strength;
-    return status ? status : generate(model, &request, images);
+    SD_REQUIRE(ctx, p.method == SD_PREVIEW_AUTO || p.method == SD_PREVIEW_VAE,
+               "sd_preview_params.method is %d; a value of sd_preview_method was expected",
+               (int)p.method);
+    status = sd_read_vae(ctx, p.vae, false, &vae);
+    return status ? status : sd_sampling_preview(sampler, p.index, &vae, out);
 }

@@ -43,26 +43,26 @@ const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id) {
     return known ? sd_tokenizer_text(model->tokenizer, id) : NULL;
 }
 
-sd_status sd_check_clip_skip(const sd_model *model, const char *what, int clip_skip) {
+sd_status sd_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *p) {
+    *p = (sd_text_params)SD_TEXT_PARAMS_INIT;
+    sd_status status = sd_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
+    if (status)
+        return status;
     int layers = model->desc->text.layers;
-    SD_REQUIRE(model->ctx, clip_skip >= 0 && clip_skip <= layers,
-               "%s.clip_skip is %d; 0 to %d was expected", what, clip_skip, layers);
-    return SD_OK;
+    SD_REQUIRE(model->ctx, p->clip_skip >= 0 && p->clip_skip <= layers,
+               "sd_text_params.clip_skip is %d; 0 to %d was expected", (int)p->clip_skip, layers);
+    sd_call_heed(p->stop);
+    return sd_check_reserved(model->ctx, "sd_text_params", p->reserved);
 }
 
-/* What texts and tokens have in common: how many there are, and the caller's parameters. */
 static sd_status read_text(const sd_model *model, const char *call, int n_texts,
                            const sd_text_params *given, sd_text_params *p) {
-    *p = (sd_text_params)SD_TEXT_PARAMS_INIT;
     sd_status status = sd_need_conditioning(model, call, SD_CONDITIONING_TEXT);
-    if (!status)
-        status = sd_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= MAX_TEXTS,
                "%s: n_texts is %d; 1 to %d was expected", call, n_texts, MAX_TEXTS);
-    sd_call_heed(p->stop);
-    return sd_check_clip_skip(model, "sd_text_params", p->clip_skip);
+    return sd_read_text(model, given, p);
 }
 
 SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), sd_model *model,
@@ -113,31 +113,26 @@ SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), sd_model *model, const
     return sd_stage_encode_class(model, ids, n, out);
 }
 
-SD_PUBLIC(sd_vae_encode, (model, pixels, noise, latent), (model, pixels, noise), sd_model *model,
-          const sd_tensor *pixels, const sd_tensor *noise, sd_tensor **latent) {
+SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), sd_model *model,
+          const sd_tensor *pixels, const sd_vae_params *params, sd_tensor **latent) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
     *latent = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
-    return sd_stage_vae_encode(model, pixels, noise, 1, NULL, latent);
+    sd_vae_params p;
+    sd_status status = sd_read_vae(model->ctx, params, true, &p);
+    return status ? status : sd_stage_vae_encode(model, pixels, p.noise, 1, &p, latent);
 }
 
-SD_PUBLIC(sd_vae_decode, (model, latent, pixels), (model, latent), sd_model *model,
-          const sd_tensor *latent, sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), sd_model *model,
+          const sd_tensor *latent, const sd_vae_params *params, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, latent);
-    return sd_stage_vae_decode(model, latent, true, NULL, pixels);
-}
-
-SD_PUBLIC(sd_vae_decode_unquantized, (model, latent, pixels), (model, latent), sd_model *model,
-          const sd_tensor *latent, sd_tensor **pixels) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
-    *pixels = NULL;
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, latent);
-    return sd_stage_vae_decode(model, latent, false, NULL, pixels);
+    sd_vae_params p;
+    sd_status status = sd_read_vae(model->ctx, params, false, &p);
+    return status ? status : sd_stage_vae_decode(model, latent, &p, pixels);
 }
 
 SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, latent),
@@ -152,55 +147,41 @@ SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, la
     return sd_stage_vae_quantize(model, latent, ids, capacity, quantized);
 }
 
-SD_PUBLIC(sd_vae_encode_ids, (model, pixels, ids, capacity), (model, pixels), sd_model *model,
-          const sd_tensor *pixels, int32_t *ids, int64_t capacity) {
+SD_PUBLIC(sd_vae_encode_ids, (model, pixels, params, ids, capacity), (model, pixels),
+          sd_model *model, const sd_tensor *pixels, const sd_vae_params *params, int32_t *ids,
+          int64_t capacity) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, ids);
-    return sd_stage_vae_encode_ids(model, pixels, ids, capacity);
+    sd_vae_params p;
+    sd_status status = sd_read_vae(model->ctx, params, true, &p);
+    return status ? status : sd_stage_vae_encode_ids(model, pixels, &p, ids, capacity);
 }
 
-SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, pixels), (model), sd_model *model,
-          const int32_t *ids, int n, int h, int w, sd_tensor **pixels) {
+SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), sd_model *model,
+          const int32_t *ids, int32_t n, int32_t h, int32_t w, const sd_vae_params *params,
+          sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, ids);
-    return sd_stage_vae_decode_ids(model, ids, n, h, w, pixels);
+    sd_vae_params p;
+    sd_status status = sd_read_vae(model->ctx, params, false, &p);
+    return status ? status : sd_stage_vae_decode_ids(model, ids, n, h, w, &p, pixels);
 }
 
-SD_PUBLIC(sd_vae_decode_tiled, (model, latent, params, pixels), (model, latent), sd_model *model,
-          const sd_tensor *latent, const sd_tile_params *params, sd_tensor **pixels) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
-    *pixels = NULL;
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, latent);
-    sd_tile_params p;
-    sd_status status = sd_read_tiles(model->ctx, params, &p);
-    return status ? status : sd_stage_vae_decode(model, latent, !p.unquantized, &p, pixels);
-}
-
-SD_PUBLIC(sd_vae_encode_tiled, (model, pixels, noise, params, latent), (model, pixels, noise),
-          sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-          const sd_tile_params *params, sd_tensor **latent) {
-    SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
-    *latent = NULL;
-    SD_REQUIRE_PTR(NULL, model);
-    SD_REQUIRE_PTR(model->ctx, pixels);
-    sd_tile_params p;
-    sd_status status = sd_read_tiles(model->ctx, params, &p);
-    return status ? status : sd_stage_vae_encode(model, pixels, noise, 1, &p, latent);
-}
-
-SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, noise, concat), (model, pixels, mask, noise),
-          sd_model *model, const sd_tensor *pixels, const sd_tensor *mask, const sd_tensor *noise,
-          sd_tensor **concat) {
+SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, params, concat), (model, pixels, mask),
+          sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+          const sd_vae_params *params, sd_tensor **concat) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, concat);
     *concat = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, mask);
-    return sd_stage_inpaint_concat(model, pixels, mask, noise, NULL, false, concat);
+    sd_vae_params p;
+    sd_status status = sd_read_vae(model->ctx, params, true, &p);
+    return status ? status
+                  : sd_stage_inpaint_concat(model, pixels, mask, p.noise, &p, false, concat);
 }
 
 SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond), sd_model *model,

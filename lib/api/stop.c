@@ -1,4 +1,4 @@
-/* Ending a call early: section 6 of sd.h. */
+/* Ending a call early: section 5 of sd.h. */
 #include "core/stop.h"
 
 #include "api/check.h"

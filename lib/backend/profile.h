@@ -8,6 +8,7 @@
 
 #include "backend/ops.h"
 #include "core/context.h"
+#include <sd/profile.h>
 
 struct sd_profiler;
 

@@ -214,7 +214,7 @@ sd_status sd_family_check(const sd_context *ctx, const char *path, const sd_weig
 
 const char *sd_family_of_channels(int in_channels, int c) {
     if (in_channels == 2 * c + 1)
-        return "this is an inpainting model: use sd-inpaint (sd_inpaint)";
+        return "this is an inpainting model: use sd-inpaint (sd_generate with a mask)";
     if (c != 4)
         return NULL;
     return in_channels == 8   ? "this looks like an instruct-pix2pix model, which is not supported"

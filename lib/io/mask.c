@@ -96,7 +96,7 @@ sd_status sd_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image 
         return status;
     if (alpha)
         sd_log(mask->ctx, SD_LOG_LEVEL_WARN,
-               "sd_inpaint_params.mask has one colour: the mask is its alpha channel");
+               "sd_generate_params.mask has one colour: the mask is its alpha channel");
     for (size_t i = 0; i < area(mask); i++) {
         int v = alpha ? mask->pixels[4 * i + 3] : sd_image_grey(mask, i);
         (*grey)->pixels[i] = (uint8_t)(how->invert ? 255 - v : v);
@@ -281,15 +281,15 @@ static void warn_thin(const sd_context *ctx, const parts *p, int h, int w, int s
     if (!p->n)
         sd_log(
             ctx, SD_LOG_LEVEL_WARN,
-            "sd_inpaint_params.mask: nothing of it is left at %d x %d pixels, where its white is "
+            "sd_generate_params.mask: nothing of it is left at %d x %d pixels, where its white is "
             "too thin",
             w, h);
     else if (p->n_missed)
         sd_log(
             ctx, SD_LOG_LEVEL_WARN,
-            "sd_inpaint_params.mask: %d of its %d white parts reach no latent (the largest has %d "
+            "sd_generate_params.mask: %d of its %d white parts reach no latent (the largest has %d "
             "x %d pixels at %d, %d): a latent is painted where the first pixel of its %d x %d is "
-            "white, with mask_any_pixel where any is",
+            "white, with any_pixel of sd_mask_params where any is",
             p->n_missed, p->n, p->largest.w, p->largest.h, p->largest.x, p->largest.y, scale,
             scale);
 }
@@ -305,11 +305,11 @@ void sd_mask_warn(const sd_image *grey, const float *white, int h, int w, int sc
         n_white += grey->pixels[i] >= SD_MASK_WHITE;
     if (n_white == 0)
         sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "sd_inpaint_params.mask has no white pixel (grey from %d on): nothing is painted",
+               "sd_generate_params.mask has no white pixel (grey from %d on): nothing is painted",
                SD_MASK_WHITE);
     else if (n_white == area(grey))
         sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "sd_inpaint_params.mask is white everywhere: everything is painted");
+               "sd_generate_params.mask is white everywhere: everything is painted");
     else if (find_parts(ctx, white, h, w, scale, &found) && (!any_pixel || !found.n))
         warn_thin(ctx, &found, h, w, scale);
 }

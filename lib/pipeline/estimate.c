@@ -8,17 +8,16 @@ typedef struct run_cost {
     sd_cost text, step, decode, encode;
 } run_cost;
 
-static sd_status measure(sd_model *model, const sd_sampler_params *params,
-                         const sd_tile_params *tiles, int n_texts, run_cost *cost) {
+static sd_status measure(sd_model *model, const sd_sampler_params *params, int tokens,
+                         const sd_vae_params *how, int n_texts, run_cost *cost) {
     int scale = sd_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
     sd_status status;
     if ((status = sd_text_estimate(model, n_texts, &cost->text)) ||
-        (status =
-             sd_sampling_estimate(model, params, sd_model_context_tokens(model), &cost->step)) ||
-        (status = sd_vae_decode_estimate(model, params->batch, h, w, tiles, &cost->decode)))
+        (status = sd_sampling_estimate(model, params, tokens, &cost->step)) ||
+        (status = sd_vae_decode_estimate(model, params->batch, h, w, how, &cost->decode)))
         return status;
-    return sd_vae_encode_estimate(model, h, w, tiles, &cost->encode);
+    return sd_vae_encode_estimate(model, h, w, how, &cost->encode);
 }
 
 static uint64_t larger(uint64_t a, uint64_t b) {
@@ -26,10 +25,10 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 }
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
-sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
-                             const sd_tile_params *tiles, sd_memory_info *memory) {
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, int tokens,
+                             const sd_vae_params *how, sd_memory_info *memory) {
     run_cost cost;
-    sd_status status = measure(model, params, tiles, 2, &cost);
+    sd_status status = measure(model, params, tokens, how, 2, &cost);
     if (status)
         return status;
     uint64_t weights = (uint64_t)model->weight_bytes;
@@ -45,9 +44,11 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
     return SD_OK;
 }
 
-sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work_info *work) {
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, int tokens,
+                           sd_work_info *work) {
+    const sd_vae_params whole = SD_VAE_PARAMS_INIT;
     run_cost cost;
-    sd_status status = measure(model, params, NULL, 1, &cost);
+    sd_status status = measure(model, params, tokens, &whole, 1, &cost);
     if (status)
         return status;
     *work = (sd_work_info){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,

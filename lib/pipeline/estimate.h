@@ -4,9 +4,13 @@
 
 #include "pipeline/model.h"
 
-/* `tiles` NULL: the VAE on whole pictures. */
-sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params,
-                             const sd_tile_params *tiles, sd_memory_info *memory);
-sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, sd_work_info *work);
+#include <sd/profile.h>
+
+/* Parameters are whole; `tokens` of the conditioning. */
+sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, int tokens,
+                             const sd_vae_params *how, sd_memory_info *memory);
+/* Arithmetic: the VAE's on whole pictures. */
+sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, int tokens,
+                           sd_work_info *work);
 
 #endif

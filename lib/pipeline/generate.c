@@ -16,10 +16,17 @@ static sd_status load(sd_generation *g) {
     return SD_OK;
 }
 
+/* What is given is taken, what is missing is encoded. */
 static sd_status condition(sd_generation *g) {
     const sd_request *r = g->request;
+    bool guided = sd_is_guided(g->model, &g->sampling);
+    g->cond = (sd_cond *)r->cond;
+    g->uncond = guided ? (sd_cond *)r->uncond : NULL;
+    sd_handle_retain(g->cond);
+    sd_handle_retain(g->uncond);
     return sd_encode_prompts(g->model, r->prompt, r->prompts, r->negative_prompt, &r->text,
-                             &g->sampling, &g->cond, &g->uncond);
+                             &g->sampling, g->cond ? NULL : &g->cond,
+                             guided && !g->uncond ? &g->uncond : NULL);
 }
 
 static sd_status encode(sd_generation *g) {
@@ -46,7 +53,7 @@ static sd_status sample(sd_generation *g) {
 }
 
 static sd_status decode(sd_generation *g) {
-    return sd_decode_images(g->model, g->latent, g->request->tiles, g->images);
+    return sd_decode_images(g->model, g->latent, &g->request->vae, g->images);
 }
 
 static sd_status finish(sd_generation *g) {

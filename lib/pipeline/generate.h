@@ -12,6 +12,7 @@
 typedef struct sd_request {
     const char *prompt, *negative_prompt; /* NULL is "" */
     const char *const *prompts;           /* sampling.batch of them in place of `prompt`; or NULL */
+    const sd_cond *cond, *uncond;         /* in place of the prompts; or NULL */
     const sd_image *init;                 /* NULL: from noise */
     const sd_image *mask;                 /* NULL: all of init; else of what is painted */
     sd_masking masking;
@@ -19,7 +20,7 @@ typedef struct sd_request {
     sd_original_params original; /* where sampling.original points */
     double strength;             /* with init: 0 .. 1 */
     sd_text_params text;
-    const sd_tile_params *tiles; /* NULL: the VAE on whole pictures */
+    sd_vae_params vae;
 } sd_request;
 
 /* What a mask adds: paint.c. */

@@ -73,7 +73,7 @@ sd_status sd_init_encode(sd_generation *g) {
     sd_status status = sd_posterior_noise(g->model, &g->sampling, &noise);
     if (status)
         return status;
-    status = sd_stage_vae_encode(g->model, g->pixels, noise, g->sampling.batch, g->request->tiles,
+    status = sd_stage_vae_encode(g->model, g->pixels, noise, g->sampling.batch, &g->request->vae,
                                  &g->begin);
     g->draws = sd_posterior_draws(&g->sampling);
     sd_tensor_destroy(noise);

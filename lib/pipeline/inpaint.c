@@ -95,14 +95,14 @@ static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor
 }
 
 sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                          const sd_tile_params *tiles, sd_tensor **latent) {
+                          const sd_vae_params *how, sd_tensor **latent) {
     bool many = noise && pixels->dims[0] == 1 && noise->n_dims == 4;
-    return sd_stage_vae_encode(model, pixels, noise, many ? (int)noise->dims[0] : 1, tiles, latent);
+    return sd_stage_vae_encode(model, pixels, noise, many ? (int)noise->dims[0] : 1, how, latent);
 }
 
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
-                                  const sd_tensor *noise, const sd_tile_params *tiles,
-                                  bool any_pixel, sd_tensor **concat) {
+                                  const sd_tensor *noise, const sd_vae_params *how, bool any_pixel,
+                                  sd_tensor **concat) {
     sd_tensor *cut, *z;
     *concat = NULL;
     sd_status status;
@@ -110,7 +110,7 @@ sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, cons
         (status = sd_vae_expect_pixels(model, pixels)) || (status = check_mask(mask, pixels)) ||
         (status = cut_out(model, pixels, mask, &cut)))
         return status;
-    status = sd_encode_known(model, cut, sd_is_concat(model) ? NULL : noise, tiles, &z);
+    status = sd_encode_known(model, cut, sd_is_concat(model) ? NULL : noise, how, &z);
     sd_tensor_destroy(cut);
     if (status)
         return status;

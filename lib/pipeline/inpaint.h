@@ -4,10 +4,10 @@
 
 #include "pipeline/model.h"
 
-/* `tiles` NULL: the VAE on whole pictures. `any_pixel`: see sd_inpaint_params. */
+/* `any_pixel`: see sd_mask_params. */
 sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
-                                  const sd_tensor *noise, const sd_tile_params *tiles,
-                                  bool any_pixel, sd_tensor **concat);
+                                  const sd_tensor *noise, const sd_vae_params *how, bool any_pixel,
+                                  sd_tensor **concat);
 /* The UNet takes more than the latent. */
 bool sd_is_wide(const sd_model *model);
 /* `concat` models of the original; else `hybrid` ones. */
@@ -17,6 +17,6 @@ void sd_shrink_mask(const float *mask, int h, int w, int scale, bool any, float 
                     float *out);
 /* `noise` may have many rows for one picture, and be NULL. */
 sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                          const sd_tile_params *tiles, sd_tensor **latent);
+                          const sd_vae_params *how, sd_tensor **latent);
 
 #endif

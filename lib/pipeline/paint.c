@@ -52,7 +52,7 @@ sd_status sd_paint_load(sd_generation *g) {
     sd_painting *p = &g->painting;
     if (mask->width != init->width || mask->height != init->height)
         return sd_fail(g->model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_inpaint_params.mask is %dx%d; %dx%d was expected, the size of init",
+                       "sd_generate_params.mask is %dx%d; %dx%d was expected, the size of init",
                        mask->width, mask->height, init->width, init->height);
     fill_sides(g);
     sd_status status;
@@ -74,7 +74,7 @@ static sd_status make_concat(sd_generation *g) {
     sd_status status = sampled ? sd_posterior_noise(g->model, &g->sampling, &noise) : SD_OK;
     if (!status)
         status = sd_stage_inpaint_concat(g->model, g->pixels, g->painting.white, noise,
-                                         request->tiles, request->masking.any_pixel, &g->concat);
+                                         &request->vae, request->masking.any_pixel, &g->concat);
     g->draws = sampled ? sd_posterior_draws(&g->sampling) : 0;
     sd_tensor_destroy(noise);
     return status;
@@ -95,7 +95,7 @@ sd_status sd_paint_encode(sd_generation *g) {
     bool wide = sd_is_wide(g->model), seen = g->request->strength < 1.0;
     sd_status status = wide ? make_concat(g) : make_keep(g);
     if (!status && (!wide || seen))
-        status = sd_encode_known(g->model, g->pixels, NULL, g->request->tiles, &g->known);
+        status = sd_encode_known(g->model, g->pixels, NULL, &g->request->vae, &g->known);
     g->begin = seen ? g->known : NULL;
     sd_handle_retain(g->begin);
     return status;

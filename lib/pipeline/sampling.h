@@ -30,7 +30,7 @@ sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent);
 sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
 /* NULL: none. */
 sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat);
-sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out);
+sd_status sd_sampling_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out);
 const char *sd_sampling_method(int i);
 int sd_sampling_n_inter(const sd_sampler *s);
 sd_status sd_sampling_x_inter(const sd_sampler *s, int i, sd_tensor **latent);

@@ -63,7 +63,7 @@ sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat) {
     return s->e->status;
 }
 
-sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out) {
+sd_status sd_sampling_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out) {
     sd_tensor *latent = NULL, *pixels;
     *out = NULL;
     if (!s->has_x0)
@@ -74,7 +74,7 @@ sd_status sd_sampling_preview(sd_sampler *s, int index, sd_image **out) {
     sd_status status = sd_sampling_copy(s, sd_view_batch(s->run.pred_x0, index, 1), &latent);
     if (status)
         return status;
-    status = sd_stage_vae_decode(s->model, latent, true, NULL, &pixels);
+    status = sd_stage_vae_decode(s->model, latent, how, &pixels);
     sd_tensor_destroy(latent);
     if (status)
         return status;

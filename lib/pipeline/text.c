@@ -204,15 +204,15 @@ bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
 }
 
 /* The first `n` rows are the prompts', the one behind them, if any, the negative's. */
-static sd_status part(sd_cond *all, int n, bool guided, sd_cond **cond, sd_cond **uncond) {
-    sd_status status = sd_cond_cut(all, 0, n, cond);
-    if (!status && guided)
+static sd_status part(sd_cond *all, int n, sd_cond **cond, sd_cond **uncond) {
+    sd_status status = cond ? sd_cond_cut(all, 0, n, cond) : SD_OK;
+    if (!status && uncond)
         status = sd_cond_cut(all, n, 1, uncond);
     sd_cond_destroy(all);
     return status;
 }
 
-/* All texts of a run, the negative one last; free with sd_free. */
+/* The texts of a run, the negative one last; free with sd_free. */
 static const char **gather(const sd_context *ctx, const char *prompt, const char *const *prompts,
                            int n, const char *negative) {
     const char **texts = sd_alloc_array(ctx, (size_t)n + 1, sizeof *texts);
@@ -223,38 +223,32 @@ static const char **gather(const sd_context *ctx, const char *prompt, const char
     return texts;
 }
 
-/* n texts, and the negative one. */
-static sd_status condition(sd_model *model, const char *const *texts, int n,
-                           const sd_text_params *text, bool guided, sd_cond **cond,
-                           sd_cond **uncond) {
-    bool any = false;
-    sd_cond *all;
+/* Whether there is a text to encode: a negative prompt that nothing looks at is told of. An
+ * unconditional model has none, and a prompt for it is a mistake. */
+static sd_status check_texts(const sd_model *model, const char *const *texts, int n, bool *any) {
+    int words = 0;
     for (int i = 0; i <= n; i++)
-        any = any || *texts[i];
-    /* an unconditional model has nothing to encode, and a prompt for it is a mistake */
-    if (model->desc->conditioning == SD_CONDITIONING_NONE && !any)
-        return SD_OK;
-    sd_status status = sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT);
-    if (status)
-        return status;
-    if (sd_unet_guidance_dim(sd_model_unet(model)) > 0 && *texts[n])
+        words += *texts[i] != '\0';
+    *any = model->desc->conditioning != SD_CONDITIONING_NONE || words > 0;
+    if (*any && sd_unet_guidance_dim(sd_model_unet(model)) > 0 && *texts[n])
         sd_log(model->ctx, SD_LOG_LEVEL_WARN,
                "the negative prompt has no effect: this UNet is told the guidance scale and has no "
                "unguided half");
-    status = sd_stage_encode_text(model, texts, guided ? n + 1 : n, text, &all);
-    return status ? status : part(all, n, guided, cond, uncond);
+    return *any ? sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT) : SD_OK;
 }
 
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
                             const char *negative, const sd_text_params *text,
                             const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond) {
-    int n = prompts ? sampling->batch : 1;
+    int n = !cond ? 0 : prompts ? sampling->batch : 1, total = uncond ? n + 1 : n;
+    sd_cond *all;
+    bool any = false;
     const char **texts = gather(model->ctx, prompt, prompts, n, negative);
-    *cond = *uncond = NULL;
     if (!texts)
         return SD_ERROR_MEMORY;
-    sd_status status =
-        condition(model, texts, n, text, sd_is_guided(model, sampling), cond, uncond);
+    sd_status status = total > 0 ? check_texts(model, texts, n, &any) : SD_OK;
+    if (!status && any)
+        status = sd_stage_encode_text(model, texts, total, text, &all);
     sd_free(model->ctx, texts);
-    return status;
+    return status || !any ? status : part(all, n, cond, uncond);
 }

@@ -15,7 +15,7 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
  * be guided to, and a UNet that is told the scale guides itself. */
 bool sd_is_guided(const sd_model *model, const sd_sampler_params *p);
 /* Conditioning on the prompt, or on each of `prompts` where that is not NULL, and on the negative
- * one; *uncond stays NULL where nothing is guided. */
+ * one; `cond` is NULL where that is there already, `uncond` too, and where nothing is guided. */
 sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
                             const char *negative, const sd_text_params *text,
                             const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond);

@@ -24,16 +24,16 @@ static sdb_tensor new_picture(sd_stage *s, sdb_tensor planes) {
 }
 
 /* Whether tiles are wanted, and there is more than one. */
-static bool is_divided(const sd_tile_params *tiles, int64_t h, int64_t w) {
-    return tiles && (h > tiles->tile || w > tiles->tile);
+static bool is_divided(const sd_vae_params *how, int64_t h, int64_t w) {
+    return how->tile > 0 && (h > how->tile || w > how->tile);
 }
 
 /* The first tile, which is as large as any. */
-static void cut_to_tile(sd_stage *s, const sd_tile_params *tiles) {
-    if (tiles && s->h > tiles->tile)
-        s->h = tiles->tile;
-    if (tiles && s->w > tiles->tile)
-        s->w = tiles->tile;
+static void cut_to_tile(sd_stage *s, const sd_vae_params *how) {
+    if (how->tile > 0 && s->h > how->tile)
+        s->h = how->tile;
+    if (how->tile > 0 && s->w > how->tile)
+        s->w = how->tile;
 }
 
 /* ------------------------------------------------------------------------------- decoding */
@@ -102,32 +102,32 @@ static sd_status decode_tile(void *stage, const sd_tensor *tile, sd_tensor **out
 }
 
 static sd_status decode_pictures(sd_model *model, const sd_tensor *latent, int64_t first, int64_t n,
-                                 bool quantize, const sd_tile_params *tiles, sd_tensor **pixels) {
+                                 const sd_vae_params *how, sd_tensor **pixels) {
     const sd_vae_config *config = &model->desc->vae;
     int64_t scale = sd_model_downscale(model), h = latent->dims[2], w = latent->dims[3];
-    sd_stage s = {
-        .type = &decoder, .model = model, .options = quantize && !config->encode_quantizes};
-    if (!is_divided(tiles, h, w))
+    sd_stage s = {.type = &decoder,
+                  .model = model,
+                  .options = !how->unquantized && !config->encode_quantizes};
+    if (!is_divided(how, h, w))
         return decode_whole(s, latent, first, n, pixels);
     const int64_t dims[] = {n, config->out_channels, h * scale, w * scale};
-    const sd_tiling tiling = {tiles->tile, tiles->overlap, 1, (int)scale, decode_tile, &s};
+    const sd_tiling tiling = {how->tile, how->overlap, 1, (int)scale, decode_tile, &s};
     sd_tensor *out;
     sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &out);
     return status ? status : sd_tensor_give(sd_tiles_run(&tiling, latent, first, out), out, pixels);
 }
 
-sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, bool quantize,
-                              const sd_tile_params *tiles, sd_tensor **pixels) {
+sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
+                              sd_tensor **pixels) {
     *pixels = NULL;
     sd_status status = expect_latent(model, latent);
-    return status ? status
-                  : decode_pictures(model, latent, 0, latent->dims[0], quantize, tiles, pixels);
+    return status ? status : decode_pictures(model, latent, 0, latent->dims[0], how, pixels);
 }
 
 static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
-                              const sd_tile_params *tiles, sd_image **image) {
+                              const sd_vae_params *how, sd_image **image) {
     sd_tensor *pixels;
-    sd_status status = decode_pictures(model, latent, i, 1, true, tiles, &pixels);
+    sd_status status = decode_pictures(model, latent, i, 1, how, &pixels);
     if (status)
         return status;
     status = sd_pixels_to_image(pixels, 0, image);
@@ -135,11 +135,11 @@ static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
     return status ? status : sd_check_interrupt(model->ctx);
 }
 
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_tile_params *tiles,
+sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
                            sd_image **images) {
     sd_status status = expect_latent(model, latent);
     for (int i = 0; i < latent->dims[0] && !status; i++)
-        status = decode_image(model, latent, i, tiles, &images[i]);
+        status = decode_image(model, latent, i, how, &images[i]);
     return status;
 }
 
@@ -222,11 +222,11 @@ static sd_status moments_of_tile(void *model, const sd_tensor *tile, sd_tensor *
 
 /* `s` samples the moments of the whole, which the tiles' were blended to. */
 static sd_status encode_tiled(sd_stage s, sd_model *model, const sd_tensor *pixels,
-                              const sd_tensor *noise, int draws, const sd_tile_params *tiles,
+                              const sd_tensor *noise, int draws, const sd_vae_params *how,
                               sd_tensor **latent) {
     const int64_t dims[] = {pixels->dims[0], sd_vae_moments(sd_model_vae(model)), s.h, s.w};
-    const sd_tiling tiling = {tiles->tile, tiles->overlap,  sd_model_downscale(model),
-                              1,           moments_of_tile, model};
+    const sd_tiling tiling = {how->tile, how->overlap,    sd_model_downscale(model),
+                              1,         moments_of_tile, model};
     sd_tensor *moments;
     sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &moments);
     if (status)
@@ -264,7 +264,7 @@ static sd_status check_encoded(const sd_model *model, const sd_tensor *pixels,
 }
 
 sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                              int draws, const sd_tile_params *tiles, sd_tensor **latent) {
+                              int draws, const sd_vae_params *how, sd_tensor **latent) {
     int scale = sd_model_downscale(model);
     sd_tensor *z;
     *latent = NULL;
@@ -276,8 +276,8 @@ sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd
                   .model = model,
                   .h = (int)pixels->dims[2] / scale,
                   .w = (int)pixels->dims[3] / scale};
-    status = is_divided(tiles, s.h, s.w) ? encode_tiled(s, model, pixels, noise, draws, tiles, &z)
-                                         : sample_all(s, pixels, noise, draws, &z);
+    status = is_divided(how, s.h, s.w) ? encode_tiled(s, model, pixels, noise, draws, how, &z)
+                                       : sample_all(s, pixels, noise, draws, &z);
     if (status)
         return status;
     status = check_encoded(model, pixels, z);
@@ -319,12 +319,12 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
     return sd_codes_of_latent(model, latent, ids, quantized);
 }
 
-sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels, int32_t *ids,
-                                  int64_t capacity) {
+sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels,
+                                  const sd_vae_params *how, int32_t *ids, int64_t capacity) {
     sd_tensor *latent;
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_encode_ids")) ||
-        (status = sd_stage_vae_encode(model, pixels, NULL, 1, NULL, &latent)))
+        (status = sd_stage_vae_encode(model, pixels, how->noise, 1, how, &latent)))
         return status;
     status = check_room(model, "sd_vae_encode_ids", capacity, latent);
     if (!status)
@@ -350,38 +350,40 @@ static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int
 }
 
 sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
-                                  sd_tensor **pixels) {
+                                  const sd_vae_params *how, sd_tensor **pixels) {
+    sd_vae_params as_they_are = *how;
     sd_tensor *latent;
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_decode_ids")) ||
         (status = check_ids(model, ids, n, h, w)) ||
         (status = sd_latent_of_codes(model, ids, n, h, w, &latent)))
         return status;
-    status = sd_stage_vae_decode(model, latent, false, NULL, pixels);
+    as_they_are.unquantized = 1;
+    status = sd_stage_vae_decode(model, latent, &as_they_are, pixels);
     sd_tensor_destroy(latent);
     return status;
 }
 
 /* ------------------------------------------------------------------------------ estimates */
 
-sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, const sd_tile_params *tiles,
+sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, const sd_vae_params *how,
                                  sd_cost *cost) {
     sd_stage s = {.type = &decoder, .model = model, .h = h, .w = w, .options = true};
-    cut_to_tile(&s, tiles);
+    cut_to_tile(&s, how);
     sd_status status = sd_stage_estimate(&s, cost);
     cost->flops *= n;
     return status;
 }
 
 /* One executor encodes the tiles, then samples the posterior of the whole. */
-sd_status sd_vae_encode_estimate(sd_model *model, int h, int w, const sd_tile_params *tiles,
+sd_status sd_vae_encode_estimate(sd_model *model, int h, int w, const sd_vae_params *how,
                                  sd_cost *cost) {
     sd_stage tile = {.type = &encoder, .model = model, .h = h, .w = w}, whole = tile;
     sd_cost last = {0};
-    cut_to_tile(&tile, tiles);
+    cut_to_tile(&tile, how);
     whole.type = &posterior;
     sd_status status = sd_stage_estimate(&tile, cost);
-    if (!status && is_divided(tiles, h, w))
+    if (!status && is_divided(how, h, w))
         status = sd_stage_estimate(&whole, &last);
     if (last.bytes > cost->bytes)
         cost->bytes = last.bytes;

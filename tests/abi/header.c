@@ -1,4 +1,5 @@
-/* sd.h and original.h in C99 and C11: first in a file, with what the ABI pins. */
+/* sd.h, original.h and profile.h in C99 and C11: first in a file, with what the ABI pins. */
+#include <sd/profile.h>
 #include <sd/sd.h>
 
 #include <sd/original.h>
@@ -20,14 +21,15 @@ int main(void) {
     sd_context_params context = SD_CONTEXT_PARAMS_INIT;
     sd_model_params model = SD_MODEL_PARAMS_INIT;
     sd_sampler_params sampler = SD_SAMPLER_PARAMS_INIT;
-    sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
-    sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params generate = SD_GENERATE_PARAMS_INIT;
+    sd_mask_params mask = SD_MASK_PARAMS_INIT;
+    sd_vae_params vae = SD_VAE_PARAMS_INIT;
     sd_model_info info = SD_MODEL_INFO_INIT;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
     int sizes_first = context.struct_size == sizeof context && model.struct_size == sizeof model &&
                       sampler.struct_size == sizeof sampler &&
-                      txt2img.struct_size == sizeof txt2img &&
-                      img2img.struct_size == sizeof img2img && info.struct_size == sizeof info &&
+                      generate.struct_size == sizeof generate && mask.struct_size == sizeof mask &&
+                      vae.struct_size == sizeof vae && info.struct_size == sizeof info &&
                       memory.struct_size == sizeof memory;
     return sizes_first && sd_library_version() ==
                               SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH

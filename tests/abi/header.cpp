@@ -1,4 +1,5 @@
-/* sd.h and original.h in C++17: first in a file, with what the ABI pins. */
+/* sd.h, original.h and profile.h in C++17: first in a file, with what the ABI pins. */
+#include <sd/profile.h>
 #include <sd/sd.h>
 
 #include <sd/original.h>
@@ -13,13 +14,14 @@ int main() {
     sd_context_params context = SD_CONTEXT_PARAMS_INIT;
     sd_model_params model = SD_MODEL_PARAMS_INIT;
     sd_sampler_params sampler = SD_SAMPLER_PARAMS_INIT;
-    sd_txt2img_params txt2img = SD_TXT2IMG_PARAMS_INIT;
-    sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params generate = SD_GENERATE_PARAMS_INIT;
+    sd_mask_params mask = SD_MASK_PARAMS_INIT;
+    sd_vae_params vae = SD_VAE_PARAMS_INIT;
     sd_model_info info = SD_MODEL_INFO_INIT;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
     return context.struct_size && model.struct_size && sampler.spacing == SD_SPACING_AUTO &&
-                   txt2img.struct_size && img2img.struct_size && info.struct_size &&
-                   memory.struct_size && sd_library_version_string()[0] != '\0'
+                   generate.struct_size && mask.struct_size && vae.struct_size &&
+                   info.struct_size && memory.struct_size && sd_library_version_string()[0] != '\0'
                ? 0
                : 1;
 }

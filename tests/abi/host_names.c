@@ -1,5 +1,6 @@
 /* A host that has functions and variables of the names that libsd uses within, linked with the
  * static library: neither is taken for the other's. */
+#include <sd/profile.h>
 #include <sd/sd.h>
 #include <stdio.h>
 
@@ -40,7 +41,7 @@ int main(int argc, char **argv) {
     sd_model *model = NULL;
     sd_image *image = NULL;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     if (argc != 2)
         return 2;
     sampling.width = sampling.height = 64;
@@ -51,7 +52,7 @@ int main(int argc, char **argv) {
     if (!status)
         status = sd_model_load(ctx, argv[1], NULL, &model);
     if (!status)
-        status = sd_txt2img(model, &params, &image);
+        status = sd_generate(model, &params, &image, 1);
     if (status)
         printf("%s\n", sd_last_error());
     sd_image_free(image);

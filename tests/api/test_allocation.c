@@ -1,6 +1,7 @@
 /* Every allocation of a whole run fails once: each time a status, nothing leaked, nothing crashed.
  */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "api.h"
 
 typedef struct meter {
@@ -32,17 +33,14 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     const int64_t dims[] = {1, 4, 8, 16};
     const int32_t timestep = 500;
     const char *text = "a lake";
-    sd_tile_params tiles = SD_TILE_PARAMS_INIT;
     sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_cond *cond = NULL;
     sd_tensor *z, *pixels = NULL, *latent = NULL, *samples = NULL;
-    tiles.tile = 8;
-    tiles.overlap = 2;
     sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
     if (!status)
-        status = sd_vae_decode_tiled(model, z, &tiles, &pixels);
+        status = sd_vae_decode(model, z, TILES(8, 2), &pixels);
     if (!status)
-        status = sd_vae_encode_tiled(model, pixels, z, &tiles, &latent);
+        status = sd_vae_encode(model, pixels, VAE(.noise = z, .tile = 8), &latent);
     if (!status)
         status = sd_encode_text(model, &text, 1, NULL, &cond);
     if (!status)
@@ -90,11 +88,11 @@ static sd_status whole_run(meter *m) {
         sampling.original = &original;
         original.log_every_t = 1;
         original.score_corrector = leave_score;
-        sd_img2img_params img = SD_IMG2IMG_PARAMS_INIT;
+        sd_generate_params img = SD_GENERATE_PARAMS_INIT;
         img.prompt = "a lake";
         img.init = init;
         img.sampling = &sampling;
-        status = sd_img2img(model, &img, &result);
+        status = sd_generate(model, &img, &result, 1);
     }
     if (!status)
         status = other_stages(ctx, model);
@@ -132,14 +130,13 @@ static sd_status inpaint_run(meter *m, const char *folder, bool part, long *befo
     sd_model *model = NULL;
     sd_image *picture = NULL, *result = NULL;
     sd_sampler_params sampling = small_run();
-    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sampling.steps = 2;
     p.strength = 0.5;
     const char *const prompts[] = {"a lake"};
     p.prompts = prompts;
     p.sampling = &sampling;
-    p.only_masked = part;
-    p.mask_blur = part;
+    p.masking = MASKING(.only_masked = part, .blur = part);
     sd_status status = open_metered(m, &ctx);
     if (status)
         return status;
@@ -149,7 +146,7 @@ static sd_status inpaint_run(meter *m, const char *folder, bool part, long *befo
         status = new_image(ctx, 64, 64, 3, NULL, &picture);
     p.init = p.mask = picture;
     if (!status)
-        status = sd_inpaint(model, &p, &result);
+        status = sd_generate(model, &p, &result, 1);
     if (status)
         ck_assert_str_ne(sd_last_error(), "");
     sd_image_free(result);

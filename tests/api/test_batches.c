@@ -1,5 +1,6 @@
 /* Whatever takes [batch or 1, ...]: a row for each picture is each picture's own, and one row is
  * all pictures'. */
+#include "../support/params.h"
 #include "sample.h"
 
 #include <math.h>
@@ -80,11 +81,11 @@ START_TEST(concat_of_a_batch) {
     sd_tensor *noise = randn(3, N, 4, H, W), *both, *alone, *out;
     for (int one_mask = 0; one_mask < 2; one_mask++) {
         sd_tensor *given = one_mask ? row(mask, 0) : mask;
-        ck_ok(sd_inpaint_concat(wide, pixels, given, noise, &both));
+        ck_ok(sd_inpaint_concat(wide, pixels, given, NOISE(noise), &both));
         for (int i = 0; i < N; i++) {
             sd_tensor *p = row(pixels, i), *m = row(mask, one_mask ? 0 : i), *e = row(noise, i),
                       *got = row(both, i);
-            ck_ok(sd_inpaint_concat(wide, p, m, e, &alone));
+            ck_ok(sd_inpaint_concat(wide, p, m, NOISE(e), &alone));
             ck_assert_int_eq(sd_tensor_n_elements(alone), 5 * H * W);
             ck_assert_msg(same(got, alone), "picture %d, %d masks", i, one_mask ? 1 : N);
             sd_tensor *const rows[] = {p, m, e, got, alone};
@@ -96,7 +97,7 @@ START_TEST(concat_of_a_batch) {
         sd_tensor_free(both);
     }
     sd_tensor *three = masks(2, 3, HEIGHT, WIDTH);
-    ck_status(sd_inpaint_concat(wide, pixels, three, noise, &out), SD_ERROR_ARGUMENT,
+    ck_status(sd_inpaint_concat(wide, pixels, three, NOISE(noise), &out), SD_ERROR_ARGUMENT,
               "mask is [3, 1, 64, 128]; [2, 1, 64, 128]");
     sd_tensor *const all[] = {pixels, mask, noise, three};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -108,11 +109,11 @@ END_TEST
 START_TEST(concat_of_one_picture_and_many_noises) {
     sd_tensor *pixels = randn(1, 1, 3, HEIGHT, WIDTH), *mask = masks(2, 1, HEIGHT, WIDTH);
     sd_tensor *noise = randn(3, 3, 4, H, W), *many, *alone;
-    ck_ok(sd_inpaint_concat(wide, pixels, mask, noise, &many));
+    ck_ok(sd_inpaint_concat(wide, pixels, mask, NOISE(noise), &many));
     ck_assert_int_eq(sd_tensor_dims(many)[0], 3);
     for (int i = 0; i < 3; i++) {
         sd_tensor *e = row(noise, i), *got = row(many, i);
-        ck_ok(sd_inpaint_concat(wide, pixels, mask, e, &alone));
+        ck_ok(sd_inpaint_concat(wide, pixels, mask, NOISE(e), &alone));
         ck_assert(same(got, alone));
         sd_tensor_free(e);
         sd_tensor_free(got);

@@ -1,6 +1,7 @@
 /* Infinities and NaNs: what is given is refused by its name, and what becomes one is an error that
  * names the stage and step. Nothing of this is left in the handles. Also what the log says of runs
  * whose prompt or noise does not do what one would think. */
+#include "../support/params.h"
 #include "sample.h"
 
 #include <float.h>
@@ -96,17 +97,16 @@ START_TEST(inputs_of_single_calls_are_named) {
     const int32_t step = 10;
     sd_tensor *zero = filled(4, latent_dims, 0), *pixels = filled(4, pixel_dims, 0), *out = NULL;
     sd_tensor *z = spoiled(zero, 255, NAN), *x = spoiled(pixels, 64 * 64 * 3 - 1, INFINITY);
-    const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
     sd_loss_info loss = SD_LOSS_INFO_INIT;
     sd_loss_params lp = SD_LOSS_PARAMS_INIT;
     sd_image *image;
-    refused(sd_vae_decode(model, z, &out), "latent has nan at [0, 3, 7, 7]");
-    refused(sd_vae_decode_unquantized(model, z, &out), "latent has");
-    refused(sd_vae_decode_tiled(model, z, &tiles, &out), "latent has");
+    refused(sd_vae_decode(model, z, NULL, &out), "latent has nan at [0, 3, 7, 7]");
+    refused(sd_vae_decode(model, z, UNQUANTIZED, &out), "latent has");
+    refused(sd_vae_decode(model, z, TILES(4, 1), &out), "latent has");
     refused(sd_vae_encode(model, x, NULL, &out), "pixels has inf at [0, 2, 63, 63]");
-    refused(sd_vae_encode(model, pixels, z, &out), "noise has");
-    refused(sd_vae_encode_tiled(model, x, NULL, &tiles, &out), "pixels has");
-    refused(sd_vae_encode_tiled(model, pixels, z, &tiles, &out), "noise has");
+    refused(sd_vae_encode(model, pixels, NOISE(z), &out), "noise has");
+    refused(sd_vae_encode(model, x, TILES(4, 1), &out), "pixels has");
+    refused(sd_vae_encode(model, pixels, VAE(.noise = z, .tile = 4), &out), "noise has");
     refused(sd_unet_predict(model, z, &t, cond, &out), "x has");
     refused(sd_unet_predict(model, zero, &nan_t, cond, &out), "timesteps[0] is nan");
     refused(sd_add_noise(model, z, zero, 3, &out), "x0 has");
@@ -132,14 +132,13 @@ END_TEST
 START_TEST(stages_that_overflow_are_named) {
     const double t = 10;
     sd_tensor *z = filled(4, latent_dims, FLT_MAX), *x = filled(4, pixel_dims, FLT_MAX), *out;
-    const sd_tile_params tiles = {sizeof tiles, 4, 1, 0};
-    ck_status(sd_vae_decode(model, z, &out), SD_ERROR_MODEL, "the VAE's decoder computed");
+    ck_status(sd_vae_decode(model, z, NULL, &out), SD_ERROR_MODEL, "the VAE's decoder computed");
     ck_assert_ptr_null(out);
-    ck_status(sd_vae_decode_tiled(model, z, &tiles, &out), SD_ERROR_MODEL, "decoder");
+    ck_status(sd_vae_decode(model, z, TILES(4, 1), &out), SD_ERROR_MODEL, "decoder");
     ck_assert_ptr_null(out);
     ck_status(sd_vae_encode(model, x, NULL, &out), SD_ERROR_MODEL, "the VAE's encoder");
     ck_assert_ptr_null(out);
-    ck_status(sd_vae_encode_tiled(model, x, NULL, &tiles, &out), SD_ERROR_MODEL, "encoder");
+    ck_status(sd_vae_encode(model, x, TILES(4, 1), &out), SD_ERROR_MODEL, "encoder");
     ck_assert_ptr_null(out);
     ck_status(sd_unet_predict(model, z, &t, cond, &out), SD_ERROR_MODEL, "the UNet");
     ck_assert_ptr_null(out);
@@ -198,16 +197,16 @@ END_TEST
 
 START_TEST(pictures_that_overflow_are_not_made) {
     sd_sampler_params p = small_run();
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     sd_image *images[2] = {NULL, NULL};
     p.guidance_scale = 3.4e38f;
     p.batch = 2;
     t.prompt = "a lake";
     t.sampling = &p;
-    ck_status(sd_txt2img(model, &t, images), SD_ERROR_MODEL, "step 1 of 4");
+    ck_status(sd_generate(model, &t, images, 2), SD_ERROR_MODEL, "step 1 of 4");
     ck_assert(!images[0] && !images[1]);
     p.guidance_scale = 7.5f;
-    ck_ok(sd_txt2img(model, &t, images));
+    ck_ok(sd_generate(model, &t, images, 2));
     sd_image_free(images[0]);
     sd_image_free(images[1]);
 }
@@ -257,7 +256,7 @@ START_TEST(guidance_without_the_prompt_is_said) {
     n_logged = 0;
     p.guidance_scale = 0;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    ck_ok(sd_memory_estimate(model, &p, &memory));
+    ck_ok(sd_memory_estimate(model, ESTIMATE(&p), &memory));
     ck_assert_int_eq(n_logged, 0);
 }
 END_TEST

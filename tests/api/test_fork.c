@@ -3,6 +3,7 @@
 #define _DEFAULT_SOURCE /* usleep */
 
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -101,11 +102,11 @@ typedef struct scene {
 static sd_status paint(sd_model *model, uint8_t *pixels) {
     sd_sampler_params sampling = small_run();
     sampling.steps = 1;
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     params.prompt = "a lake";
     params.sampling = &sampling;
     sd_image *image;
-    sd_status status = sd_txt2img(model, &params, &image);
+    sd_status status = sd_generate(model, &params, &image, 1);
     if (!status)
         memcpy(pixels, sd_image_pixels(image), PIXELS);
     sd_image_free(image);
@@ -416,11 +417,11 @@ START_TEST(a_run_goes_on_in_both_processes) {
     sampling.steps = 1;
     sampling.progress = fork_in_callback;
     sampling.progress_user = &pid;
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     params.prompt = "a lake";
     params.sampling = &sampling;
     sd_image *image = NULL;
-    sd_status status = sd_txt2img(s.model, &params, &image);
+    sd_status status = sd_generate(s.model, &params, &image, 1);
     bool same = !status && memcmp(sd_image_pixels(image), s.pixels, PIXELS) == 0;
     sd_image_free(image);
     if (pid == 0)

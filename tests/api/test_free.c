@@ -4,6 +4,7 @@
  */
 #include "../support/cond.h"
 #include "../support/image.h"
+#include "../support/params.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -203,36 +204,27 @@ static sd_status cond_get(scene *s) {
 }
 
 static sd_status vae_encode(scene *s) {
-    WITH_TENSOR(sd_vae_encode(s->model, s->pixels, s->latent, &out));
+    WITH_TENSOR(sd_vae_encode(s->model, s->pixels, NOISE(s->latent), &out));
 }
 
 static sd_status vae_decode(scene *s) {
-    WITH_TENSOR(sd_vae_decode(s->model, s->latent, &out));
+    WITH_TENSOR(sd_vae_decode(s->model, s->latent, NULL, &out));
 }
 
 static sd_status vae_decode_unquantized(scene *s) {
-    WITH_TENSOR(sd_vae_decode_unquantized(s->model, s->latent, &out));
-}
-
-static sd_tile_params small_tiles(void) {
-    sd_tile_params p = SD_TILE_PARAMS_INIT;
-    p.tile = 4;
-    p.overlap = 1;
-    return p;
+    WITH_TENSOR(sd_vae_decode(s->model, s->latent, UNQUANTIZED, &out));
 }
 
 static sd_status vae_decode_tiled(scene *s) {
-    sd_tile_params p = small_tiles();
-    WITH_TENSOR(sd_vae_decode_tiled(s->model, s->latent, &p, &out));
+    WITH_TENSOR(sd_vae_decode(s->model, s->latent, TILES(4, 1), &out));
 }
 
 static sd_status vae_encode_tiled(scene *s) {
-    sd_tile_params p = small_tiles();
-    WITH_TENSOR(sd_vae_encode_tiled(s->model, s->pixels, s->latent, &p, &out));
+    WITH_TENSOR(sd_vae_encode(s->model, s->pixels, VAE(.noise = s->latent, .tile = 4), &out));
 }
 
 static sd_status inpaint_concat(scene *s) {
-    WITH_TENSOR(sd_inpaint_concat(s->model, s->pixels, s->mask, s->latent, &out));
+    WITH_TENSOR(sd_inpaint_concat(s->model, s->pixels, s->mask, NOISE(s->latent), &out));
 }
 
 static sd_status add_noise(scene *s) {
@@ -258,13 +250,13 @@ static sd_status draw_noise(scene *s) {
 static sd_status memory_estimate(scene *s) {
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_sampler_params p = small_run();
-    return sd_memory_estimate(s->model, &p, &memory);
+    return sd_memory_estimate(s->model, ESTIMATE(&p), &memory);
 }
 
 static sd_status work_estimate(scene *s) {
     sd_work_info work = SD_WORK_INFO_INIT;
     sd_sampler_params p = small_run();
-    return sd_work_estimate(s->model, &p, &work);
+    return sd_work_estimate(s->model, ESTIMATE(&p), &work);
 }
 
 static sd_status image_resize(scene *s) {
@@ -309,33 +301,33 @@ static sd_status sampler_new(scene *s) {
 
 static sd_status txt2img(scene *s) {
     sd_sampler_params run = sampling_of(s);
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
-    sd_status status = sd_txt2img(s->model, &p, &out);
+    sd_status status = sd_generate(s->model, &p, &out, 1);
     sd_image_free(out);
     return status;
 }
 
 static sd_status img2img(scene *s) {
     sd_sampler_params run = sampling_of(s);
-    sd_img2img_params p = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
     p.init = s->image;
-    sd_status status = sd_img2img(s->model, &p, &out);
+    sd_status status = sd_generate(s->model, &p, &out, 1);
     sd_image_free(out);
     return status;
 }
 
 static sd_status inpaint(scene *s) {
     sd_sampler_params run = sampling_of(s);
-    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sd_image *out;
     p.sampling = &run;
     p.init = s->image;
     p.mask = s->white;
-    sd_status status = sd_inpaint(s->model, &p, &out);
+    sd_status status = sd_generate(s->model, &p, &out, 1);
     sd_image_free(out);
     return status;
 }
@@ -375,7 +367,7 @@ static sd_status get_inter(scene *s) {
 
 static sd_status preview(scene *s) {
     sd_image *out = NULL;
-    sd_status status = sd_sampler_preview(s->sampler, 0, &out);
+    sd_status status = sd_sampler_preview(s->sampler, NULL, &out);
     sd_image_free(out);
     return status;
 }
@@ -487,7 +479,7 @@ static int free_and_ask(void *user, const sd_progress *progress) {
     ck_assert_int_eq(sd_sampler_step(progress->sampler), SD_ERROR_STATE);
     ck_status(sd_sampler_latent(progress->sampler, &t), SD_ERROR_CANCELLED, "freed");
     ck_assert_ptr_null(t);
-    ck_status(sd_sampler_preview(progress->sampler, 0, &image), SD_ERROR_CANCELLED,
+    ck_status(sd_sampler_preview(progress->sampler, NULL, &image), SD_ERROR_CANCELLED,
               "the run is ending");
     ck_assert_ptr_null(image);
     return 0;
@@ -525,16 +517,16 @@ START_TEST(a_freed_sampler_ends_its_run) {
 }
 END_TEST
 
-/* The sampler of sd_txt2img is not the host's: to free it is to cancel. */
+/* The sampler of sd_generate is not the host's: to free it is to cancel. */
 START_TEST(the_sampler_of_a_picture_in_one_call_is_freed) {
     static scene s;
     open_scene(&s, tiny_folder(), IN_CALLBACK);
     sd_sampler_params run = sampling_of(&s);
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sd_image *image;
     run.progress = free_and_ask;
     p.sampling = &run;
-    ck_status(sd_txt2img(s.model, &p, &image), SD_ERROR_CANCELLED, "freed");
+    ck_status(sd_generate(s.model, &p, &image, 1), SD_ERROR_CANCELLED, "freed");
     ck_assert_ptr_null(image);
     free_all(&s);
     ck_assert_int_eq(atomic_load(&s.live), 0);
@@ -567,7 +559,7 @@ START_TEST(the_log_gives_everything_back) {
     sd_tensor *out;
     open_scene(&s, tiny_folder(), IN_CALLBACK);
     atomic_store(&s.armed, true);
-    ck_assert_int_eq(sd_vae_decode(s.model, s.pixels, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_decode(s.model, s.pixels, NULL, &out), SD_ERROR_ARGUMENT);
     ck_assert(atomic_load(&s.fired));
     ck_assert_int_eq(atomic_load(&s.live), 0);
 }

@@ -1,6 +1,7 @@
 /* Hosts with little: threads of 64 KB stacks, no further threads, few addresses. */
 #define _GNU_SOURCE /* RTLD_NEXT, MAP_ANONYMOUS */
 
+#include "../support/params.h"
 #include "api.h"
 
 #include <dlfcn.h>
@@ -77,12 +78,12 @@ static sd_context *open_logged(int n_threads) {
 
 static sd_status paint(sd_model *model, uint8_t *pixels) {
     sd_sampler_params sampling = small_run();
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     sampling.steps = 1;
     params.prompt = "a lake";
     params.sampling = &sampling;
     sd_image *image;
-    sd_status status = sd_txt2img(model, &params, &image);
+    sd_status status = sd_generate(model, &params, &image, 1);
     if (!status)
         memcpy(pixels, sd_image_pixels(image), PIXELS);
     sd_image_free(image);
@@ -129,18 +130,18 @@ static sd_status save_and_load(sd_context *ctx, const sd_image *image, const cha
 }
 
 static sd_status from_picture(sd_model *model, const sd_image *init, const sd_sampler_params *p) {
-    sd_img2img_params img = SD_IMG2IMG_PARAMS_INIT;
-    sd_inpaint_params in = SD_INPAINT_PARAMS_INIT;
+    sd_generate_params img = SD_GENERATE_PARAMS_INIT;
+    sd_generate_params in = SD_GENERATE_PARAMS_INIT;
     sd_image *image = NULL;
     img.prompt = in.prompt = "a [lake] BREAK (boat:1.2)";
-    img.weighted_prompts = in.weighted_prompts = 1;
+    img.text = in.text = TEXT(.weighted = 1);
     img.init = in.init = in.mask = init;
     img.sampling = in.sampling = p;
-    sd_status status = sd_img2img(model, &img, &image);
+    sd_status status = sd_generate(model, &img, &image, 1);
     sd_image_free(image);
     image = NULL;
     if (!status)
-        status = sd_inpaint(model, &in, &image);
+        status = sd_generate(model, &in, &image, 1);
     sd_image_free(image);
     return status;
 }
@@ -155,13 +156,13 @@ static sd_status other_calls(sd_context *ctx, sd_model *model, const sd_sampler_
     sd_tensor *z = NULL, *pixels = NULL;
     sd_status status = sd_randn(ctx, SD_RNG_CPU, 1, 4, dims, &z);
     if (!status)
-        status = sd_vae_decode_tiled(model, z, NULL, &pixels);
+        status = sd_vae_decode(model, z, NULL, &pixels);
     if (!status)
         status = sd_encode_text(model, &text, 1, NULL, &cond);
     if (!status)
         status = sd_training_loss(model, z, z, &timestep, cond, NULL, &loss, NULL);
     if (!status)
-        status = sd_memory_estimate(model, p, &memory);
+        status = sd_memory_estimate(model, ESTIMATE(p), &memory);
     sd_tensor_free(z);
     sd_tensor_free(pixels);
     sd_cond_free(cond);
@@ -171,7 +172,7 @@ static sd_status other_calls(sd_context *ctx, sd_model *model, const sd_sampler_
 static sd_status use_model(sd_context *ctx, sd_model *model) {
     static const char *const methods[] = {"ddim", "plms", "euler_a", "dpmpp_2m_sde", "unipc"};
     sd_sampler_params p = small_run();
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     sd_image *image = NULL;
     sd_status status = SD_OK;
     p.steps = 2;
@@ -181,7 +182,7 @@ static sd_status use_model(sd_context *ctx, sd_model *model) {
         sd_image_free(image);
         image = NULL;
         p.method = methods[i];
-        status = sd_txt2img(model, &params, &image);
+        status = sd_generate(model, &params, &image, 1);
     }
     p.method = NULL;
     if (!status)

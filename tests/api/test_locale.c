@@ -2,6 +2,7 @@
  */
 #define _DEFAULT_SOURCE
 
+#include "../support/params.h"
 #include "api.h"
 
 #include <locale.h>
@@ -85,13 +86,13 @@ static void check_files(sd_context *ctx) {
 
 static void paint(sd_model *model, uint8_t *pixels) {
     sd_sampler_params sampling = small_run();
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     sampling.steps = 1;
     params.prompt = "a (lake:1.35) [boat]";
-    params.weighted_prompts = 1;
+    params.text = TEXT(.weighted = 1);
     params.sampling = &sampling;
     sd_image *image;
-    ck_ok(sd_txt2img(model, &params, &image));
+    ck_ok(sd_generate(model, &params, &image, 1));
     memcpy(pixels, sd_image_pixels(image), 64 * 64 * 3);
     sd_image_free(image);
 }

@@ -1,5 +1,6 @@
-/* sd_inpaint with masks of each kind: alpha, inverted, blurred, thin, and only the masked part. */
+/* sd_generate with masks of each kind: alpha, inverted, blurred, thin, and only the masked part. */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "api.h"
 
 enum { SIDE = 64, AREA = SIDE * SIDE };
@@ -60,7 +61,7 @@ static sd_image *draw(shape white, int channels, const char *on, const char *off
     return mask;
 }
 
-static sd_image *paint(int model, sd_inpaint_params params, sd_image *mask, int side) {
+static sd_image *paint(int model, sd_generate_params params, sd_image *mask, int side) {
     sd_sampler_params sampling = small_run();
     sd_image *image;
     sampling.steps = 2;
@@ -70,11 +71,11 @@ static sd_image *paint(int model, sd_inpaint_params params, sd_image *mask, int 
     params.mask = mask;
     params.sampling = &sampling;
     said[0] = '\0';
-    ck_ok(sd_inpaint(models[model], &params, &image));
+    ck_ok(sd_generate(models[model], &params, &image, 1));
     return image;
 }
 
-static const sd_inpaint_params plain = SD_INPAINT_PARAMS_INIT;
+static const sd_generate_params plain = SD_GENERATE_PARAMS_INIT;
 
 static bool same_pixels(sd_image *a, sd_image *b) {
     size_t n = (size_t)sd_image_width(a) * (size_t)sd_image_height(a) * 3;
@@ -96,8 +97,8 @@ START_TEST(the_same_mask_in_other_forms) {
     ck_assert_str_eq(said, "");
     ck_assert_int_eq(count_changed(want, block, false), 0);
     ck_assert_int_gt(count_changed(want, block, true), 32 * 30);
-    sd_inpaint_params inverted = plain;
-    inverted.mask_invert = 1;
+    sd_generate_params inverted = plain;
+    inverted.masking = MASKING(.invert = 1);
     sd_image *const forms[] = {
         draw(block, 3, "\xff\xff\xff", "\0\0\0"),
         draw(block, 4, "\0\0\0\xff", "\0\0\0\0"),
@@ -122,9 +123,9 @@ END_TEST
  * are the same. */
 START_TEST(a_blurred_edge) {
     sd_image *mask = draw(block, 1, "\xff", "\0");
-    sd_inpaint_params params = plain;
+    sd_generate_params params = plain;
     sd_image *hard = paint(_i, plain, mask, SIDE);
-    params.mask_blur = 2;
+    params.masking = MASKING(.blur = 2);
     sd_image *soft = paint(_i, params, mask, SIDE);
     int outside = count_changed(soft, block, false), differ = 0;
     ck_assert_int_gt(outside, 100);
@@ -169,8 +170,8 @@ END_TEST
 /* A line between first pixels is painted like the squares that it lies in. */
 START_TEST(thin_strokes_reach_latents) {
     sd_image *mask = draw(line, 1, "\xff", "\0");
-    sd_inpaint_params any = plain;
-    any.mask_any_pixel = 1;
+    sd_generate_params any = plain;
+    any.masking = MASKING(.any_pixel = 1);
     sd_image *first = paint(_i, plain, mask, SIDE), *painted = paint(_i, any, mask, SIDE);
     ck_assert_str_eq(said, "");
     ck_assert(!same_pixels(first, painted));
@@ -196,9 +197,11 @@ static sd_image *cut(sd_image *image, int x, int y, int w, int h) {
 START_TEST(only_the_masked_part) {
     sd_image *mask = draw(block, 1, "\xff", "\0"), *part = cut(init, 20, 12, 32, 32);
     sd_image *white = cut(mask, 20, 12, 32, 32), *small;
-    sd_inpaint_params params = plain, by_hand = plain;
-    params.only_masked = 1;
-    params.mask_padding = 0;
+    sd_generate_params params = plain, by_hand = plain;
+    sd_mask_params masking = SD_MASK_PARAMS_INIT;
+    masking.only_masked = 1;
+    masking.padding = 0;
+    params.masking = &masking;
     sd_image *got = paint(_i, params, mask, 128);
     ck_assert_int_eq(sd_image_width(got), SIDE);
     ck_assert_int_eq(count_changed(got, block, false), 0);
@@ -207,7 +210,7 @@ START_TEST(only_the_masked_part) {
     ck_ok(sd_image_resize(large, 32, 32, &small));
     sd_image *hole = cut(got, 20, 12, 32, 32);
     ck_assert(same_pixels(hole, small));
-    params.mask_padding = 8;
+    masking.padding = 8;
     sd_image *padded = paint(_i, params, mask, 128);
     ck_assert(!same_pixels(padded, got));
     ck_assert_int_eq(count_changed(padded, block, false), 0);
@@ -220,7 +223,7 @@ END_TEST
 /* Pictures of any size and mode, where the part does not have the proportion of what is painted. */
 START_TEST(only_the_masked_part_of_any_picture) {
     sd_image *picture, *mask, *got;
-    sd_inpaint_params params = plain;
+    sd_generate_params params = plain;
     ck_ok(new_image(ctx, 211, 37, 1, NULL, &picture));
     ck_ok(new_image(ctx, 211, 37, 1, NULL, &mask));
     for (int i = 0; i < 211 * 37; i++) {
@@ -228,8 +231,7 @@ START_TEST(only_the_masked_part_of_any_picture) {
         sd_image_pixels_mut(mask)[i] = i % 211 >= 30 && i % 211 < 180 && i / 211 >= 9 ? 255 : 0;
     }
     params.init = picture;
-    params.only_masked = 1;
-    params.mask_blur = 1.5;
+    params.masking = MASKING(.only_masked = 1, .blur = 1.5);
     got = paint(_i, params, mask, SIDE);
     ck_assert_int_eq(sd_image_width(got), 211);
     ck_assert_int_eq(sd_image_height(got), 37);

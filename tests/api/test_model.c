@@ -1,6 +1,7 @@
 /* Loading, the stages one by one, and sampling, on the tiny model. */
 #include "../support/cond.h"
 #include "../support/image.h"
+#include "../support/params.h"
 #include "api.h"
 
 static sd_context *ctx;
@@ -182,10 +183,10 @@ START_TEST(misshaped_tensors_are_refused) {
     sd_tensor_free(out);
     sd_tensor_free(t);
     ck_ok(sd_tensor_new(ctx, 4, wide, NULL, &t));
-    ck_status(sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "5");
+    ck_status(sd_vae_decode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "5");
     sd_tensor_free(t);
     ck_ok(sd_tensor_new(ctx, 3, flat, NULL, &t));
-    ck_status(sd_vae_decode(model, t, &out), SD_ERROR_ARGUMENT, "[1, 4, 64]");
+    ck_status(sd_vae_decode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "[1, 4, 64]");
     sd_tensor_free(t);
     ck_ok(sd_tensor_new(ctx, 4, pixels, NULL, &t));
     ck_status(sd_vae_encode(model, t, NULL, &out), SD_ERROR_ARGUMENT, "63");
@@ -270,10 +271,10 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     sd_tensor *x0;
     ck_ok(sd_sampler_pred_x0(s, &x0));
     sd_image *preview;
-    ck_ok(sd_sampler_preview(s, 0, &preview));
+    ck_ok(sd_sampler_preview(s, NULL, &preview));
     ck_assert_int_eq(sd_image_width(preview), 64);
     sd_image_free(preview);
-    ck_status(sd_sampler_preview(s, 1, &preview), SD_ERROR_ARGUMENT, "1");
+    ck_status(sd_sampler_preview(s, PREVIEW(1), &preview), SD_ERROR_ARGUMENT, "1");
     sd_tensor_free(x0);
     sd_tensor_free(whole);
     ck_status(sd_sample(s, RUN(cond, NULL, NULL, NULL), &whole), SD_ERROR_ARGUMENT, "uncond");
@@ -305,15 +306,15 @@ START_TEST(a_batch_is_its_pictures) {
     sd_sampler_params p = small_run();
     p.batch = 3;
     p.seed = 7;
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = "a castle";
     t.sampling = &p;
     sd_image *all[3], *one;
-    ck_ok(sd_txt2img(model, &t, all));
+    ck_ok(sd_generate(model, &t, all, 3));
     for (int i = 0; i < 3; i++) {
         p.batch = 1;
         p.seed = 7 + (uint64_t)i;
-        ck_ok(sd_txt2img(model, &t, &one));
+        ck_ok(sd_generate(model, &t, &one, 1));
         int worst = 0;
         for (int j = 0; j < 64 * 64 * 3; j++) {
             int d = abs(sd_image_pixels(one)[j] - sd_image_pixels(all[i])[j]);
@@ -336,14 +337,14 @@ static int stop_at_two(void *user, const sd_progress *progress) {
 START_TEST(a_callback_ends_the_run) {
     sd_sampler_params p = small_run();
     p.progress = stop_at_two;
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = "a castle";
     t.sampling = &p;
     sd_image *image = (sd_image *)&image;
-    ck_status(sd_txt2img(model, &t, &image), SD_ERROR_CANCELLED, "step 2 of 4");
+    ck_status(sd_generate(model, &t, &image, 1), SD_ERROR_CANCELLED, "step 2 of 4");
     ck_assert_ptr_null(image);
     p.progress = NULL;
-    ck_ok(sd_txt2img(model, &t, &image));
+    ck_ok(sd_generate(model, &t, &image, 1));
     sd_image_free(image);
 }
 END_TEST
@@ -355,22 +356,24 @@ START_TEST(img2img_follows_its_strength) {
         sd_image_pixels_mut(init)[i] = (uint8_t)(i * 31 % 251);
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.steps = 4;
-    sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params m = SD_GENERATE_PARAMS_INIT;
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &p;
     static const double strengths[] = {0, 0.5, 1};
     for (int i = 0; i < 3; i++) {
         m.strength = strengths[i];
-        ck_ok(sd_img2img(model, &m, &result));
+        ck_ok(sd_generate(model, &m, &result, 1));
         ck_assert_int_eq(sd_image_width(result), 128); /* cut down to a multiple of 64 */
         ck_assert_int_eq(sd_image_height(result), 64);
         sd_image_free(result);
     }
     m.strength = 1.5;
-    ck_status(sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "strength is 1.5");
+    ck_status(sd_generate(model, &m, &result, 1), SD_ERROR_ARGUMENT, "strength is 1.5");
+    m.strength = 0.5;
+    m.mask = init;
     m.init = NULL;
-    ck_status(sd_img2img(model, &m, &result), SD_ERROR_ARGUMENT, "init is NULL");
+    ck_status(sd_generate(model, &m, &result, 1), SD_ERROR_ARGUMENT, "init is NULL");
     sd_image_free(init);
 }
 END_TEST
@@ -384,7 +387,7 @@ START_TEST(img2img_draws_as_the_original) {
     sd_tensor *one, *pixels, *noise, *z0, *latent, *decoded;
     sd_sampler *s;
     sd_sampler_params p = small_run();
-    sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params m = SD_GENERATE_PARAMS_INIT;
     ck_ok(new_image(ctx, 64, 64, 3, NULL, &init));
     for (int i = 0; i < PIXELS; i++)
         sd_image_pixels_mut(init)[i] = (uint8_t)(i * 31 % 251);
@@ -397,18 +400,18 @@ START_TEST(img2img_draws_as_the_original) {
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &p;
-    ck_ok(sd_img2img(model, &m, got));
+    ck_ok(sd_generate(model, &m, got, N));
 
     ck_ok(sd_image_to_tensor(init, &one));
     ck_ok(sd_tensor_new(ctx, 4, x_dims, NULL, &pixels));
     for (int i = 0; i < N; i++)
         memcpy(sd_tensor_data(pixels) + i * PIXELS, sd_tensor_data(one), PIXELS * sizeof(float));
     ck_ok(sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
-    ck_ok(sd_vae_encode(model, pixels, noise, &z0));
+    ck_ok(sd_vae_encode(model, pixels, NOISE(noise), &z0));
     sd_cond *cond = encode("a lake"), *uncond = encode("");
     ck_ok(sd_sampler_new(model, &p, &s));
     ck_ok(sd_sample(s, GIVEN(run_at(0.5, run_of(cond, uncond, z0, NULL))), &latent));
-    ck_ok(sd_vae_decode(model, latent, &decoded));
+    ck_ok(sd_vae_decode(model, latent, NULL, &decoded));
     for (int i = 0; i < N; i++) {
         ck_ok(sd_image_from_tensor(decoded, i, &want));
         int worst = 0;
@@ -434,17 +437,17 @@ END_TEST
 START_TEST(estimates_are_of_what_runs) {
     sd_sampler_params p = small_run();
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
-    ck_ok(sd_memory_estimate(model, &p, &memory));
+    ck_ok(sd_memory_estimate(model, ESTIMATE(&p), &memory));
     ck_assert_uint_gt(memory.unet, 0);
     ck_assert_uint_ge(memory.peak, memory.weights + memory.unet);
     sd_work_info one = SD_WORK_INFO_INIT, two = SD_WORK_INFO_INIT;
-    ck_ok(sd_work_estimate(model, &p, &two));
+    ck_ok(sd_work_estimate(model, ESTIMATE(&p), &two));
     p.guidance_scale = 1;
-    ck_ok(sd_work_estimate(model, &p, &one));
+    ck_ok(sd_work_estimate(model, ESTIMATE(&p), &one));
     ck_assert(one.step > 0 && one.text > 0 && one.encode > 0 && one.decode > 0);
     ck_assert_double_eq(two.step, 2 * one.step);
     p.batch = 3;
-    ck_ok(sd_work_estimate(model, &p, &two));
+    ck_ok(sd_work_estimate(model, ESTIMATE(&p), &two));
     ck_assert_double_eq(two.step, 3 * one.step);
     ck_assert_double_eq(two.decode, 3 * one.decode);
     ck_assert_double_eq(two.encode, one.encode);

@@ -1,5 +1,6 @@
 /* A sampler around its steps: callbacks, cancelling, given noise, strength, masks,
  * profiles. */
+#include "../support/params.h"
 #include "sample.h"
 
 static int look(void *user, const sd_progress *progress) {
@@ -10,7 +11,7 @@ static int look(void *user, const sd_progress *progress) {
     ck_assert_int_eq(sd_sampler_remaining(s), progress->total - progress->step);
     ck_ok(sd_sampler_latent(s, &latent));
     ck_ok(sd_sampler_set_latent(s, latent));
-    ck_ok(sd_sampler_preview(s, 0, &preview));
+    ck_ok(sd_sampler_preview(s, NULL, &preview));
     ck_status(sd_sampler_step(s), SD_ERROR_STATE, "callback");
     ck_status(sd_sampler_begin(s, RUN(cond, uncond, NULL, NULL)), SD_ERROR_STATE, "callback");
     sd_image_free(preview);
@@ -224,7 +225,7 @@ START_TEST(a_profile_counts_the_work) {
     sd_sampler *s;
     sd_work_info work = SD_WORK_INFO_INIT;
     sd_profile_row row = SD_PROFILE_ROW_INIT;
-    ck_ok(sd_work_estimate(model, &p, &work));
+    ck_ok(sd_work_estimate(model, ESTIMATE(&p), &work));
     ck_ok(sd_sampler_new(model, &p, &s));
     sd_tensor *plain = sample(s, NULL, NULL);
     ck_status(sd_profile_get(ctx, 0, &row), SD_ERROR_ARGUMENT, "row 0");

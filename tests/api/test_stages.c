@@ -1,6 +1,7 @@
 /* A stage that ran before may be replayed instead of run anew: its results have the same bits, for
  * any inputs, between other shapes, and in several threads. */
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "api.h"
 
 #include <pthread.h>
@@ -53,24 +54,24 @@ static sd_tensor *skipping(sd_model *model, int seed) {
 
 static sd_tensor *decode(sd_model *model, int seed) {
     sd_tensor *z = values(seed, 2, 4, 8, 8), *out;
-    ck_ok(sd_vae_decode(model, z, &out));
+    ck_ok(sd_vae_decode(model, z, NULL, &out));
     sd_tensor_free(z);
     return out;
 }
 
 static sd_tensor *decode_tiled(sd_model *model, int seed) {
-    sd_tile_params tiles = SD_TILE_PARAMS_INIT;
+    sd_vae_params tiles = SD_VAE_PARAMS_INIT;
     sd_tensor *z = values(seed, 1, 4, 24, 16), *out;
     tiles.tile = 16;
     tiles.overlap = 8;
-    ck_ok(sd_vae_decode_tiled(model, z, &tiles, &out));
+    ck_ok(sd_vae_decode(model, z, &tiles, &out));
     sd_tensor_free(z);
     return out;
 }
 
 static sd_tensor *encode(sd_model *model, int seed) {
     sd_tensor *x = values(seed, 1, 3, 64, 64), *noise = values(seed + 9, 1, 4, 8, 8), *out;
-    ck_ok(sd_vae_encode(model, x, noise, &out));
+    ck_ok(sd_vae_encode(model, x, NOISE(noise), &out));
     sd_tensor_free(x);
     sd_tensor_free(noise);
     return out;

@@ -18,11 +18,11 @@ static void *paint(void *arg) {
     painter *p = arg;
     sd_sampler_params sampling = small_run();
     sampling.seed = p->seed;
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     params.prompt = "a lake";
     params.sampling = &sampling;
     sd_image *image;
-    p->status = sd_txt2img(p->model, &params, &image);
+    p->status = sd_generate(p->model, &params, &image, 1);
     if (!p->status)
         memcpy(p->pixels, sd_image_pixels(image), sizeof p->pixels);
     sd_image_free(image);
@@ -83,10 +83,10 @@ static void *sample_long(void *arg) {
     sampling.steps = 1000;
     sampling.progress = count_step;
     sampling.progress_user = e;
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     params.sampling = &sampling;
     sd_image *image;
-    e->status = sd_txt2img(e->model, &params, &image);
+    e->status = sd_generate(e->model, &params, &image, 1);
     sd_image_free(image);
     return NULL;
 }
@@ -229,7 +229,7 @@ static void *try_everything(void *arg) {
     CK_BUSY(sd_sampler_set_latent(s->sampler, s->expected));
     CK_BUSY(sd_sampler_set_mask(s->sampler, NULL, NULL));
     CK_BUSY(sd_sampler_set_concat(s->sampler, NULL));
-    CK_BUSY(sd_sampler_preview(s->sampler, 0, &image));
+    CK_BUSY(sd_sampler_preview(s->sampler, NULL, &image));
     ck_assert_ptr_null(image);
     ck_assert_int_eq(sd_sampler_remaining(s->sampler), 3);
     ck_assert_int_eq(sd_sampler_n_intermediates(s->sampler), 2);
@@ -251,7 +251,7 @@ static int ask_and_let_others_try(void *user, const sd_progress *progress) {
     ck_ok(sd_sampler_latent(s->sampler, &latent));
     ck_ok(sd_sampler_set_latent(s->sampler, latent));
     ck_ok(sd_sampler_pred_x0_inter(s->sampler, 1, &x0));
-    ck_ok(sd_sampler_preview(s->sampler, 0, &image));
+    ck_ok(sd_sampler_preview(s->sampler, NULL, &image));
     ck_ok(sd_sampler_set_mask(s->sampler, NULL, NULL));
     atomic_fetch_add(&s->good, 1);
     sd_tensor_free(latent);

@@ -190,7 +190,7 @@ static sd_context *open_logged(const char *backend) {
 /* A small picture by the model in `path`. */
 static sd_image *paint(const char *backend) {
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     char vocabulary[1024];
     sd_context *ctx = open_logged(backend);
     sd_model *model;
@@ -202,7 +202,7 @@ static sd_image *paint(const char *backend) {
     p.prompt = "a red boat";
     p.sampling = &sampling;
     sampling.steps = 2;
-    ck_ok(sd_txt2img(model, &p, &image));
+    ck_ok(sd_generate(model, &p, &image, 1));
     sd_model_free(model);
     sd_context_free(ctx);
     return image;

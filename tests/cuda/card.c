@@ -203,7 +203,7 @@ sd_status scene_stage(scene *s, int stage) {
         return sd_sample(s->sampler, RUN(s->cond, s->uncond, NULL, NULL), &s->latent);
     case STAGE_DECODE:
         sd_tensor_free(s->pixels);
-        return sd_vae_decode(s->model, s->latent, &s->pixels);
+        return sd_vae_decode(s->model, s->latent, NULL, &s->pixels);
     default:
         sd_tensor_free(s->again);
         return sd_vae_encode(s->model, s->pixels, NULL, &s->again);

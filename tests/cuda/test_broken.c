@@ -1,4 +1,5 @@
 /* Errors that CUDA does not recover from: the card's context is broken, reset, or a parent's. */
+#include "../support/params.h"
 #include "card.h"
 
 #include <sys/wait.h>
@@ -42,7 +43,7 @@ static void expect_refusals(scene *s, const char *word) {
     const char *text = "a lake", *path = getenv("SD_TEST_TINY_FOLDER");
     sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
     p.width = p.height = 64;
-    sd_txt2img_params paint = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params paint = SD_GENERATE_PARAMS_INIT;
     paint.sampling = &p;
     sd_memory_info estimate = {sizeof estimate, 0, 0, 0, 0, 0, 0};
 #define REFUSED(call) expect_failure(#call, call, SD_ERROR_BACKEND, word)
@@ -52,10 +53,10 @@ static void expect_refusals(scene *s, const char *word) {
     REFUSED(sd_sampler_begin(s->sampler, RUN(s->cond, s->uncond, NULL, NULL)));
     REFUSED(sd_sampler_new(s->model, &p, &sampler));
     REFUSED(sd_encode_text(s->model, &text, 1, NULL, &cond));
-    REFUSED(sd_vae_decode(s->model, s->latent, &out));
+    REFUSED(sd_vae_decode(s->model, s->latent, NULL, &out));
     REFUSED(sd_vae_encode(s->model, s->pixels, NULL, &out));
-    REFUSED(sd_txt2img(s->model, &paint, &image));
-    REFUSED(sd_memory_estimate(s->model, &p, &estimate));
+    REFUSED(sd_generate(s->model, &paint, &image, 1));
+    REFUSED(sd_memory_estimate(s->model, ESTIMATE(&p), &estimate));
     REFUSED(sd_model_load(s->ctx, path, NULL, &model));
 #undef REFUSED
 }

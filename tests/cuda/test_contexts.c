@@ -1,6 +1,8 @@
 /* Several contexts, cards and threads in one process, and the host's own CUDA beside them. */
 #include "card.h"
 
+#include <sd/profile.h>
+
 #include <pthread.h>
 
 /* ----------------------------------------------------------------- the host's current context */

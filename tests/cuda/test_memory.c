@@ -1,6 +1,8 @@
 /* Out of device memory: a status with a sentence, nothing lost, and the same call works later. */
 #include "card.h"
 
+#include <sd/profile.h>
+
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -152,14 +152,14 @@ static sd_model *open_widened(sd_context *ctx, const char *shape) {
 START_TEST(more_channels) {
     static const struct {
         const char *shape, *txt2img, *inpaint;
-    } rows[] = {{"[32, 9, 3, 3]", "use sd-inpaint (sd_inpaint)", NULL},
+    } rows[] = {{"[32, 9, 3, 3]", "use sd-inpaint (sd_generate with a mask)", NULL},
                 {"[32, 8, 3, 3]", "instruct-pix2pix", "instruct-pix2pix"},
                 {"[32, 5, 3, 3]", "depth-to-image", "depth-to-image"},
                 {"[32, 7, 3, 3]", "upscaler", "upscaler"},
                 {"[32, 6, 3, 3]", "conditioned on pictures", "no inpainting model"}};
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         sd_image *image = NULL;
-        sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+        sd_generate_params p = SD_GENERATE_PARAMS_INIT;
         sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
         sd_context *ctx;
         ck_assert_int_eq(sd_context_new(NULL, &ctx), SD_OK);
@@ -168,7 +168,7 @@ START_TEST(more_channels) {
         sampling.width = sampling.height = 64;
         p.prompt = "x";
         p.sampling = &sampling;
-        ck_assert_int_eq(sd_txt2img(model, &p, &image), SD_ERROR_ARGUMENT);
+        ck_assert_int_eq(sd_generate(model, &p, &image, 1), SD_ERROR_ARGUMENT);
         ck_assert_msg(strstr(sd_last_error(), rows[i].txt2img), "%s", sd_last_error());
         check_concat(ctx, model, rows[i].inpaint);
         sd_model_free(model);

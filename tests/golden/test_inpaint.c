@@ -1,6 +1,7 @@
 /* Inpainting, with a tiny model of 9 channels against diffusers' StableDiffusionInpaintPipeline
  * (tests/tools/make_inpaint_golden.py), and by the mask of DDIMSampler. */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -67,8 +68,8 @@ static void close_scene(scene *s) {
     golden_close(&s->g);
 }
 
-static sd_inpaint_params call_of(const scene *s) {
-    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+static sd_generate_params call_of(const scene *s) {
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     p.prompt = golden_prompts[1];
     p.init = s->picture;
     p.mask = s->white;
@@ -90,7 +91,7 @@ static void feather(scene *s) {
 static void paint(const scene *s, const sd_tensor *latent, uint8_t rgb[3 * AREA]) {
     sd_tensor *decoded;
     sd_image *image;
-    must(sd_vae_decode(s->g.model, latent, &decoded));
+    must(sd_vae_decode(s->g.model, latent, NULL, &decoded));
     must(sd_image_from_tensor(decoded, 0, &image));
     for (int i = 0; i < 3 * AREA; i++) {
         int grey = sd_image_pixels(s->white)[i / 3];
@@ -119,7 +120,7 @@ START_TEST(as_diffusers) {
         return;
     sd_tensor *posterior = randn(&s.g, GOLDEN_SEED, 1), *concat, *latent;
     sd_tensor *noise = golden_tensor(&s.g, "inpaint-noise", 0, 0);
-    must(sd_inpaint_concat(s.g.model, s.pixels, s.mask, posterior, &concat));
+    must(sd_inpaint_concat(s.g.model, s.pixels, s.mask, NOISE(posterior), &concat));
     ck_assert_int_eq(sd_tensor_dims(concat)[1], 5);
     for (int i = 0; i < (_i == 0 ? 1 : 3); i++) {
         char what[64];
@@ -157,12 +158,12 @@ static sd_tensor *row_of(const golden *g, sd_tensor *t, int row) {
     return one;
 }
 
-/* sd_inpaint draws for the posterior, then x_T. */
+/* Inpainting draws for the posterior, then x_T. */
 static void by_stages_with_concat(const scene *s, float strength, uint8_t rgb[3 * AREA]) {
     sd_tensor *draws = randn(&s->g, s->p.seed, 2), *known, *concat, *latent;
     sd_tensor *posterior = row_of(&s->g, draws, 0), *noise = row_of(&s->g, draws, 1);
     sd_sampler *sampler;
-    must(sd_inpaint_concat(s->g.model, s->pixels, s->mask, posterior, &concat));
+    must(sd_inpaint_concat(s->g.model, s->pixels, s->mask, NOISE(posterior), &concat));
     must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
     must(sd_sampler_new(s->g.model, &s->p, &sampler));
     sd_run_params run = run_of(s->cond, s->uncond, strength < 1 ? known : NULL, noise);
@@ -215,21 +216,20 @@ START_TEST(in_one_call) {
         else
             by_stages_with_mask(&s, strength, want[i]);
     }
-    sd_inpaint_params call = call_of(&s);
+    sd_generate_params call = call_of(&s);
     sd_image *got[2];
     s.p.seed = GOLDEN_SEED;
     s.p.batch = 2;
     call.strength = strength;
-    must(sd_inpaint(s.g.model, &call, got));
+    must(sd_generate(s.g.model, &call, got, 2));
     for (int i = 0; i < 2; i++) {
         snprintf(what, sizeof(what), "%s, strength %g, picture %d", setup->name, (double)strength,
                  i);
         check_bytes(what, sd_image_pixels(got[i]), want[i]);
         sd_image_free(got[i]);
     }
-    sd_tile_params tiles = {sizeof(tiles), 4, 1, 0};
-    call.tiles = &tiles;
-    must(sd_inpaint(s.g.model, &call, got));
+    call.vae = TILES(4, 1);
+    must(sd_generate(s.g.model, &call, got, 2));
     for (int i = 0; i < 2; i++) {
         bool differs = false;
         for (int j = 0; j < 3 * AREA; j++) {
@@ -249,14 +249,14 @@ START_TEST(other_pictures) {
     scene s;
     sd_image *wide, *mask, *got;
     ck_assert(open_scene(&s, &setups[1]));
-    sd_inpaint_params call = call_of(&s);
+    sd_generate_params call = call_of(&s);
     s.p.steps = 1;
     s.p.width = s.p.height = 0;
     for (int channels = 1; channels <= 4; channels += 3) {
         must(new_image(s.g.ctx, SIDE, SIDE, channels, NULL, &wide));
         memset(sd_image_pixels_mut(wide), 77, (size_t)(AREA * channels));
         call.init = wide;
-        must(sd_inpaint(s.g.model, &call, &got));
+        must(sd_generate(s.g.model, &call, &got, 1));
         ck_assert_int_eq(image_channels(got), 3);
         for (int i = 0; i < 3; i++)
             ck_assert_int_eq(sd_image_pixels(got)[i], 77);
@@ -267,7 +267,7 @@ START_TEST(other_pictures) {
     must(new_image(s.g.ctx, 130, 70, 3, NULL, &mask));
     call.init = wide;
     call.mask = mask;
-    must(sd_inpaint(s.g.model, &call, &got));
+    must(sd_generate(s.g.model, &call, &got, 1));
     ck_assert_int_eq(sd_image_width(got), 128);
     ck_assert_int_eq(sd_image_height(got), 64);
     for (int i = 0; i < 3 * 128 * 64; i++) /* nothing is white */
@@ -290,38 +290,39 @@ START_TEST(refusals) {
     sd_image *small, *got;
     sd_tensor *out, *three;
     const int64_t dims[] = {3, 1, SIDE, SIDE};
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     ck_assert(open_scene(&s, &setups[1]));
-    sd_inpaint_params call = call_of(&s);
+    sd_generate_params call = call_of(&s);
     must(new_image(s.g.ctx, 32, SIDE, 3, NULL, &small));
     call.mask = small;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "32x64; 64x64");
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT, "32x64; 64x64");
     ck_assert_ptr_null(got);
-    call.mask = NULL;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask is NULL");
     call = call_of(&s);
     call.init = NULL;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "init is NULL");
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT, "init is NULL");
     call = call_of(&s);
     call.strength = 1.5f;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "strength is 1.5");
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT, "strength is 1.5");
     call = call_of(&s);
-    call.mask_blur = -1;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_blur is -1");
-    call.mask_blur = 513;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "0 to 512");
+    call.masking = MASKING(.blur = -1);
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT, "sd_mask_params.blur is -1");
+    call.masking = MASKING(.blur = 513);
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT, "0 to 512");
     call = call_of(&s);
-    call.mask_padding = -1;
-    refused(sd_inpaint(s.g.model, &call, &got), SD_ERROR_ARGUMENT, "mask_padding is -1");
+    sd_mask_params masking = SD_MASK_PARAMS_INIT;
+    masking.padding = -1;
+    call.masking = &masking;
+    refused(sd_generate(s.g.model, &call, &got, 1), SD_ERROR_ARGUMENT,
+            "sd_mask_params.padding is -1");
     t.prompt = "a cat";
     t.sampling = &s.p;
-    refused(sd_txt2img(s.g.model, &t, &got), SD_ERROR_ARGUMENT, "sd_inpaint");
+    refused(sd_generate(s.g.model, &t, &got, 1), SD_ERROR_ARGUMENT, "sd_generate");
     must(sd_tensor_new(s.g.ctx, 4, dims, NULL, &three));
     refused(sd_inpaint_concat(s.g.model, s.pixels, three, NULL, &out), SD_ERROR_ARGUMENT,
             "mask is [3, 1, 64, 64]");
     refused(sd_inpaint_concat(s.g.model, three, s.mask, NULL, &out), SD_ERROR_ARGUMENT,
             "pixels is");
-    refused(sd_inpaint_concat(s.g.model, s.pixels, s.mask, three, &out), SD_ERROR_ARGUMENT,
+    refused(sd_inpaint_concat(s.g.model, s.pixels, s.mask, NOISE(three), &out), SD_ERROR_ARGUMENT,
             "noise is");
     ck_assert_ptr_null(out);
     sd_tensor_free(three);

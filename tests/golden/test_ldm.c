@@ -3,6 +3,7 @@
  * whose names and shapes are the reference's (NAME.tsv), against tests/tools/make_ldm_golden.py.
  */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 #include "listed.h"
 
@@ -129,9 +130,9 @@ static void check_first_stage(const subject *s) {
     sd_tensor *pixels = tensor(s, "pixels", 0, 0), *z = tensor(s, "z", 0, 0), *out;
     must(sd_vae_encode(s->g.model, pixels, NULL, &out));
     check(s, "latent", out, LIMIT);
-    must(sd_vae_decode(s->g.model, z, &out));
+    must(sd_vae_decode(s->g.model, z, NULL, &out));
     check(s, "decoded", out, LIMIT);
-    must(sd_vae_decode_unquantized(s->g.model, z, &out));
+    must(sd_vae_decode(s->g.model, z, UNQUANTIZED, &out));
     check(s, s->c->vq ? "unquantized" : "decoded", out, LIMIT);
     sd_tensor_free(pixels);
     sd_tensor_free(z);
@@ -157,26 +158,26 @@ static void check_codes(const subject *s) {
     sd_model_info info = SD_MODEL_INFO_INIT;
     int32_t ids[MAX_CODES];
     must(sd_model_get_info(s->g.model, &info));
-    must(sd_vae_encode_ids(s->g.model, pixels, ids, n));
+    must(sd_vae_encode_ids(s->g.model, pixels, NULL, ids, n));
     check_ids(s, "pixel-codes", ids);
     must(sd_vae_quantize(s->g.model, z, ids, n, &out));
     check_ids(s, "codes", ids);
     check(s, "quantized", out, LIMIT);
     must(sd_vae_quantize(s->g.model, z, NULL, 0, &out));
     check(s, "quantized", out, LIMIT);
-    must(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out));
+    must(sd_vae_decode_ids(s->g.model, ids, 1, h, w, NULL, &out));
     check(s, "decoded", out, LIMIT);
     ck_assert_int_eq(sd_vae_quantize(s->g.model, z, ids, n - 1, &out), SD_ERROR_ARGUMENT);
     ck_assert_int_eq(sd_vae_quantize(s->g.model, z, NULL, n, NULL), SD_ERROR_ARGUMENT);
     ck_assert_int_eq(sd_vae_quantize(s->g.model, pixels, ids, 0, NULL), SD_ERROR_ARGUMENT);
-    ck_assert_int_eq(sd_vae_encode_ids(s->g.model, pixels, ids, n - 1), SD_ERROR_ARGUMENT);
-    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, 0, w, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_encode_ids(s->g.model, pixels, NULL, ids, n - 1), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, 0, w, NULL, &out), SD_ERROR_ARGUMENT);
     ids[n - 1] = info.n_codes;
-    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, NULL, &out), SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(out);
     ck_assert_ptr_nonnull(strstr(sd_last_error(), "0 to "));
     ids[n - 1] = -1;
-    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sd_vae_decode_ids(s->g.model, ids, 1, h, w, NULL, &out), SD_ERROR_ARGUMENT);
     sd_tensor_free(pixels);
     sd_tensor_free(z);
 }
@@ -193,7 +194,6 @@ START_TEST(vq_model) {
     subject s;
     sd_model *vq;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
-    sd_tile_params tiles = {sizeof tiles, 4, 1};
     char path[PATH_SIZE], config[PATH_SIZE];
     if (!subject_open(&s, &cases[0], backends[_i], true))
         return;
@@ -206,9 +206,9 @@ START_TEST(vq_model) {
     sd_tensor_free(out);
     must(sd_vae_encode(vq, pixels, NULL, &out));
     take_same(out, want);
-    must(sd_vae_decode(vq, z, &out));
+    must(sd_vae_decode(vq, z, NULL, &out));
     check(&s, "unquantized", out, LIMIT);
-    must(sd_vae_encode_tiled(vq, pixels, NULL, &tiles, &out));
+    must(sd_vae_encode(vq, pixels, TILES(4, 1), &out));
     must(sd_vae_quantize(vq, out, NULL, 0, &want));
     take_same(out, want);
     sd_tensor_free(pixels);
@@ -426,12 +426,12 @@ START_TEST(refusals) {
     const int32_t none = c->n_classes;
     sd_image *image = NULL;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     p.prompt = text;
     ck_assert(subject_open(&s, c, "cpu", true));
     if (c->conditioning != SD_CONDITIONING_TEXT) {
         ck_assert_int_eq(sd_encode_text(s.g.model, &text, 1, NULL, &cond), SD_ERROR_UNSUPPORTED);
-        ck_assert_int_eq(sd_txt2img(s.g.model, &p, &image), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_generate(s.g.model, &p, &image, 1), SD_ERROR_UNSUPPORTED);
         ck_assert_ptr_null(image);
     }
     sd_status expected =
@@ -445,7 +445,8 @@ START_TEST(refusals) {
         sampling.original = &original;
         original.quantize_denoised = 1;
         ck_assert_int_eq(sd_vae_quantize(s.g.model, z, NULL, 0, &out), SD_ERROR_UNSUPPORTED);
-        ck_assert_int_eq(sd_vae_decode_ids(s.g.model, &none, 1, 1, 1, &out), SD_ERROR_UNSUPPORTED);
+        ck_assert_int_eq(sd_vae_decode_ids(s.g.model, &none, 1, 1, 1, NULL, &out),
+                         SD_ERROR_UNSUPPORTED);
         ck_assert_int_eq(sd_sampler_new(s.g.model, &sampling, &sampler), SD_ERROR_UNSUPPORTED);
         sd_tensor_free(z);
     }
@@ -628,7 +629,7 @@ START_TEST(inpaint_script) {
     subject s;
     sd_image *init, *mask, *got;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sd_inpaint_params p = SD_INPAINT_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     ck_assert(subject_open(&s, &cases[_i], "cpu", true));
     npy picture = golden_array("ldm/masked-picture"), white = golden_array("ldm/masked-white");
     npy want = golden_array("ldm/masked-painted");
@@ -643,7 +644,7 @@ START_TEST(inpaint_script) {
     p.init = init;
     p.mask = mask;
     p.sampling = &sampling;
-    must(sd_inpaint(s.g.model, &p, &got));
+    must(sd_generate(s.g.model, &p, &got, 1));
     int worst = 0;
     for (int i = 0; i < N; i++) {
         int d = abs(sd_image_pixels(got)[i] - (int)want.f32[i]);
@@ -741,11 +742,11 @@ START_TEST(unconditional_picture) {
     subject s;
     sd_image *image = NULL;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
-    sd_txt2img_params p = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sampling.steps = 2;
     p.sampling = &sampling;
     ck_assert(subject_open(&s, &cases[0], "cpu", true));
-    must(sd_txt2img(s.g.model, &p, &image));
+    must(sd_generate(s.g.model, &p, &image, 1));
     ck_assert_int_eq(sd_image_width(image), 32);
     sd_image_free(image);
     golden_close(&s.g);

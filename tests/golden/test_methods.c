@@ -2,6 +2,7 @@
  * Every sampling method against its judge (tests/tools/make_sampler_golden.py): diffusers'
  * schedulers, or the formulas in float64. The tiny model at a latent of 8 x 8, on the cpu backend.
  */
+#include "../support/params.h"
 #include "scene.h"
 
 #include <math.h>

@@ -1,4 +1,5 @@
 /* One call of each network, and the noise, against transformers, diffusers and torch. */
+#include "../support/params.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -72,7 +73,7 @@ START_TEST(vae_encode) {
     sd_tensor *noise = golden_tensor(&g, "vae-noise", 0, 0);
     must(sd_vae_encode(g.model, pixels, NULL, &latent));
     golden_check(setup->name, "vae-mean", latent, LIMIT);
-    must(sd_vae_encode(g.model, pixels, noise, &latent));
+    must(sd_vae_encode(g.model, pixels, NOISE(noise), &latent));
     golden_check(setup->name, "vae-sample", latent, LIMIT);
     sd_tensor_free(pixels);
     sd_tensor_free(noise);
@@ -87,7 +88,7 @@ START_TEST(vae_decode) {
     if (!golden_open(setup, &g))
         return;
     sd_tensor *latent = golden_tensor(&g, "vae-latent", 0, 0);
-    must(sd_vae_decode(g.model, latent, &pixels));
+    must(sd_vae_decode(g.model, latent, NULL, &pixels));
     golden_check(setup->name, "vae-decoded", pixels, LIMIT);
     sd_tensor_free(latent);
     golden_close(&g);

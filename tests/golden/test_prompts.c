@@ -1,5 +1,6 @@
 /* The weighted prompt syntax, long prompts and clip_skip (tests/tools/make_prompt_golden.py). */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -109,17 +110,17 @@ START_TEST(sampling) {
     must(sd_sampler_new(g.model, &p, &sampler));
     must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), &latent));
     sd_sampler_free(sampler);
-    must(sd_vae_decode(g.model, latent, &pixels));
+    must(sd_vae_decode(g.model, latent, NULL, &pixels));
     must(sd_image_from_tensor(pixels, 0, &staged));
     golden_check(setup->name, "prompt-ddim", latent, LATENT_LIMIT);
 
     /* The picture in one call. */
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = texts[0];
     t.negative_prompt = texts[1];
-    t.weighted_prompts = 1;
+    t.text = TEXT(.weighted = 1);
     t.sampling = &p;
-    must(sd_txt2img(g.model, &t, &image));
+    must(sd_generate(g.model, &t, &image, 1));
     ck_assert_mem_eq(sd_image_pixels(image), sd_image_pixels(staged), 128 * 128 * 3);
     sd_image_free(image);
     sd_image_free(staged);
@@ -131,7 +132,7 @@ START_TEST(sampling) {
 }
 END_TEST
 
-/* img2img reads both fields too: a weighted prompt, and another picture with clip_skip. */
+/* Image to image reads both fields too: a weighted prompt, and another picture with clip_skip. */
 START_TEST(img2img) {
     golden g;
     sd_image *init, *images[3];
@@ -140,14 +141,13 @@ START_TEST(img2img) {
     must(new_image(g.ctx, 64, 64, 3, NULL, &init));
     sd_sampler_params p = short_run();
     p.width = p.height = 0;
-    sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = prompts[1];
     t.init = init;
     t.sampling = &p;
     for (int i = 0; i < 3; i++) {
-        t.weighted_prompts = i > 0;
-        t.clip_skip = i > 1 ? 2 : 0;
-        must(sd_img2img(g.model, &t, &images[i]));
+        t.text = TEXT(.weighted = i > 0, .clip_skip = i > 1 ? 2 : 0);
+        must(sd_generate(g.model, &t, &images[i], 1));
     }
     ck_assert_mem_ne(sd_image_pixels(images[0]), sd_image_pixels(images[1]), 64 * 64 * 3);
     ck_assert_mem_ne(sd_image_pixels(images[1]), sd_image_pixels(images[2]), 64 * 64 * 3);
@@ -341,9 +341,9 @@ START_TEST(arguments) {
     params.struct_size = 3;
     refused(sd_encode_text(g.model, prompts, 1, &params, &out), "struct_size");
     refused(sd_encode_text(g.model, NULL, 1, NULL, &out), "texts");
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
-    t.clip_skip = 4;
-    refused(sd_txt2img(g.model, &t, &image), "clip_skip");
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
+    t.text = TEXT(.clip_skip = 4);
+    refused(sd_generate(g.model, &t, &image, 1), "clip_skip");
     golden_close(&g);
 }
 END_TEST

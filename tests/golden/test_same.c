@@ -34,10 +34,10 @@ static bool run(const golden_setup *setup, sd_sampler_params p, sd_tensor **late
     must(sd_sampler_new(g.model, &p, &sampler));
     must(sd_sample(sampler, RUN(cond, uncond, NULL, NULL), latent));
     if (pixels) {
-        sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+        sd_generate_params t = SD_GENERATE_PARAMS_INIT;
         t.prompt = golden_prompts[2];
         t.sampling = &p;
-        must(sd_txt2img(g.model, &t, &image));
+        must(sd_generate(g.model, &t, &image, 1));
         memset(pixels, 0, N_BYTES);
         memcpy(pixels, sd_image_pixels(image),
                (size_t)sd_image_width(image) * (size_t)sd_image_height(image) * 3);

@@ -1,5 +1,6 @@
 /* Whole runs against diffusers: DDIM with and without eta, guidance, image to image, pictures. */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -41,7 +42,7 @@ static void check_decoded(const golden *g, const char *setup, const char *fixtur
                           sd_tensor *latent) {
     sd_tensor *pixels;
     sd_image *image;
-    must(sd_vae_decode(g->model, latent, &pixels));
+    must(sd_vae_decode(g->model, latent, NULL, &pixels));
     for (int i = 0; i < sd_tensor_dims(pixels)[0]; i++) {
         must(sd_image_from_tensor(pixels, i, &image));
         check_image(setup, fixture, i, image);
@@ -173,10 +174,10 @@ START_TEST(txt2img) {
     if (!golden_open(setup, &g))
         return;
     sd_sampler_params p = golden_params(2);
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = golden_prompts[1];
     t.sampling = &p;
-    must(sd_txt2img(g.model, &t, images));
+    must(sd_generate(g.model, &t, images, 2));
     for (int i = 0; i < 2; i++)
         check_image(setup->name, "ddim-eta0-image", i, images[i]);
     golden_close(&g);
@@ -196,11 +197,11 @@ START_TEST(img2img) {
     p.original = &original;
     original.original_encode = 1;
     p.width = p.height = 0; /* the picture's own */
-    sd_img2img_params t = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = golden_prompts[1];
     t.init = init;
     t.sampling = &p;
-    must(sd_img2img(g.model, &t, &image));
+    must(sd_generate(g.model, &t, &image, 1));
     check_image(setup->name, "img2img-image", 0, image);
     npy_free(&picture);
     sd_image_free(init);
@@ -208,14 +209,15 @@ START_TEST(img2img) {
 }
 END_TEST
 
-/* The latent that sd_img2img decodes: the generator draws for the posterior, then for the run. */
+/* The latent that image to image decodes: the generator draws for the posterior, then for the run.
+ */
 static sd_tensor *repaint(const golden *g, const embeddings *e, const sd_tensor *pixels,
                           const sd_sampler_params *p, double strength) {
     const int64_t dims[] = {1, 4, 8, 8};
     sd_tensor *noise, *init, *latent;
     sd_sampler *sampler;
     must(sd_randn(g->ctx, p->rng, p->seed, 4, dims, &noise));
-    must(sd_vae_encode(g->model, pixels, noise, &init));
+    must(sd_vae_encode(g->model, pixels, NOISE(noise), &init));
     must(sd_sampler_new(g->model, p, &sampler));
     must(sd_sample(sampler, GIVEN(run_at(strength, run_of(e->cond, e->uncond, init, NULL))),
                    &latent));

@@ -1,5 +1,6 @@
 /* Pictures whose latents no power of two divides: upwards the UNet goes to each skip's size. */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 
 #include <stdio.h>
@@ -65,7 +66,7 @@ END_TEST
 START_TEST(picture) {
     const golden_setup *setup = &golden_setups[_i];
     sd_sampler_params p = run_params();
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     char what[128];
     golden g;
     sd_image *image;
@@ -73,7 +74,7 @@ START_TEST(picture) {
         return;
     params.prompt = golden_prompts[1];
     params.sampling = &p;
-    must(sd_txt2img(g.model, &params, &image));
+    must(sd_generate(g.model, &params, &image, 1));
     npy want = golden_array("sizes-ddim-image");
     ck_assert_int_eq(sd_image_height(image), RUN_HEIGHT);
     ck_assert_int_eq(sd_image_width(image), RUN_WIDTH);
@@ -89,8 +90,8 @@ END_TEST
 /* Image to image and inpainting take such sizes too; what is estimated is what is taken. */
 START_TEST(other_ways) {
     sd_sampler_params p = run_params();
-    sd_img2img_params img2img = SD_IMG2IMG_PARAMS_INIT;
-    sd_inpaint_params inpaint = SD_INPAINT_PARAMS_INIT;
+    sd_generate_params img2img = SD_GENERATE_PARAMS_INIT;
+    sd_generate_params inpaint = SD_GENERATE_PARAMS_INIT;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
     golden g;
     sd_image *init, *mask, *out;
@@ -103,16 +104,16 @@ START_TEST(other_ways) {
     img2img.init = inpaint.init = init;
     inpaint.mask = mask;
     img2img.sampling = inpaint.sampling = &p;
-    must(sd_img2img(g.model, &img2img, &out));
+    must(sd_generate(g.model, &img2img, &out, 1));
     ck_assert_int_eq(sd_image_width(out), RUN_WIDTH);
     ck_assert_int_eq(sd_image_height(out), RUN_HEIGHT);
     sd_image_free(out);
-    must(sd_inpaint(g.model, &inpaint, &out));
+    must(sd_generate(g.model, &inpaint, &out, 1));
     ck_assert_int_eq(sd_image_width(out), RUN_WIDTH);
     ck_assert_mem_eq(sd_image_pixels(out) + 3 * RUN_WIDTH * (RUN_HEIGHT - 1),
                      sd_image_pixels(init) + 3 * RUN_WIDTH * (RUN_HEIGHT - 1), 3 * RUN_WIDTH);
     sd_image_free(out);
-    must(sd_memory_estimate(g.model, &p, &memory));
+    must(sd_memory_estimate(g.model, ESTIMATE(&p), &memory));
     ck_assert_uint_gt(memory.unet, 0);
     sd_image_free(init);
     sd_image_free(mask);

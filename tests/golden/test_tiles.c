@@ -1,6 +1,7 @@
 /* The VAE tile by tile: against diffusers, against itself without tiles, its seams and its memory.
  */
 #include "../support/image.h"
+#include "../support/params.h"
 #include "golden.h"
 
 #include <math.h>
@@ -10,11 +11,8 @@
 
 #define LIMIT 1e-5
 
-static sd_tile_params tiles(int tile, int overlap) {
-    sd_tile_params p = SD_TILE_PARAMS_INIT;
-    p.tile = tile;
-    p.overlap = overlap;
-    return p;
+static sd_vae_params tiles(int tile, int overlap) {
+    return *TILES(tile, overlap);
 }
 
 static sd_tensor *randn(const golden *g, uint64_t seed, int n, int h, int w) {
@@ -26,7 +24,7 @@ static sd_tensor *randn(const golden *g, uint64_t seed, int n, int h, int w) {
 
 START_TEST(as_diffusers) {
     const golden_setup *setup = &golden_setups[_i];
-    const sd_tile_params p = tiles(4, 1);
+    const sd_vae_params p = tiles(4, 1);
     golden g;
     sd_tensor *out;
     if (!golden_open(setup, &g))
@@ -34,11 +32,12 @@ START_TEST(as_diffusers) {
     sd_tensor *latent = golden_tensor(&g, "tiles-latent", 0, 0);
     sd_tensor *pixels = golden_tensor(&g, "tiles-decoded", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "tiles-noise", 0, 0);
-    must(sd_vae_decode_tiled(g.model, latent, &p, &out));
+    must(sd_vae_decode(g.model, latent, &p, &out));
     golden_check(setup->name, "tiles-decoded", out, LIMIT);
-    must(sd_vae_encode_tiled(g.model, pixels, NULL, &p, &out));
+    must(sd_vae_encode(g.model, pixels, &p, &out));
     golden_check(setup->name, "tiles-mean", out, LIMIT);
-    must(sd_vae_encode_tiled(g.model, pixels, noise, &p, &out));
+    must(sd_vae_encode(g.model, pixels, VAE(.noise = noise, .tile = p.tile, .overlap = p.overlap),
+                       &out));
     golden_check(setup->name, "tiles-sample", out, LIMIT);
     sd_tensor_free(latent);
     sd_tensor_free(pixels);
@@ -60,27 +59,28 @@ static void same(sd_tensor *a, sd_tensor *b) {
 START_TEST(one_tile_is_the_plain_call) {
     golden g;
     sd_tensor *plain, *tiled, *rows[2];
-    sd_tile_params p = tiles(16, 4);
+    sd_vae_params p = tiles(16, 4);
     ck_assert(golden_open(&golden_setups[1], &g));
     sd_tensor *latent = golden_tensor(&g, "vae-latent", 0, 0);
     sd_tensor *pixels = golden_tensor(&g, "vae-pixels", 0, 0);
     sd_tensor *noise = golden_tensor(&g, "vae-noise", 0, 0);
-    must(sd_vae_decode(g.model, latent, &plain));
-    must(sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    must(sd_vae_decode(g.model, latent, NULL, &plain));
+    must(sd_vae_decode(g.model, latent, &p, &tiled));
     same(plain, tiled);
-    must(sd_vae_encode(g.model, pixels, noise, &plain));
-    must(sd_vae_encode_tiled(g.model, pixels, noise, &p, &tiled));
+    must(sd_vae_encode(g.model, pixels, NOISE(noise), &plain));
+    must(sd_vae_encode(g.model, pixels, VAE(.noise = noise, .tile = p.tile, .overlap = p.overlap),
+                       &tiled));
     same(plain, tiled);
     sd_tensor_free(latent);
 
     /* a batch in tiles is its pictures one by one */
     p = tiles(6, 2);
     latent = golden_tensor(&g, "vae-latent", 0, 0);
-    must(sd_vae_decode_tiled(g.model, latent, &p, &tiled));
+    must(sd_vae_decode(g.model, latent, &p, &tiled));
     size_t half = (size_t)sd_tensor_n_elements(tiled) / 2;
     for (int i = 0; i < 2; i++) {
         sd_tensor *one = golden_tensor(&g, "vae-latent", i, 1);
-        must(sd_vae_decode_tiled(g.model, one, &p, &rows[i]));
+        must(sd_vae_decode(g.model, one, &p, &rows[i]));
         ck_assert_mem_eq(sd_tensor_data(rows[i]), sd_tensor_data(tiled) + (size_t)i * half,
                          half * sizeof(float));
         sd_tensor_free(rows[i]);
@@ -127,12 +127,12 @@ START_TEST(seams_do_not_show) {
     enum { H = 16, W = 64, TILE = 16, OVERLAP = 4, SCALE = 8 };
     golden g;
     sd_tensor *plain, *faded, *cut;
-    sd_tile_params p = tiles(TILE, OVERLAP), no_overlap = tiles(TILE, 0);
+    sd_vae_params p = tiles(TILE, OVERLAP), no_overlap = tiles(TILE, 0);
     ck_assert(golden_open(&golden_setups[1], &g));
     sd_tensor *latent = smooth(&g, H, W);
-    must(sd_vae_decode(g.model, latent, &plain));
-    must(sd_vae_decode_tiled(g.model, latent, &p, &faded));
-    must(sd_vae_decode_tiled(g.model, latent, &no_overlap, &cut));
+    must(sd_vae_decode(g.model, latent, NULL, &plain));
+    must(sd_vae_decode(g.model, latent, &p, &faded));
+    must(sd_vae_decode(g.model, latent, &no_overlap, &cut));
     size_t n = (size_t)sd_tensor_n_elements(plain);
     printf("tiled and plain: relative %.2e, largest difference %.2e\n",
            relative_error(sd_tensor_data(faded), sd_tensor_data(plain), n),
@@ -174,7 +174,7 @@ static void metered_free(void *user, void *ptr, size_t size) {
 
 /* Bytes beyond the model, the latent and the pixels while [1, 4, h, 16] is decoded; a new model for
  * each, as the executor keeps what it took. *estimated (or NULL) gets what it was to be. */
-static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
+static size_t working_set(int h, const sd_vae_params *p, uint64_t *estimated) {
     meter m = {0, 0};
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     golden g;
@@ -192,15 +192,12 @@ static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
         sd_memory_info memory = SD_MEMORY_INFO_INIT;
         run.width = 128;
         run.height = 8 * (h + 7) / 64 * 64; /* as the UNet wants it; a tile is as large */
-        must(sd_memory_estimate_tiled(g.model, &run, p, &memory));
+        must(sd_memory_estimate(g.model, TILED(&run, p), &memory));
         *estimated = memory.decode;
     }
     size_t before = m.live;
     m.peak = 0;
-    if (p)
-        must(sd_vae_decode_tiled(g.model, latent, p, &pixels));
-    else
-        must(sd_vae_decode(g.model, latent, &pixels));
+    must(sd_vae_decode(g.model, latent, p, &pixels));
     size_t size = (size_t)sd_tensor_n_elements(pixels) * sizeof(float);
     sd_tensor_free(pixels);
     sd_tensor_free(latent);
@@ -209,7 +206,7 @@ static size_t working_set(int h, const sd_tile_params *p, uint64_t *estimated) {
 }
 
 START_TEST(memory_is_that_of_a_tile) {
-    const sd_tile_params p = tiles(16, 4);
+    const sd_vae_params p = tiles(16, 4);
     size_t one = working_set(16, NULL, NULL), two = working_set(28, &p, NULL),
            six = working_set(76, &p, NULL);
     size_t whole = working_set(76, NULL, NULL);
@@ -221,20 +218,20 @@ START_TEST(memory_is_that_of_a_tile) {
 }
 END_TEST
 
-/* sd_memory_estimate_tiled knows what the test above measures. */
+/* sd_memory_estimate knows what the test above measures. */
 START_TEST(memory_is_estimated) {
     enum { SIDE = 16, LONG = 76, PIXELS = 3 * 128 * 128 * (int)sizeof(float) };
-    const sd_tile_params p = tiles(SIDE, 4);
+    const sd_vae_params p = tiles(SIDE, 4);
     sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
     sd_memory_info one = SD_MEMORY_INFO_INIT, six = SD_MEMORY_INFO_INIT,
                    whole = SD_MEMORY_INFO_INIT;
     golden g;
     ck_assert(golden_open(&golden_setups[1], &g));
     run.width = run.height = 8 * SIDE;
-    must(sd_memory_estimate(g.model, &run, &one));
+    must(sd_memory_estimate(g.model, ESTIMATE(&run), &one));
     run.height = 8 * (LONG + 4); /* the UNet wants a multiple of 64 */
-    must(sd_memory_estimate(g.model, &run, &whole));
-    must(sd_memory_estimate_tiled(g.model, &run, &p, &six));
+    must(sd_memory_estimate(g.model, ESTIMATE(&run), &whole));
+    must(sd_memory_estimate(g.model, TILED(&run, &p), &six));
     uint64_t estimated;
     size_t measured = working_set(LONG, &p, &estimated);
     printf("decoding 6 tiles in kB: estimated %llu, measured %zu; encoding %llu, whole %llu\n",
@@ -249,10 +246,10 @@ START_TEST(memory_is_estimated) {
     ck_assert_uint_gt(whole.encode, 2 * six.encode);
     ck_assert_uint_gt(whole.peak, six.peak);
 
-    must(sd_memory_estimate_tiled(g.model, &run, NULL, &six)); /* tiles of 64 */
+    must(sd_memory_estimate(g.model, TILED(&run, TILES(64, 16)), &six));
     ck_assert_uint_lt(six.decode, whole.decode);
-    const sd_tile_params bad = tiles(4, 4);
-    ck_assert_int_eq(sd_memory_estimate_tiled(g.model, &run, &bad, &six), SD_ERROR_ARGUMENT);
+    const sd_vae_params bad = tiles(4, 4);
+    ck_assert_int_eq(sd_memory_estimate(g.model, TILED(&run, &bad), &six), SD_ERROR_ARGUMENT);
     golden_close(&g);
 }
 END_TEST
@@ -260,11 +257,11 @@ END_TEST
 /* In one call: what the stages give, and with each noise of a batch what it gives alone. */
 START_TEST(pictures_in_tiles) {
     enum { W = 128, H = 64, BYTES = 3 * W * H };
-    const sd_tile_params p = tiles(8, 2);
+    const sd_vae_params p = tiles(8, 2);
     golden g;
     sd_image *init, *batch[2], *alone, *plain[2];
     sd_sampler_params run = SD_SAMPLER_PARAMS_INIT;
-    sd_img2img_params m = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params m = SD_GENERATE_PARAMS_INIT;
     ck_assert(golden_open(&golden_setups[1], &g));
     must(new_image(g.ctx, W, H, 3, NULL, &init));
     for (int i = 0; i < BYTES; i++)
@@ -275,14 +272,14 @@ START_TEST(pictures_in_tiles) {
     m.prompt = "a lake";
     m.init = init;
     m.sampling = &run;
-    must(sd_img2img(g.model, &m, plain));
-    m.tiles = &p;
-    must(sd_img2img(g.model, &m, batch));
+    must(sd_generate(g.model, &m, plain, 2));
+    m.vae = &p;
+    must(sd_generate(g.model, &m, batch, 2));
     ck_assert(memcmp(sd_image_pixels(plain[0]), sd_image_pixels(batch[0]), BYTES) != 0);
     run.batch = 1;
     for (int i = 0; i < 2; i++) {
         run.seed = 42 + (uint64_t)i;
-        must(sd_img2img(g.model, &m, &alone));
+        must(sd_generate(g.model, &m, &alone, 1));
         int largest = 0;
         for (int j = 0; j < BYTES; j++) {
             int d = sd_image_pixels(alone)[j] - sd_image_pixels(batch[i])[j];
@@ -294,9 +291,9 @@ START_TEST(pictures_in_tiles) {
         sd_image_free(batch[i]);
         sd_image_free(plain[i]);
     }
-    const sd_tile_params bad = tiles(0, 0);
-    m.tiles = &bad;
-    ck_assert_int_eq(sd_img2img(g.model, &m, &alone), SD_ERROR_ARGUMENT);
+    const sd_vae_params bad = tiles(-1, 0);
+    m.vae = &bad;
+    ck_assert_int_eq(sd_generate(g.model, &m, &alone, 1), SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(alone);
     sd_image_free(init);
     golden_close(&g);
@@ -307,27 +304,28 @@ START_TEST(bad_arguments_are_named) {
     static const struct {
         int tile, overlap;
         const char *word;
-    } bad[] = {{0, 0, "tile is 0"},
-               {-4, 0, "tile is -4"},
+    } bad[] = {{-4, 0, "tile is -4"},
                {8, 8, "overlap is 8"},
-               {8, -1, "overlap is -1"},
+               {0, 4, "overlap is 4"},
                {1 << 20, 4, "tile is 1048576"}};
     golden g;
     sd_tensor *out;
     ck_assert(golden_open(&golden_setups[1], &g));
     sd_tensor *latent = randn(&g, 7, 1, 4, 12);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        sd_tile_params p = tiles(bad[i].tile, bad[i].overlap);
-        ck_assert_int_eq(sd_vae_decode_tiled(g.model, latent, &p, &out), SD_ERROR_ARGUMENT);
+        sd_vae_params p = tiles(bad[i].tile, bad[i].overlap);
+        ck_assert_int_eq(sd_vae_decode(g.model, latent, &p, &out), SD_ERROR_ARGUMENT);
         ck_assert_msg(strstr(sd_last_error(), bad[i].word) != NULL, "%s", sd_last_error());
         ck_assert_ptr_null(out);
     }
     /* not pixels; and noise of another shape */
-    ck_assert_int_eq(sd_vae_encode_tiled(g.model, latent, NULL, NULL, &out), SD_ERROR_ARGUMENT);
-    sd_tile_params p = tiles(4, 1);
+    ck_assert_int_eq(sd_vae_encode(g.model, latent, NULL, &out), SD_ERROR_ARGUMENT);
+    sd_vae_params p = tiles(4, 1);
     sd_tensor *pixels;
-    must(sd_vae_decode_tiled(g.model, latent, &p, &pixels));
-    ck_assert_int_eq(sd_vae_encode_tiled(g.model, pixels, pixels, &p, &out), SD_ERROR_ARGUMENT);
+    must(sd_vae_decode(g.model, latent, &p, &pixels));
+    ck_assert_int_eq(
+        sd_vae_encode(g.model, pixels, VAE(.noise = pixels, .tile = 4, .overlap = 1), &out),
+        SD_ERROR_ARGUMENT);
     ck_assert_msg(strstr(sd_last_error(), "noise is") != NULL, "%s", sd_last_error());
     sd_tensor_free(pixels);
     sd_tensor_free(latent);

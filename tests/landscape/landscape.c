@@ -41,11 +41,11 @@ sd_sampler_params sampling(int n, float guidance) {
 pictures paint(const char *prompt, const char *negative, int n, float guidance) {
     pictures p = {.n = n};
     sd_sampler_params s = sampling(n, guidance);
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = prompt;
     t.negative_prompt = negative;
     t.sampling = &s;
-    ck_ok(sd_txt2img(model, &t, p.image));
+    ck_ok(sd_generate(model, &t, p.image, n));
     return p;
 }
 

@@ -12,10 +12,10 @@ START_TEST(the_picture_is_that_of_diffusers) {
     s.steps = 20;
     s.guidance_scale = 5.0f;
     s.seed = 42;
-    sd_txt2img_params t = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params t = SD_GENERATE_PARAMS_INIT;
     t.prompt = "a red boat on the sea at dawn";
     t.sampling = &s;
-    ck_ok(sd_txt2img(model, &t, &got));
+    ck_ok(sd_generate(model, &t, &got, 1));
     ck_assert_int_eq(sd_image_width(got), sd_image_width(want));
     ck_assert_int_eq(sd_image_height(got), sd_image_height(want));
     ck_assert_int_eq(image_channels(want), 3);

@@ -11,12 +11,12 @@ static pictures repaint(const sd_image *init, const char *prompt, float strength
     pictures p = {.n = 1};
     sd_sampler_params s = sampling(1, 7.5f);
     s.steps = 20;
-    sd_img2img_params i = SD_IMG2IMG_PARAMS_INIT;
+    sd_generate_params i = SD_GENERATE_PARAMS_INIT;
     i.prompt = prompt;
     i.init = init;
     i.strength = (double)strength;
     i.sampling = &s;
-    ck_ok(sd_img2img(model, &i, p.image));
+    ck_ok(sd_generate(model, &i, p.image, 1));
     return p;
 }
 

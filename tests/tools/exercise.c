@@ -12,9 +12,11 @@
  */
 #include "../golden/listed.h"
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "tool.h"
 
 #include <sd/original.h>
+#include <sd/profile.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,9 +127,9 @@ static void run_codebook(subject *s, const sd_tensor *latent, const sd_tensor *p
     int32_t *ids = calloc((size_t)side * (size_t)side, sizeof *ids);
     if (!ids)
         exit(1);
-    must(s, sd_vae_encode_ids(s->model, pixels, ids, (int64_t)side * side));
+    must(s, sd_vae_encode_ids(s->model, pixels, NULL, ids, (int64_t)side * side));
     must(s, sd_vae_quantize(s->model, latent, ids, (int64_t)side * side, &quantized));
-    must(s, sd_vae_decode_ids(s->model, ids, 1, side, side, &decoded));
+    must(s, sd_vae_decode_ids(s->model, ids, 1, side, side, NULL, &decoded));
     sd_tensor_free(quantized);
     sd_tensor_free(decoded);
     free(ids);
@@ -138,9 +140,9 @@ static void run_first_stage(subject *s) {
     int size = s->o->size, side = size / s->info.latent_downscale, c = s->info.latent_channels;
     sd_tensor *pixels = numbers(s, 3, size, size), *noise = numbers(s, c, side, side);
     sd_tensor *latent, *decoded;
-    must(s, sd_vae_encode(s->model, pixels, noise, &latent));
+    must(s, sd_vae_encode(s->model, pixels, NOISE(noise), &latent));
     done(s, "encode");
-    must(s, sd_vae_decode(s->model, latent, &decoded));
+    must(s, sd_vae_decode(s->model, latent, NULL, &decoded));
     done(s, "decode");
     if (s->info.n_codes > 0)
         run_codebook(s, latent, pixels);

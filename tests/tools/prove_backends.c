@@ -97,7 +97,7 @@ static void sample(side *s, const options *o, const sd_cond *text, const sd_tens
     s->started = now();
     must(s, sd_sample(sampler, RUN(cond, uncond, NULL, noise), &latent));
     done(s, LATENT, latent);
-    must(s, sd_vae_decode(s->model, latent, &pixels));
+    must(s, sd_vae_decode(s->model, latent, NULL, &pixels));
     must(s, sd_image_from_tensor(pixels, 0, &s->image));
     sd_tensor_free(pixels);
     sd_cond_free(cond);
@@ -129,7 +129,7 @@ static void run(side *s, const options *o) {
     done(s, UNET, out);
     must(s, sd_vae_encode(s->model, pixels, NULL, &out));
     done(s, ENCODE, out);
-    must(s, sd_vae_decode(s->model, x, &out));
+    must(s, sd_vae_decode(s->model, x, NULL, &out));
     done(s, DECODE, out);
     sample(s, o, text, noise);
     sd_cond_free(text);

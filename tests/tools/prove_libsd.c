@@ -7,6 +7,7 @@
  * PART: "stages" (one call of each network), "txt2img", "img2img"; without it, all.
  */
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "npy.h"
 #include "tool.h"
 
@@ -70,7 +71,7 @@ static void write_image(proof *p, const char *name, const sd_tensor *latent) {
     char path[4096];
     sd_tensor *pixels;
     sd_image *image;
-    must(sd_vae_decode(p->model, latent, &pixels));
+    must(sd_vae_decode(p->model, latent, NULL, &pixels));
     must(sd_image_from_tensor(pixels, 0, &image));
     const int64_t dims[3] = {sd_image_height(image), sd_image_width(image), 3};
     snprintf(path, sizeof(path), "%s/sd-%s.npy", p->folder, name);
@@ -114,7 +115,7 @@ static void stages(proof *p) {
     sd_tensor_free(x);
 
     x = read_tensor(p, "decode-in", 0, 0);
-    must(sd_vae_decode(p->model, x, &out));
+    must(sd_vae_decode(p->model, x, NULL, &out));
     write_tensor(p, "decode", out);
     sd_tensor_free(x);
 }
@@ -173,7 +174,7 @@ static void img2img(proof *p) {
     sd_tensor *pixels = read_tensor(p, "pixels", 0, 0), *init, *latent;
     sd_tensor *encode_noise = read_tensor(p, "encode-noise", 0, 0);
     sd_tensor *noise = read_tensor(p, "img2img-noise", 0, 0);
-    must(sd_vae_encode(p->model, pixels, encode_noise, &init));
+    must(sd_vae_encode(p->model, pixels, NOISE(encode_noise), &init));
     must(sd_sample(r.sampler, RUN(r.cond, r.uncond, init, noise), &latent));
     write_image(p, "img2img-image", latent);
     write_tensor(p, "img2img-latent", latent);

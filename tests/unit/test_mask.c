@@ -1,4 +1,4 @@
-/* The mask of sd_inpaint before and after the model: reading, blurring, cutting, laying
+/* The mask of inpainting before and after the model: reading, blurring, cutting, laying
  * over, and what it says of it. */
 #include "io/mask.h"
 

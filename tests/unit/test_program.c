@@ -2,6 +2,7 @@
  * Programs: their passes one by one on small ones, and the networks' own, placed in many ways,
  * which must give the same bits wherever their buffers lie.
  */
+#include "../support/params.h"
 #include "backend/cache.h"
 #include "backend/run.h"
 #include "pipeline/sampling_internal.h"
@@ -455,7 +456,7 @@ START_TEST(the_estimate_is_what_is_allocated) {
     params.width = params.height = 128;
     sd_memory_info memory = SD_MEMORY_INFO_INIT;
     sd_sampler *sampler;
-    ck_assert_int_eq(sd_memory_estimate(model, &params, &memory), SD_OK);
+    ck_assert_int_eq(sd_memory_estimate(model, ESTIMATE(&params), &memory), SD_OK);
     ck_assert_int_eq(sd_sampler_new(model, &params, &sampler), SD_OK);
     ck_assert_uint_eq(sampler->e->capacity + sampler->e->scratch, memory.unet);
     sd_sampler_free(sampler);

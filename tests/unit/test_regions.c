@@ -362,7 +362,7 @@ END_TEST
 static int preview(void *user, const sd_progress *progress) {
     sd_image *image;
     (void)user;
-    ck_assert_int_eq(sd_sampler_preview(progress->sampler, 0, &image), SD_OK);
+    ck_assert_int_eq(sd_sampler_preview(progress->sampler, NULL, &image), SD_OK);
     sd_image_free(image);
     return 0;
 }

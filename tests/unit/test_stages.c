@@ -3,6 +3,7 @@
  * the results. A region is forgotten when its memory moves, and its failure is the call's.
  */
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "../tools/suite.h"
 #include "recorder.h"
 
@@ -65,7 +66,7 @@ static sd_status text(sd_model *m, int seed, sd_tensor **out) {
 
 static sd_status decode_of(sd_model *m, int seed, int n, int side, sd_tensor **out) {
     sd_tensor *z = random_tensor(m, seed, n, 4, side, side);
-    sd_status status = sd_vae_decode(m, z, out);
+    sd_status status = sd_vae_decode(m, z, NULL, out);
     sd_tensor_free(z);
     return status;
 }
@@ -77,7 +78,7 @@ static sd_status decode(sd_model *m, int seed, sd_tensor **out) {
 static sd_status encode_of(sd_model *m, int seed, bool sampled, sd_tensor **out) {
     sd_tensor *x = random_tensor(m, seed, 1, 3, 64, 64);
     sd_tensor *noise = sampled ? random_tensor(m, seed + 100, 1, 4, 8, 8) : NULL;
-    sd_status status = sd_vae_encode(m, x, noise, out);
+    sd_status status = sd_vae_encode(m, x, NOISE(noise), out);
     sd_tensor_free(x);
     sd_tensor_free(noise);
     return status;

@@ -37,6 +37,7 @@ from .image import Image, load_image, resize_image, save_image
 from .model import Model
 from .results import Loss, Memory, ModelInfo, Tokens, Work
 from .sampler import Intermediates, Progress, Sampler, sampling_methods
+from .stop import Stop
 
 __version__ = version()
 
@@ -62,6 +63,7 @@ __all__ = [
     "Sampler",
     "StateError",
     "Status",
+    "Stop",
     "TensorInfo",
     "Tokens",
     "UnsupportedError",

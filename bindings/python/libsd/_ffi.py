@@ -197,68 +197,81 @@ class SamplerParams(SizedStructure):
     _defaults_ = {"guidance_scale": GUIDANCE_AUTO, "batch": 1, "seed": 42}
 
 
-class TileParams(SizedStructure):
+class TextParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("tile", c_int),
-        ("overlap", c_int),
-        ("unquantized", c_int),
+        ("stop", c_stop),
+        ("weighted", c_int32),
+        ("clip_skip", c_int32),
+        ("clean", c_int32),
+        ("reserved", c_int32),
     ]
-    _defaults_ = {"tile": 64, "overlap": 16}
 
 
-class Txt2imgParams(SizedStructure):
+class VaeParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("noise", c_tensor),
+        ("stop", c_stop),
+        ("tile", c_int32),
+        ("overlap", c_int32),
+        ("unquantized", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+class MaskParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("blur", c_double),
+        ("invert", c_int32),
+        ("any_pixel", c_int32),
+        ("only_masked", c_int32),
+        ("padding", c_int32),
+    ]
+    _defaults_ = {"padding": 32}
+
+
+AUTO = -1e9  # SD_AUTO
+
+
+class GenerateParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("prompt", c_char_p),
         ("negative_prompt", c_char_p),
-        ("sampling", POINTER(SamplerParams)),
-        ("weighted_prompts", c_int),
-        ("clip_skip", c_int),
-        ("tiles", POINTER(TileParams)),
-        ("clean_prompts", c_int),
         ("prompts", POINTER(c_char_p)),
-    ]
-
-
-class Img2imgParams(SizedStructure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("prompt", c_char_p),
-        ("negative_prompt", c_char_p),
-        ("init", c_image),
-        ("sampling", POINTER(SamplerParams)),
-        ("weighted_prompts", c_int),
-        ("clip_skip", c_int),
-        ("tiles", POINTER(TileParams)),
-        ("clean_prompts", c_int),
-        ("prompts", POINTER(c_char_p)),
-        ("strength", c_double),
-    ]
-    _defaults_ = {"strength": 0.75}
-
-
-class InpaintParams(SizedStructure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("prompt", c_char_p),
-        ("negative_prompt", c_char_p),
+        ("cond", c_cond),
+        ("uncond", c_cond),
         ("init", c_image),
         ("mask", c_image),
+        ("masking", POINTER(MaskParams)),
         ("sampling", POINTER(SamplerParams)),
+        ("text", POINTER(TextParams)),
+        ("vae", POINTER(VaeParams)),
+        ("stop", c_stop),
         ("strength", c_double),
-        ("weighted_prompts", c_int),
-        ("clip_skip", c_int),
-        ("tiles", POINTER(TileParams)),
-        ("clean_prompts", c_int),
-        ("prompts", POINTER(c_char_p)),
-        ("mask_blur", c_double),
-        ("mask_invert", c_int),
-        ("mask_any_pixel", c_int),
-        ("only_masked", c_int),
-        ("mask_padding", c_int),
     ]
-    _defaults_ = {"strength": 1.0, "mask_padding": 32}
+    _defaults_ = {"strength": AUTO}
+
+
+class PreviewParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("vae", POINTER(VaeParams)),
+        ("index", c_int32),
+        ("method", c_int32),
+    ]
+
+
+class EstimateParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("sampling", POINTER(SamplerParams)),
+        ("vae", POINTER(VaeParams)),
+        ("text_tokens", c_int32),
+        ("reserved", c_int32),
+    ]
 
 
 class Pixels(Structure):
@@ -293,17 +306,6 @@ class ImageSaveParams(SizedStructure):
         ("reserved", c_int32),
     ]
     _defaults_ = {"quality": 95}
-
-
-class TextParams(SizedStructure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("stop", c_stop),
-        ("weighted", c_int32),
-        ("clip_skip", c_int32),
-        ("clean", c_int32),
-        ("reserved", c_int32),
-    ]
 
 
 class RunParams(SizedStructure):
@@ -388,10 +390,11 @@ FUNCTIONS = {
     "sd_model_get_info": (c_int, [c_model, POINTER(ModelInfo)]),
     "sd_model_unexpected": (c_char_p, [c_model, c_int]),
     "sd_checkpoint_list": (c_int, [c_context, c_char_p, CHECKPOINT_FN, c_void_p]),
-    "sd_txt2img": (c_int, [c_model, POINTER(Txt2imgParams), POINTER(c_image)]),
-    "sd_img2img": (c_int, [c_model, POINTER(Img2imgParams), POINTER(c_image)]),
-    "sd_inpaint": (c_int, [c_model, POINTER(InpaintParams), POINTER(c_image)]),
-    "sd_inpaint_concat": (c_int, [c_model, c_tensor, c_tensor, c_tensor, POINTER(c_tensor)]),
+    "sd_generate": (c_int, [c_model, POINTER(GenerateParams), POINTER(c_image), c_int32]),
+    "sd_inpaint_concat": (
+        c_int,
+        [c_model, c_tensor, c_tensor, POINTER(VaeParams), POINTER(c_tensor)],
+    ),
     "sd_image_new": (c_int, [c_context, POINTER(Pixels), POINTER(c_image)]),
     "sd_image_free": (None, [c_image]),
     "sd_image_width": (c_int32, [c_image]),
@@ -453,25 +456,27 @@ FUNCTIONS = {
     "sd_cond_free": (None, [c_cond]),
     "sd_cond_get": (c_int, [c_cond, c_char_p, POINTER(c_tensor)]),
     "sd_cond_rows": (c_int, [c_cond, c_int32, c_int32, POINTER(c_cond)]),
-    "sd_vae_encode": (c_int, [c_model, c_tensor, c_tensor, POINTER(c_tensor)]),
-    "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
-    "sd_vae_decode_unquantized": (c_int, [c_model, c_tensor, POINTER(c_tensor)]),
+    "sd_vae_encode": (c_int, [c_model, c_tensor, POINTER(VaeParams), POINTER(c_tensor)]),
+    "sd_vae_decode": (c_int, [c_model, c_tensor, POINTER(VaeParams), POINTER(c_tensor)]),
     "sd_vae_quantize": (
         c_int,
         [c_model, c_tensor, POINTER(c_int32), c_int64, POINTER(c_tensor)],
     ),
-    "sd_vae_encode_ids": (c_int, [c_model, c_tensor, POINTER(c_int32), c_int64]),
+    "sd_vae_encode_ids": (
+        c_int,
+        [c_model, c_tensor, POINTER(VaeParams), POINTER(c_int32), c_int64],
+    ),
     "sd_vae_decode_ids": (
         c_int,
-        [c_model, POINTER(c_int32), c_int, c_int, c_int, POINTER(c_tensor)],
-    ),
-    "sd_vae_decode_tiled": (
-        c_int,
-        [c_model, c_tensor, POINTER(TileParams), POINTER(c_tensor)],
-    ),
-    "sd_vae_encode_tiled": (
-        c_int,
-        [c_model, c_tensor, c_tensor, POINTER(TileParams), POINTER(c_tensor)],
+        [
+            c_model,
+            POINTER(c_int32),
+            c_int32,
+            c_int32,
+            c_int32,
+            POINTER(VaeParams),
+            POINTER(c_tensor),
+        ],
     ),
     "sd_image_from_tensor": (c_int, [c_tensor, c_int, POINTER(c_image)]),
     "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
@@ -495,7 +500,7 @@ FUNCTIONS = {
     "sd_sampler_pred_x0_inter": (c_int, [c_sampler, c_int, POINTER(c_tensor)]),
     "sd_sampler_set_latent": (c_int, [c_sampler, c_tensor]),
     "sd_sampler_set_mask": (c_int, [c_sampler, c_tensor, c_tensor]),
-    "sd_sampler_preview": (c_int, [c_sampler, c_int, POINTER(c_image)]),
+    "sd_sampler_preview": (c_int, [c_sampler, POINTER(PreviewParams), POINTER(c_image)]),
     "sd_randn": (
         c_int,
         [c_context, c_int, c_uint64, c_int, POINTER(c_int64), POINTER(c_tensor)],
@@ -516,12 +521,8 @@ FUNCTIONS = {
             POINTER(c_tensor),
         ],
     ),
-    "sd_memory_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(MemoryInfo)]),
-    "sd_memory_estimate_tiled": (
-        c_int,
-        [c_model, POINTER(SamplerParams), POINTER(TileParams), POINTER(MemoryInfo)],
-    ),
-    "sd_work_estimate": (c_int, [c_model, POINTER(SamplerParams), POINTER(WorkInfo)]),
+    "sd_memory_estimate": (c_int, [c_model, POINTER(EstimateParams), POINTER(MemoryInfo)]),
+    "sd_work_estimate": (c_int, [c_model, POINTER(EstimateParams), POINTER(WorkInfo)]),
     "sd_profile_begin": (c_int, [c_context]),
     "sd_profile_end": (c_int, [c_context]),
     "sd_profile_get": (c_int, [c_context, c_int, POINTER(ProfileRow)]),

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import functools
 import os
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -112,6 +112,10 @@ class Image:
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""
         return self.encode()
+
+
+Picture = Union[Image, np.ndarray, str, os.PathLike]
+"""What methods of Model take for a picture: also the path of a file, and Pillow's."""
 
 
 def _save_params(parameters, format, quality) -> _ffi.ImageSaveParams:

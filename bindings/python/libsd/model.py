@@ -16,38 +16,35 @@ from ._handle import Handle
 from .cond import Cond, call_cond, use_cond
 from .context import Context
 from .errors import ArgumentError
-from .image import Image, as_image, call_image, load_image, take_image
+from .image import Image, Picture, as_image, call_image, load_image, take_image
 from .results import Loss, Memory, ModelInfo, Tokens, Work, struct_values
 from .sampler import CorrectorFn, ProgressFn, Sampler, Watch, sampler_params
+from .stop import Stop, use_stop
 from .tensor import as_tensor, call_tensor
 
 
-def _tile_params(tile, overlap, **fields) -> _ffi.TileParams:
-    side = 64 if tile is None else _ffi.c_integer("tile", tile)
-    shared = side // 4 if overlap is None else _ffi.c_integer("overlap", overlap)
-    return _ffi.TileParams(tile=side, overlap=shared, **fields)
+def _vae_params(tile: int, overlap: Optional[int], **fields) -> _ffi.VaeParams:
+    """An overlap of None is a quarter of a tile, which the library calls 0."""
+    shared = None if overlap is None else _ffi.c_integer("overlap", overlap)
+    return _ffi.VaeParams(
+        tile=_ffi.c_integer("tile", tile),
+        overlap=0 if shared is None else shared or -1,
+        **fields,
+    )
+
+
+def _text_params(weighted, clip_skip, clean, **fields) -> _ffi.TextParams:
+    return _ffi.TextParams(
+        weighted=bool(weighted),
+        clip_skip=_ffi.c_integer("clip_skip", clip_skip),
+        clean=bool(clean),
+        **fields,
+    )
 
 
 def _loaded(picture, **options):
     """Pixels, where a picture may be the path of a file."""
     return load_image(picture, **options) if isinstance(picture, (str, os.PathLike)) else picture
-
-
-def _picture_tiles(tile, overlap):
-    """For the `tiles` of a picture in one call: None is none."""
-    if tile is None and overlap is None:
-        return None
-    return ctypes.pointer(_tile_params(tile, overlap))
-
-
-def _picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts) -> dict:
-    """The fields that the parameters of txt2img, img2img and inpaint have in common."""
-    return {
-        "weighted_prompts": bool(weighted_prompts),
-        "clip_skip": _ffi.c_integer("clip_skip", clip_skip),
-        "tiles": _picture_tiles(tile, overlap),
-        "clean_prompts": bool(clean_prompts),
-    }
 
 
 def _int32s(array: np.ndarray):
@@ -82,6 +79,7 @@ class Model(Handle):
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: Optional[bool] = None,
         config: "str | os.PathLike | None" = None,
+        stop: Optional[Stop] = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
@@ -97,6 +95,7 @@ class Model(Handle):
             ended with. None: what the config says, as the original has it; else the last ones.
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
             checkpoint holds; None knows Stable Diffusion by its tensors.
+        stop: ends the loading while it is set.
         """
         context = context or Context()
         params = _ffi.ModelParams(
@@ -125,7 +124,8 @@ class Model(Handle):
         if config is not None:
             params.config = _ffi.path_bytes(config)
         file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
-        with context._use() as address:
+        with context._use() as address, use_stop(stop) as token:
+            params.stop = token
             try:
                 out = ctypes.byref(pointer)
                 call(address, lib.sd_model_load, address, file, ctypes.byref(params), out)
@@ -191,6 +191,7 @@ class Model(Handle):
         weighted: bool = False,
         clip_skip: int = 0,
         clean: bool = False,
+        stop: Optional[Stop] = None,
     ) -> Cond:
         """Prompts to conditioning, whose tensor("context") is float32 [n, text_tokens, text_width],
         the last hidden state after the final LayerNorm.
@@ -204,12 +205,8 @@ class Model(Handle):
         texts = [texts] if isinstance(texts, str) else list(texts)
         data = [_ffi.text_bytes("a text", text) for text in texts]
         array = (ctypes.c_char_p * len(data))(*data)
-        params = _ffi.TextParams(
-            weighted=bool(weighted),
-            clip_skip=_ffi.c_integer("clip_skip", clip_skip),
-            clean=bool(clean),
-        )
-        with self._use() as model:
+        with self._use() as model, use_stop(stop) as token:
+            params = _text_params(weighted, clip_skip, clean, stop=token)
             return call_cond(
                 self._context,
                 self._context_address,
@@ -260,39 +257,38 @@ class Model(Handle):
         pixels: np.ndarray,
         noise: Optional[np.ndarray] = None,
         *,
-        tile: Optional[int] = None,
+        tile: int = 0,
         overlap: Optional[int] = None,
+        stop: Optional[Stop] = None,
     ) -> np.ndarray:
         """Pixels float32 [n, 3, h, w] in [-1, 1] to a latent [n, channels, h / 8, w / 8], times
         latent_scale. With `noise` of the latent's shape the posterior is sampled; without, the
         latent is its mean. With `tile` latents a side it takes the memory of one tile; tiles fade
         into each other over `overlap` latents (a quarter of a tile)."""
-        encode, tiles = lib.sd_vae_encode, ()
-        if tile is not None or overlap is not None:
-            encode, tiles = lib.sd_vae_encode_tiled, (ctypes.byref(_tile_params(tile, overlap)),)
-        with self._use() as model:
-            context = self._context_address
-            with as_tensor(context, "pixels", pixels) as x, as_tensor(context, "noise", noise) as n:
-                return call_tensor(context, encode, model, x, n, *tiles)
+        context = self._context_address
+        with self._use() as model, as_tensor(context, "pixels", pixels) as x:
+            with as_tensor(context, "noise", noise) as n, use_stop(stop) as token:
+                how = ctypes.byref(_vae_params(tile, overlap, noise=n, stop=token))
+                return call_tensor(context, lib.sd_vae_encode, model, x, how)
 
     def vae_decode(
         self,
         latent: np.ndarray,
         *,
         quantize: bool = True,
-        tile: Optional[int] = None,
+        tile: int = 0,
         overlap: Optional[int] = None,
+        stop: Optional[Stop] = None,
     ) -> np.ndarray:
         """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
         not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`.
         `tile` and `overlap` are as in vae_encode."""
-        decode, tiles = lib.sd_vae_decode if quantize else lib.sd_vae_decode_unquantized, ()
-        if tile is not None or overlap is not None:
-            params = _tile_params(tile, overlap, unquantized=not quantize)
-            decode, tiles = lib.sd_vae_decode_tiled, (ctypes.byref(params),)
-        with self._use() as model:
-            with as_tensor(self._context_address, "latent", latent) as z:
-                return call_tensor(self._context_address, decode, model, z, *tiles)
+        context = self._context_address
+        with self._use() as model, as_tensor(context, "latent", latent) as z:
+            with use_stop(stop) as token:
+                params = _vae_params(tile, overlap, unquantized=not quantize, stop=token)
+                how = ctypes.byref(params)
+                return call_tensor(context, lib.sd_vae_decode, model, z, how)
 
     def vae_quantize(self, latent: np.ndarray) -> "tuple[np.ndarray, np.ndarray]":
         """With a VQ model: the nearest row of the codebook to each pixel of a latent
@@ -312,7 +308,7 @@ class Model(Handle):
         with self._use() as model:
             context = self._context_address
             with as_tensor(context, "pixels", pixels) as x:
-                call(context, lib.sd_vae_encode_ids, model, x, _int32s(ids), ids.size)
+                call(context, lib.sd_vae_encode_ids, model, x, None, _int32s(ids), ids.size)
         return ids
 
     def vae_decode_ids(self, ids: np.ndarray) -> np.ndarray:
@@ -325,9 +321,9 @@ class Model(Handle):
         if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
             raise ArgumentError("ids has a number that is no index")
         values = np.ascontiguousarray(given, dtype=np.int32)
-        shape, data = values.shape, _int32s(values)
+        arguments = (_int32s(values), *values.shape, None)
         with self._use() as model:
-            return call_tensor(self._context_address, lib.sd_vae_decode_ids, model, data, *shape)
+            return call_tensor(self._context_address, lib.sd_vae_decode_ids, model, *arguments)
 
     def to_images(self, pixels: np.ndarray) -> "list[Image]":
         """Pixels float32 [n, 3, h, w] as pictures: round((x + 1) / 2 * 255), clamped."""
@@ -407,68 +403,16 @@ class Model(Handle):
         del options["self"], options["progress"]
         return Sampler(self, progress, options)
 
-    def txt2img(
+    def generate(
         self,
-        prompt: "str | Sequence[str]",
-        negative_prompt: str = "",
+        prompt: "str | Sequence[str] | None" = None,
+        negative_prompt: Optional[str] = None,
         *,
-        weighted_prompts: bool = False,
-        clip_skip: int = 0,
-        tile: Optional[int] = None,
-        overlap: Optional[int] = None,
-        clean_prompts: bool = False,
-        progress: Optional[ProgressFn] = None,
-        **sampling,
-    ) -> "list[Image]":
-        """A prompt becomes `batch` pictures; of a list each prompt becomes one.
-        `sampling` is Model.sampler's, but that seed may be -1: a random one, which Progress.seed
-        tells; weighted_prompts, clip_skip and clean_prompts are Model.encode_text's weighted,
-        clip_skip and clean, tile and overlap vae_decode's."""
-        params = _ffi.Txt2imgParams(
-            **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts)
-        )
-        return self._pictures(lib.sd_txt2img, params, prompt, negative_prompt, progress, sampling)
-
-    def img2img(
-        self,
-        prompt: "str | Sequence[str]",
-        init: "Image | np.ndarray | str | os.PathLike",
-        negative_prompt: str = "",
-        *,
-        weighted_prompts: bool = False,
-        clip_skip: int = 0,
-        tile: Optional[int] = None,
-        overlap: Optional[int] = None,
-        clean_prompts: bool = False,
-        strength: float = 0.75,
-        progress: Optional[ProgressFn] = None,
-        **sampling,
-    ) -> "list[Image]":
-        """A picture, or the path of a file, becomes `batch` others.
-
-        It is resized to width x height; where these are not given, to its own size cut down to a
-        multiple of 64. `sampling` is Model.sampler's; `strength` says how much may change: of the
-        steps int(strength * steps) are run.
-        """
-        init = _loaded(init)
-        with self._use(), as_image(self._context_address, "init", init) as image:
-            params = _ffi.Img2imgParams(
-                init=image,
-                strength=float(strength),
-                **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
-            )
-            return self._pictures(
-                lib.sd_img2img, params, prompt, negative_prompt, progress, sampling
-            )
-
-    def inpaint(
-        self,
-        prompt: "str | Sequence[str]",
-        init: "Image | np.ndarray | str | os.PathLike",
-        mask: "Image | np.ndarray | str | os.PathLike",
-        negative_prompt: str = "",
-        *,
-        strength: float = 1.0,
+        cond: Optional[Cond] = None,
+        uncond: Optional[Cond] = None,
+        init: Optional[Picture] = None,
+        mask: Optional[Picture] = None,
+        strength: Optional[float] = None,
         mask_blur: float = 0.0,
         mask_invert: bool = False,
         mask_any_pixel: bool = False,
@@ -476,102 +420,172 @@ class Model(Handle):
         mask_padding: int = 32,
         weighted_prompts: bool = False,
         clip_skip: int = 0,
-        tile: Optional[int] = None,
-        overlap: Optional[int] = None,
         clean_prompts: bool = False,
+        tile: int = 0,
+        overlap: Optional[int] = None,
+        steps: Optional[int] = None,
+        seed: Optional[int] = None,
+        seeds: Optional[Sequence[int]] = None,
+        batch: Optional[int] = None,
+        width: Optional[int] = None,
+        height: Optional[int] = None,
+        guidance_scale: Optional[float] = None,
+        method: Optional[str] = None,
+        stop: Optional[Stop] = None,
         progress: Optional[ProgressFn] = None,
         **sampling,
     ) -> "list[Image]":
-        """A part of a picture painted anew.
+        """Pictures in one call. What is given says what is done: text to image; with `init` image
+        to image; with `init` and `mask` inpainting.
 
-        init and mask: pictures, or paths of files; white in the mask is painted, black kept,
-            grey blends the two. Where the mask has one colour and an alpha channel, that is it.
-        strength: how much of what is painted may change; at 1 nothing of it is seen.
+        prompt: of a list each becomes one picture. cond, uncond: what encode_text gives, in place
+            of prompt and negative_prompt.
+        init, mask: pictures, or paths of files. init is resized to width x height; where these are
+            not given, to its own size cut down to a multiple of 64. White in the mask is painted,
+            black kept, grey blends the two; where it has one colour and an alpha channel, that is
+            the mask.
+        strength: 0 to 1, how much may change (0.75, with a mask 1, where nothing of it is seen).
         mask_blur: sigma of a Gaussian blur, in pixels. mask_invert: black is painted.
         mask_any_pixel: a latent is painted where any pixel of its square is white, else where the
-            first one is.
-        only_masked: the masked part, with mask_padding pixels around it, is painted at
-            width x height (the model's own) and put back; pictures have init's size.
-        Inpainting models see the mask, others keep their latents outside of it. The rest is as in
-        img2img.
+            first one is. only_masked: the masked part, with mask_padding pixels around it, is
+            painted at width x height (the model's own) and put back; pictures have init's size.
+        weighted_prompts, clip_skip, clean_prompts: encode_text's weighted, clip_skip and clean.
+        tile, overlap: vae_decode's.
+        seed: -1 is a random one, which Progress.seed tells. seeds: one for each picture.
+        stop: ends the call while it is set.
+        The others, and those of `sampling`, are Model.sampler's.
         """
         context = self._context_address
-        init, mask = _loaded(init), _loaded(mask, keep_alpha=True)
+        watch = Watch(progress, context)
+        if seed == -1:
+            seed = secrets.randbelow(2**32)
+        several = isinstance(prompt, (list, tuple))
+        if several and batch not in (None, len(prompt)):
+            raise ArgumentError(f"prompt has {len(prompt)} texts; batch is {batch}")
+        of_list = len(prompt) if several else len(seeds) if seeds is not None else None
+        options = sampler_params(
+            watch,
+            {
+                "steps": steps,
+                "seed": seed,
+                "seeds": seeds,
+                "batch": of_list if batch is None else batch,
+                "width": width,
+                "height": height,
+                "guidance_scale": guidance_scale,
+                "method": method,
+                **sampling,
+            },
+        )
+        masking = _ffi.MaskParams(
+            blur=float(mask_blur),
+            invert=bool(mask_invert),
+            any_pixel=bool(mask_any_pixel),
+            only_masked=bool(only_masked),
+            padding=_ffi.c_integer("mask_padding", mask_padding),
+        )
+        params = _ffi.GenerateParams(
+            masking=ctypes.pointer(masking),
+            sampling=ctypes.pointer(options),
+            text=ctypes.pointer(_text_params(weighted_prompts, clip_skip, clean_prompts)),
+            vae=ctypes.pointer(_vae_params(tile, overlap)),
+        )
+        if strength is not None:
+            params.strength = float(strength)
+        if several:
+            texts = [_ffi.text_bytes("prompt", text) for text in prompt]
+            params.prompts = (ctypes.c_char_p * len(texts))(*texts)
+        elif prompt is not None:
+            params.prompt = _ffi.text_bytes("prompt", prompt)
+        if negative_prompt is not None:
+            params.negative_prompt = _ffi.text_bytes("negative_prompt", negative_prompt)
+        images = (ctypes.c_void_p * options.batch)()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._use())
-            image = stack.enter_context(as_image(context, "init", init))
-            white = stack.enter_context(as_image(context, "mask", mask))
-            params = _ffi.InpaintParams(
-                init=image,
-                mask=white,
-                strength=float(strength),
-                mask_blur=float(mask_blur),
-                mask_invert=bool(mask_invert),
-                mask_any_pixel=bool(mask_any_pixel),
-                only_masked=bool(only_masked),
-                mask_padding=_ffi.c_integer("mask_padding", mask_padding),
-                **_picture_options(weighted_prompts, clip_skip, tile, overlap, clean_prompts),
-            )
-            return self._pictures(
-                lib.sd_inpaint, params, prompt, negative_prompt, progress, sampling
-            )
+            model = stack.enter_context(self._use())
+            params.cond = stack.enter_context(use_cond("cond", cond))
+            params.uncond = stack.enter_context(use_cond("uncond", uncond))
+            params.init = stack.enter_context(as_image(context, "init", _loaded(init)))
+            white = _loaded(mask, keep_alpha=True)
+            params.mask = stack.enter_context(as_image(context, "mask", white))
+            params.stop = stack.enter_context(use_stop(stop))
+            try:
+                call(context, lib.sd_generate, model, ctypes.byref(params), images, options.batch)
+                return [take_image(image) for image in images]
+            finally:
+                for image in images:
+                    lib.sd_image_free(image)
+
+    def txt2img(
+        self, prompt: "str | Sequence[str]", negative_prompt: str = "", **options
+    ) -> "list[Image]":
+        """A prompt becomes pictures: generate() of it, with generate's options."""
+        return self.generate(prompt, negative_prompt, **options)
+
+    def img2img(
+        self,
+        prompt: "str | Sequence[str]",
+        init: Picture,
+        negative_prompt: str = "",
+        **options,
+    ) -> "list[Image]":
+        """A picture, or the path of a file, becomes others: generate() with `init`."""
+        return self.generate(prompt, negative_prompt, init=init, **options)
+
+    def inpaint(
+        self,
+        prompt: "str | Sequence[str]",
+        init: Picture,
+        mask: Picture,
+        negative_prompt: str = "",
+        **options,
+    ) -> "list[Image]":
+        """A part of a picture painted anew: generate() with `init` and `mask`. Inpainting models
+        see the mask, others keep their latents outside of it."""
+        return self.generate(prompt, negative_prompt, init=init, mask=mask, **options)
 
     def inpaint_concat(
         self, pixels: np.ndarray, mask: np.ndarray, noise: Optional[np.ndarray] = None
     ) -> np.ndarray:
-        """What an inpainting model takes beside the latent, for Sampler.sample: pixels
+        """What an inpainting model takes beside the latent, the `concat` of Sampler.sample: pixels
         [n, 3, h, w] in [-1, 1] and mask [n or 1, 1, h, w], 1 where to paint, to float32
         [n, channels + 1, h / 8, w / 8]. `noise` is vae_encode's."""
         with self._use() as model:
             context = self._context_address
             with as_tensor(context, "pixels", pixels) as x, as_tensor(context, "mask", mask) as m:
                 with as_tensor(context, "noise", noise) as n:
-                    return call_tensor(context, lib.sd_inpaint_concat, model, x, m, n)
-
-    def _pictures(self, function, params, prompt, negative, progress, sampling) -> "list[Image]":
-        context = self._context_address
-        watch = Watch(progress, context)
-        if sampling.get("seed") == -1:
-            sampling = {**sampling, "seed": secrets.randbelow(2**32)}
-        if not isinstance(prompt, (list, tuple)):
-            options = sampler_params(watch, sampling)
-            params.prompt = _ffi.text_bytes("prompt", prompt)
-        else:
-            texts = [_ffi.text_bytes("prompt", text) for text in prompt]
-            options = sampler_params(watch, {**sampling, "batch": len(texts)})
-            if sampling.get("batch") not in (None, len(texts)):
-                raise ArgumentError(f"prompt has {len(texts)} texts; batch is {sampling['batch']}")
-            params.prompts = (ctypes.c_char_p * len(texts))(*texts)
-        params.negative_prompt = _ffi.text_bytes("negative_prompt", negative)
-        params.sampling = ctypes.pointer(options)
-        images = (ctypes.c_void_p * max(1, options.batch))()
-        with self._use() as model:
-            try:
-                call(context, function, model, ctypes.byref(params), images)
-                return [take_image(image) for image in images]
-            finally:
-                for image in images:
-                    lib.sd_image_free(image)
+                    how = ctypes.byref(_ffi.VaeParams(noise=n))
+                    return call_tensor(context, lib.sd_inpaint_concat, model, x, m, how)
 
     def memory_estimate(
-        self, *, tile: Optional[int] = None, overlap: Optional[int] = None, **sampling
+        self,
+        *,
+        tile: int = 0,
+        overlap: Optional[int] = None,
+        text_tokens: Optional[int] = None,
+        **sampling,
     ) -> Memory:
         """What a run with Model.sampler's options will take, before it takes it; with the VAE in
-        tiles where `tile` or `overlap` is given (as in vae_decode)."""
-        if tile is None and overlap is None:
-            return self._estimate(lib.sd_memory_estimate, _ffi.MemoryInfo(), Memory, sampling)
-        tiles = ctypes.byref(_tile_params(tile, overlap))
-        return self._estimate(lib.sd_memory_estimate_tiled, _ffi.MemoryInfo(), Memory, sampling, tiles)
+        tiles as vae_decode has them, and conditioning of text_tokens (the model's)."""
+        how, struct = _vae_params(tile, overlap), _ffi.MemoryInfo()
+        self._estimate(lib.sd_memory_estimate, struct, sampling, how, text_tokens)
+        return Memory(*struct_values(struct, Memory))
 
-    def work_estimate(self, **sampling) -> Work:
+    def work_estimate(self, *, text_tokens: Optional[int] = None, **sampling) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
-        return self._estimate(lib.sd_work_estimate, _ffi.WorkInfo(), Work, sampling)
+        struct = _ffi.WorkInfo()
+        self._estimate(lib.sd_work_estimate, struct, sampling, None, text_tokens)
+        return Work(*struct_values(struct, Work))
 
-    def _estimate(self, function, struct, cls, sampling, *tiles):
-        params, out = ctypes.byref(sampler_params(None, sampling)), ctypes.byref(struct)
+    def _estimate(self, function, struct, sampling, vae, text_tokens) -> None:
+        params = _ffi.EstimateParams(
+            sampling=ctypes.pointer(sampler_params(None, sampling)),
+            text_tokens=_ffi.c_integer("text_tokens", text_tokens or 0),
+        )
+        if vae is not None:
+            params.vae = ctypes.pointer(vae)
         with self._use() as model:
-            call(self._context_address, function, model, params, *tiles, out)
-        return cls(*struct_values(struct, cls))
+            out = ctypes.byref(struct)
+            call(self._context_address, function, model, ctypes.byref(params), out)
 
     # --- building blocks
 

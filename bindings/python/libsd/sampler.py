@@ -64,8 +64,8 @@ class Progress:
 
     def preview(self, index: int = 0) -> Image:
         """Picture `index` of the predicted x_0, decoded at full size."""
-        index = _ffi.c_integer("index", index)
-        return call_image(self._context, lib.sd_sampler_preview, self._running(), index)
+        how = ctypes.byref(_ffi.PreviewParams(index=_ffi.c_integer("index", index)))
+        return call_image(self._context, lib.sd_sampler_preview, self._running(), how)
 
 
 ProgressFn = Callable[[Progress], Optional[bool]]
@@ -372,9 +372,9 @@ class Sampler(Handle):
 
     def preview(self, index: int = 0) -> Image:
         """Picture `index` of the predicted x_0, decoded by the VAE."""
-        index = _ffi.c_integer("index", index)
+        how = ctypes.byref(_ffi.PreviewParams(index=_ffi.c_integer("index", index)))
         with self._use() as sampler:
-            return call_image(self._error_context, lib.sd_sampler_preview, sampler, index)
+            return call_image(self._error_context, lib.sd_sampler_preview, sampler, how)
 
 
 @contextlib.contextmanager

@@ -25,15 +25,16 @@ class HeaderTest(unittest.TestCase):
         "sd_score_info": _ffi.ScoreInfo,
         "sd_sampler_params": _ffi.SamplerParams,
         "sd_original_params": _ffi.OriginalParams,
-        "sd_txt2img_params": _ffi.Txt2imgParams,
-        "sd_img2img_params": _ffi.Img2imgParams,
-        "sd_inpaint_params": _ffi.InpaintParams,
+        "sd_generate_params": _ffi.GenerateParams,
+        "sd_mask_params": _ffi.MaskParams,
+        "sd_preview_params": _ffi.PreviewParams,
+        "sd_estimate_params": _ffi.EstimateParams,
         "sd_pixels": _ffi.Pixels,
         "sd_image_load_params": _ffi.ImageLoadParams,
         "sd_image_save_params": _ffi.ImageSaveParams,
         "sd_text_params": _ffi.TextParams,
         "sd_run_params": _ffi.RunParams,
-        "sd_tile_params": _ffi.TileParams,
+        "sd_vae_params": _ffi.VaeParams,
         "sd_loss_params": _ffi.LossParams,
         "sd_loss_info": _ffi.LossInfo,
         "sd_memory_info": _ffi.MemoryInfo,
@@ -61,6 +62,7 @@ class HeaderTest(unittest.TestCase):
         "sd_loss_type": ctypes.c_int,
         "sd_pixel_format": ctypes.c_int,
         "sd_file_format": ctypes.c_int,
+        "sd_preview_method": ctypes.c_int,
         "sd_log_fn": _ffi.LOG_FN,
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,
@@ -138,6 +140,7 @@ class HeaderTest(unittest.TestCase):
     def test_enumerations(self):
         values = self.enumerators()
         self.assertEqual(_ffi.GUIDANCE_AUTO, float(self.numbers["SD_GUIDANCE_AUTO"]))
+        self.assertEqual(_ffi.AUTO, float(self.numbers["SD_AUTO"]))
         for prefix, words in (
             ("SD_PRECISION_", _ffi.PRECISIONS),
             ("SD_RNG_", _ffi.RNGS),

@@ -155,7 +155,7 @@ class StagesTest(unittest.TestCase):
         np.testing.assert_array_equal(model.vae_decode(twice), decoded)
         # One tile is the plain call; several are of the same shape and not the same numbers.
         np.testing.assert_array_equal(model.vae_decode(latent, tile=16), decoded)
-        np.testing.assert_array_equal(model.vae_encode(pixels, noise, overlap=1), sampled)
+        np.testing.assert_array_equal(model.vae_encode(pixels, noise, tile=64, overlap=1), sampled)
         tiled = model.vae_decode(latent, tile=6, overlap=2)
         self.assertEqual(tiled.shape, decoded.shape)
         self.assertGreater(np.abs(tiled - decoded).max(), 0)
@@ -301,6 +301,59 @@ class PictureTest(unittest.TestCase):
         unguided = model.txt2img(prompts, guidance_scale=1, **run)
         self.assertEqual(len(unguided), 3)
 
+    def test_conditioning_in_place_of_prompts(self):
+        cond, uncond = model.encode_text(["a red boat", "rain"])[:1], model.encode_text("rain")
+        want = model.txt2img("a red boat", "rain", **RUN)
+        for given in (
+            {"cond": cond, "uncond": uncond},
+            {"cond": cond, "negative_prompt": "rain"},
+            {"prompt": "a red boat", "uncond": uncond},
+        ):
+            differences = np.abs(np.stack(model.generate(**given, **RUN)).astype(int) - want)
+            self.assertLessEqual(differences.max(), 1)
+        run = {**RUN, "guidance_scale": 1}
+        np.testing.assert_array_equal(
+            model.generate(cond=cond, **run), model.generate("a red boat", **run)
+        )
+        with self.assertRaisesRegex(libsd.ArgumentError, "cond and prompt"):
+            model.generate("a red boat", cond=cond, **RUN)
+        with self.assertRaisesRegex(TypeError, "cond is ndarray"):
+            model.generate(cond=cond.tensor(), **RUN)
+
+    def test_seeds_say_how_many(self):
+        images = model.generate("a", seeds=[5, 6], steps=2, width=SIDE, height=SIDE)
+        self.assertEqual(len(images), 2)
+        for seed, image in zip((5, 6), images):
+            alone = model.generate("a", seed=seed, steps=2, width=SIDE, height=SIDE)[0].numpy()
+            self.assertLessEqual(np.abs(alone.astype(int) - image).max(), 1)
+        with self.assertRaisesRegex(libsd.ArgumentError, "seeds has 2 entries; batch is 3"):
+            model.generate("a", seeds=[5, 6], batch=3, **RUN)
+
+    def test_stop(self):
+        latent = ctx.randn((1, 4, 8, 8), seed=1)
+        with libsd.Stop(ctx) as stop:
+            calls = (
+                lambda: model.generate("a", stop=stop, **RUN),
+                lambda: model.txt2img("a", stop=stop, **RUN),
+                lambda: model.encode_text("a", stop=stop),
+                lambda: model.vae_decode(latent, stop=stop),
+                lambda: model.vae_encode(np.zeros((1, 3, 64, 64)), stop=stop),
+                lambda: ctx.load(FOLDER, stop=stop).close(),
+            )
+            self.assertFalse(stop.is_set)
+            stop.set()
+            for call in calls:  # set before they begin
+                with self.assertRaises(libsd.CancelledError):
+                    call()
+            stop.clear()
+            for call in calls:
+                call()
+            with self.assertRaises(libsd.CancelledError):
+                model.generate("a", stop=stop, progress=lambda p: stop.set(), **RUN)
+            self.assertTrue(stop.is_set)
+        with self.assertRaisesRegex(TypeError, "stop is str"):
+            model.encode_text("a", stop="now")
+
     def test_a_random_seed_is_told(self):
         seen = []
         images = model.txt2img("a", **{**RUN, "seed": -1}, progress=seen.append)
@@ -340,7 +393,7 @@ class PictureTest(unittest.TestCase):
             concat = wide.inpaint_concat(pixels, (hole[None, None, ..., 0]), draws[:1])
             cond, uncond = wide.encode_text("a red boat"), wide.encode_text("")
             with wide.sampler(**RUN) as sampler:
-                with self.assertRaisesRegex(libsd.ArgumentError, "sd_inpaint"):
+                with self.assertRaisesRegex(libsd.ArgumentError, "sd_generate"):
                     sampler.sample(cond, uncond)
                 latent = sampler.sample(cond, uncond, noise=draws[1:], concat=concat)
             staged = wide.to_images(wide.vae_decode(latent))[0].numpy()
@@ -373,7 +426,7 @@ class PictureTest(unittest.TestCase):
         self.assertEqual(part.shape, wide.shape)
         np.testing.assert_array_equal(part[:16], wide[:16])
         self.assertTrue((part[16:48, 16:48] != wide[16:48, 16:48]).mean() > 0.9)
-        with self.assertRaisesRegex(libsd.ArgumentError, "mask_blur is -1"):
+        with self.assertRaisesRegex(libsd.ArgumentError, "sd_mask_params.blur is -1"):
             model.inpaint("a", picture, mask, mask_blur=-1, **RUN)
 
     def test_tiles(self):

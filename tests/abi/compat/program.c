@@ -54,11 +54,11 @@ static int open_model(program *p, const char *path) {
 }
 
 static int in_one_call(program *p, sd_image **image) {
-    sd_txt2img_params params = SD_TXT2IMG_PARAMS_INIT;
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
     params.prompt = "a lake";
     params.negative_prompt = "a boat";
     params.sampling = &p->sampling;
-    return sd_txt2img(p->model, &params, image) ? fail("sd_txt2img") : 0;
+    return sd_generate(p->model, &params, image, 1) ? fail("sd_generate") : 0;
 }
 
 static int by_stages(program *p, sd_image **image) {
@@ -77,10 +77,12 @@ static int by_stages(program *p, sd_image **image) {
     run.uncond = uncond;
     if (!status)
         status = sd_sampler_new(p->model, &p->sampling, &sampler);
+    run.cond = cond;
+    run.uncond = uncond;
     if (!status)
         status = sd_sample(sampler, &run, &latent);
     if (!status)
-        status = sd_vae_decode(p->model, latent, &pixels);
+        status = sd_vae_decode(p->model, latent, NULL, &pixels);
     if (!status)
         status = sd_image_from_tensor(pixels, 0, image);
     sd_cond_free(both);
