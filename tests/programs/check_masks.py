@@ -118,7 +118,7 @@ class Masks(ProgramsCase):
         self.assertNotEqual(pictures[0], pictures[2])
         done = self.paint(ckpt=NINE)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("this is an inpainting model: use sd-inpaint (sd_inpaint)", done.stderr)
+        self.assertIn("this is an inpainting model: use sd-inpaint (sd_generate with a mask)", done.stderr)
 
     def test_a_folder_of_pairs(self):
         """scripts/inpaint.py: --indir, --outdir, --steps, and the original's places of its model."""
