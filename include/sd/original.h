@@ -23,13 +23,13 @@ extern "C" {
 /* A prediction of the network, given to a score corrector. Valid during the call only. */
 typedef struct sd_score_info {
     size_t struct_size;
-    int batch;
-    int channels;
-    int height; /* of the latents */
-    int width;
-    double timestep; /* that the network was asked at; may be fractional */
     const float *x;  /* x_t [batch, channels, height, width] that it was asked at */
     float *e_t;      /* the guided epsilon, of the same shape, to be changed in place */
+    double timestep; /* that the network was asked at; may be fractional */
+    int32_t batch;
+    int32_t channels;
+    int32_t height; /* of the latents */
+    int32_t width;
 } sd_score_info;
 
 /* modify_score of the original's score_corrector: called in the thread that samples, after each
@@ -125,17 +125,18 @@ enum { SD_LOSS_L2 = 0, SD_LOSS_L1 = 1 };
 
 typedef struct sd_loss_params {
     size_t struct_size;
-    sd_loss_type type;
-    double l_simple_weight;      /* default 1 */
+    const float *logvar;     /* [train_timesteps], as learn_logvar leaves them, or NULL */
+    const sd_tensor *concat; /* [n, c', h, w] that the UNet takes beside the latent: for models of
+                                more unet_channels than the latent has; else NULL */
+    double l_simple_weight;  /* default 1 */
     double original_elbo_weight; /* default 0 */
     double logvar_init;          /* of all timesteps, unless `logvar` is set; default 0 */
-    const float *logvar;         /* [train_timesteps], as learn_logvar leaves them, or NULL */
-    const sd_tensor *concat;     /* [n, c', h, w] that the UNet takes beside the latent: for models
-                                    of more unet_channels than the latent has; else NULL */
+    sd_loss_type type;
+    int32_t reserved;
 } sd_loss_params;
 
 #define SD_LOSS_PARAMS_INIT                                                                        \
-    { sizeof(sd_loss_params), SD_LOSS_L2, 1.0, 0.0, 0.0, NULL, NULL }
+    { sizeof(sd_loss_params), NULL, NULL, 1.0, 0.0, 0.0, SD_LOSS_L2, 0 }
 
 /* Means over the batch, by the names that the original logs them under. */
 typedef struct sd_loss_info {
@@ -148,7 +149,7 @@ typedef struct sd_loss_info {
 } sd_loss_info;
 
 #define SD_LOSS_INFO_INIT                                                                          \
-    { sizeof(sd_loss_info), 0, 0, 0, 0, 0 }
+    { sizeof(sd_loss_info), 0.0, 0.0, 0.0, 0.0, 0.0 }
 
 /*
  * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0

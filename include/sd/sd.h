@@ -43,7 +43,7 @@
  *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
  *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
  *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
- *     program compiled against an older header keeps working.
+ *     program compiled against an older header keeps working. Members named `reserved` are 0.
  *   - Numbers are finite. An infinity or NaN in a tensor that is given is SD_ERROR_ARGUMENT by its
  *     name; where a network makes one of finite numbers, the call ends with SD_ERROR_MODEL and a
  *     sentence that names the stage, and in a run the step.
@@ -73,7 +73,7 @@ typedef struct sd_tensor sd_tensor;
 typedef struct sd_image sd_image;
 typedef struct sd_stop sd_stop;
 
-/* A number that the library is to choose: of strength. */
+/* A number that the library is to choose: of strength and guidance_scale. */
 #define SD_AUTO (-1e9)
 
 /* ------------------------------------------------------------------------- 1. the context */
@@ -92,7 +92,6 @@ typedef void(SD_CALL *sd_release_fn)(void *user);
 typedef struct sd_context_params {
     size_t struct_size;
     const char *backend;  /* "auto" (default, NULL), "cpu", "reference", "cuda", "cuda:1" */
-    int n_threads;        /* CPU threads, the caller's included; 0: one per core; at most 256 */
     sd_alloc_fn allocate; /* both or neither; NULL: the C library. Called from any thread */
     sd_free_fn deallocate;
     void *alloc_user;
@@ -100,14 +99,15 @@ typedef struct sd_context_params {
     sd_log_fn log;               /* NULL: no log */
     void *log_user;
     sd_release_fn log_release;
-    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_LEVEL_WARN */
     const char *module_dir; /* where backend modules are looked for first; NULL: beside libsd */
+    int32_t n_threads;      /* CPU threads, the caller's included; 0: one per core; at most 256 */
+    sd_log_level log_level; /* messages above this level are not made; default SD_LOG_LEVEL_WARN */
 } sd_context_params;
 
 #define SD_CONTEXT_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_context_params), NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL,              \
-            SD_LOG_LEVEL_WARN, NULL                                                                \
+        sizeof(sd_context_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,        \
+            SD_LOG_LEVEL_WARN                                                                      \
     }
 
 /*
@@ -177,29 +177,28 @@ typedef struct sd_adapter_use {
 
 typedef struct sd_model_params {
     size_t struct_size;
-    sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
-    const char *vocab;      /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a
-                               folder with that or with vocab.json and merges.txt, or NULL: the
-                               folder's tokenizer/, beside the checkpoint, then the one built in */
-    int strict;             /* non-zero: a tensor that no network uses, and NaN or infinity in one
-                               that is used (or in an embedding), is an error, not a warning */
+    const char *vocab; /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a folder
+                          with that or with vocab.json and merges.txt, or NULL: the folder's
+                          tokenizer/, beside the checkpoint, then the one built in */
     sd_load_progress_fn progress;
     void *progress_user;
-    sd_ema use_ema;     /* default SD_EMA_AUTO */
-    const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that
-                           says what the checkpoint holds, as instantiate_from_config reads it;
-                           NULL: Stable Diffusion, known by the tensors' names and shapes; what
-                           a 2.x model predicts, by its metadata or by one call of its UNet */
+    const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that says
+                           what the checkpoint holds, as instantiate_from_config reads it; NULL:
+                           Stable Diffusion, known by the tensors' names and shapes; what a 2.x
+                           model predicts, by its metadata or by one call of its UNet */
     const sd_adapter_use *const *adapters; /* n_adapters of them; at most 63 */
     const sd_stop *stop;                   /* ends the loading: section 6; or NULL */
+    sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
+    int32_t strict; /* non-zero: a tensor that no network uses, and NaN or infinity in one that is
+                       used (or in an embedding), is an error, not a warning */
+    sd_ema use_ema; /* default SD_EMA_AUTO */
     int32_t n_adapters;
-    int32_t reserved;
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
     {                                                                                              \
-        sizeof(sd_model_params), SD_PRECISION_AUTO, NULL, 0, NULL, NULL, SD_EMA_AUTO, NULL, NULL,  \
-            NULL, 0, 0                                                                             \
+        sizeof(sd_model_params), NULL, NULL, NULL, NULL, NULL, NULL, SD_PRECISION_AUTO, 0,         \
+            SD_EMA_AUTO, 0                                                                         \
     }
 
 /*
@@ -262,41 +261,42 @@ enum {
 
 typedef struct sd_model_info {
     size_t struct_size;
-    const char *family;   /* "Stable Diffusion 1.x"; valid as long as the model */
-    const char *layout;   /* "original" or "diffusers" */
-    int64_t n_parameters; /* of all networks */
-    int64_t weight_bytes; /* memory that the weights take on the device */
-    int latent_channels;  /* 4 */
-    int latent_downscale; /* pixels per latent: 8 */
-    int size_multiple;    /* width and height of a sampler are multiples of this: 8 */
-    int default_width;    /* pixels: 512 */
-    int default_height;
-    int n_encoders;      /* text encoders: 1; 0 where it is not conditioned on text */
-    int text_tokens;     /* 77 */
-    int text_width;      /* 768 */
-    double latent_scale; /* 0.18215 */
-    int train_timesteps; /* 1000 */
-    int n_unexpected;    /* tensors of the networks' names that no network uses */
-    int has_vocabulary;
-    sd_conditioning conditioning;
-    int n_classes;          /* of a model with SD_CONDITIONING_CLASS, else 0 */
-    int unet_channels;      /* that the UNet takes: the latent's, more where it is conditioned on
-                               pictures (9: inpainting); 0: a first stage alone, with no UNet */
-    const char *prediction; /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
-    int n_codes;            /* rows of a VQ model's codebook; 0: there is none */
+    const char *family;         /* "Stable Diffusion 1.x"; valid as long as the model */
+    const char *layout;         /* "original" or "diffusers" */
+    const char *prediction;     /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
     const char *default_method; /* what a sampler does that is not told: a diffusers folder's
                                    scheduler says it; else "ddim", uniform, 50, 7.5 */
-    sd_timestep_spacing default_spacing;
-    int default_steps;
+    int64_t n_parameters;       /* of all networks */
+    uint64_t weight_bytes;      /* memory that the weights take on the device */
+    double latent_scale;        /* 0.18215 */
     double default_guidance;
-    int guidance_embedding; /* non-zero: the UNet is told the guidance scale and evaluated once a
-                               step, as latent consistency models are; there is no uncond then */
+    int32_t latent_channels;  /* 4 */
+    int32_t latent_downscale; /* pixels per latent: 8 */
+    int32_t size_multiple;    /* width and height of a sampler are multiples of this: 8 */
+    int32_t default_width;    /* pixels: 512 */
+    int32_t default_height;
+    int32_t n_encoders;      /* text encoders: 1; 0 where it is not conditioned on text */
+    int32_t text_tokens;     /* 77 */
+    int32_t text_width;      /* 768 */
+    int32_t train_timesteps; /* 1000 */
+    int32_t n_unexpected;    /* tensors of the networks' names that no network uses */
+    int32_t has_vocabulary;
+    sd_conditioning conditioning;
+    int32_t n_classes;     /* of a model with SD_CONDITIONING_CLASS, else 0 */
+    int32_t unet_channels; /* that the UNet takes: the latent's, more where it is conditioned on
+                              pictures (9: inpainting); 0: a first stage alone, with no UNet */
+    int32_t n_codes;       /* rows of a VQ model's codebook; 0: there is none */
+    sd_timestep_spacing default_spacing;
+    int32_t default_steps;
+    /* non-zero: the UNet is told the guidance scale and evaluated once a step, as latent
+     * consistency models are; there is no uncond then */
+    int32_t guidance_embedding;
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
     {                                                                                              \
-        sizeof(sd_model_info), NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0,             \
-            SD_CONDITIONING_TEXT, 0, 0, NULL, 0, NULL, SD_SPACING_AUTO, 0, 0.0, 0                  \
+        sizeof(sd_model_info), NULL, NULL, NULL, NULL, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
+            0, 0, SD_CONDITIONING_TEXT, 0, 0, 0, SD_SPACING_AUTO, 0, 0                             \
     }
 
 /* Fills as much of `info` as info->struct_size says. */
@@ -329,12 +329,13 @@ enum {
 /* State of a run, given to the progress callback. Valid during the call only. */
 typedef struct sd_progress {
     size_t struct_size;
-    int step; /* steps finished: 1 .. total */
-    int total;
-    int timestep;        /* of the step just done, 0 .. train_timesteps - 1 */
-    double seconds;      /* wall time of that step */
     sd_sampler *sampler; /* sd_sampler_latent and sd_sampler_preview may be called on it, in this
                             thread; sd_sampler_free ends the run */
+    double seconds;      /* wall time of that step */
+    int32_t step;        /* steps finished: 1 .. total */
+    int32_t total;
+    int32_t timestep; /* of the step just done, 0 .. train_timesteps - 1 */
+    int32_t reserved;
 } sd_progress;
 
 /* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
@@ -355,7 +356,7 @@ typedef struct sd_sampler_params {
     double eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0 only, the
                               other methods do not look at it */
     double guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
-                              prompt, which the log says; SD_GUIDANCE_AUTO (default): the model's,
+                              prompt, which the log says; SD_AUTO (default): the model's,
                               most often 7.5. A UNet that is told the scale
                               (sd_model_info.guidance_embedding) evaluates once at any */
     double guidance_rescale; /* phi of Lin et al. 2024, eq. 16: 0 (default) .. 1 */
@@ -367,12 +368,10 @@ typedef struct sd_sampler_params {
     sd_rng rng;
 } sd_sampler_params;
 
-#define SD_GUIDANCE_AUTO (-1e9) /* of guidance_scale: not said */
-
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
     {                                                                                              \
-        sizeof(sd_sampler_params), NULL, NULL, NULL, NULL, NULL, 42, 0.0, SD_GUIDANCE_AUTO, 0.0,   \
-            0, SD_SPACING_AUTO, 0, 0, 1, SD_RNG_CPU                                                \
+        sizeof(sd_sampler_params), NULL, NULL, NULL, NULL, NULL, 42, 0.0, SD_AUTO, 0.0, 0,         \
+            SD_SPACING_AUTO, 0, 0, 1, SD_RNG_CPU                                                   \
     }
 
 typedef struct sd_text_params {

@@ -61,8 +61,6 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
                (int)p.precision);
     SD_REQUIRE(ctx, p.use_ema >= SD_EMA_AUTO && p.use_ema <= SD_EMA_OFF,
                "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p.use_ema);
-    SD_REQUIRE(ctx, p.reserved == 0, "sd_model_params.reserved is %d; 0 was expected",
-               (int)p.reserved);
     adapters own;
     status = read_adapters(ctx, &p, &own);
     if (status)

@@ -92,7 +92,7 @@ static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
         p->method = c->method;
     if (p->steps == 0)
         p->steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
-    if (p->guidance_scale <= SD_GUIDANCE_AUTO)
+    if (p->guidance_scale <= SD_AUTO)
         p->guidance_scale = c->guidance;
     if (c->folder && p->spacing == sd_model_spacing(model, p->method))
         p->spacing = SD_SPACING_AUTO;

@@ -41,8 +41,14 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
     sd_exec_get(e, s->score[1], 0, s->run.eps);
     if (e->status)
         return;
-    const sd_score_info score = {
-        sizeof score, s->n, s->c, s->h, s->w, (double)t, s->score[0]->data, s->score[1]->data};
+    const sd_score_info score = {.struct_size = sizeof score,
+                                 .x = s->score[0]->data,
+                                 .e_t = s->score[1]->data,
+                                 .timestep = (double)t,
+                                 .batch = s->n,
+                                 .channels = s->c,
+                                 .height = s->h,
+                                 .width = s->w};
     if (s->original.score_corrector(s->original.corrector_user, &score))
         sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
                                 "cancelled by the score corrector at timestep %g", (double)t));

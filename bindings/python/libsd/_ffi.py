@@ -49,7 +49,6 @@ class ContextParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("backend", c_char_p),
-        ("n_threads", c_int),
         ("allocate", ALLOC_FN),
         ("deallocate", FREE_FN),
         ("alloc_user", c_void_p),
@@ -57,8 +56,9 @@ class ContextParams(SizedStructure):
         ("log", LOG_FN),
         ("log_user", c_void_p),
         ("log_release", RELEASE_FN),
-        ("log_level", c_int),
         ("module_dir", c_char_p),
+        ("n_threads", c_int32),
+        ("log_level", c_int32),
     ]
     _defaults_ = {"log_level": 1}
 
@@ -77,17 +77,16 @@ class AdapterUse(SizedStructure):
 class ModelParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("precision", c_int),
         ("vocab", c_char_p),
-        ("strict", c_int),
         ("progress", LOAD_PROGRESS_FN),
         ("progress_user", c_void_p),
-        ("use_ema", c_int),
         ("config", c_char_p),
         ("adapters", POINTER(POINTER(AdapterUse))),
         ("stop", c_stop),
+        ("precision", c_int32),
+        ("strict", c_int32),
+        ("use_ema", c_int32),
         ("n_adapters", c_int32),
-        ("reserved", c_int32),
     ]
 
 
@@ -96,41 +95,42 @@ class ModelInfo(SizedStructure):
         ("struct_size", c_size_t),
         ("family", c_char_p),
         ("layout", c_char_p),
-        ("n_parameters", c_int64),
-        ("weight_bytes", c_int64),
-        ("latent_channels", c_int),
-        ("latent_downscale", c_int),
-        ("size_multiple", c_int),
-        ("default_width", c_int),
-        ("default_height", c_int),
-        ("n_encoders", c_int),
-        ("text_tokens", c_int),
-        ("text_width", c_int),
-        ("latent_scale", c_double),
-        ("train_timesteps", c_int),
-        ("n_unexpected", c_int),
-        ("has_vocabulary", c_int),
-        ("conditioning", c_int),
-        ("n_classes", c_int),
-        ("unet_channels", c_int),
         ("prediction", c_char_p),
-        ("n_codes", c_int),
         ("default_method", c_char_p),
-        ("default_spacing", c_int),
-        ("default_steps", c_int),
+        ("n_parameters", c_int64),
+        ("weight_bytes", c_uint64),
+        ("latent_scale", c_double),
         ("default_guidance", c_double),
-        ("guidance_embedding", c_int),
+        ("latent_channels", c_int32),
+        ("latent_downscale", c_int32),
+        ("size_multiple", c_int32),
+        ("default_width", c_int32),
+        ("default_height", c_int32),
+        ("n_encoders", c_int32),
+        ("text_tokens", c_int32),
+        ("text_width", c_int32),
+        ("train_timesteps", c_int32),
+        ("n_unexpected", c_int32),
+        ("has_vocabulary", c_int32),
+        ("conditioning", c_int32),
+        ("n_classes", c_int32),
+        ("unet_channels", c_int32),
+        ("n_codes", c_int32),
+        ("default_spacing", c_int32),
+        ("default_steps", c_int32),
+        ("guidance_embedding", c_int32),
     ]
 
 
 class Progress(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("step", c_int),
-        ("total", c_int),
-        ("timestep", c_int),
-        ("seconds", c_double),
         ("sampler", c_sampler),
+        ("seconds", c_double),
+        ("step", c_int32),
+        ("total", c_int32),
+        ("timestep", c_int32),
+        ("reserved", c_int32),
     ]
 
 
@@ -153,7 +153,7 @@ class ScoreInfo(Structure):
 SCORE_CORRECTOR_FN = CFUNCTYPE(c_int, c_void_p, POINTER(ScoreInfo))
 
 
-GUIDANCE_AUTO = -1e9  # SD_GUIDANCE_AUTO
+AUTO = -1e9  # SD_AUTO
 
 
 class OriginalParams(SizedStructure):
@@ -194,7 +194,7 @@ class SamplerParams(SizedStructure):
         ("batch", c_int32),
         ("rng", c_int32),
     ]
-    _defaults_ = {"guidance_scale": GUIDANCE_AUTO, "batch": 1, "seed": 42}
+    _defaults_ = {"guidance_scale": AUTO, "batch": 1, "seed": 42}
 
 
 class TextParams(SizedStructure):
@@ -231,8 +231,6 @@ class MaskParams(SizedStructure):
     ]
     _defaults_ = {"padding": 32}
 
-
-AUTO = -1e9  # SD_AUTO
 
 
 class GenerateParams(SizedStructure):
