@@ -140,13 +140,13 @@ PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
 class ScoreInfo(Structure):
     _fields_ = [
         ("struct_size", c_size_t),
+        ("x", POINTER(c_float)),
+        ("e_t", POINTER(c_float)),
+        ("timestep", c_double),
         ("batch", c_int),
         ("channels", c_int),
         ("height", c_int),
         ("width", c_int),
-        ("timestep", c_double),
-        ("x", POINTER(c_float)),
-        ("e_t", POINTER(c_float)),
     ]
 
 
@@ -327,12 +327,13 @@ class RunParams(SizedStructure):
 class LossParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
-        ("type", c_int),
+        ("logvar", POINTER(c_float)),
+        ("concat", c_tensor),
         ("l_simple_weight", c_double),
         ("original_elbo_weight", c_double),
         ("logvar_init", c_double),
-        ("logvar", POINTER(c_float)),
-        ("concat", c_tensor),
+        ("type", c_int),
+        ("reserved", c_int32),
     ]
     _defaults_ = {"l_simple_weight": 1.0}
 
