@@ -43,7 +43,9 @@
  *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
  *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
  *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
- *     program compiled against an older header keeps working. Members named `reserved` are 0.
+ *     program compiled against an older header keeps working. Members named `reserved` are 0;
+ *     what a struct of a newer header asks for beyond what the library knows is
+ *     SD_ERROR_UNSUPPORTED, unless it is 0, which members that come later have as their default.
  *   - Numbers are finite. An infinity or NaN in a tensor that is given is SD_ERROR_ARGUMENT by its
  *     name; where a network makes one of finite numbers, the call ends with SD_ERROR_MODEL and a
  *     sentence that names the stage, and in a run the step.
@@ -299,7 +301,7 @@ typedef struct sd_model_info {
             0, 0, SD_CONDITIONING_TEXT, 0, 0, 0, SD_SPACING_AUTO, 0, 0                             \
     }
 
-/* Fills as much of `info` as info->struct_size says. */
+/* Fills as much of `info` as info->struct_size says; 0 where it has more than the library. */
 LIBSD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
 
 /* Name of the i-th unexpected tensor, or NULL. Valid as long as the model. */

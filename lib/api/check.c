@@ -11,6 +11,19 @@ static sd_status check_size(const sd_context *ctx, const char *what, size_t size
     return SD_OK;
 }
 
+/* Members that a newer header has are 0, and so ask for nothing that is not known here. */
+static sd_status check_rest(const sd_context *ctx, const char *what, const void *given, size_t size,
+                            size_t known) {
+    for (size_t i = known; i < size; i++)
+        if (((const unsigned char *)given)[i])
+            return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
+                           "%s.struct_size is %zu, of a newer header; this library knows the first "
+                           "%zu bytes, and byte %zu was expected to be 0: leave what is new at its "
+                           "default, or update libsd",
+                           what, size, known, i);
+    return SD_OK;
+}
+
 sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, size_t full_size,
                          const void *given) {
     if (!given)
@@ -22,7 +35,7 @@ sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, si
         return status;
     memcpy(full, given, size < full_size ? size : full_size);
     memcpy(full, &full_size, sizeof full_size);
-    return SD_OK;
+    return size > full_size ? check_rest(ctx, what, given, size, full_size) : SD_OK;
 }
 
 sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
@@ -34,6 +47,8 @@ sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, 
         return status;
     memcpy((char *)given + sizeof size, (const char *)full + sizeof size,
            (size < full_size ? size : full_size) - sizeof size);
+    if (size > full_size)
+        memset((char *)given + full_size, 0, size - full_size);
     return SD_OK;
 }
 

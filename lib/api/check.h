@@ -6,7 +6,8 @@
 
 /*
  * Reads a size-first struct of the caller into `full`, which holds the defaults: as many bytes as
- * the caller's struct_size says, and no more than the library knows. `given` NULL keeps the
+ * the caller's struct_size says, and no more than the library knows: the rest of a newer struct
+ * must be 0, or is SD_ERROR_UNSUPPORTED once the known part is read. `given` NULL keeps the
  * defaults.
  */
 sd_status sd_read_params(const sd_context *ctx, const char *what, void *full, size_t full_size,
@@ -28,7 +29,8 @@ sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given
 /* The caller's, checked. The call heeds its token. */
 sd_status sd_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *full);
 
-/* Copies as much of `full` as fits the caller's size-first struct, keeping its struct_size. */
+/* Copies as much of `full` as fits the caller's size-first struct, keeping its struct_size. What
+ * a newer struct has beyond is set to 0. */
 sd_status sd_write_struct(const sd_context *ctx, const char *what, void *given, const void *full,
                           size_t full_size);
 

@@ -134,7 +134,8 @@ static sd_status read_save_params(const sd_context *ctx, const char *path,
                p->format);
     SD_REQUIRE(ctx, p->quality >= 1 && p->quality <= 100,
                "sd_image_save_params.quality is %d; 1 to 100 was expected", p->quality);
-    return choose_format(ctx, path, &p->format);
+    status = sd_check_reserved(ctx, "sd_image_save_params", p->reserved);
+    return status ? status : choose_format(ctx, path, &p->format);
 }
 
 /* The bytes of the file that is to be written. */

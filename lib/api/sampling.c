@@ -79,9 +79,7 @@ static sd_status read_original(const sd_context *ctx, const sd_original_params *
     SD_REQUIRE(ctx, p->log_every_t >= 0,
                "sd_original_params.log_every_t is %d; a number from 0 upward was expected",
                (int)p->log_every_t);
-    SD_REQUIRE(ctx, p->reserved == 0, "sd_original_params.reserved is %d; 0 was expected",
-               (int)p->reserved);
-    return SD_OK;
+    return sd_check_reserved(ctx, "sd_original_params", p->reserved);
 }
 
 /* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which

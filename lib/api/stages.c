@@ -208,6 +208,18 @@ SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
     return sd_stage_add_noise(model, x0, noise, timestep, out);
 }
 
+static sd_status read_loss(const sd_context *ctx, const sd_loss_params *given, sd_loss_params *p) {
+    *p = (sd_loss_params)SD_LOSS_PARAMS_INIT;
+    sd_status status = sd_read_params(ctx, "sd_loss_params", p, sizeof *p, given);
+    if (status)
+        return status;
+    sd_call_use(p->concat);
+    SD_REQUIRE(ctx, p->type == SD_LOSS_L2 || p->type == SD_LOSS_L1,
+               "sd_loss_params.type is %d; SD_LOSS_L2 (0) or SD_LOSS_L1 (1) was expected",
+               (int)p->type);
+    return sd_check_reserved(ctx, "sd_loss_params", p->reserved);
+}
+
 SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, samples),
           (model, x0, noise, cond), sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
           const int32_t *timesteps, const sd_cond *cond, const sd_loss_params *params,
@@ -220,16 +232,12 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, sa
     SD_REQUIRE_PTR(ctx, noise);
     SD_REQUIRE_PTR(ctx, timesteps);
     SD_REQUIRE_PTR(ctx, loss);
-    sd_loss_params p = SD_LOSS_PARAMS_INIT;
+    sd_loss_params p;
     sd_loss_info full = SD_LOSS_INFO_INIT;
-    sd_status status = sd_read_params(ctx, "sd_loss_params", &p, sizeof p, params);
+    sd_status status = read_loss(ctx, params, &p);
     if (status)
         return status;
-    SD_REQUIRE(ctx, p.type == SD_LOSS_L2 || p.type == SD_LOSS_L1,
-               "sd_loss_params.type is %d; SD_LOSS_L2 (0) or SD_LOSS_L1 (1) was expected",
-               (int)p.type);
     sd_tensor *rows = NULL;
-    sd_call_use(p.concat);
     status = sd_stage_training_loss(model, x0, noise, timesteps, cond, &p, &full,
                                     samples ? &rows : NULL);
     if (!status)

@@ -139,6 +139,28 @@ START_TEST(the_host_is_released) {
 }
 END_TEST
 
+/* A program that was compiled when a struct had more asks for nothing that is passed over. */
+START_TEST(a_newer_struct_asks_for_nothing_new) {
+    struct {
+        sd_context_params known;
+        int32_t more[2];
+    } p = {SD_CONTEXT_PARAMS_INIT, {0, 0}};
+    owned log = {0};
+    sd_context *ctx;
+    p.known.struct_size = sizeof p;
+    p.known.backend = "reference";
+    p.known.n_threads = 1;
+    ck_ok(sd_context_new(&p.known, &ctx));
+    sd_context_free(ctx);
+    p.more[1] = 1;
+    p.known.log_user = &log;
+    p.known.log_release = owned_release;
+    ck_status(sd_context_new(&p.known, &ctx), SD_ERROR_UNSUPPORTED, "of a newer header");
+    ck_assert_ptr_null(ctx);
+    ck_assert_int_eq(log.n_released, 1); /* what is known is the library's also then */
+}
+END_TEST
+
 START_TEST(an_older_struct_is_enough) {
     /* as a program that was compiled when the struct ended after n_threads */
     sd_context_params p = SD_CONTEXT_PARAMS_INIT;
@@ -310,6 +332,7 @@ int main(void) {
     tcase_add_test(tests, null_handles_are_answered);
     tcase_add_test(tests, bad_context_parameters_are_named);
     tcase_add_test(tests, the_host_is_released);
+    tcase_add_test(tests, a_newer_struct_asks_for_nothing_new);
     tcase_add_test(tests, an_older_struct_is_enough);
     tcase_add_test(tests, a_thread_has_one_sentence);
     tcase_add_test(tests, success_leaves_no_sentence);

@@ -38,6 +38,15 @@ START_TEST(info_tells_what_was_loaded) {
     ck_ok(sd_model_get_info(model, &old));
     ck_assert_int_eq(old.n_parameters, 0);
     ck_assert_str_eq(old.family, info.family);
+    /* and what a newer one has beyond is 0 */
+    struct {
+        sd_model_info known;
+        int64_t more;
+    } newer = {SD_MODEL_INFO_INIT, -1};
+    newer.known.struct_size = sizeof newer;
+    ck_ok(sd_model_get_info(model, &newer.known));
+    ck_assert_int_eq(newer.more, 0);
+    ck_assert_uint_eq(newer.known.struct_size, sizeof newer);
 }
 END_TEST
 
