@@ -121,7 +121,8 @@ static sd_status print_memory(sd_model *model, const sd_model_info *info, int wi
         uint64_t bytes;
     } rows[] = {{"weights", memory.weights},    {"text encoder", memory.text},
                 {"UNet", memory.unet},          {"VAE decoder", memory.decode},
-                {"VAE encoder", memory.encode}, {"peak", memory.peak}};
+                {"VAE encoder", memory.encode}, {"the host", memory.host},
+                {"peak", memory.peak}};
     printf("memory:      for %d picture%s of %d x %d\n", batch, batch == 1 ? "" : "s",
            width ? width : info->default_width, height ? height : info->default_height);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

@@ -30,11 +30,13 @@ typedef struct sd_memory_info {
     uint64_t unet;    /* activations of a sampler with these parameters */
     uint64_t decode;  /* of sd_vae_decode, which takes picture after picture */
     uint64_t encode;  /* of sd_vae_encode */
-    uint64_t peak;    /* weights + the largest that lives at once in text to image */
+    uint64_t host;    /* what else a process has: vocabulary, pictures, code, stacks; about */
+    uint64_t peak;    /* most of the device's at once in text to image: the weights and the largest
+                         of the stages; on a device that computes in the host's memory with `host` */
 } sd_memory_info;
 
 #define SD_MEMORY_INFO_INIT                                                                        \
-    { sizeof(sd_memory_info), 0, 0, 0, 0, 0, 0 }
+    { sizeof(sd_memory_info), 0, 0, 0, 0, 0, 0, 0 }
 
 /* What a run will take, before it takes it: its networks are measured without memory. `params` NULL
  * means all defaults. */

@@ -346,7 +346,7 @@ class LossInfo(SizedStructure):
 
 class MemoryInfo(SizedStructure):
     _fields_ = [("struct_size", c_size_t)] + [
-        (name, c_uint64) for name in ("weights", "text", "unet", "decode", "encode", "peak")
+        (name, c_uint64) for name in ("weights", "text", "unet", "decode", "encode", "host", "peak")
     ]
 
 

@@ -79,8 +79,11 @@ class Memory(NamedTuple):
     """of vae_decode for the batch"""
     encode: int
     """of vae_encode for one image"""
+    host: int
+    """what else a process has: vocabulary, pictures, code, stacks; about"""
     peak: int
-    """weights and the most that lives at once in txt2img"""
+    """weights and the most that lives at once in txt2img; with `host` where the device computes in
+    the host's memory"""
 
 
 class Work(NamedTuple):
