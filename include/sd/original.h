@@ -69,7 +69,8 @@ struct sd_original_params {
 };
 
 #define SD_ORIGINAL_PARAMS_INIT                                                                    \
-    { sizeof(sd_original_params), NULL, NULL, 1.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_original_params), .temperature = 1.0 }
+LIBSD_API void sd_original_params_init(sd_original_params *params, size_t struct_size);
 
 /* ------------------------------------------------- 2. stochastic_encode and intermediates */
 
@@ -136,7 +137,8 @@ typedef struct sd_loss_params {
 } sd_loss_params;
 
 #define SD_LOSS_PARAMS_INIT                                                                        \
-    { sizeof(sd_loss_params), NULL, NULL, 1.0, 0.0, 0.0, SD_LOSS_L2, 0 }
+    { .struct_size = sizeof(sd_loss_params), .l_simple_weight = 1.0 }
+LIBSD_API void sd_loss_params_init(sd_loss_params *params, size_t struct_size);
 
 /* Means over the batch, by the names that the original logs them under. */
 typedef struct sd_loss_info {
@@ -149,7 +151,8 @@ typedef struct sd_loss_info {
 } sd_loss_info;
 
 #define SD_LOSS_INFO_INIT                                                                          \
-    { sizeof(sd_loss_info), 0.0, 0.0, 0.0, 0.0, 0.0 }
+    { .struct_size = sizeof(sd_loss_info) }
+LIBSD_API void sd_loss_info_init(sd_loss_info *info, size_t struct_size);
 
 /*
  * The training objective, forward (p_losses of LatentDiffusion; DDPM eq. 14 with SD 1.x): x0

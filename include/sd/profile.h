@@ -21,7 +21,8 @@ typedef struct sd_estimate_params {
 } sd_estimate_params;
 
 #define SD_ESTIMATE_PARAMS_INIT                                                                    \
-    { sizeof(sd_estimate_params), NULL, NULL, 0, 0 }
+    { .struct_size = sizeof(sd_estimate_params) }
+LIBSD_API void sd_estimate_params_init(sd_estimate_params *params, size_t struct_size);
 
 typedef struct sd_memory_info {
     size_t struct_size;
@@ -36,7 +37,8 @@ typedef struct sd_memory_info {
 } sd_memory_info;
 
 #define SD_MEMORY_INFO_INIT                                                                        \
-    { sizeof(sd_memory_info), 0, 0, 0, 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_memory_info) }
+LIBSD_API void sd_memory_info_init(sd_memory_info *info, size_t struct_size);
 
 /* What a run will take, before it takes it: its networks are measured without memory. `params` NULL
  * means all defaults. */
@@ -54,7 +56,8 @@ typedef struct sd_work_info {
 } sd_work_info;
 
 #define SD_WORK_INFO_INIT                                                                          \
-    { sizeof(sd_work_info), 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_work_info) }
+LIBSD_API void sd_work_info_init(sd_work_info *info, size_t struct_size);
 
 /* How much arithmetic a run is; seconds times FLOP/s, for planning and benchmarks. */
 LIBSD_API sd_status sd_work_estimate(sd_model *model, const sd_estimate_params *params,
@@ -71,7 +74,8 @@ typedef struct sd_profile_row {
 } sd_profile_row;
 
 #define SD_PROFILE_ROW_INIT                                                                        \
-    { sizeof(sd_profile_row), NULL, 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_profile_row) }
+LIBSD_API void sd_profile_row_init(sd_profile_row *row, size_t struct_size);
 
 /*
  * Between begin and end, the time of every operation that `ctx` computes, on any thread, is added
@@ -92,7 +96,8 @@ typedef struct sd_device_memory_info {
 } sd_device_memory_info;
 
 #define SD_DEVICE_MEMORY_INFO_INIT                                                                 \
-    { sizeof(sd_device_memory_info), 0, 0, 0 }
+    { .struct_size = sizeof(sd_device_memory_info) }
+LIBSD_API void sd_device_memory_info_init(sd_device_memory_info *info, size_t struct_size);
 
 /* Any thread. */
 LIBSD_API sd_status sd_context_device_memory(sd_context *ctx, sd_device_memory_info *memory);

@@ -41,15 +41,26 @@
  *     sd_sampler_free. Until that callback returns the handle may still be used, and to free it
  *     again does nothing. No call may begin with a handle that was freed otherwise.
  *   - Every call that can fail returns an sd_status; sd_last_error() has the sentence.
- *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro and set what you
- *     need; the library reads as many bytes as you have and takes its defaults for the rest, so a
- *     program compiled against an older header keeps working. Members named `reserved` are 0;
+ *   - Parameter structs begin with `struct_size`. Start from their SD_*_INIT macro (C, C++20) or
+ *     their sd_*_init function (any language), which both give the defaults, and set what you need;
+ *     NULL in place of a struct is all defaults. The library reads as many bytes as you have and
+ *     takes its defaults for the rest, so a program compiled against an older header keeps working.
+ *     What the library fills in is cut to, or filled up with 0 to, struct_size. Members named
+ *     `reserved` are 0;
  *     what a struct of a newer header asks for beyond what the library knows is
  *     SD_ERROR_UNSUPPORTED, unless it is 0, which members that come later have as their default.
  *   - Numbers are finite. An infinity or NaN in a tensor that is given is SD_ERROR_ARGUMENT by its
  *     name; where a network makes one of finite numbers, the call ends with SD_ERROR_MODEL and a
  *     sentence that names the stage, and in a run the step.
- *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system.
+ *   - Strings are UTF-8 and are copied where they are kept. Paths are bytes for the file system,
+ *     and UTF-8 on Windows.
+ *   - A tensor of the host's is float32, and will be. Scalars are double, counts and flags int32_t,
+ *     sizes in the host's memory size_t, bytes of devices and files uint64_t.
+ *   - A callback may make any call, but on a sampler that is in a call those alone that are named
+ *     at sd_sampler_new; it returns, and neither throws through the library nor jumps out of it.
+ *   - What the library itself takes of memory it takes from the context's allocator. Not so the
+ *     parsers of PNG, JPEG, JSON, YAML and ZIP, threads and files of the C library, and a device's
+ *     driver.
  *   - The library changes nothing of the process: no locale, signals, random state, BLAS threads,
  *     floating-point mode or current directory. It never prints, exits or aborts.
  *   - Decimals have a point in sentences and in files, whatever locale the host has set.
@@ -107,10 +118,8 @@ typedef struct sd_context_params {
 } sd_context_params;
 
 #define SD_CONTEXT_PARAMS_INIT                                                                     \
-    {                                                                                              \
-        sizeof(sd_context_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,        \
-            SD_LOG_LEVEL_WARN                                                                      \
-    }
+    { .struct_size = sizeof(sd_context_params), .log_level = SD_LOG_LEVEL_WARN }
+LIBSD_API void sd_context_params_init(sd_context_params *params, size_t struct_size);
 
 /*
  * Opens the processor and starts the threads; where the system gives fewer than n_threads, those
@@ -175,7 +184,8 @@ typedef struct sd_adapter_use {
 } sd_adapter_use;
 
 #define SD_ADAPTER_USE_INIT                                                                        \
-    { sizeof(sd_adapter_use), NULL, NULL, 1.0, 1.0 }
+    { .struct_size = sizeof(sd_adapter_use), .unet_strength = 1.0, .text_strength = 1.0 }
+LIBSD_API void sd_adapter_use_init(sd_adapter_use *use, size_t struct_size);
 
 typedef struct sd_model_params {
     size_t struct_size;
@@ -198,10 +208,8 @@ typedef struct sd_model_params {
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
-    {                                                                                              \
-        sizeof(sd_model_params), NULL, NULL, NULL, NULL, NULL, NULL, SD_PRECISION_AUTO, 0,         \
-            SD_EMA_AUTO, 0                                                                         \
-    }
+    { .struct_size = sizeof(sd_model_params) }
+LIBSD_API void sd_model_params_init(sd_model_params *params, size_t struct_size);
 
 /*
  * Loads a model: a single file in the original (CompVis, runwayml) naming, .safetensors or .ckpt
@@ -296,10 +304,8 @@ typedef struct sd_model_info {
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \
-    {                                                                                              \
-        sizeof(sd_model_info), NULL, NULL, NULL, NULL, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0,  \
-            0, 0, SD_CONDITIONING_TEXT, 0, 0, 0, SD_SPACING_AUTO, 0, 0                             \
-    }
+    { .struct_size = sizeof(sd_model_info) }
+LIBSD_API void sd_model_info_init(sd_model_info *info, size_t struct_size);
 
 /* Fills as much of `info` as info->struct_size says; 0 where it has more than the library. */
 LIBSD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
@@ -371,10 +377,8 @@ typedef struct sd_sampler_params {
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
-    {                                                                                              \
-        sizeof(sd_sampler_params), NULL, NULL, NULL, NULL, NULL, 42, 0.0, SD_AUTO, 0.0, 0,         \
-            SD_SPACING_AUTO, 0, 0, 1, SD_RNG_CPU                                                   \
-    }
+    { .struct_size = sizeof(sd_sampler_params), .seed = 42, .guidance_scale = SD_AUTO, .batch = 1 }
+LIBSD_API void sd_sampler_params_init(sd_sampler_params *params, size_t struct_size);
 
 typedef struct sd_text_params {
     size_t struct_size;
@@ -386,7 +390,8 @@ typedef struct sd_text_params {
 } sd_text_params;
 
 #define SD_TEXT_PARAMS_INIT                                                                        \
-    { sizeof(sd_text_params), NULL, 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_text_params) }
+LIBSD_API void sd_text_params_init(sd_text_params *params, size_t struct_size);
 
 typedef struct sd_vae_params {
     size_t struct_size;
@@ -403,7 +408,8 @@ typedef struct sd_vae_params {
 } sd_vae_params;
 
 #define SD_VAE_PARAMS_INIT                                                                         \
-    { sizeof(sd_vae_params), NULL, NULL, 0, 0, 0, 0 }
+    { .struct_size = sizeof(sd_vae_params) }
+LIBSD_API void sd_vae_params_init(sd_vae_params *params, size_t struct_size);
 
 /* What is done with a mask before it is painted by. */
 typedef struct sd_mask_params {
@@ -418,7 +424,8 @@ typedef struct sd_mask_params {
 } sd_mask_params;
 
 #define SD_MASK_PARAMS_INIT                                                                        \
-    { sizeof(sd_mask_params), 0.0, 0, 0, 0, 32 }
+    { .struct_size = sizeof(sd_mask_params), .padding = 32 }
+LIBSD_API void sd_mask_params_init(sd_mask_params *params, size_t struct_size);
 
 /* What is given says what is done: text to image; with `init` image to image; with `init` and
  * `mask` inpainting. */
@@ -446,10 +453,8 @@ typedef struct sd_generate_params {
 } sd_generate_params;
 
 #define SD_GENERATE_PARAMS_INIT                                                                    \
-    {                                                                                              \
-        sizeof(sd_generate_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,    \
-            NULL, NULL, SD_AUTO                                                                    \
-    }
+    { .struct_size = sizeof(sd_generate_params), .strength = SD_AUTO }
+LIBSD_API void sd_generate_params_init(sd_generate_params *params, size_t struct_size);
 
 /*
  * Pictures in one call: text encoder, sampler, VAE. `images` is the caller's array of `n_images`
@@ -520,7 +525,8 @@ typedef struct sd_image_load_params {
 } sd_image_load_params;
 
 #define SD_IMAGE_LOAD_PARAMS_INIT                                                                  \
-    { sizeof(sd_image_load_params), 0, 0 }
+    { .struct_size = sizeof(sd_image_load_params) }
+LIBSD_API void sd_image_load_params_init(sd_image_load_params *params, size_t struct_size);
 
 /*
  * PNG or JPEG, by content. Grey, palette and alpha become RGB as PIL's convert("RGB") does, 16 bits
@@ -552,7 +558,8 @@ typedef struct sd_image_save_params {
 } sd_image_save_params;
 
 #define SD_IMAGE_SAVE_PARAMS_INIT                                                                  \
-    { sizeof(sd_image_save_params), NULL, 0, SD_FORMAT_AUTO, 95, 0 }
+    { .struct_size = sizeof(sd_image_save_params), .quality = 95 }
+LIBSD_API void sd_image_save_params_init(sd_image_save_params *params, size_t struct_size);
 
 /* The file appears whole or not at all, and takes the place of one of that name. */
 LIBSD_API sd_status sd_image_save(const sd_image *image, const char *path,
@@ -773,7 +780,8 @@ typedef struct sd_run_params {
 } sd_run_params;
 
 #define SD_RUN_PARAMS_INIT                                                                         \
-    { sizeof(sd_run_params), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0.75, 0, 0 }
+    { .struct_size = sizeof(sd_run_params), .strength = 0.75 }
+LIBSD_API void sd_run_params_init(sd_run_params *params, size_t struct_size);
 
 /*
  * A whole run: from noise (text to image), or from `init` noised to `strength` (image to image).
@@ -850,7 +858,8 @@ typedef struct sd_preview_params {
 } sd_preview_params;
 
 #define SD_PREVIEW_PARAMS_INIT                                                                     \
-    { sizeof(sd_preview_params), NULL, 0, SD_PREVIEW_AUTO }
+    { .struct_size = sizeof(sd_preview_params) }
+LIBSD_API void sd_preview_params_init(sd_preview_params *params, size_t struct_size);
 
 /* A picture of the predicted x_0, also within a run's callback. `params` NULL means all defaults.
  */

@@ -2,6 +2,8 @@
 #include "../support/image.h"
 #include "api.h"
 
+#include <stddef.h>
+
 START_TEST(versions_agree) {
     ck_assert_uint_eq(sd_library_version(),
                       SD_VERSION_MAJOR * 10000 + SD_VERSION_MINOR * 100 + SD_VERSION_PATCH);
@@ -176,6 +178,32 @@ START_TEST(an_older_struct_is_enough) {
 END_TEST
 
 /* One sentence a thread, of its last call: wherever that failed, and on what. */
+/* For a newer program's larger struct as for an older one's smaller, and for nothing at all. */
+START_TEST(functions_give_the_defaults) {
+    struct {
+        sd_sampler_params known;
+        int64_t later[2], beyond;
+    } newer;
+    sd_sampler_params defaults = SD_SAMPLER_PARAMS_INIT;
+    size_t size = offsetof(sd_sampler_params, seed) + sizeof newer.known.seed;
+    memset(&newer, 0x55, sizeof newer);
+    sd_sampler_params_init(&newer.known, sizeof newer - sizeof newer.beyond);
+    ck_assert_uint_eq(newer.known.struct_size, sizeof newer - sizeof newer.beyond);
+    newer.known.struct_size = sizeof defaults;
+    ck_assert_mem_eq(&newer.known, &defaults, sizeof defaults);
+    ck_assert(newer.later[0] == 0 && newer.later[1] == 0 && newer.beyond == 0x5555555555555555);
+
+    memset(&newer, 0x55, sizeof newer);
+    sd_sampler_params_init(&newer.known, size);
+    ck_assert_uint_eq(newer.known.struct_size, size);
+    ck_assert_uint_eq(newer.known.seed, 42);
+    ck_assert_int_eq(newer.known.batch, 0x55555555);
+    sd_sampler_params_init(NULL, size);
+    sd_sampler_params_init(&newer.known, 0);
+    ck_assert_uint_eq(newer.known.struct_size, size);
+}
+END_TEST
+
 START_TEST(a_thread_has_one_sentence) {
     sd_context *a = open_context(1), *b = open_context(1);
     sd_image *image;
@@ -334,6 +362,7 @@ int main(void) {
     tcase_add_test(tests, the_host_is_released);
     tcase_add_test(tests, a_newer_struct_asks_for_nothing_new);
     tcase_add_test(tests, an_older_struct_is_enough);
+    tcase_add_test(tests, functions_give_the_defaults);
     tcase_add_test(tests, a_thread_has_one_sentence);
     tcase_add_test(tests, success_leaves_no_sentence);
     tcase_add_test(tests, success_has_no_error);

@@ -6,6 +6,7 @@ tests/test_header.py compares every declaration here with them.
 import ctypes
 import ctypes.util
 import os
+import re
 from ctypes import (
     CFUNCTYPE,
     POINTER,
@@ -37,12 +38,18 @@ CHECKPOINT_FN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_char_p, c_int, POINTER(c_
 
 
 class SizedStructure(Structure):
-    """A struct that begins with struct_size; keywords replace the defaults of SD_*_INIT."""
-
-    _defaults_ = {}
+    """A struct that begins with struct_size; keywords replace the library's defaults."""
 
     def __init__(self, **fields):
-        super().__init__(struct_size=ctypes.sizeof(self), **{**self._defaults_, **fields})
+        super().__init__()
+        getattr(lib, initialiser(type(self)))(ctypes.addressof(self), ctypes.sizeof(self))
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+
+def initialiser(struct: type) -> str:
+    """The function that fills a struct in: "sd_model_params_init" of ModelParams."""
+    return "sd_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", struct.__name__).lower() + "_init"
 
 
 class ContextParams(SizedStructure):
@@ -60,7 +67,6 @@ class ContextParams(SizedStructure):
         ("n_threads", c_int32),
         ("log_level", c_int32),
     ]
-    _defaults_ = {"log_level": 1}
 
 
 class AdapterUse(SizedStructure):
@@ -71,7 +77,6 @@ class AdapterUse(SizedStructure):
         ("unet_strength", c_double),
         ("text_strength", c_double),
     ]
-    _defaults_ = {"unet_strength": 1.0, "text_strength": 1.0}
 
 
 class ModelParams(SizedStructure):
@@ -172,7 +177,6 @@ class OriginalParams(SizedStructure):
         ("original_encode", c_int32),
         ("reserved", c_int32),
     ]
-    _defaults_ = {"temperature": 1.0}
 
 
 class SamplerParams(SizedStructure):
@@ -194,7 +198,6 @@ class SamplerParams(SizedStructure):
         ("batch", c_int32),
         ("rng", c_int32),
     ]
-    _defaults_ = {"guidance_scale": AUTO, "batch": 1, "seed": 42}
 
 
 class TextParams(SizedStructure):
@@ -229,7 +232,6 @@ class MaskParams(SizedStructure):
         ("only_masked", c_int32),
         ("padding", c_int32),
     ]
-    _defaults_ = {"padding": 32}
 
 
 
@@ -250,7 +252,6 @@ class GenerateParams(SizedStructure):
         ("stop", c_stop),
         ("strength", c_double),
     ]
-    _defaults_ = {"strength": AUTO}
 
 
 class PreviewParams(SizedStructure):
@@ -303,7 +304,6 @@ class ImageSaveParams(SizedStructure):
         ("quality", c_int32),
         ("reserved", c_int32),
     ]
-    _defaults_ = {"quality": 95}
 
 
 class RunParams(SizedStructure):
@@ -321,7 +321,6 @@ class RunParams(SizedStructure):
         ("last_steps", c_int32),
         ("reserved", c_int32),
     ]
-    _defaults_ = {"strength": 0.75}
 
 
 class LossParams(SizedStructure):
@@ -335,7 +334,6 @@ class LossParams(SizedStructure):
         ("type", c_int),
         ("reserved", c_int32),
     ]
-    _defaults_ = {"l_simple_weight": 1.0}
 
 
 class LossInfo(SizedStructure):
@@ -527,6 +525,10 @@ FUNCTIONS = {
     "sd_profile_get": (c_int, [c_context, c_int, POINTER(ProfileRow)]),
     "sd_context_device_memory": (c_int, [c_context, POINTER(DeviceMemoryInfo)]),
 }
+
+FUNCTIONS.update(
+    {initialiser(s): (None, [c_void_p, c_size_t]) for s in SizedStructure.__subclasses__()}
+)
 
 
 def _candidates():
