@@ -34,7 +34,7 @@ typedef struct sd_score_info {
 
 /* modify_score of the original's score_corrector: called in the thread that samples, after each
  * evaluation. Return non-zero to end the run with SD_ERROR_CANCELLED. */
-typedef int(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score_info *score);
+typedef int32_t(SD_CALL *sd_score_corrector_fn)(void *user, const sd_score_info *score);
 
 /* What sd_sampler_params.original says. All zeros but for the temperature is none of it. */
 struct sd_original_params {
@@ -80,8 +80,9 @@ LIBSD_API void sd_original_params_init(sd_original_params *params, size_t struct
  * is [batch or 1, c, h, w]; `noise` [batch, c, h, w], or NULL: the seeds' first draw. Any method
  * but ddim_inverse.
  */
-LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0, int t,
-                                                 const sd_tensor *noise, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_tensor *x0,
+                                                 int32_t t, const sd_tensor *noise,
+                                                 sd_tensor **latent);
 
 /*
  * What a run keeps with log_every_t > 0, the intermediates of DDIMSampler.sample: entry 0 of both
@@ -91,10 +92,10 @@ LIBSD_API sd_status sd_sampler_stochastic_encode(sd_sampler *sampler, const sd_t
  * progressive_denoising. A sampler has the memory for both from the beginning, two latents on the
  * host for an entry. They stay until the next run begins or a run fails; a callback may read them.
  */
-LIBSD_API int sd_sampler_n_intermediates(const sd_sampler *sampler);
+LIBSD_API int32_t sd_sampler_n_intermediates(const sd_sampler *sampler);
 /* Copies of entry `i`, 0 .. sd_sampler_n_intermediates() - 1. */
-LIBSD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int i, sd_tensor **latent);
-LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_x_inter(sd_sampler *sampler, int32_t i, sd_tensor **latent);
+LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int32_t i, sd_tensor **latent);
 
 /* ------------------------------------------------------------------- 3. the codebook */
 
@@ -107,17 +108,18 @@ LIBSD_API sd_status sd_sampler_pred_x0_inter(sd_sampler *sampler, int i, sd_tens
  * (min_encoding_indices of VectorQuantizer2), and a latent made of these rows, what sd_vae_decode
  * decodes. `ids` or `quantized` may be NULL.
  */
-LIBSD_API sd_status sd_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+LIBSD_API sd_status sd_vae_quantize(const sd_model *model, const sd_tensor *latent, int32_t *ids,
                                     int64_t capacity, sd_tensor **quantized);
 
 /* sd_vae_encode, as indices: pixels [n, 3, h, w] to ids [n, h / latent_downscale, ...]. */
-LIBSD_API sd_status sd_vae_encode_ids(sd_model *model, const sd_tensor *pixels,
+LIBSD_API sd_status sd_vae_encode_ids(const sd_model *model, const sd_tensor *pixels,
                                       const sd_vae_params *params, int32_t *ids, int64_t capacity);
 
 /* Indices [n, h, w], each 0 .. n_codes - 1, to pixels: decode_code of VQModel, and what
  * decode_first_stage does with predict_cids once the most likely index is taken. */
-LIBSD_API sd_status sd_vae_decode_ids(sd_model *model, const int32_t *ids, int32_t n, int32_t h,
-                                      int32_t w, const sd_vae_params *params, sd_tensor **pixels);
+LIBSD_API sd_status sd_vae_decode_ids(const sd_model *model, const int32_t *ids, int32_t n,
+                                      int32_t h, int32_t w, const sd_vae_params *params,
+                                      sd_tensor **pixels);
 
 /* ---------------------------------------------------------- 4. the training objective */
 
@@ -161,10 +163,10 @@ LIBSD_API void sd_loss_info_init(sd_loss_info *info, size_t struct_size);
  * v = sqrt(a_t) noise - sqrt(1 - a_t) x0, by what the model was trained for. `params` NULL means
  * all defaults. *samples (`samples` may be NULL) gets [n, 3]: simple, gamma and vlb of each.
  */
-LIBSD_API sd_status sd_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                     const int32_t *timesteps, const sd_cond *cond,
-                                     const sd_loss_params *params, sd_loss_info *loss,
-                                     sd_tensor **samples);
+LIBSD_API sd_status sd_training_loss(const sd_model *model, const sd_tensor *x0,
+                                     const sd_tensor *noise, const int32_t *timesteps,
+                                     const sd_cond *cond, const sd_loss_params *params,
+                                     sd_loss_info *loss, sd_tensor **samples);
 
 #ifdef __cplusplus
 }

@@ -42,7 +42,7 @@ LIBSD_API void sd_memory_info_init(sd_memory_info *info, size_t struct_size);
 
 /* What a run will take, before it takes it: its networks are measured without memory. `params` NULL
  * means all defaults. */
-LIBSD_API sd_status sd_memory_estimate(sd_model *model, const sd_estimate_params *params,
+LIBSD_API sd_status sd_memory_estimate(const sd_model *model, const sd_estimate_params *params,
                                        sd_memory_info *memory);
 
 /* Floating-point operations, two for each multiply-add, of the convolutions (as direct sums),
@@ -60,7 +60,7 @@ typedef struct sd_work_info {
 LIBSD_API void sd_work_info_init(sd_work_info *info, size_t struct_size);
 
 /* How much arithmetic a run is; seconds times FLOP/s, for planning and benchmarks. */
-LIBSD_API sd_status sd_work_estimate(sd_model *model, const sd_estimate_params *params,
+LIBSD_API sd_status sd_work_estimate(const sd_model *model, const sd_estimate_params *params,
                                      sd_work_info *work);
 
 /* What was done of one kind of operation. */
@@ -85,7 +85,7 @@ LIBSD_API void sd_profile_row_init(sd_profile_row *row, size_t struct_size);
 LIBSD_API sd_status sd_profile_begin(sd_context *ctx);
 LIBSD_API sd_status sd_profile_end(sd_context *ctx);
 /* The rows of the last profile: index counts from 0. SD_ERROR_ARGUMENT past the last. */
-LIBSD_API sd_status sd_profile_get(sd_context *ctx, int index, sd_profile_row *row);
+LIBSD_API sd_status sd_profile_get(sd_context *ctx, int32_t index, sd_profile_row *row);
 
 /* The device's memory, in bytes. */
 typedef struct sd_device_memory_info {

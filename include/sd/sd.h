@@ -311,7 +311,7 @@ LIBSD_API void sd_model_info_init(sd_model_info *info, size_t struct_size);
 LIBSD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info);
 
 /* Name of the i-th unexpected tensor, or NULL. Valid as long as the model. */
-LIBSD_API const char *sd_model_unexpected(const sd_model *model, int i);
+LIBSD_API const char *sd_model_unexpected(const sd_model *model, int32_t i);
 
 /*
  * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
@@ -471,7 +471,7 @@ LIBSD_API void sd_generate_params_init(sd_generate_params *params, size_t struct
  * over init by the mask's grey, so that a feathered mask has no edge and black keeps init's pixels.
  * The log says where a mask paints nothing or everything, or has strokes too thin for a latent.
  */
-LIBSD_API sd_status sd_generate(sd_model *model, const sd_generate_params *params,
+LIBSD_API sd_status sd_generate(const sd_model *model, const sd_generate_params *params,
                                 sd_image **images, int32_t n_images);
 
 /* --------------------------------------------------------------------------- 4. images */
@@ -605,13 +605,15 @@ LIBSD_API int32_t sd_stop_is_set(const sd_stop *stop);
  * PyTorch. `data` NULL makes zeros; else it is copied.
  * Thread-safety of sd_tensor: reads from any number of threads; one thread when it changes.
  */
-LIBSD_API sd_status sd_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims,
+LIBSD_API sd_status sd_tensor_new(sd_context *ctx, int32_t n_dims, const int64_t *dims,
                                   const float *data, sd_tensor **out);
 LIBSD_API void sd_tensor_free(sd_tensor *tensor);
-LIBSD_API int sd_tensor_n_dims(const sd_tensor *tensor);
+LIBSD_API int32_t sd_tensor_n_dims(const sd_tensor *tensor);
 LIBSD_API const int64_t *sd_tensor_dims(const sd_tensor *tensor);
 LIBSD_API int64_t sd_tensor_n_elements(const sd_tensor *tensor);
-LIBSD_API float *sd_tensor_data(sd_tensor *tensor); /* valid as long as the tensor */
+/* Valid as long as the tensor; the second for writing. */
+LIBSD_API const float *sd_tensor_data(const sd_tensor *tensor);
+LIBSD_API float *sd_tensor_data_mut(sd_tensor *tensor);
 
 /* ----------------------------------------------------------------- 7. the stages one by one */
 
@@ -677,17 +679,19 @@ LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, 
  * and single spaces; final sigmas as Python's lower() has them. A text of entities within entities
  * without an end is SD_ERROR_ARGUMENT.
  */
-LIBSD_API sd_status sd_encode_text(sd_model *model, const char *const *texts, int32_t n_texts,
+LIBSD_API sd_status sd_encode_text(const sd_model *model, const char *const *texts, int32_t n_texts,
                                    const sd_text_params *params, sd_cond **out);
 
 /* From token ids, which needs no vocabulary: an array for each of the n_encoders
  * (sd_model_info.n_encoders), each [n_texts * text_tokens]. `weighted` and `clean` are for texts,
  * and SD_ERROR_ARGUMENT here. */
-LIBSD_API sd_status sd_encode_tokens(sd_model *model, const int32_t *const *ids, int32_t n_encoders,
-                                     int32_t n_texts, const sd_text_params *params, sd_cond **out);
+LIBSD_API sd_status sd_encode_tokens(const sd_model *model, const int32_t *const *ids,
+                                     int32_t n_encoders, int32_t n_texts,
+                                     const sd_text_params *params, sd_cond **out);
 
 /* Class ids, each 0 .. n_classes - 1: the context is [n, 1, text_width] (ClassEmbedder). */
-LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *ids, int32_t n, sd_cond **out);
+LIBSD_API sd_status sd_encode_class(const sd_model *model, const int32_t *ids, int32_t n,
+                                    sd_cond **out);
 
 /*
  * Pixels [n, 3, h, w] in [-1, 1], h and w multiples of latent_downscale, to a latent
@@ -699,17 +703,17 @@ LIBSD_API sd_status sd_encode_class(sd_model *model, const int32_t *ids, int32_t
  * diffusers' AutoencoderKL. A picture no larger than a tile is exactly what it is without them; a
  * larger one differs, as each tile is normalised alone. `params` NULL means all defaults.
  */
-LIBSD_API sd_status sd_vae_encode(sd_model *model, const sd_tensor *pixels,
+LIBSD_API sd_status sd_vae_encode(const sd_model *model, const sd_tensor *pixels,
                                   const sd_vae_params *params, sd_tensor **latent);
 
 /* A latent (as the sampler leaves it) to pixels [n, 3, 8h, 8w], about [-1, 1], not clamped. A VQ
  * model takes the nearest row of its codebook for each of its pixels first, unless it is told not
  * to, a VQModel never. */
-LIBSD_API sd_status sd_vae_decode(sd_model *model, const sd_tensor *latent,
+LIBSD_API sd_status sd_vae_decode(const sd_model *model, const sd_tensor *latent,
                                   const sd_vae_params *params, sd_tensor **pixels);
 
 /* Picture `index` of pixels [n, 3, h, w] as 8-bit: round((x + 1) / 2 * 255), clamped. */
-LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int index, sd_image **out);
+LIBSD_API sd_status sd_image_from_tensor(const sd_tensor *pixels, int32_t index, sd_image **out);
 
 /* An RGB image as pixels [1, 3, h, w]: 2 x / 255 - 1. */
 LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
@@ -728,7 +732,7 @@ LIBSD_API sd_status sd_image_to_tensor(const sd_image *image, sd_tensor **out);
  * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
  * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
  */
-LIBSD_API const char *sd_sampler_method(int i);
+LIBSD_API const char *sd_sampler_method(int32_t i);
 
 /*
  * A sampler for pictures of one size. It keeps `model` alive, and what `params` names is copied;
@@ -743,7 +747,7 @@ LIBSD_API const char *sd_sampler_method(int i);
  * sd_sampler_n_intermediates may be called by any thread at any time. Several samplers of one model
  * may run at once.
  */
-LIBSD_API sd_status sd_sampler_new(sd_model *model, const sd_sampler_params *params,
+LIBSD_API sd_status sd_sampler_new(const sd_model *model, const sd_sampler_params *params,
                                    sd_sampler **out);
 
 /*
@@ -793,13 +797,13 @@ LIBSD_API sd_status sd_sample(sd_sampler *sampler, const sd_run_params *params, 
 /* Begins a run to be made a step at a time: step until sd_sampler_remaining() is 0. */
 LIBSD_API sd_status sd_sampler_begin(sd_sampler *sampler, const sd_run_params *params);
 LIBSD_API sd_status sd_sampler_step(sd_sampler *sampler);
-LIBSD_API int sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
+LIBSD_API int32_t sd_sampler_remaining(const sd_sampler *sampler); /* steps left; 0 before begin */
 
 /*
  * Train timestep that the sampler's index i stands for, 0 being the last step's (ddim_timesteps[i]
  * of the original; not always whole with Karras spacing); NaN past the last one.
  */
-LIBSD_API double sd_sampler_timestep(const sd_sampler *sampler, int i);
+LIBSD_API double sd_sampler_timestep(const sd_sampler *sampler, int32_t i);
 
 /* A copy of the current latent x_t, and of the last predicted x_0 (DDIM eq. 12). */
 LIBSD_API sd_status sd_sampler_latent(sd_sampler *sampler, sd_tensor **latent);
@@ -839,7 +843,7 @@ LIBSD_API sd_status sd_sampler_set_concat(sd_sampler *sampler, const sd_tensor *
  * sd_vae_encode's; where n is 1 it may be [m, c, h/8, w/8], and *concat is of m rows; concat models
  * do not look at it. SD_ERROR_UNSUPPORTED where the UNet does not take 2 c + 1 channels.
  */
-LIBSD_API sd_status sd_inpaint_concat(sd_model *model, const sd_tensor *pixels,
+LIBSD_API sd_status sd_inpaint_concat(const sd_model *model, const sd_tensor *pixels,
                                       const sd_tensor *mask, const sd_vae_params *params,
                                       sd_tensor **concat);
 
@@ -869,16 +873,16 @@ LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, const sd_preview_par
 /* ------------------------------------------------------------------- 9. building blocks */
 
 /* torch.randn(dims) after manual_seed(seed), on the CPU or CUDA generator. */
-LIBSD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int n_dims,
+LIBSD_API sd_status sd_randn(sd_context *ctx, sd_rng rng, uint64_t seed, int32_t n_dims,
                              const int64_t *dims, sd_tensor **out);
 
 /* alphas_cumprod[t] (DDPM eq. 4, float64) of the model's schedule; NaN when out of range. 0 at the
  * end of a schedule of zero terminal SNR. */
-LIBSD_API double sd_alphas_cumprod(const sd_model *model, int timestep);
+LIBSD_API double sd_alphas_cumprod(const sd_model *model, int32_t timestep);
 
 /* q_sample: sqrt(a_t) x0 + sqrt(1 - a_t) noise (DDPM eq. 4). One t for the batch. */
 LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                 int timestep, sd_tensor **out);
+                                 int32_t timestep, sd_tensor **out);
 
 /*
  * One evaluation of the UNet: x [n, c, h, w] with the channels that it takes beside the latent,
@@ -886,8 +890,8 @@ LIBSD_API sd_status sd_add_noise(const sd_model *model, const sd_tensor *x0, con
  * number of tokens (NULL for an unconditional model) to its output [n, c, h, w] (epsilon for
  * SD 1.x). A UNet with sd_model_info.guidance_embedding is told no scale.
  */
-LIBSD_API sd_status sd_unet_predict(sd_model *model, const sd_tensor *x, const double *timesteps,
-                                    const sd_cond *cond, sd_tensor **out);
+LIBSD_API sd_status sd_unet_predict(const sd_model *model, const sd_tensor *x,
+                                    const double *timesteps, const sd_cond *cond, sd_tensor **out);
 
 #ifdef __cplusplus
 }

@@ -59,7 +59,7 @@ static sd_status read_request(const sd_model *model, const sd_generate_params *p
     return read_strength(ctx, p, &request->strength);
 }
 
-SD_PUBLIC(sd_generate, (model, params, images, n_images), (model), sd_model *model,
+SD_PUBLIC(sd_generate, (model, params, images, n_images), (model), const sd_model *model,
           const sd_generate_params *params, sd_image **images, int32_t n_images) {
     for (int32_t i = 0; images && i < n_images; i++)
         images[i] = NULL;

@@ -115,11 +115,11 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }
 
-const char *sd_model_unexpected(const sd_model *model, int i) {
+const char *sd_model_unexpected(const sd_model *model, int32_t i) {
     return model && i >= 0 && i < model->n_unexpected ? model->unexpected[i] : NULL;
 }
 
-double sd_alphas_cumprod(const sd_model *model, int timestep) {
+double sd_alphas_cumprod(const sd_model *model, int32_t timestep) {
     if (!model || timestep < 0 || timestep >= model->schedule.n)
         return (double)NAN;
     return model->schedule.alphas_cumprod[timestep];

@@ -33,7 +33,7 @@ static sd_status read_question(const sd_model *model, const sd_estimate_params *
     return SD_OK;
 }
 
-SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), sd_model *model,
+SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), const sd_model *model,
           const sd_estimate_params *params, sd_memory_info *memory) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, memory);
@@ -46,7 +46,7 @@ SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), sd_model *model,
                   : sd_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
 }
 
-SD_PUBLIC(sd_work_estimate, (model, params, work), (model), sd_model *model,
+SD_PUBLIC(sd_work_estimate, (model, params, work), (model), const sd_model *model,
           const sd_estimate_params *params, sd_work_info *work) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, work);
@@ -68,7 +68,7 @@ SD_PUBLIC(sd_profile_end, (ctx), (ctx), sd_context *ctx) {
     return sd_profiler_end(ctx);
 }
 
-SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int index,
+SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int32_t index,
           sd_profile_row *row) {
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, row);

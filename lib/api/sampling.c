@@ -125,11 +125,11 @@ sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given
     return status;
 }
 
-const char *sd_sampler_method(int i) {
+const char *sd_sampler_method(int32_t i) {
     return i < 0 ? NULL : sd_sampling_method(i);
 }
 
-SD_PUBLIC(sd_sampler_new, (model, params, out), (model), sd_model *model,
+SD_PUBLIC(sd_sampler_new, (model, params, out), (model), const sd_model *model,
           const sd_sampler_params *params, sd_sampler **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
@@ -207,16 +207,16 @@ SD_PUBLIC(sd_sampler_step, (sampler), (sampler), sd_sampler *sampler) {
     return sd_sampling_step(sampler);
 }
 
-int sd_sampler_remaining(const sd_sampler *sampler) {
+int32_t sd_sampler_remaining(const sd_sampler *sampler) {
     return sampler ? sd_sampling_remaining(sampler) : 0;
 }
 
-double sd_sampler_timestep(const sd_sampler *sampler, int i) {
+double sd_sampler_timestep(const sd_sampler *sampler, int32_t i) {
     return sampler ? sd_sampling_timestep(sampler, i) : (double)NAN;
 }
 
 SD_PUBLIC(sd_sampler_stochastic_encode, (sampler, x0, t, noise, latent), (sampler, x0, noise),
-          sd_sampler *sampler, const sd_tensor *x0, int t, const sd_tensor *noise,
+          sd_sampler *sampler, const sd_tensor *x0, int32_t t, const sd_tensor *noise,
           sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
@@ -241,11 +241,11 @@ SD_PUBLIC(sd_sampler_pred_x0, (sampler, latent), (sampler), sd_sampler *sampler,
     return sd_sampling_pred_x0(sampler, latent);
 }
 
-int sd_sampler_n_intermediates(const sd_sampler *sampler) {
+int32_t sd_sampler_n_intermediates(const sd_sampler *sampler) {
     return sampler ? sd_sampling_n_inter(sampler) : 0;
 }
 
-SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int i,
+SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int32_t i,
           sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
@@ -253,7 +253,7 @@ SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampl
     return sd_sampling_x_inter(sampler, i, latent);
 }
 
-SD_PUBLIC(sd_sampler_pred_x0_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int i,
+SD_PUBLIC(sd_sampler_pred_x0_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int32_t i,
           sd_tensor **latent) {
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;

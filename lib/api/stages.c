@@ -65,7 +65,7 @@ static sd_status read_text(const sd_model *model, const char *call, int n_texts,
     return sd_read_text(model, given, p);
 }
 
-SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), sd_model *model,
+SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), const sd_model *model,
           const char *const *texts, int32_t n_texts, const sd_text_params *params, sd_cond **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
@@ -81,7 +81,7 @@ SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), sd_mode
 }
 
 SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (model),
-          sd_model *model, const int32_t *const *ids, int32_t n_encoders, int32_t n_texts,
+          const sd_model *model, const int32_t *const *ids, int32_t n_encoders, int32_t n_texts,
           const sd_text_params *params, sd_cond **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
@@ -102,7 +102,7 @@ SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (mod
     return sd_stage_encode_tokens(model, ids[0], n_texts, &p, out);
 }
 
-SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), sd_model *model, const int32_t *ids,
+SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), const sd_model *model, const int32_t *ids,
           int32_t n, sd_cond **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
@@ -113,7 +113,7 @@ SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), sd_model *model, const
     return sd_stage_encode_class(model, ids, n, out);
 }
 
-SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), sd_model *model,
+SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), const sd_model *model,
           const sd_tensor *pixels, const sd_vae_params *params, sd_tensor **latent) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, latent);
     *latent = NULL;
@@ -124,7 +124,7 @@ SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), sd_mo
     return status ? status : sd_stage_vae_encode(model, pixels, p.noise, 1, &p, latent);
 }
 
-SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), sd_model *model,
+SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), const sd_model *model,
           const sd_tensor *latent, const sd_vae_params *params, sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
     *pixels = NULL;
@@ -136,7 +136,7 @@ SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), sd_mo
 }
 
 SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, latent),
-          sd_model *model, const sd_tensor *latent, int32_t *ids, int64_t capacity,
+          const sd_model *model, const sd_tensor *latent, int32_t *ids, int64_t capacity,
           sd_tensor **quantized) {
     if (quantized)
         *quantized = NULL;
@@ -148,7 +148,7 @@ SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, la
 }
 
 SD_PUBLIC(sd_vae_encode_ids, (model, pixels, params, ids, capacity), (model, pixels),
-          sd_model *model, const sd_tensor *pixels, const sd_vae_params *params, int32_t *ids,
+          const sd_model *model, const sd_tensor *pixels, const sd_vae_params *params, int32_t *ids,
           int64_t capacity) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
@@ -158,7 +158,7 @@ SD_PUBLIC(sd_vae_encode_ids, (model, pixels, params, ids, capacity), (model, pix
     return status ? status : sd_stage_vae_encode_ids(model, pixels, &p, ids, capacity);
 }
 
-SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), sd_model *model,
+SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), const sd_model *model,
           const int32_t *ids, int32_t n, int32_t h, int32_t w, const sd_vae_params *params,
           sd_tensor **pixels) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, pixels);
@@ -171,7 +171,7 @@ SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), sd_
 }
 
 SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, params, concat), (model, pixels, mask),
-          sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
+          const sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
           const sd_vae_params *params, sd_tensor **concat) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, concat);
     *concat = NULL;
@@ -184,8 +184,9 @@ SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, params, concat), (model, pixe
                   : sd_stage_inpaint_concat(model, pixels, mask, p.noise, &p, false, concat);
 }
 
-SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond), sd_model *model,
-          const sd_tensor *x, const double *timesteps, const sd_cond *cond, sd_tensor **out) {
+SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond),
+          const sd_model *model, const sd_tensor *x, const double *timesteps, const sd_cond *cond,
+          sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -195,7 +196,7 @@ SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond), s
 }
 
 SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
-          const sd_model *model, const sd_tensor *x0, const sd_tensor *noise, int timestep,
+          const sd_model *model, const sd_tensor *x0, const sd_tensor *noise, int32_t timestep,
           sd_tensor **out) {
     SD_REQUIRE_PTR(model ? model->ctx : NULL, out);
     *out = NULL;
@@ -221,9 +222,9 @@ static sd_status read_loss(const sd_context *ctx, const sd_loss_params *given, s
 }
 
 SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, samples),
-          (model, x0, noise, cond), sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-          const int32_t *timesteps, const sd_cond *cond, const sd_loss_params *params,
-          sd_loss_info *loss, sd_tensor **samples) {
+          (model, x0, noise, cond), const sd_model *model, const sd_tensor *x0,
+          const sd_tensor *noise, const int32_t *timesteps, const sd_cond *cond,
+          const sd_loss_params *params, sd_loss_info *loss, sd_tensor **samples) {
     if (samples)
         *samples = NULL;
     SD_REQUIRE_PTR(NULL, model);
@@ -250,7 +251,7 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, sa
 }
 
 SD_PUBLIC(sd_randn, (ctx, rng, seed, n_dims, dims, out), (ctx), sd_context *ctx, sd_rng rng,
-          uint64_t seed, int n_dims, const int64_t *dims, sd_tensor **out) {
+          uint64_t seed, int32_t n_dims, const int64_t *dims, sd_tensor **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, ctx);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-SD_PUBLIC(sd_tensor_new, (ctx, n_dims, dims, data, out), (ctx), sd_context *ctx, int n_dims,
+SD_PUBLIC(sd_tensor_new, (ctx, n_dims, dims, data, out), (ctx), sd_context *ctx, int32_t n_dims,
           const int64_t *dims, const float *data, sd_tensor **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
@@ -20,7 +20,7 @@ void sd_tensor_free(sd_tensor *tensor) {
     sd_handle_free(tensor);
 }
 
-int sd_tensor_n_dims(const sd_tensor *tensor) {
+int32_t sd_tensor_n_dims(const sd_tensor *tensor) {
     return tensor ? tensor->n_dims : 0;
 }
 
@@ -32,6 +32,10 @@ int64_t sd_tensor_n_elements(const sd_tensor *tensor) {
     return tensor ? tensor->n_elements : 0;
 }
 
-float *sd_tensor_data(sd_tensor *tensor) {
+const float *sd_tensor_data(const sd_tensor *tensor) {
+    return tensor ? tensor->data : NULL;
+}
+
+float *sd_tensor_data_mut(sd_tensor *tensor) {
     return tensor ? tensor->data : NULL;
 }

@@ -25,7 +25,7 @@ static void look_up_rows(sd_stage *s) {
 static const sd_stage_type quantizer = {SD_PART_VAE, hold_codes, quantize_rows, NULL},
                            codebook = {SD_PART_VAE, hold_codes, look_up_rows, NULL};
 
-sd_status sd_codes_of_latent(sd_model *model, const sd_tensor *latent, int32_t *ids,
+sd_status sd_codes_of_latent(const sd_model *model, const sd_tensor *latent, int32_t *ids,
                              sd_tensor **quantized) {
     const sd_vae_config *config = &model->desc->vae;
     const int64_t *dims = latent->dims, one[] = {1, dims[1], dims[2], dims[3]};
@@ -53,7 +53,7 @@ sd_status sd_codes_of_latent(sd_model *model, const sd_tensor *latent, int32_t *
     return sd_tensor_give(status, rows, quantized);
 }
 
-sd_status sd_latent_of_codes(sd_model *model, const int32_t *ids, int n, int h, int w,
+sd_status sd_latent_of_codes(const sd_model *model, const int32_t *ids, int n, int h, int w,
                              sd_tensor **latent) {
     const sd_vae_config *config = &model->desc->vae;
     const int64_t dims[] = {n, config->latent_channels, h, w};

@@ -8,7 +8,7 @@ typedef struct run_cost {
     sd_cost text, step, decode, encode;
 } run_cost;
 
-static sd_status measure(sd_model *model, const sd_sampler_params *params, int tokens,
+static sd_status measure(const sd_model *model, const sd_sampler_params *params, int tokens,
                          const sd_vae_params *how, int n_texts, run_cost *cost) {
     int scale = sd_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
@@ -39,7 +39,7 @@ static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *param
 }
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
-sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, int tokens,
+sd_status sd_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
                              const sd_vae_params *how, sd_memory_info *memory) {
     run_cost cost;
     sd_status status = measure(model, params, tokens, how, 2, &cost);
@@ -61,7 +61,7 @@ sd_status sd_pipeline_memory(sd_model *model, const sd_sampler_params *params, i
     return SD_OK;
 }
 
-sd_status sd_pipeline_work(sd_model *model, const sd_sampler_params *params, int tokens,
+sd_status sd_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
                            sd_work_info *work) {
     const sd_vae_params whole = SD_VAE_PARAMS_INIT;
     run_cost cost;

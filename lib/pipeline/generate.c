@@ -73,7 +73,8 @@ static void end(sd_generation *g) {
 
 /* scripts/txt2img.py, img2img.py and inpaint.py of the original. Each stage's memory is given back
  * before the next begins, but for tensors on the host. */
-sd_status sd_pipeline_generate(sd_model *model, const sd_request *request, sd_image **images) {
+sd_status sd_pipeline_generate(const sd_model *model, const sd_request *request,
+                               sd_image **images) {
     static sd_status (*const stages[])(sd_generation *) = {load,   condition, encode,
                                                            sample, decode,    finish};
     sd_generation g = {

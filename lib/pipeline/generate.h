@@ -34,7 +34,7 @@ typedef struct sd_painting {
 
 /* What a request becomes, stage by stage; NULL is what it has no need of. */
 typedef struct sd_generation {
-    sd_model *model;
+    const sd_model *model;
     const sd_request *request;
     sd_sampler_params sampling; /* the request's, with sides filled in */
     sd_painting painting;
@@ -49,7 +49,7 @@ typedef struct sd_generation {
 } sd_generation;
 
 /* generate.c. images[0 .. sampling.batch - 1] are set, to NULL after a failure. */
-sd_status sd_pipeline_generate(sd_model *model, const sd_request *request, sd_image **images);
+sd_status sd_pipeline_generate(const sd_model *model, const sd_request *request, sd_image **images);
 
 /* init.c */
 /* Sides that nobody named: the picture's own, cut down to a multiple of 64. */

@@ -94,15 +94,15 @@ static sd_status join(const sd_model *model, const sd_tensor *z, const sd_tensor
     return status;
 }
 
-sd_status sd_encode_known(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+sd_status sd_encode_known(const sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                           const sd_vae_params *how, sd_tensor **latent) {
     bool many = noise && pixels->dims[0] == 1 && noise->n_dims == 4;
     return sd_stage_vae_encode(model, pixels, noise, many ? (int)noise->dims[0] : 1, how, latent);
 }
 
-sd_status sd_stage_inpaint_concat(sd_model *model, const sd_tensor *pixels, const sd_tensor *mask,
-                                  const sd_tensor *noise, const sd_vae_params *how, bool any_pixel,
-                                  sd_tensor **concat) {
+sd_status sd_stage_inpaint_concat(const sd_model *model, const sd_tensor *pixels,
+                                  const sd_tensor *mask, const sd_tensor *noise,
+                                  const sd_vae_params *how, bool any_pixel, sd_tensor **concat) {
     sd_tensor *cut, *z;
     *concat = NULL;
     sd_status status;

@@ -143,7 +143,7 @@ static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *
 }
 
 /* What the UNet makes of x_t. */
-static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+static sd_status predict(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                          const int32_t *timesteps, const sd_cond *cond, const sd_tensor *concat,
                          sd_tensor **y) {
     const int64_t dims[] = {x0->dims[0], model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
@@ -159,7 +159,7 @@ static sd_status predict(sd_model *model, const sd_tensor *x0, const sd_tensor *
     return status;
 }
 
-sd_status sd_stage_training_loss(sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+sd_status sd_stage_training_loss(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                                  const int32_t *timesteps, const sd_cond *cond,
                                  const sd_loss_params *params, sd_loss_info *loss,
                                  sd_tensor **samples) {

@@ -16,9 +16,8 @@ struct sd_model {
     sd_part *parts[SD_N_PARTS]; /* NULL: the description has none of the kind */
     sd_tokenizer *tokenizer;    /* NULL: no vocabulary found, `vocab_error` says where */
     char *vocab_error;
-    int32_t pad;             /* id of the padding token, where there is a tokenizer */
-    sd_words words;          /* textual inversion */
-    _Atomic uint64_t unused; /* those that the log said are in no prompt */
+    int32_t pad;    /* id of the padding token, where there is a tokenizer */
+    sd_words words; /* textual inversion */
     sd_schedule schedule;
     int64_t n_parameters;
     int64_t weight_bytes;

@@ -20,7 +20,7 @@ static sd_status even_tensor(sd_context *ctx, int n_dims, const int64_t *dims, s
     return status;
 }
 
-sd_status sd_probe_prediction(sd_model *model, sd_prediction *found) {
+sd_status sd_probe_prediction(const sd_model *model, sd_prediction *found) {
     const sd_unet_config *unet = &model->desc->unet;
     int multiple = sd_model_size_multiple(model) / sd_model_downscale(model);
     int64_t side = multiple > SIDE ? multiple : SIDE;

@@ -85,7 +85,7 @@ static sd_status new_latent(const sd_sampler *s, sd_tensor **out) {
 }
 
 /* All but the executor's memory. */
-static sd_status init(sd_sampler *s, sd_model *model, const sd_sampler_params *params) {
+static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_params *params) {
     sd_context *ctx = model->ctx;
     int scale = sd_model_downscale(model);
     s->model = model;
@@ -144,7 +144,7 @@ static void warn_of_guidance(const sd_sampler *s) {
 
 static void destroy(void *handle) {
     sd_sampler *s = handle;
-    sd_model *model = s->model;
+    const sd_model *model = s->model;
     sd_handle_release(s->token);
     sd_execs_give(model, s->e);
     sd_inter_free(s);
@@ -153,7 +153,8 @@ static void destroy(void *handle) {
     sd_handle_release(model);
 }
 
-sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out) {
+sd_status sd_sampling_new(const sd_model *model, const sd_sampler_params *params,
+                          sd_sampler **out) {
     *out = NULL;
     sd_sampler *s = sd_zalloc(model->ctx, sizeof *s);
     if (!s)
@@ -206,7 +207,7 @@ sd_status sd_sampling_claim(sd_sampler *s) {
     }
 }
 
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, int tokens,
+sd_status sd_sampling_estimate(const sd_model *model, const sd_sampler_params *params, int tokens,
                                sd_cost *cost) {
     sd_sampler s = {0};
     sd_status status = init(&s, model, params);
@@ -225,7 +226,7 @@ sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params,
     return status;
 }
 
-sd_model *sd_sampling_model(const sd_sampler *s) {
+const sd_model *sd_sampling_model(const sd_sampler *s) {
     return s->model;
 }
 

@@ -5,7 +5,7 @@
 #include "pipeline/stage.h"
 
 /* A sampler of the calling thread, which the host sees in callbacks only. */
-sd_status sd_sampling_new(sd_model *model, const sd_sampler_params *params, sd_sampler **out);
+sd_status sd_sampling_new(const sd_model *model, const sd_sampler_params *params, sd_sampler **out);
 /* Lets go of it. */
 void sd_sampling_free(sd_sampler *s);
 /* It becomes a handle of the host's, for any thread, one at a time. */
@@ -14,7 +14,7 @@ void sd_sampling_give(sd_sampler *s);
 void sd_sampling_end(sd_sampler *s);
 /* The current call uses it, unless another thread's does. */
 sd_status sd_sampling_claim(sd_sampler *s);
-sd_model *sd_sampling_model(const sd_sampler *s);
+const sd_model *sd_sampling_model(const sd_sampler *s);
 /* Parameters are whole, and as read_run of lib/api leaves them. */
 sd_status sd_sampling_begin(sd_sampler *s, const sd_run_params *params);
 sd_status sd_sampling_step(sd_sampler *s);
@@ -40,7 +40,7 @@ sd_status sd_sampling_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **late
 void sd_sampling_skip(sd_sampler *s, int draws);
 
 /* `tokens` of its conditioning. */
-sd_status sd_sampling_estimate(sd_model *model, const sd_sampler_params *params, int tokens,
+sd_status sd_sampling_estimate(const sd_model *model, const sd_sampler_params *params, int tokens,
                                sd_cost *cost);
 
 #endif

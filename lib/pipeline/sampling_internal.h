@@ -23,7 +23,7 @@ struct sd_sampler {
     atomic_uintptr_t owner; /* the thread whose call uses it: sd_call_claim */
     atomic_bool stop;       /* it was freed: a run ends */
     atomic_int left;        /* run.total - run.done, for any thread */
-    sd_model *model;        /* retained */
+    const sd_model *model;  /* retained */
     sd_sampler_params params;
     sd_original_params original; /* where params.original points */
     int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */

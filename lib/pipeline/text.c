@@ -33,7 +33,8 @@ static sd_status run(sd_stage *s, const int32_t *ids, float *embeddings) {
     return sd_stage_end(s);
 }
 
-static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int skip, float *out) {
+static sd_status encode_turns(const sd_model *model, const int32_t *ids, int n, int skip,
+                              float *out) {
     size_t tokens = (size_t)model->desc->text.tokens;
     size_t row = tokens * (size_t)model->desc->text.width;
     sd_status status = SD_OK;
@@ -48,7 +49,7 @@ static sd_status encode_turns(sd_model *model, const int32_t *ids, int n, int sk
 }
 
 /* [n, tokens] ids, each of which has a row. The last layers are left out where that is wanted. */
-static sd_status encode_rows(sd_model *model, const int32_t *ids, int n,
+static sd_status encode_rows(const sd_model *model, const int32_t *ids, int n,
                              const sd_text_params *params, sd_tensor **out) {
     const sd_text_config *config = &model->desc->text;
     const int64_t dims[] = {n, config->tokens, config->width};
@@ -76,7 +77,7 @@ static int64_t find_odd_id(const sd_model *model, const int32_t *ids, int n_rows
     return i < n ? i : -1;
 }
 
-sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n,
+sd_status sd_stage_encode_tokens(const sd_model *model, const int32_t *ids, int n,
                                  const sd_text_params *params, sd_cond **out) {
     int64_t odd = find_odd_id(model, ids, n);
     sd_tensor *embeddings;
@@ -92,20 +93,20 @@ sd_status sd_stage_encode_tokens(sd_model *model, const int32_t *ids, int n,
 /* ------------------------------------------------------------------------------------ prompts */
 
 /* Says once of each word that no prompt of a call has it; a call without prompts says nothing. */
-static void tell_unused(sd_model *model, const sd_rows *rows) {
+static void tell_unused(const sd_model *model, const sd_rows *rows) {
     for (int i = 0; i < model->words.n && !rows->empty; i++) {
-        uint64_t bit = (uint64_t)1 << i;
-        if (!(rows->words & bit) && !(atomic_fetch_or(&model->unused, bit) & bit))
+        sd_word *word = &model->words.at[i];
+        if (!(rows->words >> i & 1) && !atomic_exchange(&word->told, true))
             sd_log(
                 model->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the prompt does not have the word \"%s\", so that this embedding is not used",
-                model->words.at[i].path, model->words.at[i].name);
+                word->path, word->name);
     }
 }
 
 /* A prompt's chunks lie side by side. */
-static sd_status encode_prompts(sd_model *model, const sd_rows *rows, const sd_text_params *params,
-                                sd_tensor **out) {
+static sd_status encode_prompts(const sd_model *model, const sd_rows *rows,
+                                const sd_text_params *params, sd_tensor **out) {
     int n = rows->n * rows->longest;
     int64_t odd = find_odd_id(model, rows->ids, n);
     sd_tensor *embeddings;
@@ -124,7 +125,7 @@ static sd_status encode_prompts(sd_model *model, const sd_rows *rows, const sd_t
     return sd_tensor_give(status, embeddings, out);
 }
 
-sd_status sd_stage_encode_text(sd_model *model, const char *const *texts, int n,
+sd_status sd_stage_encode_text(const sd_model *model, const char *const *texts, int n,
                                const sd_text_params *params, sd_cond **out) {
     const sd_row_params how = {.tokenizer = model->tokenizer,
                                .words = &model->words,
@@ -166,7 +167,8 @@ static sd_status give(sd_status status, sd_tensor *embeddings, sd_cond **out) {
     return status;
 }
 
-sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, sd_cond **out) {
+sd_status sd_stage_encode_class(const sd_model *model, const int32_t *classes, int n,
+                                sd_cond **out) {
     const sd_description *desc = model->desc;
     int64_t dims[] = {n, 1, desc->unet.context_dim};
     *out = NULL;
@@ -189,7 +191,7 @@ sd_status sd_stage_encode_class(sd_model *model, const int32_t *classes, int n, 
     return give(status, embeddings, out);
 }
 
-sd_status sd_text_estimate(sd_model *model, int n, sd_cost *cost) {
+sd_status sd_text_estimate(const sd_model *model, int n, sd_cost *cost) {
     if (!sd_model_text(model)) {
         *cost = (sd_cost){0};
         return SD_OK;
@@ -237,7 +239,7 @@ static sd_status check_texts(const sd_model *model, const char *const *texts, in
     return *any ? sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT) : SD_OK;
 }
 
-sd_status sd_encode_prompts(sd_model *model, const char *prompt, const char *const *prompts,
+sd_status sd_encode_prompts(const sd_model *model, const char *prompt, const char *const *prompts,
                             const char *negative, const sd_text_params *text,
                             const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond) {
     int n = !cond ? 0 : prompts ? sampling->batch : 1, total = uncond ? n + 1 : n;

@@ -13,8 +13,8 @@ typedef struct sd_tiling {
     int tile, overlap; /* latents */
     int in, out;       /* pixels of a side that one latent has in what goes in and what comes out */
     /* A tile [1, c, h, w] to *out [1, c', h', w']. */
-    sd_status (*compute)(void *user, const sd_tensor *tile, sd_tensor **out);
-    void *user;
+    sd_status (*compute)(const void *user, const sd_tensor *tile, sd_tensor **out);
+    const void *user;
 } sd_tiling;
 
 /* Pictures of `from` [.., c, h, w], from `first` on, into all of `to` [n, c', h', w']. */

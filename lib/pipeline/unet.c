@@ -79,7 +79,7 @@ static void put_times(sd_stage *s, const double *timesteps) {
     }
 }
 
-sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *timesteps,
+sd_status sd_unet_evaluate(const sd_model *model, const sd_tensor *x, const double *timesteps,
                            const sd_cond *cond, sd_tensor **out) {
     const sd_tensor *context = sd_cond_context(cond);
     *out = NULL;
@@ -107,7 +107,7 @@ sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *ti
     return sd_tensor_give(sd_stage_end(&s), y, out);
 }
 
-sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const double *timesteps,
+sd_status sd_stage_unet(const sd_model *model, const sd_tensor *x, const double *timesteps,
                         const sd_cond *cond, sd_tensor **out) {
     sd_tensor *y;
     *out = NULL;

@@ -18,10 +18,10 @@ enum {
 extern const sd_stage_type sd_unet_stage;
 
 /* `cond` may be NULL where the UNet looks at none. */
-sd_status sd_stage_unet(sd_model *model, const sd_tensor *x, const double *timesteps,
+sd_status sd_stage_unet(const sd_model *model, const sd_tensor *x, const double *timesteps,
                         const sd_cond *cond, sd_tensor **out);
 /* Whatever comes out: for a model whose weights are not known to be right. */
-sd_status sd_unet_evaluate(sd_model *model, const sd_tensor *x, const double *timesteps,
+sd_status sd_unet_evaluate(const sd_model *model, const sd_tensor *x, const double *timesteps,
                            const sd_cond *cond, sd_tensor **out);
 
 #endif

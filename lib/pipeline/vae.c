@@ -97,12 +97,12 @@ static sd_status decode_whole(sd_stage s, const sd_tensor *latent, int64_t first
     return sd_tensor_give(status ? status : check_pixels(s.model, out), out, pixels);
 }
 
-static sd_status decode_tile(void *stage, const sd_tensor *tile, sd_tensor **out) {
+static sd_status decode_tile(const void *stage, const sd_tensor *tile, sd_tensor **out) {
     return decode_whole(*(const sd_stage *)stage, tile, 0, 1, out);
 }
 
-static sd_status decode_pictures(sd_model *model, const sd_tensor *latent, int64_t first, int64_t n,
-                                 const sd_vae_params *how, sd_tensor **pixels) {
+static sd_status decode_pictures(const sd_model *model, const sd_tensor *latent, int64_t first,
+                                 int64_t n, const sd_vae_params *how, sd_tensor **pixels) {
     const sd_vae_config *config = &model->desc->vae;
     int64_t scale = sd_model_downscale(model), h = latent->dims[2], w = latent->dims[3];
     sd_stage s = {.type = &decoder,
@@ -117,14 +117,14 @@ static sd_status decode_pictures(sd_model *model, const sd_tensor *latent, int64
     return status ? status : sd_tensor_give(sd_tiles_run(&tiling, latent, first, out), out, pixels);
 }
 
-sd_status sd_stage_vae_decode(sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
-                              sd_tensor **pixels) {
+sd_status sd_stage_vae_decode(const sd_model *model, const sd_tensor *latent,
+                              const sd_vae_params *how, sd_tensor **pixels) {
     *pixels = NULL;
     sd_status status = expect_latent(model, latent);
     return status ? status : decode_pictures(model, latent, 0, latent->dims[0], how, pixels);
 }
 
-static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
+static sd_status decode_image(const sd_model *model, const sd_tensor *latent, int i,
                               const sd_vae_params *how, sd_image **image) {
     sd_tensor *pixels;
     sd_status status = decode_pictures(model, latent, i, 1, how, &pixels);
@@ -135,7 +135,7 @@ static sd_status decode_image(sd_model *model, const sd_tensor *latent, int i,
     return status ? status : sd_check_interrupt(model->ctx);
 }
 
-sd_status sd_decode_images(sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
+sd_status sd_decode_images(const sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
                            sd_image **images) {
     sd_status status = expect_latent(model, latent);
     for (int i = 0; i < latent->dims[0] && !status; i++)
@@ -203,7 +203,7 @@ static sd_status sample_all(sd_stage s, const sd_tensor *from, const sd_tensor *
     return sd_tensor_give(status, out, latent);
 }
 
-static sd_status moments_of_tile(void *model, const sd_tensor *tile, sd_tensor **out) {
+static sd_status moments_of_tile(const void *model, const sd_tensor *tile, sd_tensor **out) {
     int scale = sd_model_downscale(model);
     sd_stage s = {.type = &encoder,
                   .model = model,
@@ -221,7 +221,7 @@ static sd_status moments_of_tile(void *model, const sd_tensor *tile, sd_tensor *
 }
 
 /* `s` samples the moments of the whole, which the tiles' were blended to. */
-static sd_status encode_tiled(sd_stage s, sd_model *model, const sd_tensor *pixels,
+static sd_status encode_tiled(sd_stage s, const sd_model *model, const sd_tensor *pixels,
                               const sd_tensor *noise, int draws, const sd_vae_params *how,
                               sd_tensor **latent) {
     const int64_t dims[] = {pixels->dims[0], sd_vae_moments(sd_model_vae(model)), s.h, s.w};
@@ -263,8 +263,9 @@ static sd_status check_encoded(const sd_model *model, const sd_tensor *pixels,
     return status ? status : sd_check_computed(model, "the VAE's encoder", latent);
 }
 
-sd_status sd_stage_vae_encode(sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                              int draws, const sd_vae_params *how, sd_tensor **latent) {
+sd_status sd_stage_vae_encode(const sd_model *model, const sd_tensor *pixels,
+                              const sd_tensor *noise, int draws, const sd_vae_params *how,
+                              sd_tensor **latent) {
     int scale = sd_model_downscale(model);
     sd_tensor *z;
     *latent = NULL;
@@ -309,7 +310,7 @@ static sd_status check_room(const sd_model *model, const char *function, int64_t
                    (long long)capacity, (long long)needed);
 }
 
-sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_t *ids,
+sd_status sd_stage_vae_quantize(const sd_model *model, const sd_tensor *latent, int32_t *ids,
                                 int64_t capacity, sd_tensor **quantized) {
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_quantize")) ||
@@ -319,7 +320,7 @@ sd_status sd_stage_vae_quantize(sd_model *model, const sd_tensor *latent, int32_
     return sd_codes_of_latent(model, latent, ids, quantized);
 }
 
-sd_status sd_stage_vae_encode_ids(sd_model *model, const sd_tensor *pixels,
+sd_status sd_stage_vae_encode_ids(const sd_model *model, const sd_tensor *pixels,
                                   const sd_vae_params *how, int32_t *ids, int64_t capacity) {
     sd_tensor *latent;
     sd_status status;
@@ -349,7 +350,7 @@ static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int
     return SD_OK;
 }
 
-sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, int h, int w,
+sd_status sd_stage_vae_decode_ids(const sd_model *model, const int32_t *ids, int n, int h, int w,
                                   const sd_vae_params *how, sd_tensor **pixels) {
     sd_vae_params as_they_are = *how;
     sd_tensor *latent;
@@ -366,8 +367,8 @@ sd_status sd_stage_vae_decode_ids(sd_model *model, const int32_t *ids, int n, in
 
 /* ------------------------------------------------------------------------------ estimates */
 
-sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, const sd_vae_params *how,
-                                 sd_cost *cost) {
+sd_status sd_vae_decode_estimate(const sd_model *model, int n, int h, int w,
+                                 const sd_vae_params *how, sd_cost *cost) {
     sd_stage s = {.type = &decoder, .model = model, .h = h, .w = w, .options = true};
     cut_to_tile(&s, how);
     sd_status status = sd_stage_estimate(&s, cost);
@@ -376,7 +377,7 @@ sd_status sd_vae_decode_estimate(sd_model *model, int n, int h, int w, const sd_
 }
 
 /* One executor encodes the tiles, then samples the posterior of the whole. */
-sd_status sd_vae_encode_estimate(sd_model *model, int h, int w, const sd_vae_params *how,
+sd_status sd_vae_encode_estimate(const sd_model *model, int h, int w, const sd_vae_params *how,
                                  sd_cost *cost) {
     sd_stage tile = {.type = &encoder, .model = model, .h = h, .w = w}, whole = tile;
     sd_cost last = {0};

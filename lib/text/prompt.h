@@ -14,6 +14,8 @@
 
 #include "text/tokenizer.h"
 
+#include <stdatomic.h>
+
 /* More open brackets than this are text, and no weight goes beyond +-SD_PROMPT_MAX_WEIGHT. */
 #define SD_PROMPT_MAX_DEPTH 256
 #define SD_PROMPT_MAX_WEIGHT 1e6
@@ -42,6 +44,7 @@ typedef struct sd_word {
     int n_ids, n_clean;
     int32_t first;
     int n_rows;
+    atomic_bool told; /* the log said that it is in no prompt */
 } sd_word;
 
 typedef struct sd_words {

@@ -34,7 +34,7 @@ static sd_tensor *randn(uint64_t seed, int64_t n, int64_t c, int64_t h, int64_t 
 static sd_tensor *masks(uint64_t seed, int64_t n, int64_t h, int64_t w) {
     sd_tensor *t = randn(seed, n, 1, h, w);
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
-        sd_tensor_data(t)[i] = sd_tensor_data(t)[i] > 0 ? 1.0f : 0.0f;
+        sd_tensor_data_mut(t)[i] = sd_tensor_data(t)[i] > 0 ? 1.0f : 0.0f;
     return t;
 }
 
@@ -67,7 +67,7 @@ static sd_tensor *repeated(const sd_tensor *t) {
     }
     ck_ok(sd_tensor_new(ctx, (int)n, dims, NULL, &many));
     for (int64_t i = 0; i < N; i++)
-        memcpy(sd_tensor_data(many) + i * each, sd_tensor_data((sd_tensor *)t),
+        memcpy(sd_tensor_data_mut(many) + i * each, sd_tensor_data((sd_tensor *)t),
                (size_t)each * sizeof(float));
     return many;
 }
@@ -224,7 +224,7 @@ START_TEST(runs_of_a_batch) {
     sd_model *of = _i == 4 ? wide : model;
     given g = {.context = embeddings(of, N), .uncontext = embeddings(of, N)};
     for (int64_t i = 0; i < sd_tensor_n_elements(g.uncontext); i++) /* its rows differ too */
-        sd_tensor_data(g.uncontext)[i] *= 0.5f;
+        sd_tensor_data_mut(g.uncontext)[i] *= 0.5f;
     if (_i == 1 || _i == 2)
         g.init = randn(3, N, 4, H, W);
     if (_i == 2)

@@ -37,7 +37,7 @@ static sd_tensor *filled(int n_dims, const int64_t *dims, float value) {
     sd_tensor *t;
     ck_ok(sd_tensor_new(ctx, n_dims, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
-        sd_tensor_data(t)[i] = value;
+        sd_tensor_data_mut(t)[i] = value;
     return t;
 }
 
@@ -45,7 +45,7 @@ static sd_tensor *spoiled(const sd_tensor *t, int64_t at, float value) {
     sd_tensor *copy;
     ck_ok(sd_tensor_new(ctx, sd_tensor_n_dims(t), sd_tensor_dims(t), sd_tensor_data((sd_tensor *)t),
                         &copy));
-    sd_tensor_data(copy)[at] = value;
+    sd_tensor_data_mut(copy)[at] = value;
     return copy;
 }
 

@@ -107,7 +107,7 @@ static sd_tensor *filled(scene *s, int n_dims, const int64_t *dims, float value)
     sd_tensor *t;
     ck_ok(sd_tensor_new(s->ctx, n_dims, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
-        sd_tensor_data(t)[i] = value;
+        sd_tensor_data_mut(t)[i] = value;
     return t;
 }
 

@@ -75,7 +75,7 @@ START_TEST(given_noise_replaces_the_first_draw) {
     ck_ok(sd_randn(ctx, p.rng, p.seed, 4, sd_tensor_dims(own), &noise));
     sd_tensor *given = sample(s, NULL, noise);
     ck_assert(same(own, given));
-    sd_tensor_data(noise)[0] += 1.0f;
+    sd_tensor_data_mut(noise)[0] += 1.0f;
     sd_tensor *other = sample(s, NULL, noise);
     ck_assert(!same(own, other));
     sd_tensor_free(own);

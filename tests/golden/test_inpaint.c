@@ -83,7 +83,7 @@ static void feather(scene *s) {
         int x = i % SIDE - 37, y = i / SIDE - 26, grey = 300 - (x * x + y * y) / 2;
         grey = grey < 0 ? 0 : grey > 255 ? 255 : grey;
         sd_image_pixels_mut(s->white)[i] = (uint8_t)grey;
-        sd_tensor_data(s->mask)[i] = grey >= 128 ? 1.0f : 0.0f;
+        sd_tensor_data_mut(s->mask)[i] = grey >= 128 ? 1.0f : 0.0f;
     }
 }
 
@@ -183,7 +183,7 @@ static void by_stages_with_mask(const scene *s, float strength, uint8_t rgb[3 * 
     sd_sampler *sampler;
     must(sd_tensor_new(s->g.ctx, 4, dims, NULL, &keep));
     for (int i = 0; i < 64; i++)
-        sd_tensor_data(keep)[i] = 1 - sd_tensor_data(s->mask)[i / 8 * 8 * SIDE + i % 8 * 8];
+        sd_tensor_data_mut(keep)[i] = 1 - sd_tensor_data(s->mask)[i / 8 * 8 * SIDE + i % 8 * 8];
     must(sd_vae_encode(s->g.model, s->pixels, NULL, &known));
     must(sd_sampler_new(s->g.model, &s->p, &sampler));
     sd_run_params run = run_of(s->cond, s->uncond, strength < 1 ? known : NULL, NULL);

@@ -531,8 +531,10 @@ START_TEST(concat_of_a_batch) {
     must(sd_randn(s.g.ctx, SD_RNG_CPU, 8, 4, dims, &random));
     must(sd_tensor_new(s.g.ctx, 4, noise_dims, NULL, &noises));
     for (size_t i = 0; i < N; i++)
-        memcpy(sd_tensor_data(noises) + i * EACH, sd_tensor_data(v.noise), EACH * sizeof(float));
-    memcpy(sd_tensor_data(random) + MORE * 64, sd_tensor_data(v.concat), MORE * 64 * sizeof(float));
+        memcpy(sd_tensor_data_mut(noises) + i * EACH, sd_tensor_data(v.noise),
+               EACH * sizeof(float));
+    memcpy(sd_tensor_data_mut(random) + MORE * 64, sd_tensor_data(v.concat),
+           MORE * 64 * sizeof(float));
 
     sd_run_params run = run_of(v.cond, v.uncond, NULL, noises);
     ck_assert_int_eq(sd_sample(v.sampler, &run, &out), SD_ERROR_ARGUMENT); /* without any */
@@ -582,7 +584,7 @@ static sd_tensor *picture_of(const subject *s, sd_tensor *t, int64_t i, bool fli
     sd_tensor *one;
     must(sd_tensor_new(s->g.ctx, 4, dims, sd_tensor_data(t) + i * n, &one));
     for (int64_t j = 0; j < n && flipped; j++)
-        sd_tensor_data(one)[j] = sd_tensor_data(t)[i * n + n - 1 - j];
+        sd_tensor_data_mut(one)[j] = sd_tensor_data(t)[i * n + n - 1 - j];
     return one;
 }
 
@@ -592,8 +594,8 @@ static sd_tensor *two_of(const subject *s, sd_tensor *t) {
     sd_tensor *both;
     must(sd_tensor_new(s->g.ctx, 4, dims, NULL, &both));
     for (int64_t j = 0; j < n; j++) {
-        sd_tensor_data(both)[j] = sd_tensor_data(t)[j];
-        sd_tensor_data(both)[n + j] = sd_tensor_data(t)[n - 1 - j];
+        sd_tensor_data_mut(both)[j] = sd_tensor_data(t)[j];
+        sd_tensor_data_mut(both)[n + j] = sd_tensor_data(t)[n - 1 - j];
     }
     return both;
 }
@@ -712,7 +714,7 @@ START_TEST(loss_with_concat) {
     must(sd_randn(s.g.ctx, SD_RNG_CPU, 33, 4, more, &concat));
     must(sd_add_noise(s.g.model, x0, noise, T, &noisy));
     for (size_t i = 0; i < 2; i++) {
-        float *row = sd_tensor_data(given) + i * (C + MORE) * plane;
+        float *row = sd_tensor_data_mut(given) + i * (C + MORE) * plane;
         memcpy(row, sd_tensor_data(noisy) + i * each, each * sizeof *row);
         memcpy(row + each, sd_tensor_data(concat) + i * MORE * plane, MORE * plane * sizeof *row);
     }

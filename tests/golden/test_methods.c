@@ -212,7 +212,7 @@ START_TEST(masked_unipc) {
     sd_tensor *mask = golden_tensor(&s.g, "sampler-mask", 0, 0), *latents[2];
     sd_sampler *sampler;
     for (int i = 0; i < 64; i++)
-        sd_tensor_data(mask)[i] = 1.0f;
+        sd_tensor_data_mut(mask)[i] = 1.0f;
     for (int m = 0; m < 2; m++) {
         s.p.method = both[m];
         must(sd_sampler_new(s.g.model, &s.p, &sampler));

@@ -60,7 +60,7 @@ static sd_tensor *numbers(subject *s, int c, int h, int w) {
     sd_tensor *t;
     must(s, sd_tensor_new(s->ctx, 4, dims, NULL, &t));
     for (int64_t i = 0; i < sd_tensor_n_elements(t); i++)
-        sd_tensor_data(t)[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
+        sd_tensor_data_mut(t)[i] = (float)(i * 37 % 101) / 101.0f - 0.5f;
     return t;
 }
 
@@ -94,7 +94,7 @@ static void run_sampler(subject *s, const sd_cond *both) {
     sd_tensor *latent;
     sd_tensor *x0 = numbers(s, c, side, side), *mask = numbers(s, 1, side, side), *beside = NULL;
     for (int64_t i = 0; i < sd_tensor_n_elements(mask); i++)
-        sd_tensor_data(mask)[i] = i % side < side / 2 ? 1.0f : 0.0f;
+        sd_tensor_data_mut(mask)[i] = i % side < side / 2 ? 1.0f : 0.0f;
     p.method = s->o->method;
     p.steps = s->o->steps;
     p.width = p.height = s->o->size;

@@ -123,7 +123,7 @@ static void run(side *s, const options *o) {
     must(s, sd_randn(s->ctx, SD_RNG_CPU, 2, 4, latent, &noise));
     must(s, sd_randn(s->ctx, SD_RNG_CPU, 3, 4, picture, &pixels));
     for (int64_t i = 0; i < sd_tensor_n_elements(pixels); i++)
-        sd_tensor_data(pixels)[i] *= 0.3f;
+        sd_tensor_data_mut(pixels)[i] *= 0.3f;
     s->started = now();
     must(s, sd_unet_predict(s->model, x, t, text, &out));
     done(s, UNET, out);

@@ -110,7 +110,7 @@ static void stages(proof *p) {
     sd_model_info info = {sizeof(info)};
     must(sd_model_get_info(p->model, &info));
     for (int64_t i = 0; i < sd_tensor_n_elements(out); i++)
-        sd_tensor_data(out)[i] /= (float)info.latent_scale;
+        sd_tensor_data_mut(out)[i] /= (float)info.latent_scale;
     write_tensor(p, "moments", out);
     sd_tensor_free(x);
 

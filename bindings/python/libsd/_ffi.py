@@ -425,6 +425,7 @@ FUNCTIONS = {
     "sd_tensor_dims": (POINTER(c_int64), [c_tensor]),
     "sd_tensor_n_elements": (c_int64, [c_tensor]),
     "sd_tensor_data": (POINTER(c_float), [c_tensor]),
+    "sd_tensor_data_mut": (POINTER(c_float), [c_tensor]),
     "sd_tokenize": (
         c_int,
         [c_model, c_int32, c_char_p, POINTER(c_int32), c_int32, POINTER(c_int32)],
