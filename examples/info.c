@@ -34,20 +34,19 @@ static void count_type(contents *c, const char *type, uint64_t n_bytes) {
     c->types[i].bytes += n_bytes;
 }
 
-static int on_tensor(void *user, const char *name, const char *type, int n_dims,
-                     const int64_t *dims, uint64_t n_bytes) {
+static int32_t on_tensor(void *user, const sd_checkpoint_tensor *tensor) {
     contents *c = user;
     uint64_t values = 1;
-    for (int i = 0; i < n_dims; i++)
-        values *= (uint64_t)dims[i];
+    for (int i = 0; i < tensor->n_dims; i++)
+        values *= (uint64_t)tensor->dims[i];
     c->n_tensors++;
-    c->n_bytes += n_bytes;
+    c->n_bytes += tensor->n_bytes;
     c->n_values += values;
-    count_type(c, type, n_bytes);
+    count_type(c, tensor->type, tensor->n_bytes);
     if (c->list) {
-        printf("%s\t%s\t", name, type);
-        for (int i = 0; i < n_dims; i++)
-            printf("%s%lld", i ? "," : "", (long long)dims[i]);
+        printf("%s\t%s\t", tensor->name, tensor->type);
+        for (int i = 0; i < tensor->n_dims; i++)
+            printf("%s%lld", i ? "," : "", (long long)tensor->dims[i]);
         printf("\n");
     }
     return cli_interrupted();

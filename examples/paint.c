@@ -125,12 +125,12 @@ static const char *sampler_label(const char *method) {
     return method;
 }
 
-static int on_load(void *user, int done, int total) {
-    cli_progress_update(user, done, total);
+static int32_t on_load(void *user, const sd_progress *progress) {
+    cli_progress_update(user, progress->step, progress->total);
     return cli_interrupted();
 }
 
-static int on_step(void *user, const sd_progress *state) {
+static int32_t on_step(void *user, const sd_progress *state) {
     paint *p = user;
     cli_progress_update(&p->progress, state->step, state->total);
     return cli_interrupted();
@@ -192,12 +192,12 @@ static int read_embeddings(const char *program, const cli_list *list, sd_adapter
     return list->n;
 }
 
-static int is_averaged(void *user, const char *name, const char *type, int n_dims,
-                       const int64_t *dims, uint64_t n_bytes) {
-    (void)type, (void)n_dims, (void)dims, (void)n_bytes;
+static int32_t is_averaged(void *user, const sd_checkpoint_tensor *tensor) {
+    ;
     bool *found = user;
-    *found = !strncmp(name, "model_ema.", strlen("model_ema.")) &&
-             strcmp(name, "model_ema.decay") && strcmp(name, "model_ema.num_updates");
+    *found = !strncmp(tensor->name, "model_ema.", strlen("model_ema.")) &&
+             strcmp(tensor->name, "model_ema.decay") &&
+             strcmp(tensor->name, "model_ema.num_updates");
     return *found; /* ends the walk */
 }
 

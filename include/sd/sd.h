@@ -152,8 +152,32 @@ LIBSD_API void sd_context_cancel(sd_context *ctx);
 
 /* --------------------------------------------------------------------------- 2. models */
 
-/* Called while a file loads; return non-zero to cancel. `done` counts tensors up to `total`. */
-typedef int(SD_CALL *sd_load_progress_fn)(void *user, int done, int total);
+/* What a call is at. Today loading and sampling are told; others may come, and a host ignores the
+ * ones that it does not know. */
+typedef int32_t sd_progress_stage;
+enum {
+    SD_STAGE_LOAD = 1, /* steps are tensors */
+    SD_STAGE_TEXT = 2,
+    SD_STAGE_SAMPLE = 3, /* steps are the sampler's */
+    SD_STAGE_DECODE = 4,
+    SD_STAGE_ENCODE = 5
+};
+
+/* How far a call has come. Valid during the callback only. */
+typedef struct sd_progress {
+    size_t struct_size;
+    sd_sampler *sampler; /* while sampling: sd_sampler_latent and sd_sampler_preview may be called
+                            on it, in this thread; sd_sampler_free ends the run. Else NULL */
+    double seconds;      /* while sampling: wall time of the step just done */
+    double timestep;     /* and its train timestep */
+    sd_progress_stage stage;
+    int32_t step; /* finished: 1 .. total */
+    int32_t total;
+    int32_t reserved;
+} sd_progress;
+
+/* Return non-zero to end the call with SD_ERROR_CANCELLED. Called in the thread that called. */
+typedef int32_t(SD_CALL *sd_progress_fn)(void *user, const sd_progress *progress);
 
 typedef int32_t sd_precision;
 enum {
@@ -192,7 +216,7 @@ typedef struct sd_model_params {
     const char *vocab; /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a folder
                           with that or with vocab.json and merges.txt, or NULL: the folder's
                           tokenizer/, beside the checkpoint, then the one built in */
-    sd_load_progress_fn progress;
+    sd_progress_fn progress; /* NULL: none */
     void *progress_user;
     const char *config; /* a YAML file of the original repositories (v1-inference.yaml) that says
                            what the checkpoint holds, as instantiate_from_config reads it; NULL:
@@ -313,14 +337,24 @@ LIBSD_API sd_status sd_model_get_info(const sd_model *model, sd_model_info *info
 /* Name of the i-th unexpected tensor, or NULL. Valid as long as the model. */
 LIBSD_API const char *sd_model_unexpected(const sd_model *model, int32_t i);
 
+/* A tensor of a file. Valid during the callback only. */
+typedef struct sd_checkpoint_tensor {
+    size_t struct_size;
+    const char *name;
+    const char *type;    /* "F16", or what else the file calls it */
+    const int64_t *dims; /* [n_dims] */
+    uint64_t n_bytes;
+    int32_t n_dims;
+    int32_t reserved;
+} sd_checkpoint_tensor;
+
+typedef int32_t(SD_CALL *sd_checkpoint_fn)(void *user, const sd_checkpoint_tensor *tensor);
+
 /*
- * Walks the tensors of a checkpoint without loading a network: called once a tensor with its name,
- * its type ("F16", or what else the file calls it), its shape and its size in bytes. A non-zero
- * return ends the walk with SD_ERROR_CANCELLED. Works on any .safetensors or torch file of tensors,
- * and diffusers folders.
+ * Walks the tensors of a checkpoint without loading a network: `fn` is called once for each. A
+ * non-zero return ends the walk with SD_ERROR_CANCELLED. Works on any .safetensors or torch file
+ * of tensors, and diffusers folders.
  */
-typedef int(SD_CALL *sd_checkpoint_fn)(void *user, const char *name, const char *type, int n_dims,
-                                       const int64_t *dims, uint64_t n_bytes);
 LIBSD_API sd_status sd_checkpoint_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn,
                                        void *user);
 
@@ -333,21 +367,6 @@ enum {
     SD_RNG_CPU = 0, /* torch's CPU generator: mt19937 and Box-Muller */
     SD_RNG_CUDA = 1 /* torch's CUDA generator: Philox4x32-10 */
 };
-
-/* State of a run, given to the progress callback. Valid during the call only. */
-typedef struct sd_progress {
-    size_t struct_size;
-    sd_sampler *sampler; /* sd_sampler_latent and sd_sampler_preview may be called on it, in this
-                            thread; sd_sampler_free ends the run */
-    double seconds;      /* wall time of that step */
-    int32_t step;        /* steps finished: 1 .. total */
-    int32_t total;
-    int32_t timestep; /* of the step just done, 0 .. train_timesteps - 1 */
-    int32_t reserved;
-} sd_progress;
-
-/* Return non-zero to end the run with SD_ERROR_CANCELLED. Called in the thread that samples. */
-typedef int(SD_CALL *sd_progress_fn)(void *user, const sd_progress *progress);
 
 /* What only reproduces the original programs: sd/original.h. */
 typedef struct sd_original_params sd_original_params;

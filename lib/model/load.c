@@ -69,8 +69,11 @@ static bool shape_fits(const sd_entry *entry, const sd_wanted *want) {
 static void report_progress(sd_builder *b) {
     sd_build *build = b->build;
     build->done++;
-    bool stop =
-        build->progress && build->progress(build->progress_user, build->done, build->total) != 0;
+    const sd_progress progress = {.struct_size = sizeof progress,
+                                  .stage = SD_STAGE_LOAD,
+                                  .step = build->done,
+                                  .total = build->total};
+    bool stop = build->progress && build->progress(build->progress_user, &progress);
     if (stop || sd_interrupted(&build->interrupt))
         sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled",
                         build->source->desc->path);

@@ -25,7 +25,7 @@ typedef struct sd_build {
     bool listing;     /* weights are noted, and none is loaded */
     sdb_type compute; /* type of the activations */
     int done, total;  /* tensors, for progress */
-    sd_load_progress_fn progress;
+    sd_progress_fn progress;
     void *progress_user;
     const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
     int n_words;               /* sd_build_init */

@@ -231,7 +231,13 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
 static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
     for (size_t i = 0; i < sd_weights_count(w); i++) {
         const sd_entry *e = sd_weights_at(w, i);
-        if (fn(user, e->name, sd_entry_type_name(e), e->n_dims, e->dims, e->size))
+        const sd_checkpoint_tensor tensor = {.struct_size = sizeof tensor,
+                                             .name = e->name,
+                                             .type = sd_entry_type_name(e),
+                                             .dims = e->dims,
+                                             .n_bytes = e->size,
+                                             .n_dims = e->n_dims};
+        if (fn(user, &tensor))
             return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
     }
     return SD_OK;

@@ -301,11 +301,12 @@ int sd_sampling_remaining(const sd_sampler *s) {
 static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     sd_progress progress = {
         .struct_size = sizeof progress,
+        .sampler = s,
+        .seconds = seconds,
+        .timestep = s->run.times.times[step],
+        .stage = SD_STAGE_SAMPLE,
         .step = s->run.done,
         .total = s->run.total,
-        .timestep = (int)rint(s->run.times.times[step]),
-        .seconds = seconds,
-        .sampler = s,
     };
     bool stop = s->params.progress && s->params.progress(s->params.progress_user, &progress);
     if (atomic_load(&s->stop))

@@ -54,7 +54,7 @@ static sd_status other_stages(sd_context *ctx, sd_model *model) {
     return status;
 }
 
-static int leave_score(void *user, const sd_score_info *score) {
+static int32_t leave_score(void *user, const sd_score_info *score) {
     (void)user, (void)score;
     return 0;
 }

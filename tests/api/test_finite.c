@@ -212,7 +212,7 @@ START_TEST(pictures_that_overflow_are_not_made) {
 }
 END_TEST
 
-static int spoil(void *user, const sd_score_info *score) {
+static int32_t spoil(void *user, const sd_score_info *score) {
     int *armed = user;
     if (*armed)
         score->e_t[5] = NAN;

@@ -398,7 +398,7 @@ START_TEST(a_sampler_goes_on) {
 }
 END_TEST
 
-static int fork_in_callback(void *user, const sd_progress *progress) {
+static int32_t fork_in_callback(void *user, const sd_progress *progress) {
     pid_t *pid = user;
     if (progress->step == 1 && *pid < 0) {
         *pid = fork_gated();

@@ -73,27 +73,27 @@ static void watched_free(void *user, void *ptr, size_t size) {
     free(ptr);
 }
 
-static int on_step(void *user, const sd_progress *progress) {
+static int32_t on_step(void *user, const sd_progress *progress) {
     (void)progress;
     fire(user);
     return 0;
 }
 
-static int on_score(void *user, const sd_score_info *score) {
+static int32_t on_score(void *user, const sd_score_info *score) {
     (void)score;
     fire(user);
     return 0;
 }
 
-static int on_load(void *user, int done, int total) {
-    (void)done, (void)total;
+static int32_t on_load(void *user, const sd_progress *progress) {
+    (void)progress;
     fire(user);
     return 0;
 }
 
-static int on_tensor(void *user, const char *name, const char *type, int n_dims,
-                     const int64_t *dims, uint64_t n_bytes) {
-    (void)name, (void)type, (void)n_dims, (void)dims, (void)n_bytes;
+static int32_t on_tensor(void *user, const sd_checkpoint_tensor *tensor) {
+    (void)tensor;
+    ;
     fire(user);
     return 0;
 }
@@ -466,7 +466,7 @@ END_TEST
 /* ---------------------------------------------------------------------- a sampler's own rules */
 
 /* Twice, and then it is asked for all that a callback may ask for. */
-static int free_and_ask(void *user, const sd_progress *progress) {
+static int32_t free_and_ask(void *user, const sd_progress *progress) {
     scene *s = user;
     sd_tensor *t;
     sd_image *image;

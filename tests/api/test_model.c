@@ -91,8 +91,8 @@ START_TEST(precisions_are_one_on_the_cpu) {
 }
 END_TEST
 
-static int stop_at_ten(void *user, int done, int total) {
-    ck_assert_int_le(done, total);
+static int32_t stop_at_ten(void *user, const sd_progress *progress) {
+    ck_assert_int_le(progress->step, progress->total);
     return ++*(int *)user >= 10;
 }
 
@@ -107,12 +107,11 @@ START_TEST(loading_can_be_cancelled) {
 }
 END_TEST
 
-static int count_tensor(void *user, const char *name, const char *type, int n_dims,
-                        const int64_t *dims, uint64_t n_bytes) {
-    ck_assert_ptr_nonnull(name);
-    ck_assert_ptr_nonnull(type);
-    ck_assert(n_dims == 0 || dims[0] > 0);
-    ck_assert_uint_gt(n_bytes, 0);
+static int32_t count_tensor(void *user, const sd_checkpoint_tensor *tensor) {
+    ck_assert_ptr_nonnull(tensor->name);
+    ck_assert_ptr_nonnull(tensor->type);
+    ck_assert(tensor->n_dims == 0 || tensor->dims[0] > 0);
+    ck_assert_uint_gt(tensor->n_bytes, 0);
     return ++*(int *)user < 0;
 }
 
@@ -337,7 +336,7 @@ START_TEST(a_batch_is_its_pictures) {
 }
 END_TEST
 
-static int stop_at_two(void *user, const sd_progress *progress) {
+static int32_t stop_at_two(void *user, const sd_progress *progress) {
     (void)user;
     ck_assert_int_eq(progress->total, 4);
     return progress->step == 2;
@@ -414,7 +413,8 @@ START_TEST(img2img_draws_as_the_original) {
     ck_ok(sd_image_to_tensor(init, &one));
     ck_ok(sd_tensor_new(ctx, 4, x_dims, NULL, &pixels));
     for (int i = 0; i < N; i++)
-        memcpy(sd_tensor_data(pixels) + i * PIXELS, sd_tensor_data(one), PIXELS * sizeof(float));
+        memcpy(sd_tensor_data_mut(pixels) + i * PIXELS, sd_tensor_data(one),
+               PIXELS * sizeof(float));
     ck_ok(sd_randn(ctx, SD_RNG_CPU, p.seed, 4, z_dims, &noise));
     ck_ok(sd_vae_encode(model, pixels, NOISE(noise), &z0));
     sd_cond *cond = encode("a lake"), *uncond = encode("");

@@ -46,7 +46,7 @@ START_TEST(intermediates_are_kept) {
 }
 END_TEST
 
-static int count_kept(void *user, const sd_progress *progress) {
+static int32_t count_kept(void *user, const sd_progress *progress) {
     int *n = user;
     *n = sd_sampler_n_intermediates(progress->sampler);
     return progress->step == 3;
@@ -95,7 +95,7 @@ typedef struct corrector {
 } corrector;
 
 /* Leaves the score as it is. */
-static int watch_score(void *user, const sd_score_info *score) {
+static int32_t watch_score(void *user, const sd_score_info *score) {
     corrector *c = user;
     sd_tensor *latent;
     ck_assert_uint_eq(score->struct_size, sizeof *score);

@@ -3,7 +3,7 @@
 #include "../support/params.h"
 #include "sample.h"
 
-static int look(void *user, const sd_progress *progress) {
+static int32_t look(void *user, const sd_progress *progress) {
     sd_sampler *s = progress->sampler;
     sd_tensor *latent;
     sd_image *preview;
@@ -33,7 +33,7 @@ START_TEST(callbacks_look_and_do_not_disturb) {
 }
 END_TEST
 
-static int cancel_once(void *user, const sd_progress *progress) {
+static int32_t cancel_once(void *user, const sd_progress *progress) {
     int *armed = user;
     if (*armed && progress->step == 2) {
         *armed = 0;

@@ -71,7 +71,7 @@ typedef struct endless {
     sd_status status;
 } endless;
 
-static int count_step(void *user, const sd_progress *progress) {
+static int32_t count_step(void *user, const sd_progress *progress) {
     (void)progress;
     atomic_fetch_add(&((endless *)user)->steps, 1);
     return 0;
@@ -238,7 +238,7 @@ static void *try_everything(void *arg) {
 }
 
 /* The run's own thread may ask and set; only another run is refused. */
-static int ask_and_let_others_try(void *user, const sd_progress *progress) {
+static int32_t ask_and_let_others_try(void *user, const sd_progress *progress) {
     shared *s = user;
     pthread_t thread;
     sd_tensor *latent, *x0;

@@ -241,11 +241,10 @@ START_TEST(float8_is_its_numbers_picture) {
 }
 END_TEST
 
-static int count(void *user, const char *name, const char *type, int n_dims, const int64_t *dims,
-                 uint64_t n_bytes) {
-    (void)n_dims, (void)dims, (void)n_bytes;
-    if (strcmp(name, "unknown") == 0)
-        snprintf(user, 32, "%s", type);
+static int32_t count(void *user, const sd_checkpoint_tensor *tensor) {
+    ;
+    if (strcmp(tensor->name, "unknown") == 0)
+        snprintf(user, 32, "%s", tensor->type);
     return 0;
 }
 

@@ -109,10 +109,9 @@ typedef struct plan {
     change kind;
 } plan;
 
-static int follow(void *user, int done, int total) {
+static int32_t follow(void *user, const sd_progress *progress) {
     const plan *p = user;
-    (void)total;
-    if (done == p->at)
+    if (progress->step == p->at)
         apply(p->path, p->kind);
     return 0;
 }
@@ -126,9 +125,8 @@ static void copy_file(const char *from, const char *to) {
     ck_assert_int_eq(utimensat(AT_FDCWD, to, old, 0), 0); /* a clock may stand still for a while */
 }
 
-static int count_tensors(void *user, int done, int total) {
-    (void)done;
-    *(int *)user = total;
+static int32_t count_tensors(void *user, const sd_progress *progress) {
+    *(int *)user = progress->total;
     return 0;
 }
 
@@ -209,12 +207,11 @@ START_TEST(an_embedding_changes_while_loading) {
 END_TEST
 
 /* Who has a file open keeps it, whatever is renamed over it or removed. */
-static int replace(void *user, int done, int total) {
+static int32_t replace(void *user, const sd_progress *progress) {
     const plan *p = user;
     char other[FILES_PATH + 16];
-    if (done != p->at)
+    if (progress->step != p->at)
         return 0;
-    (void)total;
     snprintf(other, sizeof other, "%s.new", p->path);
     files_write_text(other, "no model");
     ck_assert_int_eq(p->kind == EMPTY ? remove(p->path) : rename(other, p->path), 0);

@@ -344,9 +344,9 @@ typedef struct shortening {
     int at; /* of 4 quarters of the tensors */
 } shortening;
 
-static int shorten(void *user, int done, int total) {
+static int32_t shorten(void *user, const sd_progress *progress) {
     const shortening *s = user;
-    if (done == total * s->at / 4)
+    if (progress->step == progress->total * s->at / 4)
         ck_assert_int_eq(truncate(s->path, s->size), 0);
     return 0;
 }

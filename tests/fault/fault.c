@@ -18,13 +18,12 @@ sd_status fault_load(const char *path) {
     return status;
 }
 
-static int look(void *user, const char *name, const char *type, int n_dims, const int64_t *dims,
-                uint64_t n_bytes) {
+static int32_t look(void *user, const sd_checkpoint_tensor *tensor) {
     (void)user;
-    (void)n_bytes;
-    ck_assert(name && type && n_dims >= 0);
-    for (int i = 0; i < n_dims; i++)
-        ck_assert(dims[i] >= 0);
+    ;
+    ck_assert(tensor->name && tensor->type && tensor->n_dims >= 0);
+    for (int i = 0; i < tensor->n_dims; i++)
+        ck_assert(tensor->dims[i] >= 0);
     return 0;
 }
 

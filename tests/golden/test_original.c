@@ -56,7 +56,7 @@ START_TEST(noise_dropout) {
 }
 END_TEST
 
-static int correct(void *user, const sd_score_info *score) {
+static int32_t correct(void *user, const sd_score_info *score) {
     int area = score->height * score->width;
     (void)user;
     for (int i = 0; i < score->batch * score->channels * area; i++) {

@@ -115,7 +115,7 @@ static double seam_ratio(sd_tensor *t, int step, int overlap, int tile) {
 /* A smooth latent, as of a picture with little detail, where a seam would show. */
 static sd_tensor *smooth(const golden *g, int h, int w) {
     sd_tensor *t = randn(g, 5, 1, h, w);
-    float *data = sd_tensor_data(t);
+    float *data = sd_tensor_data_mut(t);
     for (int c = 0; c < 4; c++)
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w; x++)

@@ -120,7 +120,7 @@ static void stages(proof *p) {
     sd_tensor_free(x);
 }
 
-static int show(void *user, const sd_progress *progress) {
+static int32_t show(void *user, const sd_progress *progress) {
     (void)user;
     printf("  step %2d of %d, %.2f s\n", progress->step, progress->total, progress->seconds);
     fflush(stdout);

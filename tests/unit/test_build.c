@@ -146,7 +146,7 @@ typedef struct outcome {
 } outcome;
 
 static void (*look)(sd_part *const parts[SD_N_PARTS], int n_tensors); /* at what was built */
-static sd_load_progress_fn progress;
+static sd_progress_fn progress;
 static void *progress_user;
 
 static outcome build(const fault *f) {
@@ -326,9 +326,9 @@ START_TEST(unexpected_tensor) {
 }
 END_TEST
 
-static int stop_at(void *user, int done, int total) {
-    ck_assert_int_le(done, total);
-    return done == *(int *)user;
+static int32_t stop_at(void *user, const sd_progress *at) {
+    ck_assert_int_le(at->step, at->total);
+    return at->step == *(int *)user;
 }
 
 START_TEST(cancelled_by_progress) {

@@ -254,7 +254,7 @@ static void check_watched(const sd_sampler_params *watched, int begun) {
     sd_tensor_free(expected);
 }
 
-static int keep_score(void *user, const sd_score_info *score) {
+static int32_t keep_score(void *user, const sd_score_info *score) {
     (void)user;
     (void)score;
     return 0;
@@ -359,7 +359,7 @@ START_TEST(samplers_of_two_shapes_have_regions_of_their_own) {
 }
 END_TEST
 
-static int preview(void *user, const sd_progress *progress) {
+static int32_t preview(void *user, const sd_progress *progress) {
     sd_image *image;
     (void)user;
     ck_assert_int_eq(sd_sampler_preview(progress->sampler, NULL, &image), SD_OK);

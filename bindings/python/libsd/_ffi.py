@@ -33,8 +33,37 @@ LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 FREE_FN = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
 RELEASE_FN = CFUNCTYPE(None, c_void_p)
-LOAD_PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, c_int, c_int)
-CHECKPOINT_FN = CFUNCTYPE(c_int, c_void_p, c_char_p, c_char_p, c_int, POINTER(c_int64), c_uint64)
+
+
+class Progress(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("sampler", c_sampler),
+        ("seconds", c_double),
+        ("timestep", c_double),
+        ("stage", c_int32),
+        ("step", c_int32),
+        ("total", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
+
+
+class CheckpointTensor(Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("name", c_char_p),
+        ("type", c_char_p),
+        ("dims", POINTER(c_int64)),
+        ("n_bytes", c_uint64),
+        ("n_dims", c_int32),
+        ("reserved", c_int32),
+    ]
+
+
+CHECKPOINT_FN = CFUNCTYPE(c_int, c_void_p, POINTER(CheckpointTensor))
 
 
 class SizedStructure(Structure):
@@ -83,7 +112,7 @@ class ModelParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("vocab", c_char_p),
-        ("progress", LOAD_PROGRESS_FN),
+        ("progress", PROGRESS_FN),
         ("progress_user", c_void_p),
         ("config", c_char_p),
         ("adapters", POINTER(POINTER(AdapterUse))),
@@ -125,21 +154,6 @@ class ModelInfo(SizedStructure):
         ("default_steps", c_int32),
         ("guidance_embedding", c_int32),
     ]
-
-
-class Progress(Structure):
-    _fields_ = [
-        ("struct_size", c_size_t),
-        ("sampler", c_sampler),
-        ("seconds", c_double),
-        ("step", c_int32),
-        ("total", c_int32),
-        ("timestep", c_int32),
-        ("reserved", c_int32),
-    ]
-
-
-PROGRESS_FN = CFUNCTYPE(c_int, c_void_p, POINTER(Progress))
 
 
 class ScoreInfo(Structure):

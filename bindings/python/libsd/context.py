@@ -127,10 +127,11 @@ class Context(Handle):
         loaded."""
         tensors = []
 
-        def add(_user, name, kind, n_dims, dims, n_bytes):
+        def add(_user, tensor):
             def append():
-                shape = tuple(dims[i] for i in range(n_dims))
-                tensors.append(TensorInfo(name.decode(), kind.decode(), shape, n_bytes))
+                t = tensor.contents
+                shape = tuple(t.dims[i] for i in range(t.n_dims))
+                tensors.append(TensorInfo(t.name.decode(), t.type.decode(), shape, t.n_bytes))
 
             return callback(append)
 

@@ -102,8 +102,10 @@ class Model(Handle):
             precision=_ffi.word("precision", precision, _ffi.PRECISIONS),
             strict=bool(strict),
             use_ema=0 if use_ema is None else 1 if use_ema else 2,  # sd_ema
-            progress=_ffi.LOAD_PROGRESS_FN(
-                lambda _user, done, total: callback(progress or _go_on, done, total)
+            progress=_ffi.PROGRESS_FN(
+                lambda _user, at: callback(
+                    progress or _go_on, at.contents.step, at.contents.total
+                )
             ),
         )
         if embeddings:

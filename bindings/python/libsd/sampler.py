@@ -40,7 +40,7 @@ class Progress:
     def __init__(self, state: _ffi.Progress, context: "int | None", seed: int = 0) -> None:
         self.step: int = state.step
         self.total: int = state.total
-        self.timestep: int = state.timestep
+        self.timestep: float = state.timestep
         self.seconds: float = state.seconds
         self.seed: int = seed
         self._sampler = state.sampler

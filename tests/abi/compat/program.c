@@ -21,13 +21,13 @@ static int fail(const char *what) {
     return 1;
 }
 
-static int loading(void *user, int done, int total) {
+static int32_t loading(void *user, const sd_progress *progress) {
     program *p = user;
-    p->tensors_told += done >= 1 && done <= total;
+    p->tensors_told += progress->step >= 1 && progress->step <= progress->total;
     return 0;
 }
 
-static int stepping(void *user, const sd_progress *progress) {
+static int32_t stepping(void *user, const sd_progress *progress) {
     program *p = user;
     p->steps_told += progress->step <= progress->total;
     return 0;
