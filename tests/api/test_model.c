@@ -92,6 +92,8 @@ START_TEST(precisions_are_one_on_the_cpu) {
 END_TEST
 
 static int32_t stop_at_ten(void *user, const sd_progress *progress) {
+    ck_assert_int_eq(progress->stage, SD_STAGE_LOAD);
+    ck_assert_ptr_null(progress->sampler);
     ck_assert_int_le(progress->step, progress->total);
     return ++*(int *)user >= 10;
 }

@@ -5,6 +5,7 @@
 
 static int32_t look(void *user, const sd_progress *progress) {
     sd_sampler *s = progress->sampler;
+    ck_assert_int_eq(progress->stage, SD_STAGE_SAMPLE);
     sd_tensor *latent;
     sd_image *preview;
     (void)user;
