@@ -13,9 +13,9 @@ SD_PUBLIC(sd_cond_new, (ctx, names, values, n, out), (ctx), sd_context *ctx,
     for (int i = 0; i < n; i++) {
         SD_REQUIRE(ctx, names[i], "sd_cond_new: names[%d] is NULL", i);
         SD_REQUIRE(ctx, values[i], "sd_cond_new: values[%d] is NULL", i);
-        sd_call_use(values[i]);
+        sdi_call_use(values[i]);
     }
-    return sd_cond_create(ctx, names, values, n, out);
+    return sdi_cond_new(ctx, names, values, n, out);
 }
 
 SD_PUBLIC(sd_cond_get, (cond, name, out), (cond), const sd_cond *cond, const char *name,
@@ -24,7 +24,7 @@ SD_PUBLIC(sd_cond_get, (cond, name, out), (cond), const sd_cond *cond, const cha
     *out = NULL;
     SD_REQUIRE_PTR(NULL, cond);
     SD_REQUIRE_PTR(cond->ctx, name);
-    return sd_cond_copy(cond, name, out);
+    return sdi_cond_copy(cond, name, out);
 }
 
 SD_PUBLIC(sd_cond_rows, (cond, first, n, out), (cond), const sd_cond *cond, int32_t first,
@@ -32,9 +32,9 @@ SD_PUBLIC(sd_cond_rows, (cond, first, n, out), (cond), const sd_cond *cond, int3
     SD_REQUIRE_PTR(cond ? cond->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, cond);
-    return sd_cond_cut(cond, first, n, out);
+    return sdi_cond_cut(cond, first, n, out);
 }
 
 void sd_cond_free(sd_cond *cond) {
-    sd_handle_free(cond);
+    sdi_handle_free(cond);
 }

@@ -4,7 +4,7 @@
 
 static sd_status read_context(sd_context_params *p, const sd_context_params *given,
                               sd_context **out) {
-    sd_status status = sd_read_params(NULL, "sd_context_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(NULL, "sd_context_params", p, sizeof *p, given);
     if (status)
         return status;
     SD_REQUIRE_PTR(NULL, out);
@@ -23,21 +23,21 @@ SD_PUBLIC(sd_context_new, (params, out), (NULL), const sd_context_params *params
         *out = NULL;
     sd_status status = read_context(&p, params, out);
     if (status) {
-        sd_context_release_host(&p);
+        sdi_context_release_host(&p);
         return status;
     }
-    status = sd_context_create(&p, &ctx);
+    status = sdi_context_new(&p, &ctx);
     if (!status)
-        status = sd_device_open(ctx, p.backend, p.module_dir);
+        status = sdi_device_open(ctx, p.backend, p.module_dir);
     if (!status)
         *out = ctx;
     else if (ctx)
-        sd_context_release(ctx);
+        sdi_context_release(ctx);
     return status;
 }
 
 void sd_context_free(sd_context *ctx) {
-    sd_handle_free(ctx);
+    sdi_handle_free(ctx);
 }
 
 const char *sd_context_device(const sd_context *ctx) {

@@ -8,7 +8,7 @@
 static sd_status read_masking(const sd_context *ctx, const sd_mask_params *given,
                               sd_masking *masking) {
     sd_mask_params p = SD_MASK_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_mask_params", &p, sizeof p, given);
+    sd_status status = sdi_read_params(ctx, "sd_mask_params", &p, sizeof p, given);
     if (status)
         return status;
     SD_REQUIRE(ctx, p.blur >= 0 && p.blur <= MAX_BLUR,
@@ -44,16 +44,16 @@ static sd_status read_request(const sd_model *model, const sd_generate_params *p
     const sd_context *ctx = model->ctx;
     const void *const handles[] = {p->cond, p->uncond, p->init, p->mask};
     for (size_t i = 0; i < SD_COUNT(handles); i++)
-        sd_call_use(handles[i]);
-    sd_call_heed(p->stop);
+        sdi_call_use(handles[i]);
+    sdi_call_heed(p->stop);
     *request = (sd_request){p->prompt, p->negative_prompt, p->prompts, p->cond, p->uncond, p->init,
                             p->mask};
     SD_REQUIRE(ctx, p->init || !p->mask, "sd_generate_params.mask is given and init is NULL");
     sd_status status;
     if ((status = check_prompts(ctx, p)) ||
-        (status = sd_read_sampling(model, p->sampling, &request->sampling, &request->original)) ||
-        (status = sd_read_text(model, p->text, &request->text)) ||
-        (status = sd_read_vae(ctx, p->vae, false, &request->vae)) ||
+        (status = sdi_read_sampling(model, p->sampling, &request->sampling, &request->original)) ||
+        (status = sdi_read_text(model, p->text, &request->text)) ||
+        (status = sdi_read_vae(ctx, p->vae, false, &request->vae)) ||
         (status = read_masking(ctx, p->masking, &request->masking)))
         return status;
     return read_strength(ctx, p, &request->strength);
@@ -68,7 +68,7 @@ SD_PUBLIC(sd_generate, (model, params, images, n_images), (model), const sd_mode
     SD_REQUIRE_PTR(ctx, images);
     sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sd_request request;
-    sd_status status = sd_read_params(ctx, "sd_generate_params", &p, sizeof p, params);
+    sd_status status = sdi_read_params(ctx, "sd_generate_params", &p, sizeof p, params);
     if (!status)
         status = read_request(model, &p, &request);
     if (status)
@@ -76,5 +76,5 @@ SD_PUBLIC(sd_generate, (model, params, images, n_images), (model), const sd_mode
     SD_REQUIRE(ctx, n_images == request.sampling.batch,
                "sd_generate: n_images is %d; %d was expected, sd_sampler_params.batch",
                (int)n_images, (int)request.sampling.batch);
-    return sd_pipeline_generate(model, &request, images);
+    return sdi_pipeline_generate(model, &request, images);
 }

@@ -16,17 +16,17 @@ SD_PUBLIC(sd_image_new, (ctx, pixels, out), (ctx), sd_context *ctx, const sd_pix
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, pixels);
-    sd_status status = sd_pixels_check(ctx, "sd_pixels", pixels);
+    sd_status status = sdi_pixels_check(ctx, "sd_pixels", pixels);
     if (!status)
-        status = sd_image_create(ctx, pixels->width, pixels->height,
-                                 sd_pixels_channels(pixels->format), out);
+        status = sdi_image_new(ctx, pixels->width, pixels->height,
+                               sdi_pixels_channels(pixels->format), out);
     if (!status && pixels->data)
-        sd_image_put_pixels(*out, pixels);
+        sdi_image_put_pixels(*out, pixels);
     return status;
 }
 
 void sd_image_free(sd_image *image) {
-    sd_handle_free(image);
+    sdi_handle_free(image);
 }
 
 int32_t sd_image_width(const sd_image *image) {
@@ -38,7 +38,7 @@ int32_t sd_image_height(const sd_image *image) {
 }
 
 sd_pixel_format sd_image_format(const sd_image *image) {
-    return image ? sd_pixels_format_of(image) : SD_PIXELS_RGB8;
+    return image ? sdi_pixels_format_of(image) : SD_PIXELS_RGB8;
 }
 
 const uint8_t *sd_image_pixels(const sd_image *image) {
@@ -54,13 +54,13 @@ SD_PUBLIC(sd_image_read, (image, to), (image), const sd_image *image, const sd_p
     sd_context *ctx = image->ctx;
     SD_REQUIRE_PTR(ctx, to);
     SD_REQUIRE(ctx, to->data, "sd_image_read: to->data is NULL");
-    sd_status status = sd_pixels_check(ctx, "sd_pixels", to);
+    sd_status status = sdi_pixels_check(ctx, "sd_pixels", to);
     if (status)
         return status;
     SD_REQUIRE(ctx, to->width == image->width && to->height == image->height,
                "sd_image_read: to is %d x %d; %d x %d was expected, the size of the image",
                to->width, to->height, image->width, image->height);
-    sd_image_get_pixels(image, to);
+    sdi_image_get_pixels(image, to);
     return SD_OK;
 }
 
@@ -73,13 +73,13 @@ SD_PUBLIC(sd_image_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
     sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
     uint8_t *bytes;
     size_t size;
-    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    sd_status status = sdi_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
     if (!status)
-        status = sd_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
+        status = sdi_read_file(ctx, path, MAX_IMAGE_FILE, &bytes, &size);
     if (status)
         return status;
-    status = sd_image_decode_with(ctx, path, bytes, size, &p, out);
-    sd_free(ctx, bytes);
+    status = sdi_image_decode_with(ctx, path, bytes, size, &p, out);
+    sdi_free(ctx, bytes);
     return status;
 }
 
@@ -90,8 +90,8 @@ SD_PUBLIC(sd_image_load_memory, (ctx, bytes, n_bytes, params, out), (ctx), sd_co
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, bytes);
     sd_image_load_params p = SD_IMAGE_LOAD_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
-    return status ? status : sd_image_decode_with(ctx, "image in memory", bytes, n_bytes, &p, out);
+    sd_status status = sdi_read_params(ctx, "sd_image_load_params", &p, sizeof p, params);
+    return status ? status : sdi_image_decode_with(ctx, "image in memory", bytes, n_bytes, &p, out);
 }
 
 /* The extension of a path with its dot, "" where there is none. */
@@ -118,15 +118,15 @@ static sd_status choose_format(const sd_context *ctx, const char *path, int32_t 
                                                                             : SD_FORMAT_PNG;
     if (*format == SD_FORMAT_JPEG || !*extension || same_word(extension, ".png"))
         return SD_OK;
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: %s files are not written; .png, .jpg or .jpeg was expected, or a format",
-                   path, extension);
+    return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: %s files are not written; .png, .jpg or .jpeg was expected, or a format",
+                    path, extension);
 }
 
 static sd_status read_save_params(const sd_context *ctx, const char *path,
                                   const sd_image_save_params *given, sd_image_save_params *p) {
     *p = (sd_image_save_params)SD_IMAGE_SAVE_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_image_save_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(ctx, "sd_image_save_params", p, sizeof *p, given);
     if (status)
         return status;
     SD_REQUIRE(ctx, p->format >= SD_FORMAT_AUTO && p->format <= SD_FORMAT_JPEG,
@@ -134,7 +134,7 @@ static sd_status read_save_params(const sd_context *ctx, const char *path,
                p->format);
     SD_REQUIRE(ctx, p->quality >= 1 && p->quality <= 100,
                "sd_image_save_params.quality is %d; 1 to 100 was expected", p->quality);
-    status = sd_check_reserved(ctx, "sd_image_save_params", p->reserved);
+    status = sdi_check_reserved(ctx, "sd_image_save_params", p->reserved);
     return status ? status : choose_format(ctx, path, &p->format);
 }
 
@@ -142,7 +142,7 @@ static sd_status read_save_params(const sd_context *ctx, const char *path,
 static sd_status encode(const sd_image *image, const sd_image_save_params *p, uint8_t **bytes,
                         size_t *size) {
     const sd_image_file file = {p->format == SD_FORMAT_JPEG, p->quality, p->parameters};
-    return sd_image_encode(image, &file, bytes, size);
+    return sdi_image_encode(image, &file, bytes, size);
 }
 
 SD_PUBLIC(sd_image_save, (image, path, params), (image), const sd_image *image, const char *path,
@@ -158,9 +158,9 @@ SD_PUBLIC(sd_image_save, (image, path, params), (image), const sd_image *image, 
         status = encode(image, &p, &bytes, &size);
     if (status)
         return status;
-    status = p.only_new ? sd_write_new_file(ctx, path, bytes, size)
-                        : sd_write_file(ctx, path, bytes, size);
-    sd_free(ctx, bytes);
+    status = p.only_new ? sdi_write_new_file(ctx, path, bytes, size)
+                        : sdi_write_file(ctx, path, bytes, size);
+    sdi_free(ctx, bytes);
     return status;
 }
 
@@ -180,8 +180,8 @@ SD_PUBLIC(sd_image_write, (image, params, write, user), (image), const sd_image 
     if (status)
         return status;
     int32_t refused = write(user, bytes, size);
-    sd_free(ctx, bytes);
-    return refused ? sd_fail(ctx, SD_ERROR_IO, "sd_image_write: write returned %d", refused)
+    sdi_free(ctx, bytes);
+    return refused ? sdi_fail(ctx, SD_ERROR_IO, "sd_image_write: write returned %d", refused)
                    : SD_OK;
 }
 
@@ -190,7 +190,7 @@ SD_PUBLIC(sd_image_resize, (image, width, height, out), (image), const sd_image 
     SD_REQUIRE_PTR(image ? image->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, image);
-    return sd_image_lanczos(image, width, height, out);
+    return sdi_image_lanczos(image, width, height, out);
 }
 
 SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor *pixels,
@@ -198,12 +198,12 @@ SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor 
     SD_REQUIRE_PTR(pixels ? pixels->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, pixels);
-    return sd_stage_to_image(pixels, index, out);
+    return sdi_stage_to_image(pixels, index, out);
 }
 
 SD_PUBLIC(sd_image_to_tensor, (image, out), (image), const sd_image *image, sd_tensor **out) {
     SD_REQUIRE_PTR(image ? image->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, image);
-    return sd_image_to_pixels(image, out);
+    return sdi_image_to_pixels(image, out);
 }

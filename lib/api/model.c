@@ -15,15 +15,15 @@ typedef struct adapters {
 static sd_status read_adapter(const sd_context *ctx, const sd_adapter_use *given,
                               sd_adapter_use *full) {
     *full = (sd_adapter_use)SD_ADAPTER_USE_INIT;
-    sd_status status = sd_read_params(ctx, "sd_adapter_use", full, sizeof *full, given);
+    sd_status status = sdi_read_params(ctx, "sd_adapter_use", full, sizeof *full, given);
     if (status)
         return status;
     SD_REQUIRE(ctx, full->path, "sd_adapter_use.path is NULL");
     if (full->unet_strength != 1 || full->text_strength != 1)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: its strengths are %g and %g; textual inversion knows none, and 1 was "
-                       "expected",
-                       full->path, full->unet_strength, full->text_strength);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: its strengths are %g and %g; textual inversion knows none, and 1 was "
+                        "expected",
+                        full->path, full->unet_strength, full->text_strength);
     return SD_OK;
 }
 
@@ -32,9 +32,9 @@ static sd_status read_adapters(const sd_context *ctx, sd_model_params *p, adapte
     SD_REQUIRE(ctx, p->n_adapters >= 0, "sd_model_params.n_adapters is %d", (int)p->n_adapters);
     SD_REQUIRE(ctx, p->n_adapters == 0 || p->adapters, "sd_model_params.adapters is NULL");
     if (p->n_adapters > SD_MAX_WORDS)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "sd_model_params.n_adapters is %d; a model takes at most %d",
-                       (int)p->n_adapters, SD_MAX_WORDS);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "sd_model_params.n_adapters is %d; a model takes at most %d",
+                        (int)p->n_adapters, SD_MAX_WORDS);
     for (int i = 0; i < p->n_adapters; i++) {
         SD_REQUIRE(ctx, p->adapters[i], "sd_model_params.adapters[%d] is NULL", i);
         sd_status status = read_adapter(ctx, p->adapters[i], &own->full[i]);
@@ -53,7 +53,7 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, path);
     sd_model_params p = SD_MODEL_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_model_params", &p, sizeof p, params);
+    sd_status status = sdi_read_params(ctx, "sd_model_params", &p, sizeof p, params);
     if (status)
         return status;
     SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_BFLOAT16,
@@ -65,12 +65,12 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
     status = read_adapters(ctx, &p, &own);
     if (status)
         return status;
-    sd_call_heed(p.stop);
-    return sd_model_open(ctx, path, &p, out);
+    sdi_call_heed(p.stop);
+    return sdi_model_load(ctx, path, &p, out);
 }
 
 void sd_model_free(sd_model *model) {
-    sd_handle_free(model);
+    sdi_handle_free(model);
 }
 
 SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_model_info *info) {
@@ -79,9 +79,9 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     static const char *const predictions[] = {
         [SD_PREDICT_EPSILON] = "epsilon", [SD_PREDICT_V] = "v", [SD_PREDICT_SAMPLE] = "sample"};
     const sd_description *desc = model->desc;
-    int downscale = sd_model_downscale(model);
+    int downscale = sdi_model_downscale(model);
     int width, height;
-    sd_model_default_size(model, &width, &height);
+    sdi_model_default_size(model, &width, &height);
     bool text = desc->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
         .family = desc->family,
@@ -90,11 +90,11 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .weight_bytes = model->weight_bytes,
         .latent_channels = desc->vae.latent_channels,
         .latent_downscale = downscale,
-        .size_multiple = sd_model_size_multiple(model),
+        .size_multiple = sdi_model_size_multiple(model),
         .default_width = width,
         .default_height = height,
-        .n_encoders = sd_model_encoders(model),
-        .text_tokens = sd_model_context_tokens(model),
+        .n_encoders = sdi_model_encoders(model),
+        .text_tokens = sdi_model_context_tokens(model),
         .text_width = text ? desc->text.width : desc->unet.context_dim,
         .latent_scale = desc->vae.scaling_factor,
         .train_timesteps = model->schedule.n,
@@ -103,16 +103,17 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .conditioning = desc->conditioning,
         .n_classes = desc->classes.n,
         .unet_channels = desc->unet.in_channels,
-        .n_codes = sd_vae_has_codebook(sd_model_vae(model)) ? desc->vae.n_codes : 0,
+        .n_codes = sdi_vae_has_codebook(sdi_model_vae(model)) ? desc->vae.n_codes : 0,
         .prediction = desc->first_stage_only ? NULL : predictions[desc->schedule.prediction],
         .default_method = desc->first_stage_only ? NULL : desc->scheduler.method,
-        .default_spacing = desc->first_stage_only ? SD_SPACING_AUTO
-                                                  : sd_model_spacing(model, desc->scheduler.method),
+        .default_spacing = desc->first_stage_only
+                               ? SD_SPACING_AUTO
+                               : sdi_model_spacing(model, desc->scheduler.method),
         .default_steps = desc->first_stage_only ? 0 : desc->scheduler.steps,
         .default_guidance = desc->first_stage_only ? 0.0 : desc->scheduler.guidance,
         .guidance_embedding = !desc->first_stage_only && desc->unet.guidance_dim > 0,
     };
-    return sd_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
+    return sdi_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);
 }
 
 const char *sd_model_unexpected(const sd_model *model, int32_t i) {
@@ -130,5 +131,5 @@ SD_PUBLIC(sd_checkpoint_list, (ctx, path, fn, user), (ctx), sd_context *ctx, con
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, path);
     SD_REQUIRE_PTR(ctx, fn);
-    return sd_pipeline_list(ctx, path, fn, user);
+    return sdi_pipeline_list(ctx, path, fn, user);
 }

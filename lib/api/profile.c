@@ -19,17 +19,17 @@ static sd_status read_question(const sd_model *model, const sd_estimate_params *
     const sd_context *ctx = model->ctx;
     sd_estimate_params p = SD_ESTIMATE_PARAMS_INIT;
     sd_status status;
-    if ((status = sd_read_params(ctx, "sd_estimate_params", &p, sizeof p, params)) ||
-        (status = sd_read_sampling(model, p.sampling, &q->sampling, &q->original)) ||
-        (status = sd_read_vae(ctx, p.vae, false, &q->vae)) ||
-        (status = sd_check_reserved(ctx, "sd_estimate_params", p.reserved)))
+    if ((status = sdi_read_params(ctx, "sd_estimate_params", &p, sizeof p, params)) ||
+        (status = sdi_read_sampling(model, p.sampling, &q->sampling, &q->original)) ||
+        (status = sdi_read_vae(ctx, p.vae, false, &q->vae)) ||
+        (status = sdi_check_reserved(ctx, "sd_estimate_params", p.reserved)))
         return status;
     SD_REQUIRE(ctx, p.text_tokens >= 0 && p.text_tokens <= SD_COND_MAX_TOKENS,
                "sd_estimate_params.text_tokens is %d; 0 to %d was expected", (int)p.text_tokens,
                SD_COND_MAX_TOKENS);
     bool text = model->desc->conditioning == SD_CONDITIONING_TEXT && p.text_tokens > 0;
-    q->tokens = text ? p.text_tokens : sd_model_context_tokens(model);
-    sd_fill_default_sides(model, &q->sampling);
+    q->tokens = text ? p.text_tokens : sdi_model_context_tokens(model);
+    sdi_fill_default_sides(model, &q->sampling);
     return SD_OK;
 }
 
@@ -41,9 +41,9 @@ SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), const sd_model *
     question q;
     sd_status status = read_question(model, params, &q);
     if (!status)
-        status = sd_pipeline_memory(model, &q.sampling, q.tokens, &q.vae, &full);
+        status = sdi_pipeline_memory(model, &q.sampling, q.tokens, &q.vae, &full);
     return status ? status
-                  : sd_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
+                  : sdi_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
 }
 
 SD_PUBLIC(sd_work_estimate, (model, params, work), (model), const sd_model *model,
@@ -54,18 +54,18 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), const sd_model *mode
     question q;
     sd_status status = read_question(model, params, &q);
     if (!status)
-        status = sd_pipeline_work(model, &q.sampling, q.tokens, &full);
-    return status ? status : sd_write_struct(model->ctx, "sd_work_info", work, &full, sizeof full);
+        status = sdi_pipeline_work(model, &q.sampling, q.tokens, &full);
+    return status ? status : sdi_write_struct(model->ctx, "sd_work_info", work, &full, sizeof full);
 }
 
 SD_PUBLIC(sd_profile_begin, (ctx), (ctx), sd_context *ctx) {
     SD_REQUIRE_PTR(NULL, ctx);
-    return sd_profiler_begin(ctx);
+    return sdi_profiler_begin(ctx);
 }
 
 SD_PUBLIC(sd_profile_end, (ctx), (ctx), sd_context *ctx) {
     SD_REQUIRE_PTR(NULL, ctx);
-    return sd_profiler_end(ctx);
+    return sdi_profiler_end(ctx);
 }
 
 SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int32_t index,
@@ -73,9 +73,9 @@ SD_PUBLIC(sd_profile_get, (ctx, index, row), (ctx), sd_context *ctx, int32_t ind
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, row);
     sd_profile_row full = SD_PROFILE_ROW_INIT;
-    SD_REQUIRE(ctx, index >= 0 && sd_profiler_row(ctx, index, &full),
+    SD_REQUIRE(ctx, index >= 0 && sdi_profiler_row(ctx, index, &full),
                "sd_profile_get: the profile has no row %d", index);
-    return sd_write_struct(ctx, "sd_profile_row", row, &full, sizeof full);
+    return sdi_write_struct(ctx, "sd_profile_row", row, &full, sizeof full);
 }
 
 SD_PUBLIC(sd_context_device_memory, (ctx, memory), (ctx), sd_context *ctx,
@@ -87,5 +87,5 @@ SD_PUBLIC(sd_context_device_memory, (ctx, memory), (ctx), sd_context *ctx,
     full.total = slot->info.memory_total;
     if (slot->api->memory_used)
         slot->api->memory_used(slot->dev, &full.used, &full.peak);
-    return sd_write_struct(ctx, "sd_device_memory_info", memory, &full, sizeof full);
+    return sdi_write_struct(ctx, "sd_device_memory_info", memory, &full, sizeof full);
 }

@@ -13,8 +13,8 @@
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
     size_t used = 0;
-    for (int i = 0; sd_sampling_method(i); i++) {
-        const char *name = sd_sampling_method(i);
+    for (int i = 0; sdi_sampler_method(i); i++) {
+        const char *name = sdi_sampler_method(i);
         if (!strcmp(name, method))
             return SD_OK;
         if (used + strlen(name) + 3 < sizeof known) {
@@ -24,19 +24,19 @@ static sd_status check_method(const sd_context *ctx, const char *method) {
             used += strlen(name);
         }
     }
-    return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                   "sd_sampler_params.method is \"%s\"; one of these was expected: %s", method,
-                   known);
+    return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                    "sd_sampler_params.method is \"%s\"; one of these was expected: %s", method,
+                    known);
 }
 
 static sd_status check_side(const sd_model *model, const char *name, int side) {
-    int multiple = sd_model_size_multiple(model);
+    int multiple = sdi_model_size_multiple(model);
     SD_REQUIRE(model->ctx,
                side == 0 || (side > 0 && side <= SD_MAX_RUN_SIDE && side % multiple == 0),
                "sd_sampler_params.%s is %d; a multiple of %d up to %d was expected: the nearest is "
                "%d",
                name, side, multiple, SD_MAX_RUN_SIDE,
-               (int)sd_nearest_multiple(side, multiple, SD_MAX_RUN_SIDE));
+               (int)sdi_nearest_multiple(side, multiple, SD_MAX_RUN_SIDE));
     return SD_OK;
 }
 
@@ -65,7 +65,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
 static sd_status read_original(const sd_context *ctx, const sd_original_params *given,
                                sd_original_params *p) {
     *p = (sd_original_params)SD_ORIGINAL_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_original_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(ctx, "sd_original_params", p, sizeof *p, given);
     if (status)
         return status;
     SD_REQUIRE(ctx, isfinite(p->temperature) && p->temperature >= 0,
@@ -79,7 +79,7 @@ static sd_status read_original(const sd_context *ctx, const sd_original_params *
     SD_REQUIRE(ctx, p->log_every_t >= 0,
                "sd_original_params.log_every_t is %d; a number from 0 upward was expected",
                (int)p->log_every_t);
-    return sd_check_reserved(ctx, "sd_original_params", p->reserved);
+    return sdi_check_reserved(ctx, "sd_original_params", p->reserved);
 }
 
 /* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which
@@ -92,18 +92,18 @@ static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
         p->steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
     if (p->guidance_scale <= SD_AUTO)
         p->guidance_scale = c->guidance;
-    if (c->folder && p->spacing == sd_model_spacing(model, p->method))
+    if (c->folder && p->spacing == sdi_model_spacing(model, p->method))
         p->spacing = SD_SPACING_AUTO;
     if (!c->folder && p->spacing == SD_SPACING_AUTO)
         p->spacing = SD_SPACING_UNIFORM;
 }
 
-sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given,
-                           sd_sampler_params *full, sd_original_params *original) {
+sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *given,
+                            sd_sampler_params *full, sd_original_params *original) {
     *full = (sd_sampler_params)SD_SAMPLER_PARAMS_INIT;
-    sd_status status = sd_need_unet(model, "a sampler");
+    sd_status status = sdi_need_unet(model, "a sampler");
     if (!status)
-        status = sd_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
+        status = sdi_read_params(model->ctx, "sd_sampler_params", full, sizeof *full, given);
     if (status)
         return status;
     status = read_original(model->ctx, full->original, original);
@@ -126,7 +126,7 @@ sd_status sd_read_sampling(const sd_model *model, const sd_sampler_params *given
 }
 
 const char *sd_sampler_method(int32_t i) {
-    return i < 0 ? NULL : sd_sampling_method(i);
+    return i < 0 ? NULL : sdi_sampler_method(i);
 }
 
 SD_PUBLIC(sd_sampler_new, (model, params, out), (model), const sd_model *model,
@@ -136,52 +136,52 @@ SD_PUBLIC(sd_sampler_new, (model, params, out), (model), const sd_model *model,
     SD_REQUIRE_PTR(NULL, model);
     sd_sampler_params p;
     sd_original_params original;
-    sd_status status = sd_read_sampling(model, params, &p, &original);
+    sd_status status = sdi_read_sampling(model, params, &p, &original);
     if (status)
         return status;
-    sd_fill_default_sides(model, &p);
-    status = sd_sampling_new(model, &p, out);
+    sdi_fill_default_sides(model, &p);
+    status = sdi_sampler_new(model, &p, out);
     if (!status)
-        sd_sampling_give(*out);
+        sdi_sampler_give(*out);
     return status;
 }
 
 void sd_sampler_free(sd_sampler *sampler) {
     if (sampler)
-        sd_sampling_end(sampler);
+        sdi_sampler_end(sampler);
 }
 
 /* Returns from the calling function unless the sampler is this thread's. */
 #define SD_USE_SAMPLER(sampler)                                                                    \
     do {                                                                                           \
         SD_REQUIRE_PTR(NULL, sampler);                                                             \
-        sd_status claimed = sd_sampling_claim(sampler);                                            \
+        sd_status claimed = sdi_sampler_claim(sampler);                                            \
         if (claimed)                                                                               \
             return claimed;                                                                        \
     } while (0)
 
 static const sd_context *context_of(const sd_sampler *sampler) {
-    return sampler ? sd_sampling_model(sampler)->ctx : NULL;
+    return sampler ? sdi_sampler_model(sampler)->ctx : NULL;
 }
 
 /* The caller's inputs of a run with defaults filled in; what does not depend on the sampler is
  * checked. The call uses its handles. */
 static sd_status read_run(const sd_context *ctx, const sd_run_params *given, sd_run_params *p) {
     *p = (sd_run_params)SD_RUN_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_run_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(ctx, "sd_run_params", p, sizeof *p, given);
     if (status)
         return status;
     const void *const handles[] = {p->cond, p->uncond,  p->init,  p->noise,
                                    p->mask, p->mask_x0, p->concat};
     for (size_t i = 0; i < SD_COUNT(handles); i++)
-        sd_call_use(handles[i]);
-    sd_call_heed(p->stop);
+        sdi_call_use(handles[i]);
+    sdi_call_heed(p->stop);
     SD_REQUIRE(ctx, p->strength >= 0 && p->strength <= 1,
                "sd_run_params.strength is %g; 0 to 1 was expected", p->strength);
     SD_REQUIRE(ctx, !p->mask == !p->mask_x0,
                "sd_run_params.%s is NULL and %s is not; both or neither",
                p->mask ? "mask_x0" : "mask", p->mask ? "mask" : "mask_x0");
-    return sd_check_reserved(ctx, "sd_run_params", p->reserved);
+    return sdi_check_reserved(ctx, "sd_run_params", p->reserved);
 }
 
 SD_PUBLIC(sd_sample, (sampler, params, latent), (sampler), sd_sampler *sampler,
@@ -191,7 +191,7 @@ SD_PUBLIC(sd_sample, (sampler, params, latent), (sampler), sd_sampler *sampler,
     SD_USE_SAMPLER(sampler);
     sd_run_params p;
     sd_status status = read_run(context_of(sampler), params, &p);
-    return status ? status : sd_sampling_run(sampler, &p, latent);
+    return status ? status : sdi_sampler_run(sampler, &p, latent);
 }
 
 SD_PUBLIC(sd_sampler_begin, (sampler, params), (sampler), sd_sampler *sampler,
@@ -199,20 +199,20 @@ SD_PUBLIC(sd_sampler_begin, (sampler, params), (sampler), sd_sampler *sampler,
     SD_USE_SAMPLER(sampler);
     sd_run_params p;
     sd_status status = read_run(context_of(sampler), params, &p);
-    return status ? status : sd_sampling_begin(sampler, &p);
+    return status ? status : sdi_sampler_begin(sampler, &p);
 }
 
 SD_PUBLIC(sd_sampler_step, (sampler), (sampler), sd_sampler *sampler) {
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_step(sampler);
+    return sdi_sampler_step(sampler);
 }
 
 int32_t sd_sampler_remaining(const sd_sampler *sampler) {
-    return sampler ? sd_sampling_remaining(sampler) : 0;
+    return sampler ? sdi_sampler_remaining(sampler) : 0;
 }
 
 double sd_sampler_timestep(const sd_sampler *sampler, int32_t i) {
-    return sampler ? sd_sampling_timestep(sampler, i) : (double)NAN;
+    return sampler ? sdi_sampler_timestep(sampler, i) : (double)NAN;
 }
 
 SD_PUBLIC(sd_sampler_stochastic_encode, (sampler, x0, t, noise, latent), (sampler, x0, noise),
@@ -222,7 +222,7 @@ SD_PUBLIC(sd_sampler_stochastic_encode, (sampler, x0, t, noise, latent), (sample
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), x0);
-    return sd_sampling_stochastic_encode(sampler, x0, t, noise, latent);
+    return sdi_sampler_stochastic_encode(sampler, x0, t, noise, latent);
 }
 
 SD_PUBLIC(sd_sampler_latent, (sampler, latent), (sampler), sd_sampler *sampler,
@@ -230,7 +230,7 @@ SD_PUBLIC(sd_sampler_latent, (sampler, latent), (sampler), sd_sampler *sampler,
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_latent(sampler, latent);
+    return sdi_sampler_latent(sampler, latent);
 }
 
 SD_PUBLIC(sd_sampler_pred_x0, (sampler, latent), (sampler), sd_sampler *sampler,
@@ -238,11 +238,11 @@ SD_PUBLIC(sd_sampler_pred_x0, (sampler, latent), (sampler), sd_sampler *sampler,
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_pred_x0(sampler, latent);
+    return sdi_sampler_pred_x0(sampler, latent);
 }
 
 int32_t sd_sampler_n_intermediates(const sd_sampler *sampler) {
-    return sampler ? sd_sampling_n_inter(sampler) : 0;
+    return sampler ? sdi_sampler_n_inter(sampler) : 0;
 }
 
 SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int32_t i,
@@ -250,7 +250,7 @@ SD_PUBLIC(sd_sampler_x_inter, (sampler, i, latent), (sampler), sd_sampler *sampl
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_x_inter(sampler, i, latent);
+    return sdi_sampler_x_inter(sampler, i, latent);
 }
 
 SD_PUBLIC(sd_sampler_pred_x0_inter, (sampler, i, latent), (sampler), sd_sampler *sampler, int32_t i,
@@ -258,14 +258,14 @@ SD_PUBLIC(sd_sampler_pred_x0_inter, (sampler, i, latent), (sampler), sd_sampler 
     SD_REQUIRE_PTR(context_of(sampler), latent);
     *latent = NULL;
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_pred_x0_inter(sampler, i, latent);
+    return sdi_sampler_pred_x0_inter(sampler, i, latent);
 }
 
 SD_PUBLIC(sd_sampler_set_latent, (sampler, latent), (sampler, latent), sd_sampler *sampler,
           const sd_tensor *latent) {
     SD_USE_SAMPLER(sampler);
     SD_REQUIRE_PTR(context_of(sampler), latent);
-    return sd_sampling_set_latent(sampler, latent);
+    return sdi_sampler_set_latent(sampler, latent);
 }
 
 SD_PUBLIC(sd_sampler_set_mask, (sampler, mask, x0), (sampler, mask, x0), sd_sampler *sampler,
@@ -273,13 +273,13 @@ SD_PUBLIC(sd_sampler_set_mask, (sampler, mask, x0), (sampler, mask, x0), sd_samp
     SD_USE_SAMPLER(sampler);
     SD_REQUIRE(context_of(sampler), !mask == !x0, "%s is NULL and %s is not; both or neither",
                mask ? "x0" : "mask", mask ? "mask" : "x0");
-    return sd_sampling_set_mask(sampler, mask, x0);
+    return sdi_sampler_set_mask(sampler, mask, x0);
 }
 
 SD_PUBLIC(sd_sampler_set_concat, (sampler, concat), (sampler, concat), sd_sampler *sampler,
           const sd_tensor *concat) {
     SD_USE_SAMPLER(sampler);
-    return sd_sampling_set_concat(sampler, concat);
+    return sdi_sampler_set_concat(sampler, concat);
 }
 
 SD_PUBLIC(sd_sampler_preview, (sampler, params, out), (sampler), sd_sampler *sampler,
@@ -290,12 +290,12 @@ SD_PUBLIC(sd_sampler_preview, (sampler, params, out), (sampler), sd_sampler *sam
     SD_USE_SAMPLER(sampler);
     sd_preview_params p = SD_PREVIEW_PARAMS_INIT;
     sd_vae_params vae;
-    sd_status status = sd_read_params(ctx, "sd_preview_params", &p, sizeof p, params);
+    sd_status status = sdi_read_params(ctx, "sd_preview_params", &p, sizeof p, params);
     if (status)
         return status;
     SD_REQUIRE(ctx, p.method == SD_PREVIEW_AUTO || p.method == SD_PREVIEW_VAE,
                "sd_preview_params.method is %d; a value of sd_preview_method was expected",
                (int)p.method);
-    status = sd_read_vae(ctx, p.vae, false, &vae);
-    return status ? status : sd_sampling_preview(sampler, p.index, &vae, out);
+    status = sdi_read_vae(ctx, p.vae, false, &vae);
+    return status ? status : sdi_sampler_preview(sampler, p.index, &vae, out);
 }

@@ -11,8 +11,8 @@
 
 /* Of texts and tokens, whose encoders are counted from 0. */
 static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
-    int n = sd_model_encoders(model);
-    sd_status status = sd_need_conditioning(model, call, SD_CONDITIONING_TEXT);
+    int n = sdi_model_encoders(model);
+    sd_status status = sdi_need_conditioning(model, call, SD_CONDITIONING_TEXT);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, encoder >= 0 && encoder < n,
@@ -34,35 +34,35 @@ SD_PUBLIC(sd_tokenize, (model, encoder, text, ids, capacity, n_used), (model),
     SD_REQUIRE(ctx, capacity >= tokens, "sd_tokenize: room for %d ids; at least %d was expected",
                capacity, tokens);
     if (!model->tokenizer)
-        return sd_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    return sd_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
+        return sdi_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
+    return sdi_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
 }
 
 const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id) {
-    bool known = model && encoder >= 0 && encoder < sd_model_encoders(model) && model->tokenizer;
-    return known ? sd_tokenizer_text(model->tokenizer, id) : NULL;
+    bool known = model && encoder >= 0 && encoder < sdi_model_encoders(model) && model->tokenizer;
+    return known ? sdi_tokenizer_text(model->tokenizer, id) : NULL;
 }
 
-sd_status sd_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *p) {
+sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *p) {
     *p = (sd_text_params)SD_TEXT_PARAMS_INIT;
-    sd_status status = sd_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
     if (status)
         return status;
     int layers = model->desc->text.layers;
     SD_REQUIRE(model->ctx, p->clip_skip >= 0 && p->clip_skip <= layers,
                "sd_text_params.clip_skip is %d; 0 to %d was expected", (int)p->clip_skip, layers);
-    sd_call_heed(p->stop);
-    return sd_check_reserved(model->ctx, "sd_text_params", p->reserved);
+    sdi_call_heed(p->stop);
+    return sdi_check_reserved(model->ctx, "sd_text_params", p->reserved);
 }
 
 static sd_status read_text(const sd_model *model, const char *call, int n_texts,
                            const sd_text_params *given, sd_text_params *p) {
-    sd_status status = sd_need_conditioning(model, call, SD_CONDITIONING_TEXT);
+    sd_status status = sdi_need_conditioning(model, call, SD_CONDITIONING_TEXT);
     if (status)
         return status;
     SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= MAX_TEXTS,
                "%s: n_texts is %d; 1 to %d was expected", call, n_texts, MAX_TEXTS);
-    return sd_read_text(model, given, p);
+    return sdi_read_text(model, given, p);
 }
 
 SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), const sd_model *model,
@@ -77,7 +77,7 @@ SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), const s
         return status;
     for (int i = 0; i < n_texts; i++)
         SD_REQUIRE(model->ctx, texts[i], "sd_encode_text: texts[%d] is NULL", i);
-    return sd_stage_encode_text(model, texts, n_texts, &p, out);
+    return sdi_stage_encode_text(model, texts, n_texts, &p, out);
 }
 
 SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (model),
@@ -95,11 +95,11 @@ SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (mod
     SD_REQUIRE(ctx, !p.weighted && !p.clean,
                "sd_encode_tokens: sd_text_params.%s is set, which is for texts",
                p.weighted ? "weighted" : "clean");
-    SD_REQUIRE(ctx, n_encoders == sd_model_encoders(model),
+    SD_REQUIRE(ctx, n_encoders == sdi_model_encoders(model),
                "sd_encode_tokens: n_encoders is %d; %d was expected", (int)n_encoders,
-               sd_model_encoders(model));
+               sdi_model_encoders(model));
     SD_REQUIRE(ctx, ids[0], "sd_encode_tokens: ids[0] is NULL");
-    return sd_stage_encode_tokens(model, ids[0], n_texts, &p, out);
+    return sdi_stage_encode_tokens(model, ids[0], n_texts, &p, out);
 }
 
 SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), const sd_model *model, const int32_t *ids,
@@ -110,7 +110,7 @@ SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), const sd_model *model,
     SD_REQUIRE_PTR(model->ctx, ids);
     SD_REQUIRE(model->ctx, n >= 1 && n <= MAX_TEXTS,
                "sd_encode_class: n is %d; 1 to %d was expected", n, MAX_TEXTS);
-    return sd_stage_encode_class(model, ids, n, out);
+    return sdi_stage_encode_class(model, ids, n, out);
 }
 
 SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), const sd_model *model,
@@ -120,8 +120,8 @@ SD_PUBLIC(sd_vae_encode, (model, pixels, params, latent), (model, pixels), const
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, pixels);
     sd_vae_params p;
-    sd_status status = sd_read_vae(model->ctx, params, true, &p);
-    return status ? status : sd_stage_vae_encode(model, pixels, p.noise, 1, &p, latent);
+    sd_status status = sdi_read_vae(model->ctx, params, true, &p);
+    return status ? status : sdi_stage_vae_encode(model, pixels, p.noise, 1, &p, latent);
 }
 
 SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), const sd_model *model,
@@ -131,8 +131,8 @@ SD_PUBLIC(sd_vae_decode, (model, latent, params, pixels), (model, latent), const
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, latent);
     sd_vae_params p;
-    sd_status status = sd_read_vae(model->ctx, params, false, &p);
-    return status ? status : sd_stage_vae_decode(model, latent, &p, pixels);
+    sd_status status = sdi_read_vae(model->ctx, params, false, &p);
+    return status ? status : sdi_stage_vae_decode(model, latent, &p, pixels);
 }
 
 SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, latent),
@@ -144,7 +144,7 @@ SD_PUBLIC(sd_vae_quantize, (model, latent, ids, capacity, quantized), (model, la
     SD_REQUIRE_PTR(model->ctx, latent);
     SD_REQUIRE(model->ctx, ids || quantized,
                "sd_vae_quantize: ids and quantized are NULL; one of them was expected");
-    return sd_stage_vae_quantize(model, latent, ids, capacity, quantized);
+    return sdi_stage_vae_quantize(model, latent, ids, capacity, quantized);
 }
 
 SD_PUBLIC(sd_vae_encode_ids, (model, pixels, params, ids, capacity), (model, pixels),
@@ -154,8 +154,8 @@ SD_PUBLIC(sd_vae_encode_ids, (model, pixels, params, ids, capacity), (model, pix
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, ids);
     sd_vae_params p;
-    sd_status status = sd_read_vae(model->ctx, params, true, &p);
-    return status ? status : sd_stage_vae_encode_ids(model, pixels, &p, ids, capacity);
+    sd_status status = sdi_read_vae(model->ctx, params, true, &p);
+    return status ? status : sdi_stage_vae_encode_ids(model, pixels, &p, ids, capacity);
 }
 
 SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), const sd_model *model,
@@ -166,8 +166,8 @@ SD_PUBLIC(sd_vae_decode_ids, (model, ids, n, h, w, params, pixels), (model), con
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, ids);
     sd_vae_params p;
-    sd_status status = sd_read_vae(model->ctx, params, false, &p);
-    return status ? status : sd_stage_vae_decode_ids(model, ids, n, h, w, &p, pixels);
+    sd_status status = sdi_read_vae(model->ctx, params, false, &p);
+    return status ? status : sdi_stage_vae_decode_ids(model, ids, n, h, w, &p, pixels);
 }
 
 SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, params, concat), (model, pixels, mask),
@@ -179,9 +179,9 @@ SD_PUBLIC(sd_inpaint_concat, (model, pixels, mask, params, concat), (model, pixe
     SD_REQUIRE_PTR(model->ctx, pixels);
     SD_REQUIRE_PTR(model->ctx, mask);
     sd_vae_params p;
-    sd_status status = sd_read_vae(model->ctx, params, true, &p);
+    sd_status status = sdi_read_vae(model->ctx, params, true, &p);
     return status ? status
-                  : sd_stage_inpaint_concat(model, pixels, mask, p.noise, &p, false, concat);
+                  : sdi_stage_inpaint_concat(model, pixels, mask, p.noise, &p, false, concat);
 }
 
 SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond),
@@ -192,7 +192,7 @@ SD_PUBLIC(sd_unet_predict, (model, x, timesteps, cond, out), (model, x, cond),
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, x);
     SD_REQUIRE_PTR(model->ctx, timesteps);
-    return sd_stage_unet(model, x, timesteps, cond, out);
+    return sdi_stage_unet(model, x, timesteps, cond, out);
 }
 
 SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
@@ -206,19 +206,19 @@ SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
     SD_REQUIRE(model->ctx, timestep >= 0 && timestep < model->schedule.n,
                "sd_add_noise: timestep is %d; 0 to %d was expected", timestep,
                model->schedule.n - 1);
-    return sd_stage_add_noise(model, x0, noise, timestep, out);
+    return sdi_stage_add_noise(model, x0, noise, timestep, out);
 }
 
 static sd_status read_loss(const sd_context *ctx, const sd_loss_params *given, sd_loss_params *p) {
     *p = (sd_loss_params)SD_LOSS_PARAMS_INIT;
-    sd_status status = sd_read_params(ctx, "sd_loss_params", p, sizeof *p, given);
+    sd_status status = sdi_read_params(ctx, "sd_loss_params", p, sizeof *p, given);
     if (status)
         return status;
-    sd_call_use(p->concat);
+    sdi_call_use(p->concat);
     SD_REQUIRE(ctx, p->type == SD_LOSS_L2 || p->type == SD_LOSS_L1,
                "sd_loss_params.type is %d; SD_LOSS_L2 (0) or SD_LOSS_L1 (1) was expected",
                (int)p->type);
-    return sd_check_reserved(ctx, "sd_loss_params", p->reserved);
+    return sdi_check_reserved(ctx, "sd_loss_params", p->reserved);
 }
 
 SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, samples),
@@ -239,12 +239,12 @@ SD_PUBLIC(sd_training_loss, (model, x0, noise, timesteps, cond, params, loss, sa
     if (status)
         return status;
     sd_tensor *rows = NULL;
-    status = sd_stage_training_loss(model, x0, noise, timesteps, cond, &p, &full,
-                                    samples ? &rows : NULL);
+    status = sdi_stage_training_loss(model, x0, noise, timesteps, cond, &p, &full,
+                                     samples ? &rows : NULL);
     if (!status)
-        status = sd_write_struct(ctx, "sd_loss_info", loss, &full, sizeof full);
+        status = sdi_write_struct(ctx, "sd_loss_info", loss, &full, sizeof full);
     if (status)
-        sd_tensor_destroy(rows);
+        sdi_tensor_free(rows);
     else if (samples)
         *samples = rows;
     return status;
@@ -258,11 +258,11 @@ SD_PUBLIC(sd_randn, (ctx, rng, seed, n_dims, dims, out), (ctx), sd_context *ctx,
     SD_REQUIRE_PTR(ctx, dims);
     SD_REQUIRE(ctx, rng == SD_RNG_CPU || rng == SD_RNG_CUDA,
                "sd_randn: rng is %d; SD_RNG_CPU (0) or SD_RNG_CUDA (1) was expected", (int)rng);
-    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    sd_status status = sdi_tensor_new(ctx, n_dims, dims, out);
     if (status)
         return status;
     sd_generator generator;
-    sd_generator_init(&generator, rng, seed);
-    sd_generator_normal(&generator, (*out)->data, (*out)->n_elements);
+    sdi_generator_init(&generator, rng, seed);
+    sdi_generator_normal(&generator, (*out)->data, (*out)->n_elements);
     return SD_OK;
 }

@@ -18,9 +18,9 @@ const char *sd_build_info(void) {
 }
 
 const char *sd_status_string(sd_status status) {
-    return sd_status_text(status);
+    return sdi_status_text(status);
 }
 
 const char *sd_last_error(void) {
-    return sd_error_last();
+    return sdi_error_last();
 }

@@ -7,11 +7,11 @@ SD_PUBLIC(sd_stop_new, (ctx, out), (ctx), sd_context *ctx, sd_stop **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, ctx);
-    return sd_stop_create(ctx, out);
+    return sdi_stop_new(ctx, out);
 }
 
 void sd_stop_free(sd_stop *stop) {
-    sd_handle_free(stop);
+    sdi_handle_free(stop);
 }
 
 void sd_stop_set(sd_stop *stop) {

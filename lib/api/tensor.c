@@ -10,14 +10,14 @@ SD_PUBLIC(sd_tensor_new, (ctx, n_dims, dims, data, out), (ctx), sd_context *ctx,
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
     SD_REQUIRE_PTR(ctx, dims);
-    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    sd_status status = sdi_tensor_new(ctx, n_dims, dims, out);
     if (!status && data)
         memcpy((*out)->data, data, (size_t)(*out)->n_elements * sizeof *data);
     return status;
 }
 
 void sd_tensor_free(sd_tensor *tensor) {
-    sd_handle_free(tensor);
+    sdi_handle_free(tensor);
 }
 
 int32_t sd_tensor_n_dims(const sd_tensor *tensor) {

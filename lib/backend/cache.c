@@ -1,21 +1,21 @@
 /* A table of programs under a lock. */
 #include "backend/cache.h"
 
-sd_status sd_programs_init(sd_programs *all, sd_context *ctx) {
-    *all = (sd_programs){.ctx = ctx, .mutex = sd_mutex_new(ctx)};
+sd_status sdi_programs_init(sd_programs *all, sd_context *ctx) {
+    *all = (sd_programs){.ctx = ctx, .mutex = sdi_mutex_new(ctx)};
     return all->mutex ? SD_OK : SD_ERROR_MEMORY;
 }
 
-void sd_programs_free(sd_programs *all) {
+void sdi_programs_free(sd_programs *all) {
     for (int i = 0; i < SD_MAX_CACHED; i++)
-        sd_program_release(all->cached[i].program);
+        sdi_program_release(all->cached[i].program);
     if (all->mutex)
-        sd_mutex_free(all->ctx, all->mutex);
+        sdi_mutex_free(all->ctx, all->mutex);
 }
 
 /* What a thread was changing when it was lost at a fork is forgotten, with all else. */
 static void lock(sd_programs *all) {
-    if (sd_mutex_lock(all->mutex))
+    if (sdi_mutex_lock(all->mutex))
         for (int i = 0; i < SD_MAX_CACHED; i++)
             all->cached[i] = (sd_cached_program){0};
 }
@@ -32,20 +32,20 @@ static sd_program *find(sd_programs *all, const sd_program_key *key) {
         if (!cached->program || !same(&cached->key, key))
             continue;
         cached->used = ++all->n_uses;
-        sd_program_retain(cached->program);
+        sdi_program_retain(cached->program);
         return cached->program;
     }
     return NULL;
 }
 
-sd_program *sd_programs_find(sd_programs *all, const sd_program_key *key) {
+sd_program *sdi_programs_find(sd_programs *all, const sd_program_key *key) {
     lock(all);
     sd_program *p = find(all, key);
-    sd_mutex_unlock(all->mutex);
+    sdi_mutex_unlock(all->mutex);
     return p;
 }
 
-sd_program *sd_programs_add(sd_programs *all, const sd_program_key *key, sd_program *p) {
+sd_program *sdi_programs_add(sd_programs *all, const sd_program_key *key, sd_program *p) {
     lock(all);
     sd_program *first = find(all, key);
     sd_cached_program *oldest = all->cached;
@@ -54,10 +54,10 @@ sd_program *sd_programs_add(sd_programs *all, const sd_program_key *key, sd_prog
             oldest = &all->cached[i];
     sd_program *goes = first ? p : oldest->program;
     if (!first) {
-        sd_program_retain(p);
+        sdi_program_retain(p);
         *oldest = (sd_cached_program){*key, p, ++all->n_uses};
     }
-    sd_mutex_unlock(all->mutex);
-    sd_program_release(goes);
+    sdi_mutex_unlock(all->mutex);
+    sdi_program_release(goes);
     return first ? first : p;
 }

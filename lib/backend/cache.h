@@ -28,13 +28,13 @@ typedef struct sd_programs {
     uint64_t n_uses;
 } sd_programs;
 
-sd_status sd_programs_init(sd_programs *all,
-                           sd_context *ctx); /* sd_programs_free after a failure */
-void sd_programs_free(sd_programs *all);
+sd_status sdi_programs_init(sd_programs *all,
+                            sd_context *ctx); /* sdi_programs_free after a failure */
+void sdi_programs_free(sd_programs *all);
 /* Retained for the caller; NULL: there is none. */
-sd_program *sd_programs_find(sd_programs *all, const sd_program_key *key);
+sd_program *sdi_programs_find(sd_programs *all, const sd_program_key *key);
 /* `p` is the caller's, and goes where another thread was first: what counts is returned, retained
  * for the caller. It replaces the one that was not asked for for the longest time. */
-sd_program *sd_programs_add(sd_programs *all, const sd_program_key *key, sd_program *p);
+sd_program *sdi_programs_add(sd_programs *all, const sd_program_key *key, sd_program *p);
 
 #endif

@@ -17,8 +17,8 @@ static void *host_alloc(void *user, size_t size, size_t alignment) {
     const sd_context *ctx = user;
     if (size > SIZE_MAX - 2 * alignment - sizeof(void *))
         return NULL;
-    /* sd_alloc aligns to 64; for more, the block's own address is kept just below the data. */
-    uint8_t *block = sd_alloc(ctx, size + alignment + sizeof block);
+    /* sdi_alloc aligns to 64; for more, the block's own address is kept just below the data. */
+    uint8_t *block = sdi_alloc(ctx, size + alignment + sizeof block);
     if (!block)
         return NULL;
     uintptr_t at = ((uintptr_t)block + sizeof block + alignment - 1) / alignment * alignment;
@@ -31,13 +31,13 @@ static void host_free(void *user, void *ptr) {
         return;
     uint8_t *block;
     memcpy(&block, (uint8_t *)ptr - sizeof block, sizeof block);
-    sd_free(user, block);
+    sdi_free(user, block);
 }
 
 static sd_status host_error(void *user, sd_status status, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    sd_vfail(user, status, format, args);
+    sdi_vfail(user, status, format, args);
     va_end(args);
     return status;
 }
@@ -45,24 +45,24 @@ static sd_status host_error(void *user, sd_status status, const char *format, ..
 static void host_log(void *user, sd_log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    sd_vlog(user, level, format, args);
+    sdi_vlog(user, level, format, args);
     va_end(args);
 }
 
 static void host_parallel_for(void *user, int n_tasks, void (*fn)(void *, int, int), void *arg) {
-    sd_parallel_for(user, n_tasks, fn, arg);
+    sdi_parallel_for(user, n_tasks, fn, arg);
 }
 
 static unsigned host_forks(void *user) {
     (void)user;
-    return sd_fork_count();
+    return sdi_fork_count();
 }
 
 static void *host_find_function(void *user, const char *library, const char *symbol, size_t room) {
     (void)user;
-    bool has_room = sd_has_addresses(room * (size_t)sd_cpu_count());
-    void *handle = has_room ? sd_library_open(library) : NULL;
-    return handle ? sd_module_symbol(handle, symbol) : NULL;
+    bool has_room = sdi_has_addresses(room * (size_t)sdi_cpu_count());
+    void *handle = has_room ? sdi_library_open(library) : NULL;
+    return handle ? sdi_module_symbol(handle, symbol) : NULL;
 }
 
 /* --- finding the backend --- */
@@ -75,10 +75,10 @@ static sd_status parse_name(const sd_context *ctx, const char *text, char *name,
     long number = text[n] ? strtol(text + n + 1, &end, 10) : 0;
     bool bad_index = text[n] && (!text[n + 1] || *end || number < 0 || number > 1023);
     if (n == 0 || n >= size || bad_index)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "backend '%s': \"auto\", \"cpu\", \"reference\", \"cuda\" or a name with a "
-                       "device number, \"cuda:1\", was expected",
-                       text);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "backend '%s': \"auto\", \"cpu\", \"reference\", \"cuda\" or a name with a "
+                        "device number, \"cuda:1\", was expected",
+                        text);
     memcpy(name, text, n);
     name[n] = '\0';
     *index = (int)number;
@@ -88,38 +88,38 @@ static sd_status parse_name(const sd_context *ctx, const char *text, char *name,
 /* Opens libsd-NAME.so in `dir` (NULL: where the system looks) and checks its version. */
 static sd_status open_module(sd_context *ctx, struct sd_device_slot *slot, const char *name,
                              const char *dir) {
-    char *file = sd_format(ctx, "libsd-%s.so", name);
-    char *path = file && dir ? sd_path_join(ctx, dir, file) : NULL;
+    char *file = sdi_format(ctx, "libsd-%s.so", name);
+    char *path = file && dir ? sdi_path_join(ctx, dir, file) : NULL;
     sd_status status = file && (path || !dir) ? SD_OK : SD_ERROR_MEMORY;
     if (!status)
-        status = sd_module_open(ctx, path ? path : file, &slot->module);
+        status = sdi_module_open(ctx, path ? path : file, &slot->module);
     if (!status) {
         sdb_module_entry_fn entry;
-        void *symbol = sd_module_symbol(slot->module, "sdb_module_entry");
+        void *symbol = sdi_module_symbol(slot->module, "sdb_module_entry");
         memcpy(&entry, &symbol, sizeof entry);
         slot->api = symbol ? entry() : NULL;
         if (!slot->api || slot->api->api_version != SDB_API_VERSION)
-            status = sd_fail(
+            status = sdi_fail(
                 ctx, SD_ERROR_BACKEND, "%s: backend interface version %u was expected, found %u",
                 path ? path : file, SDB_API_VERSION, slot->api ? slot->api->api_version : 0u);
     }
     if (status && slot->module) {
-        sd_module_close(slot->module);
+        sdi_module_close(slot->module);
         slot->module = NULL;
         slot->api = NULL;
     }
-    sd_free(ctx, path);
-    sd_free(ctx, file);
+    sdi_free(ctx, path);
+    sdi_free(ctx, file);
     return status;
 }
 
 /* A module that is there and cannot be opened is the one to complain about. */
 static bool has_module(sd_context *ctx, const char *name, const char *dir) {
-    char *file = sd_format(ctx, "libsd-%s.so", name);
-    char *path = file ? sd_path_join(ctx, dir, file) : NULL;
-    bool there = path && sd_is_file(path);
-    sd_free(ctx, path);
-    sd_free(ctx, file);
+    char *file = sdi_format(ctx, "libsd-%s.so", name);
+    char *path = file ? sdi_path_join(ctx, dir, file) : NULL;
+    bool there = path && sdi_is_file(path);
+    sdi_free(ctx, path);
+    sdi_free(ctx, file);
     return there;
 }
 
@@ -131,25 +131,25 @@ static sd_status find_backend(sd_context *ctx, struct sd_device_slot *slot, cons
             return SD_OK;
         }
     if (strcspn(name, "/\\.") != strlen(name))
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "backend '%s': not a backend's name", name);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "backend '%s': not a backend's name", name);
     if (module_dir)
         return open_module(ctx, slot, name, module_dir);
-    char *beside = sd_library_directory(ctx);
+    char *beside = sdi_library_directory(ctx);
     sd_status status = beside ? open_module(ctx, slot, name, beside) : SD_ERROR_BACKEND;
     if (status == SD_ERROR_BACKEND && !(beside && has_module(ctx, name, beside)))
         status = open_module(ctx, slot, name, NULL);
-    sd_free(ctx, beside);
+    sdi_free(ctx, beside);
     return status;
 }
 
 static void close_slot(struct sd_device_slot *slot) {
     if (!slot)
         return;
-    sd_profiler_free(slot);
+    sdi_profiler_free(slot);
     if (slot->dev)
         slot->api->device_close(slot->dev);
-    sd_module_close(slot->module);
-    sd_free(slot->ctx, slot);
+    sdi_module_close(slot->module);
+    sdi_free(slot->ctx, slot);
 }
 
 static sd_status open_named(sd_context *ctx, const char *text, const char *module_dir,
@@ -159,12 +159,12 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
     sd_status status = parse_name(ctx, text, name, sizeof name, &index);
     if (status)
         return status;
-    struct sd_device_slot *slot = sd_zalloc(ctx, sizeof *slot);
+    struct sd_device_slot *slot = sdi_zalloc(ctx, sizeof *slot);
     if (!slot)
         return SD_ERROR_MEMORY;
     slot->ctx = ctx;
     slot->host = (sdb_host){ctx,
-                            sd_threads_count(ctx->threads),
+                            sdi_threads_count(ctx->threads),
                             host_alloc,
                             host_free,
                             host_error,
@@ -172,7 +172,7 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
                             host_parallel_for,
                             host_find_function,
                             host_forks};
-    slot->profiler = sd_profiler_new(ctx);
+    slot->profiler = sdi_profiler_new(ctx);
     status = slot->profiler ? find_backend(ctx, slot, name, module_dir) : SD_ERROR_MEMORY;
     if (!status)
         status = slot->api->device_open(&slot->host, index, &slot->dev);
@@ -185,7 +185,7 @@ static sd_status open_named(sd_context *ctx, const char *text, const char *modul
     return SD_OK;
 }
 
-sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_dir) {
+sd_status sdi_device_open(sd_context *ctx, const char *name, const char *module_dir) {
     struct sd_device_slot *slot = NULL;
     sd_status status;
     if (name && strcmp(name, "auto") != 0) {
@@ -193,13 +193,13 @@ sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_d
     } else {
         status = open_named(ctx, "cuda", module_dir, &slot);
         if (status && status != SD_ERROR_MEMORY) {
-            sd_log(ctx, SD_LOG_LEVEL_INFO, "computing on the CPU, since: %s", sd_error_get());
+            sdi_log(ctx, SD_LOG_LEVEL_INFO, "computing on the CPU, since: %s", sdi_error_get());
             status = open_named(ctx, "cpu", module_dir, &slot);
         }
     }
     if (status)
         return status;
-    sd_context_on_close(ctx, slot, close_slot);
-    sd_log(ctx, SD_LOG_LEVEL_INFO, "device: %s", slot->info.name);
+    sdi_context_on_close(ctx, slot, close_slot);
+    sdi_log(ctx, SD_LOG_LEVEL_INFO, "device: %s", slot->info.name);
     return SD_OK;
 }

@@ -16,6 +16,6 @@ struct sd_device_slot {
 };
 
 /* `name` as in sd_context_params.backend. On success the context owns the slot. */
-sd_status sd_device_open(sd_context *ctx, const char *name, const char *module_dir);
+sd_status sdi_device_open(sd_context *ctx, const char *name, const char *module_dir);
 
 #endif

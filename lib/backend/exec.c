@@ -8,17 +8,17 @@
 
 #define ALIGNMENT 256
 
-void sd_exec_fail(sd_exec *e, sd_status status) {
+void sdi_exec_fail(sd_exec *e, sd_status status) {
     if (!e->status)
         e->status = status;
 }
 
-void sd_exec_begin(sd_exec *e) {
+void sdi_exec_begin(sd_exec *e) {
     e->status = SD_OK;
-    e->interrupt = sd_interrupt_now(e->ctx);
+    e->interrupt = sdi_interrupt_now(e->ctx);
 }
 
-void sd_exec_build(sd_exec *e, sd_program *p) {
+void sdi_exec_build(sd_exec *e, sd_program *p) {
     e->building = p;
 }
 
@@ -26,37 +26,37 @@ void sd_exec_build(sd_exec *e, sd_program *p) {
 
 static sdb_tensor take_buffer(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
     sdb_tensor t;
-    sd_exec_fail(e, sd_program_tensor(e->building, type, n, h, w, c, &t));
+    sdi_exec_fail(e, sdi_program_tensor(e->building, type, n, h, w, c, &t));
     return t;
 }
 
-sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
+sdb_tensor sdi_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c) {
     sdb_tensor t = {.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
     if (e->building)
         return take_buffer(e, type, n, h, w, c);
     size_t start = (e->top + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    e->top = start + sd_packed_size(t);
+    e->top = start + sdi_packed_size(t);
     if (e->top > e->peak)
         e->peak = e->top;
     if (e->planning || e->status)
         return t;
     if (e->top > e->capacity) {
-        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL,
-                                "tensors take %zu bytes of memory, %zu were planned", e->top,
-                                e->capacity));
+        sdi_exec_fail(e, sdi_fail(e->ctx, SD_ERROR_INTERNAL,
+                                  "tensors take %zu bytes of memory, %zu were planned", e->top,
+                                  e->capacity));
         return t;
     }
     t.data = e->arena + start;
     return t;
 }
 
-sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
-    return sd_exec_tensor_typed(e, e->act, n, h, w, c);
+sdb_tensor sdi_exec_tensor(sd_exec *e, int n, int h, int w, int c) {
+    return sdi_exec_tensor_typed(e, e->act, n, h, w, c);
 }
 
-sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b) {
+sdb_tensor sdi_concat(sd_exec *e, sdb_tensor a, sdb_tensor b) {
     sdb_tensor y;
-    sd_exec_fail(e, sd_program_join(e->building, a, b, &y));
+    sdi_exec_fail(e, sdi_program_join(e->building, a, b, &y));
     return y;
 }
 
@@ -66,19 +66,19 @@ static sdb_tensor offset(sdb_tensor t, int64_t elements) {
     return t;
 }
 
-sdb_tensor sd_view_channels(sdb_tensor t, int first, int c) {
+sdb_tensor sdi_view_channels(sdb_tensor t, int first, int c) {
     t = offset(t, first);
     t.c = c;
     return t;
 }
 
-sdb_tensor sd_view_batch(sdb_tensor t, int first, int n) {
+sdb_tensor sdi_view_batch(sdb_tensor t, int first, int n) {
     t = offset(t, (int64_t)first * t.h * t.w * t.ld);
     t.n = n;
     return t;
 }
 
-sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w) {
+sdb_tensor sdi_view_shape(sdb_tensor t, int n, int h, int w) {
     t.n = n;
     t.h = h;
     t.w = w;
@@ -93,89 +93,89 @@ static bool is_stopped(const sd_exec *e) {
 
 static bool is_ended(const void *user) {
     const sd_exec *e = user;
-    return sd_interrupted(&e->interrupt) || is_stopped(e);
+    return sdi_interrupted(&e->interrupt) || is_stopped(e);
 }
 
-bool sd_exec_ready(sd_exec *e) {
+bool sdi_exec_ready(sd_exec *e) {
     if (!e->status && !e->planning && is_ended(e))
-        e->status = sd_fail(e->ctx, SD_ERROR_CANCELLED,
-                            is_stopped(e) ? "the sampler was freed while it sampled"
-                                          : "the run was cancelled");
+        e->status = sdi_fail(e->ctx, SD_ERROR_CANCELLED,
+                             is_stopped(e) ? "the sampler was freed while it sampled"
+                                           : "the run was cancelled");
     return !e->status;
 }
 
 static bool is_packed(sd_exec *e, sdb_tensor t) {
     if (t.ld == t.c)
         return true;
-    sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL, "a packed tensor was expected"));
+    sdi_exec_fail(e, sdi_fail(e->ctx, SD_ERROR_INTERNAL, "a packed tensor was expected"));
     return false;
 }
 
-void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src) {
-    if (sd_exec_ready(e) && !e->planning && is_packed(e, dst))
-        sd_exec_fail(e, e->api->upload(e->queue, dst.data, src, sd_packed_size(dst)));
+void sdi_exec_upload(sd_exec *e, sdb_tensor dst, const void *src) {
+    if (sdi_exec_ready(e) && !e->planning && is_packed(e, dst))
+        sdi_exec_fail(e, e->api->upload(e->queue, dst.data, src, sdi_packed_size(dst)));
 }
 
-void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
-    if (sd_exec_ready(e) && !e->planning && is_packed(e, src))
-        sd_exec_fail(e, e->api->download(e->queue, dst, src.data, sd_packed_size(src)));
+void sdi_exec_download(sd_exec *e, void *dst, sdb_tensor src) {
+    if (sdi_exec_ready(e) && !e->planning && is_packed(e, src))
+        sdi_exec_fail(e, e->api->download(e->queue, dst, src.data, sdi_packed_size(src)));
 }
 
 static bool is_offered(sd_exec *e, const sdb_op *op) {
     if (!e->api->run[op->kind])
-        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_UNSUPPORTED,
-                                "the backend %s cannot compute this: it has no %s", e->api->name,
-                                sd_op_name(op->kind)));
+        sdi_exec_fail(e, sdi_fail(e->ctx, SD_ERROR_UNSUPPORTED,
+                                  "the backend %s cannot compute this: it has no %s", e->api->name,
+                                  sdi_op_name(op->kind)));
     return !e->status;
 }
 
 /* An operation that was cancelled within is not whole, so this looks once more. */
 static void run(sd_exec *e, const sdb_op *op) {
-    sd_threads_watch((sd_watch){is_ended, e});
-    sd_exec_fail(e, e->api->run[op->kind](e->queue, op));
-    sd_threads_watch((sd_watch){NULL, NULL});
-    sd_exec_ready(e);
+    sdi_threads_watch((sd_watch){is_ended, e});
+    sdi_exec_fail(e, e->api->run[op->kind](e->queue, op));
+    sdi_threads_watch((sd_watch){NULL, NULL});
+    sdi_exec_ready(e);
 }
 
 static void run_profiled(sd_exec *e, const sdb_op *op) {
     struct sd_device_slot *slot = e->ctx->device;
     sd_mark begin = {0}, end = {0};
-    sd_exec_fail(e, sd_mark_now(slot, e->queue, &begin));
+    sdi_exec_fail(e, sdi_mark_now(slot, e->queue, &begin));
     if (!e->status)
         run(e, op);
     if (!e->status)
-        sd_exec_fail(e, sd_mark_now(slot, e->queue, &end));
+        sdi_exec_fail(e, sdi_mark_now(slot, e->queue, &end));
     bool counted = !e->status && (!e->api->mark_new || end.mark); /* none within a recording */
     if (counted)
-        sd_exec_fail(e, sd_profiler_add(slot, op, begin, end));
+        sdi_exec_fail(e, sdi_profiler_add(slot, op, begin, end));
     else
-        sd_mark_free(slot, begin);
+        sdi_mark_free(slot, begin);
 }
 
-void sd_exec_op(sd_exec *e, sdb_op op) {
-    sd_op_complete(&op);
-    if (!sd_exec_ready(e) || !is_offered(e, &op))
+void sdi_exec_op(sd_exec *e, sdb_op op) {
+    sdi_op_complete(&op);
+    if (!sdi_exec_ready(e) || !is_offered(e, &op))
         return;
     if (e->building)
-        sd_exec_fail(e, sd_program_add(e->building, &op));
+        sdi_exec_fail(e, sdi_program_add(e->building, &op));
     else if (e->planning)
-        sd_exec_fail(e, e->api->run[op.kind](e->queue, &op));
-    else if (sd_profiling(e->ctx))
+        sdi_exec_fail(e, e->api->run[op.kind](e->queue, &op));
+    else if (sdi_profiling(e->ctx))
         run_profiled(e, &op);
     else
         run(e, &op);
 }
 
-void sd_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {
+void sdi_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef) {
     sdb_combine op = {.n_terms = n_terms, .coef = coef, .y = y};
     if (n_terms < 1 || n_terms > SDB_MAX_TERMS) {
-        sd_exec_fail(e, sd_fail(e->ctx, SD_ERROR_INTERNAL, "a sum of %d terms", n_terms));
+        sdi_exec_fail(e, sdi_fail(e->ctx, SD_ERROR_INTERNAL, "a sum of %d terms", n_terms));
         return;
     }
     memcpy(op.x, x, (size_t)n_terms * sizeof *x);
-    sd_op_combine(e, op);
+    sdi_op_combine(e, op);
 }
 
-void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
-    sd_op_combine(e, (sdb_combine){.n_terms = 1, .x = {x}, .y = y});
+void sdi_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x) {
+    sdi_op_combine(e, (sdb_combine){.n_terms = 1, .x = {x}, .y = y});
 }

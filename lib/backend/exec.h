@@ -1,5 +1,5 @@
 /*
- * An executor: one queue, one arena, one status. Code calls sd_op_* in a row and needs no check
+ * An executor: one queue, one arena, one status. Code calls sdi_op_* in a row and needs no check
  * after each: after the first failure (or cancellation) the rest do nothing, and the caller looks
  * at exec->status once at the end.
  *
@@ -55,53 +55,53 @@ struct sd_exec {
     float *turning; /* see host.c: [room] */
     size_t room;
 
-    unsigned fork; /* sd_fork_count when it was taken */
+    unsigned fork; /* sdi_fork_count when it was taken */
 };
 
 /* A run begins: status SD_OK, the cancellation epoch is now. */
-void sd_exec_begin(sd_exec *e);
+void sdi_exec_begin(sd_exec *e);
 
 /* --- building: into `p` from now on; NULL ends that. --- */
-void sd_exec_build(sd_exec *e, sd_program *p);
+void sdi_exec_build(sd_exec *e, sd_program *p);
 /* [a, b] along the channels, without a copy where that can be. */
-sdb_tensor sd_concat(sd_exec *e, sdb_tensor a, sdb_tensor b);
+sdb_tensor sdi_concat(sd_exec *e, sdb_tensor a, sdb_tensor b);
 
 /* A tensor whose rows are packed (ld == c): while building a buffer of the program, at other times
  * memory after the program's, until another is planned or used. Data is NULL while planning. */
-sdb_tensor sd_exec_tensor(sd_exec *e, int n, int h, int w, int c);
-sdb_tensor sd_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
+sdb_tensor sdi_exec_tensor(sd_exec *e, int n, int h, int w, int c);
+sdb_tensor sdi_exec_tensor_typed(sd_exec *e, sdb_type type, int n, int h, int w, int c);
 
 /* Views: a channel range; a range of the batch; the same memory with another n, h, w. */
-sdb_tensor sd_view_channels(sdb_tensor t, int first, int c);
-sdb_tensor sd_view_batch(sdb_tensor t, int first, int n);
-sdb_tensor sd_view_shape(sdb_tensor t, int n, int h, int w);
-static inline sdb_tensor sd_no_tensor(void) {
+sdb_tensor sdi_view_channels(sdb_tensor t, int first, int c);
+sdb_tensor sdi_view_batch(sdb_tensor t, int first, int n);
+sdb_tensor sdi_view_shape(sdb_tensor t, int n, int h, int w);
+static inline sdb_tensor sdi_no_tensor(void) {
     return (sdb_tensor){0};
 }
 
 /* Host <-> device, float32, packed. Wait until done. No-ops unless computing. */
-void sd_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
-void sd_exec_download(sd_exec *e, void *dst, sdb_tensor src);
+void sdi_exec_upload(sd_exec *e, sdb_tensor dst, const void *src);
+void sdi_exec_download(sd_exec *e, void *dst, sdb_tensor src);
 
 /* True when work is to be done: nothing failed and, when computing, nobody cancelled. */
-bool sd_exec_ready(sd_exec *e);
+bool sdi_exec_ready(sd_exec *e);
 /* Records a failure of the caller's own. Keeps the first. */
-void sd_exec_fail(sd_exec *e, sd_status status);
+void sdi_exec_fail(sd_exec *e, sd_status status);
 
-/* One operation. Numbers that are left 0 become what sd_op_complete makes of them. */
-void sd_exec_op(sd_exec *e, sdb_op op);
+/* One operation. Numbers that are left 0 become what sdi_op_complete makes of them. */
+void sdi_exec_op(sd_exec *e, sdb_op op);
 
-/* sd_op_linear(e, (sdb_linear){.x = x, .weight = w, .y = y}) and so on, for each of the list; see
+/* sdi_op_linear(e, (sdb_linear){.x = x, .weight = w, .y = y}) and so on, for each of the list; see
  * backend.h for what each computes. */
 #define X(kind_name)                                                                               \
-    static inline void sd_op_##kind_name(sd_exec *e, sdb_##kind_name op) {                         \
-        sd_exec_op(e, (sdb_op){.kind = SDB_OP_##kind_name, .kind_name = op});                      \
+    static inline void sdi_op_##kind_name(sd_exec *e, sdb_##kind_name op) {                        \
+        sdi_exec_op(e, (sdb_op){.kind = SDB_OP_##kind_name, .kind_name = op});                     \
     }
 SDB_OPERATIONS(X)
 #undef X
 
 /* combine of up to SDB_MAX_TERMS terms; of one. */
-void sd_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef);
-void sd_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x);
+void sdi_op_sum(sd_exec *e, sdb_tensor y, int n_terms, const sdb_tensor *x, sdb_tensor coef);
+void sdi_op_copy(sd_exec *e, sdb_tensor y, sdb_tensor x);
 
 #endif

@@ -25,19 +25,19 @@ static int64_t pixels_at_once(sd_exec *e, int64_t area, int c) {
     int64_t most = c == 1 ? INT_MAX : c < PIECE ? PIECE / c : 1, count = area < most ? area : most;
     size_t n = c == 1 ? 0 : (size_t)count * (size_t)c;
     if (n > e->room) {
-        sd_free(e->ctx, e->turning);
-        e->turning = sd_alloc_array(e->ctx, n, sizeof *e->turning);
+        sdi_free(e->ctx, e->turning);
+        e->turning = sdi_alloc_array(e->ctx, n, sizeof *e->turning);
         e->room = e->turning ? n : 0;
     }
     if (n <= e->room)
         return count;
-    sd_exec_fail(e, SD_ERROR_MEMORY);
+    sdi_exec_fail(e, SD_ERROR_MEMORY);
     return 0;
 }
 
 /* Pixels `at` .. at + most - 1 of all, or up to `end`. */
 static sdb_tensor piece_of(sdb_tensor t, int64_t at, int64_t most, int64_t end) {
-    t = sd_view_shape(t, 1, 1, (int)(end - at < most ? end - at : most));
+    t = sdi_view_shape(t, 1, 1, (int)(end - at < most ? end - at : most));
     t.data = (float *)t.data + at * t.ld;
     return t;
 }
@@ -49,7 +49,7 @@ static void put_picture(sd_exec *e, sdb_tensor to, int64_t begin, int64_t area, 
         sdb_tensor piece = piece_of(to, begin + at, most, begin + area);
         if (to.c > 1)
             to_pixels(e->turning, from + at, piece.w, to.c, area);
-        sd_exec_upload(e, piece, to.c > 1 ? e->turning : from + at);
+        sdi_exec_upload(e, piece, to.c > 1 ? e->turning : from + at);
     }
 }
 
@@ -57,7 +57,7 @@ static void get_picture(sd_exec *e, float *to, sdb_tensor from, int64_t begin, i
     int64_t most = pixels_at_once(e, area, from.c);
     for (int64_t at = 0; at < area && !e->status; at += most) {
         sdb_tensor piece = piece_of(from, begin + at, most, begin + area);
-        sd_exec_download(e, from.c > 1 ? e->turning : to + at, piece);
+        sdi_exec_download(e, from.c > 1 ? e->turning : to + at, piece);
         if (from.c > 1 && !e->status)
             to_planes(to + at, e->turning, piece.w, from.c, area);
     }
@@ -65,12 +65,12 @@ static void get_picture(sd_exec *e, float *to, sdb_tensor from, int64_t begin, i
 
 /* Pictures of the host's tensor that the device's holds; 0 where nothing is to be done. */
 static int64_t count_pictures(sd_exec *e, const sd_tensor *host, sdb_tensor t) {
-    if (!sd_exec_ready(e) || e->planning)
+    if (!sdi_exec_ready(e) || e->planning)
         return 0;
     return (int64_t)t.n * t.h * t.w * t.c / (host->n_elements / host->dims[0]);
 }
 
-void sd_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first) {
+void sdi_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first) {
     int64_t n = count_pictures(e, from, to);
     for (int64_t i = 0; i < n && !e->status; i++) {
         int64_t each = from->n_elements / from->dims[0], area = each / to.c;
@@ -78,7 +78,7 @@ void sd_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first
     }
 }
 
-void sd_exec_get(sd_exec *e, sd_tensor *to, int64_t first, sdb_tensor from) {
+void sdi_exec_get(sd_exec *e, sd_tensor *to, int64_t first, sdb_tensor from) {
     int64_t n = count_pictures(e, to, from);
     for (int64_t i = 0; i < n && !e->status; i++) {
         int64_t each = to->n_elements / to->dims[0], area = each / from.c;
@@ -86,12 +86,12 @@ void sd_exec_get(sd_exec *e, sd_tensor *to, int64_t first, sdb_tensor from) {
     }
 }
 
-void sd_op_join_planes(sd_exec *e, sdb_tensor picture, sdb_tensor planes) {
+void sdi_op_join_planes(sd_exec *e, sdb_tensor picture, sdb_tensor planes) {
     for (int c = 0; c < picture.c; c++)
-        sd_op_copy(e, sd_view_channels(picture, c, 1), sd_view_batch(planes, c, 1));
+        sdi_op_copy(e, sdi_view_channels(picture, c, 1), sdi_view_batch(planes, c, 1));
 }
 
-void sd_op_split_planes(sd_exec *e, sdb_tensor planes, sdb_tensor picture) {
+void sdi_op_split_planes(sd_exec *e, sdb_tensor planes, sdb_tensor picture) {
     for (int c = 0; c < picture.c; c++)
-        sd_op_copy(e, sd_view_batch(planes, c, 1), sd_view_channels(picture, c, 1));
+        sdi_op_copy(e, sdi_view_batch(planes, c, 1), sdi_view_channels(picture, c, 1));
 }

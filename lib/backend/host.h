@@ -15,11 +15,11 @@
  * put as often as it is wanted. Both wait until done and do nothing while planning or after a
  * failure; the host's tensor may be NULL then.
  */
-void sd_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first);
-void sd_exec_get(sd_exec *e, sd_tensor *to, int64_t first, sdb_tensor from);
+void sdi_exec_put(sd_exec *e, sdb_tensor to, const sd_tensor *from, int64_t first);
+void sdi_exec_get(sd_exec *e, sd_tensor *to, int64_t first, sdb_tensor from);
 
 /* Operations: planes [c, h, w, 1] <-> a picture [1, h, w, c] of any type. */
-void sd_op_join_planes(sd_exec *e, sdb_tensor picture, sdb_tensor planes);
-void sd_op_split_planes(sd_exec *e, sdb_tensor planes, sdb_tensor picture);
+void sdi_op_join_planes(sd_exec *e, sdb_tensor picture, sdb_tensor planes);
+void sdi_op_split_planes(sd_exec *e, sdb_tensor planes, sdb_tensor picture);
 
 #endif

@@ -37,11 +37,11 @@ static const sd_operand operands[SDB_N_OPS][SD_MAX_OPERANDS + 1] = {
     [SDB_OP_rescale] = {OVER(rescale.x), IN(rescale.like), OUT(rescale.y)},
 };
 
-const sd_operand *sd_op_operands(sdb_op_kind kind) {
+const sd_operand *sdi_op_operands(sdb_op_kind kind) {
     return operands[kind];
 }
 
-const char *sd_op_name(sdb_op_kind kind) {
+const char *sdi_op_name(sdb_op_kind kind) {
     static const char *const names[SDB_N_OPS] = {
 #define X(name) #name,
         SDB_OPERATIONS(X)
@@ -55,7 +55,7 @@ static void one_for_zero(float *scale) {
         *scale = 1.0f;
 }
 
-void sd_op_complete(sdb_op *op) {
+void sdi_op_complete(sdb_op *op) {
     if (op->kind == SDB_OP_conv2d) {
         one_for_zero(&op->conv2d.scale);
         op->conv2d.stride += op->conv2d.stride == 0;
@@ -71,7 +71,7 @@ static double products(sdb_tensor y, double depth) {
     return 2.0 * y.n * y.h * y.w * y.c * depth;
 }
 
-double sd_op_flops(const sdb_op *op) {
+double sdi_op_flops(const sdb_op *op) {
     const sdb_attention *a = &op->attention;
     switch (op->kind) {
     case SDB_OP_conv2d:
@@ -85,12 +85,12 @@ double sd_op_flops(const sdb_op *op) {
     }
 }
 
-double sd_op_bytes(const sdb_op *op, size_t (*weight_size)(const sdb_weight *weight)) {
+double sdi_op_bytes(const sdb_op *op, size_t (*weight_size)(const sdb_weight *weight)) {
     double bytes = 0.0;
     for (const sd_operand *o = operands[op->kind]; o->role; o++) {
         const void *at = (const char *)op + o->offset;
         bytes += (double)(o->role == SD_ROLE_WEIGHT ? weight_size(*(const sdb_weight *const *)at)
-                                                    : sd_packed_size(*(const sdb_tensor *)at));
+                                                    : sdi_packed_size(*(const sdb_tensor *)at));
     }
     return bytes;
 }

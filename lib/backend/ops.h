@@ -23,23 +23,23 @@ typedef struct sd_operand {
 } sd_operand;
 
 /* SD_MAX_OPERANDS of them at most, then one of SD_ROLE_NONE. */
-const sd_operand *sd_op_operands(sdb_op_kind kind);
-const char *sd_op_name(sdb_op_kind kind);
+const sd_operand *sdi_op_operands(sdb_op_kind kind);
+const char *sdi_op_name(sdb_op_kind kind);
 
-static inline sdb_tensor *sd_operand_tensor(sdb_op *op, const sd_operand *operand) {
+static inline sdb_tensor *sdi_operand_tensor(sdb_op *op, const sd_operand *operand) {
     return (sdb_tensor *)((char *)op + operand->offset);
 }
 
 /* Numbers that were left 0 become what 0 means. */
-void sd_op_complete(sdb_op *op);
+void sdi_op_complete(sdb_op *op);
 
 /* Two for each multiply-add; 0 of an operation that is no product. */
-double sd_op_flops(const sdb_op *op);
+double sdi_op_flops(const sdb_op *op);
 /* Of inputs, weights and results, each counted once. */
-double sd_op_bytes(const sdb_op *op, size_t (*weight_size)(const sdb_weight *weight));
+double sdi_op_bytes(const sdb_op *op, size_t (*weight_size)(const sdb_weight *weight));
 
 /* Without what lies between pixels. */
-static inline size_t sd_packed_size(sdb_tensor t) {
+static inline size_t sdi_packed_size(sdb_tensor t) {
     return (size_t)t.n * (size_t)t.h * (size_t)t.w * (size_t)t.c * sdb_type_size(t.type);
 }
 

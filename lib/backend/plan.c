@@ -11,12 +11,12 @@
 /* The half can be computed where it is read. */
 static bool fits(const sd_program *p, const sd_joint *joint, sdb_tensor half) {
     const sd_buffer *b = &p->buffers[half.buffer];
-    return sd_is_whole(p, half) && half.type == joint->y.type && !b->held && !b->into;
+    return sdi_is_whole(p, half) && half.type == joint->y.type && !b->held && !b->into;
 }
 
 /* One more operation, the `at`-th, in the same segment as the one that was there. */
 static sd_status insert(sd_program *p, int at, const sdb_op *op) {
-    sd_status status = sd_program_add(p, op);
+    sd_status status = sdi_program_add(p, op);
     if (status)
         return status;
     memmove(&p->ops[at + 1], &p->ops[at], (size_t)(p->n_ops - 1 - at) * sizeof *p->ops);
@@ -37,7 +37,7 @@ static sd_status copy_half(sd_program *p, const sd_joint *joint, sdb_tensor half
     return insert(p, joint->at, &copy);
 }
 
-sd_status sd_program_concat(sd_program *p) {
+sd_status sdi_program_concat(sd_program *p) {
     sd_status status = SD_OK;
     for (int i = 0; i < p->n_joints && !status; i++) {
         sd_joint *joint = &p->joints[i];
@@ -75,7 +75,7 @@ static sdb_op *maker_of(sd_program *p, int buffer, int at) {
     for (int i = at - 1; i >= begin; i--) {
         const sdb_tensor *y = result_of(&p->ops[i]);
         if (y && y->buffer == buffer)
-            return sd_is_whole(p, *y) &&
+            return sdi_is_whole(p, *y) &&
                            !(p->ops[i].kind == SDB_OP_linear && p->ops[i].linear.geglu)
                        ? &p->ops[i]
                        : NULL;
@@ -106,13 +106,13 @@ static sd_status add_stats(sd_program *p, sdb_op *maker, int n_parts) {
     const sdb_tensor *y = result_of(maker);
     if (stats_of(maker)->c > 0)
         return SD_OK;
-    return sd_program_tensor(p, SDB_F32, y->n, n_parts, y->c / 2, 2, stats_of(maker));
+    return sdi_program_tensor(p, SDB_F32, y->n, n_parts, y->c / 2, 2, stats_of(maker));
 }
 
 /* For the group norm that is operation `at`: all of x's statistics, or none. */
 static sd_status stats_for(sd_program *p, int at, sd_stats_maker maker) {
     sdb_group_norm *norm = &p->ops[at].group_norm;
-    int parts[2], n = sd_is_whole(p, norm->x) ? parts_of(p, norm->x, parts) : 0;
+    int parts[2], n = sdi_is_whole(p, norm->x) ? parts_of(p, norm->x, parts) : 0;
     int each = maker.api->stats_parts(maker.dev, norm->x.type, norm->x.h, norm->x.w);
     sdb_op *makers[2];
     for (int i = 0; i < n; i++) {
@@ -128,7 +128,7 @@ static sd_status stats_for(sd_program *p, int at, sd_stats_maker maker) {
     return status;
 }
 
-sd_status sd_program_stats(sd_program *p, sd_stats_maker maker) {
+sd_status sdi_program_stats(sd_program *p, sd_stats_maker maker) {
     sd_status status = SD_OK;
     for (int i = 0; i < p->n_ops && maker.api->stats_parts && !status; i++)
         if (p->ops[i].kind == SDB_OP_group_norm)
@@ -139,7 +139,7 @@ sd_status sd_program_stats(sd_program *p, sd_stats_maker maker) {
 /* -------------------------------------------------------------------------------- lifetimes */
 
 static void touch(sd_program *p, int at, sdb_tensor t) {
-    sd_buffer *b = &p->buffers[sd_buffer_root(p, t.buffer)];
+    sd_buffer *b = &p->buffers[sdi_buffer_root(p, t.buffer)];
     if (t.c == 0 || b->held)
         return;
     b->first = at < b->first ? at : b->first;
@@ -152,33 +152,33 @@ static void find_lifetimes(sd_program *p) {
         p->buffers[i].last = p->buffers[i].held ? p->n_ops : -1;
     }
     for (int i = 0; i < p->n_ops; i++)
-        for (const sd_operand *o = sd_op_operands(p->ops[i].kind); o->role; o++)
+        for (const sd_operand *o = sdi_op_operands(p->ops[i].kind); o->role; o++)
             if (o->role != SD_ROLE_WEIGHT)
-                touch(p, i, *sd_operand_tensor(&p->ops[i], o));
+                touch(p, i, *sdi_operand_tensor(&p->ops[i], o));
 }
 
 /* The first result, which is what an operation is for. */
 static sdb_tensor first_result(sdb_op *op) {
-    const sd_operand *o = sd_op_operands(op->kind);
+    const sd_operand *o = sdi_op_operands(op->kind);
     while (o->role != SD_ROLE_OUT)
         o++;
-    return *sd_operand_tensor(op, o);
+    return *sdi_operand_tensor(op, o);
 }
 
 /* How many of an operation's inputs lie in the memory of buffer `root`. */
 static int count_inputs_in(const sd_program *p, sdb_op *op, int root) {
     int n = 0;
-    for (const sd_operand *o = sd_op_operands(op->kind); o->role; o++)
+    for (const sd_operand *o = sdi_op_operands(op->kind); o->role; o++)
         if (o->role == SD_ROLE_IN || o->role == SD_ROLE_OVER)
-            n += sd_buffer_root(p, sd_operand_tensor(op, o)->buffer) == root;
+            n += sdi_buffer_root(p, sdi_operand_tensor(op, o)->buffer) == root;
     return n;
 }
 
 /* x, an operand of operation `at`, can give its memory to y. */
 static bool gives(sd_program *p, int at, sdb_tensor x, sdb_tensor y) {
     const sd_buffer *bx = &p->buffers[x.buffer], *by = &p->buffers[y.buffer];
-    int root = sd_buffer_root(p, x.buffer);
-    return x.c > 0 && sd_is_whole(p, x) && !bx->into && !p->buffers[root].held &&
+    int root = sdi_buffer_root(p, x.buffer);
+    return x.c > 0 && sdi_is_whole(p, x) && !bx->into && !p->buffers[root].held &&
            p->buffers[root].last == at && bx->type == by->type && bx->c == by->c &&
            bx->pixels == by->pixels && count_inputs_in(p, &p->ops[at], root) == 1;
 }
@@ -187,18 +187,18 @@ static bool gives(sd_program *p, int at, sdb_tensor x, sdb_tensor y) {
 static void alias_result(sd_program *p, int at) {
     sdb_tensor y = first_result(&p->ops[at]);
     sd_buffer *b = &p->buffers[y.buffer];
-    bool can = sd_is_whole(p, y) && !b->held && !b->into;
-    for (const sd_operand *o = sd_op_operands(p->ops[at].kind); o->role && can; o++) {
-        sdb_tensor x = *sd_operand_tensor(&p->ops[at], o);
+    bool can = sdi_is_whole(p, y) && !b->held && !b->into;
+    for (const sd_operand *o = sdi_op_operands(p->ops[at].kind); o->role && can; o++) {
+        sdb_tensor x = *sdi_operand_tensor(&p->ops[at], o);
         if (o->role != SD_ROLE_OVER || !gives(p, at, x, y))
             continue;
         b->over = x.buffer;
-        p->buffers[sd_buffer_root(p, x.buffer)].last = b->last;
+        p->buffers[sdi_buffer_root(p, x.buffer)].last = b->last;
         return;
     }
 }
 
-void sd_program_alias(sd_program *p) {
+void sdi_program_alias(sd_program *p) {
     find_lifetimes(p);
     for (int i = 0; i < p->n_ops; i++)
         alias_result(p, i);
@@ -213,7 +213,7 @@ static size_t align(size_t size) {
 /* Buffers by size, then by their first operation, then by number: one order for equal programs. */
 static int compare_buffers(const void *a, const void *b) {
     const sd_buffer *x = *(sd_buffer *const *)a, *y = *(sd_buffer *const *)b;
-    size_t m = sd_buffer_size(x), n = sd_buffer_size(y);
+    size_t m = sdi_buffer_size(x), n = sdi_buffer_size(y);
     return m != n                 ? (m > n ? -1 : 1)
            : x->first != y->first ? (x->first < y->first ? -1 : 1)
                                   : (x < y ? -1 : x > y);
@@ -222,7 +222,7 @@ static int compare_buffers(const void *a, const void *b) {
 /* The smallest gap that is wide enough between those of `placed`, which lie in order, that live at
  * the same time. */
 static size_t find_gap(sd_buffer *const *placed, int n, const sd_buffer *b) {
-    size_t size = align(sd_buffer_size(b)), end = 0, best = SIZE_MAX, at = 0;
+    size_t size = align(sdi_buffer_size(b)), end = 0, best = SIZE_MAX, at = 0;
     for (int i = 0; i < n; i++) {
         const sd_buffer *other = placed[i];
         if (other->first > b->last || other->last < b->first)
@@ -231,7 +231,7 @@ static size_t find_gap(sd_buffer *const *placed, int n, const sd_buffer *b) {
             best = other->place - end;
             at = end;
         }
-        size_t after = other->place + align(sd_buffer_size(other));
+        size_t after = other->place + align(sdi_buffer_size(other));
         end = after > end ? after : end;
     }
     return best < SIZE_MAX ? at : end;
@@ -244,24 +244,24 @@ static void put_in_order(sd_buffer **placed, int n, sd_buffer *b) {
     placed[n] = b;
 }
 
-sd_status sd_program_place(sd_program *p) {
-    sd_buffer **all = sd_alloc_array(p->ctx, 2 * (size_t)p->n_buffers, sizeof *all);
+sd_status sdi_program_place(sd_program *p) {
+    sd_buffer **all = sdi_alloc_array(p->ctx, 2 * (size_t)p->n_buffers, sizeof *all);
     int n = 0;
     if (!all)
         return SD_ERROR_MEMORY;
     sd_buffer **placed = all + p->n_buffers;
     for (int i = 1; i < p->n_buffers; i++)
-        if (sd_buffer_root(p, i) == i && p->buffers[i].last >= 0)
+        if (sdi_buffer_root(p, i) == i && p->buffers[i].last >= 0)
             all[n++] = &p->buffers[i];
     qsort(all, (size_t)n, sizeof *all, compare_buffers);
     p->arena = 0;
     for (int i = 0; i < n; i++) {
         all[i]->place = find_gap(placed, i, all[i]);
         put_in_order(placed, i, all[i]);
-        size_t end = all[i]->place + align(sd_buffer_size(all[i]));
+        size_t end = all[i]->place + align(sdi_buffer_size(all[i]));
         p->arena = end > p->arena ? end : p->arena;
     }
-    sd_free(p->ctx, all);
+    sdi_free(p->ctx, all);
     return SD_OK;
 }
 
@@ -269,35 +269,35 @@ sd_status sd_program_place(sd_program *p) {
 static void bind(const sd_program *p, sdb_tensor *t) {
     if (t->c == 0)
         return;
-    const sd_buffer *b = &p->buffers[t->buffer], *root = &p->buffers[sd_buffer_root(p, t->buffer)];
-    size_t pitch = sd_buffer_pitch(b), at = (uintptr_t)t->data, channel = 0;
+    const sd_buffer *b = &p->buffers[t->buffer], *root = &p->buffers[sdi_buffer_root(p, t->buffer)];
+    size_t pitch = sdi_buffer_pitch(b), at = (uintptr_t)t->data, channel = 0;
     for (const sd_buffer *i = b; i != root; i = &p->buffers[i->into ? i->into : i->over])
         channel += (size_t)i->at;
-    t->data = (void *)(root->place + at / pitch * sd_buffer_pitch(root) + at % pitch +
+    t->data = (void *)(root->place + at / pitch * sdi_buffer_pitch(root) + at % pitch +
                        channel * sdb_type_size(b->type));
     t->ld = root->c;
 }
 
-void sd_program_bind(sd_program *p) {
+void sdi_program_bind(sd_program *p) {
     for (int i = 0; i < p->n_ops; i++)
-        for (const sd_operand *o = sd_op_operands(p->ops[i].kind); o->role; o++)
+        for (const sd_operand *o = sdi_op_operands(p->ops[i].kind); o->role; o++)
             if (o->role != SD_ROLE_WEIGHT)
-                bind(p, sd_operand_tensor(&p->ops[i], o));
+                bind(p, sdi_operand_tensor(&p->ops[i], o));
     for (int i = 0; i < p->n_io; i++)
         bind(p, &p->io[i]);
 }
 
-sd_status sd_program_plan(sd_program *p, sd_stats_maker maker) {
-    sd_status status = sd_program_check(p);
+sd_status sdi_program_plan(sd_program *p, sd_stats_maker maker) {
+    sd_status status = sdi_program_check(p);
     if (!status)
-        status = sd_program_concat(p);
+        status = sdi_program_concat(p);
     if (!status)
-        status = sd_program_stats(p, maker);
+        status = sdi_program_stats(p, maker);
     if (!status) {
-        sd_program_alias(p);
-        status = sd_program_place(p);
+        sdi_program_alias(p);
+        status = sdi_program_place(p);
     }
     if (!status)
-        sd_program_bind(p);
+        sdi_program_bind(p);
     return status;
 }

@@ -28,32 +28,32 @@ struct sd_profiler {
 
 /* What a thread was adding when it was lost at a fork is not counted, and nor is what waited. */
 static void lock(struct sd_profiler *p) {
-    if (sd_mutex_lock(p->mutex))
+    if (sdi_mutex_lock(p->mutex))
         p->n_entries = 0;
 }
 
-struct sd_profiler *sd_profiler_new(const sd_context *ctx) {
-    struct sd_profiler *p = sd_zalloc(ctx, sizeof *p);
+struct sd_profiler *sdi_profiler_new(const sd_context *ctx) {
+    struct sd_profiler *p = sdi_zalloc(ctx, sizeof *p);
     if (p)
-        p->mutex = sd_mutex_new(ctx);
+        p->mutex = sdi_mutex_new(ctx);
     if (p && !p->mutex) {
-        sd_free(ctx, p);
+        sdi_free(ctx, p);
         p = NULL;
     }
     return p;
 }
 
-void sd_mark_free(struct sd_device_slot *slot, sd_mark mark) {
+void sdi_mark_free(struct sd_device_slot *slot, sd_mark mark) {
     if (mark.mark)
         slot->api->mark_free(slot->dev, mark.mark);
 }
 
-sd_status sd_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out) {
+sd_status sdi_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out) {
     *out = (sd_mark){0};
     if (slot->api->mark_new)
         return slot->api->mark_new(q, &out->mark);
     sd_status status = slot->api->sync(q);
-    out->seconds = sd_clock_seconds();
+    out->seconds = sdi_clock_seconds();
     return status;
 }
 
@@ -66,8 +66,8 @@ static sd_status resolve(struct sd_device_slot *slot) {
         double seconds = e->end.seconds - e->begin.seconds;
         if (e->end.mark && !status)
             status = slot->api->mark_seconds(slot->dev, e->begin.mark, e->end.mark, &seconds);
-        sd_mark_free(slot, e->begin);
-        sd_mark_free(slot, e->end);
+        sdi_mark_free(slot, e->begin);
+        sdi_mark_free(slot, e->end);
         profile_sum *sum = &p->sums[e->kind];
         sum->calls++;
         sum->seconds += seconds;
@@ -78,54 +78,54 @@ static sd_status resolve(struct sd_device_slot *slot) {
     return status;
 }
 
-void sd_profiler_free(struct sd_device_slot *slot) {
+void sdi_profiler_free(struct sd_device_slot *slot) {
     struct sd_profiler *p = slot->profiler;
     if (!p)
         return;
     lock(p);
     if (slot->dev)
         resolve(slot);
-    sd_mutex_unlock(p->mutex);
-    sd_mutex_free(slot->ctx, p->mutex);
-    sd_free(slot->ctx, p->entries);
-    sd_free(slot->ctx, p);
+    sdi_mutex_unlock(p->mutex);
+    sdi_mutex_free(slot->ctx, p->mutex);
+    sdi_free(slot->ctx, p->entries);
+    sdi_free(slot->ctx, p);
 }
 
-sd_status sd_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
-                          sd_mark end) {
+sd_status sdi_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
+                           sd_mark end) {
     struct sd_profiler *p = slot->profiler;
     lock(p);
     sd_status status = p->n_entries == MAX_ENTRIES ? resolve(slot) : SD_OK;
     p->entries[p->n_entries++] = (profile_entry){
-        op->kind, sd_op_flops(op), sd_op_bytes(op, slot->api->weight_size), begin, end};
-    sd_mutex_unlock(p->mutex);
+        op->kind, sdi_op_flops(op), sdi_op_bytes(op, slot->api->weight_size), begin, end};
+    sdi_mutex_unlock(p->mutex);
     return status;
 }
 
-sd_status sd_profiler_begin(sd_context *ctx) {
+sd_status sdi_profiler_begin(sd_context *ctx) {
     struct sd_device_slot *slot = ctx->device;
     struct sd_profiler *p = slot->profiler;
     lock(p);
     if (!p->entries)
-        p->entries = sd_alloc_array(ctx, MAX_ENTRIES, sizeof *p->entries);
+        p->entries = sdi_alloc_array(ctx, MAX_ENTRIES, sizeof *p->entries);
     bool there = p->entries != NULL;
     sd_status status = there ? resolve(slot) : SD_ERROR_MEMORY;
     memset(p->sums, 0, sizeof p->sums);
     atomic_store(&ctx->profiling, there);
-    sd_mutex_unlock(p->mutex);
+    sdi_mutex_unlock(p->mutex);
     return status;
 }
 
-sd_status sd_profiler_end(sd_context *ctx) {
+sd_status sdi_profiler_end(sd_context *ctx) {
     struct sd_profiler *p = ctx->device->profiler;
     lock(p);
     atomic_store(&ctx->profiling, false);
     sd_status status = resolve(ctx->device);
-    sd_mutex_unlock(p->mutex);
+    sdi_mutex_unlock(p->mutex);
     return status;
 }
 
-bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
+bool sdi_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
     struct sd_profiler *p = ctx->device->profiler;
     bool found = false;
     lock(p);
@@ -133,10 +133,10 @@ bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row) {
         const profile_sum *sum = &p->sums[kind];
         found = sum->calls > 0 && index-- == 0;
         if (found)
-            *row = (sd_profile_row){sizeof *row, sd_op_name((sdb_op_kind)kind),
+            *row = (sd_profile_row){sizeof *row, sdi_op_name((sdb_op_kind)kind),
                                     sum->calls,  sum->seconds,
                                     sum->flops,  sum->bytes};
     }
-    sd_mutex_unlock(p->mutex);
+    sdi_mutex_unlock(p->mutex);
     return found;
 }

@@ -13,10 +13,10 @@
 struct sd_profiler;
 
 /* One for each device; NULL: no memory. */
-struct sd_profiler *sd_profiler_new(const sd_context *ctx);
-void sd_profiler_free(struct sd_device_slot *slot);
+struct sd_profiler *sdi_profiler_new(const sd_context *ctx);
+void sdi_profiler_free(struct sd_device_slot *slot);
 
-static inline bool sd_profiling(const sd_context *ctx) {
+static inline bool sdi_profiling(const sd_context *ctx) {
     return atomic_load_explicit(&((sd_context *)ctx)->profiling, memory_order_relaxed);
 }
 
@@ -26,16 +26,16 @@ typedef struct sd_mark {
     double seconds; /* of the host's clock otherwise */
 } sd_mark;
 
-sd_status sd_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out);
-void sd_mark_free(struct sd_device_slot *slot, sd_mark mark);
+sd_status sdi_mark_now(struct sd_device_slot *slot, sdb_queue *q, sd_mark *out);
+void sdi_mark_free(struct sd_device_slot *slot, sd_mark mark);
 
 /* The operation lies between the two, which belong to the profiler from now on. */
-sd_status sd_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
-                          sd_mark end);
+sd_status sdi_profiler_add(struct sd_device_slot *slot, const sdb_op *op, sd_mark begin,
+                           sd_mark end);
 
-sd_status sd_profiler_begin(sd_context *ctx);
-sd_status sd_profiler_end(sd_context *ctx);
+sd_status sdi_profiler_begin(sd_context *ctx);
+sd_status sdi_profiler_end(sd_context *ctx);
 /* false: no row of this number. */
-bool sd_profiler_row(sd_context *ctx, int index, sd_profile_row *row);
+bool sdi_profiler_row(sd_context *ctx, int index, sd_profile_row *row);
 
 #endif

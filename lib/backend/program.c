@@ -12,42 +12,42 @@ static sd_status grow(const sd_program *p, void *array, int n, size_t size) {
     void **at = array, *more;
     if (n > 0 && (n < SMALLEST || (n & (n - 1)) != 0)) /* full at SMALLEST and its doubles */
         return SD_OK;
-    more = sd_alloc_array(p->ctx, n > 0 ? 2 * (size_t)n : SMALLEST, size);
+    more = sdi_alloc_array(p->ctx, n > 0 ? 2 * (size_t)n : SMALLEST, size);
     if (!more)
         return SD_ERROR_MEMORY;
     if (n > 0)
         memcpy(more, *at, (size_t)n * size);
-    sd_free(p->ctx, *at);
+    sdi_free(p->ctx, *at);
     *at = more;
     return SD_OK;
 }
 
-sd_status sd_program_new(sd_context *ctx, sd_program **out) {
-    sd_program *p = sd_zalloc(ctx, sizeof *p);
+sd_status sdi_program_new(sd_context *ctx, sd_program **out) {
+    sd_program *p = sdi_zalloc(ctx, sizeof *p);
     *out = p;
     if (!p)
         return SD_ERROR_MEMORY;
     p->ctx = ctx;
     atomic_init(&p->refs, 1);
     sdb_tensor none;
-    return sd_program_tensor(p, SDB_F32, 0, 0, 0, 0, &none);
+    return sdi_program_tensor(p, SDB_F32, 0, 0, 0, 0, &none);
 }
 
-void sd_program_retain(sd_program *p) {
+void sdi_program_retain(sd_program *p) {
     atomic_fetch_add(&p->refs, 1);
 }
 
-void sd_program_release(sd_program *p) {
+void sdi_program_release(sd_program *p) {
     if (!p || atomic_fetch_sub(&p->refs, 1) > 1)
         return;
-    sd_free(p->ctx, p->ops);
-    sd_free(p->ctx, p->buffers);
-    sd_free(p->ctx, p->joints);
-    sd_free(p->ctx, p);
+    sdi_free(p->ctx, p->ops);
+    sdi_free(p->ctx, p->buffers);
+    sdi_free(p->ctx, p->joints);
+    sdi_free(p->ctx, p);
 }
 
-sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
-                            sdb_tensor *out) {
+sd_status sdi_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
+                             sdb_tensor *out) {
     sd_status status = grow(p, &p->buffers, p->n_buffers, sizeof *p->buffers);
     *out = (sdb_tensor){.type = type, .n = n, .h = h, .w = w, .c = c, .ld = c};
     if (status)
@@ -57,15 +57,15 @@ sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, i
     return SD_OK;
 }
 
-sd_status sd_program_add(sd_program *p, const sdb_op *op) {
+sd_status sdi_program_add(sd_program *p, const sdb_op *op) {
     sd_status status = grow(p, &p->ops, p->n_ops, sizeof *p->ops);
     if (!status)
         p->ops[p->n_ops++] = *op;
     return status;
 }
 
-sd_status sd_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out) {
-    sd_status status = sd_program_tensor(p, a.type, a.n, a.h, a.w, a.c + b.c, out);
+sd_status sdi_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out) {
+    sd_status status = sdi_program_tensor(p, a.type, a.n, a.h, a.w, a.c + b.c, out);
     if (!status)
         status = grow(p, &p->joints, p->n_joints, sizeof *p->joints);
     if (!status)
@@ -73,19 +73,19 @@ sd_status sd_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor 
     return status;
 }
 
-void sd_program_hold(sd_program *p, sdb_tensor t) {
+void sdi_program_hold(sd_program *p, sdb_tensor t) {
     p->buffers[t.buffer].held = true;
     p->io[p->n_io++] = t;
 }
 
-void sd_program_end_segment(sd_program *p) {
+void sdi_program_end_segment(sd_program *p) {
     p->ends[p->n_segments++] = p->n_ops;
 }
 
-double sd_program_flops(const sd_program *p, int segment) {
+double sdi_program_flops(const sd_program *p, int segment) {
     double flops = 0.0;
-    for (int i = sd_segment_begin(p, segment); i < p->ends[segment]; i++)
-        flops += sd_op_flops(&p->ops[i]);
+    for (int i = sdi_segment_begin(p, segment); i < p->ends[segment]; i++)
+        flops += sdi_op_flops(&p->ops[i]);
     return flops;
 }
 
@@ -100,7 +100,7 @@ typedef struct range {
 
 static range range_of(const sd_program *p, sdb_tensor t) {
     const sd_buffer *b = &p->buffers[t.buffer];
-    size_t pitch = sd_buffer_pitch(b), at = (uintptr_t)t.data;
+    size_t pitch = sdi_buffer_pitch(b), at = (uintptr_t)t.data;
     return (range){(int64_t)(at / pitch), (int64_t)t.n * t.h * t.w,
                    (int)(at % pitch / sdb_type_size(b->type)), t.c};
 }
@@ -133,8 +133,8 @@ static int64_t count_written(const checker *k, int buffer, range r, int n) {
 static void fail(checker *k, int at, const char *what) {
     const sd_program *p = k->p;
     if (!k->status)
-        k->status = sd_fail(p->ctx, SD_ERROR_INTERNAL, "operation %d of a program, %s, %s", at,
-                            at < p->n_ops ? sd_op_name(p->ops[at].kind) : "the last", what);
+        k->status = sdi_fail(p->ctx, SD_ERROR_INTERNAL, "operation %d of a program, %s, %s", at,
+                             at < p->n_ops ? sdi_op_name(p->ops[at].kind) : "the last", what);
 }
 
 static void check_read(checker *k, int at, sdb_tensor t) {
@@ -160,13 +160,13 @@ static void check_write(checker *k, int at, sdb_tensor t) {
 
 static void check_op(checker *k, int at) {
     sdb_op op = k->p->ops[at];
-    const sd_operand *operands = sd_op_operands(op.kind);
+    const sd_operand *operands = sdi_op_operands(op.kind);
     for (const sd_operand *o = operands; o->role; o++)
         if (o->role == SD_ROLE_IN || o->role == SD_ROLE_OVER)
-            check_read(k, at, *sd_operand_tensor(&op, o));
+            check_read(k, at, *sdi_operand_tensor(&op, o));
     for (const sd_operand *o = operands; o->role; o++)
         if (o->role == SD_ROLE_OUT)
-            check_write(k, at, *sd_operand_tensor(&op, o));
+            check_write(k, at, *sdi_operand_tensor(&op, o));
 }
 
 static void check_joint(checker *k, const sd_joint *joint) {
@@ -187,17 +187,17 @@ static void check_all(checker *k) {
     }
 }
 
-sd_status sd_program_check(const sd_program *p) {
+sd_status sdi_program_check(const sd_program *p) {
     size_t writes = 2 * (size_t)p->n_ops + (size_t)p->n_joints + 1; /* at most */
     checker k = {.p = p};
-    k.written = sd_alloc_array(p->ctx, writes, sizeof *k.written);
-    k.last = sd_alloc_array(p->ctx, (size_t)p->n_buffers, sizeof *k.last);
+    k.written = sdi_alloc_array(p->ctx, writes, sizeof *k.written);
+    k.last = sdi_alloc_array(p->ctx, (size_t)p->n_buffers, sizeof *k.last);
     if (!k.written || !k.last)
         k.status = SD_ERROR_MEMORY;
     for (int i = 0; i < p->n_buffers && !k.status; i++)
         k.last[i] = -1;
     check_all(&k);
-    sd_free(p->ctx, k.written);
-    sd_free(p->ctx, k.last);
+    sdi_free(p->ctx, k.written);
+    sdi_free(p->ctx, k.last);
     return k.status;
 }

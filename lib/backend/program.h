@@ -5,7 +5,7 @@
  * Network code is run once for a program, with an executor that builds (exec.h), and never again:
  * tensors are then views of numbered buffers, and operations, concatenations and the ends of
  * segments are noted. Buffers are assigned once: each range of one is written before it is read,
- * and never again. sd_program_plan decides which of them share memory:
+ * and never again. sdi_program_plan decides which of them share memory:
  *
  *   check    each range is written once, before it is read, and only held buffers cross segments;
  *   concat   a half of a concatenation is computed where it will be read, or copied there;
@@ -54,22 +54,22 @@ typedef struct sd_program {
     int n_segments, ends[SD_MAX_SEGMENTS]; /* operations */
     int n_io;
     sdb_tensor
-        io[SD_MAX_IO]; /* what the host puts and gets: held, in the order of sd_program_hold */
+        io[SD_MAX_IO]; /* what the host puts and gets: held, in the order of sdi_program_hold */
     size_t arena;
 } sd_program;
 
-sd_status sd_program_new(sd_context *ctx, sd_program **out);
-void sd_program_retain(sd_program *p);
-void sd_program_release(sd_program *p); /* NULL is fine */
+sd_status sdi_program_new(sd_context *ctx, sd_program **out);
+void sdi_program_retain(sd_program *p);
+void sdi_program_release(sd_program *p); /* NULL is fine */
 
 /* --- building --- */
-sd_status sd_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
-                            sdb_tensor *out);
-sd_status sd_program_add(sd_program *p, const sdb_op *op);
+sd_status sdi_program_tensor(sd_program *p, sdb_type type, int n, int h, int w, int c,
+                             sdb_tensor *out);
+sd_status sdi_program_add(sd_program *p, const sdb_op *op);
 /* *out is a and b, pixel by pixel side by side. */
-sd_status sd_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out);
-void sd_program_hold(sd_program *p, sdb_tensor t);
-void sd_program_end_segment(sd_program *p);
+sd_status sdi_program_join(sd_program *p, sdb_tensor a, sdb_tensor b, sdb_tensor *out);
+void sdi_program_hold(sd_program *p, sdb_tensor t);
+void sdi_program_end_segment(sd_program *p);
 
 /* --- planning --- */
 typedef struct sd_stats_maker {
@@ -77,40 +77,40 @@ typedef struct sd_stats_maker {
     const sdb_device *dev;
 } sd_stats_maker;
 
-sd_status sd_program_plan(sd_program *p, sd_stats_maker maker);
+sd_status sdi_program_plan(sd_program *p, sd_stats_maker maker);
 /* Its passes, for tests. */
-sd_status sd_program_check(const sd_program *p);
-sd_status sd_program_concat(sd_program *p);
-sd_status sd_program_stats(sd_program *p, sd_stats_maker maker);
-void sd_program_alias(sd_program *p);
-sd_status sd_program_place(sd_program *p);
+sd_status sdi_program_check(const sd_program *p);
+sd_status sdi_program_concat(sd_program *p);
+sd_status sdi_program_stats(sd_program *p, sd_stats_maker maker);
+void sdi_program_alias(sd_program *p);
+sd_status sdi_program_place(sd_program *p);
 /* Once, after the last: tensors get their addresses in the arena. */
-void sd_program_bind(sd_program *p);
+void sdi_program_bind(sd_program *p);
 
 /* --- what is known of it --- */
-static inline int sd_segment_begin(const sd_program *p, int segment) {
+static inline int sdi_segment_begin(const sd_program *p, int segment) {
     return segment > 0 ? p->ends[segment - 1] : 0;
 }
-double sd_program_flops(const sd_program *p, int segment);
+double sdi_program_flops(const sd_program *p, int segment);
 
 /* The buffer whose memory this one's is part of. */
-static inline int sd_buffer_root(const sd_program *p, int buffer) {
+static inline int sdi_buffer_root(const sd_program *p, int buffer) {
     while (p->buffers[buffer].into || p->buffers[buffer].over)
         buffer = p->buffers[buffer].into ? p->buffers[buffer].into : p->buffers[buffer].over;
     return buffer;
 }
 
 /* Of a pixel. */
-static inline size_t sd_buffer_pitch(const sd_buffer *b) {
+static inline size_t sdi_buffer_pitch(const sd_buffer *b) {
     return (size_t)b->c * sdb_type_size(b->type);
 }
 
-static inline size_t sd_buffer_size(const sd_buffer *b) {
-    return (size_t)b->pixels * sd_buffer_pitch(b);
+static inline size_t sdi_buffer_size(const sd_buffer *b) {
+    return (size_t)b->pixels * sdi_buffer_pitch(b);
 }
 
 /* All of its buffer. */
-static inline bool sd_is_whole(const sd_program *p, sdb_tensor t) {
+static inline bool sdi_is_whole(const sd_program *p, sdb_tensor t) {
     const sd_buffer *b = &p->buffers[t.buffer];
     return (uintptr_t)t.data == 0 && t.c == b->c && (int64_t)t.n * t.h * t.w == b->pixels;
 }

@@ -16,7 +16,7 @@ static void drop_graphs(sd_exec *e, sd_known_program *known) {
 
 static void forget(sd_exec *e, sd_known_program *known) {
     drop_graphs(e, known);
-    sd_program_release(known->program);
+    sdi_program_release(known->program);
     *known = (sd_known_program){0};
 }
 
@@ -26,9 +26,9 @@ static void forget_all(sd_exec *e) {
     e->current = NULL;
 }
 
-sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
+sd_status sdi_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
     *out = NULL;
-    sd_exec *e = sd_zalloc(ctx, sizeof *e);
+    sd_exec *e = sdi_zalloc(ctx, sizeof *e);
     if (!e)
         return SD_ERROR_MEMORY;
     e->ctx = ctx;
@@ -37,22 +37,22 @@ sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out) {
     e->act = act;
     sd_status status = e->api->queue_new(e->dev, &e->queue);
     if (status) {
-        sd_free(ctx, e);
+        sdi_free(ctx, e);
         return status;
     }
-    sd_exec_begin(e);
+    sdi_exec_begin(e);
     *out = e;
     return SD_OK;
 }
 
-void sd_exec_free(sd_exec *e) {
+void sdi_exec_free(sd_exec *e) {
     if (!e)
         return;
     forget_all(e);
     e->api->queue_free(e->queue);
     e->api->buffer_free(e->dev, e->arena);
-    sd_free(e->ctx, e->turning);
-    sd_free(e->ctx, e);
+    sdi_free(e->ctx, e->turning);
+    sdi_free(e->ctx, e);
 }
 
 static bool find(sd_exec *e, const sd_program *p) {
@@ -72,7 +72,7 @@ static void add(sd_exec *e, sd_program *p) {
         if (e->known[i].used < oldest->used)
             oldest = &e->known[i];
     forget(e, oldest);
-    sd_program_retain(p);
+    sdi_program_retain(p);
     *oldest = (sd_known_program){.program = p, .used = ++e->n_uses};
     e->current = oldest;
 }
@@ -82,8 +82,8 @@ static void add(sd_exec *e, sd_program *p) {
 /* The operation with the addresses of its tensors; of no memory while planning. */
 static sdb_op bound(const sd_exec *e, const sdb_op *op) {
     sdb_op copy = *op;
-    for (const sd_operand *o = sd_op_operands(op->kind); o->role; o++) {
-        sdb_tensor *t = sd_operand_tensor(&copy, o);
+    for (const sd_operand *o = sdi_op_operands(op->kind); o->role; o++) {
+        sdb_tensor *t = sdi_operand_tensor(&copy, o);
         if (o->role != SD_ROLE_WEIGHT && t->buffer)
             t->data = e->planning ? NULL : e->arena + (uintptr_t)t->data;
     }
@@ -92,7 +92,7 @@ static sdb_op bound(const sd_exec *e, const sdb_op *op) {
 
 static void give_operations(sd_exec *e, int begin, int end) {
     for (int i = begin; i < end && !e->status; i++)
-        sd_exec_op(e, bound(e, &e->current->program->ops[i]));
+        sdi_exec_op(e, bound(e, &e->current->program->ops[i]));
 }
 
 /* Where the caller's own tensors begin. */
@@ -100,10 +100,10 @@ static size_t first_free(const sd_exec *e) {
     return e->current ? e->current->program->arena : 0;
 }
 
-void sd_exec_plan(sd_exec *e, sd_program *p) {
-    sd_exec_begin(e);
+void sdi_exec_plan(sd_exec *e, sd_program *p) {
+    sdi_exec_begin(e);
     e->planning = true;
-    sd_exec_fail(e, e->api->queue_plan(e->queue, true));
+    sdi_exec_fail(e, e->api->queue_plan(e->queue, true));
     if (!find(e, p) && p) {
         add(e, p);
         give_operations(e, 0, p->n_ops);
@@ -127,7 +127,7 @@ static sd_status grow_arena(sd_exec *e) {
     return SD_OK;
 }
 
-sd_status sd_exec_commit(sd_exec *e) {
+sd_status sdi_exec_commit(sd_exec *e) {
     size_t scratch = e->api->queue_scratch(e->queue);
     e->planning = false;
     e->top = first_free(e);
@@ -135,7 +135,7 @@ sd_status sd_exec_commit(sd_exec *e) {
         for (int i = 0; i < SD_MAX_PROGRAMS; i++)
             drop_graphs(e, &e->known[i]);
     e->scratch = scratch;
-    sd_exec_fail(e, e->api->queue_plan(e->queue, false));
+    sdi_exec_fail(e, e->api->queue_plan(e->queue, false));
     if (!e->status)
         e->status = grow_arena(e);
     if (e->status)
@@ -143,23 +143,23 @@ sd_status sd_exec_commit(sd_exec *e) {
     return e->status;
 }
 
-size_t sd_exec_abandon(sd_exec *e) {
+size_t sdi_exec_abandon(sd_exec *e) {
     e->planning = false;
     return e->peak + e->api->queue_scratch(e->queue);
 }
 
-void sd_exec_use(sd_exec *e, sd_program *p) {
+void sdi_exec_use(sd_exec *e, sd_program *p) {
     if (find(e, p)) {
         e->top = first_free(e);
         return;
     }
-    sd_exec_plan(e, p);
-    sd_exec_commit(e);
+    sdi_exec_plan(e, p);
+    sdi_exec_commit(e);
 }
 
 /* ------------------------------------------------------------------------------------- running */
 
-sdb_tensor sd_exec_io(const sd_exec *e, int index) {
+sdb_tensor sdi_exec_io(const sd_exec *e, int index) {
     sdb_tensor t = e->current->program->io[index];
     t.data = e->planning || t.c == 0 ? NULL : e->arena + (uintptr_t)t.data;
     t.buffer = 0;
@@ -169,12 +169,12 @@ sdb_tensor sd_exec_io(const sd_exec *e, int index) {
 /* A segment is to be recorded and replayed now, or to be run as it stands: the backend may have no
  * regions, and a profile, which times each operation, cannot use one. */
 static bool can_record(const sd_exec *e) {
-    return e->api->record_begin && !sd_profiling(e->ctx);
+    return e->api->record_begin && !sdi_profiling(e->ctx);
 }
 
 static void compute(sd_exec *e, int segment) {
     const sd_program *p = e->current->program;
-    give_operations(e, sd_segment_begin(p, segment), p->ends[segment]);
+    give_operations(e, sdi_segment_begin(p, segment), p->ends[segment]);
 }
 
 static void record(sd_exec *e, int segment) {
@@ -182,25 +182,25 @@ static void record(sd_exec *e, int segment) {
         return;
     sd_status status = e->api->record_begin(e->queue);
     if (status) {
-        sd_exec_fail(e, status);
+        sdi_exec_fail(e, status);
         return;
     }
     compute(e, segment);
     if (e->status)
         e->api->record_end(e->queue, NULL);
     else
-        sd_exec_fail(e, e->api->record_end(e->queue, &e->current->graphs[segment]));
+        sdi_exec_fail(e, e->api->record_end(e->queue, &e->current->graphs[segment]));
 }
 
-void sd_exec_run(sd_exec *e, int segment) {
+void sdi_exec_run(sd_exec *e, int segment) {
     sd_known_program *known = e->current;
     bool regions = can_record(e);
     if (e->planning)
-        e->flops += sd_program_flops(known->program, segment);
-    if (e->planning || !sd_exec_ready(e))
+        e->flops += sdi_program_flops(known->program, segment);
+    if (e->planning || !sdi_exec_ready(e))
         return;
     if (regions && known->graphs[segment]) {
-        sd_exec_fail(e, e->api->graph_replay(e->queue, known->graphs[segment]));
+        sdi_exec_fail(e, e->api->graph_replay(e->queue, known->graphs[segment]));
         return;
     }
     compute(e, segment);

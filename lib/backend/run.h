@@ -13,23 +13,23 @@
 
 #include "backend/exec.h"
 
-sd_status sd_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
-void sd_exec_free(sd_exec *e);
+sd_status sdi_exec_new(sd_context *ctx, sdb_type act, sd_exec **out);
+void sdi_exec_free(sd_exec *e);
 
 /* The program's memory is the arena's beginning from now on. Its operations have noted their
- * scratch, and planning goes on for tensors and operations of the caller's own until sd_exec_commit
- * allocates the arena (growing it where it is too small) and the queue's scratch. p NULL: there are
- * those alone. */
-void sd_exec_plan(sd_exec *e, sd_program *p);
-sd_status sd_exec_commit(sd_exec *e);
+ * scratch, and planning goes on for tensors and operations of the caller's own until
+ * sdi_exec_commit allocates the arena (growing it where it is too small) and the queue's scratch. p
+ * NULL: there are those alone. */
+void sdi_exec_plan(sd_exec *e, sd_program *p);
+sd_status sdi_exec_commit(sd_exec *e);
 /* Ends planning and allocates nothing: for estimates. Bytes of arena and scratch. */
-size_t sd_exec_abandon(sd_exec *e);
+size_t sdi_exec_abandon(sd_exec *e);
 
 /* Plans and commits a program with nothing around it, unless the executor knows it. */
-void sd_exec_use(sd_exec *e, sd_program *p);
+void sdi_exec_use(sd_exec *e, sd_program *p);
 /* What the host puts into and gets from the program that is used. */
-sdb_tensor sd_exec_io(const sd_exec *e, int index);
+sdb_tensor sdi_exec_io(const sd_exec *e, int index);
 /* Computes nothing while planning, and counts its arithmetic. */
-void sd_exec_run(sd_exec *e, int segment);
+void sdi_exec_run(sd_exec *e, int segment);
 
 #endif

@@ -16,7 +16,7 @@ static void *heap_alloc(void *user, size_t size, size_t alignment) {
     if (posix_memalign(&p, alignment, size) != 0)
         return NULL;
     if (size >= LARGE)
-        sd_prefer_large_pages(p, size);
+        sdi_prefer_large_pages(p, size);
     return p;
 }
 
@@ -26,15 +26,15 @@ static void heap_free(void *user, void *ptr, size_t size) {
     free(ptr);
 }
 
-const sd_alloc_fn sd_heap_alloc = heap_alloc;
-const sd_free_fn sd_heap_free = heap_free;
+const sd_alloc_fn sdi_heap_alloc = heap_alloc;
+const sd_free_fn sdi_heap_free = heap_free;
 
 static void *no_memory(const sd_context *ctx, size_t size) {
-    sd_fail(ctx, SD_ERROR_MEMORY, "out of memory: %zu bytes were asked for", size);
+    sdi_fail(ctx, SD_ERROR_MEMORY, "out of memory: %zu bytes were asked for", size);
     return NULL;
 }
 
-void *sd_alloc(const sd_context *ctx, size_t size) {
+void *sdi_alloc(const sd_context *ctx, size_t size) {
     if (size > SIZE_MAX - HEADER)
         return no_memory(ctx, size);
     uint8_t *block = ctx->host.allocate(ctx->host.alloc_user, size + HEADER, HEADER);
@@ -44,15 +44,15 @@ void *sd_alloc(const sd_context *ctx, size_t size) {
     return block + HEADER;
 }
 
-void *sd_zalloc(const sd_context *ctx, size_t size) {
-    void *p = sd_alloc(ctx, size);
+void *sdi_zalloc(const sd_context *ctx, size_t size) {
+    void *p = sdi_alloc(ctx, size);
     return p ? memset(p, 0, size) : NULL;
 }
 
-void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size) {
+void *sdi_alloc_array(const sd_context *ctx, size_t n, size_t size) {
     if (size && n > SIZE_MAX / size)
         return no_memory(ctx, SIZE_MAX);
-    return sd_zalloc(ctx, n * size);
+    return sdi_zalloc(ctx, n * size);
 }
 
 static size_t block_size(const void *ptr) {
@@ -61,24 +61,24 @@ static size_t block_size(const void *ptr) {
     return size;
 }
 
-void *sd_realloc(const sd_context *ctx, void *ptr, size_t size) {
-    void *grown = sd_alloc(ctx, size);
+void *sdi_realloc(const sd_context *ctx, void *ptr, size_t size) {
+    void *grown = sdi_alloc(ctx, size);
     if (grown && ptr) {
         size_t old = block_size(ptr);
         memcpy(grown, ptr, old < size ? old : size);
-        sd_free(ctx, ptr);
+        sdi_free(ctx, ptr);
     }
     return grown;
 }
 
-void sd_free(const sd_context *ctx, void *ptr) {
+void sdi_free(const sd_context *ctx, void *ptr) {
     if (!ptr)
         return;
     ctx->host.deallocate(ctx->host.alloc_user, (uint8_t *)ptr - HEADER, block_size(ptr) + HEADER);
 }
 
-char *sd_strndup(const sd_context *ctx, const char *s, size_t n) {
-    char *copy = sd_alloc(ctx, n + 1);
+char *sdi_strndup(const sd_context *ctx, const char *s, size_t n) {
+    char *copy = sdi_alloc(ctx, n + 1);
     if (copy) {
         memcpy(copy, s, n);
         copy[n] = '\0';
@@ -86,24 +86,24 @@ char *sd_strndup(const sd_context *ctx, const char *s, size_t n) {
     return copy;
 }
 
-char *sd_strdup(const sd_context *ctx, const char *s) {
-    return sd_strndup(ctx, s, strlen(s));
+char *sdi_strdup(const sd_context *ctx, const char *s) {
+    return sdi_strndup(ctx, s, strlen(s));
 }
 
-bool sd_ends_with(const char *text, size_t size, const char *end) {
+bool sdi_ends_with(const char *text, size_t size, const char *end) {
     size_t n = strlen(end);
     return size >= n && memcmp(text + size - n, end, n) == 0;
 }
 
-char *sd_format(const sd_context *ctx, const char *format, ...) {
+char *sdi_format(const sd_context *ctx, const char *format, ...) {
     va_list args, again;
     va_start(args, format);
     va_copy(again, args);
-    int n = sd_vprint(NULL, 0, format, args);
+    int n = sdi_vprint(NULL, 0, format, args);
     va_end(args);
-    char *text = n < 0 ? NULL : sd_alloc(ctx, (size_t)n + 1);
+    char *text = n < 0 ? NULL : sdi_alloc(ctx, (size_t)n + 1);
     if (text)
-        sd_vprint(text, (size_t)n + 1, format, again);
+        sdi_vprint(text, (size_t)n + 1, format, again);
     va_end(again);
     return text;
 }

@@ -4,7 +4,7 @@
 
 #include "core/context.h"
 
-extern const sd_alloc_fn sd_heap_alloc;
-extern const sd_free_fn sd_heap_free;
+extern const sd_alloc_fn sdi_heap_alloc;
+extern const sd_free_fn sdi_heap_free;
 
 #endif

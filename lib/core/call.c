@@ -11,84 +11,84 @@ static _Thread_local struct {
 /* The call that this thread is in from now on, or NULL. */
 static void enter(sd_call *call) {
     thread.call = call;
-    sd_error_place(call ? call->sentence : NULL);
+    sdi_error_place(call ? call->sentence : NULL);
 }
 
 static void release_uses(sd_call *call) {
     if (call->owner)
         atomic_store_explicit(call->owner, 0, memory_order_release);
     for (int i = 0; i < call->n_uses; i++)
-        sd_handle_release(call->uses[i]);
+        sdi_handle_release(call->uses[i]);
     enter(call->outer);
 }
 
-void sd_handle_free(void *handle) {
+void sdi_handle_free(void *handle) {
     sd_handle *h = handle;
     sd_call call;
     if (!h || atomic_exchange(&h->freed, true))
         return;
-    sd_call_enter(&call, "_free", NULL, 0); /* what fails in here is nobody's either */
-    sd_handle_release(h);
+    sdi_call_enter(&call, "_free", NULL, 0); /* what fails in here is nobody's either */
+    sdi_handle_release(h);
     release_uses(&call); /* and the host may free before it asks for a sentence */
 }
 
 /* ------------------------------------------------------------------------------------ calls */
 
-sd_call *sd_call_current(void) {
+sd_call *sdi_call_current(void) {
     return thread.call;
 }
 
 /* A count and no address, which a thread of a child may have in its turn after one that the fork
  * lost. */
-uintptr_t sd_thread_identity(void) {
+uintptr_t sdi_thread_identity(void) {
     static atomic_uintptr_t last;
     if (!thread.identity)
         thread.identity = atomic_fetch_add(&last, 1) + 1;
     return thread.identity;
 }
 
-void sd_call_use(const void *handle) {
+void sdi_call_use(const void *handle) {
     sd_call *call = thread.call;
     if (!handle || !call || call->n_uses == SD_CALL_HANDLES)
         return;
-    sd_handle_retain(handle);
+    sdi_handle_retain(handle);
     call->uses[call->n_uses++] = handle;
 }
 
-void sd_call_heed(const sd_stop *stop) {
+void sdi_call_heed(const sd_stop *stop) {
     sd_call *call = thread.call;
     for (int i = 0; stop && call && i < SD_CALL_STOPS; i++)
         if (!call->interrupt.stops[i]) {
-            sd_call_use(stop);
+            sdi_call_use(stop);
             call->interrupt.stops[i] = stop;
             return;
         }
 }
 
-void sd_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n) {
+void sdi_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n) {
     call->outer = thread.call;
     call->name = name;
     call->n_uses = 0;
     call->owner = NULL;
     call->sentence[0] = '\0';
     const sd_context *ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
-    call->interrupt = sd_interrupt_begin(ctx);
+    call->interrupt = sdi_interrupt_begin(ctx);
     enter(call);
     for (size_t i = 0; i < n; i++)
-        sd_call_use(handles[i]);
+        sdi_call_use(handles[i]);
 }
 
-sd_status sd_call_leave(sd_call *call, sd_status status) {
+sd_status sdi_call_leave(sd_call *call, sd_status status) {
     if (status && !call->sentence[0])
         snprintf(call->sentence, sizeof call->sentence, "%s: %s", call->name,
-                 sd_status_text(status));
+                 sdi_status_text(status));
     release_uses(call);
-    sd_error_keep(status ? call->sentence : "");
+    sdi_error_keep(status ? call->sentence : "");
     return status;
 }
 
-sd_claim sd_call_claim(atomic_uintptr_t *owner) {
-    uintptr_t me = sd_thread_identity(), found = 0;
+sd_claim sdi_call_claim(atomic_uintptr_t *owner) {
+    uintptr_t me = sdi_thread_identity(), found = 0;
     if (atomic_compare_exchange_strong_explicit(owner, &found, me, memory_order_acquire,
                                                 memory_order_relaxed)) {
         thread.call->owner = owner;
@@ -97,13 +97,13 @@ sd_claim sd_call_claim(atomic_uintptr_t *owner) {
     return found == me ? SD_CLAIM_NESTED : SD_CLAIM_TAKEN;
 }
 
-sd_interrupt sd_interrupt_now(const sd_context *ctx) {
-    const sd_call *call = sd_call_current();
-    return call && call->interrupt.ctx == ctx ? call->interrupt : sd_interrupt_begin(ctx);
+sd_interrupt sdi_interrupt_now(const sd_context *ctx) {
+    const sd_call *call = sdi_call_current();
+    return call && call->interrupt.ctx == ctx ? call->interrupt : sdi_interrupt_begin(ctx);
 }
 
-sd_status sd_check_interrupt(const sd_context *ctx) {
-    sd_interrupt interrupt = sd_interrupt_now(ctx);
-    return sd_interrupted(&interrupt) ? sd_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
-                                      : SD_OK;
+sd_status sdi_check_interrupt(const sd_context *ctx) {
+    sd_interrupt interrupt = sdi_interrupt_now(ctx);
+    return sdi_interrupted(&interrupt) ? sdi_fail(ctx, SD_ERROR_CANCELLED, "the run was cancelled")
+                                       : SD_OK;
 }

@@ -12,7 +12,7 @@
 #include "core/stop.h"
 
 #define SD_CALL_HANDLES 16
-#define SD_CALL_MORE 8 /* of them at most come from sd_call_use */
+#define SD_CALL_MORE 8 /* of them at most come from sdi_call_use */
 
 /* On the stack of the thread that made the call. */
 typedef struct sd_call {
@@ -21,20 +21,20 @@ typedef struct sd_call {
     const void *uses[SD_CALL_HANDLES];
     int n_uses;
     sd_interrupt interrupt;     /* its context is that of the first handle; or NULL */
-    atomic_uintptr_t *owner;    /* what sd_call_claim got; or NULL */
+    atomic_uintptr_t *owner;    /* what sdi_call_claim got; or NULL */
     char sentence[SD_SENTENCE]; /* of what failed last in it; "": nothing did */
 } sd_call;
 
 /* `handles` are structs that begin with an sd_handle, or NULL. */
-void sd_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n);
+void sdi_call_enter(sd_call *call, const char *name, const void *const *handles, size_t n);
 /* Ends the call with `status`, which it returns; the host finds its sentence, "" with SD_OK. */
-sd_status sd_call_leave(sd_call *call, sd_status status);
+sd_status sdi_call_leave(sd_call *call, sd_status status);
 /* The call that this thread is in, or NULL. */
-sd_call *sd_call_current(void);
+sd_call *sdi_call_current(void);
 /* One more handle that the current call uses, found in its parameters. */
-void sd_call_use(const void *handle);
+void sdi_call_use(const void *handle);
 /* One more token that ends the current call, found in its parameters; or NULL. */
-void sd_call_heed(const sd_stop *stop);
+void sdi_call_heed(const sd_stop *stop);
 
 typedef enum sd_claim {
     SD_CLAIM_MINE,   /* until the current call returns */
@@ -43,8 +43,8 @@ typedef enum sd_claim {
 } sd_claim;
 
 /* Claims a thing that one thread may use at a time: *owner is 0, or names the thread. */
-sd_claim sd_call_claim(atomic_uintptr_t *owner);
+sd_claim sdi_call_claim(atomic_uintptr_t *owner);
 /* A number other than 0 that no other thread has. */
-uintptr_t sd_thread_identity(void);
+uintptr_t sdi_thread_identity(void);
 
 #endif

@@ -13,22 +13,22 @@ static void free_cond(void *handle) {
     sd_cond *cond = handle;
     sd_context *ctx = cond->ctx;
     for (int i = 0; i < SD_COND_N_PARTS; i++)
-        sd_tensor_destroy(cond->parts[i]);
-    sd_free(ctx, cond);
-    sd_context_release(ctx);
+        sdi_tensor_free(cond->parts[i]);
+    sdi_free(ctx, cond);
+    sdi_context_release(ctx);
 }
 
-void sd_cond_destroy(sd_cond *cond) {
-    sd_handle_release(cond);
+void sdi_cond_free(sd_cond *cond) {
+    sdi_handle_release(cond);
 }
 
 static sd_status new_cond(sd_context *ctx, sd_cond **out) {
-    *out = sd_zalloc(ctx, sizeof **out);
+    *out = sdi_zalloc(ctx, sizeof **out);
     if (!*out)
         return SD_ERROR_MEMORY;
-    sd_context_retain(ctx);
+    sdi_context_retain(ctx);
     (*out)->ctx = ctx;
-    sd_handle_init(&(*out)->handle, ctx, free_cond);
+    sdi_handle_init(&(*out)->handle, ctx, free_cond);
     return SD_OK;
 }
 
@@ -38,22 +38,22 @@ static sd_status find_part(const sd_context *ctx, const char *name, int *part) {
     for (*part = 0; *part < SD_COND_N_PARTS; ++*part) {
         if (!strcmp(name, parts[*part].name))
             return SD_OK;
-        sd_print(known + strlen(known), sizeof known - strlen(known), "%s\"%s\"", *part ? ", " : "",
-                 parts[*part].name);
+        sdi_print(known + strlen(known), sizeof known - strlen(known), "%s\"%s\"",
+                  *part ? ", " : "", parts[*part].name);
     }
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "conditioning has no part \"%.60s\"; this version of libsd knows %s", name,
-                   known);
+    return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                    "conditioning has no part \"%.60s\"; this version of libsd knows %s", name,
+                    known);
 }
 
 static sd_status check_part(const sd_tensor *value, int part) {
     static const int64_t any[SD_MAX_DIMS] = {-1, -1, -1, -1, -1};
-    sd_status status = sd_expect_shape(value, parts[part].name, parts[part].n_dims, any);
+    sd_status status = sdi_expect_shape(value, parts[part].name, parts[part].n_dims, any);
     if (!status && part == SD_COND_CONTEXT && value->dims[1] > SD_COND_MAX_TOKENS)
         status =
-            sd_fail(value->ctx, SD_ERROR_ARGUMENT, "%s has %lld tokens; at most %d were expected",
-                    parts[part].name, (long long)value->dims[1], SD_COND_MAX_TOKENS);
-    return status ? status : sd_expect_finite(value, parts[part].name);
+            sdi_fail(value->ctx, SD_ERROR_ARGUMENT, "%s has %lld tokens; at most %d were expected",
+                     parts[part].name, (long long)value->dims[1], SD_COND_MAX_TOKENS);
+    return status ? status : sdi_expect_finite(value, parts[part].name);
 }
 
 /* Rows first .. first + n - 1 of a tensor. */
@@ -62,7 +62,7 @@ static sd_status copy_rows(sd_context *ctx, const sd_tensor *from, int64_t first
     int64_t dims[SD_MAX_DIMS], row = from->n_elements / from->dims[0];
     memcpy(dims, from->dims, sizeof dims);
     dims[0] = n;
-    sd_status status = sd_tensor_create_raw(ctx, from->n_dims, dims, out);
+    sd_status status = sdi_tensor_new_raw(ctx, from->n_dims, dims, out);
     if (!status)
         memcpy((*out)->data, from->data + first * row, (size_t)(n * row) * sizeof *from->data);
     return status;
@@ -72,15 +72,15 @@ static sd_status add_part(sd_cond *cond, const char *name, const sd_tensor *valu
     int part;
     sd_status status = find_part(cond->ctx, name, &part);
     if (!status && cond->parts[part])
-        status = sd_fail(cond->ctx, SD_ERROR_ARGUMENT,
-                         "conditioning is given \"%s\" twice; once was expected", name);
+        status = sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
+                          "conditioning is given \"%s\" twice; once was expected", name);
     if (!status)
         status = check_part(value, part);
     return status ? status : copy_rows(cond->ctx, value, 0, value->dims[0], &cond->parts[part]);
 }
 
-sd_status sd_cond_create(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
-                         int n, sd_cond **out) {
+sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
+                       int n, sd_cond **out) {
     sd_cond *cond;
     *out = NULL;
     sd_status status = new_cond(ctx, &cond);
@@ -89,22 +89,22 @@ sd_status sd_cond_create(sd_context *ctx, const char *const *names, const sd_ten
     for (int i = 0; i < n && !status; i++)
         status = add_part(cond, names[i], values[i]);
     if (status)
-        sd_cond_destroy(cond);
+        sdi_cond_free(cond);
     else
         *out = cond;
     return status;
 }
 
-sd_status sd_cond_take(sd_tensor *context, sd_cond **out) {
+sd_status sdi_cond_take(sd_tensor *context, sd_cond **out) {
     sd_status status = new_cond(context->ctx, out);
     if (status)
-        sd_tensor_destroy(context);
+        sdi_tensor_free(context);
     else
         (*out)->parts[SD_COND_CONTEXT] = context;
     return status;
 }
 
-sd_status sd_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out) {
+sd_status sdi_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out) {
     int part;
     *out = NULL;
     sd_status status = find_part(cond->ctx, name, &part);
@@ -114,21 +114,21 @@ sd_status sd_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out) {
     return copy_rows(cond->ctx, value, 0, value->dims[0], out);
 }
 
-sd_status sd_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out) {
+sd_status sdi_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out) {
     int64_t rows = cond->parts[SD_COND_CONTEXT]->dims[0];
     sd_cond *cut;
     *out = NULL;
     if (first < 0 || n < 1 || n > rows - first)
-        return sd_fail(cond->ctx, SD_ERROR_ARGUMENT,
-                       "%d rows from row %d on were asked for; the conditioning has %lld", n, first,
-                       (long long)rows);
+        return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
+                        "%d rows from row %d on were asked for; the conditioning has %lld", n,
+                        first, (long long)rows);
     sd_status status = new_cond(cond->ctx, &cut);
     if (status)
         return status;
     for (int i = 0; i < SD_COND_N_PARTS && !status; i++)
         status = copy_rows(cond->ctx, cond->parts[i], first, n, &cut->parts[i]);
     if (status)
-        sd_cond_destroy(cut);
+        sdi_cond_free(cut);
     else
         *out = cut;
     return status;

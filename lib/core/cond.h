@@ -22,19 +22,19 @@ struct sd_cond {
 };
 
 /* Copies; each of the names and values is there. */
-sd_status sd_cond_create(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
-                         int n, sd_cond **out);
+sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
+                       int n, sd_cond **out);
 /* Takes `context` over, also where it fails: finite, as a network left it. */
-sd_status sd_cond_take(sd_tensor *context, sd_cond **out);
+sd_status sdi_cond_take(sd_tensor *context, sd_cond **out);
 /* A copy of the part of that name. */
-sd_status sd_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out);
+sd_status sdi_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out);
 /* Rows first .. first + n - 1 of each part. */
-sd_status sd_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out);
+sd_status sdi_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out);
 /* Lets go of it. */
-void sd_cond_destroy(sd_cond *cond);
+void sdi_cond_free(sd_cond *cond);
 
 /* [n, tokens, width]; NULL where `cond` is. */
-static inline const sd_tensor *sd_cond_context(const sd_cond *cond) {
+static inline const sd_tensor *sdi_cond_context(const sd_cond *cond) {
     return cond ? cond->parts[SD_COND_CONTEXT] : NULL;
 }
 

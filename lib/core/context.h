@@ -40,57 +40,58 @@ struct sd_context {
 
 /* --- alloc.c: all heap use. Memory is aligned to 64 bytes; NULL when there is none (the error
  * sentence is recorded then, so that callers can return SD_ERROR_MEMORY as it is). --- */
-void *sd_alloc(const sd_context *ctx, size_t size);                 /* not initialised */
-void *sd_zalloc(const sd_context *ctx, size_t size);                /* zeros */
-void *sd_alloc_array(const sd_context *ctx, size_t n, size_t size); /* zeros; checks overflow */
-void *sd_realloc(const sd_context *ctx, void *ptr, size_t size);    /* ptr stays valid on failure */
-void sd_free(const sd_context *ctx, void *ptr);
-char *sd_strdup(const sd_context *ctx, const char *s);
-char *sd_strndup(const sd_context *ctx, const char *s, size_t n);
-char *sd_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
-bool sd_ends_with(const char *text, size_t size, const char *end); /* its first `size` bytes */
+void *sdi_alloc(const sd_context *ctx, size_t size);                 /* not initialised */
+void *sdi_zalloc(const sd_context *ctx, size_t size);                /* zeros */
+void *sdi_alloc_array(const sd_context *ctx, size_t n, size_t size); /* zeros; checks overflow */
+void *sdi_realloc(const sd_context *ctx, void *ptr, size_t size); /* ptr stays valid on failure */
+void sdi_free(const sd_context *ctx, void *ptr);
+char *sdi_strdup(const sd_context *ctx, const char *s);
+char *sdi_strndup(const sd_context *ctx, const char *s, size_t n);
+char *sdi_format(const sd_context *ctx, const char *format, ...) SD_PRINTF(2, 3);
+bool sdi_ends_with(const char *text, size_t size, const char *end); /* its first `size` bytes */
 
 /* --- print.c: vsnprintf and snprintf, whose decimals have a point under every locale. --- */
-int sd_vprint(char *text, size_t size, const char *format, va_list args);
-int sd_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
+int sdi_vprint(char *text, size_t size, const char *format, va_list args);
+int sdi_print(char *text, size_t size, const char *format, ...) SD_PRINTF(3, 4);
 
 /* --- error.c: one sentence a thread. --- */
 #define SD_SENTENCE 1024
 /* A few words, "out of memory". */
-const char *sd_status_text(sd_status status);
-/* Records the sentence and returns `status`, so that `return sd_fail(...)` reads well. */
-sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
-sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);
+const char *sdi_status_text(sd_status status);
+/* Records the sentence and returns `status`, so that `return sdi_fail(...)` reads well. */
+sd_status sdi_fail(const sd_context *ctx, sd_status status, const char *format, ...)
+    SD_PRINTF(3, 4);
+sd_status sdi_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args);
 /* The sentence of what failed last, for the library itself: that of the call that is being made. */
-const char *sd_error_get(void);
+const char *sdi_error_get(void);
 /* For the host: that of the thread's last call; "" where it succeeded. */
-const char *sd_error_last(void);
+const char *sdi_error_last(void);
 /* For call.c: where this thread's sentences go from now on, SD_SENTENCE bytes; NULL: to the one
- * that sd_error_last gives, which sd_error_keep sets. */
-void sd_error_place(char *sentence);
-void sd_error_keep(const char *sentence);
+ * that sdi_error_last gives, which sdi_error_keep sets. */
+void sdi_error_place(char *sentence);
+void sdi_error_keep(const char *sentence);
 
 /* --- log.c --- */
-void sd_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);
-void sd_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args);
+void sdi_log(const sd_context *ctx, sd_log_level level, const char *format, ...) SD_PRINTF(3, 4);
+void sdi_vlog(const sd_context *ctx, sd_log_level level, const char *format, va_list args);
 
 /* --- handle.c --- */
-void sd_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle));
+void sdi_handle_init(sd_handle *h, const sd_context *ctx, void (*destroy)(void *handle));
 /* `handle` is a struct that begins with an sd_handle, or NULL. The last release destroys it. */
-void sd_handle_retain(const void *handle);
-void sd_handle_release(const void *handle);
+void sdi_handle_retain(const void *handle);
+void sdi_handle_release(const void *handle);
 /* call.c. The host gives its own back; a second time, while something uses it, does nothing. */
-void sd_handle_free(void *handle);
+void sdi_handle_free(void *handle);
 
 /* --- context.c --- */
 /* The bare context: everything but the device, which lib/backend opens. The host's allocator and
  * log are released with it, and also where none is made. */
-sd_status sd_context_create(const sd_context_params *params, sd_context **out);
-void sd_context_release_host(const sd_context_params *host);
-void sd_context_retain(sd_context *ctx);
+sd_status sdi_context_new(const sd_context_params *params, sd_context **out);
+void sdi_context_release_host(const sd_context_params *host);
+void sdi_context_retain(sd_context *ctx);
 /* The last release runs `close_device` (may be NULL) and frees the context. */
-void sd_context_release(sd_context *ctx);
-void sd_context_on_close(sd_context *ctx, struct sd_device_slot *device,
-                         void (*close_device)(struct sd_device_slot *));
+void sdi_context_release(sd_context *ctx);
+void sdi_context_on_close(sd_context *ctx, struct sd_device_slot *device,
+                          void (*close_device)(struct sd_device_slot *));
 
 #endif

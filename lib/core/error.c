@@ -10,7 +10,7 @@
 static _Thread_local char last[SD_SENTENCE];
 static _Thread_local char *place; /* of the current call; NULL: `last` */
 
-const char *sd_status_text(sd_status status) {
+const char *sdi_status_text(sd_status status) {
     static const char *const names[] = {
         [SD_OK] = "success",
         [SD_ERROR_ARGUMENT] = "bad argument",
@@ -28,36 +28,36 @@ const char *sd_status_text(sd_status status) {
     return i < SD_COUNT(names) ? names[i] : "unknown status";
 }
 
-void sd_error_place(char *sentence) {
+void sdi_error_place(char *sentence) {
     place = sentence;
 }
 
-void sd_error_keep(const char *sentence) {
-    sd_print(last, sizeof last, "%s", sentence);
+void sdi_error_keep(const char *sentence) {
+    sdi_print(last, sizeof last, "%s", sentence);
 }
 
-sd_status sd_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
+sd_status sdi_vfail(const sd_context *ctx, sd_status status, const char *format, va_list args) {
     char text[SD_SENTENCE]; /* apart, since an argument may be the old sentence */
-    if (sd_vprint(text, sizeof text, format, args) < 0)
-        sd_print(text, sizeof text, "%s", sd_status_text(status));
+    if (sdi_vprint(text, sizeof text, format, args) < 0)
+        sdi_print(text, sizeof text, "%s", sdi_status_text(status));
     memcpy(place ? place : last, text, sizeof text);
     if (ctx)
-        sd_log(ctx, SD_LOG_LEVEL_DEBUG, "%s", text);
+        sdi_log(ctx, SD_LOG_LEVEL_DEBUG, "%s", text);
     return status;
 }
 
-sd_status sd_fail(const sd_context *ctx, sd_status status, const char *format, ...) {
+sd_status sdi_fail(const sd_context *ctx, sd_status status, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    sd_vfail(ctx, status, format, args);
+    sdi_vfail(ctx, status, format, args);
     va_end(args);
     return status;
 }
 
-const char *sd_error_last(void) {
+const char *sdi_error_last(void) {
     return last;
 }
 
-const char *sd_error_get(void) {
+const char *sdi_error_get(void) {
     return place ? place : last;
 }

@@ -5,18 +5,18 @@
 #include "core/tensor.h"
 
 /* `dims` has -1 where any size is fine. */
-sd_status sd_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
+sd_status sdi_expect_shape(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 /* Height and width of [n, c, h, w]. */
-sd_status sd_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
-sd_status sd_expect_finite(const sd_tensor *t, const char *what);
+sd_status sdi_expect_multiple(const sd_tensor *t, const char *what, int multiple, int max_side);
+sd_status sdi_expect_finite(const sd_tensor *t, const char *what);
 /* Shape and numbers. */
-sd_status sd_expect_tensor(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
+sd_status sdi_expect_tensor(const sd_tensor *t, const char *what, int n_dims, const int64_t *dims);
 
 /* 1 to max_size / multiple times `multiple`: what is nearest to `size`. */
-int64_t sd_nearest_multiple(int64_t size, int multiple, int max_size);
+int64_t sdi_nearest_multiple(int64_t size, int multiple, int max_size);
 /* Where the first value is that is infinite or no number; -1: nowhere. */
-int64_t sd_find_not_finite(const float *x, int64_t n);
+int64_t sdi_find_not_finite(const float *x, int64_t n);
 /* Such an element, "nan at [0, 3, 17, 5]", into `text`, which is returned. */
-const char *sd_element_text(char *text, size_t size, const sd_tensor *t, int64_t at);
+const char *sdi_element_text(char *text, size_t size, const sd_tensor *t, int64_t at);
 
 #endif

@@ -23,17 +23,17 @@ typedef struct sd_input {
 } sd_input;
 
 /* A regular file. */
-sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out);
+sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out);
 /* A range that the size does not have is a failure too. `name` begins the sentence. */
-sd_status sd_input_read(const sd_context *ctx, const sd_input *in, const char *name,
-                        uint64_t offset, void *dst, size_t n);
+sd_status sdi_input_read(const sd_context *ctx, const sd_input *in, const char *name,
+                         uint64_t offset, void *dst, size_t n);
 /* The first bytes, as many as there are up to n; how many is told by *got. */
-sd_status sd_input_peek(const sd_context *ctx, const sd_input *in, const char *name, void *dst,
-                        size_t n, size_t *got);
-sd_status sd_input_check(const sd_context *ctx, const sd_input *in, const char *name);
+sd_status sdi_input_peek(const sd_context *ctx, const sd_input *in, const char *name, void *dst,
+                         size_t n, size_t *got);
+sd_status sdi_input_check(const sd_context *ctx, const sd_input *in, const char *name);
 /* The sentence of a `read` that gave `status`. */
-sd_status sd_input_fail(const sd_context *ctx, const sd_input *in, const char *name,
-                        sd_status status);
-void sd_input_close(const sd_context *ctx, sd_input *in); /* fine when it is all zeros */
+sd_status sdi_input_fail(const sd_context *ctx, const sd_input *in, const char *name,
+                         sd_status status);
+void sdi_input_close(const sd_context *ctx, sd_input *in); /* fine when it is all zeros */
 
 #endif

@@ -24,7 +24,7 @@ static bool is_too_deep(const char *text, size_t size) {
     return depth > MAX_DEPTH;
 }
 
-json_t *sd_json_load(const void *bytes, size_t size, size_t flags, json_error_t *error) {
+json_t *sdi_json_load(const void *bytes, size_t size, size_t flags, json_error_t *error) {
     if (is_too_deep(bytes, size)) {
         if (error) {
             *error = (json_error_t){.line = 1, .column = 1};
@@ -32,12 +32,12 @@ json_t *sd_json_load(const void *bytes, size_t size, size_t flags, json_error_t 
         }
         return NULL;
     }
-    void *before = sd_c_locale_begin();
+    void *before = sdi_c_locale_begin();
     json_t *value = json_loadb(bytes, size, flags, error);
-    sd_c_locale_end(before);
+    sdi_c_locale_end(before);
     return value;
 }
 
-void sd_json_settle(void) {
+void sdi_json_settle(void) {
     json_object_seed(0); /* 0: of jansson's choice; nothing where it has one */
 }

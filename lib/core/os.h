@@ -11,51 +11,52 @@
 
 /* Advice for a block of the heap: weights and activations are read from end to end, and the
  * processor finds them with fewer look-ups, and they come with fewer faults, in large pages. */
-void sd_prefer_large_pages(void *data, size_t size);
+void sdi_prefer_large_pages(void *data, size_t size);
 
-bool sd_is_file(const char *path);
-bool sd_is_directory(const char *path);
+bool sdi_is_file(const char *path);
+bool sdi_is_directory(const char *path);
 /* The names in a folder, sorted by their bytes, without "." and ".."; none where it is no folder.
- * Also after a failure sd_free_names. */
-sd_status sd_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n);
-void sd_free_names(const sd_context *ctx, char **names, size_t n);
+ * Also after a failure sdi_free_names. */
+sd_status sdi_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n);
+void sdi_free_names(const sd_context *ctx, char **names, size_t n);
 /* dir + "/" + name, allocated. */
-char *sd_path_join(const sd_context *ctx, const char *dir, const char *name);
+char *sdi_path_join(const sd_context *ctx, const char *dir, const char *name);
 /* The directory part of a path ("." where there is none), allocated. */
-char *sd_path_dirname(const sd_context *ctx, const char *path);
+char *sdi_path_dirname(const sd_context *ctx, const char *path);
 /* Whole file, with a 0 byte after its end that *size does not count. More than max_size bytes is
- * SD_ERROR_FORMAT. Free with sd_free. */
-sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
-                       size_t *size);
+ * SD_ERROR_FORMAT. Free with sdi_free. */
+sd_status sdi_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
+                        size_t *size);
 /* os_write.c: a temporary file beside `path` takes the name once it is whole, so that no half file
  * is ever seen and none is left. What is no regular file, a pipe or a device, is written to. */
-sd_status sd_write_file(const sd_context *ctx, const char *path, const void *data, size_t size);
-/* sd_write_file where no file of that name is there, else SD_ERROR_STATE; of two that write at once
- * one has it. */
-sd_status sd_write_new_file(const sd_context *ctx, const char *path, const void *data, size_t size);
+sd_status sdi_write_file(const sd_context *ctx, const char *path, const void *data, size_t size);
+/* sdi_write_file where no file of that name is there, else SD_ERROR_STATE; of two that write at
+ * once one has it. */
+sd_status sdi_write_new_file(const sd_context *ctx, const char *path, const void *data,
+                             size_t size);
 /* "path: cannot WHAT: reason" of errno: SD_ERROR_IO, or SD_ERROR_MEMORY. */
-sd_status sd_fail_errno(const sd_context *ctx, const char *what, const char *path);
+sd_status sdi_fail_errno(const sd_context *ctx, const char *what, const char *path);
 
 /* --- modules --- */
-sd_status sd_module_open(const sd_context *ctx, const char *path, void **module);
-void *sd_module_symbol(void *module, const char *name);
-void sd_module_close(void *module);
+sd_status sdi_module_open(const sd_context *ctx, const char *path, void **module);
+void *sdi_module_symbol(void *module, const char *name);
+void sdi_module_close(void *module);
 /* Whether the process may still take so many bytes of addresses (ulimit -v). */
-bool sd_has_addresses(size_t size);
+bool sdi_has_addresses(size_t size);
 /* A library of the system, for the rest of the process; NULL, without a sentence: there is none. */
-void *sd_library_open(const char *name);
+void *sdi_library_open(const char *name);
 /* The directory that libsd itself was loaded from, allocated; NULL where it cannot be told. */
-char *sd_library_directory(const sd_context *ctx);
+char *sdi_library_directory(const sd_context *ctx);
 
 /* --- locale --- */
 /* Between the two the calling thread's locale is "C", whatever the host has set: what formats and
  * reads numbers (printf, strtod, jansson) takes a point for their decimals. They may nest. */
-void *sd_c_locale_begin(void);
-void sd_c_locale_end(void *before);
+void *sdi_c_locale_begin(void);
+void sdi_c_locale_end(void *before);
 
 /* --- clock and processor --- */
-double sd_clock_seconds(void); /* monotonic */
-int sd_cpu_count(void);        /* cores that this process may use */
+double sdi_clock_seconds(void); /* monotonic */
+int sdi_cpu_count(void);        /* cores that this process may use */
 
 /* --- threads --- */
 #define SD_THREAD_STACK ((size_t)256 << 10) /* kernels take less than 16 KB: docs/threading.md */
@@ -73,24 +74,24 @@ typedef struct sd_thread sd_thread;
  */
 /* Before the first of these calls; false: no memory. `before` runs in the parent ahead of a fork.
  */
-bool sd_watch_forks(void (*before)(void));
-unsigned sd_fork_count(void);
+bool sdi_watch_forks(void (*before)(void));
+unsigned sdi_fork_count(void);
 
-sd_mutex *sd_mutex_new(const sd_context *ctx); /* NULL: no memory */
-void sd_mutex_free(const sd_context *ctx, sd_mutex *mutex);
+sd_mutex *sdi_mutex_new(const sd_context *ctx); /* NULL: no memory */
+void sdi_mutex_free(const sd_context *ctx, sd_mutex *mutex);
 /* True where the thread that had it was lost at a fork: what the mutex guards may be half made. */
-bool sd_mutex_lock(sd_mutex *mutex);
-void sd_mutex_unlock(sd_mutex *mutex);
+bool sdi_mutex_lock(sd_mutex *mutex);
+void sdi_mutex_unlock(sd_mutex *mutex);
 /* To be waited for, and told of, with the mutex locked. */
-sd_condvar *sd_condvar_new(const sd_context *ctx);
-void sd_condvar_free(const sd_context *ctx, sd_condvar *cond);
-void sd_condvar_wait(sd_condvar *cond, sd_mutex *mutex);
-void sd_condvar_broadcast(sd_condvar *cond);
+sd_condvar *sdi_condvar_new(const sd_context *ctx);
+void sdi_condvar_free(const sd_context *ctx, sd_condvar *cond);
+void sdi_condvar_wait(sd_condvar *cond, sd_mutex *mutex);
+void sdi_condvar_broadcast(sd_condvar *cond);
 /* SD_ERROR_STATE, without a sentence: the system gives no more threads. Its stack is of
  * SD_THREAD_STACK bytes, or more where the process needs that. */
-sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out);
-void sd_thread_join(const sd_context *ctx, sd_thread *thread);
-void sd_cpu_relax(void); /* inside a short spin loop */
-void sd_cpu_yield(void); /* inside a longer one: let another thread run */
+sd_status sdi_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out);
+void sdi_thread_join(const sd_context *ctx, sd_thread *thread);
+void sdi_cpu_relax(void); /* inside a short spin loop */
+void sdi_cpu_yield(void); /* inside a longer one: let another thread run */
 
 #endif

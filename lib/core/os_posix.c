@@ -26,11 +26,11 @@ static sd_status fail_errno(const sd_context *ctx, const char *what, const char 
     int code = errno;
     char buffer[128];
     const char *reason = strerror_r(code, buffer, sizeof buffer);
-    return sd_fail(ctx, code == ENOMEM ? SD_ERROR_MEMORY : SD_ERROR_IO, "%s: cannot %s: %s", path,
-                   what, reason);
+    return sdi_fail(ctx, code == ENOMEM ? SD_ERROR_MEMORY : SD_ERROR_IO, "%s: cannot %s: %s", path,
+                    what, reason);
 }
 
-sd_status sd_fail_errno(const sd_context *ctx, const char *what, const char *path) {
+sd_status sdi_fail_errno(const sd_context *ctx, const char *what, const char *path) {
     return fail_errno(ctx, what, path);
 }
 
@@ -41,8 +41,8 @@ static int open_regular(const sd_context *ctx, const char *path, size_t *size, s
     if (fd < 0 || fstat(fd, &st) != 0) {
         *status = fail_errno(ctx, "open", path);
     } else if (!S_ISREG(st.st_mode)) {
-        *status = sd_fail(ctx, SD_ERROR_IO, "%s: a file was expected, this is %s", path,
-                          S_ISDIR(st.st_mode) ? "a directory" : "something else");
+        *status = sdi_fail(ctx, SD_ERROR_IO, "%s: a file was expected, this is %s", path,
+                           S_ISDIR(st.st_mode) ? "a directory" : "something else");
     } else {
         *size = (size_t)st.st_size;
         return fd;
@@ -85,9 +85,9 @@ static sd_status read_input(void *user, uint64_t offset, void *dst, size_t n) {
 
 static sd_status fail_shortened(const sd_context *ctx, const char *name, const file_input *f,
                                 const struct stat *st) {
-    return sd_fail(ctx, SD_ERROR_IO,
-                   "%s: the file was shortened while it was read: it has %llu bytes, and had %llu",
-                   name, (unsigned long long)st->st_size, (unsigned long long)f->size);
+    return sdi_fail(ctx, SD_ERROR_IO,
+                    "%s: the file was shortened while it was read: it has %llu bytes, and had %llu",
+                    name, (unsigned long long)st->st_size, (unsigned long long)f->size);
 }
 
 /* A file that was written to perhaps has some bytes of before and some of after. */
@@ -105,7 +105,7 @@ static sd_status check_input(void *user, const sd_context *ctx, const char *name
         return fail_shortened(ctx, name, f, &st);
     if (error == SHORT || (uint64_t)st.st_size != f->size ||
         st.st_mtim.tv_sec != f->changed.tv_sec || st.st_mtim.tv_nsec != f->changed.tv_nsec)
-        return sd_fail(ctx, SD_ERROR_IO, "%s: the file was written to while it was read", name);
+        return sdi_fail(ctx, SD_ERROR_IO, "%s: the file was written to while it was read", name);
     return SD_OK;
 }
 
@@ -117,10 +117,10 @@ static void will_need_input(void *user, uint64_t offset, uint64_t n) {
 static void close_input(void *user, const sd_context *ctx) {
     file_input *f = user;
     close(f->fd);
-    sd_free(ctx, f);
+    sdi_free(ctx, f);
 }
 
-sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out) {
+sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out) {
     *out = (sd_input){0};
     size_t size;
     sd_status status;
@@ -128,13 +128,13 @@ sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out) 
     int fd = open_regular(ctx, path, &size, &status);
     if (fd < 0)
         return status;
-    file_input *f = sd_alloc(ctx, sizeof *f);
+    file_input *f = sdi_alloc(ctx, sizeof *f);
     if (!f)
         status = SD_ERROR_MEMORY;
     else
         status = fstat(fd, &st) == 0 ? SD_OK : fail_errno(ctx, "look at", path);
     if (status) {
-        sd_free(ctx, f);
+        sdi_free(ctx, f);
         close(fd);
         return status;
     }
@@ -144,12 +144,12 @@ sd_status sd_input_open(const sd_context *ctx, const char *path, sd_input *out) 
     return SD_OK;
 }
 
-bool sd_is_file(const char *path) {
+bool sdi_is_file(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-bool sd_is_directory(const char *path) {
+bool sdi_is_directory(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
@@ -158,16 +158,16 @@ static bool add_name(const sd_context *ctx, char ***names, size_t *n, size_t *ro
                      const char *name) {
     if (*n == *room) {
         size_t larger = *room ? 2 * *room : 16;
-        char **grown = sd_alloc_array(ctx, larger, sizeof *grown);
+        char **grown = sdi_alloc_array(ctx, larger, sizeof *grown);
         if (!grown)
             return false;
         if (*n)
             memcpy(grown, *names, *n * sizeof *grown);
-        sd_free(ctx, *names);
+        sdi_free(ctx, *names);
         *names = grown;
         *room = larger;
     }
-    (*names)[*n] = sd_strdup(ctx, name);
+    (*names)[*n] = sdi_strdup(ctx, name);
     return (*names)[*n] && ++*n;
 }
 
@@ -175,7 +175,7 @@ static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-sd_status sd_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n) {
+sd_status sdi_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n) {
     size_t room = 0;
     bool ok = true;
     *names = NULL;
@@ -193,22 +193,22 @@ sd_status sd_list_names(const sd_context *ctx, const char *dir, char ***names, s
     return ok ? SD_OK : SD_ERROR_MEMORY;
 }
 
-void sd_free_names(const sd_context *ctx, char **names, size_t n) {
+void sdi_free_names(const sd_context *ctx, char **names, size_t n) {
     for (size_t i = 0; i < n; i++)
-        sd_free(ctx, names[i]);
-    sd_free(ctx, names);
+        sdi_free(ctx, names[i]);
+    sdi_free(ctx, names);
 }
 
-char *sd_path_join(const sd_context *ctx, const char *dir, const char *name) {
+char *sdi_path_join(const sd_context *ctx, const char *dir, const char *name) {
     size_t n = strlen(dir);
-    return sd_format(ctx, n && dir[n - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
+    return sdi_format(ctx, n && dir[n - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
 }
 
-char *sd_path_dirname(const sd_context *ctx, const char *path) {
+char *sdi_path_dirname(const sd_context *ctx, const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash)
-        return sd_strdup(ctx, ".");
-    return sd_strndup(ctx, path, slash == path ? 1 : (size_t)(slash - path));
+        return sdi_strdup(ctx, ".");
+    return sdi_strndup(ctx, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
 /* Reads up to `size` bytes; fewer only at the end of the file. -1 on error. */
@@ -227,8 +227,8 @@ static ssize_t read_full(int fd, uint8_t *data, size_t size) {
     return (ssize_t)done;
 }
 
-sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
-                       size_t *size) {
+sd_status sdi_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
+                        size_t *size) {
     *data = NULL;
     *size = 0;
     size_t file_size;
@@ -238,9 +238,9 @@ sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size,
         return status;
     uint8_t *bytes = NULL;
     if (file_size > max_size)
-        status = sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes; at most %zu were expected", path,
-                         file_size, max_size);
-    else if (!(bytes = sd_alloc(ctx, file_size + 1)))
+        status = sdi_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes; at most %zu were expected", path,
+                          file_size, max_size);
+    else if (!(bytes = sdi_alloc(ctx, file_size + 1)))
         status = SD_ERROR_MEMORY;
     else {
         ssize_t n = read_full(fd, bytes, file_size);
@@ -252,41 +252,41 @@ sd_status sd_read_file(const sd_context *ctx, const char *path, size_t max_size,
         }
     }
     if (status)
-        sd_free(ctx, bytes);
+        sdi_free(ctx, bytes);
     close(fd);
     return status;
 }
 
 /* -------------------------------------------------------------------------------- modules */
 
-sd_status sd_module_open(const sd_context *ctx, const char *path, void **module) {
+sd_status sdi_module_open(const sd_context *ctx, const char *path, void **module) {
     *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (*module)
         return SD_OK;
     const char *reason = dlerror();
-    return sd_fail(ctx, SD_ERROR_BACKEND, "%s: cannot open the module: %s", path,
-                   reason ? reason : "unknown reason");
+    return sdi_fail(ctx, SD_ERROR_BACKEND, "%s: cannot open the module: %s", path,
+                    reason ? reason : "unknown reason");
 }
 
-void *sd_library_open(const char *name) {
+void *sdi_library_open(const char *name) {
     return dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 }
 
-void *sd_module_symbol(void *module, const char *name) {
+void *sdi_module_symbol(void *module, const char *name) {
     return dlsym(module, name);
 }
 
-void sd_module_close(void *module) {
+void sdi_module_close(void *module) {
     if (module)
         dlclose(module);
 }
 
-char *sd_library_directory(const sd_context *ctx) {
+char *sdi_library_directory(const sd_context *ctx) {
     Dl_info info;
     static const char anchor; /* an address within this library */
     if (!dladdr(&anchor, &info) || !info.dli_fname)
         return NULL;
-    return sd_path_dirname(ctx, info.dli_fname);
+    return sdi_path_dirname(ctx, info.dli_fname);
 }
 
 /* -------------------------------------------------------------------------------- threads */
@@ -307,29 +307,29 @@ struct sd_thread {
     void *arg;
 };
 
-sd_mutex *sd_mutex_new(const sd_context *ctx) {
-    sd_mutex *mutex = sd_alloc(ctx, sizeof *mutex);
+sd_mutex *sdi_mutex_new(const sd_context *ctx) {
+    sd_mutex *mutex = sdi_alloc(ctx, sizeof *mutex);
     if (mutex && pthread_mutex_init(&mutex->os, NULL) != 0) {
-        sd_free(ctx, mutex);
+        sdi_free(ctx, mutex);
         return NULL;
     }
     if (mutex) {
-        atomic_init(&mutex->fork, sd_fork_count());
+        atomic_init(&mutex->fork, sdi_fork_count());
         atomic_init(&mutex->held, false);
     }
     return mutex;
 }
 
-void sd_mutex_free(const sd_context *ctx, sd_mutex *mutex) {
-    if (mutex && atomic_load(&mutex->fork) == sd_fork_count())
+void sdi_mutex_free(const sd_context *ctx, sd_mutex *mutex) {
+    if (mutex && atomic_load(&mutex->fork) == sdi_fork_count())
         pthread_mutex_destroy(&mutex->os);
-    sd_free(ctx, mutex);
+    sdi_free(ctx, mutex);
 }
 
 /* One thread makes it anew, and others of this process wait; a thread that was at it when the
  * process forked once more left a count that is not this process's. */
 static void adopt(sd_mutex *mutex) {
-    unsigned now = sd_fork_count();
+    unsigned now = sdi_fork_count();
     unsigned seen = atomic_load_explicit(&mutex->fork, memory_order_acquire);
     while (seen != now) {
         if (seen == now + 1) {
@@ -342,7 +342,7 @@ static void adopt(sd_mutex *mutex) {
     }
 }
 
-bool sd_mutex_lock(sd_mutex *mutex) {
+bool sdi_mutex_lock(sd_mutex *mutex) {
     adopt(mutex);
     pthread_mutex_lock(&mutex->os);
     bool lost = atomic_load_explicit(&mutex->held, memory_order_relaxed);
@@ -350,44 +350,44 @@ bool sd_mutex_lock(sd_mutex *mutex) {
     return lost;
 }
 
-void sd_mutex_unlock(sd_mutex *mutex) {
+void sdi_mutex_unlock(sd_mutex *mutex) {
     atomic_store_explicit(&mutex->held, false, memory_order_relaxed);
     pthread_mutex_unlock(&mutex->os);
 }
 
-sd_condvar *sd_condvar_new(const sd_context *ctx) {
-    sd_condvar *cond = sd_alloc(ctx, sizeof *cond);
+sd_condvar *sdi_condvar_new(const sd_context *ctx) {
+    sd_condvar *cond = sdi_alloc(ctx, sizeof *cond);
     if (cond && pthread_cond_init(&cond->os, NULL) != 0) {
-        sd_free(ctx, cond);
+        sdi_free(ctx, cond);
         return NULL;
     }
     if (cond)
-        cond->fork = sd_fork_count();
+        cond->fork = sdi_fork_count();
     return cond;
 }
 
 /* To destroy a condition waits for its waiters, and those of the parent are not here. */
-void sd_condvar_free(const sd_context *ctx, sd_condvar *cond) {
-    if (cond && cond->fork == sd_fork_count())
+void sdi_condvar_free(const sd_context *ctx, sd_condvar *cond) {
+    if (cond && cond->fork == sdi_fork_count())
         pthread_cond_destroy(&cond->os);
-    sd_free(ctx, cond);
+    sdi_free(ctx, cond);
 }
 
 static void adopt_cond(sd_condvar *cond) {
-    if (cond->fork != sd_fork_count()) {
+    if (cond->fork != sdi_fork_count()) {
         pthread_cond_init(&cond->os, NULL);
-        cond->fork = sd_fork_count();
+        cond->fork = sdi_fork_count();
     }
 }
 
-void sd_condvar_wait(sd_condvar *cond, sd_mutex *mutex) {
+void sdi_condvar_wait(sd_condvar *cond, sd_mutex *mutex) {
     adopt_cond(cond);
     atomic_store_explicit(&mutex->held, false, memory_order_relaxed);
     pthread_cond_wait(&cond->os, &mutex->os);
     atomic_store_explicit(&mutex->held, true, memory_order_relaxed);
 }
 
-void sd_condvar_broadcast(sd_condvar *cond) {
+void sdi_condvar_broadcast(sd_condvar *cond) {
     adopt_cond(cond);
     pthread_cond_broadcast(&cond->os);
 }
@@ -415,12 +415,12 @@ static int create_thread(sd_thread *thread) {
 }
 
 /* Workers take no signals: those are the host's threads' business. */
-sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out) {
+sd_status sdi_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, sd_thread **out) {
     *out = NULL;
-    sd_thread *thread = sd_alloc(ctx, sizeof *thread);
+    sd_thread *thread = sdi_alloc(ctx, sizeof *thread);
     if (!thread)
         return SD_ERROR_MEMORY;
-    thread->fork = sd_fork_count();
+    thread->fork = sdi_fork_count();
     thread->fn = fn;
     thread->arg = arg;
     sigset_t all, before;
@@ -429,20 +429,20 @@ sd_status sd_thread_start(const sd_context *ctx, void (*fn)(void *), void *arg, 
     int error = create_thread(thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
-        sd_free(ctx, thread);
+        sdi_free(ctx, thread);
         return SD_ERROR_STATE;
     }
     *out = thread;
     return SD_OK;
 }
 
-void sd_thread_join(const sd_context *ctx, sd_thread *thread) {
-    if (thread->fork == sd_fork_count())
+void sdi_thread_join(const sd_context *ctx, sd_thread *thread) {
+    if (thread->fork == sdi_fork_count())
         pthread_join(thread->os, NULL);
-    sd_free(ctx, thread);
+    sdi_free(ctx, thread);
 }
 
-void sd_cpu_relax(void) {
+void sdi_cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -450,6 +450,6 @@ void sd_cpu_relax(void) {
 #endif
 }
 
-void sd_cpu_yield(void) {
+void sdi_cpu_yield(void) {
     sched_yield();
 }

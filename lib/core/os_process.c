@@ -15,7 +15,7 @@
 
 /* --------------------------------------------------------------------------------- memory */
 
-void sd_prefer_large_pages(void *data, size_t size) {
+void sdi_prefer_large_pages(void *data, size_t size) {
 #ifdef MADV_HUGEPAGE
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
@@ -28,7 +28,7 @@ void sd_prefer_large_pages(void *data, size_t size) {
 #endif
 }
 
-bool sd_has_addresses(size_t size) {
+bool sdi_has_addresses(size_t size) {
     void *data = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return false;
@@ -38,7 +38,7 @@ bool sd_has_addresses(size_t size) {
 
 /* --------------------------------------------------------------------------------- locale */
 
-void *sd_c_locale_begin(void) {
+void *sdi_c_locale_begin(void) {
     static _Atomic(locale_t) c_locale; /* kept; C libraries have one such object or few bytes */
     locale_t c = atomic_load(&c_locale);
     if (!c) {
@@ -48,20 +48,20 @@ void *sd_c_locale_begin(void) {
     return c ? uselocale(c) : NULL;
 }
 
-void sd_c_locale_end(void *before) {
+void sdi_c_locale_end(void *before) {
     if (before)
         uselocale(before);
 }
 
 /* -------------------------------------------------------------------- clock and processor */
 
-double sd_clock_seconds(void) {
+double sdi_clock_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-int sd_cpu_count(void) {
+int sdi_cpu_count(void) {
     cpu_set_t set;
     int n = 0;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
@@ -82,7 +82,7 @@ static void count_fork(void) {
 
 /* pthread_atfork and not the process's number: no system call, and a child may have its parent's
  * number in a namespace of its own. Where two threads come here first, a fork counts twice. */
-bool sd_watch_forks(void (*before)(void)) {
+bool sdi_watch_forks(void (*before)(void)) {
     if (!atomic_load(&watching)) {
         if (pthread_atfork(before, NULL, count_fork) != 0)
             return false;
@@ -91,6 +91,6 @@ bool sd_watch_forks(void (*before)(void)) {
     return true;
 }
 
-unsigned sd_fork_count(void) {
+unsigned sdi_fork_count(void) {
     return atomic_load_explicit(&fork_count, memory_order_relaxed);
 }

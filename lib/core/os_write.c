@@ -62,18 +62,18 @@ static bool write_quietly(int fd, const void *data, size_t size) {
  * mode that open gives any file. mkstemp's would be for its owner alone. */
 static int open_temporary(const sd_context *ctx, const char *path, char **name) {
     static atomic_uint count;
-    char *dir = sd_path_dirname(ctx, path);
+    char *dir = sdi_path_dirname(ctx, path);
     int fd = -1, tries = 0;
     *name = NULL;
     errno = ENOMEM;
     do {
-        unsigned mark = atomic_fetch_add(&count, 1) ^ (unsigned)(1e9 * sd_clock_seconds());
-        sd_free(ctx, *name);
-        *name = dir ? sd_format(ctx, "%s/.libsd-%ld-%08x", dir, (long)getpid(), mark) : NULL;
+        unsigned mark = atomic_fetch_add(&count, 1) ^ (unsigned)(1e9 * sdi_clock_seconds());
+        sdi_free(ctx, *name);
+        *name = dir ? sdi_format(ctx, "%s/.libsd-%ld-%08x", dir, (long)getpid(), mark) : NULL;
         if (*name)
             fd = open(*name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (*name && fd < 0 && errno == EEXIST && tries++ < 100);
-    sd_free(ctx, dir);
+    sdi_free(ctx, dir);
     return fd;
 }
 
@@ -108,8 +108,8 @@ static bool give_new_name(const char *temporary, const char *path) {
 }
 
 static sd_status taken(const sd_context *ctx, const char *path) {
-    return sd_fail(ctx, SD_ERROR_STATE,
-                   "%s: a file of that name is there already; it was left as it is", path);
+    return sdi_fail(ctx, SD_ERROR_STATE,
+                    "%s: a file of that name is there already; it was left as it is", path);
 }
 
 /* A regular file by way of a temporary one. `mode` 0: what open gives. */
@@ -119,10 +119,10 @@ static sd_status write_whole(const sd_context *ctx, const char *path, const void
     int fd = open_temporary(ctx, path, &temporary);
     sd_status status = SD_OK;
     if (fd < 0) {
-        status = sd_fail_errno(ctx, "write", path);
+        status = sdi_fail_errno(ctx, "write", path);
     } else {
         if (mode && fchmod(fd, mode) != 0)
-            sd_log(ctx, SD_LOG_LEVEL_DEBUG, "%s: cannot set the file mode", path);
+            sdi_log(ctx, SD_LOG_LEVEL_DEBUG, "%s: cannot set the file mode", path);
         bool ok = write_quietly(fd, data, size);
         int code = errno;
         if (close(fd) != 0 && ok) {
@@ -134,11 +134,11 @@ static sd_status write_whole(const sd_context *ctx, const char *path, const void
             ok = only_new ? give_new_name(temporary, path) : rename(temporary, path) == 0;
         if (!ok) {
             status =
-                only_new && errno == EEXIST ? taken(ctx, path) : sd_fail_errno(ctx, "write", path);
+                only_new && errno == EEXIST ? taken(ctx, path) : sdi_fail_errno(ctx, "write", path);
             unlink(temporary);
         }
     }
-    sd_free(ctx, temporary);
+    sdi_free(ctx, temporary);
     return status;
 }
 
@@ -147,21 +147,21 @@ static sd_status write_through(const sd_context *ctx, const char *path, const vo
                                size_t size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool ok = fd >= 0 && write_quietly(fd, data, size);
-    sd_status status = ok ? SD_OK : sd_fail_errno(ctx, "write", path);
+    sd_status status = ok ? SD_OK : sdi_fail_errno(ctx, "write", path);
     if (fd >= 0 && close(fd) != 0 && ok)
-        status = sd_fail_errno(ctx, "write", path);
+        status = sdi_fail_errno(ctx, "write", path);
     return status;
 }
 
-sd_status sd_write_new_file(const sd_context *ctx, const char *path, const void *data,
-                            size_t size) {
+sd_status sdi_write_new_file(const sd_context *ctx, const char *path, const void *data,
+                             size_t size) {
     struct stat st;
     if (lstat(path, &st) == 0)
         return taken(ctx, path);
     return write_whole(ctx, path, data, size, true, 0);
 }
 
-sd_status sd_write_file(const sd_context *ctx, const char *path, const void *data, size_t size) {
+sd_status sdi_write_file(const sd_context *ctx, const char *path, const void *data, size_t size) {
     struct stat st;
     char target[PATH_MAX];
     mode_t mode = 0;

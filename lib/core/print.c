@@ -4,17 +4,17 @@
 
 #include <stdio.h>
 
-int sd_vprint(char *text, size_t size, const char *format, va_list args) {
-    void *before = sd_c_locale_begin();
+int sdi_vprint(char *text, size_t size, const char *format, va_list args) {
+    void *before = sdi_c_locale_begin();
     int n = vsnprintf(text, size, format, args);
-    sd_c_locale_end(before);
+    sdi_c_locale_end(before);
     return n;
 }
 
-int sd_print(char *text, size_t size, const char *format, ...) {
+int sdi_print(char *text, size_t size, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    int n = sd_vprint(text, size, format, args);
+    int n = sdi_vprint(text, size, format, args);
     va_end(args);
     return n;
 }

@@ -164,7 +164,7 @@ static void mt_fill_normal(sd_generator *g, float *out, int64_t n) {
 /* ----------------------------------------------------------------- torch's CUDA generator */
 
 /* Salmon et al. 2011. */
-void sd_philox4x32_10(uint32_t x[4], uint64_t key) {
+void sdi_philox4x32_10(uint32_t x[4], uint64_t key) {
     uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
         uint64_t a = (uint64_t)0xD2511F53u * x[0];
@@ -212,7 +212,7 @@ static void philox_fill_normal(sd_generator *g, float *out, int64_t n) {
         for (int64_t i = 0; i < threads && base + i < n; i++) {
             uint32_t x[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)i, 0};
             float normals[4];
-            sd_philox4x32_10(x, g->seed);
+            sdi_philox4x32_10(x, g->seed);
             curand_box_muller(x[0], x[1], normals);
             curand_box_muller(x[2], x[3], normals + 2);
             for (int k = 0; k < 4 && base + i + k * threads < n; k++) {
@@ -233,7 +233,7 @@ static void philox_dropout(sd_generator *g, float *x, int64_t n, double p) {
         for (int64_t i = 0; i < threads && base + 4 * i < n; i++) {
             uint32_t bits[4] = {(uint32_t)counter, (uint32_t)(counter >> 32), (uint32_t)i, 0};
             float *at = x + base + 4 * i;
-            sd_philox4x32_10(bits, g->seed);
+            sdi_philox4x32_10(bits, g->seed);
             for (int64_t k = 0; k < 4 && base + 4 * i + k < n; k++)
                 at[k] *= fmaf((float)bits[k], inv, inv / 2.0f) < keep ? scale : 0.0f;
         }
@@ -249,7 +249,7 @@ static void mt_dropout(sd_generator *g, float *x, int64_t n, double p) {
 
 /* ------------------------------------------------------------------------------- rng.h */
 
-void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed) {
+void sdi_generator_init(sd_generator *g, sd_rng kind, uint64_t seed) {
     memset(g, 0, sizeof(*g));
     g->kind = kind;
     g->seed = seed;
@@ -258,7 +258,7 @@ void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed) {
     }
 }
 
-void sd_generator_normal(sd_generator *g, float *out, int64_t n) {
+void sdi_generator_normal(sd_generator *g, float *out, int64_t n) {
     if (g->kind == SD_RNG_CUDA) {
         philox_fill_normal(g, out, n);
     } else {
@@ -266,7 +266,7 @@ void sd_generator_normal(sd_generator *g, float *out, int64_t n) {
     }
 }
 
-void sd_generator_dropout(sd_generator *g, float *x, int64_t n, double p) {
+void sdi_generator_dropout(sd_generator *g, float *x, int64_t n, double p) {
     if (p >= 1.0) {
         memset(x, 0, (size_t)n * sizeof *x); /* torch draws nothing then */
     } else if (p > 0.0 && g->kind == SD_RNG_CUDA) {

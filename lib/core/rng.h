@@ -15,18 +15,18 @@ typedef struct sd_generator {
 } sd_generator;
 
 /* torch.manual_seed(seed) */
-void sd_generator_init(sd_generator *g, sd_rng kind, uint64_t seed);
+void sdi_generator_init(sd_generator *g, sd_rng kind, uint64_t seed);
 
 /* torch.randn(n) into `out`, advancing the generator as torch does: on the CPU the vectorised path
  * from 16 values upward and the scalar path below; on CUDA the grid-stride order of Philox. */
-void sd_generator_normal(sd_generator *g, float *out, int64_t n);
+void sdi_generator_normal(sd_generator *g, float *out, int64_t n);
 
 /* torch.nn.functional.dropout(x, p) in place: a value is kept with probability 1 - p, and divided
  * by it. On the CPU as bernoulli_'s default kernel draws, one double a value (torch built with MKL
  * takes MKL's generator on Intel processors), on CUDA in the order of the fused kernel. */
-void sd_generator_dropout(sd_generator *g, float *x, int64_t n, double p);
+void sdi_generator_dropout(sd_generator *g, float *x, int64_t n, double p);
 
 /* One block of Philox4x32-10: `x` is the counter and becomes the output. */
-void sd_philox4x32_10(uint32_t x[4], uint64_t key);
+void sdi_philox4x32_10(uint32_t x[4], uint64_t key);
 
 #endif

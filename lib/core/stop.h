@@ -13,7 +13,7 @@ struct sd_stop {
     atomic_bool set;
 };
 
-sd_status sd_stop_create(sd_context *ctx, sd_stop **out);
+sd_status sdi_stop_new(sd_context *ctx, sd_stop **out);
 
 #define SD_CALL_STOPS 4 /* that one call may be given: its own and those of its stages */
 
@@ -26,13 +26,13 @@ typedef struct sd_interrupt {
 } sd_interrupt;
 
 /* Work begins: the epoch is now's, and there are no tokens. */
-sd_interrupt sd_interrupt_begin(const sd_context *ctx);
-bool sd_interrupted(const sd_interrupt *interrupt);
+sd_interrupt sdi_interrupt_begin(const sd_context *ctx);
+bool sdi_interrupted(const sd_interrupt *interrupt);
 
 /* --- call.c --- */
 /* The interrupt of the current call; outside of calls the work begins now. */
-sd_interrupt sd_interrupt_now(const sd_context *ctx);
+sd_interrupt sdi_interrupt_now(const sd_context *ctx);
 /* For between two pieces of work: SD_ERROR_CANCELLED where the current call is to end. */
-sd_status sd_check_interrupt(const sd_context *ctx);
+sd_status sdi_check_interrupt(const sd_context *ctx);
 
 #endif

@@ -7,7 +7,7 @@
 
 #define MAX_ELEMENTS ((int64_t)1 << 40)
 
-const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims) {
+const char *sdi_shape_text(char *text, size_t size, int n_dims, const int64_t *dims) {
     size_t used = (size_t)snprintf(text, size, "[");
     for (int i = 0; i < n_dims && used < size; i++)
         used +=
@@ -33,51 +33,51 @@ static int64_t count_elements(int n_dims, const int64_t *dims) {
 static void free_tensor(void *handle) {
     sd_tensor *t = handle;
     sd_context *ctx = t->ctx;
-    sd_free(ctx, t->data);
-    sd_free(ctx, t);
-    sd_context_release(ctx);
+    sdi_free(ctx, t->data);
+    sdi_free(ctx, t);
+    sdi_context_release(ctx);
 }
 
-sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+sd_status sdi_tensor_new_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
     *out = NULL;
     int64_t n = count_elements(n_dims, dims);
     if (n < 0) {
         char shape[128];
         int shown = n_dims < 0 ? 0 : n_dims > SD_MAX_DIMS ? SD_MAX_DIMS : n_dims;
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "tensor of %d dimensions %s: 1 to %d dimensions, each at least 1, were "
-                       "expected",
-                       n_dims, sd_shape_text(shape, sizeof shape, shown, dims), SD_MAX_DIMS);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "tensor of %d dimensions %s: 1 to %d dimensions, each at least 1, were "
+                        "expected",
+                        n_dims, sdi_shape_text(shape, sizeof shape, shown, dims), SD_MAX_DIMS);
     }
-    sd_tensor *t = sd_zalloc(ctx, sizeof *t);
+    sd_tensor *t = sdi_zalloc(ctx, sizeof *t);
     size_t size = (uint64_t)n > SIZE_MAX / sizeof(float) ? SIZE_MAX : (size_t)n * sizeof(float);
-    float *data = t ? sd_alloc(ctx, size) : NULL;
+    float *data = t ? sdi_alloc(ctx, size) : NULL;
     if (!data) {
-        sd_free(ctx, t);
+        sdi_free(ctx, t);
         return SD_ERROR_MEMORY;
     }
-    sd_context_retain(ctx);
+    sdi_context_retain(ctx);
     *t = (sd_tensor){.ctx = ctx, .n_dims = n_dims, .n_elements = n, .data = data};
     memcpy(t->dims, dims, (size_t)n_dims * sizeof *dims);
-    sd_handle_init(&t->handle, ctx, free_tensor);
+    sdi_handle_init(&t->handle, ctx, free_tensor);
     *out = t;
     return SD_OK;
 }
 
-sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
-    sd_status status = sd_tensor_create_raw(ctx, n_dims, dims, out);
+sd_status sdi_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
+    sd_status status = sdi_tensor_new_raw(ctx, n_dims, dims, out);
     if (!status)
         memset((*out)->data, 0, (size_t)(*out)->n_elements * sizeof *(*out)->data);
     return status;
 }
 
-void sd_tensor_destroy(sd_tensor *t) {
-    sd_handle_release(t);
+void sdi_tensor_free(sd_tensor *t) {
+    sdi_handle_release(t);
 }
 
-sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out) {
+sd_status sdi_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out) {
     if (status)
-        sd_tensor_destroy(t);
+        sdi_tensor_free(t);
     *out = status ? NULL : t;
     return status;
 }
@@ -85,35 +85,35 @@ sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out) {
 static void free_image(void *handle) {
     sd_image *image = handle;
     sd_context *ctx = image->ctx;
-    sd_free(ctx, image->pixels);
-    sd_free(ctx, image);
-    sd_context_release(ctx);
+    sdi_free(ctx, image->pixels);
+    sdi_free(ctx, image);
+    sdi_context_release(ctx);
 }
 
-sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out) {
+sd_status sdi_image_new(sd_context *ctx, int width, int height, int channels, sd_image **out) {
     *out = NULL;
     if (width < 1 || height < 1 || width > SD_MAX_IMAGE_SIDE || height > SD_MAX_IMAGE_SIDE)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "image of %d x %d pixels: 1 to %d a side were expected", width, height,
-                       SD_MAX_IMAGE_SIDE);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "image of %d x %d pixels: 1 to %d a side were expected", width, height,
+                        SD_MAX_IMAGE_SIDE);
     if (channels != 1 && channels != 3 && channels != 4)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "image of %d channels: 1, 3 or 4 were expected",
-                       channels);
-    sd_image *image = sd_zalloc(ctx, sizeof *image);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "image of %d channels: 1, 3 or 4 were expected",
+                        channels);
+    sd_image *image = sdi_zalloc(ctx, sizeof *image);
     uint8_t *pixels =
-        image ? sd_alloc_array(ctx, (size_t)width * (size_t)height, (size_t)channels) : NULL;
+        image ? sdi_alloc_array(ctx, (size_t)width * (size_t)height, (size_t)channels) : NULL;
     if (!pixels) {
-        sd_free(ctx, image);
+        sdi_free(ctx, image);
         return SD_ERROR_MEMORY;
     }
-    sd_context_retain(ctx);
+    sdi_context_retain(ctx);
     *image = (sd_image){
         .ctx = ctx, .width = width, .height = height, .channels = channels, .pixels = pixels};
-    sd_handle_init(&image->handle, ctx, free_image);
+    sdi_handle_init(&image->handle, ctx, free_image);
     *out = image;
     return SD_OK;
 }
 
-void sd_image_destroy(sd_image *image) {
-    sd_handle_release(image);
+void sdi_image_free(sd_image *image) {
+    sdi_handle_release(image);
 }

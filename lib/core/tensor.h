@@ -21,21 +21,21 @@ struct sd_image {
 };
 
 /* Zeros. */
-sd_status sd_tensor_create(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+sd_status sdi_tensor_new(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 /* Not cleared: for what is written from end to end, or destroyed. */
-sd_status sd_tensor_create_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
+sd_status sdi_tensor_new_raw(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out);
 /* Lets go of it. */
-void sd_tensor_destroy(sd_tensor *t);
+void sdi_tensor_free(sd_tensor *t);
 /* The end of a function that made `t`: *out = t, or after a failure NULL, and t goes. */
-sd_status sd_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out);
+sd_status sdi_tensor_give(sd_status status, sd_tensor *t, sd_tensor **out);
 
 /* Pixels of a side: of any picture, and of one that a run paints. */
 #define SD_MAX_IMAGE_SIDE 32768
 #define SD_MAX_RUN_SIDE 16384
-sd_status sd_image_create(sd_context *ctx, int width, int height, int channels, sd_image **out);
-void sd_image_destroy(sd_image *image);
+sd_status sdi_image_new(sd_context *ctx, int width, int height, int channels, sd_image **out);
+void sdi_image_free(sd_image *image);
 
 /* "[1, 4, 64, 64]" into `text`, which is returned. */
-const char *sd_shape_text(char *text, size_t size, int n_dims, const int64_t *dims);
+const char *sdi_shape_text(char *text, size_t size, int n_dims, const int64_t *dims);
 
 #endif

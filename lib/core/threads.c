@@ -44,7 +44,7 @@ struct sd_threads {
 
 static _Thread_local sd_watch watched;
 
-void sd_threads_watch(sd_watch watch) {
+void sdi_threads_watch(sd_watch watch) {
     watched = watch;
 }
 
@@ -81,14 +81,14 @@ static void wait_for_region(struct sd_threads *t, uint32_t old) {
     for (int i = 0; i < SPINS; i++) {
         if (generation_of(t) != old || atomic_load(&t->quit))
             return;
-        sd_cpu_relax();
+        sdi_cpu_relax();
     }
-    sd_mutex_lock(t->lock);
+    sdi_mutex_lock(t->lock);
     atomic_fetch_add(&t->sleepers, 1);
     while (generation_of(t) == old && !atomic_load(&t->quit))
-        sd_condvar_wait(t->wake, t->lock);
+        sdi_condvar_wait(t->wake, t->lock);
     atomic_fetch_sub(&t->sleepers, 1);
-    sd_mutex_unlock(t->lock);
+    sdi_mutex_unlock(t->lock);
 }
 
 static void worker_main(void *arg) {
@@ -107,19 +107,19 @@ static void worker_main(void *arg) {
 static void wake_workers(struct sd_threads *t) {
     if (atomic_load(&t->sleepers) == 0)
         return;
-    sd_mutex_lock(t->lock);
-    sd_condvar_broadcast(t->wake);
-    sd_mutex_unlock(t->lock);
+    sdi_mutex_lock(t->lock);
+    sdi_condvar_broadcast(t->wake);
+    sdi_mutex_unlock(t->lock);
 }
 
 /* Fewer than are wanted where the system has no more: SD_OK then, too. */
 static sd_status start_workers(struct sd_threads *t, int wanted) {
     sd_status status = SD_OK;
-    t->fork = sd_fork_count();
+    t->fork = sdi_fork_count();
     while (!status && t->n_workers < wanted) {
         pool_worker *w = &t->workers[t->n_workers];
         *w = (pool_worker){t, t->n_workers + 1, NULL};
-        status = sd_thread_start(t->ctx, worker_main, w, &w->thread);
+        status = sdi_thread_start(t->ctx, worker_main, w, &w->thread);
         t->n_workers += !status;
     }
     return status == SD_ERROR_STATE ? SD_OK : status;
@@ -128,7 +128,7 @@ static sd_status start_workers(struct sd_threads *t, int wanted) {
 /* Each is out of the list before it goes, should another thread fork meanwhile. */
 static void join_workers(struct sd_threads *t) {
     while (t->n_workers > 0)
-        sd_thread_join(t->ctx, t->workers[--t->n_workers].thread);
+        sdi_thread_join(t->ctx, t->workers[--t->n_workers].thread);
 }
 
 /* With the region locked, in a child of a fork. Memory is no reason to stop either: the caller
@@ -140,7 +140,7 @@ static void restart_workers(struct sd_threads *t) {
     (void)start_workers(t, t->n_threads - 1);
 }
 
-void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg) {
+void sdi_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg) {
     struct sd_threads *t = ctx->threads;
     if (n_tasks <= 0)
         return;
@@ -149,8 +149,8 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
             run_task(watched, fn, arg, i, 0);
         return;
     }
-    sd_mutex_lock(t->region);
-    bool child = t->fork != sd_fork_count();
+    sdi_mutex_lock(t->region);
+    bool child = t->fork != sdi_fork_count();
     if (child)
         restart_workers(t);
     int missing = t->n_threads - 1 - t->n_workers;
@@ -165,60 +165,60 @@ void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *ar
     work_on(t, generation, 0);
     for (int i = 0; atomic_load_explicit(&t->unfinished, memory_order_acquire) > 0; i++)
         if (i < SPINS)
-            sd_cpu_relax();
+            sdi_cpu_relax();
         else
-            sd_cpu_yield();
-    sd_mutex_unlock(t->region);
+            sdi_cpu_yield();
+    sdi_mutex_unlock(t->region);
     if (child && missing)
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "after a fork %d of %d threads could not be started: the others compute", missing,
-               t->n_threads);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "after a fork %d of %d threads could not be started: the others compute", missing,
+                t->n_threads);
 }
 
-sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out) {
+sd_status sdi_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out) {
     *out = NULL;
     if (n_threads == 0)
-        n_threads = sd_cpu_count();
-    struct sd_threads *t = sd_zalloc(ctx, sizeof *t);
+        n_threads = sdi_cpu_count();
+    struct sd_threads *t = sdi_zalloc(ctx, sizeof *t);
     if (!t)
         return SD_ERROR_MEMORY;
     t->ctx = ctx;
-    t->region = sd_mutex_new(ctx);
-    t->lock = sd_mutex_new(ctx);
-    t->wake = sd_condvar_new(ctx);
+    t->region = sdi_mutex_new(ctx);
+    t->lock = sdi_mutex_new(ctx);
+    t->wake = sdi_condvar_new(ctx);
     sd_status status = t->region && t->lock && t->wake ? SD_OK : SD_ERROR_MEMORY;
     if (!status)
         status = start_workers(t, n_threads - 1);
     if (status) {
-        sd_threads_free(t);
-        return sd_fail(ctx, status, "no memory for %d threads", n_threads);
+        sdi_threads_free(t);
+        return sdi_fail(ctx, status, "no memory for %d threads", n_threads);
     }
     t->n_threads = t->n_workers + 1;
     if (t->n_threads < n_threads)
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "%d of %d threads compute: the system gives no more (its limit of processes, or of "
-               "memory)",
-               t->n_threads, n_threads);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "%d of %d threads compute: the system gives no more (its limit of processes, or of "
+                "memory)",
+                t->n_threads, n_threads);
     *out = t;
     return SD_OK;
 }
 
-void sd_threads_free(struct sd_threads *t) {
+void sdi_threads_free(struct sd_threads *t) {
     if (!t)
         return;
     atomic_store(&t->quit, true);
     if (t->n_workers) {
-        sd_mutex_lock(t->lock);
-        sd_condvar_broadcast(t->wake);
-        sd_mutex_unlock(t->lock);
+        sdi_mutex_lock(t->lock);
+        sdi_condvar_broadcast(t->wake);
+        sdi_mutex_unlock(t->lock);
     }
     join_workers(t);
-    sd_condvar_free(t->ctx, t->wake);
-    sd_mutex_free(t->ctx, t->lock);
-    sd_mutex_free(t->ctx, t->region);
-    sd_free(t->ctx, t);
+    sdi_condvar_free(t->ctx, t->wake);
+    sdi_mutex_free(t->ctx, t->lock);
+    sdi_mutex_free(t->ctx, t->region);
+    sdi_free(t->ctx, t);
 }
 
-int sd_threads_count(const struct sd_threads *t) {
+int sdi_threads_count(const struct sd_threads *t) {
     return t->n_threads;
 }

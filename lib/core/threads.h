@@ -7,9 +7,9 @@
 typedef void (*sd_task_fn)(void *arg, int task, int worker);
 
 /* n_threads counts the caller; 0 means one per core. */
-sd_status sd_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out);
-void sd_threads_free(struct sd_threads *threads);
-int sd_threads_count(const struct sd_threads *threads);
+sd_status sdi_threads_new(sd_context *ctx, int n_threads, struct sd_threads **out);
+void sdi_threads_free(struct sd_threads *threads);
+int sdi_threads_count(const struct sd_threads *threads);
 
 /* Once `ended` says so, the tasks that are left are dropped: the caller's results are void then. */
 typedef struct sd_watch {
@@ -18,10 +18,10 @@ typedef struct sd_watch {
 } sd_watch;
 
 /* The watch of all regions that the calling thread opens from now on. */
-void sd_threads_watch(sd_watch watch);
+void sdi_threads_watch(sd_watch watch);
 
 /* Runs fn(arg, 0 .. n_tasks - 1, worker) and returns when all are done. Regions of several callers
  * take turns; a task must not open a region itself. */
-void sd_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg);
+void sdi_parallel_for(const sd_context *ctx, int n_tasks, sd_task_fn fn, void *arg);
 
 #endif

@@ -5,61 +5,61 @@ static sd_status check_groups(const sd_context *ctx, const char *path, const cha
                               int n_levels, const int *channels, int groups) {
     for (int i = 0; i < n_levels; i++)
         if (groups < 1 || channels[i] % groups != 0)
-            return sd_fail(ctx, SD_ERROR_MODEL,
-                           "%s: the %s has %d channels at level %d (block_out_channels), which "
-                           "its %d groups (norm_num_groups) do not divide",
-                           path, network, channels[i], i, groups);
+            return sdi_fail(ctx, SD_ERROR_MODEL,
+                            "%s: the %s has %d channels at level %d (block_out_channels), which "
+                            "its %d groups (norm_num_groups) do not divide",
+                            path, network, channels[i], i, groups);
     return SD_OK;
 }
 
-sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c) {
+sd_status sdi_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c) {
     sd_status status = check_groups(ctx, path, "UNet", c->n_levels, c->channels, c->norm_groups);
     for (int i = 0; i < c->n_levels && !status; i++) {
         bool attention = c->attention[i] || (i == c->n_levels - 1 && c->mid_attention);
         if (attention && (c->heads[i] < 1 || c->channels[i] % c->heads[i] != 0))
-            status = sd_fail(ctx, SD_ERROR_MODEL,
-                             "%s: the UNet has %d channels at level %d, which its %d attention "
-                             "heads (attention_head_dim; sd.unet_heads) do not divide",
-                             path, c->channels[i], i, c->heads[i]);
+            status = sdi_fail(ctx, SD_ERROR_MODEL,
+                              "%s: the UNet has %d channels at level %d, which its %d attention "
+                              "heads (attention_head_dim; sd.unet_heads) do not divide",
+                              path, c->channels[i], i, c->heads[i]);
     }
     return status;
 }
 
-sd_status sd_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c) {
+sd_status sdi_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c) {
     return check_groups(ctx, path, "VAE", c->n_levels, c->channels, c->norm_groups);
 }
 
-sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_config *c) {
+sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_config *c) {
     if (c->heads < 1 || c->width % c->heads != 0)
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: the text encoder is %d wide (hidden_size), which its %d heads "
-                       "(num_attention_heads; sd.text_heads) do not divide",
-                       path, c->width, c->heads);
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the text encoder is %d wide (hidden_size), which its %d heads "
+                        "(num_attention_heads; sd.text_heads) do not divide",
+                        path, c->width, c->heads);
     return SD_OK;
 }
 
-sd_status sd_check_description(const sd_context *ctx, const sd_description *d) {
+sd_status sdi_check_description(const sd_context *ctx, const sd_description *d) {
     const char *path = d->path;
     int latent = d->vae.latent_channels;
     bool text = d->conditioning == SD_CONDITIONING_TEXT;
     if (!d->first_stage_only && text && d->unet.context_dim != d->text.width)
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
-                       "one here is %d wide (hidden_size)",
-                       path, d->unet.context_dim, d->text.width);
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
+                        "one here is %d wide (hidden_size)",
+                        path, d->unet.context_dim, d->text.width);
     /* More are conditioned on pictures: a mask and what is around it, a depth map, ... */
     if (!d->first_stage_only && d->unet.in_channels < latent)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet takes %d channels; the latent alone has %d", path,
-                       d->unet.in_channels, latent);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the UNet takes %d channels; the latent alone has %d", path,
+                        d->unet.in_channels, latent);
     if (!d->first_stage_only && d->unet.out_channels != latent)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the UNet gives %d channels where the latent has %d (a learned "
-                       "variance is not supported)",
-                       path, d->unet.out_channels, latent);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the UNet gives %d channels where the latent has %d (a learned "
+                        "variance is not supported)",
+                        path, d->unet.out_channels, latent);
     if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,
-                       d->vae.in_channels, d->vae.out_channels);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,
+                        d->vae.in_channels, d->vae.out_channels);
     return SD_OK;
 }

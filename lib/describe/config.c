@@ -47,13 +47,13 @@ static const sd_fixed unet_fixed[] = {
  * `reverse`. Returns false where the key is absent. */
 static bool read_blocks(sd_reader *r, const char *key, const char *plain, const char *attention,
                         int n, bool reverse, bool *has_attention) {
-    const json_t *v = sd_reader_get(r, key);
+    const json_t *v = sdi_reader_get(r, key);
     if (!v)
         return false;
     char expected[96];
     if (!json_is_array(v) || json_array_size(v) != (size_t)n) {
         snprintf(expected, sizeof expected, "a list of %d, one for each of block_out_channels,", n);
-        sd_reader_wrong(r, key, v, expected);
+        sdi_reader_wrong(r, key, v, expected);
         return true;
     }
     for (int i = 0; i < n && !r->status; i++) {
@@ -61,11 +61,11 @@ static bool read_blocks(sd_reader *r, const char *key, const char *plain, const 
         const char *text = json_string_value(item);
         bool is_attention = text && attention && strcmp(text, attention) == 0;
         if (!text) {
-            sd_reader_wrong(r, key, item, "a string");
+            sdi_reader_wrong(r, key, item, "a string");
         } else if (!is_attention && strcmp(text, plain) != 0) {
             snprintf(expected, sizeof expected, "%s%s%s", plain, attention ? " and " : "",
                      attention ? attention : "");
-            sd_reader_unsupported(r, key, item, expected);
+            sdi_reader_unsupported(r, key, item, expected);
         }
         has_attention[reverse ? n - 1 - i : i] = is_attention;
     }
@@ -83,51 +83,53 @@ static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
     given =
         read_blocks(r, "up_block_types", "UpBlock2D", "CrossAttnUpBlock2D", n, true, up) && given;
     if (!r->status && !given && n != 4)
-        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
-                            "%s: \"down_block_types\" and \"up_block_types\" are needed for the %d "
-                            "levels of block_out_channels",
-                            r->path, n);
+        r->status =
+            sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                     "%s: \"down_block_types\" and \"up_block_types\" are needed for the %d "
+                     "levels of block_out_channels",
+                     r->path, n);
     if (!r->status && memcmp(down, up, sizeof down) != 0)
-        r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                            "%s: \"up_block_types\" does not mirror \"down_block_types\"", r->path);
+        r->status =
+            sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                     "%s: \"up_block_types\" does not mirror \"down_block_types\"", r->path);
     memcpy(c->attention, down, sizeof down);
 }
 
 /* 64, or [height, width]. */
 static void read_sample_size(sd_reader *r, int fallback, int *height, int *width) {
     int size[2] = {fallback, fallback};
-    sd_reader_levels(r, "sample_size", fallback, 2, size, 1, SD_MAX_SAMPLE);
+    sdi_reader_levels(r, "sample_size", fallback, 2, size, 1, SD_MAX_SAMPLE);
     *height = size[0];
     *width = size[1] == size[0] ? 0 : size[1];
 }
 
-sd_status sd_config_unet(const sd_context *ctx, const char *path, void *config) {
+sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config) {
     sd_unet_config *c = config;
     static const int channels[] = {320, 640, 1280, 1280};
-    sd_reader r = sd_reader_open(ctx, path);
+    sd_reader r = sdi_reader_open(ctx, path);
     *c = (sd_unet_config){.names = c->names, .mid_attention = true};
-    sd_reader_fixed(&r, unet_fixed, SD_COUNT(unet_fixed));
-    c->in_channels = sd_reader_int(&r, "in_channels", 4, 1, SD_MAX_CHANNELS);
-    c->out_channels = sd_reader_int(&r, "out_channels", 4, 1, SD_MAX_CHANNELS);
-    c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 4, c->channels, SD_MAX_LEVELS,
-                                 1, SD_MAX_CHANNELS);
+    sdi_reader_fixed(&r, unet_fixed, SD_COUNT(unet_fixed));
+    c->in_channels = sdi_reader_int(&r, "in_channels", 4, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(&r, "out_channels", 4, 1, SD_MAX_CHANNELS);
+    c->n_levels = sdi_reader_list(&r, "block_out_channels", channels, 4, c->channels, SD_MAX_LEVELS,
+                                  1, SD_MAX_CHANNELS);
     c->model_channels = c->channels[0];
-    sd_reader_levels(&r, "layers_per_block", 2, c->n_levels, c->res_blocks, 1, SD_MAX_BLOCKS);
+    sdi_reader_levels(&r, "layers_per_block", 2, c->n_levels, c->res_blocks, 1, SD_MAX_BLOCKS);
     read_unet_blocks(&r, c);
     /* By diffusers' old mistake attention_head_dim is the number of heads. */
     const char *heads =
-        sd_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
-    sd_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
-    sd_reader_levels(&r, "transformer_layers_per_block", 1, c->n_levels, c->depth, 1,
-                     SD_MAX_BLOCKS);
-    c->context_dim = sd_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
-    c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
-    c->norm_eps = (float)sd_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);
-    c->linear_projection = sd_reader_bool(&r, "use_linear_projection", false);
-    c->guidance_dim = sd_reader_int(&r, "time_cond_proj_dim", 0, 4, SD_MAX_CHANNELS);
+        sdi_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
+    sdi_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
+    sdi_reader_levels(&r, "transformer_layers_per_block", 1, c->n_levels, c->depth, 1,
+                      SD_MAX_BLOCKS);
+    c->context_dim = sdi_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
+    c->norm_groups = sdi_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
+    c->norm_eps = (float)sdi_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);
+    c->linear_projection = sdi_reader_bool(&r, "use_linear_projection", false);
+    c->guidance_dim = sdi_reader_int(&r, "time_cond_proj_dim", 0, 4, SD_MAX_CHANNELS);
     read_sample_size(&r, 64, &c->sample_size, &c->sample_width);
-    sd_reader_close(&r);
-    return r.status ? r.status : sd_check_unet(ctx, path, c);
+    sdi_reader_close(&r);
+    return r.status ? r.status : sdi_check_unet(ctx, path, c);
 }
 
 /* ------------------------------------------------------------------------- VAE */
@@ -139,12 +141,12 @@ static const sd_fixed vae_fixed[] = {
 
 /* latents_mean or latents_std: a list of one number for each latent channel. False: absent. */
 static bool read_stats(sd_reader *r, const char *key, int n, double min, float *out) {
-    const json_t *v = sd_reader_get(r, key);
+    const json_t *v = sdi_reader_get(r, key);
     char expected[96];
     if (!v)
         return false;
     if (json_is_array(v) && n > SD_MAX_LATENT_STATS)
-        sd_reader_unsupported(r, key, v, "lists for 64 latent channels at most");
+        sdi_reader_unsupported(r, key, v, "lists for 64 latent channels at most");
     snprintf(expected, sizeof expected, "a list of %d numbers%s, one for each latent channel,", n,
              min > 0.0 ? " above 0" : "");
     bool ok = json_is_array(v) && json_array_size(v) == (size_t)n;
@@ -155,7 +157,7 @@ static bool read_stats(sd_reader *r, const char *key, int n, double min, float *
         out[i] = (float)x;
     }
     if (!ok)
-        sd_reader_wrong(r, key, v, expected);
+        sdi_reader_wrong(r, key, v, expected);
     return true;
 }
 
@@ -165,67 +167,67 @@ static void read_latent_stats(sd_reader *r, sd_vae_config *c) {
     bool std = read_stats(r, "latents_std", c->latent_channels, 1e-6, c->latents_std);
     if (r->status || mean == std)
         return;
-    sd_log(r->ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is there without \"%s\" and not followed",
-           r->path, mean ? "latents_mean" : "latents_std", mean ? "latents_std" : "latents_mean");
+    sdi_log(r->ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is there without \"%s\" and not followed",
+            r->path, mean ? "latents_mean" : "latents_std", mean ? "latents_std" : "latents_mean");
     memset(c->latents_mean, 0, sizeof c->latents_mean);
     memset(c->latents_std, 0, sizeof c->latents_std);
 }
 
-sd_status sd_config_vae(const sd_context *ctx, const char *path, void *config) {
+sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config) {
     sd_vae_config *c = config;
     static const int channels[] = {64};
     bool unused[SD_MAX_LEVELS];
-    sd_reader r = sd_reader_open(ctx, path);
+    sd_reader r = sdi_reader_open(ctx, path);
     *c = (sd_vae_config){.names = c->names};
-    sd_reader_fixed(&r, vae_fixed, SD_COUNT(vae_fixed));
-    c->in_channels = sd_reader_int(&r, "in_channels", 3, 1, SD_MAX_CHANNELS);
-    c->out_channels = sd_reader_int(&r, "out_channels", 3, 1, SD_MAX_CHANNELS);
-    c->n_levels = sd_reader_list(&r, "block_out_channels", channels, 1, c->channels, SD_MAX_LEVELS,
-                                 1, SD_MAX_CHANNELS);
+    sdi_reader_fixed(&r, vae_fixed, SD_COUNT(vae_fixed));
+    c->in_channels = sdi_reader_int(&r, "in_channels", 3, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(&r, "out_channels", 3, 1, SD_MAX_CHANNELS);
+    c->n_levels = sdi_reader_list(&r, "block_out_channels", channels, 1, c->channels, SD_MAX_LEVELS,
+                                  1, SD_MAX_CHANNELS);
     read_blocks(&r, "down_block_types", "DownEncoderBlock2D", NULL, c->n_levels, false, unused);
     read_blocks(&r, "up_block_types", "UpDecoderBlock2D", NULL, c->n_levels, true, unused);
-    c->res_blocks = sd_reader_same(&r, "layers_per_block", 1, 1, SD_MAX_BLOCKS);
-    c->latent_channels = sd_reader_int(&r, "latent_channels", 4, 1, SD_MAX_CHANNELS / 2);
-    c->norm_groups = sd_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
-    c->scaling_factor = sd_reader_number(&r, "scaling_factor", 0.18215, 1e-6, 1e6);
-    c->shift_factor = sd_reader_number(&r, "shift_factor", 0.0, -1e6, 1e6);
+    c->res_blocks = sdi_reader_same(&r, "layers_per_block", 1, 1, SD_MAX_BLOCKS);
+    c->latent_channels = sdi_reader_int(&r, "latent_channels", 4, 1, SD_MAX_CHANNELS / 2);
+    c->norm_groups = sdi_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
+    c->scaling_factor = sdi_reader_number(&r, "scaling_factor", 0.18215, 1e-6, 1e6);
+    c->shift_factor = sdi_reader_number(&r, "shift_factor", 0.0, -1e6, 1e6);
     read_latent_stats(&r, c);
-    c->mid_attention = sd_reader_bool(&r, "mid_block_add_attention", true);
-    c->quant_conv = sd_reader_bool(&r, "use_quant_conv", true);
-    c->post_quant_conv = sd_reader_bool(&r, "use_post_quant_conv", true);
-    sd_reader_close(&r);
-    return r.status ? r.status : sd_check_vae(ctx, path, c);
+    c->mid_attention = sdi_reader_bool(&r, "mid_block_add_attention", true);
+    c->quant_conv = sdi_reader_bool(&r, "use_quant_conv", true);
+    c->post_quant_conv = sdi_reader_bool(&r, "use_post_quant_conv", true);
+    sdi_reader_close(&r);
+    return r.status ? r.status : sdi_check_vae(ctx, path, c);
 }
 
 /* ------------------------------------------------------------------------- text encoder */
 
 static sd_text_act read_act(sd_reader *r) {
-    const char *act = sd_reader_string(r, "hidden_act", "quick_gelu");
+    const char *act = sdi_reader_string(r, "hidden_act", "quick_gelu");
     if (strcmp(act, "quick_gelu") != 0 && strcmp(act, "gelu") != 0)
-        sd_reader_unsupported(r, "hidden_act", sd_reader_get(r, "hidden_act"),
-                              "\"quick_gelu\" and \"gelu\"");
+        sdi_reader_unsupported(r, "hidden_act", sdi_reader_get(r, "hidden_act"),
+                               "\"quick_gelu\" and \"gelu\"");
     return strcmp(act, "gelu") == 0 ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU;
 }
 
 /* Token ids are not read: transformers wrote wrong ones into CLIP's config for years (0 and 2) and
  * does not look at them, and the vocabulary's rows may be more than its words. The tokenizer knows
  * them. */
-sd_status sd_config_text(const sd_context *ctx, const char *path, void *config) {
+sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config) {
     sd_text_config *c = config;
-    sd_reader r = sd_reader_open(ctx, path);
+    sd_reader r = sdi_reader_open(ctx, path);
     *c = (sd_text_config){.names = c->names};
-    const char *type = sd_reader_string(&r, "model_type", "clip_text_model");
+    const char *type = sdi_reader_string(&r, "model_type", "clip_text_model");
     if (strcmp(type, "clip_text_model") != 0)
-        sd_reader_unsupported(&r, "model_type", sd_reader_get(&r, "model_type"),
-                              "\"clip_text_model\"");
-    c->vocab_size = sd_reader_int(&r, "vocab_size", 49408, 3, SD_MAX_VOCAB);
-    c->width = sd_reader_int(&r, "hidden_size", 512, 1, SD_MAX_CHANNELS);
-    c->mlp_width = sd_reader_int(&r, "intermediate_size", 2048, 1, 8 * SD_MAX_CHANNELS);
-    c->layers = sd_reader_int(&r, "num_hidden_layers", 12, 1, SD_MAX_BLOCKS);
-    c->heads = sd_reader_int(&r, "num_attention_heads", 8, 1, SD_MAX_CHANNELS);
-    c->tokens = sd_reader_int(&r, "max_position_embeddings", 77, 2, SD_MAX_TOKENS);
+        sdi_reader_unsupported(&r, "model_type", sdi_reader_get(&r, "model_type"),
+                               "\"clip_text_model\"");
+    c->vocab_size = sdi_reader_int(&r, "vocab_size", 49408, 3, SD_MAX_VOCAB);
+    c->width = sdi_reader_int(&r, "hidden_size", 512, 1, SD_MAX_CHANNELS);
+    c->mlp_width = sdi_reader_int(&r, "intermediate_size", 2048, 1, 8 * SD_MAX_CHANNELS);
+    c->layers = sdi_reader_int(&r, "num_hidden_layers", 12, 1, SD_MAX_BLOCKS);
+    c->heads = sdi_reader_int(&r, "num_attention_heads", 8, 1, SD_MAX_CHANNELS);
+    c->tokens = sdi_reader_int(&r, "max_position_embeddings", 77, 2, SD_MAX_TOKENS);
     c->act = read_act(&r);
-    c->eps = (float)sd_reader_number(&r, "layer_norm_eps", 1e-5, 1e-12, 1.0);
-    sd_reader_close(&r);
-    return r.status ? r.status : sd_check_text(ctx, path, c);
+    c->eps = (float)sdi_reader_number(&r, "layer_norm_eps", 1e-5, 1e-12, 1.0);
+    sdi_reader_close(&r);
+    return r.status ? r.status : sdi_check_text(ctx, path, c);
 }

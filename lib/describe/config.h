@@ -14,9 +14,9 @@
 #define SD_MAX_SAMPLE 4096
 
 /* config.c: `path` is the JSON file; `config` the network's description, whose names stay. */
-sd_status sd_config_unet(const sd_context *ctx, const char *path, void *config);
-sd_status sd_config_vae(const sd_context *ctx, const char *path, void *config);
-sd_status sd_config_text(const sd_context *ctx, const char *path, void *config);
+sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config);
+sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config);
+sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config);
 
 /* model_index.json, as far as the scheduler depends on it. */
 typedef struct sd_index {
@@ -26,10 +26,10 @@ typedef struct sd_index {
 } sd_index;
 
 /* scheduler.c: scheduler_config.json, into `schedule` and `scheduler`. */
-sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,
-                              sd_description *desc);
+sd_status sdi_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,
+                               sd_description *desc);
 /* A folder without one. */
-void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc);
+void sdi_config_no_scheduler(const sd_context *ctx, sd_description *desc);
 /* infer.c: a checkpoint in the original naming. */
 typedef struct sd_checkpoint {
     const sd_context *ctx;
@@ -39,22 +39,22 @@ typedef struct sd_checkpoint {
 } sd_checkpoint;
 
 /* Whether it is one, and whole. */
-sd_status sd_infer_kind(const sd_checkpoint *from, const sd_description *d);
+sd_status sdi_infer_kind(const sd_checkpoint *from, const sd_description *d);
 /* The description of one network by the shapes of its tensors, whose names are known. */
-sd_status sd_infer_unet(const sd_checkpoint *from, void *config);
-sd_status sd_infer_vae(const sd_checkpoint *from, void *config);
-sd_status sd_infer_text(const sd_checkpoint *from, void *config);
+sd_status sdi_infer_unet(const sd_checkpoint *from, void *config);
+sd_status sdi_infer_vae(const sd_checkpoint *from, void *config);
+sd_status sdi_infer_text(const sd_checkpoint *from, void *config);
 /* Schedule, prediction and scale, when the networks are known. */
-sd_status sd_infer_rest(const sd_checkpoint *from, sd_description *d);
+sd_status sdi_infer_rest(const sd_checkpoint *from, sd_description *d);
 
 /* ldm_config.c: a YAML file of the original repositories; of a text encoder all but its sizes. */
-sd_status sd_ldm_config(const sd_context *ctx, const char *path, sd_description *desc);
+sd_status sdi_ldm_config(const sd_context *ctx, const char *path, sd_description *desc);
 
 /* check.c: what must hold however the numbers were found. `path` is for the sentences. */
-sd_status sd_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);
-sd_status sd_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c);
-sd_status sd_check_text(const sd_context *ctx, const char *path, const sd_text_config *c);
+sd_status sdi_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);
+sd_status sdi_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c);
+sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_config *c);
 /* The networks fit each other. */
-sd_status sd_check_description(const sd_context *ctx, const sd_description *d);
+sd_status sdi_check_description(const sd_context *ctx, const sd_description *d);
 
 #endif

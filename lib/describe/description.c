@@ -1,7 +1,7 @@
 /* The life of a description, and what it has before anything was read. */
 #include "describe/description.h"
 
-sd_scheduler_config sd_scheduler_default(void) {
+sd_scheduler_config sdi_scheduler_default(void) {
     return (sd_scheduler_config){.method = "ddim",
                                  .steps = 50,
                                  .guidance = 7.5,
@@ -12,7 +12,7 @@ sd_scheduler_config sd_scheduler_default(void) {
                                  .timestep_scaling = 10.0};
 }
 
-sd_schedule_config sd_schedule_default(void) {
+sd_schedule_config sdi_schedule_default(void) {
     return (sd_schedule_config){.beta_schedule = SD_BETA_SCALED_LINEAR,
                                 .beta_start = 0.00085,
                                 .beta_end = 0.012,
@@ -20,27 +20,27 @@ sd_schedule_config sd_schedule_default(void) {
                                 .prediction = SD_PREDICT_EPSILON};
 }
 
-sd_status sd_description_new(const sd_context *ctx, char *path, sd_description **out) {
-    sd_description *d = sd_zalloc(ctx, sizeof *d);
+sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out) {
+    sd_description *d = sdi_zalloc(ctx, sizeof *d);
     *out = d;
     if (!d) {
-        sd_free(ctx, path);
+        sdi_free(ctx, path);
         return SD_ERROR_MEMORY;
     }
     d->path = path;
-    d->scheduler = sd_scheduler_default();
+    d->scheduler = sdi_scheduler_default();
     return SD_OK;
 }
 
-void sd_description_free(const sd_context *ctx, sd_description *d) {
+void sdi_description_free(const sd_context *ctx, sd_description *d) {
     if (!d)
         return;
-    sd_free(ctx, d->schedule.trained_betas);
-    sd_free(ctx, d->path);
-    sd_free(ctx, d);
+    sdi_free(ctx, d->schedule.trained_betas);
+    sdi_free(ctx, d->path);
+    sdi_free(ctx, d);
 }
 
-void sd_description_predicts(sd_description *d, sd_prediction prediction) {
+void sdi_description_predicts(sd_description *d, sd_prediction prediction) {
     bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
     d->schedule.prediction = prediction;
     if (d->unet.sample_size == 0)

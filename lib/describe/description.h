@@ -186,14 +186,14 @@ typedef struct sd_description {
 
 /* Stable Diffusion's: configs/stable-diffusion/v1-inference.yaml, whose "linear" is scaled_linear,
  * and DDIM as the original has it. */
-sd_schedule_config sd_schedule_default(void);
-sd_scheduler_config sd_scheduler_default(void);
+sd_schedule_config sdi_schedule_default(void);
+sd_scheduler_config sdi_scheduler_default(void);
 
 /* Takes `path`, also where it fails. */
-sd_status sd_description_new(const sd_context *ctx, char *path, sd_description **out);
-void sd_description_free(const sd_context *ctx, sd_description *d);
+sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out);
+void sdi_description_free(const sd_context *ctx, sd_description *d);
 /* Completes a description when it is known what the UNet predicts, and with it the default size
  * where nothing said it: that of the 2.x models that predict v is 768 pixels. */
-void sd_description_predicts(sd_description *d, sd_prediction prediction);
+void sdi_description_predicts(sd_description *d, sd_prediction prediction);
 
 #endif

@@ -48,31 +48,31 @@ static const char *alias(const void *user, const char *name, char *text, size_t 
 
 static const ema_naming *find_naming(const sd_weights *w) {
     for (size_t i = 0; i < SD_COUNT(namings); i++)
-        if (sd_weights_has_prefix(w, namings[i].begins))
+        if (sdi_weights_has_prefix(w, namings[i].begins))
             return &namings[i];
     return NULL;
 }
 
-bool sd_ema_take_alone(sd_weights *w) {
-    const ema_naming *naming = sd_weights_has_prefix(w, UNET_PREFIX) ? NULL : find_naming(w);
+bool sdi_ema_take_alone(sd_weights *w) {
+    const ema_naming *naming = sdi_weights_has_prefix(w, UNET_PREFIX) ? NULL : find_naming(w);
     if (naming)
-        sd_weights_redirect(w, alias, naming);
-    return sd_weights_is_redirected(w);
+        sdi_weights_redirect(w, alias, naming);
+    return sdi_weights_is_redirected(w);
 }
 
-bool sd_ema_is_there(const sd_weights *w) {
+bool sdi_ema_is_there(const sd_weights *w) {
     return find_naming(w) != NULL;
 }
 
-bool sd_ema_lacks(const sd_weights *w, char *missing, size_t size) {
+bool sdi_ema_lacks(const sd_weights *w, char *missing, size_t size) {
     const ema_naming *naming = find_naming(w);
     char text[SD_ALIAS_SIZE];
-    for (size_t i = 0; naming && i < sd_weights_count(w); i++) {
-        const char *name = sd_weights_at(w, i)->name;
+    for (size_t i = 0; naming && i < sdi_weights_count(w); i++) {
+        const char *name = sdi_weights_at(w, i)->name;
         if (!is_unet_name(name))
             continue;
         const char *average = spell(naming, name, text, sizeof text);
-        if (average && sd_weights_find(w, average))
+        if (average && sdi_weights_find(w, average))
             continue;
         snprintf(missing, size, "%.200s%s", average ? average : name, average ? "" : "...");
         return true;
@@ -80,22 +80,22 @@ bool sd_ema_lacks(const sd_weights *w, char *missing, size_t size) {
     return false;
 }
 
-sd_status sd_ema_use(sd_context *ctx, sd_weights *w) {
+sd_status sdi_ema_use(sd_context *ctx, sd_weights *w) {
     const ema_naming *naming = find_naming(w);
-    const char *path = sd_weights_path(w, NULL);
+    const char *path = sdi_weights_path(w, NULL);
     char missing[256];
-    if (sd_weights_is_redirected(w))
+    if (sdi_weights_is_redirected(w))
         return SD_OK;
     if (!naming)
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: the averaged weights were asked for (use_ema), but no tensor is named "
-                       "'model_ema...'",
-                       path);
-    if (sd_ema_lacks(w, missing, sizeof missing))
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: the averaged weights were asked for (use_ema), but tensor '%.200s' is "
-                       "missing",
-                       path, missing);
-    sd_weights_redirect(w, alias, naming);
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the averaged weights were asked for (use_ema), but no tensor is named "
+                        "'model_ema...'",
+                        path);
+    if (sdi_ema_lacks(w, missing, sizeof missing))
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the averaged weights were asked for (use_ema), but tensor '%.200s' is "
+                        "missing",
+                        path, missing);
+    sdi_weights_redirect(w, alias, naming);
     return SD_OK;
 }

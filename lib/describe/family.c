@@ -147,9 +147,9 @@ static const signature alone[] = {
 static const signature word = {EXACT, "", EMBEDDING};
 
 static const char *first_within(const sd_weights *w, const char *text) {
-    for (size_t i = 0; i < sd_weights_count(w); i++)
-        if (strstr(sd_weights_at(w, i)->name, text))
-            return sd_weights_at(w, i)->name;
+    for (size_t i = 0; i < sdi_weights_count(w); i++)
+        if (strstr(sdi_weights_at(w, i)->name, text))
+            return sdi_weights_at(w, i)->name;
     return NULL;
 }
 
@@ -157,13 +157,13 @@ static const char *matched(const sd_weights *w, const signature *s, bool checkpo
     const sd_entry *entry;
     switch (s->where) {
     case PREFIX:
-        return sd_weights_has_prefix(w, s->text) ? s->text : NULL;
+        return sdi_weights_has_prefix(w, s->text) ? s->text : NULL;
     case WITHIN:
         return checkpoint ? NULL : first_within(w, s->text);
     case EXACT:
         break;
     }
-    entry = sd_weights_find(w, s->text);
+    entry = sdi_weights_find(w, s->text);
     bool fits =
         entry && (s->dim == 0 || (entry->n_dims >= s->dim && entry->dims[s->dim - 1] == s->size));
     return fits ? s->text : NULL;
@@ -178,7 +178,7 @@ static const signature *search(const sd_weights *w, const signature *rows, size_
 }
 
 static bool is_word(const sd_weights *w) {
-    const sd_entry *e = sd_weights_count(w) == 1 ? sd_weights_at(w, 0) : NULL;
+    const sd_entry *e = sdi_weights_count(w) == 1 ? sdi_weights_at(w, 0) : NULL;
     int64_t width = e && e->n_dims > 0 ? e->dims[e->n_dims - 1] : 0;
     return e && e->n_dims <= 2 && (width == 768 || width == 1024 || width == 1280) &&
            (e->n_dims == 1 || e->dims[0] < 77);
@@ -186,33 +186,33 @@ static bool is_word(const sd_weights *w) {
 
 /* The row of the file's kind, and the name that told; NULL: a checkpoint, or nothing known. */
 static const signature *find(const sd_weights *w, const char **name) {
-    bool checkpoint = sd_weights_has_prefix(w, UNET);
+    bool checkpoint = sdi_weights_has_prefix(w, UNET);
     const signature *s = search(w, signatures, SD_COUNT(signatures), checkpoint, name);
     if (!s && !checkpoint)
         s = search(w, alone, SD_COUNT(alone), checkpoint, name);
     if (!s && is_word(w)) {
-        *name = sd_weights_at(w, 0)->name;
+        *name = sdi_weights_at(w, 0)->name;
         s = &word;
     }
     return s;
 }
 
-sd_status sd_family_check(const sd_context *ctx, const char *path, const sd_weights *w) {
+sd_status sdi_family_check(const sd_context *ctx, const char *path, const sd_weights *w) {
     const char *name;
     const signature *s = find(w, &name);
     if (s)
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: this looks like %s (it has tensors named '%.100s...'): %s", path,
-                       s->what, name, s->way);
-    if (!sd_weights_has_prefix(w, UNET))
-        return sd_fail(ctx, sd_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
-                       "%s: no Stable Diffusion checkpoint: of its %zu tensors none is named "
-                       "'" UNET "...'",
-                       path, sd_weights_count(w));
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: this looks like %s (it has tensors named '%.100s...'): %s", path,
+                        s->what, name, s->way);
+    if (!sdi_weights_has_prefix(w, UNET))
+        return sdi_fail(ctx, sdi_weights_count(w) ? SD_ERROR_UNSUPPORTED : SD_ERROR_MODEL,
+                        "%s: no Stable Diffusion checkpoint: of its %zu tensors none is named "
+                        "'" UNET "...'",
+                        path, sdi_weights_count(w));
     return SD_OK;
 }
 
-const char *sd_family_of_channels(int in_channels, int c) {
+const char *sdi_family_of_channels(int in_channels, int c) {
     if (in_channels == 2 * c + 1)
         return "this is an inpainting model: use sd-inpaint (sd_generate with a mask)";
     if (c != 4)

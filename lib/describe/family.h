@@ -6,9 +6,9 @@
 
 /* SD_ERROR_UNSUPPORTED, with a sentence, for what is no Stable Diffusion checkpoint; for a file
  * without tensors SD_ERROR_MODEL. */
-sd_status sd_family_check(const sd_context *ctx, const char *path, const sd_weights *w);
+sd_status sdi_family_check(const sd_context *ctx, const char *path, const sd_weights *w);
 
 /* By the UNet's input channels: what a model beside a latent of c channels is painted with. */
-const char *sd_family_of_channels(int in_channels, int c);
+const char *sdi_family_of_channels(int in_channels, int c);
 
 #endif

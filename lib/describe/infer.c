@@ -20,27 +20,27 @@
 static sd_status check_whole(const sd_checkpoint *from, const sd_description *d) {
     bool text = d->conditioning == SD_CONDITIONING_TEXT;
     if (d->vae.kind != SD_FIRST_STAGE_IDENTITY &&
-        !sd_weights_has_prefix(from->weights, "first_stage_model."))
-        return sd_fail(from->ctx, SD_ERROR_MODEL,
-                       "%s: the checkpoint has no VAE (pruned): no tensor is named "
-                       "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                       "with a vae/",
-                       from->path);
-    if (text && !sd_weights_has_prefix(from->weights, "cond_stage_model."))
-        return sd_fail(from->ctx, SD_ERROR_MODEL,
-                       "%s: the checkpoint has no text encoder (pruned): no tensor is named "
-                       "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                       "with a text_encoder/",
-                       from->path);
+        !sdi_weights_has_prefix(from->weights, "first_stage_model."))
+        return sdi_fail(from->ctx, SD_ERROR_MODEL,
+                        "%s: the checkpoint has no VAE (pruned): no tensor is named "
+                        "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                        "with a vae/",
+                        from->path);
+    if (text && !sdi_weights_has_prefix(from->weights, "cond_stage_model."))
+        return sdi_fail(from->ctx, SD_ERROR_MODEL,
+                        "%s: the checkpoint has no text encoder (pruned): no tensor is named "
+                        "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
+                        "with a text_encoder/",
+                        from->path);
     return SD_OK;
 }
 
 /* With a config it may be of a kind that needs one, but not a LoRA or a VAE alone. */
-sd_status sd_infer_kind(const sd_checkpoint *from, const sd_description *d) {
+sd_status sdi_infer_kind(const sd_checkpoint *from, const sd_description *d) {
     if (from->configured && d->first_stage_only)
         return SD_OK;
-    bool known = from->configured && sd_weights_has_prefix(from->weights, UNET);
-    sd_status status = known ? SD_OK : sd_family_check(from->ctx, from->path, from->weights);
+    bool known = from->configured && sdi_weights_has_prefix(from->weights, UNET);
+    sd_status status = known ? SD_OK : sdi_family_check(from->ctx, from->path, from->weights);
     return status ? status : check_whole(from, d);
 }
 
@@ -57,7 +57,7 @@ typedef struct infer {
 
 static void make_name(const infer *in, char *name, const char *format, va_list args) {
     size_t n = (size_t)snprintf(name, NAME_SIZE, "%s", in->prefix);
-    sd_vprint(name + n, NAME_SIZE - n, format, args);
+    sdi_vprint(name + n, NAME_SIZE - n, format, args);
 }
 
 static bool has(const infer *in, const char *format, ...) SD_PRINTF(2, 3);
@@ -69,14 +69,14 @@ static bool has(const infer *in, const char *format, ...) {
     va_start(args, format);
     make_name(in, name, format, args);
     va_end(args);
-    return !in->r.status && sd_weights_find(in->weights, name) != NULL;
+    return !in->r.status && sdi_weights_find(in->weights, name) != NULL;
 }
 
 /* How many dimensions a tensor has; 0: it is not there. */
 static int rank(const infer *in, const char *suffix) {
     char name[NAME_SIZE];
     snprintf(name, sizeof name, "%s%s", in->prefix, suffix);
-    const sd_entry *entry = in->r.status ? NULL : sd_weights_find(in->weights, name);
+    const sd_entry *entry = in->r.status ? NULL : sdi_weights_find(in->weights, name);
     return entry ? entry->n_dims : 0;
 }
 
@@ -91,23 +91,23 @@ static int dim(infer *in, int n_dims, int which, int max, const char *format, ..
         return 1;
     const sd_context *ctx = in->r.ctx;
     const char *path = in->r.path;
-    const sd_entry *entry = sd_weights_find(in->weights, name);
+    const sd_entry *entry = sdi_weights_find(in->weights, name);
     if (!entry)
-        in->r.status = sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
+        in->r.status = sdi_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' is missing", path, name);
     else if (entry->n_dims != n_dims)
         in->r.status =
-            sd_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' has %d dimensions; %d were expected",
-                    path, name, entry->n_dims, n_dims);
+            sdi_fail(ctx, SD_ERROR_MODEL, "%s: tensor '%s' has %d dimensions; %d were expected",
+                     path, name, entry->n_dims, n_dims);
     else if (entry->dims[which] < 1 || entry->dims[which] > max)
-        in->r.status = sd_fail(ctx, SD_ERROR_MODEL,
-                               "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
-                               path, name, which, (long long)entry->dims[which], max);
+        in->r.status = sdi_fail(ctx, SD_ERROR_MODEL,
+                                "%s: tensor '%s': its dimension %d is %lld; 1 to %d was expected",
+                                path, name, which, (long long)entry->dims[which], max);
     return in->r.status ? 1 : (int)entry->dims[which];
 }
 
 static void fail(infer *in, sd_status status, const char *what) {
     if (!in->r.status)
-        in->r.status = sd_fail(in->r.ctx, status, "%s: %s", in->r.path, what);
+        in->r.status = sdi_fail(in->r.ctx, status, "%s: %s", in->r.path, what);
 }
 
 /* -------------------------------------------------------------------- __metadata__ */
@@ -115,17 +115,17 @@ static void fail(infer *in, sd_status status, const char *what) {
 /* The reader of a key of the metadata, whose value is a JSON text. */
 static sd_reader *said(infer *in, const char *key) {
     sd_reader *r = &in->r;
-    const char *text = sd_weights_metadata(in->weights, key);
+    const char *text = sdi_weights_metadata(in->weights, key);
     if (!text || r->status)
         return r;
     json_error_t error;
-    json_t *value = sd_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
+    json_t *value = sdi_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
     if (!value)
-        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
-                            "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
-                            key, text);
+        r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                             "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
+                             key, text);
     else if (json_object_set_new(r->root, key, value) != 0)
-        r->status = sd_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
+        r->status = sdi_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
     return r;
 }
 
@@ -134,13 +134,13 @@ static infer begin(const sd_checkpoint *from, const char *prefix) {
                 .prefix = prefix,
                 .r = {.ctx = from->ctx, .path = from->path, .root = json_object()}};
     if (!in.r.root)
-        in.r.status = sd_fail(from->ctx, SD_ERROR_MEMORY, "%s: out of memory", from->path);
+        in.r.status = sdi_fail(from->ctx, SD_ERROR_MEMORY, "%s: out of memory", from->path);
     return in;
 }
 
 /* Ends a reading with its first failure. */
 static sd_status end(infer *in) {
-    sd_reader_close(&in->r);
+    sdi_reader_close(&in->r);
     return in->r.status;
 }
 
@@ -210,7 +210,7 @@ static void read_levels(infer *in, sd_unet_config *c) {
         c->res_blocks[i] = blocks;
 }
 
-sd_status sd_infer_unet(const sd_checkpoint *from, void *config) {
+sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
     sd_unet_config *c = config;
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
     *c = (sd_unet_config){.names = c->names, .norm_groups = 32, .norm_eps = 1e-5f};
@@ -227,17 +227,17 @@ sd_status sd_infer_unet(const sd_checkpoint *from, void *config) {
     c->linear_projection = rank(in, "middle_block.1.proj_in.weight") == 2;
     for (int i = 0; i < c->n_levels; i++) /* 2.x has heads of 64 channels */
         c->heads[i] = !c->linear_projection ? 8 : c->channels[i] >= 64 ? c->channels[i] / 64 : 1;
-    if (sd_reader_get(said(in, "sd.unet_heads"), "sd.unet_heads"))
-        sd_reader_levels(&in->r, "sd.unet_heads", 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
+    if (sdi_reader_get(said(in, "sd.unet_heads"), "sd.unet_heads"))
+        sdi_reader_levels(&in->r, "sd.unet_heads", 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
     c->sample_size =
-        sd_reader_int(said(in, "sd.sample_size"), "sd.sample_size", 0, 1, SD_MAX_SAMPLE);
+        sdi_reader_int(said(in, "sd.sample_size"), "sd.sample_size", 0, 1, SD_MAX_SAMPLE);
     sd_status status = end(in);
-    return status ? status : sd_check_unet(from->ctx, from->path, c);
+    return status ? status : sdi_check_unet(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- VAE */
 
-sd_status sd_infer_vae(const sd_checkpoint *from, void *config) {
+sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     sd_vae_config *c = config;
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
     *c = (sd_vae_config){
@@ -267,9 +267,9 @@ sd_status sd_infer_vae(const sd_checkpoint *from, void *config) {
         fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
     c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
     c->scaling_factor =
-        sd_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+        sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", 0.18215, 1e-6, 1e6);
     sd_status status = end(in);
-    return status ? status : sd_check_vae(from->ctx, from->path, c);
+    return status ? status : sdi_check_vae(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- text encoder */
@@ -299,7 +299,7 @@ static void infer_open_clip(infer *in, sd_text_config *c) {
 
 /* How many layers are left out is what a YAML config said; without one, that FrozenOpenCLIPEmbedder
  * has layer "penultimate". */
-sd_status sd_infer_text(const sd_checkpoint *from, void *config) {
+sd_status sdi_infer_text(const sd_checkpoint *from, void *config) {
     sd_text_config *c = config;
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
     bool open_clip = c->names.layout == SD_LAYOUT_OPEN_CLIP;
@@ -315,9 +315,9 @@ sd_status sd_infer_text(const sd_checkpoint *from, void *config) {
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
     c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
     c->heads =
-        sd_reader_int(said(in, "sd.text_heads"), "sd.text_heads", c->heads, 1, SD_MAX_CHANNELS);
+        sdi_reader_int(said(in, "sd.text_heads"), "sd.text_heads", c->heads, 1, SD_MAX_CHANNELS);
     sd_status status = end(in);
-    return status ? status : sd_check_text(from->ctx, from->path, c);
+    return status ? status : sdi_check_text(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- the rest */
@@ -338,15 +338,15 @@ static void infer_prediction(infer *in, sd_description *d) {
                  {"modelspec.prediction_type", "epsilon", SD_PREDICT_EPSILON},
                  {"modelspec.architecture", "stable-diffusion-v2-768-v", SD_PREDICT_V},
                  {"modelspec.architecture", "stable-diffusion-v2-512", SD_PREDICT_EPSILON}};
-    d->schedule.zero_snr = sd_weights_find(w, "ztsnr") != NULL;
+    d->schedule.zero_snr = sdi_weights_find(w, "ztsnr") != NULL;
     for (size_t i = 0; i < SD_COUNT(words); i++) {
-        const char *text = sd_weights_metadata(w, words[i].key);
+        const char *text = sdi_weights_metadata(w, words[i].key);
         if (text && strncmp(text, words[i].begins, strlen(words[i].begins)) == 0) {
             d->schedule.prediction = words[i].prediction;
             return;
         }
     }
-    if (sd_weights_find(w, "v_pred"))
+    if (sdi_weights_find(w, "v_pred"))
         d->schedule.prediction = SD_PREDICT_V;
     else if (d->unet.linear_projection && d->unet.in_channels == d->vae.latent_channels)
         d->schedule.prediction = SD_PREDICT_UNKNOWN;
@@ -354,21 +354,21 @@ static void infer_prediction(infer *in, sd_description *d) {
 
 static void override_prediction(infer *in, sd_description *d) {
     sd_reader *r = said(in, "sd.prediction");
-    const char *word = sd_reader_string(r, "sd.prediction", NULL);
+    const char *word = sdi_reader_string(r, "sd.prediction", NULL);
     if (word && strcmp(word, "epsilon") != 0 && strcmp(word, "v") != 0)
-        sd_reader_unsupported(r, "sd.prediction", sd_reader_get(r, "sd.prediction"),
-                              "\"epsilon\" and \"v\"");
+        sdi_reader_unsupported(r, "sd.prediction", sdi_reader_get(r, "sd.prediction"),
+                               "\"epsilon\" and \"v\"");
     if (word && !r->status)
         d->schedule.prediction = strcmp(word, "v") == 0 ? SD_PREDICT_V : SD_PREDICT_EPSILON;
 }
 
 /* LatentDiffusion's buffer, which training with scale_by_std filled. */
 static void read_scale(infer *in, sd_description *d) {
-    const sd_entry *entry = sd_weights_find(in->weights, "scale_factor");
+    const sd_entry *entry = sdi_weights_find(in->weights, "scale_factor");
     double scale = d->vae.scaling_factor, number;
     bool there = false;
     if (entry)
-        in->r.status = sd_weights_number(in->weights, entry, &number, &there);
+        in->r.status = sdi_weights_number(in->weights, entry, &number, &there);
     if (in->r.status)
         return;
     if (there)
@@ -379,16 +379,16 @@ static void read_scale(infer *in, sd_description *d) {
         d->vae.scaling_factor = scale;
 }
 
-sd_status sd_infer_rest(const sd_checkpoint *from, sd_description *d) {
+sd_status sdi_infer_rest(const sd_checkpoint *from, sd_description *d) {
     infer in = begin(from, "");
     if (from->configured && d->scale_by_std)
         read_scale(&in, d);
     if (from->configured)
         return end(&in);
-    d->schedule = sd_schedule_default();
+    d->schedule = sdi_schedule_default();
     infer_prediction(&in, d);
     override_prediction(&in, d);
     if (d->schedule.prediction != SD_PREDICT_UNKNOWN)
-        sd_description_predicts(d, d->schedule.prediction);
+        sdi_description_predicts(d, d->schedule.prediction);
     return end(&in);
 }

@@ -51,31 +51,31 @@ static const sd_fixed unet_fixed[] = {
 };
 
 static void need(section *s, const char *key) {
-    if (!s->r.status && !sd_reader_get(&s->r, key) && !s->r.status)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_FORMAT, "%s: \"%s\" of %s is missing", s->r.path,
-                              key, s->target);
+    if (!s->r.status && !sdi_reader_get(&s->r, key) && !s->r.status)
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT, "%s: \"%s\" of %s is missing", s->r.path,
+                               key, s->target);
 }
 
 /* A list of integers, perhaps empty; returns how many. */
 static int read_integers(section *s, const char *key, int *out, int max_n, int max) {
     const int none = 0;
-    const json_t *v = sd_reader_get(&s->r, key);
+    const json_t *v = sdi_reader_get(&s->r, key);
     if (!v || (json_is_array(v) && json_array_size(v) == 0))
         return 0;
-    return sd_reader_list(&s->r, key, &none, 0, out, max_n, 1, max);
+    return sdi_reader_list(&s->r, key, &none, 0, out, max_n, 1, max);
 }
 
 /* channel_mult times model_channels. */
 static int read_levels(section *s, const char *key, const int *fallback, int n_fallback, int base,
                        int *channels) {
     int mult[SD_MAX_LEVELS] = {1};
-    int n = sd_reader_list(&s->r, key, fallback, n_fallback, mult, SD_MAX_LEVELS, 1, 1024);
+    int n = sdi_reader_list(&s->r, key, fallback, n_fallback, mult, SD_MAX_LEVELS, 1, 1024);
     for (int i = 0; i < n; i++) {
         channels[i] = base * mult[i]; /* at most 2^14 * 2^10 */
         if (!s->r.status && channels[i] > SD_MAX_CHANNELS)
-            s->r.status = sd_fail(s->r.ctx, SD_ERROR_FORMAT,
-                                  "%s: \"%s\" makes %d channels; at most %d were expected",
-                                  s->r.path, key, channels[i], SD_MAX_CHANNELS);
+            s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
+                                   "%s: \"%s\" makes %d channels; at most %d were expected",
+                                   s->r.path, key, channels[i], SD_MAX_CHANNELS);
     }
     return n;
 }
@@ -86,26 +86,26 @@ static int read_levels(section *s, const char *key, const int *fallback, int n_f
  * channels / heads, which is the same number. num_heads_upsample only counts for AttentionBlocks.
  */
 static void read_heads(section *s, sd_unet_config *c) {
-    int heads = sd_reader_int(&s->r, "num_heads", -1, -1, SD_MAX_CHANNELS);
-    int width = sd_reader_int(&s->r, "num_head_channels", -1, -1, SD_MAX_CHANNELS);
-    int up = sd_reader_int(&s->r, "num_heads_upsample", -1, -1, SD_MAX_CHANNELS);
-    sd_reader_bool(&s->r, "legacy", true);
+    int heads = sdi_reader_int(&s->r, "num_heads", -1, -1, SD_MAX_CHANNELS);
+    int width = sdi_reader_int(&s->r, "num_head_channels", -1, -1, SD_MAX_CHANNELS);
+    int up = sdi_reader_int(&s->r, "num_heads_upsample", -1, -1, SD_MAX_CHANNELS);
+    sdi_reader_bool(&s->r, "legacy", true);
     if (s->r.status)
         return;
     if (heads < 1 && width < 1)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_FORMAT,
-                              "%s: \"num_heads\" or \"num_head_channels\" is missing", s->r.path);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
+                               "%s: \"num_heads\" or \"num_head_channels\" is missing", s->r.path);
     else if (up != -1 && up != heads && width < 1)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
-                              "%s: \"num_heads_upsample\" is %d; libsd knows only num_heads, %d",
-                              s->r.path, up, heads);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
+                               "%s: \"num_heads_upsample\" is %d; libsd knows only num_heads, %d",
+                               s->r.path, up, heads);
     for (int i = 0; i < c->n_levels && !s->r.status; i++) {
         c->heads[i] = width > 0 ? c->channels[i] / width : heads;
         if (c->heads[i] < 1 || (width > 0 && c->channels[i] % width != 0))
-            s->r.status = sd_fail(s->r.ctx, SD_ERROR_FORMAT,
-                                  "%s: \"num_head_channels\" is %d, which does not divide the %d "
-                                  "channels of level %d",
-                                  s->r.path, width, c->channels[i], i);
+            s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
+                                   "%s: \"num_head_channels\" is %d, which does not divide the %d "
+                                   "channels of level %d",
+                                   s->r.path, width, c->channels[i], i);
     }
 }
 
@@ -125,39 +125,39 @@ static void read_unet(section *s) {
     sd_unet_config *c = &s->desc->unet;
     int size = c->sample_size; /* LatentDiffusion's image_size */
     sd_reader *r = &s->r;
-    sd_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
+    sdi_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
     for (size_t i = 0; i < SD_COUNT(needed); i++)
         need(s, needed[i]);
     *c = (sd_unet_config){
         .mid_attention = true, .norm_groups = 32, .norm_eps = 1e-5f, .sample_size = size};
-    c->in_channels = sd_reader_int(r, "in_channels", 4, 1, SD_MAX_CHANNELS);
-    c->out_channels = sd_reader_int(r, "out_channels", 4, 1, SD_MAX_CHANNELS);
-    c->model_channels = sd_reader_int(r, "model_channels", 320, 1, SD_MAX_CHANNELS);
-    int blocks = sd_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
+    c->in_channels = sdi_reader_int(r, "in_channels", 4, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(r, "out_channels", 4, 1, SD_MAX_CHANNELS);
+    c->model_channels = sdi_reader_int(r, "model_channels", 320, 1, SD_MAX_CHANNELS);
+    int blocks = sdi_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
     c->n_levels = read_levels(s, "channel_mult", mult, 4, c->model_channels, c->channels);
     if (!r->status && c->channels[0] != c->model_channels)
-        r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                            "%s: \"channel_mult\" begins with another number than 1", r->path);
+        r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                             "%s: \"channel_mult\" begins with another number than 1", r->path);
     read_unet_attention(s, c);
     read_heads(s, c);
-    c->plain_attention = !sd_reader_bool(r, "use_spatial_transformer", false);
-    c->whole_qkv = sd_reader_bool(r, "use_new_attention_order", false);
-    c->scale_shift_norm = sd_reader_bool(r, "use_scale_shift_norm", false);
-    c->updown_blocks = sd_reader_bool(r, "resblock_updown", false);
-    c->pooled_resample = !sd_reader_bool(r, "conv_resample", true);
-    c->linear_projection = sd_reader_bool(r, "use_linear_in_transformer", false);
-    int depth = sd_reader_same(r, "transformer_depth", 1, 1, 32);
+    c->plain_attention = !sdi_reader_bool(r, "use_spatial_transformer", false);
+    c->whole_qkv = sdi_reader_bool(r, "use_new_attention_order", false);
+    c->scale_shift_norm = sdi_reader_bool(r, "use_scale_shift_norm", false);
+    c->updown_blocks = sdi_reader_bool(r, "resblock_updown", false);
+    c->pooled_resample = !sdi_reader_bool(r, "conv_resample", true);
+    c->linear_projection = sdi_reader_bool(r, "use_linear_in_transformer", false);
+    int depth = sdi_reader_same(r, "transformer_depth", 1, 1, 32);
     for (int i = 0; i < c->n_levels; i++) {
         c->res_blocks[i] = blocks;
         c->depth[i] = depth;
     }
-    c->context_dim = sd_reader_same(r, "context_dim", 0, 1, SD_MAX_CHANNELS);
+    c->context_dim = sdi_reader_same(r, "context_dim", 0, 1, SD_MAX_CHANNELS);
     if (!r->status && c->plain_attention != (c->context_dim == 0))
         r->status =
-            sd_fail(r->ctx, SD_ERROR_FORMAT,
-                    "%s: \"use_spatial_transformer\" and \"context_dim\" go together", r->path);
+            sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                     "%s: \"use_spatial_transformer\" and \"context_dim\" go together", r->path);
     if (!r->status)
-        r->status = sd_check_unet(r->ctx, r->path, c);
+        r->status = sdi_check_unet(r->ctx, r->path, c);
 }
 
 static const sd_ldm_class unets[] = {
@@ -179,11 +179,11 @@ static const sd_fixed dd_fixed[] = {
 /* The place of a string in `names`. */
 static int read_word(section *s, const char *key, const char *fallback, const char *const *names,
                      int n, const char *expected) {
-    const char *word = sd_reader_string(&s->r, key, fallback);
+    const char *word = sdi_reader_string(&s->r, key, fallback);
     for (int i = 0; i < n; i++)
         if (strcmp(names[i], word) == 0)
             return i;
-    sd_reader_unsupported(&s->r, key, sd_reader_get(&s->r, key), expected);
+    sdi_reader_unsupported(&s->r, key, sdi_reader_get(&s->r, key), expected);
     return 0;
 }
 
@@ -198,16 +198,16 @@ static void read_ddconfig(section *s) {
     sd_vae_config *c = &s->desc->vae;
     sd_reader *r = &s->r;
     int sides[32];
-    sd_ldm_ignore_others(s, dd_read, dd_fixed, SD_COUNT(dd_fixed));
+    sdi_ldm_ignore_others(s, dd_read, dd_fixed, SD_COUNT(dd_fixed));
     for (size_t i = 0; i < SD_COUNT(needed); i++)
         need(s, needed[i]);
-    c->in_channels = sd_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
-    c->out_channels = sd_reader_int(r, "out_ch", 3, 1, SD_MAX_CHANNELS);
-    c->z_channels = sd_reader_int(r, "z_channels", 4, 1, SD_MAX_CHANNELS / 2);
-    c->res_blocks = sd_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
-    int ch = sd_reader_int(r, "ch", 128, 1, SD_MAX_CHANNELS);
+    c->in_channels = sdi_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(r, "out_ch", 3, 1, SD_MAX_CHANNELS);
+    c->z_channels = sdi_reader_int(r, "z_channels", 4, 1, SD_MAX_CHANNELS / 2);
+    c->res_blocks = sdi_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
+    int ch = sdi_reader_int(r, "ch", 128, 1, SD_MAX_CHANNELS);
     c->n_levels = read_levels(s, "ch_mult", mult, 4, ch, c->channels);
-    int resolution = sd_reader_int(r, "resolution", 256, 1, 1 << 20);
+    int resolution = sdi_reader_int(r, "resolution", 256, 1, 1 << 20);
     int n = read_integers(s, "attn_resolutions", sides, (int)SD_COUNT(sides), 1 << 20);
     /* make_attn: "none" is nn.Identity, also in the middle */
     c->mid_attention = read_word(s, "attn_type", "vanilla", types, 3,
@@ -215,11 +215,11 @@ static void read_ddconfig(section *s) {
     for (int i = 0; i < c->n_levels && c->mid_attention; i++)
         for (int j = 0; j < n && !r->status; j++)
             c->attention[i] = c->attention[i] || sides[j] == resolution >> i;
-    bool double_z = sd_reader_bool(r, "double_z", true);
+    bool double_z = sdi_reader_bool(r, "double_z", true);
     if (!r->status && double_z != (c->kind == SD_FIRST_STAGE_KL))
-        r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                            "%s: \"double_z\" is %s; an AutoencoderKL has it and a VQ model not",
-                            r->path, double_z ? "true" : "false");
+        r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                             "%s: \"double_z\" is %s; an AutoencoderKL has it and a VQ model not",
+                             r->path, double_z ? "true" : "false");
     if (s->desc->first_stage_only)
         s->desc->unet.sample_size = resolution >> (c->n_levels - 1);
 }
@@ -247,8 +247,8 @@ static const sd_fixed vae_fixed[] = {
 static void read_autoencoder(section *s, sd_first_stage kind) {
     sd_vae_config *c = &s->desc->vae;
     double scale = c->scaling_factor;
-    sd_ldm_check(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
-                 SD_COUNT(vae_fixed));
+    sdi_ldm_check(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
+                  SD_COUNT(vae_fixed));
     need(s, "ddconfig");
     need(s, "embed_dim");
     *c = (sd_vae_config){.kind = kind,
@@ -256,19 +256,19 @@ static void read_autoencoder(section *s, sd_first_stage kind) {
                          .quant_conv = true,
                          .post_quant_conv = true,
                          .scaling_factor = scale};
-    c->latent_channels = sd_reader_int(&s->r, "embed_dim", 4, 1, SD_MAX_CHANNELS / 2);
+    c->latent_channels = sdi_reader_int(&s->r, "embed_dim", 4, 1, SD_MAX_CHANNELS / 2);
     if (kind == SD_FIRST_STAGE_VQ) {
         need(s, "n_embed");
-        c->n_codes = sd_reader_int(&s->r, "n_embed", 1, 1, SD_MAX_VOCAB);
+        c->n_codes = sdi_reader_int(&s->r, "n_embed", 1, 1, SD_MAX_VOCAB);
     }
     if (s->r.status)
         return;
     section dd;
-    sd_ldm_open(&dd, s, "ddconfig", sd_reader_get(&s->r, "ddconfig"));
+    sdi_ldm_open(&dd, s, "ddconfig", sdi_reader_get(&s->r, "ddconfig"));
     read_ddconfig(&dd);
-    sd_ldm_keep(s, sd_ldm_close(&dd));
+    sdi_ldm_keep(s, sdi_ldm_close(&dd));
     if (!s->r.status)
-        s->r.status = sd_check_vae(s->r.ctx, s->r.path, c);
+        s->r.status = sdi_check_vae(s->r.ctx, s->r.path, c);
 }
 
 static void read_kl(section *s) {
@@ -288,7 +288,7 @@ static void read_vq_model(section *s) {
 static void read_identity(section *s) {
     static const char *const ignored[] = {"vq_interface", NULL};
     sd_vae_config *c = &s->desc->vae;
-    sd_ldm_check(s, NULL, ignored, NULL, 0);
+    sdi_ldm_check(s, NULL, ignored, NULL, 0);
     *c = (sd_vae_config){.kind = SD_FIRST_STAGE_IDENTITY,
                          .in_channels = 3,
                          .out_channels = 3,
@@ -316,29 +316,29 @@ static void read_clip(section *s) {
                                            "openai/clip-vit-base-patch32",
                                            "openai/clip-vit-base-patch16"};
     bool known = false;
-    sd_ldm_check(s, read, ignored, fixed, SD_COUNT(fixed));
-    const char *version = sd_reader_string(&s->r, "version", versions[0]);
+    sdi_ldm_check(s, read, ignored, fixed, SD_COUNT(fixed));
+    const char *version = sdi_reader_string(&s->r, "version", versions[0]);
     for (size_t i = 0; i < SD_COUNT(versions); i++)
         known = known || strcmp(version, versions[i]) == 0;
     if (!known)
-        sd_reader_unsupported(&s->r, "version", sd_reader_get(&s->r, "version"),
-                              "OpenAI's CLIP: \"openai/clip-vit-large-patch14\"");
-    s->desc->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
+        sdi_reader_unsupported(&s->r, "version", sdi_reader_get(&s->r, "version"),
+                               "OpenAI's CLIP: \"openai/clip-vit-large-patch14\"");
+    s->desc->text = (sd_text_config){.tokens = sdi_reader_int(&s->r, "max_length", 77, 77, 77),
                                      .act = SD_TEXT_QUICK_GELU};
 }
 
 static void read_open_clip(section *s) {
     static const char *const ignored[] = {"device", "freeze", "version", NULL};
     static const char *const read[] = {"arch", "max_length", "layer", NULL};
-    sd_ldm_check(s, read, ignored, NULL, 0);
+    sdi_ldm_check(s, read, ignored, NULL, 0);
     /* the class's own default is "last" */
-    const char *layer = sd_reader_string(&s->r, "layer", "last");
+    const char *layer = sdi_reader_string(&s->r, "layer", "last");
     bool penultimate = strcmp(layer, "penultimate") == 0;
     if (!penultimate && strcmp(layer, "last") != 0)
-        sd_reader_unsupported(&s->r, "layer", sd_reader_get(&s->r, "layer"),
-                              "\"last\" and \"penultimate\"");
-    sd_reader_string(&s->r, "arch", "ViT-H-14");
-    s->desc->text = (sd_text_config){.tokens = sd_reader_int(&s->r, "max_length", 77, 77, 77),
+        sdi_reader_unsupported(&s->r, "layer", sdi_reader_get(&s->r, "layer"),
+                               "\"last\" and \"penultimate\"");
+    sdi_reader_string(&s->r, "arch", "ViT-H-14");
+    s->desc->text = (sd_text_config){.tokens = sdi_reader_int(&s->r, "max_length", 77, 77, 77),
                                      .act = SD_TEXT_GELU,
                                      .names = {.layout = SD_LAYOUT_OPEN_CLIP},
                                      .skip = penultimate};
@@ -348,16 +348,16 @@ static void read_class(section *s) {
     static const char *const read[] = {"embed_dim", "n_classes", NULL};
     static const char *const ignored[] = {"key", NULL};
     const sd_unet_config *unet = &s->desc->unet;
-    sd_ldm_check(s, read, ignored, NULL, 0);
+    sdi_ldm_check(s, read, ignored, NULL, 0);
     need(s, "embed_dim");
-    int width = sd_reader_int(&s->r, "embed_dim", 512, 1, SD_MAX_CHANNELS);
-    int n = sd_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
+    int width = sdi_reader_int(&s->r, "embed_dim", 512, 1, SD_MAX_CHANNELS);
+    int n = sdi_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
     s->desc->classes = (sd_class_config){.n = n, .width = width};
     s->desc->conditioning = SD_CONDITIONING_CLASS;
     if (!s->r.status && width != unet->context_dim)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_MODEL,
-                              "%s: \"embed_dim\" is %d, the UNet's \"context_dim\" %d", s->r.path,
-                              width, unet->context_dim);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_MODEL,
+                               "%s: \"embed_dim\" is %d, the UNet's \"context_dim\" %d", s->r.path,
+                               width, unet->context_dim);
 }
 
 static const sd_ldm_class cond_stages[] = {
@@ -369,20 +369,20 @@ static const sd_ldm_class cond_stages[] = {
 /* A class, or one of two words: nothing, or the first stage (a picture beside the latent). */
 static void read_cond_stage(section *s) {
     sd_description *desc = s->desc;
-    const json_t *v = sd_reader_get(&s->r, "cond_stage_config");
+    const json_t *v = sdi_reader_get(&s->r, "cond_stage_config");
     desc->conditioning = SD_CONDITIONING_TEXT;
     if (json_is_object(v)) {
-        sd_ldm_keep(
-            s, sd_ldm_instantiate(s, "cond_stage_config", v, cond_stages, SD_COUNT(cond_stages)));
+        sdi_ldm_keep(
+            s, sdi_ldm_instantiate(s, "cond_stage_config", v, cond_stages, SD_COUNT(cond_stages)));
         return;
     }
-    const char *word = sd_reader_string(&s->r, "cond_stage_config", "__is_first_stage__");
+    const char *word = sdi_reader_string(&s->r, "cond_stage_config", "__is_first_stage__");
     desc->conditioning = SD_CONDITIONING_NONE;
     if (strcmp(word, "__is_unconditional__") == 0)
         desc->condition_key = SD_CONDITION_NONE;
     else if (strcmp(word, "__is_first_stage__") != 0)
-        sd_reader_unsupported(&s->r, "cond_stage_config", v,
-                              "\"__is_unconditional__\", \"__is_first_stage__\" and a mapping");
+        sdi_reader_unsupported(&s->r, "cond_stage_config", v,
+                               "\"__is_unconditional__\", \"__is_first_stage__\" and a mapping");
 }
 
 /* ------------------------------------------------------------------------- LatentDiffusion */
@@ -436,16 +436,16 @@ static void read_schedule(section *s) {
                          "\"linear\", \"cosine\", \"sqrt_linear\" and \"sqrt\"");
     int output = read_word(s, "parameterization", "eps", outputs, 3, "\"eps\", \"x0\" and \"v\"");
     *c = (sd_schedule_config){.beta_schedule = kinds[kind], .prediction = predictions[output]};
-    c->beta_start = sd_reader_number(&s->r, "linear_start", 1e-4, 1e-9, 0.999);
-    c->beta_end = sd_reader_number(&s->r, "linear_end", 2e-2, c->beta_start, 0.999);
-    c->cosine_s = sd_reader_number(&s->r, "cosine_s", 8e-3, 1e-9, 1.0);
-    c->train_timesteps = sd_reader_int(&s->r, "timesteps", 1000, 1, 100000);
+    c->beta_start = sdi_reader_number(&s->r, "linear_start", 1e-4, 1e-9, 0.999);
+    c->beta_end = sdi_reader_number(&s->r, "linear_end", 2e-2, c->beta_start, 0.999);
+    c->cosine_s = sdi_reader_number(&s->r, "cosine_s", 8e-3, 1e-9, 1.0);
+    c->train_timesteps = sdi_reader_int(&s->r, "timesteps", 1000, 1, 100000);
 }
 
 /* DiffusionWrapper's key; concat_mode, which is true unless said otherwise, where there is none. */
 static void read_condition_key(section *s, const char *fallback) {
     static const char *const names[] = {"crossattn", "concat", "hybrid"};
-    bool concat = sd_reader_bool(&s->r, "concat_mode", true);
+    bool concat = sdi_reader_bool(&s->r, "concat_mode", true);
     if (!fallback)
         fallback = concat ? "concat" : "crossattn";
     s->desc->condition_key =
@@ -458,7 +458,7 @@ static void check_networks(section *s) {
     const sd_description *desc = s->desc;
     const sd_unet_config *unet = &desc->unet;
     int latent = desc->vae.latent_channels;
-    int channels = sd_reader_int(&s->r, "channels", 3, 1, SD_MAX_CHANNELS);
+    int channels = sdi_reader_int(&s->r, "channels", 3, 1, SD_MAX_CHANNELS);
     bool concat =
         desc->condition_key == SD_CONDITION_CONCAT || desc->condition_key == SD_CONDITION_HYBRID;
     bool context = desc->conditioning != SD_CONDITIONING_NONE;
@@ -466,20 +466,21 @@ static void check_networks(section *s) {
     if (s->r.status)
         return;
     if (channels != latent || unet->out_channels != latent)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_MODEL,
-                              "%s: \"channels\" is %d, the UNet's \"out_channels\" %d, and the "
-                              "first stage's latents have %d",
-                              path, channels, unet->out_channels, latent);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_MODEL,
+                               "%s: \"channels\" is %d, the UNet's \"out_channels\" %d, and the "
+                               "first stage's latents have %d",
+                               path, channels, unet->out_channels, latent);
     else if (concat ? unet->in_channels <= latent : unet->in_channels != latent)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_MODEL,
-                              "%s: the UNet takes %d channels, which does not go with latents of "
-                              "%d and its conditioning_key",
-                              path, unet->in_channels, latent);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_MODEL,
+                               "%s: the UNet takes %d channels, which does not go with latents of "
+                               "%d and its conditioning_key",
+                               path, unet->in_channels, latent);
     else if (context == unet->plain_attention)
-        s->r.status = sd_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
-                              "%s: \"cond_stage_config\" and \"use_spatial_transformer\" do not go "
-                              "together",
-                              path);
+        s->r.status =
+            sdi_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
+                     "%s: \"cond_stage_config\" and \"use_spatial_transformer\" do not go "
+                     "together",
+                     path);
 }
 
 static void read_diffusion(section *s, const char *conditioning_key) {
@@ -490,21 +491,21 @@ static void read_diffusion(section *s, const char *conditioning_key) {
         size_t n;
     } parts[] = {{"unet_config", unets, SD_COUNT(unets)},
                  {"first_stage_config", first_stages, SD_COUNT(first_stages)}};
-    sd_ldm_check(s, ldm_read, ldm_ignored, ldm_fixed, SD_COUNT(ldm_fixed));
+    sdi_ldm_check(s, ldm_read, ldm_ignored, ldm_fixed, SD_COUNT(ldm_fixed));
     need(s, "cond_stage_config");
     read_schedule(s);
     read_condition_key(s, conditioning_key);
-    desc->unet.sample_size = sd_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
-    desc->vae.scaling_factor = sd_reader_number(&s->r, "scale_factor", 1.0, 1e-6, 1e6);
-    desc->scale_by_std = sd_reader_bool(&s->r, "scale_by_std", false);
-    desc->average = !sd_reader_bool(&s->r, "use_ema", true)   ? SD_AVERAGE_NONE
-                    : sd_reader_get(&s->r, "use_ema") != NULL ? SD_AVERAGE_ASKED
-                                                              : SD_AVERAGE_ASSUMED;
+    desc->unet.sample_size = sdi_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
+    desc->vae.scaling_factor = sdi_reader_number(&s->r, "scale_factor", 1.0, 1e-6, 1e6);
+    desc->scale_by_std = sdi_reader_bool(&s->r, "scale_by_std", false);
+    desc->average = !sdi_reader_bool(&s->r, "use_ema", true)   ? SD_AVERAGE_NONE
+                    : sdi_reader_get(&s->r, "use_ema") != NULL ? SD_AVERAGE_ASKED
+                                                               : SD_AVERAGE_ASSUMED;
     for (size_t i = 0; i < SD_COUNT(parts); i++) {
         need(s, parts[i].key);
         if (!s->r.status)
-            s->r.status = sd_ldm_instantiate(s, parts[i].key, sd_reader_get(&s->r, parts[i].key),
-                                             parts[i].rows, parts[i].n);
+            s->r.status = sdi_ldm_instantiate(s, parts[i].key, sdi_reader_get(&s->r, parts[i].key),
+                                              parts[i].rows, parts[i].n);
     }
     if (!s->r.status)
         read_cond_stage(s);
@@ -556,23 +557,23 @@ static const char *family_of(const sd_description *d) {
                                                        : "Stable Diffusion 1.x";
 }
 
-sd_status sd_ldm_config(const sd_context *ctx, const char *path, sd_description *desc) {
+sd_status sdi_ldm_config(const sd_context *ctx, const char *path, sd_description *desc) {
     json_t *root;
-    sd_status status = sd_yaml_read(ctx, path, &root);
+    sd_status status = sdi_yaml_read(ctx, path, &root);
     if (status)
         return status;
     const json_t *model = json_object_get(root, "model");
-    section top = {.ctx = ctx, .desc = desc, .file = path, .path = sd_format(ctx, "%s:", path)};
+    section top = {.ctx = ctx, .desc = desc, .file = path, .path = sdi_format(ctx, "%s:", path)};
     if (!top.path)
         status = SD_ERROR_MEMORY;
     else if (!json_is_object(model))
-        status = sd_fail(ctx, SD_ERROR_FORMAT,
-                         "%s: \"model\" is %s; a mapping with target and params was expected", path,
-                         sd_json_type_name(model));
+        status = sdi_fail(ctx, SD_ERROR_FORMAT,
+                          "%s: \"model\" is %s; a mapping with target and params was expected",
+                          path, sdi_json_type_name(model));
     else
-        status = sd_ldm_instantiate(&top, "model", model, models, SD_COUNT(models));
+        status = sdi_ldm_instantiate(&top, "model", model, models, SD_COUNT(models));
     desc->family = family_of(desc);
-    sd_free(ctx, top.path);
+    sdi_free(ctx, top.path);
     json_decref(root);
     return status;
 }

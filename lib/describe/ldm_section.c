@@ -10,27 +10,27 @@ static json_t *borrow(const json_t *v) {
     return (json_t *)v;
 }
 
-void sd_ldm_open(section *s, const section *parent, const char *where, const json_t *v) {
+void sdi_ldm_open(section *s, const section *parent, const char *where, const json_t *v) {
     const sd_context *ctx = parent->ctx;
     *s = (section){.ctx = ctx, .desc = parent->desc, .file = parent->file, .target = where};
     const char *dot = parent->nothing || parent->target ? "." : " ";
-    s->path = sd_format(ctx, "%s%s%s", parent->path, dot, where);
+    s->path = sdi_format(ctx, "%s%s%s", parent->path, dot, where);
     s->r = (sd_reader){.ctx = ctx, .path = s->path ? s->path : s->file, .root = borrow(v)};
     if (!s->path)
         s->r.status = SD_ERROR_MEMORY;
     else if (v && !json_is_object(v))
-        sd_reader_wrong(&s->r, where, v, "a mapping");
+        sdi_reader_wrong(&s->r, where, v, "a mapping");
     if (!v || !json_is_object(v))
         s->r.root = s->nothing = json_object();
     s->r.numbers = json_array();
     if ((!s->r.root || !s->r.numbers) && !s->r.status)
-        s->r.status = sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", s->file);
+        s->r.status = sdi_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", s->file);
 }
 
-sd_status sd_ldm_close(section *s) {
+sd_status sdi_ldm_close(section *s) {
     json_decref(s->nothing);
     json_decref(s->r.numbers);
-    sd_free(s->ctx, s->path);
+    sdi_free(s->ctx, s->path);
     return s->r.status;
 }
 
@@ -48,8 +48,8 @@ static bool is_fixed_key(const sd_fixed *fixed, size_t n_fixed, const char *key)
     return false;
 }
 
-void sd_ldm_check(section *s, const char *const *read, const char *const *ignored,
-                  const sd_fixed *fixed, size_t n_fixed) {
+void sdi_ldm_check(section *s, const char *const *read, const char *const *ignored,
+                   const sd_fixed *fixed, size_t n_fixed) {
     const char *key;
     json_t *value;
     if (s->r.status)
@@ -57,16 +57,16 @@ void sd_ldm_check(section *s, const char *const *read, const char *const *ignore
     json_object_foreach(s->r.root, key, value) {
         if (is_listed(read, key) || is_listed(ignored, key) || is_fixed_key(fixed, n_fixed, key))
             continue;
-        s->r.status =
-            sd_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
-                    "%s: \"%s\" is no parameter of %s that libsd knows", s->r.path, key, s->target);
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
+                               "%s: \"%s\" is no parameter of %s that libsd knows", s->r.path, key,
+                               s->target);
         return;
     }
-    sd_reader_fixed(&s->r, fixed, n_fixed);
+    sdi_reader_fixed(&s->r, fixed, n_fixed);
 }
 
-void sd_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *fixed,
-                          size_t n_fixed) {
+void sdi_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *fixed,
+                           size_t n_fixed) {
     static const char *const trained[] = {"dropout", "ignored_kwargs", NULL};
     const char *key;
     json_t *value;
@@ -75,9 +75,9 @@ void sd_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *f
     json_object_foreach(s->r.root, key, value) if (!is_listed(read, key) &&
                                                    !is_listed(trained, key) &&
                                                    !is_fixed_key(fixed, n_fixed, key))
-        sd_log(s->r.ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is passed over, as the original does",
-               s->r.path, key);
-    sd_reader_fixed(&s->r, fixed, n_fixed);
+        sdi_log(s->r.ctx, SD_LOG_LEVEL_WARN, "%s: \"%s\" is passed over, as the original does",
+                s->r.path, key);
+    sdi_reader_fixed(&s->r, fixed, n_fixed);
 }
 
 /* ------------------------------------------------------------------------- targets */
@@ -105,34 +105,34 @@ static const char *foreign_class(const char *target) {
     return NULL;
 }
 
-sd_status sd_ldm_instantiate(const section *parent, const char *key, const json_t *v,
-                             const sd_ldm_class *rows, size_t n_rows) {
+sd_status sdi_ldm_instantiate(const section *parent, const char *key, const json_t *v,
+                              const sd_ldm_class *rows, size_t n_rows) {
     const json_t *target = json_object_get(v, "target");
     section s;
-    sd_ldm_open(&s, parent, key, json_object_get(v, "params"));
+    sdi_ldm_open(&s, parent, key, json_object_get(v, "params"));
     if (!s.r.status && !json_is_string(target))
         s.r.status =
-            sd_fail(s.r.ctx, SD_ERROR_FORMAT, "%s: \"target\" is %s; a string was expected",
-                    s.r.path, sd_json_type_name(target));
+            sdi_fail(s.r.ctx, SD_ERROR_FORMAT, "%s: \"target\" is %s; a string was expected",
+                     s.r.path, sdi_json_type_name(target));
     const sd_ldm_class *row = NULL;
     for (size_t i = 0; !s.r.status && i < n_rows; i++)
         if (strcmp(json_string_value(target), rows[i].target) == 0)
             row = &rows[i];
     if (!s.r.status && !row) {
         const char *what = foreign_class(json_string_value(target));
-        s.r.status = sd_fail(s.r.ctx, SD_ERROR_UNSUPPORTED,
-                             "%s: the target \"%.120s\" is none that libsd knows%s%s%s", s.r.path,
-                             json_string_value(target), what ? " (" : "", what ? what : "",
-                             what ? ", which is not supported)" : "");
+        s.r.status = sdi_fail(s.r.ctx, SD_ERROR_UNSUPPORTED,
+                              "%s: the target \"%.120s\" is none that libsd knows%s%s%s", s.r.path,
+                              json_string_value(target), what ? " (" : "", what ? what : "",
+                              what ? ", which is not supported)" : "");
     }
     if (row) {
         s.target = row->target;
         row->read(&s);
     }
-    return sd_ldm_close(&s);
+    return sdi_ldm_close(&s);
 }
 
-void sd_ldm_keep(section *s, sd_status status) {
+void sdi_ldm_keep(section *s, sd_status status) {
     if (!s->r.status)
         s->r.status = status;
 }

@@ -22,22 +22,22 @@ typedef struct sd_ldm_class {
 } sd_ldm_class;
 
 /* Opens the mapping `v` as parameters; `where` is its name among its parent's. */
-void sd_ldm_open(sd_ldm_section *s, const sd_ldm_section *parent, const char *where,
-                 const json_t *v);
-sd_status sd_ldm_close(sd_ldm_section *s);
+void sdi_ldm_open(sd_ldm_section *s, const sd_ldm_section *parent, const char *where,
+                  const json_t *v);
+sd_status sdi_ldm_close(sd_ldm_section *s);
 /* The first failure of both. */
-void sd_ldm_keep(sd_ldm_section *s, sd_status status);
+void sdi_ldm_keep(sd_ldm_section *s, sd_status status);
 
 /* Every parameter is one of the names in the NULL-ended lists, or of the fixed rows, which are
  * looked at here. */
-void sd_ldm_check(sd_ldm_section *s, const char *const *read, const char *const *ignored,
-                  const sd_fixed *fixed, size_t n_fixed);
+void sdi_ldm_check(sd_ldm_section *s, const char *const *read, const char *const *ignored,
+                   const sd_fixed *fixed, size_t n_fixed);
 /* For a class that takes **ignore_kwargs: others are passed over, as there. */
-void sd_ldm_ignore_others(sd_ldm_section *s, const char *const *read, const sd_fixed *fixed,
-                          size_t n_fixed);
+void sdi_ldm_ignore_others(sd_ldm_section *s, const char *const *read, const sd_fixed *fixed,
+                           size_t n_fixed);
 
 /* {target, params} under `key` of the parent: the row of its class reads the parameters. */
-sd_status sd_ldm_instantiate(const sd_ldm_section *parent, const char *key, const json_t *v,
-                             const sd_ldm_class *rows, size_t n_rows);
+sd_status sdi_ldm_instantiate(const sd_ldm_section *parent, const char *key, const json_t *v,
+                              const sd_ldm_class *rows, size_t n_rows);
 
 #endif

@@ -106,7 +106,7 @@ static bool knows(const reading *in, unsigned keys) {
 }
 
 static bool flag(reading *in, unsigned keys, const char *key, bool fallback) {
-    return knows(in, keys) && sd_reader_bool(&in->r, key, fallback);
+    return knows(in, keys) && sdi_reader_bool(&in->r, key, fallback);
 }
 
 /* ------------------------------------------------------------------- the noise schedule */
@@ -114,24 +114,24 @@ static bool flag(reading *in, unsigned keys, const char *key, bool fallback) {
 /* The place of the value of `key` in `names`. */
 static int read_choice(sd_reader *r, const char *key, const char *fallback,
                        const char *const *names, int n, const char *expected) {
-    const char *text = sd_reader_string(r, key, fallback);
+    const char *text = sdi_reader_string(r, key, fallback);
     for (int i = 0; i < n; i++)
         if (strcmp(text, names[i]) == 0)
             return i;
-    sd_reader_unsupported(r, key, sd_reader_get(r, key), expected);
+    sdi_reader_unsupported(r, key, sdi_reader_get(r, key), expected);
     return 0;
 }
 
 /* One beta for each train timestep; more are left. */
 static void read_betas(reading *in, sd_schedule_config *c) {
-    const json_t *v = sd_reader_get(&in->r, "trained_betas");
+    const json_t *v = sdi_reader_get(&in->r, "trained_betas");
     size_t n = (size_t)c->train_timesteps;
     char expected[96];
     if (!v || in->r.status)
         return;
     snprintf(expected, sizeof expected, "a list of %zu numbers from 0 up to 0.9999", n);
     bool ok = json_is_array(v) && json_array_size(v) >= n;
-    double *betas = ok ? sd_alloc_array(in->r.ctx, n, sizeof *betas) : NULL;
+    double *betas = ok ? sdi_alloc_array(in->r.ctx, n, sizeof *betas) : NULL;
     if (ok && !betas)
         in->r.status = SD_ERROR_MEMORY;
     for (size_t i = 0; ok && betas && i < n; i++) {
@@ -141,7 +141,7 @@ static void read_betas(reading *in, sd_schedule_config *c) {
     }
     c->trained_betas = betas;
     if (!ok)
-        sd_reader_wrong(&in->r, "trained_betas", v, expected);
+        sdi_reader_wrong(&in->r, "trained_betas", v, expected);
 }
 
 static void read_schedule(reading *in) {
@@ -157,20 +157,20 @@ static void read_schedule(reading *in) {
     c->prediction = (sd_prediction)read_choice(r, "prediction_type", "epsilon", predictions,
                                                SD_COUNT(predictions),
                                                "\"epsilon\", \"v_prediction\" and \"sample\"");
-    c->beta_start = sd_reader_number(r, "beta_start", sd ? 0.00085 : 0.0001, 1e-9, 0.999);
-    c->beta_end = sd_reader_number(r, "beta_end", sd ? 0.012 : 0.02, c->beta_start, 0.999);
-    c->train_timesteps = sd_reader_int(r, "num_train_timesteps", 1000, 1, 100000);
+    c->beta_start = sdi_reader_number(r, "beta_start", sd ? 0.00085 : 0.0001, 1e-9, 0.999);
+    c->beta_end = sdi_reader_number(r, "beta_end", sd ? 0.012 : 0.02, c->beta_start, 0.999);
+    c->train_timesteps = sdi_reader_int(r, "num_train_timesteps", 1000, 1, 100000);
     read_betas(in, c);
-    c->zero_snr = sd_reader_bool(r, "rescale_betas_zero_snr", false);
+    c->zero_snr = sdi_reader_bool(r, "rescale_betas_zero_snr", false);
     if (c->zero_snr && !knows(in, ZERO_SNR)) { /* these classes have no such key */
         c->zero_snr = false;
         ignore(in, "rescale_betas_zero_snr");
     }
     if (c->zero_snr && c->prediction == SD_PREDICT_EPSILON)
-        sd_log(r->ctx, SD_LOG_LEVEL_WARN,
-               "%s: \"rescale_betas_zero_snr\" with \"prediction_type\" \"epsilon\": noise alone "
-               "does not tell the picture at the last timestep, which is taken as all but noise",
-               r->path);
+        sdi_log(r->ctx, SD_LOG_LEVEL_WARN,
+                "%s: \"rescale_betas_zero_snr\" with \"prediction_type\" \"epsilon\": noise alone "
+                "does not tell the picture at the last timestep, which is taken as all but noise",
+                r->path);
 }
 
 /* ------------------------------------------------------------------- a sampler's defaults */
@@ -182,11 +182,11 @@ static void read_spacing(reading *in, sd_scheduler_config *c) {
     c->spacing = in->class->spacing;
     if (!knows(in, OFFSET))
         return;
-    if (sd_reader_get(&in->r, "timestep_spacing"))
+    if (sdi_reader_get(&in->r, "timestep_spacing"))
         c->spacing =
             spacings[read_choice(&in->r, "timestep_spacing", names[0], names, SD_COUNT(names),
                                  "\"leading\", \"linspace\" and \"trailing\"")];
-    c->steps_offset = sd_reader_int(&in->r, "steps_offset", 0, 0, 100000);
+    c->steps_offset = sdi_reader_int(&in->r, "steps_offset", 0, 0, 100000);
 }
 
 static void read_sigmas(reading *in, sd_scheduler_config *c) {
@@ -197,12 +197,12 @@ static void read_sigmas(reading *in, sd_scheduler_config *c) {
     else if (flag(in, CURVES, "use_beta_sigmas", false))
         c->curve = SD_CURVE_BETA;
     const char *final =
-        knows(in, FINAL) ? sd_reader_string(&in->r, "final_sigmas_type", "zero") : "zero";
+        knows(in, FINAL) ? sdi_reader_string(&in->r, "final_sigmas_type", "zero") : "zero";
     c->sigma_min = strcmp(final, "sigma_min") == 0;
     if (!c->sigma_min && strcmp(final, "zero") != 0)
-        sd_reader_unsupported(&in->r, "final_sigmas_type",
-                              sd_reader_get(&in->r, "final_sigmas_type"),
-                              "\"zero\" and \"sigma_min\"");
+        sdi_reader_unsupported(&in->r, "final_sigmas_type",
+                               sdi_reader_get(&in->r, "final_sigmas_type"),
+                               "\"zero\" and \"sigma_min\"");
 }
 
 static void read_x0(reading *in, sd_scheduler_config *c) {
@@ -210,7 +210,7 @@ static void read_x0(reading *in, sd_scheduler_config *c) {
     if (flag(in, THRESHOLD, "thresholding", false))
         ignore(in, "thresholding");
     else if (flag(in, CLIP, "clip_sample", knows(in, CLIPS)))
-        c->clip = sd_reader_number(&in->r, "clip_sample_range", 1.0, 1e-6, 1e6);
+        c->clip = sdi_reader_number(&in->r, "clip_sample_range", 1.0, 1e-6, 1e6);
 }
 
 /* solver_order, and which of the last steps are of a lower one. */
@@ -218,16 +218,16 @@ static void read_solver(reading *in, sd_scheduler_config *c) {
     bool unipc = strcmp(c->method, "unipc") == 0;
     if (!knows(in, SOLVER))
         return;
-    int order = sd_reader_int(&in->r, "solver_order", 2, 1, 3);
+    int order = sdi_reader_int(&in->r, "solver_order", 2, 1, 3);
     c->order = order < 2 ? order : 2;
     if (order > 2)
         ignore(in, "solver_order");
-    c->lower_order_final = sd_reader_bool(&in->r, "lower_order_final", true);
-    c->euler_at_final = sd_reader_bool(&in->r, "euler_at_final", false);
-    const char *type = sd_reader_string(&in->r, "solver_type", unipc ? "bh2" : "midpoint");
+    c->lower_order_final = sdi_reader_bool(&in->r, "lower_order_final", true);
+    c->euler_at_final = sdi_reader_bool(&in->r, "euler_at_final", false);
+    const char *type = sdi_reader_string(&in->r, "solver_type", unipc ? "bh2" : "midpoint");
     c->bh1 = unipc && strcmp(type, "bh1") == 0;
     c->heun = !unipc && strcmp(type, "heun") == 0;
-    const char *algorithm = sd_reader_string(&in->r, "algorithm_type", "dpmsolver++");
+    const char *algorithm = sdi_reader_string(&in->r, "algorithm_type", "dpmsolver++");
     if (in->class->same && strncmp(algorithm, "sde-", 4) == 0)
         c->method = "dpmpp_2m_sde";
     if (in->class->same && (!strcmp(algorithm, "dpmsolver") || !strcmp(algorithm, "sde-dpmsolver")))
@@ -237,8 +237,8 @@ static void read_solver(reading *in, sd_scheduler_config *c) {
 static void read_lcm(reading *in, sd_scheduler_config *c) {
     if (strcmp(c->method, "lcm") != 0)
         return;
-    c->original_inference_steps = sd_reader_int(&in->r, "original_inference_steps", 50, 1, 100000);
-    c->timestep_scaling = sd_reader_number(&in->r, "timestep_scaling", 10.0, 1e-6, 1e9);
+    c->original_inference_steps = sdi_reader_int(&in->r, "original_inference_steps", 50, 1, 100000);
+    c->timestep_scaling = sdi_reader_number(&in->r, "timestep_scaling", 10.0, 1e-6, 1e9);
 }
 
 /* Keys of which only one value is here, or none, by the class that has them. */
@@ -263,7 +263,7 @@ static void read_rest(reading *in) {
         {"UniPCMultistep", "sigma_max", NULL},
     };
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
-        const json_t *v = sd_reader_get(&in->r, rows[i].key);
+        const json_t *v = sdi_reader_get(&in->r, rows[i].key);
         if (strncmp(in->class->name, rows[i].class, strlen(rows[i].class)) != 0)
             continue;
         bool prk = !v && !strcmp(rows[i].key, "skip_prk_steps"); /* false where it is not said */
@@ -272,7 +272,7 @@ static void read_rest(reading *in) {
         if (prk || (v && !(text && rows[i].fine && strcmp(text, rows[i].fine) == 0)))
             ignore(in, rows[i].key);
     }
-    const json_t *off = sd_reader_get(&in->r, "disable_corrector");
+    const json_t *off = sdi_reader_get(&in->r, "disable_corrector");
     if (!strcmp(in->class->name, "UniPCMultistep") && json_array_size(off) > 0)
         ignore(in, "disable_corrector");
 }
@@ -280,14 +280,14 @@ static void read_rest(reading *in) {
 /* Configs from before 2022-10 had neither key, and clipped latents are no pictures: pipelines of
  * Stable Diffusion set them, whatever is there. */
 static void correct(reading *in, sd_scheduler_config *c) {
-    bool offset = sd_reader_get(&in->r, "steps_offset") && c->steps_offset != 1 &&
+    bool offset = sdi_reader_get(&in->r, "steps_offset") && c->steps_offset != 1 &&
                   c->spacing == SD_SPACING_LEADING;
-    bool clip = sd_reader_get(&in->r, "clip_sample") && c->clip > 0.0;
+    bool clip = sdi_reader_get(&in->r, "clip_sample") && c->clip > 0.0;
     if (offset || clip)
-        sd_log(in->r.ctx, SD_LOG_LEVEL_WARN,
-               "%s: as diffusers' StableDiffusionPipeline does, libsd takes%s%s%s", in->r.path,
-               offset ? " \"steps_offset\" as 1" : "", offset && clip ? " and" : "",
-               clip ? " \"clip_sample\" as false" : "");
+        sdi_log(in->r.ctx, SD_LOG_LEVEL_WARN,
+                "%s: as diffusers' StableDiffusionPipeline does, libsd takes%s%s%s", in->r.path,
+                offset ? " \"steps_offset\" as 1" : "", offset && clip ? " and" : "",
+                clip ? " \"clip_sample\" as false" : "");
     c->steps_offset = 1;
     c->clip = 0.0;
 }
@@ -295,31 +295,32 @@ static void correct(reading *in, sd_scheduler_config *c) {
 static void read_class(reading *in) {
     const sd_context *ctx = in->r.ctx;
     const char *said = in->index->scheduler;
-    const char *name = sd_reader_string(&in->r, "_class_name", said);
+    const char *name = sdi_reader_string(&in->r, "_class_name", said);
     const scheduler_class *found = find_class(name);
     in->class = found ? found : &other_class;
     if (strncmp(name, "FlowMatch", 9) == 0)
-        sd_reader_unsupported(&in->r, "_class_name", sd_reader_get(&in->r, "_class_name"),
-                              "schedulers of Stable Diffusion 1.x and 2.x");
+        sdi_reader_unsupported(&in->r, "_class_name", sdi_reader_get(&in->r, "_class_name"),
+                               "schedulers of Stable Diffusion 1.x and 2.x");
     if (in->r.status)
         return;
     if (said[0] && strcmp(name, said) != 0)
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "%s: \"_class_name\" is \"%.60s\", model_index.json says \"%s\"; the first is taken",
-               in->r.path, name, said);
+        sdi_log(
+            ctx, SD_LOG_LEVEL_WARN,
+            "%s: \"_class_name\" is \"%.60s\", model_index.json says \"%s\"; the first is taken",
+            in->r.path, name, said);
     if (!in->class->same)
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "%s: \"_class_name\" is \"%.60s\", which libsd does not have; the sampling method "
-               "\"%s\" is the default in its place",
-               in->r.path, name, in->class->method);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "%s: \"_class_name\" is \"%.60s\", which libsd does not have; the sampling method "
+                "\"%s\" is the default in its place",
+                in->r.path, name, in->class->method);
 }
 
-sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,
-                              sd_description *desc) {
+sd_status sdi_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,
+                               sd_description *desc) {
     reading in = {
-        .r = sd_reader_open(ctx, path), .desc = desc, .index = index, .class = &other_class};
+        .r = sdi_reader_open(ctx, path), .desc = desc, .index = index, .class = &other_class};
     sd_scheduler_config *c = &desc->scheduler;
-    *c = sd_scheduler_default();
+    *c = sdi_scheduler_default();
     c->folder = true;
     read_class(&in);
     c->method = in.class->method;
@@ -333,19 +334,19 @@ sd_status sd_config_scheduler(const sd_context *ctx, const char *path, const sd_
     if (!in.r.status && index->corrects_scheduler)
         correct(&in, c);
     if (!in.r.status && in.used)
-        sd_log(ctx, SD_LOG_LEVEL_WARN, "%s: libsd does not follow %s", path, in.ignored);
-    sd_reader_close(&in.r);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN, "%s: libsd does not follow %s", path, in.ignored);
+    sdi_reader_close(&in.r);
     return in.r.status;
 }
 
-void sd_config_no_scheduler(const sd_context *ctx, sd_description *desc) {
+void sdi_config_no_scheduler(const sd_context *ctx, sd_description *desc) {
     bool unknown =
         desc->unet.linear_projection && desc->unet.in_channels == desc->vae.latent_channels;
-    desc->schedule = sd_schedule_default();
+    desc->schedule = sdi_schedule_default();
     if (unknown)
         desc->schedule.prediction = SD_PREDICT_UNKNOWN;
-    sd_log(ctx, SD_LOG_LEVEL_WARN,
-           "%s: there is no scheduler/scheduler_config.json; the schedule of Stable Diffusion is "
-           "taken, and the sampling method \"%s\"",
-           desc->path, desc->scheduler.method);
+    sdi_log(ctx, SD_LOG_LEVEL_WARN,
+            "%s: there is no scheduler/scheduler_config.json; the schedule of Stable Diffusion is "
+            "taken, and the sampling method \"%s\"",
+            desc->path, desc->scheduler.method);
 }

@@ -3,19 +3,20 @@
 
 #include "io/float8.h"
 
-sd_status sd_decoder_check(const sd_context *ctx, const sd_weights *weights,
-                           const sd_entry *entry) {
-    if (sd_dtype_is_weight(entry->type))
+sd_status sdi_decoder_check(const sd_context *ctx, const sd_weights *weights,
+                            const sd_entry *entry) {
+    if (sdi_dtype_is_weight(entry->type))
         return SD_OK;
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%s' is of type %s; weights must be F64, F32, F16, BF16, F8_E4M3 or "
-                   "F8_E5M2 (of a quantised checkpoint take the F16 one)",
-                   sd_weights_path(weights, entry), entry->name, sd_entry_type_name(entry));
+    return sdi_fail(
+        ctx, SD_ERROR_UNSUPPORTED,
+        "%s: tensor '%s' is of type %s; weights must be F64, F32, F16, BF16, F8_E4M3 or "
+        "F8_E5M2 (of a quantised checkpoint take the F16 one)",
+        sdi_weights_path(weights, entry), entry->name, sdi_entry_type_name(entry));
 }
 
 static sd_status read_plain(const sd_decoder *d, size_t first, size_t n, void *dst) {
-    size_t size = sd_dtype_size(d->type);
-    return sd_weights_read(d->weights, d->entry, first * size, dst, n * size);
+    size_t size = sdi_dtype_size(d->type);
+    return sdi_weights_read(d->weights, d->entry, first * size, dst, n * size);
 }
 
 /* Elements that are read at a time where they take more room than what they become; a worker's
@@ -29,8 +30,8 @@ static sd_status read_doubles(const sd_decoder *d, size_t first, size_t n, void 
     sd_status status = SD_OK;
     for (size_t i = 0; i < n && !status; i += CHUNK) {
         size_t m = n - i < CHUNK ? n - i : CHUNK;
-        status = sd_weights_read(d->weights, d->entry, (first + i) * sizeof *chunk, chunk,
-                                 m * sizeof *chunk);
+        status = sdi_weights_read(d->weights, d->entry, (first + i) * sizeof *chunk, chunk,
+                                  m * sizeof *chunk);
         for (size_t j = 0; j < m && !status; j++)
             x[i + j] = (float)chunk[j];
     }
@@ -39,11 +40,11 @@ static sd_status read_doubles(const sd_decoder *d, size_t first, size_t n, void 
 
 /* Codes, and in their place numbers. */
 static sd_status read_float8(const sd_decoder *d, size_t first, size_t n, void *dst) {
-    size_t size = sd_dtype_size(d->type);
+    size_t size = sdi_dtype_size(d->type);
     sd_status status =
-        sd_weights_read(d->weights, d->entry, first, (uint8_t *)dst + (size - 1) * n, n);
+        sdi_weights_read(d->weights, d->entry, first, (uint8_t *)dst + (size - 1) * n, n);
     if (!status)
-        sd_float8_expand(d->float8, first, n, dst);
+        sdi_float8_expand(d->float8, first, n, dst);
     return status;
 }
 
@@ -62,25 +63,25 @@ static const struct {
     {SD_DTYPE_F8_E5M2FNUZ, SD_DTYPE_F16, read_float8},
 };
 
-sd_status sd_decoder_open(sd_context *ctx, const sd_weights *weights, const sd_entry *entry,
-                          int n_rows, sd_decoder *d) {
+sd_status sdi_decoder_open(sd_context *ctx, const sd_weights *weights, const sd_entry *entry,
+                           int n_rows, sd_decoder *d) {
     *d = (sd_decoder){.weights = weights, .entry = entry};
     for (size_t i = 0; i < SD_COUNT(rows); i++)
         if (rows[i].from == entry->type) {
             d->type = rows[i].to;
             d->read = rows[i].read;
         }
-    sd_status status = sd_float8_new(ctx, weights, entry, n_rows, &d->float8);
+    sd_status status = sdi_float8_new(ctx, weights, entry, n_rows, &d->float8);
     if (d->float8)
         d->type = d->float8->type;
     return status;
 }
 
-void sd_decoder_close(const sd_context *ctx, sd_decoder *d) {
-    sd_free(ctx, d->float8);
+void sdi_decoder_close(const sd_context *ctx, sd_decoder *d) {
+    sdi_free(ctx, d->float8);
     d->float8 = NULL;
 }
 
-sd_status sd_decoder_read(const sd_decoder *d, size_t first, size_t n, void *dst) {
+sd_status sdi_decoder_read(const sd_decoder *d, size_t first, size_t n, void *dst) {
     return d->read(d, first, n, dst);
 }

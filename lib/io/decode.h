@@ -20,12 +20,13 @@ typedef struct sd_decoder {
 
 /* Whether there are numbers in the entry that can be decoded: else SD_ERROR_UNSUPPORTED with a
  * sentence. */
-sd_status sd_decoder_check(const sd_context *ctx, const sd_weights *weights, const sd_entry *entry);
+sd_status sdi_decoder_check(const sd_context *ctx, const sd_weights *weights,
+                            const sd_entry *entry);
 /* For an entry, which was checked, of `rows` rows; it lives as long as the weights. */
-sd_status sd_decoder_open(sd_context *ctx, const sd_weights *weights, const sd_entry *entry,
-                          int rows, sd_decoder *d);
-void sd_decoder_close(const sd_context *ctx, sd_decoder *d);
-/* Elements first .. first + n - 1. Any thread, with no sentence of a failure: sd_weights_read. */
-sd_status sd_decoder_read(const sd_decoder *d, size_t first, size_t n, void *dst);
+sd_status sdi_decoder_open(sd_context *ctx, const sd_weights *weights, const sd_entry *entry,
+                           int rows, sd_decoder *d);
+void sdi_decoder_close(const sd_context *ctx, sd_decoder *d);
+/* Elements first .. first + n - 1. Any thread, with no sentence of a failure: sdi_weights_read. */
+sd_status sdi_decoder_read(const sd_decoder *d, size_t first, size_t n, void *dst);
 
 #endif

@@ -34,39 +34,39 @@ static const struct {
     {"?", 0, 0, 0, 0, NO_FLOAT},
 };
 
-const char *sd_dtype_name(sd_dtype type) {
+const char *sdi_dtype_name(sd_dtype type) {
     return dtypes[(unsigned)type < SD_N_DTYPES ? type : SD_DTYPE_OTHER].name;
 }
 
-sd_dtype sd_dtype_find(const char *name) {
+sd_dtype sdi_dtype_find(const char *name) {
     int i = 0;
     while (i < SD_DTYPE_OTHER && strcmp(dtypes[i].name, name) != 0)
         i++;
     return (sd_dtype)i;
 }
 
-unsigned sd_dtype_bits(sd_dtype type) {
+unsigned sdi_dtype_bits(sd_dtype type) {
     return dtypes[(unsigned)type < SD_N_DTYPES ? type : SD_DTYPE_OTHER].bits;
 }
 
-size_t sd_dtype_size(sd_dtype type) {
-    unsigned bits = sd_dtype_bits(type);
+size_t sdi_dtype_size(sd_dtype type) {
+    unsigned bits = sdi_dtype_bits(type);
     return bits % 8 ? 0 : bits / 8;
 }
 
-bool sd_dtype_is_weight(sd_dtype type) {
+bool sdi_dtype_is_weight(sd_dtype type) {
     return (unsigned)type < SD_N_DTYPES && dtypes[type].special != NO_FLOAT;
 }
 
-bool sd_dtype_is_float8(sd_dtype type) {
-    return sd_dtype_is_weight(type) && dtypes[type].bits == 8;
+bool sdi_dtype_is_float8(sd_dtype type) {
+    return sdi_dtype_is_weight(type) && dtypes[type].bits == 8;
 }
 
 static bool is_nan(codes special, uint64_t magnitude, uint64_t ones, bool negative) {
     return (special == FN && magnitude == ones) || (special == FNUZ && negative && !magnitude);
 }
 
-double sd_dtype_value(sd_dtype type, const void *element) {
+double sdi_dtype_value(sd_dtype type, const void *element) {
     const uint8_t *bytes = element;
     const unsigned n = dtypes[type].bits, fraction_bits = dtypes[type].fraction;
     const codes special = dtypes[type].special;
@@ -88,7 +88,7 @@ double sd_dtype_value(sd_dtype type, const void *element) {
     return negative ? -x : x;
 }
 
-uint16_t sd_half_of(double x) {
+uint16_t sdi_half_of(double x) {
     uint16_t sign = signbit(x) ? 0x8000 : 0;
     double size = fabs(x);
     if (isnan(x))

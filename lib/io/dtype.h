@@ -35,15 +35,15 @@ typedef enum sd_dtype { /* safetensors' names, in the order of the table in dtyp
                         SD_N_DTYPES
 } sd_dtype;
 
-const char *sd_dtype_name(sd_dtype type); /* "F16" */
-sd_dtype sd_dtype_find(const char *name); /* SD_DTYPE_OTHER: none has it */
-unsigned sd_dtype_bits(sd_dtype type);    /* of an element; 0: unknown */
-size_t sd_dtype_size(sd_dtype type);      /* in bytes; 0: no whole number of them */
+const char *sdi_dtype_name(sd_dtype type); /* "F16" */
+sd_dtype sdi_dtype_find(const char *name); /* SD_DTYPE_OTHER: none has it */
+unsigned sdi_dtype_bits(sd_dtype type);    /* of an element; 0: unknown */
+size_t sdi_dtype_size(sd_dtype type);      /* in bytes; 0: no whole number of them */
 
 /* F64, F32, F16, BF16 and the four types of float8 but E8M0. */
-bool sd_dtype_is_weight(sd_dtype type);
-bool sd_dtype_is_float8(sd_dtype type); /* those four */
-double sd_dtype_value(sd_dtype type, const void *element);
-uint16_t sd_half_of(double x); /* float16, rounded to nearest even */
+bool sdi_dtype_is_weight(sd_dtype type);
+bool sdi_dtype_is_float8(sd_dtype type); /* those four */
+double sdi_dtype_value(sd_dtype type, const void *element);
+uint16_t sdi_half_of(double x); /* float16, rounded to nearest even */
 
 #endif

@@ -103,7 +103,7 @@ static int orientation_of(const sd_context *ctx, const char *name, const uint8_t
     if (value >= 1 && value <= 8)
         return (int)value;
     if (value) /* 0 is written by programs that do not know it */
-        sd_log(
+        sdi_log(
             ctx, SD_LOG_LEVEL_WARN,
             "%s: its EXIF data say no orientation that is known (damaged?); the picture is taken "
             "as it is stored",
@@ -127,17 +127,17 @@ static void turn(const sd_image *from, int orientation, sd_image *to) {
         }
 }
 
-sd_status sd_exif_upright(const char *name, const uint8_t *bytes, size_t size, sd_image **image) {
+sd_status sdi_exif_upright(const char *name, const uint8_t *bytes, size_t size, sd_image **image) {
     sd_image *from = *image, *to;
     int orientation = orientation_of(from->ctx, name, bytes, size);
     if (orientation == 1)
         return SD_OK;
     bool swap = orientation >= 5;
-    sd_status status = sd_image_create(from->ctx, swap ? from->height : from->width,
-                                       swap ? from->width : from->height, from->channels, &to);
+    sd_status status = sdi_image_new(from->ctx, swap ? from->height : from->width,
+                                     swap ? from->width : from->height, from->channels, &to);
     if (!status)
         turn(from, orientation, to);
-    sd_image_destroy(from);
+    sdi_image_free(from);
     *image = to;
     return status;
 }

@@ -14,46 +14,46 @@
 static sd_status find_scale(const sd_context *ctx, const sd_weights *w, const sd_entry *entry,
                             const sd_entry **out) {
     size_t n = strlen(entry->name);
-    char *name = sd_format(ctx, "%s_scale", entry->name);
+    char *name = sdi_format(ctx, "%s_scale", entry->name);
     if (!name)
         return SD_ERROR_MEMORY;
-    *out = sd_weights_find(w, name);
-    sd_free(ctx, name);
-    if (*out || !sd_ends_with(entry->name, n, WEIGHT))
+    *out = sdi_weights_find(w, name);
+    sdi_free(ctx, name);
+    if (*out || !sdi_ends_with(entry->name, n, WEIGHT))
         return SD_OK;
-    name = sd_format(ctx, "%.*s.scale_weight", (int)(n - strlen(WEIGHT)), entry->name);
+    name = sdi_format(ctx, "%.*s.scale_weight", (int)(n - strlen(WEIGHT)), entry->name);
     if (!name)
         return SD_ERROR_MEMORY;
-    *out = sd_weights_find(w, name);
-    sd_free(ctx, name);
+    *out = sdi_weights_find(w, name);
+    sdi_free(ctx, name);
     return SD_OK;
 }
 
 static sd_status fail_scale(const sd_context *ctx, const sd_weights *w, const sd_entry *scale,
                             int rows) {
     char shape[128];
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%s' is of type %s and shape %s; the scale of float8 weights must "
-                   "be one floating-point number, or one for each of their %d rows",
-                   sd_weights_path(w, scale), scale->name, sd_entry_type_name(scale),
-                   sd_shape_text(shape, sizeof shape, scale->n_dims, scale->dims), rows);
+    return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: tensor '%s' is of type %s and shape %s; the scale of float8 weights must "
+                    "be one floating-point number, or one for each of their %d rows",
+                    sdi_weights_path(w, scale), scale->name, sdi_entry_type_name(scale),
+                    sdi_shape_text(shape, sizeof shape, scale->n_dims, scale->dims), rows);
 }
 
 /* 1, or `rows`: [rows] or [rows, 1, ...]; else 0. */
 static size_t count_scales(const sd_entry *scale, int rows) {
-    size_t size = sd_dtype_size(scale->type), n = size ? scale->size / size : 0;
+    size_t size = sdi_dtype_size(scale->type), n = size ? scale->size / size : 0;
     bool by_row = scale->n_dims > 0 && scale->dims[0] == rows && n == (size_t)rows;
-    return !sd_dtype_is_weight(scale->type) ? 0 : n == 1 || by_row ? n : 0;
+    return !sdi_dtype_is_weight(scale->type) ? 0 : n == 1 || by_row ? n : 0;
 }
 
 static sd_status read_scales(const sd_weights *w, const sd_entry *scale, size_t n, float *scales) {
     uint8_t element[8];
-    size_t size = sd_dtype_size(scale->type);
+    size_t size = sdi_dtype_size(scale->type);
     for (size_t i = 0; i < n; i++) {
-        sd_status status = sd_weights_read(w, scale, i * size, element, size);
+        sd_status status = sdi_weights_read(w, scale, i * size, element, size);
         if (status)
-            return sd_weights_fail(w, scale, status);
-        scales[i] = (float)sd_dtype_value(scale->type, element);
+            return sdi_weights_fail(w, scale, status);
+        scales[i] = (float)sdi_dtype_value(scale->type, element);
     }
     return SD_OK;
 }
@@ -64,8 +64,8 @@ static void fill_tables(sd_float8 *f, sd_dtype type) {
     float scale = f->n_scales ? 1.0f : f->scales[0];
     for (int i = 0; i < 256; i++) {
         uint8_t code = (uint8_t)i;
-        f->values[i] = scale * (float)sd_dtype_value(type, &code);
-        f->halves[i] = sd_half_of((double)f->values[i]);
+        f->values[i] = scale * (float)sdi_dtype_value(type, &code);
+        f->halves[i] = sdi_half_of((double)f->values[i]);
     }
 }
 
@@ -77,7 +77,7 @@ static sd_dtype choose_type(const sd_float8 *f, sd_dtype type, size_t n) {
     float largest = 0.0f;
     for (int i = 0; i < 256; i++) {
         uint8_t code = (uint8_t)i;
-        float x = (float)sd_dtype_value(type, &code);
+        float x = (float)sdi_dtype_value(type, &code);
         largest = isfinite(x) && x > largest ? x : largest;
     }
     for (size_t i = 0; i < n; i++) {
@@ -92,34 +92,35 @@ static sd_status refuse_scales(const sd_context *ctx, const sd_weights *w, const
                                const sd_entry *scale) {
     double one = 0.0;
     bool is;
-    sd_status status = sd_weights_number(w, scale, &one, &is);
+    sd_status status = sdi_weights_number(w, scale, &one, &is);
     if (status || (is && one == 1.0))
         return status;
-    return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: tensor '%s' scales '%s', which is of type %s; scales are known for float8 "
-                   "weights alone",
-                   sd_weights_path(w, scale), scale->name, entry->name, sd_entry_type_name(entry));
+    return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: tensor '%s' scales '%s', which is of type %s; scales are known for float8 "
+                    "weights alone",
+                    sdi_weights_path(w, scale), scale->name, entry->name,
+                    sdi_entry_type_name(entry));
 }
 
-sd_status sd_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
-                        sd_float8 **out) {
+sd_status sdi_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
+                         sd_float8 **out) {
     const sd_entry *scale;
     *out = NULL;
     sd_status status = find_scale(ctx, w, entry, &scale);
     if (status)
         return status;
-    if (!sd_dtype_is_float8(entry->type))
+    if (!sdi_dtype_is_float8(entry->type))
         return scale ? refuse_scales(ctx, w, entry, scale) : SD_OK;
     size_t n = scale ? count_scales(scale, rows) : 1;
     if (n == 0)
         return fail_scale(ctx, w, scale, rows);
-    sd_float8 *f = sd_zalloc(ctx, sizeof *f + n * sizeof *f->scales);
+    sd_float8 *f = sdi_zalloc(ctx, sizeof *f + n * sizeof *f->scales);
     if (!f)
         return SD_ERROR_MEMORY;
     f->scales[0] = 1.0f;
     status = scale ? read_scales(w, scale, n, f->scales) : SD_OK;
     if (status) {
-        sd_free(ctx, f);
+        sdi_free(ctx, f);
         return status;
     }
     f->row_size = entry->size / (size_t)(rows > 0 ? rows : 1);
@@ -155,7 +156,7 @@ static void expand_rows(const sd_float8 *f, size_t first, size_t n, uint8_t *dst
             left = f->row_size;
         }
         float x = f->scales[row] * f->values[codes[i]];
-        uint16_t half = sd_half_of((double)x);
+        uint16_t half = sdi_half_of((double)x);
         if (size == 2)
             memcpy(dst + 2 * i, &half, 2);
         else
@@ -163,7 +164,7 @@ static void expand_rows(const sd_float8 *f, size_t first, size_t n, uint8_t *dst
     }
 }
 
-void sd_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst) {
+void sdi_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst) {
     if (f->n_scales)
         expand_rows(f, first, n, dst);
     else if (f->type == SD_DTYPE_F16)

@@ -20,9 +20,9 @@ typedef struct sd_float8 {
 
 /* For an entry of such a type with `rows` rows. For any other type *out is NULL, and scales beside
  * it that are not 1 are refused. */
-sd_status sd_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
-                        sd_float8 **out);
+sd_status sdi_float8_new(sd_context *ctx, const sd_weights *w, const sd_entry *entry, int rows,
+                         sd_float8 **out);
 /* Elements first .. first + n - 1 as numbers of `type`: dst has their codes as its last n bytes. */
-void sd_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst);
+void sdi_float8_expand(const sd_float8 *f, size_t first, size_t n, void *dst);
 
 #endif

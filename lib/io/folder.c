@@ -34,7 +34,7 @@ static bool read_rest(const char *rest, const char *extension, weights_name *out
             mark = p + extension_size + strlen(index); /* after ".safetensors.index" */
     out->list = mark != NULL;
     out->variant_size = 0;
-    if (mark && !sd_ends_with(rest, size, json))
+    if (mark && !sdi_ends_with(rest, size, json))
         return false;
     if (mark && strcmp(mark, json) != 0) { /* ".safetensors.index.fp16.json" */
         if (*mark != '.' || strncmp(rest, extension, extension_size) != 0)
@@ -44,7 +44,7 @@ static bool read_rest(const char *rest, const char *extension, weights_name *out
         return true;
     }
     size -= mark ? strlen(list) : 0;
-    if (!sd_ends_with(rest, size, extension))
+    if (!sdi_ends_with(rest, size, extension))
         return false;
     size -= extension_size;
     if (size > 0) {
@@ -111,8 +111,8 @@ static void list_end(name_list *list) {
         snprintf(list->text + list->used, sizeof list->text - list->used, " ...");
 }
 
-sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_stems *stems,
-                            char **path) {
+sd_status sdi_folder_weights(const sd_context *ctx, const char *folder, const sd_stems *stems,
+                             char **path) {
     char **names;
     size_t n;
     *path = NULL;
@@ -120,7 +120,7 @@ sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_
     int best_rank = 0;
     bool variant = false;
     name_list found = {.n = 0};
-    sd_status status = sd_list_names(ctx, folder, &names, &n);
+    sd_status status = sdi_list_names(ctx, folder, &names, &n);
     for (size_t i = 0; i < n && !status; i++) {
         weights_name name;
         if (!read_name(names[i], stems, &name))
@@ -134,32 +134,32 @@ sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_
     }
     list_end(&found);
     if (!status && variant && found.n > 1)
-        sd_log(ctx, SD_LOG_LEVEL_WARN, "%s: there is no %s.safetensors; of %s, %s is taken", folder,
-               stems->safetensors, found.text, best);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN, "%s: there is no %s.safetensors; of %s, %s is taken",
+                folder, stems->safetensors, found.text, best);
     if (!status && best) {
-        *path = sd_path_join(ctx, folder, best);
+        *path = sdi_path_join(ctx, folder, best);
         status = *path ? SD_OK : SD_ERROR_MEMORY;
     }
-    sd_free_names(ctx, names, n);
+    sdi_free_names(ctx, names, n);
     return status;
 }
 
-sd_status sd_folder_has_none(const sd_context *ctx, const char *folder, const sd_stems *stems) {
+sd_status sdi_folder_has_none(const sd_context *ctx, const char *folder, const sd_stems *stems) {
     char **names;
     size_t n;
     name_list found = {.n = 0};
-    sd_status status = sd_list_names(ctx, folder, &names, &n);
+    sd_status status = sdi_list_names(ctx, folder, &names, &n);
     for (size_t i = 0; i < n; i++)
         if (strcmp(names[i], "config.json") != 0)
             list_add(&found, names[i]);
     list_end(&found);
     if (!status)
-        status = sd_fail(ctx, SD_ERROR_IO,
-                         "%s: no weights: %s.safetensors or %s.bin was expected, also with a "
-                         "variant before the ending (%s.fp16.safetensors); %s%s",
-                         folder, stems->safetensors, stems->torch, stems->safetensors,
-                         found.n ? "there is " : "there is nothing else", found.text);
-    sd_free_names(ctx, names, n);
+        status = sdi_fail(ctx, SD_ERROR_IO,
+                          "%s: no weights: %s.safetensors or %s.bin was expected, also with a "
+                          "variant before the ending (%s.fp16.safetensors); %s%s",
+                          folder, stems->safetensors, stems->torch, stems->safetensors,
+                          found.n ? "there is " : "there is nothing else", found.text);
+    sdi_free_names(ctx, names, n);
     return status;
 }
 
@@ -168,30 +168,30 @@ sd_status sd_folder_has_none(const sd_context *ctx, const char *folder, const sd
 static bool is_checkpoint(const char *name) {
     static const char *const endings[] = {".safetensors", ".ckpt", ".pt", ".pth", ".bin"};
     for (size_t i = 0; i < SD_COUNT(endings); i++)
-        if (sd_ends_with(name, strlen(name), endings[i]))
+        if (sdi_ends_with(name, strlen(name), endings[i]))
             return true;
     return false;
 }
 
-bool sd_folder_holds(const sd_context *ctx, const char *folder, const char *name,
-                     sd_status *status) {
+bool sdi_folder_holds(const sd_context *ctx, const char *folder, const char *name,
+                      sd_status *status) {
     if (*status)
         return false;
-    char *path = sd_path_join(ctx, folder, name);
-    bool there = path && (sd_is_file(path) || sd_is_directory(path));
+    char *path = sdi_path_join(ctx, folder, name);
+    bool there = path && (sdi_is_file(path) || sdi_is_directory(path));
     if (!path)
         *status = SD_ERROR_MEMORY;
-    sd_free(ctx, path);
+    sdi_free(ctx, path);
     return there;
 }
 
-sd_status sd_folder_checkpoint(const sd_context *ctx, const char *dir, char **path) {
+sd_status sdi_folder_checkpoint(const sd_context *ctx, const char *dir, char **path) {
     char **names;
     size_t n;
     name_list found = {.n = 0};
     const char *only = NULL;
     *path = NULL;
-    sd_status status = sd_list_names(ctx, dir, &names, &n);
+    sd_status status = sdi_list_names(ctx, dir, &names, &n);
     for (size_t i = 0; i < n && !status; i++) {
         if (!is_checkpoint(names[i]))
             continue;
@@ -200,14 +200,14 @@ sd_status sd_folder_checkpoint(const sd_context *ctx, const char *dir, char **pa
     }
     list_end(&found);
     if (!status && found.n + found.left_out > 1)
-        status = sd_fail(ctx, SD_ERROR_ARGUMENT,
-                         "%s: the folder holds several files of weights and no model_index.json; "
-                         "give one of them: %s",
-                         dir, found.text);
+        status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                          "%s: the folder holds several files of weights and no model_index.json; "
+                          "give one of them: %s",
+                          dir, found.text);
     else if (!status && only) {
-        *path = sd_path_join(ctx, dir, only);
+        *path = sdi_path_join(ctx, dir, only);
         status = *path ? SD_OK : SD_ERROR_MEMORY;
     }
-    sd_free_names(ctx, names, n);
+    sdi_free_names(ctx, names, n);
     return status;
 }

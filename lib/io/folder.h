@@ -16,15 +16,15 @@ typedef struct sd_stems {
  * and then the other variants: .safetensors before .bin, fp32, bf16, ema, any other by its name,
  * and non_ema. The log says so where it had to choose between variants.
  */
-sd_status sd_folder_weights(const sd_context *ctx, const char *folder, const sd_stems *stems,
-                            char **path);
+sd_status sdi_folder_weights(const sd_context *ctx, const char *folder, const sd_stems *stems,
+                             char **path);
 /* Fails, with the names of what is there instead. */
-sd_status sd_folder_has_none(const sd_context *ctx, const char *folder, const sd_stems *stems);
+sd_status sdi_folder_has_none(const sd_context *ctx, const char *folder, const sd_stems *stems);
 /* The only checkpoint in a folder, whatever its name; *path NULL: there is none. Fails where it
  * holds several. */
-sd_status sd_folder_checkpoint(const sd_context *ctx, const char *folder, char **path);
+sd_status sdi_folder_checkpoint(const sd_context *ctx, const char *folder, char **path);
 /* Whether it holds a file or folder of that name; not where *status is, or becomes, a failure. */
-bool sd_folder_holds(const sd_context *ctx, const char *folder, const char *name,
-                     sd_status *status);
+bool sdi_folder_holds(const sd_context *ctx, const char *folder, const char *name,
+                      sd_status *status);
 
 #endif

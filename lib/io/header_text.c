@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void sd_header_show_zeros(char *text, size_t size) {
+void sdi_header_show_zeros(char *text, size_t size) {
     for (size_t i = 0; i + 1 < size; i++) {
         if (text[i] != '\\')
             continue;
@@ -69,8 +69,8 @@ static void open_object(key_reader *r) {
             r->seen[i] = false;
 }
 
-sd_status sd_header_check_keys(const sd_context *ctx, const char *path, const char *text,
-                               size_t size) {
+sd_status sdi_header_check_keys(const sd_context *ctx, const char *path, const char *text,
+                                size_t size) {
     key_reader r = {.text = text, .size = size};
     const char *twice = NULL;
     for (size_t i = 0, end; i < size && !twice; i = end) {
@@ -85,7 +85,7 @@ sd_status sd_header_check_keys(const sd_context *ctx, const char *path, const ch
             r.depth--;
         }
     }
-    return twice ? sd_fail(ctx, SD_ERROR_FORMAT, "%s: duplicate key \"%s\" in its header", path,
-                           twice)
+    return twice ? sdi_fail(ctx, SD_ERROR_FORMAT, "%s: duplicate key \"%s\" in its header", path,
+                            twice)
                  : SD_OK;
 }

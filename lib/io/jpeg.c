@@ -29,16 +29,16 @@ static void on_error(j_common_ptr info) {
     char text[JMSG_LENGTH_MAX];
     c->base.format_message(info, text);
     if (c->base.msg_code == JERR_OUT_OF_MEMORY)
-        c->status = sd_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name);
+        c->status = sdi_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name);
     else if (c->base.msg_code == JERR_NO_BACKING_STORE)
-        c->status = sd_fail(c->ctx, SD_ERROR_MEMORY,
-                            "%s: JPEG: more than %ld bytes of work memory would be needed", c->name,
-                            MAX_MEMORY);
+        c->status = sdi_fail(c->ctx, SD_ERROR_MEMORY,
+                             "%s: JPEG: more than %ld bytes of work memory would be needed",
+                             c->name, MAX_MEMORY);
     else if (c->base.msg_code == JERR_IMAGE_TOO_BIG && info->is_decompressor)
-        c->status = sd_check_image_file(c->ctx, c->name, ((j_decompress_ptr)info)->image_width,
-                                        ((j_decompress_ptr)info)->image_height, SIZE_MAX, 1);
+        c->status = sdi_check_image_file(c->ctx, c->name, ((j_decompress_ptr)info)->image_width,
+                                         ((j_decompress_ptr)info)->image_height, SIZE_MAX, 1);
     else
-        c->status = sd_fail(c->ctx, SD_ERROR_FORMAT, "%s: JPEG: %s", c->name, text);
+        c->status = sdi_fail(c->ctx, SD_ERROR_FORMAT, "%s: JPEG: %s", c->name, text);
     longjmp(c->jump, 1);
 }
 
@@ -50,7 +50,7 @@ static void on_message(j_common_ptr info, int level) {
         return;
     c->base.format_message(info, text);
     if (c->base.num_warnings++ == 0)
-        sd_log(c->ctx, SD_LOG_LEVEL_WARN, "%s: JPEG: %s", c->name, text);
+        sdi_log(c->ctx, SD_LOG_LEVEL_WARN, "%s: JPEG: %s", c->name, text);
 }
 
 static void on_output(j_common_ptr info) {
@@ -103,7 +103,7 @@ static void count_scans(j_common_ptr info) {
     if (((j_decompress_ptr)info)->input_scan_number <= MAX_SCANS)
         return;
     c->status =
-        sd_fail(c->ctx, SD_ERROR_UNSUPPORTED, "%s: JPEG: more than %d scans", c->name, MAX_SCANS);
+        sdi_fail(c->ctx, SD_ERROR_UNSUPPORTED, "%s: JPEG: more than %d scans", c->name, MAX_SCANS);
     longjmp(c->jump, 1);
 }
 
@@ -132,17 +132,18 @@ static sd_status begin_reading(reader *r) {
     struct jpeg_decompress_struct *info = &r->info;
     jpeg_read_header(info, TRUE);
     /* a block of 64 pixels takes a bit or more, unless it is arithmetically coded */
-    sd_status status = sd_check_image_file(r->ctx, r->c.name, info->image_width, info->image_height,
-                                           r->size, info->arith_code ? SD_MAX_PIXELS : 64 * 64);
+    sd_status status =
+        sdi_check_image_file(r->ctx, r->c.name, info->image_width, info->image_height, r->size,
+                             info->arith_code ? SD_MAX_PIXELS : 64 * 64);
     if (status)
         return status;
     int n = info->num_components;
     if (n != 1 && n != 3 && n != 4)
-        return sd_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: JPEG: %d components; 1, 3 or 4 were expected", r->c.name, n);
+        return sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: JPEG: %d components; 1, 3 or 4 were expected", r->c.name, n);
     info->out_color_space = n == 1 ? JCS_GRAYSCALE : n == 3 ? JCS_RGB : JCS_CMYK;
-    status = sd_image_create(r->ctx, (int)info->image_width, (int)info->image_height, 3, &r->image);
-    if (!status && !(r->row = sd_alloc(r->ctx, (size_t)info->image_width * 4)))
+    status = sdi_image_new(r->ctx, (int)info->image_width, (int)info->image_height, 3, &r->image);
+    if (!status && !(r->row = sdi_alloc(r->ctx, (size_t)info->image_width * 4)))
         status = SD_ERROR_MEMORY;
     return status;
 }
@@ -172,8 +173,8 @@ static sd_status read_jpeg(reader *r) {
     return SD_OK;
 }
 
-sd_status sd_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
-                         sd_image **out) {
+sd_status sdi_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                          sd_image **out) {
     *out = NULL;
     reader r = {
         .c = {.ctx = ctx, .name = name},
@@ -191,9 +192,9 @@ sd_status sd_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes
     r.info.err = init_errors(&r.c);
     sd_status status = read_jpeg(&r);
     jpeg_destroy_decompress(&r.info);
-    sd_free(ctx, r.row);
+    sdi_free(ctx, r.row);
     if (status)
-        sd_image_destroy(r.image);
+        sdi_image_free(r.image);
     else
         *out = r.image;
     return status;
@@ -215,7 +216,7 @@ typedef struct writer {
 /* libjpeg writes into the buffer between size and capacity. */
 static void give_room(writer *w, size_t capacity) {
     sd_sink *sink = w->sink;
-    if (!sd_sink_reserve(sink, capacity))
+    if (!sdi_sink_reserve(sink, capacity))
         ERREXIT1(&w->info, JERR_OUT_OF_MEMORY, 0);
     w->destination.next_output_byte = sink->bytes + sink->size;
     w->destination.free_in_buffer = sink->capacity - sink->size;
@@ -277,7 +278,7 @@ static sd_status write_jpeg(writer *w, int quality, const char *comment) {
     return SD_OK;
 }
 
-sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment, sd_sink *sink) {
+sd_status sdi_jpeg_encode(const sd_image *image, int quality, const char *comment, sd_sink *sink) {
     sd_context *ctx = image->ctx;
     writer w = {
         .c = {.ctx = ctx, .name = "JPEG image"},
@@ -287,11 +288,11 @@ sd_status sd_jpeg_encode(const sd_image *image, int quality, const char *comment
         .sink = sink,
         .image = image,
     };
-    if (image->channels == 4 && !(w.row = sd_alloc(ctx, (size_t)image->width * 3)))
+    if (image->channels == 4 && !(w.row = sdi_alloc(ctx, (size_t)image->width * 3)))
         return SD_ERROR_MEMORY;
     w.info.err = init_errors(&w.c);
     sd_status status = write_jpeg(&w, quality, comment);
     jpeg_destroy_compress(&w.info);
-    sd_free(ctx, w.row);
+    sdi_free(ctx, w.row);
     return status;
 }

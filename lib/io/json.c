@@ -13,8 +13,8 @@
  * much as a header's objects take, about eight times its text.
  */
 static bool has_room(const sd_context *ctx, size_t size) {
-    void *room = sd_alloc(ctx, size > SIZE_MAX / 16 ? SIZE_MAX : 8 * size + 65536);
-    sd_free(ctx, room);
+    void *room = sdi_alloc(ctx, size > SIZE_MAX / 16 ? SIZE_MAX : 8 * size + 65536);
+    sdi_free(ctx, room);
     return room != NULL;
 }
 
@@ -24,16 +24,16 @@ static sd_status parse(const sd_context *ctx, const char *name, const void *byte
     *out = NULL;
     if (!has_room(ctx, size))
         return SD_ERROR_MEMORY;
-    *out = sd_json_load(bytes, size, flags, &error);
+    *out = sdi_json_load(bytes, size, flags, &error);
     /* jansson says nothing where it has no memory */
     if (!*out && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
-        return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
+        return sdi_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory while reading JSON", name);
     if (!*out)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: not valid JSON: %s (line %d, column %d)", name,
-                       error.text, error.line, error.column);
+        return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: not valid JSON: %s (line %d, column %d)", name,
+                        error.text, error.line, error.column);
     if (!json_is_object(*out)) {
-        sd_fail(ctx, SD_ERROR_FORMAT, "%s: a JSON object was expected, this is %s", name,
-                sd_json_type_name(*out));
+        sdi_fail(ctx, SD_ERROR_FORMAT, "%s: a JSON object was expected, this is %s", name,
+                 sdi_json_type_name(*out));
         json_decref(*out);
         *out = NULL;
         return SD_ERROR_FORMAT;
@@ -41,13 +41,13 @@ static sd_status parse(const sd_context *ctx, const char *name, const void *byte
     return SD_OK;
 }
 
-sd_status sd_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
-                        json_t **out) {
+sd_status sdi_json_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                         json_t **out) {
     return parse(ctx, name, bytes, size, JSON_REJECT_DUPLICATES, out);
 }
 
-sd_status sd_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
-                             size_t size, json_t **out) {
+sd_status sdi_json_parse_last(const sd_context *ctx, const char *name, const void *bytes,
+                              size_t size, json_t **out) {
     return parse(ctx, name, bytes, size, 0, out);
 }
 
@@ -95,16 +95,16 @@ static size_t quote_words(const uint8_t *text, size_t size, uint8_t *out) {
     return n;
 }
 
-sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out) {
+sd_status sdi_json_read(const sd_context *ctx, const char *path, json_t **out) {
     uint8_t *bytes, *quoted = NULL;
     size_t size;
     *out = NULL;
-    sd_status status = sd_read_file(ctx, path, MAX_JSON_FILE, &bytes, &size);
+    sd_status status = sdi_read_file(ctx, path, MAX_JSON_FILE, &bytes, &size);
     if (status)
         return status;
     size_t quoted_size = quote_words(bytes, size, NULL);
     if (quoted_size != size) {
-        quoted = sd_alloc(ctx, quoted_size);
+        quoted = sdi_alloc(ctx, quoted_size);
         if (quoted)
             quote_words(bytes, size, quoted);
         else
@@ -112,13 +112,13 @@ sd_status sd_json_read(const sd_context *ctx, const char *path, json_t **out) {
     }
     if (!status)
         status =
-            sd_json_parse(ctx, path, quoted ? quoted : bytes, quoted ? quoted_size : size, out);
-    sd_free(ctx, quoted);
-    sd_free(ctx, bytes);
+            sdi_json_parse(ctx, path, quoted ? quoted : bytes, quoted ? quoted_size : size, out);
+    sdi_free(ctx, quoted);
+    sdi_free(ctx, bytes);
     return status;
 }
 
-const char *sd_json_type_name(const json_t *value) {
+const char *sdi_json_type_name(const json_t *value) {
     static const char *const names[] = {
         [JSON_OBJECT] = "an object",   [JSON_ARRAY] = "a list",  [JSON_STRING] = "a string",
         [JSON_INTEGER] = "an integer", [JSON_REAL] = "a number", [JSON_TRUE] = "true",

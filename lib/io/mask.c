@@ -9,9 +9,9 @@
 
 /* ------------------------------------------------------------------------- reading a mask */
 
-int sd_image_grey(const sd_image *image, size_t i) {
+int sdi_image_grey(const sd_image *image, size_t i) {
     const uint8_t *p = image->pixels + i * (size_t)image->channels;
-    return image->channels == 1 ? p[0] : sd_grey(p[0], p[1], p[2]);
+    return image->channels == 1 ? p[0] : sdi_grey(p[0], p[1], p[2]);
 }
 
 static size_t area(const sd_image *image) {
@@ -31,7 +31,7 @@ static bool is_in_alpha(const sd_image *mask) {
         thin |= p[3] < SD_MASK_WHITE;
         thick |= p[3] >= SD_MASK_WHITE;
         if (p[3] == 0)
-            hidden_white |= sd_image_grey(mask, i) >= SD_MASK_WHITE;
+            hidden_white |= sdi_image_grey(mask, i) >= SD_MASK_WHITE;
         else if (!seen)
             seen = p;
         else if (memcmp(p, seen, 3) != 0)
@@ -39,7 +39,8 @@ static bool is_in_alpha(const sd_image *mask) {
     }
     if (!thin || !thick)
         return false;
-    return !hidden_white || sd_image_grey(mask, (size_t)(seen - mask->pixels) / 4) >= SD_MASK_WHITE;
+    return !hidden_white ||
+           sdi_image_grey(mask, (size_t)(seen - mask->pixels) / 4) >= SD_MASK_WHITE;
 }
 
 /* Gaussian weights of distance 0 to `radius`, of which those on both sides sum to 1. */
@@ -70,9 +71,9 @@ static void blur_rows(const float *from, int h, int w, const float *weights, int
 static sd_status blur(sd_image *grey, double sigma) {
     const sd_context *ctx = grey->ctx;
     int radius = (int)ceil(4 * sigma), w = grey->width, h = grey->height;
-    float *weights = sd_alloc_array(ctx, (size_t)radius + 1, sizeof *weights);
-    float *a = sd_alloc_array(ctx, area(grey), sizeof *a);
-    float *b = sd_alloc_array(ctx, area(grey), sizeof *b);
+    float *weights = sdi_alloc_array(ctx, (size_t)radius + 1, sizeof *weights);
+    float *a = sdi_alloc_array(ctx, area(grey), sizeof *a);
+    float *b = sdi_alloc_array(ctx, area(grey), sizeof *b);
     bool ok = weights && a && b;
     if (ok) {
         make_weights(sigma, radius, weights);
@@ -83,28 +84,28 @@ static sd_status blur(sd_image *grey, double sigma) {
         for (size_t i = 0; i < area(grey); i++)
             grey->pixels[i] = (uint8_t)clamp((int)(a[i] + 0.5f), 256);
     }
-    sd_free(ctx, weights);
-    sd_free(ctx, a);
-    sd_free(ctx, b);
+    sdi_free(ctx, weights);
+    sdi_free(ctx, a);
+    sdi_free(ctx, b);
     return ok ? SD_OK : SD_ERROR_MEMORY;
 }
 
-sd_status sd_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image **grey) {
+sd_status sdi_mask_prepare(const sd_image *mask, const sd_masking *how, sd_image **grey) {
     bool alpha = is_in_alpha(mask);
-    sd_status status = sd_image_create(mask->ctx, mask->width, mask->height, 1, grey);
+    sd_status status = sdi_image_new(mask->ctx, mask->width, mask->height, 1, grey);
     if (status)
         return status;
     if (alpha)
-        sd_log(mask->ctx, SD_LOG_LEVEL_WARN,
-               "sd_generate_params.mask has one colour: the mask is its alpha channel");
+        sdi_log(mask->ctx, SD_LOG_LEVEL_WARN,
+                "sd_generate_params.mask has one colour: the mask is its alpha channel");
     for (size_t i = 0; i < area(mask); i++) {
-        int v = alpha ? mask->pixels[4 * i + 3] : sd_image_grey(mask, i);
+        int v = alpha ? mask->pixels[4 * i + 3] : sdi_image_grey(mask, i);
         (*grey)->pixels[i] = (uint8_t)(how->invert ? 255 - v : v);
     }
     return how->blur > 0 ? blur(*grey, how->blur) : SD_OK;
 }
 
-bool sd_mask_is_soft(const sd_image *grey) {
+bool sdi_mask_is_soft(const sd_image *grey) {
     for (size_t i = 0; i < area(grey); i++)
         if (grey->pixels[i] != 0 && grey->pixels[i] != 255)
             return true;
@@ -139,7 +140,7 @@ static void widen(int *begin, int *length, int wanted, int n) {
     *begin = *begin < 0 ? 0 : *begin > n - wanted ? n - wanted : *begin;
 }
 
-sd_rect sd_mask_region(const sd_image *grey, int padding, int width, int height) {
+sd_rect sdi_mask_region(const sd_image *grey, int padding, int width, int height) {
     sd_rect r = bounds(grey);
     if (!r.w)
         return (sd_rect){0, 0, grey->width, grey->height};
@@ -154,7 +155,7 @@ sd_rect sd_mask_region(const sd_image *grey, int padding, int width, int height)
     return r;
 }
 
-sd_rect sd_rect_fit(int w, int h, int width, int height) {
+sd_rect sdi_rect_fit(int w, int h, int width, int height) {
     sd_rect r = {0, 0, width, height};
     if ((int64_t)w * height > (int64_t)h * width)
         r.h = (int)(((int64_t)h * width + w / 2) / w);
@@ -167,9 +168,9 @@ sd_rect sd_rect_fit(int w, int h, int width, int height) {
     return r;
 }
 
-sd_status sd_image_cut(const sd_image *image, sd_rect rect, sd_image **out) {
+sd_status sdi_image_cut(const sd_image *image, sd_rect rect, sd_image **out) {
     size_t c = (size_t)image->channels, row = (size_t)rect.w * c;
-    sd_status status = sd_image_create(image->ctx, rect.w, rect.h, image->channels, out);
+    sd_status status = sdi_image_new(image->ctx, rect.w, rect.h, image->channels, out);
     for (int y = 0; !status && y < rect.h; y++)
         memcpy((*out)->pixels + (size_t)y * row,
                image->pixels + ((size_t)(rect.y + y) * (size_t)image->width + (size_t)rect.x) * c,
@@ -177,24 +178,24 @@ sd_status sd_image_cut(const sd_image *image, sd_rect rect, sd_image **out) {
     return status;
 }
 
-sd_status sd_image_lay(const sd_image *image, sd_rect from, sd_rect to, int width, int height,
-                       sd_image **out) {
+sd_status sdi_image_lay(const sd_image *image, sd_rect from, sd_rect to, int width, int height,
+                        sd_image **out) {
     sd_image *cut = NULL, *fitted = NULL;
     size_t c = (size_t)image->channels;
     *out = NULL;
-    sd_status status = sd_image_cut(image, from, &cut);
+    sd_status status = sdi_image_cut(image, from, &cut);
     if (!status)
-        status = sd_image_lanczos(cut, to.w, to.h, &fitted);
+        status = sdi_image_lanczos(cut, to.w, to.h, &fitted);
     if (!status)
-        status = sd_image_create(image->ctx, width, height, image->channels, out);
+        status = sdi_image_new(image->ctx, width, height, image->channels, out);
     for (int y = 0; !status && y < height; y++)
         for (int x = 0; x < width; x++) {
             size_t row = (size_t)clamp(y - to.y, to.h), column = (size_t)clamp(x - to.x, to.w);
             memcpy((*out)->pixels + ((size_t)y * (size_t)width + (size_t)x) * c,
                    fitted->pixels + (row * (size_t)to.w + column) * c, c);
         }
-    sd_image_destroy(cut);
-    sd_image_destroy(fitted);
+    sdi_image_free(cut);
+    sdi_image_free(fitted);
     return status;
 }
 
@@ -206,7 +207,7 @@ static uint8_t mix(int under, int over, int amount) {
     return (uint8_t)(((t >> 8) + t) >> 8);
 }
 
-void sd_image_blend(const sd_image *under, const uint8_t *amount, sd_image *out) {
+void sdi_image_blend(const sd_image *under, const uint8_t *amount, sd_image *out) {
     size_t channels = (size_t)under->channels;
     for (size_t i = 0; i < area(out); i++)
         for (size_t k = 0; k < 3; k++) {
@@ -265,27 +266,27 @@ static void fill_part(field *f, int start, parts *all) {
 static bool find_parts(const sd_context *ctx, const float *white, int h, int w, int scale,
                        parts *all) {
     size_t n = (size_t)h * (size_t)w;
-    field f = {sd_alloc(ctx, n), sd_alloc_array(ctx, n, sizeof *f.stack), h, w, scale};
+    field f = {sdi_alloc(ctx, n), sdi_alloc_array(ctx, n, sizeof *f.stack), h, w, scale};
     bool ok = f.left && f.stack;
     for (size_t i = 0; ok && i < n; i++)
         f.left[i] = white[i] >= 0.5f;
     for (size_t i = 0; ok && i < n; i++)
         if (f.left[i])
             fill_part(&f, (int)i, all);
-    sd_free(ctx, f.left);
-    sd_free(ctx, f.stack);
+    sdi_free(ctx, f.left);
+    sdi_free(ctx, f.stack);
     return ok;
 }
 
 static void warn_thin(const sd_context *ctx, const parts *p, int h, int w, int scale) {
     if (!p->n)
-        sd_log(
+        sdi_log(
             ctx, SD_LOG_LEVEL_WARN,
             "sd_generate_params.mask: nothing of it is left at %d x %d pixels, where its white is "
             "too thin",
             w, h);
     else if (p->n_missed)
-        sd_log(
+        sdi_log(
             ctx, SD_LOG_LEVEL_WARN,
             "sd_generate_params.mask: %d of its %d white parts reach no latent (the largest has %d "
             "x %d pixels at %d, %d): a latent is painted where the first pixel of its %d x %d is "
@@ -294,8 +295,8 @@ static void warn_thin(const sd_context *ctx, const parts *p, int h, int w, int s
             scale);
 }
 
-void sd_mask_warn(const sd_image *grey, const float *white, int h, int w, int scale,
-                  bool any_pixel) {
+void sdi_mask_warn(const sd_image *grey, const float *white, int h, int w, int scale,
+                   bool any_pixel) {
     const sd_context *ctx = grey->ctx;
     size_t n_white = 0;
     parts found = {0};
@@ -304,12 +305,12 @@ void sd_mask_warn(const sd_image *grey, const float *white, int h, int w, int sc
     for (size_t i = 0; i < area(grey); i++)
         n_white += grey->pixels[i] >= SD_MASK_WHITE;
     if (n_white == 0)
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "sd_generate_params.mask has no white pixel (grey from %d on): nothing is painted",
-               SD_MASK_WHITE);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "sd_generate_params.mask has no white pixel (grey from %d on): nothing is painted",
+                SD_MASK_WHITE);
     else if (n_white == area(grey))
-        sd_log(ctx, SD_LOG_LEVEL_WARN,
-               "sd_generate_params.mask is white everywhere: everything is painted");
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "sd_generate_params.mask is white everywhere: everything is painted");
     else if (find_parts(ctx, white, h, w, scale, &found) && (!any_pixel || !found.n))
         warn_thin(ctx, &found, h, w, scale);
 }

@@ -33,29 +33,29 @@ static size_t width_of(uint8_t op) {
 
 static void op_proto(machine *m, uint8_t op) {
     (void)op;
-    unsigned protocol = (unsigned)sd_machine_uint(m, 1);
+    unsigned protocol = (unsigned)sdi_machine_uint(m, 1);
     if (!m->status && (protocol < 2 || protocol > MAX_PROTOCOL))
-        sd_machine_fail(m, SD_ERROR_UNSUPPORTED, "its protocol is %u; 2 to %d are read", protocol,
-                        MAX_PROTOCOL);
+        sdi_machine_fail(m, SD_ERROR_UNSUPPORTED, "its protocol is %u; 2 to %d are read", protocol,
+                         MAX_PROTOCOL);
 }
 
 static void op_frame(machine *m, uint8_t op) {
-    uint64_t size = sd_machine_uint(m, width_of(op));
+    uint64_t size = sdi_machine_uint(m, width_of(op));
     if (!m->status && size > m->size - m->at)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a frame of %llu bytes, but only %zu follow",
-                        (unsigned long long)size, m->size - m->at);
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a frame of %llu bytes, but only %zu follow",
+                         (unsigned long long)size, m->size - m->at);
 }
 
 static void push_integer(machine *m, sd_pickle_kind kind, int64_t number) {
-    value *v = sd_machine_value(m, kind);
+    value *v = sdi_machine_value(m, kind);
     if (v)
         v->integer = number;
-    sd_machine_push(m, v);
+    sdi_machine_push(m, v);
 }
 
 static void op_none(machine *m, uint8_t op) {
     (void)op;
-    sd_machine_push(m, sd_machine_value(m, SD_PICKLE_NONE));
+    sdi_machine_push(m, sdi_machine_value(m, SD_PICKLE_NONE));
 }
 
 static void op_bool(machine *m, uint8_t op) {
@@ -63,19 +63,19 @@ static void op_bool(machine *m, uint8_t op) {
 }
 
 static void op_int(machine *m, uint8_t op) {
-    uint64_t number = sd_machine_uint(m, width_of(op));
+    uint64_t number = sdi_machine_uint(m, width_of(op));
     push_integer(m, SD_PICKLE_INT,
                  op == 'J' ? (int64_t)(int32_t)(uint32_t)number : (int64_t)number);
 }
 
 /* Two's complement of any length; what 64 bits cannot hold is no size of anything. */
 static void op_long(machine *m, uint8_t op) {
-    uint64_t n = sd_machine_uint(m, width_of(op));
-    const uint8_t *bytes = sd_machine_take(m, n);
+    uint64_t n = sdi_machine_uint(m, width_of(op));
+    const uint8_t *bytes = sdi_machine_take(m, n);
     if (!bytes)
         return;
     if (n > 8) {
-        sd_machine_push(m, sd_machine_opaque(m, "a large integer"));
+        sdi_machine_push(m, sdi_machine_opaque(m, "a large integer"));
         return;
     }
     uint64_t number = n && bytes[n - 1] & 0x80 ? UINT64_MAX : 0;
@@ -86,25 +86,25 @@ static void op_long(machine *m, uint8_t op) {
 
 static void op_real(machine *m, uint8_t op) {
     (void)op;
-    const uint8_t *bytes = sd_machine_take(m, 8);
-    value *v = sd_machine_value(m, SD_PICKLE_REAL);
+    const uint8_t *bytes = sdi_machine_take(m, 8);
+    value *v = sdi_machine_value(m, SD_PICKLE_REAL);
     uint64_t bits = 0;
     for (int i = 0; bytes && i < 8; i++)
         bits = bits << 8 | bytes[i];
     if (v)
         memcpy(&v->real, &bits, sizeof bits);
-    sd_machine_push(m, v);
+    sdi_machine_push(m, v);
 }
 
 static void push_text(machine *m, uint8_t op, sd_pickle_kind kind) {
-    uint64_t n = sd_machine_uint(m, width_of(op));
-    const uint8_t *bytes = sd_machine_take(m, n);
-    value *v = sd_machine_value(m, kind);
+    uint64_t n = sdi_machine_uint(m, width_of(op));
+    const uint8_t *bytes = sdi_machine_take(m, n);
+    value *v = sdi_machine_value(m, kind);
     if (v) {
         v->text.bytes = (const char *)bytes;
         v->text.size = (size_t)n;
     }
-    sd_machine_push(m, v);
+    sdi_machine_push(m, v);
 }
 
 static void op_text(machine *m, uint8_t op) {
@@ -119,15 +119,15 @@ static void op_bytes(machine *m, uint8_t op) {
 
 /* A copy of n items of the stack, which are gone from it already. */
 static void push_list(machine *m, sd_pickle_kind kind, value **items, size_t n) {
-    value *v = sd_machine_value(m, kind);
-    value **copy = n ? sd_machine_alloc(m, n * sizeof *copy) : NULL;
+    value *v = sdi_machine_value(m, kind);
+    value **copy = n ? sdi_machine_alloc(m, n * sizeof *copy) : NULL;
     if (m->status)
         return;
     if (n)
         memcpy(copy, items, n * sizeof *copy);
     v->list.items = copy;
     v->list.n = v->list.room = n;
-    sd_machine_push(m, v);
+    sdi_machine_push(m, v);
 }
 
 static void op_empty(machine *m, uint8_t op) {
@@ -141,13 +141,13 @@ static void op_empty(machine *m, uint8_t op) {
 static void op_set(machine *m, uint8_t op) {
     size_t n;
     if (op == 0x91) /* FROZENSET takes its items from the stack; EMPTY_SET gets them later */
-        sd_machine_pop_mark(m, &n);
-    sd_machine_push(m, sd_machine_opaque(m, "set"));
+        sdi_machine_pop_mark(m, &n);
+    sdi_machine_push(m, sdi_machine_opaque(m, "set"));
 }
 
 static void op_small_tuple(machine *m, uint8_t op) {
     size_t n = (size_t)op - 0x84;
-    if (!sd_machine_need(m, n))
+    if (!sdi_machine_need(m, n))
         return;
     m->n_stack -= n;
     push_list(m, SD_PICKLE_TUPLE, m->stack + m->n_stack, n);
@@ -155,9 +155,9 @@ static void op_small_tuple(machine *m, uint8_t op) {
 
 static void op_from_mark(machine *m, uint8_t op) {
     size_t n;
-    value **items = sd_machine_pop_mark(m, &n);
+    value **items = sdi_machine_pop_mark(m, &n);
     if (!m->status && op == 'd' && n % 2)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a dictionary of %zu keys and values", n);
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a dictionary of %zu keys and values", n);
     if (!m->status)
         push_list(m,
                   op == 't'   ? SD_PICKLE_TUPLE
@@ -169,33 +169,33 @@ static void op_from_mark(machine *m, uint8_t op) {
 /* Adds to the value on top: a list for APPEND, a dictionary for SETITEM, pairs of it. An opaque
  * value may be a dictionary of another class, and keeps pairs; the rest it swallows. */
 static void add_items(machine *m, sd_pickle_kind kind, value **items, size_t n) {
-    if (!sd_machine_need(m, 1))
+    if (!sdi_machine_need(m, 1))
         return;
-    value *target = sd_machine_top(m);
+    value *target = sdi_machine_top(m);
     if (target->kind == SD_PICKLE_OPAQUE) {
         if (kind == SD_PICKLE_LIST)
             return;
         if (!target->object.items)
-            target->object.items = sd_machine_value(m, SD_PICKLE_DICT);
+            target->object.items = sdi_machine_value(m, SD_PICKLE_DICT);
         target = target->object.items;
         if (!target)
             return;
     }
     if (target->kind != kind) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "items are added to %s",
-                        sd_pickle_kind_name(target->kind));
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "items are added to %s",
+                         sdi_pickle_kind_name(target->kind));
         return;
     }
     if (kind == SD_PICKLE_DICT && n % 2)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a key without its value");
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a key without its value");
     for (size_t i = 0; i < n && !m->status; i++)
-        sd_machine_add(m, target, items[i]);
+        sdi_machine_add(m, target, items[i]);
 }
 
 static void op_append(machine *m, uint8_t op) {
     bool pair = op == 's';
     size_t n = pair ? 2 : 1;
-    if (!sd_machine_need(m, n + 1))
+    if (!sdi_machine_need(m, n + 1))
         return;
     m->n_stack -= n;
     add_items(m, pair ? SD_PICKLE_DICT : SD_PICKLE_LIST, m->stack + m->n_stack, n);
@@ -203,7 +203,7 @@ static void op_append(machine *m, uint8_t op) {
 
 static void op_extend(machine *m, uint8_t op) {
     size_t n;
-    value **items = sd_machine_pop_mark(m, &n);
+    value **items = sdi_machine_pop_mark(m, &n);
     add_items(m, op == 'u' ? SD_PICKLE_DICT : SD_PICKLE_LIST, items, n);
 }
 
@@ -212,39 +212,39 @@ static void op_extend(machine *m, uint8_t op) {
 static void op_mark(machine *m, uint8_t op) {
     (void)op;
     if (m->n_marks == SD_PICKLE_MAX_MARKS)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "it is nested more than %d deep", SD_PICKLE_MAX_MARKS);
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "it is nested more than %d deep", SD_PICKLE_MAX_MARKS);
     else
         m->marks[m->n_marks++] = m->n_stack;
 }
 
 static void op_pop(machine *m, uint8_t op) {
     size_t n;
-    if (op == '1' || (sd_machine_available(m) == 0 && m->n_marks))
-        sd_machine_pop_mark(m, &n);
-    else if (sd_machine_need(m, 1))
-        sd_machine_pop(m);
+    if (op == '1' || (sdi_machine_available(m) == 0 && m->n_marks))
+        sdi_machine_pop_mark(m, &n);
+    else if (sdi_machine_need(m, 1))
+        sdi_machine_pop(m);
 }
 
 static void op_dup(machine *m, uint8_t op) {
     (void)op;
-    if (sd_machine_need(m, 1))
-        sd_machine_push(m, sd_machine_top(m));
+    if (sdi_machine_need(m, 1))
+        sdi_machine_push(m, sdi_machine_top(m));
 }
 
 /* No pickle has more values than bytes, so that numbers above its size are damage. */
 static void put(machine *m, uint64_t i) {
-    if (!sd_machine_need(m, 1))
+    if (!sdi_machine_need(m, 1))
         return;
     if (i >= m->size) {
-        sd_machine_fail(m, SD_ERROR_FORMAT,
-                        "the memo's number %llu is beyond the pickle's %zu bytes",
-                        (unsigned long long)i, m->size);
+        sdi_machine_fail(m, SD_ERROR_FORMAT,
+                         "the memo's number %llu is beyond the pickle's %zu bytes",
+                         (unsigned long long)i, m->size);
         return;
     }
     if (i >= m->memo_room) {
         size_t room = (size_t)i + 1 > 2 * m->memo_room ? (size_t)i + 1 : 2 * m->memo_room;
         room = room < 256 ? 256 : room;
-        value **grown = sd_realloc(m->ctx, m->memo, room * sizeof *grown);
+        value **grown = sdi_realloc(m->ctx, m->memo, room * sizeof *grown);
         if (!grown) {
             m->status = SD_ERROR_MEMORY;
             return;
@@ -254,32 +254,32 @@ static void put(machine *m, uint64_t i) {
         m->memo_room = room;
     }
     m->n_memoized += !m->memo[i];
-    m->memo[i] = sd_machine_top(m);
+    m->memo[i] = sdi_machine_top(m);
 }
 
 static void op_put(machine *m, uint8_t op) {
-    uint64_t i = op == 0x94 ? m->n_memoized : sd_machine_uint(m, width_of(op));
+    uint64_t i = op == 0x94 ? m->n_memoized : sdi_machine_uint(m, width_of(op));
     put(m, i);
 }
 
 static void op_get(machine *m, uint8_t op) {
-    uint64_t i = sd_machine_uint(m, width_of(op));
+    uint64_t i = sdi_machine_uint(m, width_of(op));
     if (m->status)
         return;
     if (i >= m->memo_room || !m->memo[i])
-        sd_machine_fail(m, SD_ERROR_FORMAT, "the memo's number %llu was never set",
-                        (unsigned long long)i);
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "the memo's number %llu was never set",
+                         (unsigned long long)i);
     else
-        sd_machine_push(m, m->memo[i]);
+        sdi_machine_push(m, m->memo[i]);
 }
 
 /* ------------------------------------------------------------------------- running */
 
 static void op_stop(machine *m, uint8_t op) {
     (void)op;
-    if (!sd_machine_need(m, 1))
+    if (!sdi_machine_need(m, 1))
         return;
-    m->pickle->root = sd_machine_pop(m);
+    m->pickle->root = sdi_machine_pop(m);
     m->stopped = true;
 }
 
@@ -331,13 +331,13 @@ static void (*const operations[256])(machine *m, uint8_t op) = {
     [0x94] = op_put,
     ['h'] = op_get,
     ['j'] = op_get,
-    ['c'] = sd_pickle_op_global,
-    [0x93] = sd_pickle_op_stack_global,
-    ['Q'] = sd_pickle_op_persid,
-    ['R'] = sd_pickle_op_call,
-    [0x81] = sd_pickle_op_call,
-    [0x92] = sd_pickle_op_call,
-    ['b'] = sd_pickle_op_build,
+    ['c'] = sdi_pickle_op_global,
+    [0x93] = sdi_pickle_op_stack_global,
+    ['Q'] = sdi_pickle_op_persid,
+    ['R'] = sdi_pickle_op_call,
+    [0x81] = sdi_pickle_op_call,
+    [0x92] = sdi_pickle_op_call,
+    ['b'] = sdi_pickle_op_build,
 };
 
 /* Opcodes whose number is that of the bytes which follow it. */
@@ -364,7 +364,7 @@ static uint64_t opcode_size(const uint8_t *bytes, size_t size) {
     return payload > SIZE_MAX / 2 ? SIZE_MAX : 1 + width + payload;
 }
 
-size_t sd_pickle_length(const uint8_t *bytes, size_t size) {
+size_t sdi_pickle_length(const uint8_t *bytes, size_t size) {
     for (size_t at = 0; at < size;) {
         uint64_t n = opcode_size(bytes + at, size - at);
         if (!operations[bytes[at]] || bytes[at] == '.')
@@ -379,14 +379,14 @@ size_t sd_pickle_length(const uint8_t *bytes, size_t size) {
 static void run(machine *m) {
     while (!m->stopped && !m->status) {
         m->start = m->at;
-        const uint8_t *op = sd_machine_take(m, 1);
+        const uint8_t *op = sdi_machine_take(m, 1);
         if (!op)
             return;
         if (operations[*op])
             operations[*op](m, *op);
         else
-            sd_machine_fail(m, SD_ERROR_UNSUPPORTED, "opcode 0x%02x is none that torch.save writes",
-                            *op);
+            sdi_machine_fail(m, SD_ERROR_UNSUPPORTED,
+                             "opcode 0x%02x is none that torch.save writes", *op);
     }
 }
 
@@ -397,16 +397,16 @@ static void report_odd(const machine *m) {
     for (int i = 0; i < m->n_odd && i < SD_PICKLE_MAX_ODD; i++)
         n += (size_t)snprintf(names + n, sizeof names - n, "%s'%.56s'", i ? ", " : "", m->odd[i]);
     if (m->n_odd > 0)
-        sd_log(m->ctx, SD_LOG_LEVEL_WARN,
-               "%s: its pickle also names %s%s: passed over, and nothing of it is run", m->path,
-               names, m->n_odd > SD_PICKLE_MAX_ODD ? " and more" : "");
+        sdi_log(m->ctx, SD_LOG_LEVEL_WARN,
+                "%s: its pickle also names %s%s: passed over, and nothing of it is run", m->path,
+                names, m->n_odd > SD_PICKLE_MAX_ODD ? " and more" : "");
 }
 
-sd_status sd_pickle_read(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
-                         sd_pickle **out) {
+sd_status sdi_pickle_read(const sd_context *ctx, const char *path, const uint8_t *bytes,
+                          size_t size, sd_pickle **out) {
     *out = NULL;
-    sd_pickle *pickle = sd_zalloc(ctx, sizeof *pickle);
-    machine *m = sd_zalloc(ctx, sizeof *m);
+    sd_pickle *pickle = sdi_zalloc(ctx, sizeof *pickle);
+    machine *m = sdi_zalloc(ctx, sizeof *m);
     sd_status status = SD_ERROR_MEMORY;
     if (pickle) {
         pickle->ctx = ctx;
@@ -418,13 +418,13 @@ sd_status sd_pickle_read(const sd_context *ctx, const char *path, const uint8_t 
         status = m->status;
         if (!status)
             report_odd(m);
-        sd_free(ctx, m->stack);
-        sd_free(ctx, m->memo);
+        sdi_free(ctx, m->stack);
+        sdi_free(ctx, m->memo);
     }
-    sd_free(ctx, m);
+    sdi_free(ctx, m);
     if (!status)
         *out = pickle;
     else
-        sd_pickle_free(pickle);
+        sdi_pickle_free(pickle);
     return status;
 }

@@ -18,7 +18,7 @@ static char *spell(machine *m, const char *module, size_t n_module, const char *
     char text[NAME_SIZE];
     int n = snprintf(text, sizeof text, "%.*s.%.*s", n_module < 100 ? (int)n_module : 100, module,
                      n_name < 50 ? (int)n_name : 50, name);
-    char *copy = sd_machine_alloc(m, (size_t)n + 1);
+    char *copy = sdi_machine_alloc(m, (size_t)n + 1);
     for (int i = 0; copy && i <= n; i++)
         copy[i] = i == n || (text[i] >= ' ' && text[i] <= '~') ? text[i] : '?';
     return copy;
@@ -35,45 +35,45 @@ static void note_odd(machine *m, const char *name) {
 
 static void push_name(machine *m, const char *module, size_t n_module, const char *name,
                       size_t n_name) {
-    const sd_pickle_name *known = sd_pickle_find_name(module, n_module, name, n_name);
+    const sd_pickle_name *known = sdi_pickle_find_name(module, n_module, name, n_name);
     if (known) {
-        value *v = sd_machine_value(m, SD_PICKLE_FUNCTION);
+        value *v = sdi_machine_value(m, SD_PICKLE_FUNCTION);
         if (v)
             v->function = known;
-        sd_machine_push(m, v);
+        sdi_machine_push(m, v);
         return;
     }
     const char *spelled = spell(m, module, n_module, name, n_name);
-    sd_pickle_repute repute = sd_pickle_repute_of(module, n_module, name, n_name);
+    sd_pickle_repute repute = sdi_pickle_repute_of(module, n_module, name, n_name);
     if (!spelled)
         return;
     if (repute == SD_PICKLE_HARMFUL)
-        m->status = sd_fail(m->ctx, SD_ERROR_UNSUPPORTED,
-                            "%s: the pickle names '%s', which runs programs or code where Python "
-                            "loads the file: no checkpoint needs it, and none of it was run",
-                            m->path, spelled);
+        m->status = sdi_fail(m->ctx, SD_ERROR_UNSUPPORTED,
+                             "%s: the pickle names '%s', which runs programs or code where Python "
+                             "loads the file: no checkpoint needs it, and none of it was run",
+                             m->path, spelled);
     if (repute == SD_PICKLE_ODD)
         note_odd(m, spelled);
-    sd_machine_push(m, sd_machine_opaque(m, spelled));
+    sdi_machine_push(m, sdi_machine_opaque(m, spelled));
 }
 
-void sd_pickle_op_global(machine *m, uint8_t op) {
+void sdi_pickle_op_global(machine *m, uint8_t op) {
     (void)op;
     size_t n_module, n_name;
-    const char *module = sd_machine_line(m, &n_module);
-    const char *name = sd_machine_line(m, &n_name);
+    const char *module = sdi_machine_line(m, &n_module);
+    const char *name = sdi_machine_line(m, &n_name);
     if (!m->status)
         push_name(m, module, n_module, name, n_name);
 }
 
-void sd_pickle_op_stack_global(machine *m, uint8_t op) {
+void sdi_pickle_op_stack_global(machine *m, uint8_t op) {
     (void)op;
-    if (!sd_machine_need(m, 2))
+    if (!sdi_machine_need(m, 2))
         return;
-    const value *name = sd_machine_pop(m), *module = sd_machine_pop(m);
+    const value *name = sdi_machine_pop(m), *module = sdi_machine_pop(m);
     if (name->kind != SD_PICKLE_TEXT || module->kind != SD_PICKLE_TEXT)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a name is %s and %s; two strings were expected",
-                        sd_pickle_kind_name(module->kind), sd_pickle_kind_name(name->kind));
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a name is %s and %s; two strings were expected",
+                         sdi_pickle_kind_name(module->kind), sdi_pickle_kind_name(name->kind));
     else
         push_name(m, module->text.bytes, module->text.size, name->text.bytes, name->text.size);
 }
@@ -108,8 +108,8 @@ static bool read_part(const value *part, sd_pickle_storage *s) {
 }
 
 static void fail_persid(machine *m) {
-    sd_machine_fail(m, SD_ERROR_FORMAT,
-                    "a persistent id is not (\"storage\", type, key, device, size)");
+    sdi_machine_fail(m, SD_ERROR_FORMAT,
+                     "a persistent id is not (\"storage\", type, key, device, size)");
 }
 
 static void push_storage(machine *m, value *const *items, size_t n) {
@@ -121,35 +121,35 @@ static void push_storage(machine *m, value *const *items, size_t n) {
         return;
     }
     if (!known) { /* of complex or quantised numbers */
-        sd_machine_push(m, sd_machine_opaque(m, items[1]->object.name));
+        sdi_machine_push(m, sdi_machine_opaque(m, items[1]->object.name));
         return;
     }
-    value *v = sd_machine_value(m, SD_PICKLE_STORAGE);
-    sd_pickle_storage *s = sd_machine_alloc(m, sizeof *s);
+    value *v = sdi_machine_value(m, SD_PICKLE_STORAGE);
+    sd_pickle_storage *s = sdi_machine_alloc(m, sizeof *s);
     if (m->status)
         return;
     *s = (sd_pickle_storage){items[2], type->type, items[4]->integer, 0, items[4]->integer};
     if (n > 5 && !read_part(items[5], s)) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a part of a storage lies beyond it");
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a part of a storage lies beyond it");
         return;
     }
     v->storage = s;
-    if (sd_machine_add(m, &m->pickle->storages, v))
-        sd_machine_push(m, v);
+    if (sdi_machine_add(m, &m->pickle->storages, v))
+        sdi_machine_push(m, v);
 }
 
 /* ("storage", torch.FloatStorage, "0", "cpu", 1234); torch before 1.6 wrote a part as a sixth, and
  * the classes of whole modules as ("module", class, file, source). */
-void sd_pickle_op_persid(machine *m, uint8_t op) {
+void sdi_pickle_op_persid(machine *m, uint8_t op) {
     (void)op;
-    if (!sd_machine_need(m, 1))
+    if (!sdi_machine_need(m, 1))
         return;
-    const value *id = sd_machine_pop(m);
+    const value *id = sdi_machine_pop(m);
     value *const *items = id->list.items;
     if (id->kind == SD_PICKLE_TUPLE && id->list.n >= 5 && is_text(items[0], "storage"))
         push_storage(m, items, id->list.n);
     else if (id->kind == SD_PICKLE_TUPLE && id->list.n >= 2 && is_text(items[0], "module"))
-        sd_machine_push(m, items[1]);
+        sdi_machine_push(m, items[1]);
     else
         fail_persid(m);
 }
@@ -172,7 +172,7 @@ static bool push_opaque_part(machine *m, const value *args) {
     const value *first = args->list.n ? args->list.items[0] : NULL;
     if (!first || first->kind != SD_PICKLE_OPAQUE)
         return false;
-    sd_machine_push(m, sd_machine_opaque(m, first->object.name));
+    sdi_machine_push(m, sdi_machine_opaque(m, first->object.name));
     return true;
 }
 
@@ -187,22 +187,23 @@ static bool are_tensor_arguments(const value *args) {
 static void push_tensor(machine *m, const value *args, sd_dtype type) {
     value *const *a = args->list.items;
     if (a[2]->list.n > SD_ENTRY_MAX_DIMS) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a tensor has %zu dimensions; at most %d were expected",
-                        a[2]->list.n, SD_ENTRY_MAX_DIMS);
+        sdi_machine_fail(m, SD_ERROR_FORMAT,
+                         "a tensor has %zu dimensions; at most %d were expected", a[2]->list.n,
+                         SD_ENTRY_MAX_DIMS);
         return;
     }
-    value *v = sd_machine_value(m, SD_PICKLE_TENSOR);
-    sd_pickle_tensor *tensor = sd_machine_alloc(m, sizeof *tensor);
+    value *v = sdi_machine_value(m, SD_PICKLE_TENSOR);
+    sd_pickle_tensor *tensor = sdi_machine_alloc(m, sizeof *tensor);
     if (m->status)
         return;
     const sd_pickle_storage *storage = a[0]->storage;
     *tensor = (sd_pickle_tensor){storage, type, (int)a[2]->list.n, storage->offset + a[1]->integer,
                                  {0},     {0}};
     if (!read_counts(a[2], tensor->dims) || !read_counts(a[3], tensor->strides))
-        sd_machine_fail(m, SD_ERROR_FORMAT,
-                        "a tensor's sizes and strides must be integers from 0 upward");
+        sdi_machine_fail(m, SD_ERROR_FORMAT,
+                         "a tensor's sizes and strides must be integers from 0 upward");
     v->tensor = tensor;
-    sd_machine_push(m, v);
+    sdi_machine_push(m, v);
 }
 
 /* _rebuild_tensor_v2(storage, storage_offset, size, stride, requires_grad, backward_hooks, ...);
@@ -212,7 +213,8 @@ static void rebuild_tensor(machine *m, const value *args, bool typed) {
     if (push_opaque_part(m, args))
         return;
     if (!are_tensor_arguments(args) || (typed && args->list.n < 7)) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a tensor is not (storage, offset, size, stride, ...)");
+        sdi_machine_fail(m, SD_ERROR_FORMAT,
+                         "a tensor is not (storage, offset, size, stride, ...)");
         return;
     }
     const value *dtype = typed ? args->list.items[6] : NULL;
@@ -222,10 +224,10 @@ static void rebuild_tensor(machine *m, const value *args, bool typed) {
     else if (name && name->meaning == SD_PICKLE_DTYPE)
         push_tensor(m, args, name->type);
     else if (dtype->kind == SD_PICKLE_OPAQUE)
-        sd_machine_push(m, sd_machine_opaque(m, dtype->object.name));
+        sdi_machine_push(m, sdi_machine_opaque(m, dtype->object.name));
     else
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a tensor's type is %s",
-                        sd_pickle_kind_name(dtype->kind));
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a tensor's type is %s",
+                         sdi_pickle_kind_name(dtype->kind));
 }
 
 /* _rebuild_parameter(tensor, requires_grad, hooks), and the same with attributes. */
@@ -233,16 +235,16 @@ static void rebuild_parameter(machine *m, const value *args) {
     if (push_opaque_part(m, args))
         return;
     if (args->list.n && args->list.items[0]->kind == SD_PICKLE_TENSOR)
-        sd_machine_push(m, args->list.items[0]);
+        sdi_machine_push(m, args->list.items[0]);
     else
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a parameter is made of something else than a tensor");
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a parameter is made of something else than a tensor");
 }
 
 /* OrderedDict(), or OrderedDict([(key, value), ...]) as Python 2 wrote it. */
 static void ordered_dict(machine *m, const value *args) {
-    value *dict = sd_machine_value(m, SD_PICKLE_DICT);
+    value *dict = sdi_machine_value(m, SD_PICKLE_DICT);
     if (args->list.n > 1 || (args->list.n == 1 && args->list.items[0]->kind != SD_PICKLE_LIST)) {
-        sd_machine_fail(m, SD_ERROR_FORMAT, "an OrderedDict is made of something else than pairs");
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "an OrderedDict is made of something else than pairs");
         return;
     }
     const value *pairs = args->list.n ? args->list.items[0] : NULL;
@@ -251,12 +253,12 @@ static void ordered_dict(machine *m, const value *args) {
         bool ok =
             (pair->kind == SD_PICKLE_TUPLE || pair->kind == SD_PICKLE_LIST) && pair->list.n == 2;
         if (!ok)
-            sd_machine_fail(m, SD_ERROR_FORMAT,
-                            "an OrderedDict is made of something else than pairs");
-        else if (sd_machine_add(m, dict, pair->list.items[0]))
-            sd_machine_add(m, dict, pair->list.items[1]);
+            sdi_machine_fail(m, SD_ERROR_FORMAT,
+                             "an OrderedDict is made of something else than pairs");
+        else if (sdi_machine_add(m, dict, pair->list.items[0]))
+            sdi_machine_add(m, dict, pair->list.items[1]);
     }
-    sd_machine_push(m, dict);
+    sdi_machine_push(m, dict);
 }
 
 /* ------------------------------------------------------------------------- calls */
@@ -273,7 +275,7 @@ static void rebuild_subclass(machine *m, const value *args) {
     if (ok && inner && inner->meaning != SD_PICKLE_REBUILD_SUBCLASS) /* which would nest */
         call_known(m, inner, a[2]);
     else
-        sd_machine_fail(m, SD_ERROR_FORMAT, "a tensor is not (function, class, arguments, ...)");
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "a tensor is not (function, class, arguments, ...)");
 }
 
 static void call_known(machine *m, const sd_pickle_name *name, const value *args) {
@@ -295,46 +297,46 @@ static void call_known(machine *m, const sd_pickle_name *name, const value *args
     case SD_PICKLE_STORAGE_TYPE:
     case SD_PICKLE_DTYPE: { /* numbers within the pickle, which torch.save does not write */
         int n = snprintf(text, sizeof text, "%s.%s", name->module, name->name);
-        char *copy = sd_machine_alloc(m, (size_t)n + 1);
+        char *copy = sdi_machine_alloc(m, (size_t)n + 1);
         if (copy)
             memcpy(copy, text, (size_t)n + 1);
-        sd_machine_push(m, sd_machine_opaque(m, copy));
+        sdi_machine_push(m, sdi_machine_opaque(m, copy));
         break;
     }
     }
 }
 
 /* REDUCE, NEWOBJ: a function and a tuple of arguments; nothing is called but what is here. */
-void sd_pickle_op_call(machine *m, uint8_t op) {
+void sdi_pickle_op_call(machine *m, uint8_t op) {
     bool keywords = op == 0x92; /* NEWOBJ_EX */
-    if (!sd_machine_need(m, keywords ? 3 : 2))
+    if (!sdi_machine_need(m, keywords ? 3 : 2))
         return;
     if (keywords)
-        sd_machine_pop(m);
-    const value *args = sd_machine_pop(m), *function = sd_machine_pop(m);
+        sdi_machine_pop(m);
+    const value *args = sdi_machine_pop(m), *function = sdi_machine_pop(m);
     const sd_pickle_name *known = function_of(function);
     if (function->kind == SD_PICKLE_OPAQUE)
-        sd_machine_push(m, sd_machine_opaque(m, function->object.name));
+        sdi_machine_push(m, sdi_machine_opaque(m, function->object.name));
     else if (!known || args->kind != SD_PICKLE_TUPLE)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "%s is called with %s",
-                        sd_pickle_kind_name(function->kind), sd_pickle_kind_name(args->kind));
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "%s is called with %s",
+                         sdi_pickle_kind_name(function->kind), sdi_pickle_kind_name(args->kind));
     else
         call_known(m, known, args);
 }
 
 /* Attributes: an object keeps them, as its parameters may be among them; a dictionary (state_dict's
  * _metadata) and a tensor do not need theirs. A tuple is the attributes and those in slots. */
-void sd_pickle_op_build(machine *m, uint8_t op) {
+void sdi_pickle_op_build(machine *m, uint8_t op) {
     (void)op;
-    if (!sd_machine_need(m, 2))
+    if (!sdi_machine_need(m, 2))
         return;
-    value *state = sd_machine_pop(m), *target = sd_machine_top(m);
+    value *state = sdi_machine_pop(m), *target = sdi_machine_top(m);
     if (state->kind == SD_PICKLE_TUPLE && state->list.n == 2)
         state = state->list.items[0];
     if (target->kind == SD_PICKLE_OPAQUE && state->kind == SD_PICKLE_DICT)
         target->object.state = state;
     if (target->kind != SD_PICKLE_DICT && target->kind != SD_PICKLE_TENSOR &&
         target->kind != SD_PICKLE_OPAQUE)
-        sd_machine_fail(m, SD_ERROR_FORMAT, "%s is given attributes",
-                        sd_pickle_kind_name(target->kind));
+        sdi_machine_fail(m, SD_ERROR_FORMAT, "%s is given attributes",
+                         sdi_pickle_kind_name(target->kind));
 }

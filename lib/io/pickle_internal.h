@@ -20,7 +20,7 @@ struct sd_pickle {
 
 /* n bytes at a multiple of 16 that live as long as the pickle; not initialised. SD_ERROR_FORMAT,
  * without a sentence: more than SD_PICKLE_MAX_MEMORY in all. */
-sd_status sd_pickle_alloc(sd_pickle *pickle, size_t n, void **memory);
+sd_status sdi_pickle_alloc(sd_pickle *pickle, size_t n, void **memory);
 
 typedef enum sd_pickle_meaning {
     SD_PICKLE_REBUILD_TENSOR,    /* (storage, offset, size, stride, ...) */
@@ -39,8 +39,8 @@ typedef struct sd_pickle_name {
 } sd_pickle_name;
 
 /* NULL: not a name that means something. Neither text ends with a 0. */
-const sd_pickle_name *sd_pickle_find_name(const char *module, size_t n_module, const char *name,
-                                          size_t n_name);
+const sd_pickle_name *sdi_pickle_find_name(const char *module, size_t n_module, const char *name,
+                                           size_t n_name);
 
 /* The repute of the other names, which never are more than opaque values. */
 typedef enum sd_pickle_repute {
@@ -49,8 +49,8 @@ typedef enum sd_pickle_repute {
     SD_PICKLE_HARMFUL /* runs programs or code where Python loads the file: it is refused */
 } sd_pickle_repute;
 
-sd_pickle_repute sd_pickle_repute_of(const char *module, size_t n_module, const char *name,
-                                     size_t n_name);
+sd_pickle_repute sdi_pickle_repute_of(const char *module, size_t n_module, const char *name,
+                                      size_t n_name);
 
 /* ------------------------------------------------------------------------- the machine */
 
@@ -76,35 +76,35 @@ typedef struct sd_pickle_machine {
     bool stopped;
 } sd_pickle_machine;
 
-void sd_machine_fail(sd_pickle_machine *m, sd_status status, const char *format, ...)
+void sdi_machine_fail(sd_pickle_machine *m, sd_status status, const char *format, ...)
     SD_PRINTF(3, 4);
 /* The next n bytes, or NULL. */
-const uint8_t *sd_machine_take(sd_pickle_machine *m, uint64_t n);
+const uint8_t *sdi_machine_take(sd_pickle_machine *m, uint64_t n);
 /* A little-endian number of n <= 8 bytes; 0 after a failure. */
-uint64_t sd_machine_uint(sd_pickle_machine *m, size_t n);
+uint64_t sdi_machine_uint(sd_pickle_machine *m, size_t n);
 /* n bytes that live as long as the pickle; not initialised; NULL after a failure. */
-void *sd_machine_alloc(sd_pickle_machine *m, size_t n);
-sd_pickle_value *sd_machine_value(sd_pickle_machine *m, sd_pickle_kind kind);
-sd_pickle_value *sd_machine_opaque(sd_pickle_machine *m, const char *name);
+void *sdi_machine_alloc(sd_pickle_machine *m, size_t n);
+sd_pickle_value *sdi_machine_value(sd_pickle_machine *m, sd_pickle_kind kind);
+sd_pickle_value *sdi_machine_opaque(sd_pickle_machine *m, const char *name);
 /* Adds to a LIST, TUPLE or DICT. */
-bool sd_machine_add(sd_pickle_machine *m, sd_pickle_value *list, sd_pickle_value *item);
-void sd_machine_push(sd_pickle_machine *m, sd_pickle_value *v);
+bool sdi_machine_add(sd_pickle_machine *m, sd_pickle_value *list, sd_pickle_value *item);
+void sdi_machine_push(sd_pickle_machine *m, sd_pickle_value *v);
 /* Values above the last mark. */
-size_t sd_machine_available(const sd_pickle_machine *m);
+size_t sdi_machine_available(const sd_pickle_machine *m);
 /* Takes the last mark and what lies above it; the values stay readable until the next push. */
-sd_pickle_value **sd_machine_pop_mark(sd_pickle_machine *m, size_t *n);
+sd_pickle_value **sdi_machine_pop_mark(sd_pickle_machine *m, size_t *n);
 /* Fails unless n values lie above the last mark; then as many may be popped. */
-bool sd_machine_need(sd_pickle_machine *m, size_t n);
-sd_pickle_value *sd_machine_pop(sd_pickle_machine *m);
-sd_pickle_value *sd_machine_top(const sd_pickle_machine *m);
+bool sdi_machine_need(sd_pickle_machine *m, size_t n);
+sd_pickle_value *sdi_machine_pop(sd_pickle_machine *m);
+sd_pickle_value *sdi_machine_top(const sd_pickle_machine *m);
 /* A text that ends with a newline, which is not counted. */
-const char *sd_machine_line(sd_pickle_machine *m, size_t *n);
+const char *sdi_machine_line(sd_pickle_machine *m, size_t *n);
 
 /* pickle_calls.c */
-void sd_pickle_op_global(sd_pickle_machine *m, uint8_t op);
-void sd_pickle_op_stack_global(sd_pickle_machine *m, uint8_t op);
-void sd_pickle_op_persid(sd_pickle_machine *m, uint8_t op);
-void sd_pickle_op_call(sd_pickle_machine *m, uint8_t op);
-void sd_pickle_op_build(sd_pickle_machine *m, uint8_t op);
+void sdi_pickle_op_global(sd_pickle_machine *m, uint8_t op);
+void sdi_pickle_op_stack_global(sd_pickle_machine *m, uint8_t op);
+void sdi_pickle_op_persid(sd_pickle_machine *m, uint8_t op);
+void sdi_pickle_op_call(sd_pickle_machine *m, uint8_t op);
+void sdi_pickle_op_build(sd_pickle_machine *m, uint8_t op);
 
 #endif

@@ -178,8 +178,8 @@ static bool is_harmful_builtin(const char *module, size_t n_module, const char *
     return false;
 }
 
-sd_pickle_repute sd_pickle_repute_of(const char *module, size_t n_module, const char *name,
-                                     size_t n_name) {
+sd_pickle_repute sdi_pickle_repute_of(const char *module, size_t n_module, const char *name,
+                                      size_t n_name) {
     if (is_harmful_builtin(module, n_module, name, n_name) ||
         any_rule(harmful, SD_COUNT(harmful), module, n_module, name, n_name))
         return SD_PICKLE_HARMFUL;
@@ -187,8 +187,8 @@ sd_pickle_repute sd_pickle_repute_of(const char *module, size_t n_module, const 
     return known ? SD_PICKLE_USUAL : SD_PICKLE_ODD;
 }
 
-const sd_pickle_name *sd_pickle_find_name(const char *module, size_t n_module, const char *name,
-                                          size_t n_name) {
+const sd_pickle_name *sdi_pickle_find_name(const char *module, size_t n_module, const char *name,
+                                           size_t n_name) {
     for (size_t i = 0; i < SD_COUNT(meaningful); i++)
         if (equal(meaningful[i].module, module, n_module) &&
             equal(meaningful[i].name, name, n_name))

@@ -11,7 +11,7 @@ struct sd_pickle_chunk {
     _Alignas(16) uint8_t bytes[];
 };
 
-sd_status sd_pickle_alloc(sd_pickle *p, size_t n, void **memory) {
+sd_status sdi_pickle_alloc(sd_pickle *p, size_t n, void **memory) {
     *memory = NULL;
     if (n > SD_PICKLE_MAX_MEMORY || p->total > SD_PICKLE_MAX_MEMORY - n)
         return SD_ERROR_FORMAT;
@@ -19,7 +19,7 @@ sd_status sd_pickle_alloc(sd_pickle *p, size_t n, void **memory) {
     p->total += n;
     if (!p->chunks || n > p->chunks->size - p->chunks->used) {
         size_t size = n > CHUNK_SIZE ? n : CHUNK_SIZE;
-        sd_pickle_chunk *c = sd_alloc(p->ctx, sizeof *c + size);
+        sd_pickle_chunk *c = sdi_alloc(p->ctx, sizeof *c + size);
         if (!c)
             return SD_ERROR_MEMORY;
         *c = (sd_pickle_chunk){p->chunks, 0, size};
@@ -30,27 +30,27 @@ sd_status sd_pickle_alloc(sd_pickle *p, size_t n, void **memory) {
     return SD_OK;
 }
 
-void sd_pickle_free(sd_pickle *pickle) {
+void sdi_pickle_free(sd_pickle *pickle) {
     if (!pickle)
         return;
     const sd_context *ctx = pickle->ctx;
     while (pickle->chunks) {
         sd_pickle_chunk *next = pickle->chunks->next;
-        sd_free(ctx, pickle->chunks);
+        sdi_free(ctx, pickle->chunks);
         pickle->chunks = next;
     }
-    sd_free(ctx, pickle);
+    sdi_free(ctx, pickle);
 }
 
-const sd_pickle_value *sd_pickle_root(const sd_pickle *pickle) {
+const sd_pickle_value *sdi_pickle_root(const sd_pickle *pickle) {
     return pickle->root;
 }
 
-const sd_pickle_value *sd_pickle_storages(const sd_pickle *pickle) {
+const sd_pickle_value *sdi_pickle_storages(const sd_pickle *pickle) {
     return &pickle->storages;
 }
 
-const sd_pickle_value *sd_pickle_get(const sd_pickle_value *dict, const char *key) {
+const sd_pickle_value *sdi_pickle_get(const sd_pickle_value *dict, const char *key) {
     size_t n = strlen(key);
     for (size_t i = dict->list.n; i >= 2; i -= 2) {
         const sd_pickle_value *k = dict->list.items[i - 2];
@@ -60,7 +60,7 @@ const sd_pickle_value *sd_pickle_get(const sd_pickle_value *dict, const char *ke
     return NULL;
 }
 
-const char *sd_pickle_kind_name(sd_pickle_kind kind) {
+const char *sdi_pickle_kind_name(sd_pickle_kind kind) {
     static const char *const names[SD_PICKLE_N_KINDS] = {
         "None",   "a boolean",    "an integer", "a real number", "a string", "bytes",     "a tuple",
         "a list", "a dictionary", "a function", "a storage",     "a tensor", "an object",

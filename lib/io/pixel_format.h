@@ -5,18 +5,18 @@
 #include "core/tensor.h"
 
 /* PIL's convert("L") of one pixel. */
-static inline uint8_t sd_grey(int red, int green, int blue) {
+static inline uint8_t sdi_grey(int red, int green, int blue) {
     return (uint8_t)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
 }
 
 /* Its format and stride are ones that there are, and its sides those of an image. `what` names it
  * in sentences. */
-sd_status sd_pixels_check(const sd_context *ctx, const char *what, const sd_pixels *pixels);
+sd_status sdi_pixels_check(const sd_context *ctx, const char *what, const sd_pixels *pixels);
 /* Of the format that an image keeps: BGRA is RGBA there. */
-int sd_pixels_channels(sd_pixel_format format);
-sd_pixel_format sd_pixels_format_of(const sd_image *image);
+int sdi_pixels_channels(sd_pixel_format format);
+sd_pixel_format sdi_pixels_format_of(const sd_image *image);
 /* Checked pixels with data, as large as the image. */
-void sd_image_put_pixels(sd_image *image, const sd_pixels *from);
-void sd_image_get_pixels(const sd_image *image, const sd_pixels *to);
+void sdi_image_put_pixels(sd_image *image, const sd_pixels *from);
+void sdi_image_get_pixels(const sd_image *image, const sd_pixels *to);
 
 #endif

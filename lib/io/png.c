@@ -23,26 +23,26 @@ typedef struct codec {
 
 static PNG_NORETURN void on_error(png_structp png, png_const_charp message) {
     codec *c = png_get_error_ptr(png);
-    c->status = c->no_memory ? sd_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name)
-                             : sd_fail(c->ctx, SD_ERROR_FORMAT, "%s: PNG: %s", c->name, message);
+    c->status = c->no_memory ? sdi_fail(c->ctx, SD_ERROR_MEMORY, "%s: out of memory", c->name)
+                             : sdi_fail(c->ctx, SD_ERROR_FORMAT, "%s: PNG: %s", c->name, message);
     longjmp(c->jump, 1);
 }
 
 static void on_warning(png_structp png, png_const_charp message) {
     const codec *c = png_get_error_ptr(png);
-    sd_log(c->ctx, SD_LOG_LEVEL_DEBUG, "%s: PNG: %s", c->name, message);
+    sdi_log(c->ctx, SD_LOG_LEVEL_DEBUG, "%s: PNG: %s", c->name, message);
 }
 
 static png_voidp allocate(png_structp png, png_alloc_size_t size) {
     codec *c = png_get_mem_ptr(png);
-    void *p = sd_alloc(c->ctx, size);
+    void *p = sdi_alloc(c->ctx, size);
     c->no_memory = c->no_memory || !p;
     return p;
 }
 
 static void release(png_structp png, png_voidp ptr) {
     codec *c = png_get_mem_ptr(png);
-    sd_free(c->ctx, ptr);
+    sdi_free(c->ctx, ptr);
 }
 
 /* ------------------------------------------------------------------------------- reading */
@@ -86,7 +86,7 @@ static sd_status read_png(reader *r) {
     png_uint_32 width, height;
     int depth, type;
     png_set_read_fn(png, r, read_bytes);
-    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* sd_check_image_file has ours */
+    png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* sdi_check_image_file has ours */
     png_set_chunk_malloc_max(png, MAX_CHUNK);
     png_read_info(png, r->c.info);
     png_get_IHDR(png, r->c.info, &width, &height, &depth, &type, NULL, NULL, NULL);
@@ -94,9 +94,9 @@ static sd_status read_png(reader *r) {
         type & PNG_COLOR_MASK_ALPHA || png_get_valid(png, r->c.info, PNG_INFO_tRNS) != 0;
     bool alpha = r->keep_alpha && transparent;
     /* deflate makes at most 1,032 bytes of one, a byte holds at most 8 pixels */
-    sd_status status = sd_check_image_file(r->ctx, r->c.name, width, height, r->size, 1032 * 8);
+    sd_status status = sdi_check_image_file(r->ctx, r->c.name, width, height, r->size, 1032 * 8);
     if (!status)
-        status = sd_image_create(r->ctx, (int)width, (int)height, alpha ? 4 : 3, &r->image);
+        status = sdi_image_new(r->ctx, (int)width, (int)height, alpha ? 4 : 3, &r->image);
     if (status)
         return status;
     set_transforms(png, type, depth, alpha);
@@ -112,8 +112,8 @@ static sd_status read_png(reader *r) {
     return SD_OK;
 }
 
-sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
-                        bool keep_alpha, sd_image **out) {
+sd_status sdi_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
+                         bool keep_alpha, sd_image **out) {
     *out = NULL;
     reader r = {.c = {.ctx = ctx, .name = name},
                 .bytes = bytes,
@@ -124,10 +124,10 @@ sd_status sd_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes,
     c->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
                                       release);
     c->info = c->png ? png_create_info_struct(c->png) : NULL;
-    c->status = c->info ? read_png(&r) : sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", name);
+    c->status = c->info ? read_png(&r) : sdi_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", name);
     png_destroy_read_struct(&c->png, &c->info, NULL);
     if (c->status)
-        sd_image_destroy(r.image);
+        sdi_image_free(r.image);
     else
         *out = r.image;
     return c->status;
@@ -145,7 +145,7 @@ typedef struct writer {
 
 static void write_bytes(png_structp png, png_bytep bytes, size_t n) {
     writer *w = png_get_io_ptr(png);
-    if (!sd_sink_write(w->sink, bytes, n)) {
+    if (!sdi_sink_write(w->sink, bytes, n)) {
         w->c.no_memory = true;
         png_error(png, "out of memory");
     }
@@ -162,7 +162,7 @@ static void flush(png_structp png) {
 static sd_status to_latin1(const sd_context *ctx, const char *text, char **out) {
     const uint8_t *p = (const uint8_t *)text;
     size_t n = 0;
-    char *copy = sd_alloc(ctx, strlen(text) + 1);
+    char *copy = sdi_alloc(ctx, strlen(text) + 1);
     if (!copy)
         return SD_ERROR_MEMORY;
     bool fits = true;
@@ -175,7 +175,7 @@ static sd_status to_latin1(const sd_context *ctx, const char *text, char **out) 
     }
     copy[n] = '\0';
     if (!fits) {
-        sd_free(ctx, copy);
+        sdi_free(ctx, copy);
         copy = NULL;
     }
     *out = copy;
@@ -221,7 +221,7 @@ static sd_status write_png(writer *w) {
     return SD_OK;
 }
 
-sd_status sd_png_encode(const sd_image *image, const char *parameters, sd_sink *sink) {
+sd_status sdi_png_encode(const sd_image *image, const char *parameters, sd_sink *sink) {
     sd_context *ctx = image->ctx;
     writer w = {.c = {.ctx = ctx, .name = "PNG image"},
                 .sink = sink,
@@ -233,8 +233,9 @@ sd_status sd_png_encode(const sd_image *image, const char *parameters, sd_sink *
     c->png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, c, on_error, on_warning, c, allocate,
                                        release);
     c->info = c->png ? png_create_info_struct(c->png) : NULL;
-    c->status = c->info ? write_png(&w) : sd_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
+    c->status =
+        c->info ? write_png(&w) : sdi_fail(ctx, SD_ERROR_MEMORY, "PNG image: out of memory");
     png_destroy_write_struct(&c->png, &c->info);
-    sd_free(ctx, w.latin1);
+    sdi_free(ctx, w.latin1);
     return c->status;
 }

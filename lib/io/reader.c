@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-sd_reader sd_reader_open(const sd_context *ctx, const char *path) {
+sd_reader sdi_reader_open(const sd_context *ctx, const char *path) {
     sd_reader r = {.ctx = ctx, .path = path};
-    r.status = sd_json_read(ctx, path, &r.root);
+    r.status = sdi_json_read(ctx, path, &r.root);
     return r;
 }
 
-void sd_reader_close(sd_reader *r) {
+void sdi_reader_close(sd_reader *r) {
     json_decref(r->root);
     json_decref(r->numbers);
     r->root = r->numbers = NULL;
@@ -23,37 +23,37 @@ static const char *show(char *text, size_t size, const json_t *v) {
     if (json_is_integer(v))
         snprintf(text, size, "%lld", (long long)json_integer_value(v));
     else if (json_is_real(v))
-        sd_print(text, size, "%g", json_real_value(v));
+        sdi_print(text, size, "%g", json_real_value(v));
     else if (json_is_string(v))
         snprintf(text, size, "\"%.60s\"", json_string_value(v));
     else
-        snprintf(text, size, "%s", sd_json_type_name(v));
+        snprintf(text, size, "%s", sdi_json_type_name(v));
     return text;
 }
 
-void sd_reader_unsupported(sd_reader *r, const char *key, const json_t *found,
-                           const char *expected) {
+void sdi_reader_unsupported(sd_reader *r, const char *key, const json_t *found,
+                            const char *expected) {
     char text[80];
     if (!r->status)
-        r->status = sd_fail(r->ctx, SD_ERROR_UNSUPPORTED, "%s: \"%s\" is %s; libsd knows only %s",
-                            r->path, key, show(text, sizeof text, found), expected);
+        r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED, "%s: \"%s\" is %s; libsd knows only %s",
+                             r->path, key, show(text, sizeof text, found), expected);
 }
 
-void sd_reader_wrong(sd_reader *r, const char *key, const json_t *found, const char *expected) {
+void sdi_reader_wrong(sd_reader *r, const char *key, const json_t *found, const char *expected) {
     char text[80];
     if (!r->status)
-        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT, "%s: \"%s\" is %s; %s was expected", r->path,
-                            key, show(text, sizeof text, found), expected);
+        r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT, "%s: \"%s\" is %s; %s was expected", r->path,
+                             key, show(text, sizeof text, found), expected);
 }
 
-const json_t *sd_reader_get(sd_reader *r, const char *key) {
+const json_t *sdi_reader_get(sd_reader *r, const char *key) {
     const json_t *v = r->status ? NULL : json_object_get(r->root, key);
     return json_is_null(v) ? NULL : v;
 }
 
 /* A quoted number, where the reader takes them; else the value itself. */
 static const json_t *unquoted(sd_reader *r, const json_t *v) {
-    json_t *number = r->numbers && json_is_string(v) ? sd_yaml_number(json_string_value(v)) : NULL;
+    json_t *number = r->numbers && json_is_string(v) ? sdi_yaml_number(json_string_value(v)) : NULL;
     return number && json_array_append_new(r->numbers, number) == 0 ? number : v;
 }
 
@@ -62,56 +62,56 @@ static int to_int(sd_reader *r, const char *key, const json_t *v, int min, int m
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max) {
         char expected[64];
         snprintf(expected, sizeof expected, "an integer from %d to %d", min, max);
-        sd_reader_wrong(r, key, v, expected);
+        sdi_reader_wrong(r, key, v, expected);
         return min;
     }
     return (int)json_integer_value(v);
 }
 
-int sd_reader_int(sd_reader *r, const char *key, int fallback, int min, int max) {
-    const json_t *v = sd_reader_get(r, key);
+int sdi_reader_int(sd_reader *r, const char *key, int fallback, int min, int max) {
+    const json_t *v = sdi_reader_get(r, key);
     return v ? to_int(r, key, v, min, max) : fallback;
 }
 
-double sd_reader_number(sd_reader *r, const char *key, double fallback, double min, double max) {
-    const json_t *v = sd_reader_get(r, key);
+double sdi_reader_number(sd_reader *r, const char *key, double fallback, double min, double max) {
+    const json_t *v = sdi_reader_get(r, key);
     if (!v)
         return fallback;
     v = unquoted(r, v);
     double x = json_number_value(v);
     if (!json_is_number(v) || !(x >= min && x <= max)) {
         char expected[80];
-        sd_print(expected, sizeof expected, "a number from %g to %g", min, max);
-        sd_reader_wrong(r, key, v, expected);
+        sdi_print(expected, sizeof expected, "a number from %g to %g", min, max);
+        sdi_reader_wrong(r, key, v, expected);
         return fallback;
     }
     return x;
 }
 
-bool sd_reader_bool(sd_reader *r, const char *key, bool fallback) {
-    const json_t *v = sd_reader_get(r, key);
+bool sdi_reader_bool(sd_reader *r, const char *key, bool fallback) {
+    const json_t *v = sdi_reader_get(r, key);
     if (v && !json_is_boolean(v))
-        sd_reader_wrong(r, key, v, "true or false");
+        sdi_reader_wrong(r, key, v, "true or false");
     return json_is_boolean(v) ? json_is_true(v) : fallback;
 }
 
-const char *sd_reader_string(sd_reader *r, const char *key, const char *fallback) {
-    const json_t *v = sd_reader_get(r, key);
+const char *sdi_reader_string(sd_reader *r, const char *key, const char *fallback) {
+    const json_t *v = sdi_reader_get(r, key);
     if (v && !json_is_string(v))
-        sd_reader_wrong(r, key, v, "a string");
+        sdi_reader_wrong(r, key, v, "a string");
     return json_is_string(v) ? json_string_value(v) : fallback;
 }
 
-int sd_reader_list(sd_reader *r, const char *key, const int *fallback, int n, int *out, int max_n,
-                   int min, int max) {
-    const json_t *v = sd_reader_get(r, key);
+int sdi_reader_list(sd_reader *r, const char *key, const int *fallback, int n, int *out, int max_n,
+                    int min, int max) {
+    const json_t *v = sdi_reader_get(r, key);
     memcpy(out, fallback, (size_t)n * sizeof *out);
     if (!v)
         return n;
     if (!json_is_array(v) || json_array_size(v) < 1 || json_array_size(v) > (size_t)max_n) {
         char expected[64];
         snprintf(expected, sizeof expected, "a list of 1 to %d integers", max_n);
-        sd_reader_wrong(r, key, v, expected);
+        sdi_reader_wrong(r, key, v, expected);
         return n;
     }
     for (size_t i = 0; i < json_array_size(v); i++)
@@ -119,32 +119,32 @@ int sd_reader_list(sd_reader *r, const char *key, const int *fallback, int n, in
     return (int)json_array_size(v);
 }
 
-void sd_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *out, int min,
-                      int max) {
-    const json_t *v = sd_reader_get(r, key);
+void sdi_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *out, int min,
+                       int max) {
+    const json_t *v = sdi_reader_get(r, key);
     for (int i = 0; i < n; i++)
         out[i] = fallback;
     if (json_is_array(v) && json_array_size(v) != (size_t)n) {
         char expected[64];
         snprintf(expected, sizeof expected, "an integer or a list of %d", n);
-        sd_reader_wrong(r, key, v, expected);
+        sdi_reader_wrong(r, key, v, expected);
         return;
     }
     for (int i = 0; v && i < n; i++)
         out[i] = to_int(r, key, json_is_array(v) ? json_array_get(v, (size_t)i) : v, min, max);
 }
 
-int sd_reader_same(sd_reader *r, const char *key, int fallback, int min, int max) {
-    const json_t *v = sd_reader_get(r, key);
+int sdi_reader_same(sd_reader *r, const char *key, int fallback, int min, int max) {
+    const json_t *v = sdi_reader_get(r, key);
     if (!json_is_array(v))
         return v ? to_int(r, key, v, min, max) : fallback;
     if (json_array_size(v) == 0)
-        sd_reader_wrong(r, key, v, "an integer or a list of integers");
+        sdi_reader_wrong(r, key, v, "an integer or a list of integers");
     int first = fallback;
     for (size_t i = 0; i < json_array_size(v) && !r->status; i++) {
         int x = to_int(r, key, json_array_get(v, i), min, max);
         if (i > 0 && x != first)
-            sd_reader_unsupported(r, key, v, "the same number for all levels");
+            sdi_reader_unsupported(r, key, v, "the same number for all levels");
         first = x;
     }
     return first;
@@ -173,10 +173,10 @@ static bool is_fixed(const sd_fixed *row, const json_t *v) {
     return false;
 }
 
-void sd_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n) {
+void sdi_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const sd_fixed *row = &rows[i];
-        const json_t *v = sd_reader_get(r, row->key);
+        const json_t *v = sdi_reader_get(r, row->key);
         if (v && row->kind == SD_FIXED_NUMBER)
             v = unquoted(r, v);
         if (!v || is_fixed(row, v))
@@ -191,6 +191,6 @@ void sd_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n) {
                      row->kind == SD_FIXED_TRUE    ? "true"
                      : row->kind == SD_FIXED_FALSE ? "false"
                                                    : "null");
-        sd_reader_unsupported(r, row->key, v, expected);
+        sdi_reader_unsupported(r, row->key, v, expected);
     }
 }

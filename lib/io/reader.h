@@ -16,25 +16,25 @@ typedef struct sd_reader {
                         is */
 } sd_reader;
 
-/* Opens a JSON file; sd_reader_close also after a failure. */
-sd_reader sd_reader_open(const sd_context *ctx, const char *path);
-void sd_reader_close(sd_reader *r);
+/* Opens a JSON file; sdi_reader_close also after a failure. */
+sd_reader sdi_reader_open(const sd_context *ctx, const char *path);
+void sdi_reader_close(sd_reader *r);
 
 /* NULL: absent, null, or failed before. */
-const json_t *sd_reader_get(sd_reader *r, const char *key);
+const json_t *sdi_reader_get(sd_reader *r, const char *key);
 
-int sd_reader_int(sd_reader *r, const char *key, int fallback, int min, int max);
-double sd_reader_number(sd_reader *r, const char *key, double fallback, double min, double max);
-bool sd_reader_bool(sd_reader *r, const char *key, bool fallback);
-const char *sd_reader_string(sd_reader *r, const char *key, const char *fallback);
+int sdi_reader_int(sd_reader *r, const char *key, int fallback, int min, int max);
+double sdi_reader_number(sd_reader *r, const char *key, double fallback, double min, double max);
+bool sdi_reader_bool(sd_reader *r, const char *key, bool fallback);
+const char *sdi_reader_string(sd_reader *r, const char *key, const char *fallback);
 /* A list of 1 to max_n integers; returns how many. Absent: `fallback`, which has *n entries. */
-int sd_reader_list(sd_reader *r, const char *key, const int *fallback, int n, int *out, int max_n,
-                   int min, int max);
+int sdi_reader_list(sd_reader *r, const char *key, const int *fallback, int n, int *out, int max_n,
+                    int min, int max);
 /* One integer for all, or a list of n. */
-void sd_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *out, int min,
-                      int max);
+void sdi_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *out, int min,
+                       int max);
 /* One integer, or a list of integers that are all the same; others are unsupported. */
-int sd_reader_same(sd_reader *r, const char *key, int fallback, int min, int max);
+int sdi_reader_same(sd_reader *r, const char *key, int fallback, int min, int max);
 
 /* Keys that may have one value only, because nothing else is implemented. */
 typedef enum sd_fixed_kind {
@@ -52,11 +52,11 @@ typedef struct sd_fixed {
     const char *text;
 } sd_fixed;
 
-void sd_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n);
+void sdi_reader_fixed(sd_reader *r, const sd_fixed *rows, size_t n);
 
 /* Each fails unless it failed before. */
-void sd_reader_unsupported(sd_reader *r, const char *key, const json_t *found,
-                           const char *expected);
-void sd_reader_wrong(sd_reader *r, const char *key, const json_t *found, const char *expected);
+void sdi_reader_unsupported(sd_reader *r, const char *key, const json_t *found,
+                            const char *expected);
+void sdi_reader_wrong(sd_reader *r, const char *key, const json_t *found, const char *expected);
 
 #endif

@@ -58,22 +58,22 @@ static void make_weights(axis *a, int out, int n_in, double scale, double *row) 
 }
 
 static void axis_free(const sd_context *ctx, axis *a) {
-    sd_free(ctx, a->first);
-    sd_free(ctx, a->count);
-    sd_free(ctx, a->weights);
+    sdi_free(ctx, a->first);
+    sdi_free(ctx, a->count);
+    sdi_free(ctx, a->weights);
 }
 
 static sd_status axis_init(const sd_context *ctx, axis *a, int n_in, int n_out) {
     double scale = (double)n_in / n_out;
     a->width = (int)ceil(SUPPORT * (scale < 1.0 ? 1.0 : scale)) * 2 + 1;
-    a->first = sd_alloc_array(ctx, (size_t)n_out, sizeof *a->first);
-    a->count = sd_alloc_array(ctx, (size_t)n_out, sizeof *a->count);
-    a->weights = sd_alloc_array(ctx, (size_t)n_out * (size_t)a->width, sizeof *a->weights);
-    double *row = sd_alloc_array(ctx, (size_t)a->width, sizeof *row);
+    a->first = sdi_alloc_array(ctx, (size_t)n_out, sizeof *a->first);
+    a->count = sdi_alloc_array(ctx, (size_t)n_out, sizeof *a->count);
+    a->weights = sdi_alloc_array(ctx, (size_t)n_out * (size_t)a->width, sizeof *a->weights);
+    double *row = sdi_alloc_array(ctx, (size_t)a->width, sizeof *row);
     bool ok = a->first && a->count && a->weights && row;
     for (int i = 0; ok && i < n_out; i++)
         make_weights(a, i, n_in, scale, row);
-    sd_free(ctx, row);
+    sdi_free(ctx, row);
     return ok ? SD_OK : SD_ERROR_MEMORY;
 }
 
@@ -147,31 +147,31 @@ static sd_status resample(const sd_context *ctx, const uint8_t *src, int w, int 
     sd_status status = SD_OK;
     if (out->width != w) {
         status = axis_init(ctx, &ax, w, out->width);
-        if (!status && out->height != h && !(rows = sd_alloc_array(ctx, (size_t)h, stride)))
+        if (!status && out->height != h && !(rows = sdi_alloc_array(ctx, (size_t)h, stride)))
             status = SD_ERROR_MEMORY;
         if (!status)
             resample_rows(rows ? rows : out->pixels, src, w, h, c, &ax, out->width);
     }
     if (!status && out->height != h) {
         status = axis_init(ctx, &ay, h, out->height);
-        if (!status && !(sums = sd_alloc_array(ctx, stride, sizeof *sums)))
+        if (!status && !(sums = sdi_alloc_array(ctx, stride, sizeof *sums)))
             status = SD_ERROR_MEMORY;
         if (!status)
             resample_columns(out->pixels, rows ? rows : src, stride, &ay, out->height, sums);
     }
-    sd_free(ctx, rows);
-    sd_free(ctx, sums);
+    sdi_free(ctx, rows);
+    sdi_free(ctx, sums);
     axis_free(ctx, &ax);
     axis_free(ctx, &ay);
     return status;
 }
 
-sd_status sd_image_lanczos(const sd_image *image, int width, int height, sd_image **out) {
+sd_status sdi_image_lanczos(const sd_image *image, int width, int height, sd_image **out) {
     const sd_context *ctx = image->ctx;
     size_t n_in = (size_t)image->width * (size_t)image->height;
     size_t n_out = (size_t)width * (size_t)height;
     uint8_t *premultiplied = NULL;
-    sd_status status = sd_image_create(image->ctx, width, height, image->channels, out);
+    sd_status status = sdi_image_new(image->ctx, width, height, image->channels, out);
     if (status)
         return status;
     if (width == image->width && height == image->height) {
@@ -179,7 +179,7 @@ sd_status sd_image_lanczos(const sd_image *image, int width, int height, sd_imag
         return SD_OK;
     }
     if (image->channels == 4) {
-        premultiplied = sd_alloc_array(ctx, n_in, 4);
+        premultiplied = sdi_alloc_array(ctx, n_in, 4);
         if (!premultiplied)
             status = SD_ERROR_MEMORY;
         else
@@ -190,9 +190,9 @@ sd_status sd_image_lanczos(const sd_image *image, int width, int height, sd_imag
                           image->height, *out);
     if (!status && image->channels == 4)
         divide_alpha((*out)->pixels, n_out);
-    sd_free(ctx, premultiplied);
+    sdi_free(ctx, premultiplied);
     if (status) {
-        sd_image_destroy(*out);
+        sdi_image_free(*out);
         *out = NULL;
     }
     return status;

@@ -27,7 +27,7 @@ typedef struct tensor_reader {
 } tensor_reader;
 
 static sd_status fail_tensor(const tensor_reader *r, sd_status status, const char *what) {
-    return sd_fail(r->ctx, status, "%s: tensor '%.200s': %s", r->path, r->name, what);
+    return sdi_fail(r->ctx, status, "%s: tensor '%.200s': %s", r->path, r->name, what);
 }
 
 /* A type that libsd does not know matters only where a network wants the tensor. */
@@ -35,10 +35,10 @@ static sd_status read_dtype(const tensor_reader *r, sd_weights *w, sd_entry *ent
     const char *text = json_string_value(json_object_get(r->object, "dtype"));
     if (!text || !*text || strlen(text) > MAX_TYPE_NAME)
         return fail_tensor(r, SD_ERROR_FORMAT, "\"dtype\" must be the name of a type");
-    entry->type = sd_dtype_find(text);
+    entry->type = sdi_dtype_find(text);
     if (entry->type != SD_DTYPE_OTHER)
         return SD_OK;
-    char *copy = sd_weights_block(w, strlen(text) + 1);
+    char *copy = sdi_weights_block(w, strlen(text) + 1);
     if (!copy)
         return SD_ERROR_MEMORY;
     entry->other_type = strcpy(copy, text);
@@ -47,11 +47,12 @@ static sd_status read_dtype(const tensor_reader *r, sd_weights *w, sd_entry *ent
 
 /* The bytes of so many elements, which may be smaller than one. */
 static sd_status set_size(const tensor_reader *r, sd_entry *entry, uint64_t elements) {
-    uint64_t bits = sd_dtype_bits(entry->type), rest = elements % 8 * bits;
+    uint64_t bits = sdi_dtype_bits(entry->type), rest = elements % 8 * bits;
     if (rest % 8)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': %llu elements of type %s are no whole number of bytes",
-                       r->path, r->name, (unsigned long long)elements, sd_entry_type_name(entry));
+        return sdi_fail(
+            r->ctx, SD_ERROR_FORMAT,
+            "%s: tensor '%.200s': %llu elements of type %s are no whole number of bytes", r->path,
+            r->name, (unsigned long long)elements, sdi_entry_type_name(entry));
     uint64_t size = elements / 8 * bits + rest / 8; /* no overflow: see read_shape */
     if (size > SIZE_MAX)
         return fail_tensor(r, SD_ERROR_UNSUPPORTED, "it does not fit this machine's memory");
@@ -65,11 +66,11 @@ static sd_status read_shape(const tensor_reader *r, sd_entry *entry) {
     if (!json_is_array(shape))
         return fail_tensor(r, SD_ERROR_FORMAT, "\"shape\" must be a list");
     if (json_array_size(shape) > SD_ENTRY_MAX_DIMS)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s' has %zu dimensions; at most %d were expected", r->path,
-                       r->name, json_array_size(shape), SD_ENTRY_MAX_DIMS);
+        return sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s' has %zu dimensions; at most %d were expected", r->path,
+                        r->name, json_array_size(shape), SD_ENTRY_MAX_DIMS);
     entry->n_dims = (int)json_array_size(shape);
-    uint64_t elements = 1, most = sd_dtype_size(entry->type), all = 1;
+    uint64_t elements = 1, most = sdi_dtype_size(entry->type), all = 1;
     most = (uint64_t)INT64_MAX / (most ? most : 1);
     for (int i = 0; i < entry->n_dims; i++) {
         const json_t *dim = json_array_get(shape, (size_t)i);
@@ -98,21 +99,21 @@ static sd_status read_offsets(const tensor_reader *r, data_range data, sd_entry 
         return fail_tensor(r, SD_ERROR_FORMAT, "\"data_offsets\" must be two integers");
     long long begin = json_integer_value(first), end = json_integer_value(second);
     if (begin < 0 || end < begin)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': data_offsets [%lld, %lld] are no range", r->path,
-                       r->name, begin, end);
+        return sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s': data_offsets [%lld, %lld] are no range", r->path,
+                        r->name, begin, end);
     if ((unsigned long long)end > data.size)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
-                       "%llu (a download that was cut short?)",
-                       r->path, r->name, end, (unsigned long long)data.size);
+        return sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s' ends at byte %lld of the data, but the file has only "
+                        "%llu (a download that was cut short?)",
+                        r->path, r->name, end, (unsigned long long)data.size);
     if (entry->type == SD_DTYPE_OTHER)
         entry->size = (size_t)(end - begin);
     if ((unsigned long long)(end - begin) != entry->size)
-        return sd_fail(r->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
-                       "data_offsets give %lld",
-                       r->path, r->name, sd_entry_type_name(entry), entry->size, end - begin);
+        return sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s': its shape and type %s ask for %zu bytes, "
+                        "data_offsets give %lld",
+                        r->path, r->name, sdi_entry_type_name(entry), entry->size, end - begin);
     entry->offset = data.begin + (uint64_t)begin;
     return SD_OK;
 }
@@ -123,16 +124,16 @@ static sd_status read_metadata(sd_weights *w, const char *path, const json_t *ob
     if (json_is_null(object))
         return SD_OK;
     if (!json_is_object(object))
-        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: __metadata__ must be an object, it is %s",
-                       path, sd_json_type_name(object));
+        return sdi_fail(w->ctx, SD_ERROR_FORMAT, "%s: __metadata__ must be an object, it is %s",
+                        path, sdi_json_type_name(object));
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value) {
         if (!json_is_string(value))
-            return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                           "%s: __metadata__ '%.200s' must be a string, it is %s", path, key,
-                           sd_json_type_name(value));
-        sd_status status = sd_weights_add_metadata(w, key, json_string_value(value));
+            return sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                            "%s: __metadata__ '%.200s' must be a string, it is %s", path, key,
+                            sdi_json_type_name(value));
+        sd_status status = sdi_weights_add_metadata(w, key, json_string_value(value));
         if (status)
             return status;
     }
@@ -155,26 +156,26 @@ static sd_status check_positions(const sd_context *ctx, const char *path, const 
     for (size_t i = 0; i < n; i++) {
         uint64_t begin = entries[i].offset;
         if (begin < at)
-            return sd_fail(ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s' overlaps the data of '%.200s'", path,
-                           entries[i].name, entries[i - 1].name);
+            return sdi_fail(ctx, SD_ERROR_FORMAT,
+                            "%s: tensor '%.200s' overlaps the data of '%.200s'", path,
+                            entries[i].name, entries[i - 1].name);
         if (begin > at)
-            return sd_fail(ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s': %llu bytes before its data belong to no tensor",
-                           path, entries[i].name, (unsigned long long)(begin - at));
+            return sdi_fail(ctx, SD_ERROR_FORMAT,
+                            "%s: tensor '%.200s': %llu bytes before its data belong to no tensor",
+                            path, entries[i].name, (unsigned long long)(begin - at));
         at = begin + entries[i].size;
     }
     if (at != end)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: %llu bytes at the end of the file belong to no tensor", path,
-                       (unsigned long long)(end - at));
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "%s: %llu bytes at the end of the file belong to no tensor", path,
+                        (unsigned long long)(end - at));
     return SD_OK;
 }
 
 /* All tensors of a parsed header. */
 static sd_status read_entries(sd_weights *w, int file, const json_t *header, data_range data) {
     const char *path = w->shards[file].path;
-    sd_status status = sd_weights_reserve(w, json_object_size(header));
+    sd_status status = sdi_weights_reserve(w, json_object_size(header));
     size_t first = w->n_entries;
     const char *name;
     json_t *object;
@@ -191,7 +192,7 @@ static sd_status read_entries(sd_weights *w, int file, const json_t *header, dat
             return fail_tensor(&r, SD_ERROR_FORMAT, "its description must be an object");
         if (!(status = read_dtype(&r, w, &entry)) && !(status = read_shape(&r, &entry)))
             status = read_offsets(&r, data, &entry);
-        if (!status && !(entry.name = sd_strdup(w->ctx, name)))
+        if (!status && !(entry.name = sdi_strdup(w->ctx, name)))
             status = SD_ERROR_MEMORY;
         if (!status)
             w->entries[w->n_entries++] = entry;
@@ -216,26 +217,26 @@ static uint64_t read_u64(const uint8_t *p) {
 static sd_status fail_header(const sd_context *ctx, const char *path, const sd_input *in,
                              const uint8_t *head, size_t n) {
     uint64_t size = n >= 8 ? read_u64(head) : 0;
-    sd_status status = sd_sniff(ctx, path, head, n, SD_WEIGHTS_EXPECTED);
+    sd_status status = sdi_sniff(ctx, path, head, n, SD_WEIGHTS_EXPECTED);
     if (status)
         return status;
     if (n < 10)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " SD_WEIGHTS_EXPECTED,
-                       path, n);
+        return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes are too few for " SD_WEIGHTS_EXPECTED,
+                        path, n);
     if (head[8] != '{')
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: " SD_WEIGHTS_EXPECTED " was expected, this is neither: it begins with "
-                       "the bytes %02x %02x %02x %02x %02x %02x %02x %02x",
-                       path, head[0], head[1], head[2], head[3], head[4], head[5], head[6],
-                       head[7]);
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "%s: " SD_WEIGHTS_EXPECTED " was expected, this is neither: it begins with "
+                        "the bytes %02x %02x %02x %02x %02x %02x %02x %02x",
+                        path, head[0], head[1], head[2], head[3], head[4], head[5], head[6],
+                        head[7]);
     if (size > MAX_HEADER)
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: a safetensors file with a header of %llu bytes, over the limit of %u",
-                       path, (unsigned long long)size, MAX_HEADER);
-    return sd_fail(ctx, SD_ERROR_FORMAT,
-                   "%s: the header is said to be of %llu bytes, but the file has only %llu (a "
-                   "download that was cut short?)",
-                   path, (unsigned long long)size, (unsigned long long)in->size);
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "%s: a safetensors file with a header of %llu bytes, over the limit of %u",
+                        path, (unsigned long long)size, MAX_HEADER);
+    return sdi_fail(ctx, SD_ERROR_FORMAT,
+                    "%s: the header is said to be of %llu bytes, but the file has only %llu (a "
+                    "download that was cut short?)",
+                    path, (unsigned long long)size, (unsigned long long)in->size);
 }
 
 /* Checks the length of the header, and that there is one. */
@@ -243,7 +244,7 @@ static sd_status read_header_size(const sd_context *ctx, const char *path, const
                                   size_t *header_size) {
     uint8_t head[SD_SNIFF_SIZE];
     size_t n;
-    sd_status status = sd_input_peek(ctx, in, path, head, sizeof head, &n);
+    sd_status status = sdi_input_peek(ctx, in, path, head, sizeof head, &n);
     if (status)
         return status;
     uint64_t size = n > 8 ? read_u64(head) : 0;
@@ -255,21 +256,21 @@ static sd_status read_header_size(const sd_context *ctx, const char *path, const
 
 static sd_status read_header(const sd_context *ctx, const char *path, const sd_input *in,
                              size_t size, json_t **header) {
-    char *text = sd_alloc(ctx, size);
+    char *text = sdi_alloc(ctx, size);
     if (!text)
         return SD_ERROR_MEMORY;
-    sd_status status = sd_input_read(ctx, in, path, 8, text, size);
+    sd_status status = sdi_input_read(ctx, in, path, 8, text, size);
     if (!status) {
-        sd_header_show_zeros(text, size);
-        status = sd_json_parse_last(ctx, path, text, size, header);
+        sdi_header_show_zeros(text, size);
+        status = sdi_json_parse_last(ctx, path, text, size, header);
     }
-    if (!status && (status = sd_header_check_keys(ctx, path, text, size)))
+    if (!status && (status = sdi_header_check_keys(ctx, path, text, size)))
         json_decref(*header);
-    sd_free(ctx, text);
+    sdi_free(ctx, text);
     return status;
 }
 
-sd_status sd_safetensors_read(sd_weights *w, int file) {
+sd_status sdi_safetensors_read(sd_weights *w, int file) {
     const sd_shard *s = &w->shards[file];
     size_t size = 0;
     json_t *header;

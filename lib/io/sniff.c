@@ -60,24 +60,24 @@ static bool looks_like_html(const uint8_t *bytes, size_t size) {
     return false;
 }
 
-sd_status sd_sniff(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
-                   const char *expected) {
+sd_status sdi_sniff(const sd_context *ctx, const char *path, const uint8_t *bytes, size_t size,
+                    const char *expected) {
     if (size == 0)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: the file is empty; %s was expected", path,
-                       expected);
+        return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: the file is empty; %s was expected", path,
+                        expected);
     /* the length before a safetensors header that was cut short may be some short signature */
-    const char *image = size > 8 && bytes[8] == '{' ? NULL : sd_sniff_image(bytes, size);
+    const char *image = size > 8 && bytes[8] == '{' ? NULL : sdi_sniff_image(bytes, size);
     if (image)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %s was expected, this is %s", path, expected,
-                       image);
+        return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: %s was expected, this is %s", path, expected,
+                        image);
     if (looks_like_html(bytes, size))
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "%s: this is a web page, not %s: the download went wrong", path, expected);
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "%s: this is a web page, not %s: the download went wrong", path, expected);
     for (size_t i = 0; i < SD_COUNT(signatures); i++) {
         const signature *s = &signatures[i];
         if (size >= s->size && memcmp(bytes, s->bytes, s->size) == 0)
-            return sd_fail(ctx, s->status, "%s: %s was expected, this is %s", path, expected,
-                           s->what);
+            return sdi_fail(ctx, s->status, "%s: %s was expected, this is %s", path, expected,
+                            s->what);
     }
     return SD_OK;
 }

@@ -146,7 +146,7 @@ static bool is_svg(const uint8_t *bytes, size_t size) {
            !find_word(bytes + at, size - at, "<html") && !find_word(bytes + at, size - at, "<HTML");
 }
 
-const char *sd_sniff_image(const uint8_t *bytes, size_t size) {
+const char *sdi_sniff_image(const uint8_t *bytes, size_t size) {
     for (size_t i = 0; i < SD_COUNT(formats); i++) {
         const format *f = &formats[i];
         if (size >= f->at + f->size && memcmp(bytes + f->at, f->bytes, f->size) == 0 &&

@@ -90,12 +90,12 @@ static zip_int64_t view_command(void *user, void *data, zip_uint64_t n, zip_sour
 
 static sd_status fail_zip(const sd_archive *a, const char *name, zip_error_t *error) {
     if (a->view.status)
-        return sd_input_fail(a->w->ctx, a->view.input, a->path, a->view.status);
+        return sdi_input_fail(a->w->ctx, a->view.input, a->path, a->view.status);
     if (zip_error_code_zip(error) == ZIP_ER_MEMORY)
-        return sd_fail(a->w->ctx, SD_ERROR_MEMORY, "%s: out of memory", a->path);
-    return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                   "%s: a damaged zip archive%s%s: %s (a download that was cut short?)", a->path,
-                   *name ? ", file " : "", name, zip_error_strerror(error));
+        return sdi_fail(a->w->ctx, SD_ERROR_MEMORY, "%s: out of memory", a->path);
+    return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                    "%s: a damaged zip archive%s%s: %s (a download that was cut short?)", a->path,
+                    *name ? ", file " : "", name, zip_error_strerror(error));
 }
 
 /* ------------------------------------------------------------------------- opening */
@@ -109,11 +109,11 @@ static bool is_pickle(const char *name) {
 static sd_status take_prefix(sd_archive *a, const char *name) {
     size_t n = strlen(name) - strlen(PKL);
     if (a->prefix[0])
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the archive has more than one " PKL,
-                       a->path);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the archive has more than one " PKL,
+                        a->path);
     if (n >= sizeof a->prefix - 128)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the name of its " PKL " is too long",
-                       a->path);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the name of its " PKL " is too long",
+                        a->path);
     memcpy(a->prefix, name, n);
     a->prefix[n] = 0;
     return SD_OK;
@@ -127,16 +127,16 @@ static sd_status check_names(sd_archive *a) {
         if (!name)
             status = fail_zip(a, "", zip_get_error(a->zip));
         else if (zip_name_locate(a->zip, name, 0) != (zip_int64_t)i)
-            status = sd_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the archive has '%.200s' twice",
-                             a->path, name);
+            status = sdi_fail(a->w->ctx, SD_ERROR_FORMAT, "%s: the archive has '%.200s' twice",
+                              a->path, name);
         else if (is_pickle(name))
             status = take_prefix(a, name);
     }
     if (!status && !a->prefix[0])
-        status = sd_fail(a->w->ctx, SD_ERROR_UNSUPPORTED,
-                         "%s: this is a zip archive without a " PKL "; a safetensors file or what "
-                         "torch.save writes was expected",
-                         a->path);
+        status = sdi_fail(a->w->ctx, SD_ERROR_UNSUPPORTED,
+                          "%s: this is a zip archive without a " PKL "; a safetensors file or what "
+                          "torch.save writes was expected",
+                          a->path);
     return status;
 }
 
@@ -157,17 +157,17 @@ static sd_status read_directory(sd_archive *a) {
         return status;
     a->n_files = (uint64_t)zip_get_num_entries(a->zip, 0);
     if (a->n_files > MAX_FILES)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: %llu files in the archive; at most %d "
-                       "were expected",
-                       a->path, (unsigned long long)a->n_files, MAX_FILES);
-    a->files = sd_alloc_array(a->w->ctx, (size_t)a->n_files + 1, sizeof *a->files);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                        "%s: %llu files in the archive; at most %d "
+                        "were expected",
+                        a->path, (unsigned long long)a->n_files, MAX_FILES);
+    a->files = sdi_alloc_array(a->w->ctx, (size_t)a->n_files + 1, sizeof *a->files);
     return a->files ? check_names(a) : SD_ERROR_MEMORY;
 }
 
-sd_status sd_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out) {
+sd_status sdi_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out) {
     *out = NULL;
-    sd_archive *a = sd_zalloc(w->ctx, sizeof *a);
+    sd_archive *a = sdi_zalloc(w->ctx, sizeof *a);
     if (!a)
         return SD_ERROR_MEMORY;
     const sd_input *in = &w->shards[file].input;
@@ -178,20 +178,20 @@ sd_status sd_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive
     a->budget = budget;
     sd_status status = read_directory(a);
     if (status)
-        sd_archive_close(a);
+        sdi_archive_close(a);
     else
         *out = a;
     return status;
 }
 
-void sd_archive_close(sd_archive *a) {
+void sdi_archive_close(sd_archive *a) {
     if (!a)
         return;
     if (a->zip)
         zip_discard(a->zip);
     zip_error_fini(&a->view.error);
-    sd_free(a->w->ctx, a->files);
-    sd_free(a->w->ctx, a);
+    sdi_free(a->w->ctx, a->files);
+    sdi_free(a->w->ctx, a);
 }
 
 /* ------------------------------------------------------------------------- one file */
@@ -233,7 +233,7 @@ static bool locate(sd_archive *a, uint64_t i, uint64_t size, sd_window *out) {
 static sd_status unpack(sd_archive *a, zip_file_t *f, const char *name, uint64_t size,
                         sd_window *out) {
     uint8_t *block, extra;
-    sd_status status = sd_budget_block(a->w, a->budget, size, name, &block);
+    sd_status status = sdi_budget_block(a->w, a->budget, size, name, &block);
     if (status)
         return status;
     uint64_t done = 0;
@@ -247,19 +247,19 @@ static sd_status unpack(sd_archive *a, zip_file_t *f, const char *name, uint64_t
     if (n < 0)
         return fail_zip(a, name, zip_file_get_error(f));
     if (done != size || n != 0)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' in the archive is said to be of %llu bytes and is of another "
-                       "size",
-                       a->path, name, (unsigned long long)size);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                        "%s: '%.200s' in the archive is said to be of %llu bytes and is of another "
+                        "size",
+                        a->path, name, (unsigned long long)size);
     *out = (sd_window){true, 0, block, (size_t)size};
     return SD_OK;
 }
 
 static sd_status fail_stored(const sd_archive *a, const char *name, const zip_stat_t *st) {
-    return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                   "%s: '%.200s' in the archive is said to be of %llu bytes, which the file does "
-                   "not have (a download that was cut short?)",
-                   a->path, name, (unsigned long long)st->size);
+    return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                    "%s: '%.200s' in the archive is said to be of %llu bytes, which the file does "
+                    "not have (a download that was cut short?)",
+                    a->path, name, (unsigned long long)st->size);
 }
 
 /* Sizes that contradict each other or the file, and what libzip cannot or should not read. */
@@ -270,14 +270,14 @@ static sd_status check_stat(const sd_archive *a, const char *name, const zip_sta
         return fail_stored(a, name, st);
     if ((st->comp_method != ZIP_CM_STORE && st->comp_method != ZIP_CM_DEFLATE) ||
         st->encryption_method != ZIP_EM_NONE)
-        return sd_fail(a->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: '%.200s' in the archive is packed or encrypted in a way that is not "
-                       "read",
-                       a->path, name);
+        return sdi_fail(a->w->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: '%.200s' in the archive is packed or encrypted in a way that is not "
+                        "read",
+                        a->path, name);
     if (st->comp_method == ZIP_CM_DEFLATE && st->size / MAX_DEFLATE_RATIO > st->comp_size)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' in the archive: %llu bytes cannot become %llu", a->path, name,
-                       (unsigned long long)st->comp_size, (unsigned long long)st->size);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                        "%s: '%.200s' in the archive: %llu bytes cannot become %llu", a->path, name,
+                        (unsigned long long)st->comp_size, (unsigned long long)st->size);
     return SD_OK;
 }
 
@@ -291,9 +291,9 @@ static sd_status fetch(sd_archive *a, uint64_t i, const char *name, size_t max_s
     if (status)
         return status;
     if (st.size > max_size)
-        return sd_fail(a->w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' in the archive is of %llu bytes; at most %zu were expected",
-                       a->path, name, (unsigned long long)st.size, max_size);
+        return sdi_fail(a->w->ctx, SD_ERROR_FORMAT,
+                        "%s: '%.200s' in the archive is of %llu bytes; at most %zu were expected",
+                        a->path, name, (unsigned long long)st.size, max_size);
     if (st.comp_method == ZIP_CM_STORE && locate(a, i, st.size, out))
         return SD_OK;
     zip_file_t *f = a->view.status ? NULL : zip_fopen_index(a->zip, i, 0);
@@ -304,7 +304,7 @@ static sd_status fetch(sd_archive *a, uint64_t i, const char *name, size_t max_s
     return status;
 }
 
-sd_status sd_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out) {
+sd_status sdi_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out) {
     char full[NAME_SIZE];
     *out = (sd_window){0};
     int n = snprintf(full, sizeof full, "%s%s", a->prefix, name);
@@ -319,19 +319,19 @@ sd_status sd_archive_find(sd_archive *a, const char *name, size_t max_size, sd_w
     return status;
 }
 
-sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
-                         size_t *size) {
+sd_status sdi_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
+                          size_t *size) {
     sd_window window;
     uint8_t *block;
     *data = NULL;
-    sd_status status = sd_archive_find(a, name, max_size, &window);
+    sd_status status = sdi_archive_find(a, name, max_size, &window);
     *size = window.size;
     if (status || !window.found || (*data = window.data))
         return status;
-    status = sd_budget_block(a->w, a->budget, window.size, name, &block);
+    status = sdi_budget_block(a->w, a->budget, window.size, name, &block);
     if (!status)
         status =
-            sd_input_read(a->w->ctx, a->view.input, a->path, window.offset, block, window.size);
+            sdi_input_read(a->w->ctx, a->view.input, a->path, window.offset, block, window.size);
     if (!status)
         *data = block;
     return status;

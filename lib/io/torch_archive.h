@@ -10,13 +10,13 @@
 typedef struct sd_archive sd_archive;
 
 /* `w`, its input of `file` and the budget must outlive the archive. */
-sd_status sd_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out);
-void sd_archive_close(sd_archive *a);
+sd_status sdi_archive_open(sd_weights *w, int file, sd_budget *budget, sd_archive **out);
+void sdi_archive_close(sd_archive *a);
 
 /* "NAME/" + name, of at most max_size bytes; `found` false: no such file. */
-sd_status sd_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out);
+sd_status sdi_archive_find(sd_archive *a, const char *name, size_t max_size, sd_window *out);
 /* A file of the archive in memory of `w`, always. *data NULL: no such file. */
-sd_status sd_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
-                         size_t *size);
+sd_status sdi_archive_get(sd_archive *a, const char *name, size_t max_size, const uint8_t **data,
+                          size_t *size);
 
 #endif

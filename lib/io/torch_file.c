@@ -17,7 +17,7 @@
 typedef sd_torch_reader torch_reader;
 
 static sd_status fail_tensor(const torch_reader *r, const char *what) {
-    return sd_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s': %s", r->path, r->name, what);
+    return sdi_fail(r->w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s': %s", r->path, r->name, what);
 }
 
 /* ------------------------------------------------------------------------- data of a tensor */
@@ -33,25 +33,25 @@ static sd_status find_storage(const torch_reader *r, const sd_pickle_storage *st
     if (status)
         return status;
     if (!window->found)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%.*s' is not in the file", r->path,
-                       r->name, (int)key->text.size, key->text.bytes);
+        return sdi_fail(r->w->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s': its storage '%.*s' is not in the file", r->path,
+                        r->name, (int)key->text.size, key->text.bytes);
     uint64_t numel = (uint64_t)storage->numel;
-    size_t element = sd_dtype_size(storage->type);
+    size_t element = sdi_dtype_size(storage->type);
     if (numel > SIZE_MAX / element || numel * element != window->size)
-        return sd_fail(r->w->ctx, SD_ERROR_FORMAT,
-                       "%s: tensor '%.200s': its storage '%.*s' should have %llu elements of type "
-                       "%s, but has %zu bytes",
-                       r->path, r->name, (int)key->text.size, key->text.bytes,
-                       (unsigned long long)numel, sd_dtype_name(storage->type), window->size);
+        return sdi_fail(r->w->ctx, SD_ERROR_FORMAT,
+                        "%s: tensor '%.200s': its storage '%.*s' should have %llu elements of type "
+                        "%s, but has %zu bytes",
+                        r->path, r->name, (int)key->text.size, key->text.bytes,
+                        (unsigned long long)numel, sdi_dtype_name(storage->type), window->size);
     return SD_OK;
 }
 
 /* Elements and bytes in all; and the last element must lie within the storage. */
 static sd_status measure(const torch_reader *r, const sd_pickle_tensor *t, sd_entry *entry) {
     const sd_pickle_storage *s = t->storage;
-    uint64_t size = sd_dtype_size(t->type), last = (uint64_t)t->offset;
-    uint64_t numel = (uint64_t)(s->offset + s->count) * sd_dtype_size(s->type) / size;
+    uint64_t size = sdi_dtype_size(t->type), last = (uint64_t)t->offset;
+    uint64_t numel = (uint64_t)(s->offset + s->count) * sdi_dtype_size(s->type) / size;
     bool empty = false;
     for (int i = 0; i < t->n_dims; i++) {
         uint64_t dim = (uint64_t)t->dims[i];
@@ -88,7 +88,7 @@ static bool is_contiguous(const sd_pickle_tensor *t) {
 
 /* Row-major copy of n elements at the tensor's strides; base: its element 0. */
 static void gather(uint8_t *to, const uint8_t *base, const sd_pickle_tensor *t, size_t n) {
-    size_t element = sd_dtype_size(t->type);
+    size_t element = sdi_dtype_size(t->type);
     int64_t index[SD_ENTRY_MAX_DIMS] = {0};
     uint64_t at = 0;
     for (size_t done = 0; done < n; done++) {
@@ -108,7 +108,7 @@ static size_t span_size(const sd_pickle_tensor *t) {
     uint64_t last = 0;
     for (int i = 0; i < t->n_dims; i++)
         last += ((uint64_t)t->dims[i] - 1) * (uint64_t)t->strides[i];
-    return (size_t)(last + 1) * sd_dtype_size(t->type);
+    return (size_t)(last + 1) * sdi_dtype_size(t->type);
 }
 
 /* A copy of what is not contiguous. */
@@ -116,20 +116,20 @@ static sd_status gather_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_en
     const sd_context *ctx = r->w->ctx;
     const uint8_t *base = entry->data;
     uint8_t *own, *span = NULL;
-    size_t n = entry->size / sd_dtype_size(entry->type);
-    sd_status status = sd_budget_block(r->w, &r->budget, entry->size, r->name, &own);
+    size_t n = entry->size / sdi_dtype_size(entry->type);
+    sd_status status = sdi_budget_block(r->w, &r->budget, entry->size, r->name, &own);
     size_t size = base ? 0 : span_size(t);
     if (!status)
-        status = sd_budget_charge(r->w, &r->budget, size, r->name);
+        status = sdi_budget_charge(r->w, &r->budget, size, r->name);
     if (!status && !base) {
-        base = span = sd_alloc(ctx, size);
-        status = span ? sd_input_read(ctx, &r->w->shards[r->file].input, r->path, entry->offset,
-                                      span, size)
+        base = span = sdi_alloc(ctx, size);
+        status = span ? sdi_input_read(ctx, &r->w->shards[r->file].input, r->path, entry->offset,
+                                       span, size)
                       : SD_ERROR_MEMORY;
     }
     if (!status)
         gather(own, base, t, n);
-    sd_free(ctx, span);
+    sdi_free(ctx, span);
     entry->data = own;
     return status;
 }
@@ -142,7 +142,7 @@ static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entr
         status = measure(r, t, entry);
     if (status)
         return status;
-    size_t first = entry->size ? (size_t)t->offset * sd_dtype_size(entry->type) : 0;
+    size_t first = entry->size ? (size_t)t->offset * sdi_dtype_size(entry->type) : 0;
     entry->offset = window.offset + first;
     entry->data = window.data ? window.data + first : NULL;
     return entry->size == 0 || is_contiguous(t) ? SD_OK : gather_tensor(r, t, entry);
@@ -154,7 +154,7 @@ static sd_status read_tensor(torch_reader *r, const sd_pickle_tensor *t, sd_entr
 static sd_status pass_over(torch_reader *r, const char *name, const sd_pickle_value *value) {
     if (r->n_opaque++ > 0)
         return SD_OK;
-    char *copy = sd_weights_block(r->w, strlen(name) + 1);
+    char *copy = sdi_weights_block(r->w, strlen(name) + 1);
     if (!copy)
         return SD_ERROR_MEMORY;
     strcpy(copy, name);
@@ -170,14 +170,14 @@ static sd_status add_member(void *user, const char *name, const sd_pickle_value 
     if (value->kind == SD_PICKLE_OPAQUE)
         return pass_over(r, name, value);
     if (r->n_tensors++ == MAX_TENSORS)
-        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d tensors", r->path, MAX_TENSORS);
+        return sdi_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d tensors", r->path, MAX_TENSORS);
     r->name = name;
     sd_status status = read_tensor(r, value->tensor, &entry);
     if (!status && w->n_entries == w->room)
-        status = sd_weights_reserve(w, w->room < 64 ? 64 : w->room);
+        status = sdi_weights_reserve(w, w->room < 64 ? 64 : w->room);
     if (status)
         return status;
-    entry.name = sd_strdup(w->ctx, name);
+    entry.name = sdi_strdup(w->ctx, name);
     if (!entry.name)
         return SD_ERROR_MEMORY;
     w->entries[w->n_entries++] = entry;
@@ -194,53 +194,53 @@ static sd_status add_metadata(const torch_reader *r, const sd_pickle_value *root
             memcmp(key->text.bytes, "sd.", 3) != 0)
             continue;
         char *name, *text = NULL;
-        status = sd_torch_text(r->w->ctx, r->path, key, &name);
+        status = sdi_torch_text(r->w->ctx, r->path, key, &name);
         if (!status)
-            status = sd_torch_text(r->w->ctx, r->path, member, &text);
+            status = sdi_torch_text(r->w->ctx, r->path, member, &text);
         if (!status)
-            status = sd_weights_add_metadata(r->w, name, text);
-        sd_free(r->w->ctx, name);
-        sd_free(r->w->ctx, text);
+            status = sdi_weights_add_metadata(r->w, name, text);
+        sdi_free(r->w->ctx, name);
+        sdi_free(r->w->ctx, text);
     }
     return status;
 }
 
 static sd_status fail_empty(const torch_reader *r) {
     if (r->n_opaque)
-        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: '%.200s' is made by '%s'; a tensor was expected", r->path, r->opaque,
-                       r->opaque_maker);
-    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
+        return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: '%.200s' is made by '%s'; a tensor was expected", r->path, r->opaque,
+                        r->opaque_maker);
+    return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: the file has neither a \"state_dict\" nor tensors at its top", r->path);
 }
 
-sd_status sd_torch_add_root(torch_reader *r, const sd_pickle_value *root) {
+sd_status sdi_torch_add_root(torch_reader *r, const sd_pickle_value *root) {
     if (root->kind == SD_PICKLE_TENSOR)
-        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the file holds one tensor without a name, as those of aesthetic "
-                       "gradients do, which libsd does not know; a dictionary of tensors was "
-                       "expected",
-                       r->path);
+        return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the file holds one tensor without a name, as those of aesthetic "
+                        "gradients do, which libsd does not know; a dictionary of tensors was "
+                        "expected",
+                        r->path);
     if (root->kind != SD_PICKLE_DICT && root->kind != SD_PICKLE_OPAQUE)
-        return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: the file holds %s; a dictionary of tensors was expected", r->path,
-                       sd_pickle_kind_name(root->kind));
-    const sd_pickle_value *dict = sd_torch_dict(root);
+        return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the file holds %s; a dictionary of tensors was expected", r->path,
+                        sdi_pickle_kind_name(root->kind));
+    const sd_pickle_value *dict = sdi_torch_dict(root);
     sd_status status = dict ? add_metadata(r, dict) : SD_OK;
     if (!status)
-        status = sd_torch_members(r->w->ctx, r->path, root, add_member, r);
+        status = sdi_torch_members(r->w->ctx, r->path, root, add_member, r);
     if (!status && r->n_tensors == 0)
         return fail_empty(r);
     if (!status && r->n_opaque)
-        sd_log(r->w->ctx, SD_LOG_LEVEL_WARN,
-               "%s: '%.200s' is made by '%s' and is no tensor%s: passed over", r->path, r->opaque,
-               r->opaque_maker, r->n_opaque > 1 ? ", nor are others" : "");
+        sdi_log(r->w->ctx, SD_LOG_LEVEL_WARN,
+                "%s: '%.200s' is made by '%s' and is no tensor%s: passed over", r->path, r->opaque,
+                r->opaque_maker, r->n_opaque > 1 ? ", nor are others" : "");
     return status;
 }
 
 /* ------------------------------------------------------------------------- the file */
 
-sd_torch_reader sd_torch_reader_of(sd_weights *w, int file) {
+sd_torch_reader sdi_torch_reader_of(sd_weights *w, int file) {
     const sd_shard *shard = &w->shards[file];
     return (sd_torch_reader){.w = w,
                              .file = file,
@@ -248,10 +248,10 @@ sd_torch_reader sd_torch_reader_of(sd_weights *w, int file) {
                              .budget = {.path = shard->path, .file_size = shard->input.size}};
 }
 
-sd_status sd_torch_fail_big_endian(const torch_reader *r) {
-    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: it was written by a big-endian machine; load and save it on a common one",
-                   r->path);
+sd_status sdi_torch_fail_big_endian(const torch_reader *r) {
+    return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: it was written by a big-endian machine; load and save it on a common one",
+                    r->path);
 }
 
 static sd_status find_in_archive(void *container, const sd_pickle_storage *storage,
@@ -259,38 +259,38 @@ static sd_status find_in_archive(void *container, const sd_pickle_storage *stora
     char name[MAX_KEY + 8];
     snprintf(name, sizeof name, "data/%.*s", (int)storage->key->text.size,
              storage->key->text.bytes);
-    return sd_archive_find(container, name, SIZE_MAX, window);
+    return sdi_archive_find(container, name, SIZE_MAX, window);
 }
 
 static sd_status check_byte_order(const torch_reader *r) {
     const uint8_t *order;
     size_t n;
-    sd_status status = sd_archive_get(r->container, "byteorder", 64, &order, &n);
+    sd_status status = sdi_archive_get(r->container, "byteorder", 64, &order, &n);
     if (status || !order || (n == 6 && memcmp(order, "little", 6) == 0))
         return status;
-    return sd_torch_fail_big_endian(r);
+    return sdi_torch_fail_big_endian(r);
 }
 
 static sd_status check_not_script(const torch_reader *r) {
     const uint8_t *constants;
     size_t n;
     sd_status status =
-        sd_archive_get(r->container, "constants.pkl", SD_TORCH_MAX_PICKLE, &constants, &n);
+        sdi_archive_get(r->container, "constants.pkl", SD_TORCH_MAX_PICKLE, &constants, &n);
     if (status || !constants)
         return status;
-    return sd_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: this is a TorchScript program; a checkpoint as torch.save writes was "
-                   "expected",
-                   r->path);
+    return sdi_fail(r->w->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: this is a TorchScript program; a checkpoint as torch.save writes was "
+                    "expected",
+                    r->path);
 }
 
-sd_status sd_torch_read(sd_weights *w, int file) {
-    torch_reader r = sd_torch_reader_of(w, file);
+sd_status sdi_torch_read(sd_weights *w, int file) {
+    torch_reader r = sdi_torch_reader_of(w, file);
     const uint8_t *bytes;
     size_t n;
     sd_pickle *pickle = NULL;
     sd_archive *archive;
-    sd_status status = sd_archive_open(w, file, &r.budget, &archive);
+    sd_status status = sdi_archive_open(w, file, &r.budget, &archive);
     r.find = find_in_archive;
     r.container = archive;
     if (!status)
@@ -298,12 +298,12 @@ sd_status sd_torch_read(sd_weights *w, int file) {
     if (!status)
         status = check_byte_order(&r);
     if (!status)
-        status = sd_archive_get(archive, "data.pkl", SD_TORCH_MAX_PICKLE, &bytes, &n);
+        status = sdi_archive_get(archive, "data.pkl", SD_TORCH_MAX_PICKLE, &bytes, &n);
     if (!status)
-        status = sd_pickle_read(w->ctx, r.path, bytes, n, &pickle);
+        status = sdi_pickle_read(w->ctx, r.path, bytes, n, &pickle);
     if (!status)
-        status = sd_torch_add_root(&r, sd_pickle_root(pickle));
-    sd_pickle_free(pickle);
-    sd_archive_close(archive);
+        status = sdi_torch_add_root(&r, sdi_pickle_root(pickle));
+    sdi_pickle_free(pickle);
+    sdi_archive_close(archive);
     return status;
 }

@@ -31,7 +31,7 @@ typedef struct legacy {
     size_t n_places;
 } legacy;
 
-bool sd_torch_is_legacy(const uint8_t *bytes, size_t n) {
+bool sdi_torch_is_legacy(const uint8_t *bytes, size_t n) {
     size_t size = sizeof MAGIC - 1;
     for (size_t i = 2; i + size <= n && bytes[0] == 0x80; i++)
         if (memcmp(bytes + i, MAGIC, size) == 0)
@@ -49,23 +49,23 @@ static sd_status read_enough(legacy *l, uint8_t **bytes, size_t *size, size_t *l
     *length = *size = 0;
     for (size_t room = FIRST_READ;; room *= 2) {
         size_t n = rest < room ? (size_t)rest : room;
-        uint8_t *grown = sd_realloc(ctx, *bytes, n ? n : 1);
+        uint8_t *grown = sdi_realloc(ctx, *bytes, n ? n : 1);
         if (!grown)
             return SD_ERROR_MEMORY;
         *bytes = grown;
-        sd_status status = n > *size ? sd_input_read(ctx, l->input, l->path, l->at + *size,
-                                                     grown + *size, n - *size)
+        sd_status status = n > *size ? sdi_input_read(ctx, l->input, l->path, l->at + *size,
+                                                      grown + *size, n - *size)
                                      : SD_OK;
         if (status)
             return status;
         *size = n;
-        *length = sd_pickle_length(grown, n);
+        *length = sdi_pickle_length(grown, n);
         if (*length || n == rest)
             return SD_OK;
         if (room >= SD_TORCH_MAX_PICKLE)
-            return sd_fail(ctx, SD_ERROR_FORMAT,
-                           "%s: a pickle in it has more than %zu bytes, which is no checkpoint's",
-                           l->path, SD_TORCH_MAX_PICKLE);
+            return sdi_fail(ctx, SD_ERROR_FORMAT,
+                            "%s: a pickle in it has more than %zu bytes, which is no checkpoint's",
+                            l->path, SD_TORCH_MAX_PICKLE);
     }
 }
 
@@ -78,19 +78,19 @@ static sd_status read_pickle(legacy *l, sd_pickle **out) {
     if (!length)
         length = size; /* the machine says where it ends */
     if (!status)
-        status = sd_budget_block(l->w, l->budget, length, "its pickle", &block);
+        status = sdi_budget_block(l->w, l->budget, length, "its pickle", &block);
     if (!status && length)
         memcpy(block, bytes, length);
-    sd_free(l->w->ctx, bytes);
+    sdi_free(l->w->ctx, bytes);
     if (!status)
-        status = sd_pickle_read(l->w->ctx, l->path, block, length, out);
+        status = sdi_pickle_read(l->w->ctx, l->path, block, length, out);
     l->at += length;
     return status;
 }
 
 static sd_status fail_legacy(const legacy *l, const char *what) {
-    return sd_fail(l->w->ctx, SD_ERROR_FORMAT, "%s: %s (a file of torch before 1.6)", l->path,
-                   what);
+    return sdi_fail(l->w->ctx, SD_ERROR_FORMAT, "%s: %s (a file of torch before 1.6)", l->path,
+                    what);
 }
 
 static sd_status check_protocol(legacy *l) {
@@ -98,10 +98,10 @@ static sd_status check_protocol(legacy *l) {
     sd_status status = read_pickle(l, &pickle);
     if (status)
         return status;
-    const sd_pickle_value *root = sd_pickle_root(pickle);
+    const sd_pickle_value *root = sdi_pickle_root(pickle);
     if (root->kind != SD_PICKLE_INT || root->integer != PROTOCOL)
         status = fail_legacy(l, "its protocol is not 1001");
-    sd_pickle_free(pickle);
+    sdi_pickle_free(pickle);
     return status;
 }
 
@@ -110,14 +110,14 @@ static sd_status check_machine(legacy *l, const sd_torch_reader *r) {
     sd_status status = read_pickle(l, &pickle);
     if (status)
         return status;
-    const sd_pickle_value *root = sd_pickle_root(pickle), *little = NULL;
+    const sd_pickle_value *root = sdi_pickle_root(pickle), *little = NULL;
     if (root->kind == SD_PICKLE_DICT)
-        little = sd_pickle_get(root, "little_endian");
+        little = sdi_pickle_get(root, "little_endian");
     if (!little || little->kind != SD_PICKLE_BOOL)
         status = fail_legacy(l, "it does not say \"little_endian\"");
     else if (!little->integer)
-        status = sd_torch_fail_big_endian(r);
-    sd_pickle_free(pickle);
+        status = sdi_torch_fail_big_endian(r);
+    sdi_pickle_free(pickle);
     return status;
 }
 
@@ -136,7 +136,7 @@ static int compare_places(const void *a, const void *b) {
 /* The storages of the object, one place for each key, which the list of keys fills. */
 static sd_status collect_places(legacy *l, const sd_pickle_value *storages) {
     size_t n = storages->list.n;
-    l->places = sd_alloc_array(l->w->ctx, n ? n : 1, sizeof *l->places);
+    l->places = sdi_alloc_array(l->w->ctx, n ? n : 1, sizeof *l->places);
     if (!l->places)
         return SD_ERROR_MEMORY;
     for (size_t i = 0; i < n; i++) {
@@ -164,13 +164,13 @@ static sd_status read_place(legacy *l, const sd_pickle_value *key) {
         return fail_legacy(l, "its list names a storage that no tensor has, or one twice");
     if (l->input->size - l->at < sizeof count)
         return fail_legacy(l, "it ends before its storages (a download that was cut short?)");
-    sd_status status = sd_input_read(l->w->ctx, l->input, l->path, l->at, count, sizeof count);
+    sd_status status = sdi_input_read(l->w->ctx, l->input, l->path, l->at, count, sizeof count);
     if (status)
         return status;
     for (size_t i = sizeof count; i > 0; i--)
         numel = numel << 8 | count[i - 1];
     l->at += sizeof count;
-    uint64_t element = sd_dtype_size(p->type), rest = l->input->size - l->at;
+    uint64_t element = sdi_dtype_size(p->type), rest = l->input->size - l->at;
     if (numel > rest / element || numel > SIZE_MAX / element)
         return fail_legacy(l, "it ends within a storage (a download that was cut short?)");
     p->found = true;
@@ -187,12 +187,12 @@ static sd_status read_places(legacy *l, const sd_pickle_value *storages) {
         status = read_pickle(l, &pickle);
     if (status)
         return status;
-    const sd_pickle_value *keys = sd_pickle_root(pickle);
+    const sd_pickle_value *keys = sdi_pickle_root(pickle);
     if (keys->kind != SD_PICKLE_LIST)
         status = fail_legacy(l, "it has no list of its storages");
     for (size_t i = 0; !status && i < keys->list.n; i++)
         status = read_place(l, keys->list.items[i]);
-    sd_pickle_free(pickle);
+    sdi_pickle_free(pickle);
     return status;
 }
 
@@ -209,12 +209,12 @@ static sd_status find_storage(void *container, const sd_pickle_storage *storage,
 
 /* ------------------------------------------------------------------------- the file */
 
-sd_status sd_torch_read_legacy(sd_weights *w, int file) {
-    sd_torch_reader r = sd_torch_reader_of(w, file);
+sd_status sdi_torch_read_legacy(sd_weights *w, int file) {
+    sd_torch_reader r = sdi_torch_reader_of(w, file);
     legacy l = {.w = w, .input = &w->shards[file].input, .path = r.path, .budget = &r.budget};
     sd_pickle *magic, *object = NULL;
     sd_status status = read_pickle(&l, &magic);
-    sd_pickle_free(magic);
+    sdi_pickle_free(magic);
     if (!status)
         status = check_protocol(&l);
     if (!status)
@@ -222,12 +222,12 @@ sd_status sd_torch_read_legacy(sd_weights *w, int file) {
     if (!status)
         status = read_pickle(&l, &object);
     if (!status)
-        status = read_places(&l, sd_pickle_storages(object));
+        status = read_places(&l, sdi_pickle_storages(object));
     r.find = find_storage;
     r.container = &l;
     if (!status)
-        status = sd_torch_add_root(&r, sd_pickle_root(object));
-    sd_pickle_free(object);
-    sd_free(w->ctx, l.places);
+        status = sdi_torch_add_root(&r, sdi_pickle_root(object));
+    sdi_pickle_free(object);
+    sdi_free(w->ctx, l.places);
     return status;
 }

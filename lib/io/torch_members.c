@@ -34,17 +34,17 @@ static bool is_shown(const sd_pickle_value *v) {
 }
 
 static sd_status fail_name(const sd_context *ctx, const char *path) {
-    return sd_fail(ctx, SD_ERROR_FORMAT,
-                   "%s: the name of a tensor is not a text of at most %d bytes", path,
-                   SD_TORCH_MAX_NAME);
+    return sdi_fail(ctx, SD_ERROR_FORMAT,
+                    "%s: the name of a tensor is not a text of at most %d bytes", path,
+                    SD_TORCH_MAX_NAME);
 }
 
-sd_status sd_torch_text(const sd_context *ctx, const char *path, const sd_pickle_value *value,
-                        char **text) {
+sd_status sdi_torch_text(const sd_context *ctx, const char *path, const sd_pickle_value *value,
+                         char **text) {
     *text = NULL;
     if (!is_shown(value))
         return fail_name(ctx, path);
-    *text = sd_strndup(ctx, value->text.bytes, value->text.size);
+    *text = sdi_strndup(ctx, value->text.bytes, value->text.size);
     return *text ? SD_OK : SD_ERROR_MEMORY;
 }
 
@@ -72,7 +72,7 @@ static sd_status append_key(walk *w, const sd_pickle_value *key) {
 
 /* ------------------------------------------------------------------------- containers */
 
-const sd_pickle_value *sd_torch_dict(const sd_pickle_value *v) {
+const sd_pickle_value *sdi_torch_dict(const sd_pickle_value *v) {
     if (!v || v->kind == SD_PICKLE_DICT)
         return v;
     return v->kind == SD_PICKLE_OPAQUE ? v->object.items : NULL;
@@ -83,7 +83,7 @@ static const char *const module_parts[] = {"_parameters", "_buffers", "_modules"
 
 static const sd_pickle_value *module_part(const sd_pickle_value *v, size_t part) {
     bool has_state = v->kind == SD_PICKLE_OPAQUE && v->object.state;
-    return has_state ? sd_torch_dict(sd_pickle_get(v->object.state, module_parts[part])) : NULL;
+    return has_state ? sdi_torch_dict(sdi_pickle_get(v->object.state, module_parts[part])) : NULL;
 }
 
 static bool is_module(const sd_pickle_value *v) {
@@ -132,16 +132,16 @@ static sd_status visit_container(walk *w, const sd_pickle_value *v) {
         return visit_list(w, v);
     for (size_t i = 0; i < SD_COUNT(module_parts) && !status; i++)
         status = visit_dict(w, module_part(v, i));
-    return status ? status : visit_dict(w, sd_torch_dict(v));
+    return status ? status : visit_dict(w, sdi_torch_dict(v));
 }
 
 static sd_status visit(walk *w, const sd_pickle_value *v) {
     bool leaf = v->kind == SD_PICKLE_TENSOR ||
-                (v->kind == SD_PICKLE_OPAQUE && !is_module(v) && !sd_torch_dict(v));
+                (v->kind == SD_PICKLE_OPAQUE && !is_module(v) && !sdi_torch_dict(v));
     if (++w->visits > MAX_VISITS || w->depth == MAX_DEPTH)
-        return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                       "%s: its values are nested more than %d deep, or are more than %d", w->path,
-                       MAX_DEPTH, MAX_VISITS);
+        return sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                        "%s: its values are nested more than %d deep, or are more than %d", w->path,
+                        MAX_DEPTH, MAX_VISITS);
     if (leaf)
         return w->fn(w->user, w->name, v);
     w->depth++;
@@ -153,7 +153,7 @@ static sd_status visit(walk *w, const sd_pickle_value *v) {
 /* ------------------------------------------------------------------------- the root */
 
 static bool has_tensors(const sd_pickle_value *v) {
-    const sd_pickle_value *dict = sd_torch_dict(v);
+    const sd_pickle_value *dict = sdi_torch_dict(v);
     for (size_t i = 1; dict && i < dict->list.n; i += 2)
         if (dict->list.items[i]->kind == SD_PICKLE_TENSOR)
             return true;
@@ -165,18 +165,18 @@ static const sd_pickle_value *find_wrapped(const sd_pickle_value *root) {
     static const char *const always[] = {"state_dict", "string_to_param"};
     static const char *const others[] = {"model_state_dict", "model",  "module",
                                          "params_ema",       "params", "net"};
-    const sd_pickle_value *dict = sd_torch_dict(root), *v;
+    const sd_pickle_value *dict = sdi_torch_dict(root), *v;
     for (size_t i = 0; dict && i < SD_COUNT(always); i++)
-        if ((v = sd_pickle_get(dict, always[i])) && (sd_torch_dict(v) || is_module(v)))
+        if ((v = sdi_pickle_get(dict, always[i])) && (sdi_torch_dict(v) || is_module(v)))
             return v;
     for (size_t i = 0; dict && !has_tensors(root) && i < SD_COUNT(others); i++)
-        if ((v = sd_pickle_get(dict, others[i])) && (has_tensors(v) || is_module(v)))
+        if ((v = sdi_pickle_get(dict, others[i])) && (has_tensors(v) || is_module(v)))
             return v;
     return NULL;
 }
 
-sd_status sd_torch_members(const sd_context *ctx, const char *path, const sd_pickle_value *root,
-                           sd_torch_member_fn fn, void *user) {
+sd_status sdi_torch_members(const sd_context *ctx, const char *path, const sd_pickle_value *root,
+                            sd_torch_member_fn fn, void *user) {
     walk w = {.ctx = ctx, .path = path, .fn = fn, .user = user};
     const sd_pickle_value *wrapped = find_wrapped(root);
     w.everything = !wrapped && !has_tensors(root) && !is_module(root);

@@ -21,9 +21,9 @@ typedef struct sd_torch_reader {
     const char *opaque, *opaque_maker; /* the first of them, and what made it */
 } sd_torch_reader;
 
-sd_torch_reader sd_torch_reader_of(sd_weights *w, int file);
+sd_torch_reader sdi_torch_reader_of(sd_weights *w, int file);
 /* Adds the tensors of the file's object. */
-sd_status sd_torch_add_root(sd_torch_reader *r, const sd_pickle_value *root);
-sd_status sd_torch_fail_big_endian(const sd_torch_reader *r);
+sd_status sdi_torch_add_root(sd_torch_reader *r, const sd_pickle_value *root);
+sd_status sdi_torch_fail_big_endian(const sd_torch_reader *r);
 
 #endif

@@ -7,13 +7,13 @@
 
 /* ------------------------------------------------------------------------- filling the table */
 
-sd_status sd_weights_reserve(sd_weights *w, size_t n_more) {
+sd_status sdi_weights_reserve(sd_weights *w, size_t n_more) {
     size_t need = w->n_entries + n_more;
     if (need <= w->room)
         return SD_OK;
     if (need > SIZE_MAX / sizeof(sd_entry))
-        return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: too many tensors", w->path);
-    sd_entry *grown = sd_realloc(w->ctx, w->entries, need * sizeof *grown);
+        return sdi_fail(w->ctx, SD_ERROR_FORMAT, "%s: too many tensors", w->path);
+    sd_entry *grown = sdi_realloc(w->ctx, w->entries, need * sizeof *grown);
     if (!grown)
         return SD_ERROR_MEMORY;
     w->entries = grown;
@@ -25,26 +25,26 @@ sd_status sd_weights_reserve(sd_weights *w, size_t n_more) {
 static void *grow(const sd_context *ctx, void *items, size_t n, size_t size) {
     if (n & (n - 1))
         return items;
-    return sd_realloc(ctx, items, (n ? 2 * n : 1) * size);
+    return sdi_realloc(ctx, items, (n ? 2 * n : 1) * size);
 }
 
-sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value) {
+sd_status sdi_weights_add_metadata(sd_weights *w, const char *key, const char *value) {
     sd_metadata_row *rows = grow(w->ctx, w->metadata, w->n_metadata, sizeof *rows);
     if (!rows)
         return SD_ERROR_MEMORY;
     w->metadata = rows;
     sd_metadata_row *row = &rows[w->n_metadata++];
-    row->key = sd_strdup(w->ctx, key);
-    row->value = sd_strdup(w->ctx, value);
+    row->key = sdi_strdup(w->ctx, key);
+    row->value = sdi_strdup(w->ctx, value);
     return row->key && row->value ? SD_OK : SD_ERROR_MEMORY;
 }
 
-void *sd_weights_block(sd_weights *w, size_t size) {
+void *sdi_weights_block(sd_weights *w, size_t size) {
     void **blocks = grow(w->ctx, w->blocks, w->n_blocks, sizeof *blocks);
     if (!blocks)
         return NULL;
     w->blocks = blocks;
-    void *block = sd_alloc(w->ctx, size ? size : 1);
+    void *block = sdi_alloc(w->ctx, size ? size : 1);
     if (block)
         blocks[w->n_blocks++] = block;
     return block;
@@ -54,51 +54,51 @@ void *sd_weights_block(sd_weights *w, size_t size) {
 #define OWN_BASE ((uint64_t)256 << 20)
 #define OWN_FACTOR 4
 
-sd_status sd_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what) {
+sd_status sdi_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what) {
     uint64_t limit = OWN_BASE + OWN_FACTOR * b->file_size;
     if (size > limit || b->used > limit - size || size > SIZE_MAX)
-        return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                       "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
-                       "take %llu in all",
-                       b->path, what, (unsigned long long)size, (unsigned long long)b->file_size,
-                       (unsigned long long)limit);
+        return sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                        "%s: '%.200s' would take %llu bytes of memory; a file of %llu bytes may "
+                        "take %llu in all",
+                        b->path, what, (unsigned long long)size, (unsigned long long)b->file_size,
+                        (unsigned long long)limit);
     b->used += size;
     return SD_OK;
 }
 
-sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
-                          uint8_t **block) {
+sd_status sdi_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
+                           uint8_t **block) {
     *block = NULL;
-    sd_status status = sd_budget_charge(w, b, size, what);
-    if (!status && !(*block = sd_weights_block(w, (size_t)size)))
+    sd_status status = sdi_budget_charge(w, b, size, what);
+    if (!status && !(*block = sdi_weights_block(w, (size_t)size)))
         status = SD_ERROR_MEMORY;
     return status;
 }
 
-void sd_weights_close(sd_weights *w) {
+void sdi_weights_close(sd_weights *w) {
     if (!w)
         return;
     sd_context *ctx = w->ctx;
     for (size_t i = 0; i < w->n_entries; i++)
-        sd_free(ctx, (char *)w->entries[i].name);
+        sdi_free(ctx, (char *)w->entries[i].name);
     for (size_t i = 0; i < w->n_metadata; i++) {
-        sd_free(ctx, w->metadata[i].key);
-        sd_free(ctx, w->metadata[i].value);
+        sdi_free(ctx, w->metadata[i].key);
+        sdi_free(ctx, w->metadata[i].value);
     }
     for (size_t i = 0; i < w->n_shards; i++) {
-        sd_input_close(ctx, &w->shards[i].input);
-        sd_free(ctx, w->shards[i].needed);
-        sd_free(ctx, w->shards[i].path);
+        sdi_input_close(ctx, &w->shards[i].input);
+        sdi_free(ctx, w->shards[i].needed);
+        sdi_free(ctx, w->shards[i].path);
     }
     for (size_t i = 0; i < w->n_blocks; i++)
-        sd_free(ctx, w->blocks[i]);
-    sd_free(ctx, w->blocks);
-    sd_free(ctx, w->entries);
-    sd_free(ctx, w->metadata);
-    sd_free(ctx, w->shards);
-    sd_free(ctx, w->by_name);
-    sd_free(ctx, w->path);
-    sd_free(ctx, w);
+        sdi_free(ctx, w->blocks[i]);
+    sdi_free(ctx, w->blocks);
+    sdi_free(ctx, w->entries);
+    sdi_free(ctx, w->metadata);
+    sdi_free(ctx, w->shards);
+    sdi_free(ctx, w->by_name);
+    sdi_free(ctx, w->path);
+    sdi_free(ctx, w);
 }
 
 /* ------------------------------------------------------------------------- asking */
@@ -116,12 +116,12 @@ static size_t lower_bound(const sd_weights *w, const char *name) {
     return low;
 }
 
-void sd_weights_redirect(sd_weights *w, sd_alias_fn alias, const void *user) {
+void sdi_weights_redirect(sd_weights *w, sd_alias_fn alias, const void *user) {
     w->alias = alias;
     w->alias_user = user;
 }
 
-bool sd_weights_is_redirected(const sd_weights *w) {
+bool sdi_weights_is_redirected(const sd_weights *w) {
     return w->alias != NULL;
 }
 
@@ -139,19 +139,19 @@ static sd_entry *find_name(const sd_weights *w, const char *name) {
     return &w->entries[w->by_name[i].index];
 }
 
-const sd_entry *sd_weights_find(const sd_weights *w, const char *name) {
+const sd_entry *sdi_weights_find(const sd_weights *w, const char *name) {
     char text[SD_ALIAS_SIZE];
     return find_name(w, redirect(w, name, text));
 }
 
-bool sd_weights_has_prefix(const sd_weights *w, const char *prefix) {
+bool sdi_weights_has_prefix(const sd_weights *w, const char *prefix) {
     char text[SD_ALIAS_SIZE];
     prefix = redirect(w, prefix, text);
     size_t i = lower_bound(w, prefix);
     return i < w->n_entries && strncmp(w->by_name[i].name, prefix, strlen(prefix)) == 0;
 }
 
-const sd_entry *sd_weights_take(sd_weights *w, const char *name) {
+const sd_entry *sdi_weights_take(sd_weights *w, const char *name) {
     char text[SD_ALIAS_SIZE];
     sd_entry *entry = find_name(w, redirect(w, name, text)), *replaced = find_name(w, name);
     if (entry)
@@ -161,7 +161,7 @@ const sd_entry *sd_weights_take(sd_weights *w, const char *name) {
     return entry;
 }
 
-void sd_weights_take_prefix(sd_weights *w, const char *prefix) {
+void sdi_weights_take_prefix(sd_weights *w, const char *prefix) {
     for (size_t i = lower_bound(w, prefix); i < w->n_entries; i++) {
         if (strncmp(w->by_name[i].name, prefix, strlen(prefix)) != 0)
             return;
@@ -169,71 +169,71 @@ void sd_weights_take_prefix(sd_weights *w, const char *prefix) {
     }
 }
 
-size_t sd_weights_count(const sd_weights *w) {
+size_t sdi_weights_count(const sd_weights *w) {
     return w->n_entries;
 }
 
-const sd_entry *sd_weights_at(const sd_weights *w, size_t i) {
+const sd_entry *sdi_weights_at(const sd_weights *w, size_t i) {
     return i < w->n_entries ? &w->entries[i] : NULL;
 }
 
-const char *sd_weights_path(const sd_weights *w, const sd_entry *entry) {
+const char *sdi_weights_path(const sd_weights *w, const sd_entry *entry) {
     return entry ? w->shards[entry->file].path : w->path;
 }
 
-const char *sd_weights_metadata(const sd_weights *w, const char *key) {
+const char *sdi_weights_metadata(const sd_weights *w, const char *key) {
     for (size_t i = 0; i < w->n_metadata; i++)
         if (strcmp(w->metadata[i].key, key) == 0)
             return w->metadata[i].value;
     return NULL;
 }
 
-const char *sd_entry_type_name(const sd_entry *entry) {
-    return entry->other_type ? entry->other_type : sd_dtype_name(entry->type);
+const char *sdi_entry_type_name(const sd_entry *entry) {
+    return entry->other_type ? entry->other_type : sdi_dtype_name(entry->type);
 }
 
 /* ------------------------------------------------------------------------- reading */
 
-uint64_t sd_weights_units(const sd_input *in) {
+uint64_t sdi_weights_units(const sd_input *in) {
     return (in->size + SD_NEED_UNIT - 1) / SD_NEED_UNIT;
 }
 
-sd_status sd_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
-                          size_t n) {
+sd_status sdi_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,
+                           size_t n) {
     const sd_input *in = &w->shards[entry->file].input;
     if (entry->data && n)
         memcpy(dst, (const uint8_t *)entry->data + at, n);
     return entry->data || n == 0 ? SD_OK : in->read(in->user, entry->offset + at, dst, n);
 }
 
-sd_status sd_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status) {
+sd_status sdi_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status) {
     const sd_shard *s = &w->shards[entry->file];
-    return sd_input_fail(w->ctx, &s->input, s->path, status);
+    return sdi_input_fail(w->ctx, &s->input, s->path, status);
 }
 
-sd_status sd_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is) {
+sd_status sdi_weights_number(const sd_weights *w, const sd_entry *entry, double *number, bool *is) {
     uint8_t element[8];
-    *is = sd_dtype_is_weight(entry->type) && entry->size == sd_dtype_size(entry->type);
-    sd_status status = *is ? sd_weights_read(w, entry, 0, element, entry->size) : SD_OK;
+    *is = sdi_dtype_is_weight(entry->type) && entry->size == sdi_dtype_size(entry->type);
+    sd_status status = *is ? sdi_weights_read(w, entry, 0, element, entry->size) : SD_OK;
     if (status)
-        return sd_weights_fail(w, entry, status);
-    *number = *is ? sd_dtype_value(entry->type, element) : 0.0;
+        return sdi_weights_fail(w, entry, status);
+    *number = *is ? sdi_dtype_value(entry->type, element) : 0.0;
     return SD_OK;
 }
 
-sd_status sd_weights_check(const sd_weights *w) {
+sd_status sdi_weights_check(const sd_weights *w) {
     sd_status status = SD_OK;
     for (size_t i = 0; i < w->n_shards && !status; i++)
-        status = sd_input_check(w->ctx, &w->shards[i].input, w->shards[i].path);
+        status = sdi_input_check(w->ctx, &w->shards[i].input, w->shards[i].path);
     return status;
 }
 
-void sd_weights_will_need(sd_weights *w, const sd_entry *entry) {
+void sdi_weights_will_need(sd_weights *w, const sd_entry *entry) {
     sd_shard *s = &w->shards[entry->file];
     const sd_input *in = &s->input;
     if (entry->data || !entry->size || !in->will_need)
         return;
-    uint64_t n = sd_weights_units(in);
+    uint64_t n = sdi_weights_units(in);
     uint64_t last = (entry->offset + entry->size - 1) / SD_NEED_UNIT + 1;
     for (uint64_t i = entry->offset / SD_NEED_UNIT; i <= last && i < n; i++) {
         if (!s->needed[i])

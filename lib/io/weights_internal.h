@@ -4,7 +4,7 @@
 
 #include "io/weights.h"
 
-/* A name in the sorted table that sd_weights_find searches. */
+/* A name in the sorted table that sdi_weights_find searches. */
 typedef struct sd_name_row {
     const char *name;
     size_t index;
@@ -13,7 +13,7 @@ typedef struct sd_name_row {
 typedef struct sd_shard {
     char *path;
     sd_input input;
-    uint8_t *needed; /* a flag for each sd_weights_will_need unit */
+    uint8_t *needed; /* a flag for each sdi_weights_will_need unit */
 } sd_shard;
 
 typedef struct sd_metadata_row {
@@ -41,13 +41,13 @@ struct sd_weights {
 
 /* Each unit of a file is asked for once: that costs a look at each of its pages. */
 #define SD_NEED_UNIT ((uint64_t)16 << 20)
-uint64_t sd_weights_units(const sd_input *in);
+uint64_t sdi_weights_units(const sd_input *in);
 
 /* Room for n_more entries behind those there are. */
-sd_status sd_weights_reserve(sd_weights *w, size_t n_more);
-sd_status sd_weights_add_metadata(sd_weights *w, const char *key, const char *value);
+sd_status sdi_weights_reserve(sd_weights *w, size_t n_more);
+sd_status sdi_weights_add_metadata(sd_weights *w, const char *key, const char *value);
 /* Memory that lives as long as `w`; not initialised; NULL: none. */
-void *sd_weights_block(sd_weights *w, size_t size);
+void *sdi_weights_block(sd_weights *w, size_t size);
 
 /* Memory for what a file does not have as it is needed (unpacked, gathered, a pickle): all of it
  * together is limited by the file's size. `what` is for the sentence. */
@@ -56,10 +56,10 @@ typedef struct sd_budget {
     uint64_t file_size, used;
 } sd_budget;
 
-sd_status sd_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
-                          uint8_t **block); /* of `w` */
+sd_status sdi_budget_block(sd_weights *w, sd_budget *b, uint64_t size, const char *what,
+                           uint8_t **block); /* of `w` */
 /* Counts memory of the caller's own among it. */
-sd_status sd_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what);
+sd_status sdi_budget_charge(const sd_weights *w, sd_budget *b, uint64_t size, const char *what);
 
 /* Bytes of torch's files: a window of the input, or in memory of the weights where `data` is not
  * NULL. */
@@ -72,11 +72,11 @@ typedef struct sd_window {
 
 /* Each adds the tensors of an opened shard: a safetensors file, torch.save's zip archive, or the
  * pickles one after the other that it wrote before torch 1.6. */
-sd_status sd_safetensors_read(sd_weights *w, int file);
-sd_status sd_torch_read(sd_weights *w, int file);
-sd_status sd_torch_read_legacy(sd_weights *w, int file);
+sd_status sdi_safetensors_read(sd_weights *w, int file);
+sd_status sdi_torch_read(sd_weights *w, int file);
+sd_status sdi_torch_read_legacy(sd_weights *w, int file);
 /* Whether a file of these first bytes is of the last kind. */
-bool sd_torch_is_legacy(const uint8_t *bytes, size_t n);
+bool sdi_torch_is_legacy(const uint8_t *bytes, size_t n);
 #define SD_TORCH_LEGACY_HEAD 32 /* as many tell */
 
 #endif

@@ -12,20 +12,20 @@ static sd_status read_shard(sd_weights *w, int file) {
     sd_shard *s = &w->shards[file];
     uint8_t head[SD_TORCH_LEGACY_HEAD];
     size_t n;
-    s->needed = sd_zalloc(w->ctx, (size_t)sd_weights_units(&s->input) + 1);
+    s->needed = sdi_zalloc(w->ctx, (size_t)sdi_weights_units(&s->input) + 1);
     if (!s->needed)
         return SD_ERROR_MEMORY;
-    sd_status status = sd_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
+    sd_status status = sdi_input_peek(w->ctx, &s->input, s->path, head, sizeof head, &n);
     if (status)
         return status;
-    if (sd_torch_is_legacy(head, n))
-        return sd_torch_read_legacy(w, file);
+    if (sdi_torch_is_legacy(head, n))
+        return sdi_torch_read_legacy(w, file);
     bool is_zip = n >= 4 && memcmp(head, "PK\3\4", 4) == 0;
-    return is_zip ? sd_torch_read(w, file) : sd_safetensors_read(w, file);
+    return is_zip ? sdi_torch_read(w, file) : sdi_safetensors_read(w, file);
 }
 
 static sd_status open_shard(sd_weights *w, int file) {
-    sd_status status = sd_input_open(w->ctx, w->shards[file].path, &w->shards[file].input);
+    sd_status status = sdi_input_open(w->ctx, w->shards[file].path, &w->shards[file].input);
     return status ? status : read_shard(w, file);
 }
 
@@ -37,7 +37,7 @@ static int compare_names(const void *a, const void *b) {
 
 /* Names of one file are unique already; those of two shards may clash. */
 static sd_status index_names(sd_weights *w) {
-    w->by_name = sd_alloc_array(w->ctx, w->n_entries ? w->n_entries : 1, sizeof *w->by_name);
+    w->by_name = sdi_alloc_array(w->ctx, w->n_entries ? w->n_entries : 1, sizeof *w->by_name);
     if (!w->by_name)
         return SD_ERROR_MEMORY;
     for (size_t i = 0; i < w->n_entries; i++)
@@ -46,9 +46,9 @@ static sd_status index_names(sd_weights *w) {
     for (size_t i = 1; i < w->n_entries; i++) {
         const sd_name_row *row = &w->by_name[i];
         if (strcmp(row[-1].name, row->name) == 0)
-            return sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s' is also in %s",
-                           sd_weights_path(w, &w->entries[row->index]), row->name,
-                           sd_weights_path(w, &w->entries[row[-1].index]));
+            return sdi_fail(w->ctx, SD_ERROR_FORMAT, "%s: tensor '%.200s' is also in %s",
+                            sdi_weights_path(w, &w->entries[row->index]), row->name,
+                            sdi_weights_path(w, &w->entries[row[-1].index]));
     }
     return SD_OK;
 }
@@ -60,14 +60,14 @@ static int find_shard(sd_weights *w, const char *path) {
         if (strcmp(w->shards[i].path, path) == 0)
             return (int)i;
     if (w->n_shards == MAX_SHARDS) {
-        sd_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d files", w->path, MAX_SHARDS);
+        sdi_fail(w->ctx, SD_ERROR_FORMAT, "%s: more than %d files", w->path, MAX_SHARDS);
         return -1;
     }
-    sd_shard *grown = sd_realloc(w->ctx, w->shards, (w->n_shards + 1) * sizeof *grown);
+    sd_shard *grown = sdi_realloc(w->ctx, w->shards, (w->n_shards + 1) * sizeof *grown);
     if (!grown)
         return -1;
     w->shards = grown;
-    grown[w->n_shards] = (sd_shard){.path = sd_strdup(w->ctx, path)};
+    grown[w->n_shards] = (sd_shard){.path = sdi_strdup(w->ctx, path)};
     return grown[w->n_shards].path ? (int)w->n_shards++ : -1;
 }
 
@@ -78,14 +78,14 @@ static sd_status open_map(sd_weights *w, const json_t *map, const char *director
     json_object_foreach((json_t *)map, name, value) {
         const char *file = json_string_value(value);
         if (!file || !*file || strchr(file, '/') || strchr(file, '\\') || file[0] == '.')
-            return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s': the name of a file beside the index was expected",
-                           w->path, name);
-        char *path = sd_path_join(w->ctx, directory, file);
+            return sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                            "%s: tensor '%.200s': the name of a file beside the index was expected",
+                            w->path, name);
+        char *path = sdi_path_join(w->ctx, directory, file);
         if (!path)
             return SD_ERROR_MEMORY;
         int i = find_shard(w, path);
-        sd_free(w->ctx, path);
+        sdi_free(w->ctx, path);
         if (i < 0)
             return w->n_shards == MAX_SHARDS ? SD_ERROR_FORMAT : SD_ERROR_MEMORY;
     }
@@ -100,13 +100,13 @@ static sd_status check_map(const sd_weights *w, const json_t *map) {
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)map, name, value) {
-        const sd_entry *entry = sd_weights_find(w, name);
+        const sd_entry *entry = sdi_weights_find(w, name);
         const char *file = json_string_value(value);
-        const char *path = entry ? sd_weights_path(w, entry) : "";
-        if (!entry || !sd_ends_with(path, strlen(path), file))
-            return sd_fail(w->ctx, SD_ERROR_FORMAT,
-                           "%s: tensor '%.200s' is not in %.200s, where the index says it is",
-                           w->path, name, file);
+        const char *path = entry ? sdi_weights_path(w, entry) : "";
+        if (!entry || !sdi_ends_with(path, strlen(path), file))
+            return sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                            "%s: tensor '%.200s' is not in %.200s, where the index says it is",
+                            w->path, name, file);
     }
     return SD_OK;
 }
@@ -114,18 +114,18 @@ static sd_status check_map(const sd_weights *w, const json_t *map) {
 static sd_status open_index(sd_weights *w) {
     json_t *root = NULL;
     char *directory = NULL;
-    sd_status status = sd_json_read(w->ctx, w->path, &root);
+    sd_status status = sdi_json_read(w->ctx, w->path, &root);
     if (status)
         return status;
     const json_t *map = json_object_get(root, "weight_map");
     if (!json_is_object(map) || json_object_size(map) == 0)
-        status = sd_fail(w->ctx, SD_ERROR_FORMAT,
-                         "%s: not an index of weight files: it has no \"weight_map\"", w->path);
-    else if (!(directory = sd_path_dirname(w->ctx, w->path)))
+        status = sdi_fail(w->ctx, SD_ERROR_FORMAT,
+                          "%s: not an index of weight files: it has no \"weight_map\"", w->path);
+    else if (!(directory = sdi_path_dirname(w->ctx, w->path)))
         status = SD_ERROR_MEMORY;
     else if (!(status = open_map(w, map, directory)))
         status = check_map(w, map);
-    sd_free(w->ctx, directory);
+    sdi_free(w->ctx, directory);
     json_decref(root);
     return status;
 }
@@ -138,39 +138,40 @@ static sd_status open_single(sd_weights *w) {
 }
 
 static sd_weights *new_weights(sd_context *ctx, const char *path) {
-    sd_weights *w = sd_zalloc(ctx, sizeof *w);
+    sd_weights *w = sdi_zalloc(ctx, sizeof *w);
     if (!w)
         return NULL;
     w->ctx = ctx;
-    w->path = sd_strdup(ctx, path);
+    w->path = sdi_strdup(ctx, path);
     if (w->path)
         return w;
-    sd_weights_close(w);
+    sdi_weights_close(w);
     return NULL;
 }
 
 static sd_status give(sd_weights *w, sd_status status, sd_weights **out) {
     if (status)
-        sd_weights_close(w);
+        sdi_weights_close(w);
     else
         *out = w;
     return status;
 }
 
-sd_status sd_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
+sd_status sdi_weights_open(sd_context *ctx, const char *path, sd_weights **out) {
     *out = NULL;
     sd_weights *w = new_weights(ctx, path);
     if (!w)
         return SD_ERROR_MEMORY;
-    return give(w, sd_ends_with(path, strlen(path), ".json") ? open_index(w) : open_single(w), out);
+    return give(w, sdi_ends_with(path, strlen(path), ".json") ? open_index(w) : open_single(w),
+                out);
 }
 
-sd_status sd_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {
+sd_status sdi_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {
     *out = NULL;
     sd_weights *w = new_weights(ctx, name);
     if (!w || find_shard(w, name) < 0) {
-        sd_input_close(ctx, &in);
-        sd_weights_close(w);
+        sdi_input_close(ctx, &in);
+        sdi_weights_close(w);
         return SD_ERROR_MEMORY;
     }
     w->shards[0].input = in;

@@ -32,14 +32,14 @@ typedef struct parser {
 /* Records a sentence about the event; returns NULL, as a node that failed. */
 static json_t *refuse(parser *p, sd_status status, const char *what) {
     if (!p->status)
-        p->status = sd_fail(p->ctx, status, "%s: line %zu: %s", p->name,
-                            p->event.start_mark.line + 1, what);
+        p->status = sdi_fail(p->ctx, status, "%s: line %zu: %s", p->name,
+                             p->event.start_mark.line + 1, what);
     return NULL;
 }
 
 static json_t *no_memory(parser *p) {
     if (!p->status)
-        p->status = sd_fail(p->ctx, SD_ERROR_MEMORY, "%s: out of memory", p->name);
+        p->status = sdi_fail(p->ctx, SD_ERROR_MEMORY, "%s: out of memory", p->name);
     return NULL;
 }
 
@@ -57,8 +57,8 @@ static bool next(parser *p) {
         no_memory(p);
     else
         p->status =
-            sd_fail(p->ctx, SD_ERROR_FORMAT, "%s: line %zu: not valid YAML: %s", p->name,
-                    p->yaml.problem_mark.line + 1, p->yaml.problem ? p->yaml.problem : "unknown");
+            sdi_fail(p->ctx, SD_ERROR_FORMAT, "%s: line %zu: not valid YAML: %s", p->name,
+                     p->yaml.problem_mark.line + 1, p->yaml.problem ? p->yaml.problem : "unknown");
     return false;
 }
 
@@ -66,7 +66,7 @@ static bool next(parser *p) {
 
 /* The value that a tag of YAML's own asks for; NULL: not its text. */
 static json_t *tagged(const char *kind, const char *text) {
-    json_t *value = strcmp(kind, "str") == 0 ? json_string(text) : sd_yaml_plain(text);
+    json_t *value = strcmp(kind, "str") == 0 ? json_string(text) : sdi_yaml_plain(text);
     bool ok = json_is_string(value)    ? strcmp(kind, "str") == 0
               : json_is_integer(value) ? strcmp(kind, "int") == 0 || strcmp(kind, "float") == 0
               : json_is_real(value)    ? strcmp(kind, "float") == 0
@@ -99,7 +99,7 @@ static json_t *scalar(parser *p) {
     }
     if (tag && strcmp(tag, "!") != 0)
         return refuse(p, SD_ERROR_UNSUPPORTED, "tags of other languages are not read");
-    json_t *value = plain && !tag ? sd_yaml_plain(text) : json_string(text);
+    json_t *value = plain && !tag ? sdi_yaml_plain(text) : json_string(text);
     return value ? value : no_memory(p);
 }
 
@@ -128,21 +128,21 @@ static void keep_anchor(parser *p, const char *name, json_t *value) {
     anchor *grown = NULL;
     if (p->n_anchors == MAX_ANCHORS)
         refuse(p, SD_ERROR_FORMAT, "more than 1024 anchors");
-    else if (!(grown = sd_realloc(p->ctx, p->anchors, (p->n_anchors + 1) * sizeof *grown)))
+    else if (!(grown = sdi_realloc(p->ctx, p->anchors, (p->n_anchors + 1) * sizeof *grown)))
         p->status = SD_ERROR_MEMORY;
     if (!grown)
         return;
     p->anchors = grown;
-    grown[p->n_anchors] = (anchor){.name = sd_strdup(p->ctx, name), .value = json_incref(value)};
+    grown[p->n_anchors] = (anchor){.name = sdi_strdup(p->ctx, name), .value = json_incref(value)};
     p->status = grown[p->n_anchors++].name ? p->status : SD_ERROR_MEMORY;
 }
 
 static void free_anchors(parser *p) {
     for (size_t i = 0; i < p->n_anchors; i++) {
-        sd_free(p->ctx, p->anchors[i].name);
+        sdi_free(p->ctx, p->anchors[i].name);
         json_decref(p->anchors[i].value);
     }
-    sd_free(p->ctx, p->anchors);
+    sdi_free(p->ctx, p->anchors);
 }
 
 /* The value of the last anchor of that name; a value that is not complete has none yet. */
@@ -158,7 +158,7 @@ static json_t *alias(parser *p) {
     const json_t *value = find_anchor(p);
     if (!value)
         return NULL;
-    p->nodes += sd_yaml_count(value);
+    p->nodes += sdi_yaml_count(value);
     if (p->nodes > SD_YAML_MAX_NODES)
         return refuse(p, SD_ERROR_FORMAT, "more than 65536 values");
     json_t *copy = json_deep_copy(value);
@@ -190,7 +190,7 @@ static char *mapping_key(parser *p) {
     }
     if (p->status)
         return NULL;
-    char *key = sd_strdup(p->ctx, text);
+    char *key = sdi_strdup(p->ctx, text);
     if (!key)
         p->status = SD_ERROR_MEMORY;
     return key;
@@ -231,7 +231,7 @@ static void add_pair(parser *p, json_t *object, json_t *merged) {
     else if (value && json_object_set(object, key, value) != 0)
         refuse(p, SD_ERROR_FORMAT, "a key is no UTF-8, or memory is short");
     json_decref(value);
-    sd_free(p->ctx, key);
+    sdi_free(p->ctx, key);
 }
 
 /* A mapping's own keys go before those that are merged into it. */
@@ -264,7 +264,7 @@ static char *anchor_of(parser *p) {
                                                    : (const char *)e->data.sequence_start.tag;
     if (tag && strcmp(tag, is_mapping ? CORE_TAG "map" : CORE_TAG "seq") != 0)
         refuse(p, SD_ERROR_UNSUPPORTED, "tags of other languages are not read");
-    char *copy = name && !p->status ? sd_strdup(p->ctx, name) : NULL;
+    char *copy = name && !p->status ? sdi_strdup(p->ctx, name) : NULL;
     if (name && !copy && !p->status)
         p->status = SD_ERROR_MEMORY;
     return copy;
@@ -294,7 +294,7 @@ static json_t *node(parser *p) {
                                                          : collection(p);
     if (name && value)
         keep_anchor(p, name, value);
-    sd_free(p->ctx, name);
+    sdi_free(p->ctx, name);
     return value;
 }
 
@@ -316,15 +316,15 @@ static json_t *document(parser *p) {
     return NULL;
 }
 
-sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
-                        json_t **out) {
+sd_status sdi_yaml_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                         json_t **out) {
     parser p = {.ctx = ctx, .name = name};
     *out = NULL;
     if (size > MAX_YAML_FILE)
-        return sd_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes of YAML; at most %zu were expected",
-                       name, size, MAX_YAML_FILE);
+        return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: %zu bytes of YAML; at most %zu were expected",
+                        name, size, MAX_YAML_FILE);
     if (!yaml_parser_initialize(&p.yaml))
-        return sd_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", name);
+        return sdi_fail(ctx, SD_ERROR_MEMORY, "%s: out of memory", name);
     yaml_parser_set_encoding(&p.yaml, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&p.yaml, bytes, size);
     *out = document(&p);
@@ -333,7 +333,7 @@ sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *byt
         yaml_event_delete(&p.event);
     yaml_parser_delete(&p.yaml);
     if (!p.status)
-        p.status = sd_yaml_resolve(ctx, name, *out);
+        p.status = sdi_yaml_resolve(ctx, name, *out);
     if (p.status) {
         json_decref(*out);
         *out = NULL;
@@ -341,14 +341,14 @@ sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *byt
     return p.status;
 }
 
-sd_status sd_yaml_read(const sd_context *ctx, const char *path, json_t **out) {
+sd_status sdi_yaml_read(const sd_context *ctx, const char *path, json_t **out) {
     uint8_t *bytes;
     size_t size;
     *out = NULL;
-    sd_status status = sd_read_file(ctx, path, MAX_YAML_FILE, &bytes, &size);
+    sd_status status = sdi_read_file(ctx, path, MAX_YAML_FILE, &bytes, &size);
     if (status)
         return status;
-    status = sd_yaml_parse(ctx, path, bytes, size, out);
-    sd_free(ctx, bytes);
+    status = sdi_yaml_parse(ctx, path, bytes, size, out);
+    sdi_free(ctx, bytes);
     return status;
 }

@@ -11,13 +11,13 @@
 
 /* Parses a mapping; `name` (a path) begins the sentence of a failure, which has the line.
  * json_decref what comes out. */
-sd_status sd_yaml_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
-                        json_t **out);
+sd_status sdi_yaml_parse(const sd_context *ctx, const char *name, const void *bytes, size_t size,
+                         json_t **out);
 
 /* The number that a text is, 1_000, 0x1F and 1e-6 among them; NULL: none. */
-json_t *sd_yaml_number(const char *text);
+json_t *sdi_yaml_number(const char *text);
 
 /* A whole file of at most 1 MiB. */
-sd_status sd_yaml_read(const sd_context *ctx, const char *path, json_t **out);
+sd_status sdi_yaml_read(const sd_context *ctx, const char *path, json_t **out);
 
 #endif

@@ -31,14 +31,14 @@ typedef struct resolver {
     sd_status status;
 } resolver;
 
-size_t sd_yaml_count(const json_t *value) {
+size_t sdi_yaml_count(const json_t *value) {
     size_t n = 1, i;
     const char *key;
     json_t *item;
     if (json_is_object(value)) {
-        json_object_foreach((json_t *)value, key, item) n += sd_yaml_count(item);
+        json_object_foreach((json_t *)value, key, item) n += sdi_yaml_count(item);
     } else {
-        json_array_foreach(value, i, item) n += sd_yaml_count(item);
+        json_array_foreach(value, i, item) n += sdi_yaml_count(item);
     }
     return n;
 }
@@ -90,11 +90,11 @@ static json_t *copy_of(resolver *r, const place *at) {
     bool container = json_is_object(at->node) || json_is_array(at->node);
     if (container && resolve_node(r, at))
         return NULL;
-    r->nodes += sd_yaml_count(at->node);
+    r->nodes += sdi_yaml_count(at->node);
     if (r->nodes <= SD_YAML_MAX_NODES)
         return json_deep_copy(at->node);
-    r->status = sd_fail(r->ctx, SD_ERROR_FORMAT, "%s: its \"${...}\" make more than %d values",
-                        r->name, SD_YAML_MAX_NODES);
+    r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT, "%s: its \"${...}\" make more than %d values",
+                         r->name, SD_YAML_MAX_NODES);
     return NULL;
 }
 
@@ -205,17 +205,17 @@ static json_t *evaluate(resolver *r, const place *at, const char *text) {
     if (r->status || r->nesting == MAX_NESTING)
         return NULL;
     if (++r->evaluated > SD_YAML_MAX_NODES) { /* values that refer to each other */
-        r->status = sd_fail(r->ctx, SD_ERROR_FORMAT, "%s: more than %d \"${...}\"", r->name,
-                            SD_YAML_MAX_NODES);
+        r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT, "%s: more than %d \"${...}\"", r->name,
+                             SD_YAML_MAX_NODES);
         return NULL;
     }
     r->nesting++;
-    char *copy = sd_strdup(r->ctx, text); /* its place may be given a value meanwhile */
+    char *copy = sdi_strdup(r->ctx, text); /* its place may be given a value meanwhile */
     if (copy)
         value = evaluate_text(r, at, copy);
     else
         r->status = SD_ERROR_MEMORY;
-    sd_free(r->ctx, copy);
+    sdi_free(r->ctx, copy);
     r->nesting--;
     return value;
 }
@@ -233,8 +233,8 @@ static sd_status resolve_child(resolver *r, const place *at, const char *key) {
 static sd_status resolve_node(resolver *r, const place *at) {
     json_t *node = at->node;
     if (r->levels >= MAX_LEVELS) /* values that hold what refers to them */
-        return r->status = sd_fail(r->ctx, SD_ERROR_FORMAT,
-                                   "%s: its \"${...}\" make values nested too deep", r->name);
+        return r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                                    "%s: its \"${...}\" make values nested too deep", r->name);
     r->levels++;
     json_incref(node); /* it may be replaced while it is walked */
     if (json_is_object(node)) {
@@ -251,8 +251,8 @@ static sd_status resolve_node(resolver *r, const place *at) {
     return r->status;
 }
 
-sd_status sd_yaml_resolve(const sd_context *ctx, const char *name, json_t *root) {
-    resolver r = {.ctx = ctx, .name = name, .root = root, .nodes = sd_yaml_count(root)};
+sd_status sdi_yaml_resolve(const sd_context *ctx, const char *name, json_t *root) {
+    resolver r = {.ctx = ctx, .name = name, .root = root, .nodes = sdi_yaml_count(root)};
     const place top = {root, NULL};
     return resolve_node(&r, &top);
 }

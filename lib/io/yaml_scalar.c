@@ -137,7 +137,7 @@ static bool to_json_float(const char *text, char out[MAX_NUMBER + 8]) {
     return true;
 }
 
-json_t *sd_yaml_number(const char *text) {
+json_t *sdi_yaml_number(const char *text) {
     char digits[MAX_NUMBER + 1], number[MAX_NUMBER + 8];
     int64_t value;
     if (*text == '_' || !without_underscores(text, digits))
@@ -146,15 +146,15 @@ json_t *sd_yaml_number(const char *text) {
         return json_integer(value);
     /* NULL where it is out of range, and then it is text */
     return to_json_float(digits, number)
-               ? sd_json_load(number, strlen(number), JSON_DECODE_ANY, NULL)
+               ? sdi_json_load(number, strlen(number), JSON_DECODE_ANY, NULL)
                : NULL;
 }
 
-json_t *sd_yaml_plain(const char *text) {
+json_t *sdi_yaml_plain(const char *text) {
     for (size_t i = 0; i < SD_COUNT(words); i++)
         if (strcmp(words[i].text, text) == 0)
             return words[i].value == WORD_NULL ? json_null()
                                                : json_boolean(words[i].value == WORD_TRUE);
-    json_t *number = sd_yaml_number(text);
+    json_t *number = sdi_yaml_number(text);
     return number ? number : json_string(text);
 }

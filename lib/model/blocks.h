@@ -19,13 +19,13 @@ typedef struct sd_res_block {
 } sd_res_block;
 
 /* `emb` gathers the projections of the time embedding; NULL: there is none (the autoencoder). */
-void sd_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
-                        sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift);
+void sdi_res_block_build(sd_builder *b, sd_res_block *block, sd_path path, int in, int out,
+                         sd_norm_spec spec, sd_wide_builder *emb, bool scale_shift);
 
 /* x [n, h, w, in] to [n, h, w, out], half or twice as large where the block's size says so; emb
  * [n, 1, 1, all projections] or none. */
-sdb_tensor sd_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor x,
-                                sdb_tensor emb);
+sdb_tensor sdi_res_block_forward(sd_exec *e, const sd_res_block *block, sdb_tensor x,
+                                 sdb_tensor emb);
 
 /* ---- AttnBlock (model.py) and AttentionBlock (openaimodel.py): self-attention over pixels. */
 typedef struct sd_attention_block {
@@ -35,13 +35,13 @@ typedef struct sd_attention_block {
     sd_wide_linear qkv; /* q, k and v of all heads */
 } sd_attention_block;
 
-void sd_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
-                              sd_norm_spec spec);
+void sdi_attention_block_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
+                               sd_norm_spec spec);
 /* AttentionBlock: `whole` is use_new_attention_order. */
-void sd_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
-                              int heads, bool whole, sd_norm_spec spec);
+void sdi_plain_attention_build(sd_builder *b, sd_attention_block *block, sd_path path, int channels,
+                               int heads, bool whole, sd_norm_spec spec);
 /* x [n, h, w, c] to the like. */
-sdb_tensor sd_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
+sdb_tensor sdi_attention_block_forward(sd_exec *e, const sd_attention_block *block, sdb_tensor x);
 
 /* ---- SpatialTransformer (attention.py). */
 typedef struct sd_transformer_layer { /* BasicTransformerBlock */
@@ -59,10 +59,10 @@ typedef struct sd_spatial_transformer {
 } sd_spatial_transformer;
 
 /* `kv` gathers the cross-attentions' keys and values. */
-void sd_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
-                                  const sd_unet_config *config, int level, sd_wide_builder *kv);
-/* x [n, h, w, c] to the like; kv [n, tokens, 1, sd_unet_kv_width]. */
-sdb_tensor sd_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st,
-                                          sdb_tensor x, sdb_tensor kv);
+void sdi_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
+                                   const sd_unet_config *config, int level, sd_wide_builder *kv);
+/* x [n, h, w, c] to the like; kv [n, tokens, 1, sdi_unet_kv_width]. */
+sdb_tensor sdi_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st,
+                                           sdb_tensor x, sdb_tensor kv);
 
 #endif

@@ -8,32 +8,32 @@ static void count_one(void *user, const char *name, int n_dims, const int64_t *d
     ++*(int *)user;
 }
 
-sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
-                        const sd_model_params *params) {
+sd_status sdi_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
+                         const sd_model_params *params) {
     *b = (sd_build){.ctx = ctx, .source = source, .compute = compute, .feeds = {.ctx = ctx}};
-    b->interrupt = sd_interrupt_now(ctx);
+    b->interrupt = sdi_interrupt_now(ctx);
     if (params) {
         b->progress = params->progress;
         b->progress_user = params->progress_user;
     }
-    sd_status status = sd_build_list(ctx, source, count_one, &b->total);
+    sd_status status = sdi_build_list(ctx, source, count_one, &b->total);
     if (status)
-        sd_build_free(b);
+        sdi_build_free(b);
     return status;
 }
 
-void sd_build_free(sd_build *b) {
-    sd_feeds_close(&b->feeds);
-    sd_free(b->ctx, b->scratch);
+void sdi_build_free(sd_build *b) {
+    sdi_feeds_close(&b->feeds);
+    sdi_free(b->ctx, b->scratch);
     b->scratch = NULL;
 }
 
-void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {
+void sdi_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user) {
     for (int i = 0; i < b->source->n_files; i++) {
         const sd_weights *w = b->source->files[i];
-        for (size_t j = 0; j < sd_weights_count(w); j++) {
-            const sd_entry *entry = sd_weights_at(w, j);
-            if (!entry->taken && !sd_name_is_harmless(entry->name))
+        for (size_t j = 0; j < sdi_weights_count(w); j++) {
+            const sd_entry *entry = sdi_weights_at(w, j);
+            if (!entry->taken && !sdi_name_is_harmless(entry->name))
                 fn(user, entry->name);
         }
     }
@@ -41,15 +41,15 @@ void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *n
 
 /* The network is freed with the part, also where it was not built to its end. */
 static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
-    const sd_part_type *type = sd_part_types[kind];
-    const void *config = sd_part_config(type, b->source->desc);
-    sd_part *part = sd_zalloc(b->ctx, type->size);
+    const sd_part_type *type = sdi_part_types[kind];
+    const void *config = sdi_part_config(type, b->source->desc);
+    sd_part *part = sdi_zalloc(b->ctx, type->size);
     *out = part;
     if (!part)
         return SD_ERROR_MEMORY;
     atomic_init(&part->refs, 1);
     part->ctx = b->ctx;
-    sd_status status = sd_programs_init(&part->programs, b->ctx);
+    sd_status status = sdi_programs_init(&part->programs, b->ctx);
     if (status)
         return status;
     sd_builder builder = {.build = b,
@@ -60,11 +60,11 @@ static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
     return builder.status;
 }
 
-sd_status sd_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]) {
+sd_status sdi_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]) {
     sd_status status = SD_OK;
     for (int i = 0; i < SD_N_PARTS; i++) {
         parts[i] = NULL;
-        if (!status && sd_part_types[i]->wanted(b->source->desc))
+        if (!status && sdi_part_types[i]->wanted(b->source->desc))
             status = build_part(b, (sd_part_kind)i, &parts[i]);
     }
     return status;
@@ -78,21 +78,21 @@ typedef struct listing {
 
 static void list_tensor(const listing *l, const sd_wanted *want) {
     char name[SD_MAX_NAME];
-    sd_path_name(name, want->path, l->names->layout, 0, l->names->prefix, want->suffix);
+    sdi_path_name(name, want->path, l->names->layout, 0, l->names->prefix, want->suffix);
     l->fn(l->user, name, want->n_dims, want->dims);
 }
 
 /* Rows of one tensor that are not together follow each other. */
 static void list_part(const listing *l, const sd_part *part) {
-    sd_path last = sd_path_top();
+    sd_path last = sdi_path_top();
     for (size_t i = 0; i < part->weights.n; i++) {
         const sd_weight *w = part->weights.items[i];
         for (int k = 0; k < w->n_params; k++) {
             const sd_param *p = &w->params[k];
-            if (sd_path_equal(&p->path, &last))
+            if (sdi_path_equal(&p->path, &last))
                 continue;
-            sd_wanted want = sd_weight_wants(w, p, l->names->layout);
-            sd_wanted bias = sd_weight_wants_bias(p, l->names->layout);
+            sd_wanted want = sdi_weight_wants(w, p, l->names->layout);
+            sd_wanted bias = sdi_weight_wants_bias(p, l->names->layout);
             list_tensor(l, &want);
             if (p->bias)
                 list_tensor(l, &bias);
@@ -101,15 +101,16 @@ static void list_part(const listing *l, const sd_part *part) {
     }
 }
 
-sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user) {
+sd_status sdi_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn,
+                         void *user) {
     sd_build b = {.ctx = ctx, .source = source, .listing = true};
     sd_part *parts[SD_N_PARTS];
-    sd_status status = sd_build_parts(&b, parts);
+    sd_status status = sdi_build_parts(&b, parts);
     for (int i = 0; i < SD_N_PARTS; i++) {
-        listing l = {sd_part_config(sd_part_types[i], source->desc), fn, user};
+        listing l = {sdi_part_config(sdi_part_types[i], source->desc), fn, user};
         if (parts[i] && !status)
             list_part(&l, parts[i]);
-        sd_part_release(parts[i]);
+        sdi_part_release(parts[i]);
     }
     return status;
 }

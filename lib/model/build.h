@@ -9,18 +9,18 @@
 
 typedef void (*sd_build_list_fn)(void *user, const char *name, int n_dims, const int64_t *dims);
 
-sd_status sd_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
-                        const sd_model_params *params);
-void sd_build_free(sd_build *b);
+sd_status sdi_build_init(sd_build *b, sd_context *ctx, const sd_source *source, sdb_type compute,
+                         const sd_model_params *params);
+void sdi_build_free(sd_build *b);
 /* All parts that the description has; the others are NULL. After a failure too the caller releases
  * them. */
-sd_status sd_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]);
+sd_status sdi_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]);
 /* Calls fn for each tensor of the files that no network took and that is not on the list of
  * harmless extras (position_ids and the like). */
-void sd_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
+void sdi_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
 
 /* Calls fn for each tensor that the networks of the source's description take, without looking at
  * its files: names in the usual spelling of the layout, shapes as that layout stores them. */
-sd_status sd_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
+sd_status sdi_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);
 
 #endif

@@ -9,7 +9,7 @@ static bool list_reserve(sd_context *ctx, sd_list *list) {
     if (list->n < list->capacity)
         return true;
     size_t capacity = list->capacity ? 2 * list->capacity : 64;
-    void **items = sd_realloc(ctx, list->items, capacity * sizeof *items);
+    void **items = sdi_realloc(ctx, list->items, capacity * sizeof *items);
     if (!items)
         return false;
     list->items = items;
@@ -19,11 +19,11 @@ static bool list_reserve(sd_context *ctx, sd_list *list) {
 
 /* ------------------------------------------------------------------------- the builder */
 
-void *sd_builder_alloc(sd_builder *b, size_t n, size_t size) {
+void *sdi_builder_alloc(sd_builder *b, size_t n, size_t size) {
     sd_context *ctx = b->build->ctx;
     if (b->status)
         return NULL;
-    void *block = list_reserve(ctx, &b->part->blocks) ? sd_alloc_array(ctx, n, size) : NULL;
+    void *block = list_reserve(ctx, &b->part->blocks) ? sdi_alloc_array(ctx, n, size) : NULL;
     if (!block) {
         b->status = SD_ERROR_MEMORY;
         return NULL;
@@ -32,30 +32,30 @@ void *sd_builder_alloc(sd_builder *b, size_t n, size_t size) {
     return block;
 }
 
-bool sd_builder_range(sd_builder *b, const char *what, int value, int low, int high) {
+bool sdi_builder_range(sd_builder *b, const char *what, int value, int low, int high) {
     if (value >= low && value <= high)
         return true;
-    sd_builder_fail(b, SD_ERROR_MODEL, "%s: %s is %d; it must be in %d .. %d",
-                    b->build->source->desc->path, what, value, low, high);
+    sdi_builder_fail(b, SD_ERROR_MODEL, "%s: %s is %d; it must be in %d .. %d",
+                     b->build->source->desc->path, what, value, low, high);
     return false;
 }
 
-bool sd_builder_divides(sd_builder *b, const char *what, int channels, int by) {
+bool sdi_builder_divides(sd_builder *b, const char *what, int channels, int by) {
     if (channels >= 1 && by >= 1 && channels % by == 0)
         return true;
-    sd_builder_fail(b, SD_ERROR_MODEL, "%s: %d channels cannot be divided into %d %s",
-                    b->build->source->desc->path, channels, by, what);
+    sdi_builder_fail(b, SD_ERROR_MODEL, "%s: %d channels cannot be divided into %d %s",
+                     b->build->source->desc->path, channels, by, what);
     return false;
 }
 
 /* ------------------------------------------------------------------------- weights */
 
-void sd_builder_pass_over(sd_builder *b, const sd_path *path) {
+void sdi_builder_pass_over(sd_builder *b, const sd_path *path) {
     char name[SD_MAX_NAME];
     if (b->status || b->build->listing)
         return;
-    sd_path_name(name, path, b->names.layout, 0, b->names.prefix, ".");
-    sd_weights_take_prefix(b->weights, name);
+    sdi_path_name(name, path, b->names.layout, 0, b->names.prefix, ".");
+    sdi_weights_take_prefix(b->weights, name);
 }
 
 /* The weight of these rows of tensors. */
@@ -65,20 +65,20 @@ static const sdb_weight *get(sd_builder *b, const sd_weight_form *form, const sd
     if (b->status)
         return NULL;
     bool room = list_reserve(b->build->ctx, owned);
-    sd_weight *w = room ? sd_weight_new(b->build->ctx, form, params, n) : NULL;
+    sd_weight *w = room ? sdi_weight_new(b->build->ctx, form, params, n) : NULL;
     if (!w) {
         b->status = SD_ERROR_MEMORY;
         return NULL;
     }
     owned->items[owned->n++] = w;
     if (!b->build->listing)
-        sd_weight_load(b, w);
+        sdi_weight_load(b, w);
     return w->dev;
 }
 
 /* A whole tensor. */
 static sd_param whole(const sd_path *path, sd_key key, int rows, bool bias) {
-    return (sd_param){.path = sd_path_child(*path, key), .rows = rows, .of = rows, .bias = bias};
+    return (sd_param){.path = sdi_path_child(*path, key), .rows = rows, .of = rows, .bias = bias};
 }
 
 static const sdb_weight *get_one(sd_builder *b, const sd_path *path, sd_key key, int rows,
@@ -92,43 +92,43 @@ static const sdb_weight *get_one(sd_builder *b, const sd_path *path, sd_key key,
         __VA_ARGS__                                                                                \
     }
 
-const sdb_weight *sd_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+const sdb_weight *sdi_get_linear(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
     return get_one(b, path, key, out, true, FORM(SDB_WEIGHT_LINEAR, in));
 }
 
-const sdb_weight *sd_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
-                                        int in) {
+const sdb_weight *sdi_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
+                                         int in) {
     return get_one(b, path, key, out, false, FORM(SDB_WEIGHT_LINEAR, in));
 }
 
-const sdb_weight *sd_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+const sdb_weight *sdi_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
     return get_one(b, path, key, 2 * out, true, FORM(SDB_WEIGHT_GEGLU, in));
 }
 
-const sdb_weight *sd_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
+const sdb_weight *sdi_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in) {
     return get_one(b, path, key, out, true, FORM(SDB_WEIGHT_CONV3X3, in));
 }
 
-const sdb_weight *sd_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key key, int c) {
+const sdb_weight *sdi_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key key, int c) {
     return get_one(b, path, key, c, true, FORM(SDB_WEIGHT_CONV3X3, c, .upsample = true));
 }
 
-const sdb_weight *sd_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
+const sdb_weight *sdi_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
     return get_one(b, path, key, channels, true, FORM(SDB_WEIGHT_VECTOR, 1));
 }
 
-const sdb_weight *sd_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
-                                   int width) {
+const sdb_weight *sdi_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                    int width) {
     return get_one(b, path, key, n, false, FORM(SDB_WEIGHT_EMBEDDING, width));
 }
 
-const sdb_weight *sd_get_token_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
-                                         int width) {
+const sdb_weight *sdi_get_token_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
+                                          int width) {
     return get_one(b, path, key, n, false, FORM(SDB_WEIGHT_EMBEDDING, width, .words = true));
 }
 
-const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
-                             bool bias) {
+const sdb_weight *sdi_get_qkv(sd_builder *b, const sd_path *path, const sd_key keys[3], int c,
+                              bool bias) {
     sd_param params[3];
     for (int i = 0; i < 3; i++)
         params[i] = whole(path, keys[i], c, bias);
@@ -137,7 +137,7 @@ const sdb_weight *sd_get_qkv(sd_builder *b, const sd_path *path, const sd_key ke
 
 /* ------------------------------------------------------------------------- wide linears */
 
-void sd_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in) {
+void sdi_wide_begin(sd_wide_builder *w, sd_builder *b, sd_wide_linear *wide, int in) {
     *w = (sd_wide_builder){.b = b, .wide = wide};
     *wide = (sd_wide_linear){.in = in};
 }
@@ -148,7 +148,7 @@ static void wide_flush(sd_wide_builder *w) {
     size_t n = (size_t)wide->n_slices;
     if (w->n == 0)
         return;
-    sd_wide_slice *slices = sd_builder_alloc(w->b, n + 1, sizeof *slices);
+    sd_wide_slice *slices = sdi_builder_alloc(w->b, n + 1, sizeof *slices);
     if (slices) {
         for (size_t i = 0; i < n; i++)
             slices[i] = wide->slices[i];
@@ -171,18 +171,18 @@ static void wide_add(sd_wide_builder *w, sd_param param) {
     w->wide->width += param.rows;
 }
 
-int sd_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias) {
+int sdi_wide_add(sd_wide_builder *w, const sd_path *path, sd_key key, int rows, bool bias) {
     int first = w->wide->width;
     wide_add(w, whole(path, key, rows, bias));
     return first;
 }
 
-void sd_wide_end(sd_wide_builder *w) {
+void sdi_wide_end(sd_wide_builder *w) {
     wide_flush(w);
 }
 
-void sd_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads) {
-    if (!sd_builder_divides(w->b, "attention heads", c, heads))
+void sdi_wide_add_heads(sd_wide_builder *w, const sd_path *path, sd_key key, int c, int heads) {
+    if (!sdi_builder_divides(w->b, "attention heads", c, heads))
         return;
     int dim = c / heads;
     sd_param head = whole(path, key, 3 * c, true);

@@ -20,39 +20,39 @@ static void text_layer_build(sd_builder *b, text_layer *layer, sd_path path,
                              const sd_text_config *config) {
     static const sd_key qkv[3] = {SD_KEY_TEXT_Q, SD_KEY_TEXT_K, SD_KEY_TEXT_V};
     int width = config->width, mlp_width = config->mlp_width;
-    layer->norm1 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM1, width);
+    layer->norm1 = sdi_get_norm(b, &path, SD_KEY_TEXT_NORM1, width);
     layer->qkv = b->names.layout == SD_LAYOUT_OPEN_CLIP
-                     ? sd_get_linear(b, &path, SD_KEY_TEXT_QKV, 3 * width, width)
-                     : sd_get_qkv(b, &path, qkv, width, true);
-    layer->out = sd_get_linear(b, &path, SD_KEY_TEXT_OUT, width, width);
-    layer->norm2 = sd_get_norm(b, &path, SD_KEY_TEXT_NORM2, width);
-    layer->fc1 = sd_get_linear(b, &path, SD_KEY_TEXT_FC1, mlp_width, width);
-    layer->fc2 = sd_get_linear(b, &path, SD_KEY_TEXT_FC2, width, mlp_width);
+                     ? sdi_get_linear(b, &path, SD_KEY_TEXT_QKV, 3 * width, width)
+                     : sdi_get_qkv(b, &path, qkv, width, true);
+    layer->out = sdi_get_linear(b, &path, SD_KEY_TEXT_OUT, width, width);
+    layer->norm2 = sdi_get_norm(b, &path, SD_KEY_TEXT_NORM2, width);
+    layer->fc1 = sdi_get_linear(b, &path, SD_KEY_TEXT_FC1, mlp_width, width);
+    layer->fc2 = sdi_get_linear(b, &path, SD_KEY_TEXT_FC2, width, mlp_width);
 }
 
 static void text_build(sd_builder *b, void *network, const void *config) {
     sd_text_model *m = network;
     const sd_text_config *c = &m->config;
     m->config = *(const sd_text_config *)config;
-    sd_path top = sd_path_top();
-    sd_builder_range(b, "the text encoder's vocabulary", c->vocab_size, 1, 1 << 24);
-    sd_builder_range(b, "the text encoder's number of positions", c->tokens, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the text encoder's number of layers", c->layers, 1, 1024);
-    sd_builder_range(b, "the text encoder's width", c->width, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the text encoder's MLP width", c->mlp_width, 1, SD_MAX_WIDTH);
-    sd_builder_divides(b, "attention heads", c->width, c->heads);
-    m->layers = sd_builder_alloc(b, (size_t)c->layers, sizeof *m->layers);
+    sd_path top = sdi_path_top();
+    sdi_builder_range(b, "the text encoder's vocabulary", c->vocab_size, 1, 1 << 24);
+    sdi_builder_range(b, "the text encoder's number of positions", c->tokens, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the text encoder's number of layers", c->layers, 1, 1024);
+    sdi_builder_range(b, "the text encoder's width", c->width, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the text encoder's MLP width", c->mlp_width, 1, SD_MAX_WIDTH);
+    sdi_builder_divides(b, "attention heads", c->width, c->heads);
+    m->layers = sdi_builder_alloc(b, (size_t)c->layers, sizeof *m->layers);
     if (!m->layers)
         return;
-    m->token = sd_get_token_embedding(b, &top, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
-    m->position = sd_get_embedding(b, &top, SD_KEY_TEXT_POSITION, c->tokens, c->width);
+    m->token = sdi_get_token_embedding(b, &top, SD_KEY_TEXT_TOKEN, c->vocab_size, c->width);
+    m->position = sdi_get_embedding(b, &top, SD_KEY_TEXT_POSITION, c->tokens, c->width);
     for (int i = 0; i < c->layers; i++)
         text_layer_build(b, &m->layers[i],
-                         sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
-    m->final_norm = sd_get_norm(b, &top, SD_KEY_TEXT_FINAL_NORM, c->width);
+                         sdi_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
+    m->final_norm = sdi_get_norm(b, &top, SD_KEY_TEXT_FINAL_NORM, c->width);
     for (int i = 0; i < c->skip; i++) {
-        sd_path unused = sd_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = c->layers + i});
-        sd_builder_pass_over(b, &unused);
+        sd_path unused = sdi_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = c->layers + i});
+        sdi_builder_pass_over(b, &unused);
     }
 }
 
@@ -60,23 +60,23 @@ static void text_build(sd_builder *b, void *network, const void *config) {
 static sdb_tensor text_layer_forward(sd_exec *e, const text_layer *layer, sdb_tensor x,
                                      const sd_text_config *config) {
     sdb_act act = config->act == SD_TEXT_QUICK_GELU ? SDB_ACT_QUICK_GELU : SDB_ACT_GELU;
-    sdb_tensor a = sd_layer_norm(e, x, layer->norm1, config->eps);
-    sdb_tensor qkv = sd_linear(e, a, 3 * x.c, (sdb_linear){.weight = layer->qkv});
-    a = sd_self_attention(e, qkv, config->heads, true);
-    x = sd_linear(e, a, x.c, (sdb_linear){.weight = layer->out, .residual = x});
+    sdb_tensor a = sdi_layer_norm(e, x, layer->norm1, config->eps);
+    sdb_tensor qkv = sdi_linear(e, a, 3 * x.c, (sdb_linear){.weight = layer->qkv});
+    a = sdi_self_attention(e, qkv, config->heads, true);
+    x = sdi_linear(e, a, x.c, (sdb_linear){.weight = layer->out, .residual = x});
 
-    a = sd_layer_norm(e, x, layer->norm2, config->eps);
-    a = sd_linear(e, a, config->mlp_width, (sdb_linear){.weight = layer->fc1, .act = act});
-    return sd_linear(e, a, x.c, (sdb_linear){.weight = layer->fc2, .residual = x});
+    a = sdi_layer_norm(e, x, layer->norm2, config->eps);
+    a = sdi_linear(e, a, config->mlp_width, (sdb_linear){.weight = layer->fc1, .act = act});
+    return sdi_linear(e, a, x.c, (sdb_linear){.weight = layer->fc2, .residual = x});
 }
 
-void sd_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
-                           int skip) {
-    sdb_tensor x = sd_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
-    sd_op_embed(e, (sdb_embed){ids, x, m->token, m->position});
+void sdi_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
+                            int skip) {
+    sdb_tensor x = sdi_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
+    sdi_op_embed(e, (sdb_embed){ids, x, m->token, m->position});
     for (int i = 0; i < m->config.layers - skip; i++)
         x = text_layer_forward(e, &m->layers[i], x, &m->config);
-    sd_op_copy(e, y, sd_layer_norm(e, x, m->final_norm, m->config.eps));
+    sdi_op_copy(e, y, sdi_layer_norm(e, x, m->final_norm, m->config.eps));
 }
 
 /* ------------------------------------------------------------------------- the part */
@@ -94,7 +94,7 @@ static const sd_place text_places[] = {
     {SD_LAYOUT_DIFFUSERS, "", ""},
 };
 
-const sd_part_type sd_text_part = {
+const sd_part_type sdi_text_part = {
     .what = "text encoder",
     SD_PLACES(text_places),
     .folder = "text_encoder",
@@ -103,8 +103,8 @@ const sd_part_type sd_text_part = {
     SD_CONFIG(text),
     .size = sizeof(sd_text_model),
     .wanted = text_wanted,
-    .read = sd_config_text,
-    .infer = sd_infer_text,
+    .read = sdi_config_text,
+    .infer = sdi_infer_text,
     .measured = true,
     .build = text_build,
 };

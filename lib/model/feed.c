@@ -58,7 +58,7 @@ static bool has_broken(sdb_type type, const void *x, size_t n) {
 /* sdb_weight_part.read */
 static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
     sd_feed *s = user;
-    sd_status status = sd_decoder_read(&s->decoder, first, n, dst);
+    sd_status status = sdi_decoder_read(&s->decoder, first, n, dst);
     int none = SD_OK;
     if (status)
         atomic_compare_exchange_strong(&s->status, &none, (int)status);
@@ -73,42 +73,42 @@ static sdb_type device_type(const sd_decoder *d) {
     return d->type == SD_DTYPE_F16 ? SDB_F16 : d->type == SD_DTYPE_BF16 ? SDB_BF16 : SDB_F32;
 }
 
-sd_status sd_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
-                       sdb_weight_part *out) {
-    sd_feed *s = sd_zalloc(feeds->ctx, sizeof *s);
+sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
+                        sdb_weight_part *out) {
+    sd_feed *s = sdi_zalloc(feeds->ctx, sizeof *s);
     if (!s)
         return SD_ERROR_MEMORY;
     atomic_init(&s->status, SD_OK);
     atomic_init(&s->broken, false);
     s->next = feeds->last;
     feeds->last = s;
-    sd_status status = sd_decoder_open(feeds->ctx, weights, entry, rows, &s->decoder);
+    sd_status status = sdi_decoder_open(feeds->ctx, weights, entry, rows, &s->decoder);
     s->type = device_type(&s->decoder);
     *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
     return status;
 }
 
-sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_size) {
+sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_size) {
     sdb_weight_part part = whole;
     part.rows = n;
     part.first += (size_t)first * (size_t)row_size;
     return part;
 }
 
-sd_status sd_feed_fail(const sd_feeds *feeds, sd_status status) {
+sd_status sdi_feed_fail(const sd_feeds *feeds, sd_status status) {
     for (const sd_feed *s = feeds->last; s; s = s->next)
         if (atomic_load(&s->status) != SD_OK)
-            return sd_weights_fail(s->decoder.weights, s->decoder.entry,
-                                   (sd_status)atomic_load(&s->status));
+            return sdi_weights_fail(s->decoder.weights, s->decoder.entry,
+                                    (sd_status)atomic_load(&s->status));
     return status;
 }
 
-void sd_feeds_close(sd_feeds *feeds) {
+void sdi_feeds_close(sd_feeds *feeds) {
     while (feeds->last) {
         sd_feed *s = feeds->last;
         feeds->last = s->next;
-        sd_decoder_close(feeds->ctx, &s->decoder);
-        sd_free(feeds->ctx, s);
+        sdi_decoder_close(feeds->ctx, &s->decoder);
+        sdi_free(feeds->ctx, s);
     }
 }
 
@@ -124,7 +124,7 @@ typedef struct broken_file {
 
 /* All broken tensors of the same file as `s`. */
 static broken_file collect(sd_feed *s) {
-    broken_file file = {.path = sd_weights_path(s->decoder.weights, s->decoder.entry)};
+    broken_file file = {.path = sdi_weights_path(s->decoder.weights, s->decoder.entry)};
     for (sd_feed *t = s; t; t = t->next) {
         if (t->told || !atomic_load(&t->broken) || t->decoder.weights != s->decoder.weights ||
             t->decoder.entry->file != s->decoder.entry->file)
@@ -147,7 +147,7 @@ static void list_names(char *text, size_t size, const broken_file *file) {
         snprintf(text + n, size - n, ", ...");
 }
 
-sd_status sd_feeds_check_numbers(const sd_feeds *feeds, bool strict) {
+sd_status sdi_feeds_check_numbers(const sd_feeds *feeds, bool strict) {
     char names[NAMED * 160];
     for (sd_feed *s = feeds->last; s; s = s->next) {
         if (s->told || !atomic_load(&s->broken))
@@ -155,14 +155,15 @@ sd_status sd_feeds_check_numbers(const sd_feeds *feeds, bool strict) {
         broken_file file = collect(s);
         list_names(names, sizeof names, &file);
         if (strict)
-            return sd_fail(feeds->ctx, SD_ERROR_MODEL,
-                           "%s: NaN or infinity in %d of its tensors: %s (a merge or training that "
-                           "went wrong?)",
-                           file.path, file.n, names);
-        sd_log(feeds->ctx, SD_LOG_LEVEL_WARN,
-               "%s: NaN or infinity in %d of its tensors: %s (a merge or training that went "
-               "wrong?): pictures will be damaged",
-               file.path, file.n, names);
+            return sdi_fail(
+                feeds->ctx, SD_ERROR_MODEL,
+                "%s: NaN or infinity in %d of its tensors: %s (a merge or training that "
+                "went wrong?)",
+                file.path, file.n, names);
+        sdi_log(feeds->ctx, SD_LOG_LEVEL_WARN,
+                "%s: NaN or infinity in %d of its tensors: %s (a merge or training that went "
+                "wrong?): pictures will be damaged",
+                file.path, file.n, names);
     }
     return SD_OK;
 }

@@ -25,16 +25,16 @@ typedef struct sd_feeds {
 } sd_feeds;
 
 /* `rows` rows of the entry, whose type was checked, until the feeds are closed. */
-sd_status sd_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
-                       sdb_weight_part *out);
+sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
+                        sdb_weight_part *out);
 /* Rows first .. first + n - 1 of a part with row_size elements a row. */
-sdb_weight_part sd_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
+sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
 /* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
  * else what the device has said stands. */
-sd_status sd_feed_fail(const sd_feeds *feeds, sd_status status);
+sd_status sdi_feed_fail(const sd_feeds *feeds, sd_status status);
 /* Tells in the log, once for each file, which tensors have NaN or infinity among what was read;
  * `strict`: that is SD_ERROR_MODEL. */
-sd_status sd_feeds_check_numbers(const sd_feeds *feeds, bool strict);
-void sd_feeds_close(sd_feeds *feeds);
+sd_status sdi_feeds_check_numbers(const sd_feeds *feeds, bool strict);
+void sdi_feeds_close(sd_feeds *feeds);
 
 #endif

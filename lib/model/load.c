@@ -9,12 +9,12 @@
 #include "core/tensor.h"
 #include "core/threads.h"
 
-void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
+void sdi_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
     if (b->status)
         return;
     va_list args;
     va_start(args, format);
-    b->status = sd_vfail(b->build->ctx, status, format, args);
+    b->status = sdi_vfail(b->build->ctx, status, format, args);
     va_end(args);
 }
 
@@ -22,7 +22,8 @@ void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) {
 
 static const char *spell(char name[SD_MAX_NAME], const sd_builder *b, const sd_wanted *want,
                          int spelling) {
-    return sd_path_name(name, want->path, b->names.layout, spelling, b->names.prefix, want->suffix);
+    return sdi_path_name(name, want->path, b->names.layout, spelling, b->names.prefix,
+                         want->suffix);
 }
 
 /* Tries the spelling of the last tensor first, since a file keeps to one. */
@@ -30,16 +31,16 @@ static const sd_entry *find(sd_builder *b, const sd_wanted *want) {
     char name[SD_MAX_NAME];
     for (int i = 0; i < SD_N_SPELLINGS; i++) {
         int spelling = (b->spelling + i) % SD_N_SPELLINGS;
-        const sd_entry *entry = sd_weights_take(b->weights, spell(name, b, want, spelling));
+        const sd_entry *entry = sdi_weights_take(b->weights, spell(name, b, want, spelling));
         if (entry) {
             b->spelling = spelling;
             return entry;
         }
     }
     char shape[128];
-    sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' is missing (expected shape %s)",
-                    sd_weights_path(b->weights, NULL), spell(name, b, want, b->spelling),
-                    sd_shape_text(shape, sizeof shape, want->n_dims, want->dims));
+    sdi_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' is missing (expected shape %s)",
+                     sdi_weights_path(b->weights, NULL), spell(name, b, want, b->spelling),
+                     sdi_shape_text(shape, sizeof shape, want->n_dims, want->dims));
     return NULL;
 }
 
@@ -74,9 +75,9 @@ static void report_progress(sd_builder *b) {
                                   .step = build->done,
                                   .total = build->total};
     bool stop = build->progress && build->progress(build->progress_user, &progress);
-    if (stop || sd_interrupted(&build->interrupt))
-        sd_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled",
-                        build->source->desc->path);
+    if (stop || sdi_interrupted(&build->interrupt))
+        sdi_builder_fail(b, SD_ERROR_CANCELLED, "loading %s was cancelled",
+                         build->source->desc->path);
 }
 
 /* All rows of a tensor; none after a failure. */
@@ -84,17 +85,17 @@ static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
     char shape[128], expected[128];
     sdb_weight_part part = {.rows = (int)want->dims[0]};
     const sd_entry *entry = b->status ? NULL : find(b, want);
-    if (!entry || (b->status = sd_decoder_check(b->build->ctx, b->weights, entry)))
+    if (!entry || (b->status = sdi_decoder_check(b->build->ctx, b->weights, entry)))
         return part;
     if (!shape_fits(entry, want)) {
-        sd_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s, expected %s",
-                        sd_weights_path(b->weights, entry), entry->name,
-                        sd_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
-                        sd_shape_text(expected, sizeof expected, want->n_dims, want->dims));
+        sdi_builder_fail(b, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s, expected %s",
+                         sdi_weights_path(b->weights, entry), entry->name,
+                         sdi_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
+                         sdi_shape_text(expected, sizeof expected, want->n_dims, want->dims));
         return part;
     }
-    sd_weights_will_need(b->weights, entry);
-    b->status = sd_feed_open(&b->build->feeds, b->weights, entry, part.rows, &part);
+    sdi_weights_will_need(b->weights, entry);
+    b->status = sdi_feed_open(&b->build->feeds, b->weights, entry, part.rows, &part);
     if (!b->status)
         report_progress(b);
     return part;
@@ -105,10 +106,10 @@ static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
 /* Several rows of a tensor may be asked for one after the other: it is opened once. */
 static void open_param(sd_builder *b, const sd_weight *w, const sd_param *p) {
     sd_opened *last = &b->opened;
-    if (sd_path_equal(&last->path, &p->path))
+    if (sdi_path_equal(&last->path, &p->path))
         return;
-    sd_wanted want = sd_weight_wants(w, p, b->names.layout);
-    sd_wanted bias = sd_weight_wants_bias(p, b->names.layout);
+    sd_wanted want = sdi_weight_wants(w, p, b->names.layout);
+    sd_wanted bias = sdi_weight_wants_bias(p, b->names.layout);
     last->path = p->path;
     last->weight = open_tensor(b, &want);
     last->bias = p->bias ? open_tensor(b, &bias) : (sdb_weight_part){.rows = p->of};
@@ -117,19 +118,19 @@ static void open_param(sd_builder *b, const sd_weight *w, const sd_param *p) {
 /* The rows of its tensors, and below them those of words. Returns whether there is a bias. */
 static bool open_parts(sd_builder *b, const sd_weight *w, int n, sdb_weight_part *parts,
                        sdb_weight_part *biases) {
-    int row_size = (int)sd_weight_row_size(&w->form);
+    int row_size = (int)sdi_weight_row_size(&w->form);
     bool bias = false;
     for (int i = 0; i < n && !b->status; i++) {
         const sd_param *p = &w->params[i];
         if (i < w->n_params) {
             open_param(b, w, p);
-            parts[i] = sd_feed_rows(b->opened.weight, p->first, p->rows, row_size);
-            biases[i] = sd_feed_rows(b->opened.bias, p->first, p->rows, 1);
+            parts[i] = sdi_feed_rows(b->opened.weight, p->first, p->rows, row_size);
+            biases[i] = sdi_feed_rows(b->opened.bias, p->first, p->rows, 1);
             bias = bias || p->bias;
         } else {
             const sd_word_rows *word = &b->build->words[i - w->n_params];
             b->status =
-                sd_feed_open(&b->build->feeds, word->weights, word->entry, word->rows, &parts[i]);
+                sdi_feed_open(&b->build->feeds, word->weights, word->entry, word->rows, &parts[i]);
         }
     }
     return bias;
@@ -139,17 +140,17 @@ static bool open_parts(sd_builder *b, const sd_weight *w, int n, sdb_weight_part
  * into them. */
 static void *scratch_of(sd_build *build) {
     sd_context *ctx = build->ctx;
-    size_t size = (size_t)sd_threads_count(ctx->threads) * SDB_WEIGHT_SCRATCH;
+    size_t size = (size_t)sdi_threads_count(ctx->threads) * SDB_WEIGHT_SCRATCH;
     if (!build->scratch)
-        build->scratch = sd_alloc(ctx, size);
+        build->scratch = sdi_alloc(ctx, size);
     return build->scratch;
 }
 
-void sd_weight_load(sd_builder *b, sd_weight *w) {
+void sdi_weight_load(sd_builder *b, sd_weight *w) {
     sd_build *build = b->build;
     sd_context *ctx = build->ctx;
     int n = w->n_params + (w->form.words ? build->n_words : 0);
-    sdb_weight_part *parts = sd_alloc_array(ctx, 2 * (size_t)n, sizeof *parts);
+    sdb_weight_part *parts = sdi_alloc_array(ctx, 2 * (size_t)n, sizeof *parts);
     void *scratch = parts ? scratch_of(build) : NULL;
     if (!scratch)
         b->status = SD_ERROR_MEMORY;
@@ -164,7 +165,7 @@ void sd_weight_load(sd_builder *b, sd_weight *w) {
                             .scratch = scratch};
     if (!b->status) {
         sd_status status = ctx->device->api->weight_prepare(ctx->device->dev, &desc, &w->dev);
-        b->status = status ? sd_feed_fail(&build->feeds, status) : SD_OK;
+        b->status = status ? sdi_feed_fail(&build->feeds, status) : SD_OK;
     }
-    sd_free(ctx, parts);
+    sdi_free(ctx, parts);
 }

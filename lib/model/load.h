@@ -28,7 +28,7 @@ typedef struct sd_build {
     sd_progress_fn progress;
     void *progress_user;
     const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
-    int n_words;               /* sd_build_init */
+    int n_words;               /* sdi_build_init */
     sd_feeds feeds;            /* of the tensors so far */
     void *scratch;             /* lent to the device with each weight */
 } sd_build;
@@ -50,9 +50,9 @@ typedef struct sd_builder {
 } sd_builder;
 
 /* Records the first failure with its sentence. */
-void sd_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
+void sdi_builder_fail(sd_builder *b, sd_status status, const char *format, ...) SD_PRINTF(3, 4);
 
 /* Fills w->dev; the builder has the first failure. */
-void sd_weight_load(sd_builder *b, sd_weight *w);
+void sdi_weight_load(sd_builder *b, sd_weight *w);
 
 #endif

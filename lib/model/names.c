@@ -165,22 +165,22 @@ static const harmless_row harmless[] = {
     {".comfy_quant", AT_END},
 };
 
-sd_path sd_path_top(void) {
+sd_path sdi_path_top(void) {
     return (sd_path){.depth = 0};
 }
 
-sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at) {
+sd_path sdi_path_at(sd_path parent, sd_key key, sd_indices at) {
     if (parent.depth < SD_MAX_PATH)
         parent.keys[parent.depth++] = key;
     parent.at = at;
     return parent;
 }
 
-sd_path sd_path_child(sd_path parent, sd_key key) {
-    return sd_path_at(parent, key, parent.at);
+sd_path sdi_path_child(sd_path parent, sd_key key) {
+    return sdi_path_at(parent, key, parent.at);
 }
 
-bool sd_path_equal(const sd_path *a, const sd_path *b) {
+bool sdi_path_equal(const sd_path *a, const sd_path *b) {
     const sd_indices *x = &a->at, *y = &b->at;
     for (int i = 0; i < a->depth && i < b->depth; i++)
         if (a->keys[i] != b->keys[i])
@@ -240,8 +240,8 @@ static const char *row_pattern(const name_row *row, sd_layout layout, int spelli
     return spelling > 0 && row->old ? row->old : row->diffusers;
 }
 
-const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
-                         int spelling, const char *prefix, const char *suffix) {
+const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
+                          int spelling, const char *prefix, const char *suffix) {
     name_text t = {name, 0};
     name[0] = 0;
     append(&t, prefix, strlen(prefix));
@@ -253,19 +253,19 @@ const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout 
     return name;
 }
 
-int sd_key_matrix_dims(sd_key key, sd_layout layout) {
+int sdi_key_matrix_dims(sd_key key, sd_layout layout) {
     unsigned conv = rows[key].conv1x1;
     return conv & CONV1D ? 3 : conv >> layout & 1 ? 4 : 2;
 }
 
 /* nn.MultiheadAttention's in_proj_weight, and a bare nn.Parameter. */
-const char *sd_key_weight_suffix(sd_key key, sd_layout layout) {
+const char *sdi_key_weight_suffix(sd_key key, sd_layout layout) {
     if (key == SD_KEY_TEXT_QKV)
         return "_weight";
     return key == SD_KEY_TEXT_POSITION && layout == SD_LAYOUT_OPEN_CLIP ? "" : ".weight";
 }
 
-const char *sd_key_bias_suffix(sd_key key, sd_layout layout) {
+const char *sdi_key_bias_suffix(sd_key key, sd_layout layout) {
     (void)layout;
     return key == SD_KEY_TEXT_QKV ? "_bias" : ".bias";
 }
@@ -275,14 +275,14 @@ static bool matches(const harmless_row *row, const char *name) {
     case AT_START:
         return strncmp(name, row->text, strlen(row->text)) == 0;
     case AT_END:
-        return sd_ends_with(name, strlen(name), row->text);
+        return sdi_ends_with(name, strlen(name), row->text);
     case WHOLE:
         break;
     }
     return strcmp(name, row->text) == 0;
 }
 
-bool sd_name_is_harmless(const char *name) {
+bool sdi_name_is_harmless(const char *name) {
     for (size_t i = 0; i < SD_COUNT(harmless); i++)
         if (matches(&harmless[i], name))
             return true;

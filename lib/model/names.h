@@ -126,28 +126,28 @@ typedef struct sd_path {
 } sd_path;
 
 /* (key) at the given place, or none: a component's top. */
-sd_path sd_path_top(void);
-sd_path sd_path_at(sd_path parent, sd_key key, sd_indices at);
-sd_path sd_path_child(sd_path parent, sd_key key); /* at its parent's place */
-bool sd_path_equal(const sd_path *a, const sd_path *b);
+sd_path sdi_path_top(void);
+sd_path sdi_path_at(sd_path parent, sd_key key, sd_indices at);
+sd_path sdi_path_child(sd_path parent, sd_key key); /* at its parent's place */
+bool sdi_path_equal(const sd_path *a, const sd_path *b);
 
 /* Diffusers has renamed a few modules: spelling 0 is the present one, 1 the former. */
 #define SD_N_SPELLINGS 2
 #define SD_MAX_NAME 256
 
 /* prefix + path + suffix into `name`, which is returned; cut where it does not fit. */
-const char *sd_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
-                         int spelling, const char *prefix, const char *suffix);
+const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
+                          int spelling, const char *prefix, const char *suffix);
 
 /* How many dimensions the layout stores this Linear with: 2; 4 where it is a 1x1 convolution [out,
  * in, 1, 1], 3 where it is one over tokens. */
-int sd_key_matrix_dims(sd_key key, sd_layout layout);
+int sdi_key_matrix_dims(sd_key key, sd_layout layout);
 
 /* ".weight" and ".bias", or what a layout has in their place. */
-const char *sd_key_weight_suffix(sd_key key, sd_layout layout);
-const char *sd_key_bias_suffix(sd_key key, sd_layout layout);
+const char *sdi_key_weight_suffix(sd_key key, sd_layout layout);
+const char *sdi_key_bias_suffix(sd_key key, sd_layout layout);
 
 /* Tensors that checkpoints carry and that no network computes with. */
-bool sd_name_is_harmless(const char *name);
+bool sdi_name_is_harmless(const char *name);
 
 #endif

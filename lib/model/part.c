@@ -4,41 +4,41 @@
 #include "backend/device.h"
 #include "model/weight.h"
 
-const sd_part_type *const sd_part_types[SD_N_PARTS] = {
-    [SD_PART_TEXT] = &sd_text_part,
-    [SD_PART_CLASSES] = &sd_class_part,
-    [SD_PART_UNET] = &sd_unet_part,
-    [SD_PART_VAE] = &sd_vae_part,
+const sd_part_type *const sdi_part_types[SD_N_PARTS] = {
+    [SD_PART_TEXT] = &sdi_text_part,
+    [SD_PART_CLASSES] = &sdi_class_part,
+    [SD_PART_UNET] = &sdi_unet_part,
+    [SD_PART_VAE] = &sdi_vae_part,
 };
 
-sd_part *sd_part_retain(sd_part *part) {
+sd_part *sdi_part_retain(sd_part *part) {
     if (part)
         atomic_fetch_add_explicit(&part->refs, 1, memory_order_relaxed);
     return part;
 }
 
-void sd_part_release(sd_part *part) {
+void sdi_part_release(sd_part *part) {
     if (!part || atomic_fetch_sub_explicit(&part->refs, 1, memory_order_acq_rel) > 1)
         return;
     sd_context *ctx = part->ctx;
-    sd_programs_free(&part->programs);
+    sdi_programs_free(&part->programs);
     for (size_t i = 0; i < part->weights.n; i++)
-        sd_weight_release(part->weights.items[i]);
+        sdi_weight_release(part->weights.items[i]);
     for (size_t i = 0; i < part->blocks.n; i++)
-        sd_free(ctx, part->blocks.items[i]);
-    sd_free(ctx, part->weights.items);
-    sd_free(ctx, part->blocks.items);
-    sd_free(ctx, part);
+        sdi_free(ctx, part->blocks.items[i]);
+    sdi_free(ctx, part->weights.items);
+    sdi_free(ctx, part->blocks.items);
+    sdi_free(ctx, part);
 }
 
-int64_t sd_part_parameters(const sd_part *part) {
+int64_t sdi_part_parameters(const sd_part *part) {
     int64_t n = 0;
     for (size_t i = 0; part && i < part->weights.n; i++)
-        n += sd_weight_count(part->weights.items[i]);
+        n += sdi_weight_count(part->weights.items[i]);
     return n;
 }
 
-int64_t sd_part_bytes(const sd_part *part) {
+int64_t sdi_part_bytes(const sd_part *part) {
     int64_t n = 0;
     for (size_t i = 0; part && i < part->weights.n; i++) {
         const sd_weight *w = part->weights.items[i];

@@ -48,15 +48,15 @@ typedef struct sd_part_type {
     void (*build)(struct sd_builder *b, void *network, const void *config);
 } sd_part_type;
 
-extern const sd_part_type *const sd_part_types[SD_N_PARTS];
-extern const sd_part_type sd_text_part, sd_class_part, sd_unet_part, sd_vae_part;
+extern const sd_part_type *const sdi_part_types[SD_N_PARTS];
+extern const sd_part_type sdi_text_part, sdi_class_part, sdi_unet_part, sdi_vae_part;
 
 /* For rows. */
 #define SD_PLACES(rows) .places = (rows), .n_places = (int)SD_COUNT(rows)
 #define SD_CONFIG(member) .config = offsetof(sd_description, member)
 
 /* A part's own description; it begins with an sd_naming. */
-static inline void *sd_part_config(const sd_part_type *type, const sd_description *d) {
+static inline void *sdi_part_config(const sd_part_type *type, const sd_description *d) {
     return (char *)d + type->config;
 }
 
@@ -76,10 +76,10 @@ typedef struct sd_part {
 } sd_part;
 
 /* Both take NULL. The last release frees. */
-sd_part *sd_part_retain(sd_part *part);
-void sd_part_release(sd_part *part);
+sd_part *sdi_part_retain(sd_part *part);
+void sdi_part_release(sd_part *part);
 /* Numbers of its tensors, and bytes of its weights on the device; of NULL none. */
-int64_t sd_part_parameters(const sd_part *part);
-int64_t sd_part_bytes(const sd_part *part);
+int64_t sdi_part_parameters(const sd_part *part);
+int64_t sdi_part_bytes(const sd_part *part);
 
 #endif

@@ -13,7 +13,7 @@
 
 /* Another file, to be closed with the source. */
 static sd_status open_file(sd_source *s, const char *path, sd_weights **out) {
-    sd_status status = sd_weights_open(s->ctx, path, out);
+    sd_status status = sdi_weights_open(s->ctx, path, out);
     if (!status)
         s->files[s->n_files++] = *out;
     return status;
@@ -29,14 +29,14 @@ static sd_naming find_names(const sd_part_type *type, const sd_weights *w, unsig
             continue;
         last = place;
         snprintf(name, sizeof name, "%s%s", place->prefix, place->tells);
-        if (sd_weights_has_prefix(w, name))
+        if (sdi_weights_has_prefix(w, name))
             break;
     }
     return last ? (sd_naming){last->layout, last->prefix} : (sd_naming){.prefix = ""};
 }
 
 static sd_naming *names_of(const sd_part_type *type, sd_description *d) {
-    return sd_part_config(type, d);
+    return sdi_part_config(type, d);
 }
 
 /* ------------------------------------------------------------------- diffusers' folder */
@@ -61,9 +61,9 @@ static const char *const exports[][2] = {
 
 /* A custom pipeline has a list of module and class. */
 static const char *pipeline_name(sd_reader *r) {
-    const json_t *v = sd_reader_get(r, "_class_name");
+    const json_t *v = sdi_reader_get(r, "_class_name");
     const char *custom = json_is_array(v) ? json_string_value(json_array_get(v, 1)) : NULL;
-    return custom ? custom : sd_reader_string(r, "_class_name", "StableDiffusionPipeline");
+    return custom ? custom : sdi_reader_string(r, "_class_name", "StableDiffusionPipeline");
 }
 
 /* Any other pipeline is one of Stable Diffusion's three networks, if they are its. */
@@ -71,26 +71,26 @@ static void check_pipeline(sd_source *s, sd_reader *r, sd_index *index) {
     const char *name = pipeline_name(r);
     for (size_t i = 0; i < SD_COUNT(exports) && !r->status; i++)
         if (strncmp(name, exports[i][0], strlen(exports[i][0])) == 0)
-            r->status = sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
-                                "%s: \"_class_name\" is \"%.60s\": weights for %s; the folder "
-                                "with PyTorch's (.safetensors or .bin) was expected",
-                                r->path, name, exports[i][1]);
+            r->status = sdi_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                                 "%s: \"_class_name\" is \"%.60s\": weights for %s; the folder "
+                                 "with PyTorch's (.safetensors or .bin) was expected",
+                                 r->path, name, exports[i][1]);
     for (size_t i = 0; i < SD_COUNT(other_families) && !r->status; i++)
         if (strstr(name, other_families[i].part))
-            r->status = sd_fail(s->ctx, SD_ERROR_UNSUPPORTED,
-                                "%s: \"_class_name\" is \"%.60s\": %s; libsd knows only Stable "
-                                "Diffusion 1.x and 2.x",
-                                r->path, name, other_families[i].what);
+            r->status = sdi_fail(s->ctx, SD_ERROR_UNSUPPORTED,
+                                 "%s: \"_class_name\" is \"%.60s\": %s; libsd knows only Stable "
+                                 "Diffusion 1.x and 2.x",
+                                 r->path, name, other_families[i].what);
     index->corrects_scheduler = strncmp(name, "StableDiffusion", 15) == 0;
     bool latent_consistency = strncmp(name, "LatentConsistencyModel", 22) == 0;
     if (latent_consistency) { /* the defaults of these pipelines' __call__ */
         s->desc->scheduler.steps = 4;
         s->desc->scheduler.guidance = 8.5;
     } else if (!r->status && !index->corrects_scheduler) {
-        sd_log(s->ctx, SD_LOG_LEVEL_WARN,
-               "%s: \"_class_name\" is \"%.60s\", a pipeline that libsd does not know; its "
-               "networks are used as StableDiffusionPipeline uses them",
-               r->path, name);
+        sdi_log(s->ctx, SD_LOG_LEVEL_WARN,
+                "%s: \"_class_name\" is \"%.60s\", a pipeline that libsd does not know; its "
+                "networks are used as StableDiffusionPipeline uses them",
+                r->path, name);
     }
 }
 
@@ -103,35 +103,35 @@ static bool is_class(const sd_part_type *type, const char *name) {
 
 /* "unet": ["diffusers", "UNet2DConditionModel"] */
 static void check_class(sd_reader *r, const sd_part_type *type) {
-    const json_t *v = sd_reader_get(r, type->folder), *name = json_array_get(v, 1);
+    const json_t *v = sdi_reader_get(r, type->folder), *name = json_array_get(v, 1);
     if (v && !json_is_string(name))
-        sd_reader_wrong(r, type->folder, v, "a list of library and class");
+        sdi_reader_wrong(r, type->folder, v, "a list of library and class");
     else if (v && !is_class(type, json_string_value(name)))
-        sd_reader_unsupported(r, type->folder, name, type->classes[0]);
+        sdi_reader_unsupported(r, type->folder, name, type->classes[0]);
 }
 
 /* model_index.json: {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "..."]}. */
 static sd_status check_index(sd_source *s, const char *path, sd_index *index) {
-    sd_reader r = sd_reader_open(s->ctx, path);
+    sd_reader r = sdi_reader_open(s->ctx, path);
     check_pipeline(s, &r, index);
     for (int i = 0; i < SD_N_PARTS; i++)
-        if (sd_part_types[i]->folder)
-            check_class(&r, sd_part_types[i]);
-    const char *scheduler = json_string_value(json_array_get(sd_reader_get(&r, "scheduler"), 1));
+        if (sdi_part_types[i]->folder)
+            check_class(&r, sdi_part_types[i]);
+    const char *scheduler = json_string_value(json_array_get(sdi_reader_get(&r, "scheduler"), 1));
     snprintf(index->scheduler, sizeof index->scheduler, "%s", scheduler ? scheduler : "");
-    sd_reader_close(&r);
+    sdi_reader_close(&r);
     return r.status;
 }
 
 /* The path of a file of the folder, which must be there. */
 static sd_status path_of(const sd_source *s, const char *name, char **path) {
-    *path = sd_path_join(s->ctx, s->desc->path, name);
+    *path = sdi_path_join(s->ctx, s->desc->path, name);
     if (!*path)
         return SD_ERROR_MEMORY;
-    return sd_is_file(*path)
+    return sdi_is_file(*path)
                ? SD_OK
-               : sd_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
-                         s->desc->path, name);
+               : sdi_fail(s->ctx, SD_ERROR_IO, "%s: not a complete diffusers folder: it has no %s",
+                          s->desc->path, name);
 }
 
 static sd_status read_index(sd_source *s, sd_index *index) {
@@ -139,7 +139,7 @@ static sd_status read_index(sd_source *s, sd_index *index) {
     sd_status status = path_of(s, "model_index.json", &path);
     if (!status)
         status = check_index(s, path, index);
-    sd_free(s->ctx, path);
+    sdi_free(s->ctx, path);
     return status;
 }
 
@@ -148,8 +148,8 @@ static sd_status read_config(sd_source *s, const sd_part_type *type) {
     snprintf(name, sizeof name, "%s/config.json", type->folder);
     sd_status status = path_of(s, name, &path);
     if (!status)
-        status = type->read(s->ctx, path, sd_part_config(type, s->desc));
-    sd_free(s->ctx, path);
+        status = type->read(s->ctx, path, sdi_part_config(type, s->desc));
+    sdi_free(s->ctx, path);
     return status;
 }
 
@@ -157,41 +157,41 @@ static sd_status read_config(sd_source *s, const sd_part_type *type) {
 static sd_status read_scheduler(sd_source *s, const sd_index *index) {
     int steps = s->desc->scheduler.steps;
     double guidance = s->desc->scheduler.guidance;
-    char *path = sd_path_join(s->ctx, s->desc->path, "scheduler/scheduler_config.json");
+    char *path = sdi_path_join(s->ctx, s->desc->path, "scheduler/scheduler_config.json");
     sd_status status = path ? SD_OK : SD_ERROR_MEMORY;
-    if (!status && sd_is_file(path))
-        status = sd_config_scheduler(s->ctx, path, index, s->desc);
+    if (!status && sdi_is_file(path))
+        status = sdi_config_scheduler(s->ctx, path, index, s->desc);
     else if (!status)
-        sd_config_no_scheduler(s->ctx, s->desc);
+        sdi_config_no_scheduler(s->ctx, s->desc);
     s->desc->scheduler.steps = steps;
     s->desc->scheduler.guidance = guidance;
-    sd_free(s->ctx, path);
+    sdi_free(s->ctx, path);
     return status;
 }
 
 static sd_status open_part(sd_source *s, sd_part_kind kind) {
-    const sd_part_type *type = sd_part_types[kind];
-    char *folder = sd_path_join(s->ctx, s->desc->path, type->folder), *path = NULL;
+    const sd_part_type *type = sdi_part_types[kind];
+    char *folder = sdi_path_join(s->ctx, s->desc->path, type->folder), *path = NULL;
     sd_status status =
-        folder ? sd_folder_weights(s->ctx, folder, &type->stems, &path) : SD_ERROR_MEMORY;
+        folder ? sdi_folder_weights(s->ctx, folder, &type->stems, &path) : SD_ERROR_MEMORY;
     if (!status && !path)
-        status = sd_folder_has_none(s->ctx, folder, &type->stems);
+        status = sdi_folder_has_none(s->ctx, folder, &type->stems);
     if (!status)
         status = open_file(s, path, &s->weights[kind]);
     if (!status)
         *names_of(type, s->desc) = find_names(type, s->weights[kind], 1u << SD_LAYOUT_DIFFUSERS);
-    sd_free(s->ctx, path);
-    sd_free(s->ctx, folder);
+    sdi_free(s->ctx, path);
+    sdi_free(s->ctx, folder);
     return status;
 }
 
 static sd_status open_tokenizer(sd_source *s) {
-    s->tokenizer_dir = sd_path_join(s->ctx, s->desc->path, "tokenizer");
+    s->tokenizer_dir = sdi_path_join(s->ctx, s->desc->path, "tokenizer");
     if (!s->tokenizer_dir)
         return SD_ERROR_MEMORY;
-    if (sd_is_directory(s->tokenizer_dir))
+    if (sdi_is_directory(s->tokenizer_dir))
         return SD_OK;
-    sd_free(s->ctx, s->tokenizer_dir);
+    sdi_free(s->ctx, s->tokenizer_dir);
     s->tokenizer_dir = NULL;
     return SD_OK;
 }
@@ -202,17 +202,17 @@ static const char *stable_diffusion(const sd_description *d) {
 
 static sd_status open_folder(sd_source *s) {
     sd_index index = {.scheduler = ""};
-    s->directory = sd_strdup(s->ctx, s->desc->path);
+    s->directory = sdi_strdup(s->ctx, s->desc->path);
     sd_status status = s->directory ? read_index(s, &index) : SD_ERROR_MEMORY;
     for (int i = 0; i < SD_N_PARTS && !status; i++)
-        if (sd_part_types[i]->wanted(s->desc))
-            status = read_config(s, sd_part_types[i]);
+        if (sdi_part_types[i]->wanted(s->desc))
+            status = read_config(s, sdi_part_types[i]);
     if (!status)
         status = read_scheduler(s, &index);
     if (!status)
         status = open_tokenizer(s);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
-        if (sd_part_types[i]->wanted(s->desc))
+        if (sdi_part_types[i]->wanted(s->desc))
             status = open_part(s, (sd_part_kind)i);
     s->desc->family = stable_diffusion(s->desc);
     return status;
@@ -227,72 +227,72 @@ static sd_status infer_part(const sd_checkpoint *from, const sd_part_type *type,
     sd_naming *names = names_of(type, d);
     *names = find_names(type, from->weights, from->configured ? 1u << names->layout : any);
     bool sized = from->configured && !type->measured;
-    return sized ? SD_OK : type->infer(from, sd_part_config(type, d));
+    return sized ? SD_OK : type->infer(from, sdi_part_config(type, d));
 }
 
 static sd_status describe_checkpoint(sd_source *s, const char *config) {
     sd_description *d = s->desc;
     const sd_checkpoint from = {s->ctx, d->path, s->files[0], config != NULL};
-    sd_status status = config ? sd_ldm_config(s->ctx, config, d) : SD_OK;
+    sd_status status = config ? sdi_ldm_config(s->ctx, config, d) : SD_OK;
     if (!status)
-        status = sd_infer_kind(&from, d);
+        status = sdi_infer_kind(&from, d);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
-        if (sd_part_types[i]->wanted(d))
-            status = infer_part(&from, sd_part_types[i], d);
+        if (sdi_part_types[i]->wanted(d))
+            status = infer_part(&from, sdi_part_types[i], d);
     if (!config)
         d->family = stable_diffusion(d);
-    return status ? status : sd_infer_rest(&from, d);
+    return status ? status : sdi_infer_rest(&from, d);
 }
 
 static sd_status open_checkpoint(sd_source *s, const char *config) {
-    s->directory = sd_path_dirname(s->ctx, s->desc->path);
+    s->directory = sdi_path_dirname(s->ctx, s->desc->path);
     sd_weights *w;
     sd_status status = s->directory ? open_file(s, s->desc->path, &w) : SD_ERROR_MEMORY;
     if (status)
         return status;
     for (int i = 0; i < SD_N_PARTS; i++)
         s->weights[i] = w;
-    sd_ema_take_alone(w); /* for what is read off the tensors */
+    sdi_ema_take_alone(w); /* for what is read off the tensors */
     return describe_checkpoint(s, config);
 }
 
-sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out) {
-    return sd_source_open_config(ctx, path, NULL, out);
+sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out) {
+    return sdi_source_open_config(ctx, path, NULL, out);
 }
 
 /* `path` is resolved, and taken over. */
 static sd_status open_resolved(sd_context *ctx, char *path, const char *config, sd_source **out) {
     sd_status status = SD_OK;
-    if (config && sd_is_directory(path))
-        status = sd_fail(ctx, SD_ERROR_ARGUMENT,
-                         "%s: a diffusers folder has its own configs; %s cannot be used with it",
-                         path, config);
-    sd_source *s = status ? NULL : sd_zalloc(ctx, sizeof *s);
+    if (config && sdi_is_directory(path))
+        status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                          "%s: a diffusers folder has its own configs; %s cannot be used with it",
+                          path, config);
+    sd_source *s = status ? NULL : sdi_zalloc(ctx, sizeof *s);
     if (!s) {
-        sd_free(ctx, path);
+        sdi_free(ctx, path);
         return status ? status : SD_ERROR_MEMORY;
     }
     s->ctx = ctx;
-    status = sd_description_new(ctx, path, &s->desc);
+    status = sdi_description_new(ctx, path, &s->desc);
     if (status) {
-        sd_source_close(s);
+        sdi_source_close(s);
         return status;
     }
-    status = sd_is_directory(s->desc->path) ? open_folder(s) : open_checkpoint(s, config);
+    status = sdi_is_directory(s->desc->path) ? open_folder(s) : open_checkpoint(s, config);
     if (!status)
-        status = sd_check_description(ctx, s->desc);
+        status = sdi_check_description(ctx, s->desc);
     if (status)
-        sd_source_close(s);
+        sdi_source_close(s);
     else
         *out = s;
     return status;
 }
 
-sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
-                                sd_source **out) {
+sd_status sdi_source_open_config(sd_context *ctx, const char *path, const char *config,
+                                 sd_source **out) {
     char *resolved;
     *out = NULL;
-    sd_status status = sd_resolve_path(ctx, path, false, &resolved);
+    sd_status status = sdi_resolve_path(ctx, path, false, &resolved);
     return status ? status : open_resolved(ctx, resolved, config, out);
 }
 
@@ -301,64 +301,64 @@ static sd_status follow_config(sd_source *s) {
     sd_weights *w = s->weights[SD_PART_UNET];
     bool asked = s->desc->average == SD_AVERAGE_ASKED;
     char missing[256];
-    if (!sd_ema_is_there(w)) {
+    if (!sdi_ema_is_there(w)) {
         if (asked)
-            sd_log(
+            sdi_log(
                 s->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the config has use_ema, but the file has no averaged weights (model_ema.*): "
                 "those that training ended with are loaded",
                 s->desc->path);
         return SD_OK;
     }
-    if (sd_ema_lacks(w, missing, sizeof missing)) {
-        sd_log(
+    if (sdi_ema_lacks(w, missing, sizeof missing)) {
+        sdi_log(
             s->ctx, SD_LOG_LEVEL_WARN,
             "%s: of the averaged weights (model_ema.*), which the config wants, '%s' is missing: "
             "those that training ended with are loaded",
             s->desc->path, missing);
         return SD_OK;
     }
-    sd_log(s->ctx, asked ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
-           "%s: the averaged weights (model_ema.*) are loaded%s", s->desc->path,
-           asked ? ", as the config has it"
-                 : ", as the original does where a config does not say use_ema");
-    return sd_ema_use(s->ctx, w);
+    sdi_log(s->ctx, asked ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
+            "%s: the averaged weights (model_ema.*) are loaded%s", s->desc->path,
+            asked ? ", as the config has it"
+                  : ", as the original does where a config does not say use_ema");
+    return sdi_ema_use(s->ctx, w);
 }
 
-sd_status sd_source_choose_weights(sd_source *s, sd_ema choice) {
+sd_status sdi_source_choose_weights(sd_source *s, sd_ema choice) {
     bool folder = s->desc->unet.names.layout == SD_LAYOUT_DIFFUSERS;
     if (choice == SD_EMA_ON && folder)
-        return sd_fail(s->ctx, SD_ERROR_MODEL,
-                       "%s: the averaged weights were asked for (use_ema); a diffusers folder has "
-                       "one set of weights",
-                       s->desc->path);
+        return sdi_fail(s->ctx, SD_ERROR_MODEL,
+                        "%s: the averaged weights were asked for (use_ema); a diffusers folder has "
+                        "one set of weights",
+                        s->desc->path);
     if (folder || s->desc->first_stage_only)
         return SD_OK;
-    if (sd_ema_take_alone(s->weights[SD_PART_UNET])) {
-        sd_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
-               "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
-               s->desc->path);
+    if (sdi_ema_take_alone(s->weights[SD_PART_UNET])) {
+        sdi_log(s->ctx, choice == SD_EMA_ON ? SD_LOG_LEVEL_INFO : SD_LOG_LEVEL_WARN,
+                "%s: the UNet is there only as averaged weights (model_ema.*), which are loaded",
+                s->desc->path);
         return SD_OK;
     }
     if (choice == SD_EMA_ON)
-        return sd_ema_use(s->ctx, s->weights[SD_PART_UNET]);
+        return sdi_ema_use(s->ctx, s->weights[SD_PART_UNET]);
     return choice == SD_EMA_AUTO && s->desc->average != SD_AVERAGE_NONE ? follow_config(s) : SD_OK;
 }
 
-sd_status sd_source_check_files(const sd_source *s) {
+sd_status sdi_source_check_files(const sd_source *s) {
     sd_status status = SD_OK;
     for (int i = 0; i < s->n_files && !status; i++)
-        status = sd_weights_check(s->files[i]);
+        status = sdi_weights_check(s->files[i]);
     return status;
 }
 
-void sd_source_close(sd_source *s) {
+void sdi_source_close(sd_source *s) {
     if (!s)
         return;
     for (int i = 0; i < s->n_files; i++)
-        sd_weights_close(s->files[i]);
-    sd_free(s->ctx, s->tokenizer_dir);
-    sd_free(s->ctx, s->directory);
-    sd_description_free(s->ctx, s->desc);
-    sd_free(s->ctx, s);
+        sdi_weights_close(s->files[i]);
+    sdi_free(s->ctx, s->tokenizer_dir);
+    sdi_free(s->ctx, s->directory);
+    sdi_description_free(s->ctx, s->desc);
+    sdi_free(s->ctx, s);
 }

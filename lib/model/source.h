@@ -13,13 +13,13 @@ typedef struct sd_source {
     char *tokenizer_dir;             /* diffusers' tokenizer/ or NULL */
     char *directory;                 /* that the checkpoint lies in */
     sd_weights *weights[SD_N_PARTS]; /* that each part is in; parts may share one */
-    sd_weights *files[SD_N_PARTS];   /* each once: what sd_source_close closes */
+    sd_weights *files[SD_N_PARTS];   /* each once: what sdi_source_close closes */
     int n_files;
 } sd_source;
 
 /*
  * Opens a checkpoint or folder; a path of a model_index.json, or of a folder that holds one
- * checkpoint alone, is understood (sd_resolve_path). Of an original checkpoint the sizes come from
+ * checkpoint alone, is understood (sdi_resolve_path). Of an original checkpoint the sizes come from
  * the tensors' shapes; what shapes do not tell may be said by safetensors' __metadata__, or by
  * texts beside the "state_dict" of a .ckpt file, as JSON values in strings: "sd.unet_heads" "8" or
  * "[5, 10, 20, 20]", one a level   (default 8) "sd.text_heads"      "12" (default width / 64)
@@ -27,17 +27,17 @@ typedef struct sd_source {
  *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
  *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)
  */
-sd_status sd_source_open(sd_context *ctx, const char *path, sd_source **out);
+sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out);
 /* With the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
-sd_status sd_source_open_config(sd_context *ctx, const char *path, const char *config,
-                                sd_source **out);
+sd_status sdi_source_open_config(sd_context *ctx, const char *path, const char *config,
+                                 sd_source **out);
 /* Which of a UNet's two sets of weights is loaded: the averages (model_ema.*), or those that
  * training ended with. The choice and the config decide, and what the file has. */
-sd_status sd_source_choose_weights(sd_source *source, sd_ema choice);
+sd_status sdi_source_choose_weights(sd_source *source, sd_ema choice);
 /* Fails where a file was written to since it was opened: of such a file a part of before and a part
  * of after may have been read. */
-sd_status sd_source_check_files(const sd_source *source);
-void sd_source_close(sd_source *source);
+sd_status sdi_source_check_files(const sd_source *source);
+void sdi_source_close(sd_source *source);
 
 /*
  * What is meant by a path that a model is to be loaded from, allocated: the folder of a
@@ -45,6 +45,6 @@ void sd_source_close(sd_source *source);
  * holds several, and, unless `any_file`, where the path is of a part of a diffusers folder.
  * resolve.c
  */
-sd_status sd_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved);
+sd_status sdi_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved);
 
 #endif

@@ -68,7 +68,7 @@ static int time_width(const sd_unet_config *c) {
 static void build_res(unet_builder *u, sd_res_block *block, sd_path path, int in, int out) {
     const sd_unet_config *c = &u->m->config;
     sd_norm_spec spec = {c->norm_groups, c->norm_eps};
-    sd_res_block_build(u->b, block, path, in, out, spec, &u->emb, c->scale_shift_norm);
+    sdi_res_block_build(u->b, block, path, in, out, spec, &u->emb, c->scale_shift_norm);
 }
 
 static void build_attention(unet_builder *u, attention *a, sd_path path, int level) {
@@ -77,9 +77,9 @@ static void build_attention(unet_builder *u, attention *a, sd_path path, int lev
     int channels = c->channels[level], heads = c->heads[level];
     a->kind = c->plain_attention ? PLAIN : TRANSFORMER;
     if (c->plain_attention)
-        sd_plain_attention_build(u->b, &a->block, path, channels, heads, c->whole_qkv, spec);
+        sdi_plain_attention_build(u->b, &a->block, path, channels, heads, c->whole_qkv, spec);
     else
-        sd_spatial_transformer_build(u->b, &a->transformer, path, c, level, &u->kv);
+        sdi_spatial_transformer_build(u->b, &a->transformer, path, c, level, &u->kv);
 }
 
 /* input_blocks before a level: conv_in, and those of the levels above. */
@@ -91,65 +91,65 @@ static int blocks_before(const sd_unet_config *c, int level) {
 }
 
 static void check_config(sd_builder *b, const sd_unet_config *c) {
-    sd_builder_range(b, "the UNet's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
-    sd_builder_range(b, "the UNet's input channels", c->in_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the UNet's output channels", c->out_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the UNet's model_channels", c->model_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the UNet's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
+    sdi_builder_range(b, "the UNet's input channels", c->in_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the UNet's output channels", c->out_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the UNet's model_channels", c->model_channels, 1, SD_MAX_WIDTH);
     if (!c->plain_attention) {
-        sd_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
+        sdi_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
     }
     for (int i = 0; !b->status && i < c->n_levels; i++) {
-        sd_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks[i], 1,
-                         MAX_BLOCKS);
+        sdi_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks[i], 1,
+                          MAX_BLOCKS);
         if (!c->plain_attention)
-            sd_builder_range(b, "the UNet's transformer_depth", c->depth[i], 1, 32);
+            sdi_builder_range(b, "the UNet's transformer_depth", c->depth[i], 1, 32);
     }
     for (int i = 0; !b->status && i < c->n_levels; i++)
-        sd_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
+        sdi_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
     if (!b->status)
-        sd_builder_range(b, "the UNet's number of blocks", blocks_before(c, c->n_levels), 1,
-                         MAX_BLOCKS);
+        sdi_builder_range(b, "the UNet's number of blocks", blocks_before(c, c->n_levels), 1,
+                          MAX_BLOCKS);
 }
 
 /* What halves the size after a level: `at.flat` is its place in input_blocks. */
 static void build_down(unet_builder *u, input_block *block, sd_indices at, int ch) {
     const sd_unet_config *c = &u->m->config;
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
     *block = (input_block){.kind = POOL, .stride = 2, .channels = ch};
     if (c->updown_blocks) {
         block->kind = RES;
-        build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_DOWN_RES, at), ch, ch);
+        build_res(u, &block->res, sdi_path_at(top, SD_KEY_UNET_DOWN_RES, at), ch, ch);
         block->res.size = SD_RES_DOWN;
     } else if (!c->pooled_resample) {
         block->kind = CONV;
         top.at = at;
-        block->conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_DOWN, ch, ch);
+        block->conv = sdi_get_conv3x3(u->b, &top, SD_KEY_UNET_DOWN, ch, ch);
     }
 }
 
 static void build_input_blocks(unet_builder *u) {
     const sd_unet_config *c = &u->m->config;
     input_block *block = u->m->in;
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
     int ch = c->model_channels;
 
     *block++ =
-        (input_block){.conv = sd_get_conv3x3(u->b, &top, SD_KEY_UNET_CONV_IN, ch, c->in_channels),
+        (input_block){.conv = sdi_get_conv3x3(u->b, &top, SD_KEY_UNET_CONV_IN, ch, c->in_channels),
                       .stride = 1,
                       .channels = ch};
     for (int level = 0; level < c->n_levels; level++) {
         sd_indices at = {.level = level, .flat = blocks_before(c, level)};
         for (at.block = 0; at.block < c->res_blocks[level]; at.block++, block++) {
             at.flat++;
-            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
+            build_res(u, &block->res, sdi_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
                       c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
             block->kind = RES;
             block->stride = 1;
             if (c->attention[level])
-                build_attention(u, &block->attention, sd_path_at(top, SD_KEY_UNET_IN_ATTENTION, at),
-                                level);
+                build_attention(u, &block->attention,
+                                sdi_path_at(top, SD_KEY_UNET_IN_ATTENTION, at), level);
         }
         if (level + 1 < c->n_levels) {
             at.flat++;
@@ -162,27 +162,28 @@ static void build_middle(unet_builder *u) {
     sd_unet *m = u->m;
     const sd_unet_config *c = &m->config;
     int level = c->n_levels - 1, ch = c->channels[level];
-    sd_path top = sd_path_top();
-    build_res(u, &m->mid_res1, sd_path_child(top, SD_KEY_UNET_MID_RES1), ch, ch);
+    sd_path top = sdi_path_top();
+    build_res(u, &m->mid_res1, sdi_path_child(top, SD_KEY_UNET_MID_RES1), ch, ch);
     if (c->mid_attention)
-        build_attention(u, &m->mid_attention, sd_path_child(top, SD_KEY_UNET_MID_ATTENTION), level);
-    build_res(u, &m->mid_res2, sd_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
+        build_attention(u, &m->mid_attention, sdi_path_child(top, SD_KEY_UNET_MID_ATTENTION),
+                        level);
+    build_res(u, &m->mid_res2, sdi_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
 }
 
 /* What doubles the size after a level, in its last output block. */
 static void build_up(unet_builder *u, output_block *block, sd_indices at) {
     const sd_unet_config *c = &u->m->config;
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
     int ch = block->channels;
     block->up_kind = UP_NEAREST;
     if (c->updown_blocks) {
         block->up_kind = UP_RES;
-        build_res(u, &block->up_res, sd_path_at(top, SD_KEY_UNET_UP_RES, at), ch, ch);
+        build_res(u, &block->up_res, sdi_path_at(top, SD_KEY_UNET_UP_RES, at), ch, ch);
         block->up_res.size = SD_RES_UP;
     } else if (!c->pooled_resample) {
         block->up_kind = UP_CONV;
         top.at = at;
-        block->up = sd_get_conv3x3_up(u->b, &top, SD_KEY_UNET_UP, ch);
+        block->up = sdi_get_conv3x3_up(u->b, &top, SD_KEY_UNET_UP, ch);
     }
 }
 
@@ -191,20 +192,20 @@ static void build_output_blocks(unet_builder *u) {
     output_block *block = u->m->out;
     input_block *skip = u->m->in + u->m->n_blocks; /* the one that is consumed comes before */
     int ch = c->channels[c->n_levels - 1];
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
 
     for (int i = 0; i < c->n_levels; i++) {
         int level = c->n_levels - 1 - i, last = c->res_blocks[level];
         sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
         for (at.block = 0; at.block <= last; at.block++, block++) {
             at.flat = (int)(block - u->m->out);
-            build_res(u, &block->res, sd_path_at(top, SD_KEY_UNET_OUT_RES, at),
+            build_res(u, &block->res, sdi_path_at(top, SD_KEY_UNET_OUT_RES, at),
                       ch + (--skip)->channels, c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
             if (c->attention[level])
                 build_attention(u, &block->attention,
-                                sd_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
+                                sdi_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
             if (at.block == last && level > 0)
                 build_up(u, block, at);
         }
@@ -215,45 +216,45 @@ static void unet_build(sd_builder *b, void *network, const void *config) {
     sd_unet *m = network;
     const sd_unet_config *c = &m->config;
     m->config = *(const sd_unet_config *)config;
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
     check_config(b, c);
     m->n_blocks = b->status ? 0 : blocks_before(c, c->n_levels);
-    m->in = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->in);
-    m->out = sd_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->out);
+    m->in = sdi_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->in);
+    m->out = sdi_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->out);
     if (b->status)
         return;
     unet_builder u = {.b = b, .m = m};
-    sd_wide_begin(&u.emb, b, &m->emb, time_width(c));
-    sd_wide_begin(&u.kv, b, &m->kv, c->context_dim);
-    m->time1 = sd_get_linear(b, &top, SD_KEY_UNET_TIME1, time_width(c), c->model_channels);
-    m->time2 = sd_get_linear(b, &top, SD_KEY_UNET_TIME2, time_width(c), time_width(c));
+    sdi_wide_begin(&u.emb, b, &m->emb, time_width(c));
+    sdi_wide_begin(&u.kv, b, &m->kv, c->context_dim);
+    m->time1 = sdi_get_linear(b, &top, SD_KEY_UNET_TIME1, time_width(c), c->model_channels);
+    m->time2 = sdi_get_linear(b, &top, SD_KEY_UNET_TIME2, time_width(c), time_width(c));
     if (c->guidance_dim > 0)
-        m->guidance = sd_get_linear_no_bias(b, &top, SD_KEY_UNET_GUIDANCE, c->model_channels,
-                                            c->guidance_dim);
+        m->guidance = sdi_get_linear_no_bias(b, &top, SD_KEY_UNET_GUIDANCE, c->model_channels,
+                                             c->guidance_dim);
     build_input_blocks(&u);
     build_middle(&u);
     build_output_blocks(&u);
-    m->norm_out = sd_get_norm(b, &top, SD_KEY_UNET_NORM_OUT, c->channels[0]);
-    m->conv_out = sd_get_conv3x3(b, &top, SD_KEY_UNET_CONV_OUT, c->out_channels, c->channels[0]);
-    sd_wide_end(&u.emb);
-    sd_wide_end(&u.kv);
+    m->norm_out = sdi_get_norm(b, &top, SD_KEY_UNET_NORM_OUT, c->channels[0]);
+    m->conv_out = sdi_get_conv3x3(b, &top, SD_KEY_UNET_CONV_OUT, c->out_channels, c->channels[0]);
+    sdi_wide_end(&u.emb);
+    sdi_wide_end(&u.kv);
 }
 
 /* ------------------------------------------------------------------------- running */
 
-int sd_unet_kv_width(const sd_unet *m) {
+int sdi_unet_kv_width(const sd_unet *m) {
     return m->kv.width;
 }
 
-void sd_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context) {
-    sd_wide_forward(e, &m->kv, kv, sd_as_activations(e, context));
+void sdi_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context) {
+    sdi_wide_forward(e, &m->kv, kv, sdi_as_activations(e, context));
 }
 
-int sd_unet_guidance_dim(const sd_unet *m) {
+int sdi_unet_guidance_dim(const sd_unet *m) {
     return m->config.guidance_dim;
 }
 
-void sd_unet_guidance(const sd_unet *m, double scale, float *embedding) {
+void sdi_unet_guidance(const sd_unet *m, double scale, float *embedding) {
     /* In float32 as there: rounding matters where the angle is many turns. */
     int half = m->config.guidance_dim / 2;
     float w = (float)(scale - 1.0) * 1000.0f;
@@ -277,26 +278,26 @@ typedef struct unet_run {
 /* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
 static sdb_tensor time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor t, sdb_tensor guidance) {
     int width = time_width(&m->config);
-    sdb_tensor emb = sd_exec_tensor(e, t.n, 1, 1, m->emb.width);
-    sdb_tensor h = sd_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
-    sd_op_timestep_embedding(e, (sdb_timestep_embedding){t, h});
+    sdb_tensor emb = sdi_exec_tensor(e, t.n, 1, 1, m->emb.width);
+    sdb_tensor h = sdi_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
+    sdi_op_timestep_embedding(e, (sdb_timestep_embedding){t, h});
     if (guidance.c > 0)
-        h = sd_linear(e, sd_as_activations(e, guidance), h.c,
-                      (sdb_linear){.weight = m->guidance, .residual = h});
-    h = sd_linear(e, h, width, (sdb_linear){.weight = m->time1, .act = SDB_ACT_SILU});
+        h = sdi_linear(e, sdi_as_activations(e, guidance), h.c,
+                       (sdb_linear){.weight = m->guidance, .residual = h});
+    h = sdi_linear(e, h, width, (sdb_linear){.weight = m->time1, .act = SDB_ACT_SILU});
     /* nothing reads the second but through a SiLU */
-    h = sd_linear(e, h, width, (sdb_linear){.weight = m->time2, .act = SDB_ACT_SILU});
-    sd_wide_forward(e, &m->emb, emb, h);
+    h = sdi_linear(e, h, width, (sdb_linear){.weight = m->time2, .act = SDB_ACT_SILU});
+    sdi_wide_forward(e, &m->emb, emb, h);
     return emb;
 }
 
 /* attention(res(x)), the attention where there is one */
 static sdb_tensor res_attention(const unet_run *run, const sd_res_block *res, const attention *a,
                                 sdb_tensor x) {
-    x = sd_res_block_forward(run->e, res, x, run->emb);
+    x = sdi_res_block_forward(run->e, res, x, run->emb);
     return a->kind == TRANSFORMER
-               ? sd_spatial_transformer_forward(run->e, &a->transformer, x, run->kv)
-           : a->kind == PLAIN ? sd_attention_block_forward(run->e, &a->block, x)
+               ? sdi_spatial_transformer_forward(run->e, &a->transformer, x, run->kv)
+           : a->kind == PLAIN ? sdi_attention_block_forward(run->e, &a->block, x)
                               : x;
 }
 
@@ -305,10 +306,10 @@ static sdb_tensor input_block_forward(const unet_run *run, const input_block *bl
     case RES:
         return res_attention(run, &block->res, &block->attention, x);
     case CONV:
-        return sd_conv3x3(run->e, x, block->channels,
-                          (sdb_conv2d){.weight = block->conv, .stride = block->stride});
+        return sdi_conv3x3(run->e, x, block->channels,
+                           (sdb_conv2d){.weight = block->conv, .stride = block->stride});
     default:
-        return sd_resample(run->e, x, x.h / 2, x.w / 2);
+        return sdi_resample(run->e, x, x.h / 2, x.w / 2);
     }
 }
 
@@ -319,11 +320,11 @@ static sdb_tensor output_block_forward(const unet_run *run, const output_block *
     sdb_tensor h = res_attention(run, &block->res, &block->attention, x);
     switch (block->up_kind) {
     case UP_CONV:
-        return sd_upsample(run->e, h, next.h, next.w, block->up);
+        return sdi_upsample(run->e, h, next.h, next.w, block->up);
     case UP_RES:
-        return sd_res_block_forward(run->e, &block->up_res, h, run->emb);
+        return sdi_res_block_forward(run->e, &block->up_res, h, run->emb);
     case UP_NEAREST:
-        return sd_resample(run->e, h, next.h, next.w);
+        return sdi_resample(run->e, h, next.h, next.w);
     default:
         return h;
     }
@@ -338,20 +339,21 @@ static sdb_tensor blocks_forward(const unet_run *run, sdb_tensor input) {
     for (int i = 0; i <= last; i++)
         h = skips[i] = input_block_forward(run, &m->in[i], h);
     h = res_attention(run, &m->mid_res1, &m->mid_attention, h);
-    h = sd_res_block_forward(run->e, &m->mid_res2, h, run->emb);
+    h = sdi_res_block_forward(run->e, &m->mid_res2, h, run->emb);
     for (int i = last; i >= 0; i--)
-        h = output_block_forward(run, &m->out[last - i], sd_concat(run->e, h, skips[i]),
+        h = output_block_forward(run, &m->out[last - i], sdi_concat(run->e, h, skips[i]),
                                  skips[i > 0 ? i - 1 : 0]);
     return h;
 }
 
-void sd_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
-                     sdb_tensor kv, sdb_tensor guidance) {
+void sdi_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
+                      sdb_tensor kv, sdb_tensor guidance) {
     const sd_unet_config *c = &m->config;
     unet_run run = {e, m, time_embedding(e, m, t, guidance), kv};
-    sdb_tensor h = blocks_forward(&run, sd_as_activations(e, x));
-    h = sd_group_norm(e, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps}, SDB_ACT_SILU);
-    sd_conv_to(e, y, h, m->conv_out);
+    sdb_tensor h = blocks_forward(&run, sdi_as_activations(e, x));
+    h = sdi_group_norm(e, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps},
+                       SDB_ACT_SILU);
+    sdi_conv_to(e, y, h, m->conv_out);
 }
 
 /* ------------------------------------------------------------------------- the part */
@@ -363,7 +365,7 @@ static bool unet_wanted(const sd_description *d) {
 static const sd_place unet_places[] = {{SD_LAYOUT_ORIGINAL, "model.diffusion_model.", ""},
                                        {SD_LAYOUT_DIFFUSERS, "", ""}};
 
-const sd_part_type sd_unet_part = {
+const sd_part_type sdi_unet_part = {
     .what = "UNet",
     SD_PLACES(unet_places),
     .folder = "unet",
@@ -372,7 +374,7 @@ const sd_part_type sd_unet_part = {
     SD_CONFIG(unet),
     .size = sizeof(sd_unet),
     .wanted = unet_wanted,
-    .read = sd_config_unet,
-    .infer = sd_infer_unet,
+    .read = sdi_config_unet,
+    .infer = sdi_infer_unet,
     .build = unet_build,
 };

@@ -58,14 +58,14 @@ static sd_norm_spec norm_spec(const sd_vae_config *c) {
 
 static void build_middle(sd_builder *b, vae_middle *mid, sd_path top, const sd_vae_config *c) {
     int ch = c->channels[c->n_levels - 1];
-    sd_res_block_build(b, &mid->res1, sd_path_child(top, SD_KEY_VAE_MID_RES1), ch, ch, norm_spec(c),
-                       NULL, false);
+    sdi_res_block_build(b, &mid->res1, sdi_path_child(top, SD_KEY_VAE_MID_RES1), ch, ch,
+                        norm_spec(c), NULL, false);
     mid->has_attention = c->mid_attention;
     if (mid->has_attention)
-        sd_attention_block_build(b, &mid->attention, sd_path_child(top, SD_KEY_VAE_MID_ATTENTION),
-                                 ch, norm_spec(c));
-    sd_res_block_build(b, &mid->res2, sd_path_child(top, SD_KEY_VAE_MID_RES2), ch, ch, norm_spec(c),
-                       NULL, false);
+        sdi_attention_block_build(b, &mid->attention, sdi_path_child(top, SD_KEY_VAE_MID_ATTENTION),
+                                  ch, norm_spec(c));
+    sdi_res_block_build(b, &mid->res2, sdi_path_child(top, SD_KEY_VAE_MID_RES2), ch, ch,
+                        norm_spec(c), NULL, false);
 }
 
 /* attn_resolutions: an AttnBlock after each of the level's ResnetBlocks. */
@@ -74,10 +74,10 @@ static void build_level_attention(sd_builder *b, vae_ladder *ladder, int i, sd_p
     sd_key key = ladder->decoder ? SD_KEY_VAE_UP_ATTENTION : SD_KEY_VAE_DOWN_ATTENTION;
     vae_level *level = &ladder->levels[i];
     sd_indices at = {.level = i, .from_end = c->n_levels - 1 - i};
-    level->attention = sd_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->attention);
+    level->attention = sdi_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->attention);
     for (; level->attention && at.block < level->n_blocks; at.block++)
-        sd_attention_block_build(b, &level->attention[at.block], sd_path_at(top, key, at),
-                                 level->out, norm_spec(c));
+        sdi_attention_block_build(b, &level->attention[at.block], sdi_path_at(top, key, at),
+                                  level->out, norm_spec(c));
 }
 
 /* The i-th level in the order of the run. The original and diffusers agree to name a Downsample or
@@ -96,21 +96,21 @@ static void build_level(sd_builder *b, vae_ladder *ladder, int i, sd_path top,
     if (i > 0) {
         top.at = (sd_indices){.level = before, .from_end = last - before};
         level->resample = ladder->decoder
-                              ? sd_get_conv3x3_up(b, &top, resample_key, level->in)
-                              : sd_get_conv3x3(b, &top, resample_key, level->in, level->in);
+                              ? sdi_get_conv3x3_up(b, &top, resample_key, level->in)
+                              : sdi_get_conv3x3(b, &top, resample_key, level->in, level->in);
     }
-    level->blocks = sd_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->blocks);
+    level->blocks = sdi_builder_alloc(b, (size_t)level->n_blocks, sizeof *level->blocks);
     sd_indices at = {.level = i, .from_end = last - i};
     for (; level->blocks && at.block < level->n_blocks; at.block++)
-        sd_res_block_build(b, &level->blocks[at.block], sd_path_at(top, res_key, at),
-                           at.block == 0 ? level->in : level->out, level->out, norm_spec(c), NULL,
-                           false);
+        sdi_res_block_build(b, &level->blocks[at.block], sdi_path_at(top, res_key, at),
+                            at.block == 0 ? level->in : level->out, level->out, norm_spec(c), NULL,
+                            false);
     if (c->attention[ladder->decoder ? last - i : i])
         build_level_attention(b, ladder, i, top, c);
 }
 
 static void build_ladder(sd_builder *b, vae_ladder *ladder, const sd_vae_config *c, bool decoder) {
-    sd_path top = sd_path_child(sd_path_top(), decoder ? SD_KEY_VAE_DECODER : SD_KEY_VAE_ENCODER);
+    sd_path top = sdi_path_child(sdi_path_top(), decoder ? SD_KEY_VAE_DECODER : SD_KEY_VAE_ENCODER);
     int first = c->channels[decoder ? c->n_levels - 1 : 0];
     int last = c->channels[decoder ? 0 : c->n_levels - 1];
     int in = decoder ? z_channels(c) : c->in_channels;
@@ -118,34 +118,34 @@ static void build_ladder(sd_builder *b, vae_ladder *ladder, const sd_vae_config 
 
     ladder->decoder = decoder;
     ladder->n_levels = c->n_levels;
-    ladder->conv_in = sd_get_conv3x3(b, &top, SD_KEY_VAE_CONV_IN, first, in);
+    ladder->conv_in = sdi_get_conv3x3(b, &top, SD_KEY_VAE_CONV_IN, first, in);
     for (int i = 0; i < c->n_levels; i++)
         build_level(b, ladder, i, top, c);
     build_middle(b, &ladder->middle, top, c);
-    ladder->norm_out = sd_get_norm(b, &top, SD_KEY_VAE_NORM_OUT, last);
-    ladder->conv_out = sd_get_conv3x3(b, &top, SD_KEY_VAE_CONV_OUT, out, last);
+    ladder->norm_out = sdi_get_norm(b, &top, SD_KEY_VAE_NORM_OUT, last);
+    ladder->conv_out = sdi_get_conv3x3(b, &top, SD_KEY_VAE_CONV_OUT, out, last);
 }
 
 static void check_config(sd_builder *b, const sd_vae_config *c) {
-    sd_builder_range(b, "the autoencoder's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
-    sd_builder_range(b, "the autoencoder's number of ResnetBlocks a level", c->res_blocks, 1,
-                     MAX_RES_BLOCKS);
-    sd_builder_range(b, "the autoencoder's input channels", c->in_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the autoencoder's output channels", c->out_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the autoencoder's latent channels", c->latent_channels, 1, SD_MAX_WIDTH);
-    sd_builder_range(b, "the autoencoder's z_channels", z_channels(c), 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the autoencoder's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
+    sdi_builder_range(b, "the autoencoder's number of ResnetBlocks a level", c->res_blocks, 1,
+                      MAX_RES_BLOCKS);
+    sdi_builder_range(b, "the autoencoder's input channels", c->in_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the autoencoder's output channels", c->out_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the autoencoder's latent channels", c->latent_channels, 1, SD_MAX_WIDTH);
+    sdi_builder_range(b, "the autoencoder's z_channels", z_channels(c), 1, SD_MAX_WIDTH);
     if (c->kind == SD_FIRST_STAGE_VQ)
-        sd_builder_range(b, "the number of codes", c->n_codes, 1, 1 << 24);
+        sdi_builder_range(b, "the number of codes", c->n_codes, 1, 1 << 24);
     for (int i = 0; !b->status && i < c->n_levels; i++)
-        sd_builder_range(b, "the autoencoder's number of channels", c->channels[i], 1,
-                         SD_MAX_WIDTH);
+        sdi_builder_range(b, "the autoencoder's number of channels", c->channels[i], 1,
+                          SD_MAX_WIDTH);
 }
 
 static void vae_build(sd_builder *b, void *network, const void *config) {
     sd_vae *m = network;
     const sd_vae_config *c = &m->config;
     m->config = *(const sd_vae_config *)config;
-    sd_path top = sd_path_top();
+    sd_path top = sdi_path_top();
     int latent = c->latent_channels, z = z_channels(c), n = moments_per_channel(c);
     if (c->kind == SD_FIRST_STAGE_IDENTITY)
         return;
@@ -154,21 +154,21 @@ static void vae_build(sd_builder *b, void *network, const void *config) {
         return;
     build_ladder(b, &m->encoder, c, false);
     if (c->quant_conv)
-        m->quant = sd_get_linear(b, &top, SD_KEY_VAE_QUANT, n * latent, n * z);
+        m->quant = sdi_get_linear(b, &top, SD_KEY_VAE_QUANT, n * latent, n * z);
     if (c->kind == SD_FIRST_STAGE_VQ)
-        m->codebook = sd_get_embedding(b, &top, SD_KEY_VAE_CODEBOOK, c->n_codes, latent);
+        m->codebook = sdi_get_embedding(b, &top, SD_KEY_VAE_CODEBOOK, c->n_codes, latent);
     if (c->post_quant_conv)
-        m->post_quant = sd_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, z, latent);
+        m->post_quant = sdi_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, z, latent);
     build_ladder(b, &m->decoder, c, true);
 }
 
 /* ------------------------------------------------------------------------- running */
 
 static sdb_tensor middle_forward(sd_exec *e, const vae_middle *mid, sdb_tensor x) {
-    x = sd_res_block_forward(e, &mid->res1, x, sd_no_tensor());
+    x = sdi_res_block_forward(e, &mid->res1, x, sdi_no_tensor());
     if (mid->has_attention)
-        x = sd_attention_block_forward(e, &mid->attention, x);
-    return sd_res_block_forward(e, &mid->res2, x, sd_no_tensor());
+        x = sdi_attention_block_forward(e, &mid->attention, x);
+    return sdi_res_block_forward(e, &mid->res2, x, sdi_no_tensor());
 }
 
 /* x of the level before, or of conv_in, to [n, h, w, level->out] */
@@ -176,13 +176,14 @@ static sdb_tensor level_forward(sd_exec *e, const vae_ladder *ladder, const vae_
                                 sdb_tensor x) {
     if (level->resample)
         x = ladder->decoder
-                ? sd_upsample(e, x, x.h * 2, x.w * 2, level->resample)
-                : sd_conv3x3(e, x, level->in,
-                             (sdb_conv2d){.weight = level->resample, .stride = 2, .pad_end = true});
+                ? sdi_upsample(e, x, x.h * 2, x.w * 2, level->resample)
+                : sdi_conv3x3(
+                      e, x, level->in,
+                      (sdb_conv2d){.weight = level->resample, .stride = 2, .pad_end = true});
     for (int i = 0; i < level->n_blocks; i++) {
-        x = sd_res_block_forward(e, &level->blocks[i], x, sd_no_tensor());
+        x = sdi_res_block_forward(e, &level->blocks[i], x, sdi_no_tensor());
         if (level->attention)
-            x = sd_attention_block_forward(e, &level->attention[i], x);
+            x = sdi_attention_block_forward(e, &level->attention[i], x);
     }
     return x;
 }
@@ -190,72 +191,72 @@ static sdb_tensor level_forward(sd_exec *e, const vae_ladder *ladder, const vae_
 /* All levels and the middle block, then norm_out and SiLU: conv_out's input. */
 static sdb_tensor ladder_forward(sd_exec *e, const vae_ladder *ladder, const sd_vae_config *c,
                                  sdb_tensor x) {
-    x = sd_conv3x3(e, x, ladder->levels[0].in, (sdb_conv2d){.weight = ladder->conv_in});
+    x = sdi_conv3x3(e, x, ladder->levels[0].in, (sdb_conv2d){.weight = ladder->conv_in});
     if (ladder->decoder)
         x = middle_forward(e, &ladder->middle, x);
     for (int i = 0; i < ladder->n_levels; i++)
         x = level_forward(e, ladder, &ladder->levels[i], x);
     if (!ladder->decoder)
         x = middle_forward(e, &ladder->middle, x);
-    return sd_group_norm(e, x, ladder->norm_out, norm_spec(c), SDB_ACT_SILU);
+    return sdi_group_norm(e, x, ladder->norm_out, norm_spec(c), SDB_ACT_SILU);
 }
 
-bool sd_vae_has_codebook(const sd_vae *m) {
+bool sdi_vae_has_codebook(const sd_vae *m) {
     return m->codebook != NULL;
 }
 
-void sd_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
-                             sdb_tensor x) {
-    sd_op_quantize(e, (sdb_quantize){x, y, ids, m->codebook});
+void sdi_vae_quantize_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids,
+                              sdb_tensor x) {
+    sdi_op_quantize(e, (sdb_quantize){x, y, ids, m->codebook});
 }
 
-void sd_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids) {
-    sdb_tensor x = sd_exec_tensor(e, y.n, y.h, y.w, y.c);
-    sd_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->codebook});
-    sd_op_copy(e, y, x);
+void sdi_vae_codes_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor ids) {
+    sdb_tensor x = sdi_exec_tensor(e, y.n, y.h, y.w, y.c);
+    sdi_op_embed(e, (sdb_embed){.ids = ids, .y = x, .token = m->codebook});
+    sdi_op_copy(e, y, x);
 }
 
 /* The latent in the type of activations: quantised, and through post_quant_conv. */
 static sdb_tensor decoder_input(sd_exec *e, const sd_vae *m, sdb_tensor z, bool quantize) {
-    sdb_tensor latent = sd_as_activations(e, z);
+    sdb_tensor latent = sdi_as_activations(e, z);
     if (m->codebook && quantize) {
         sdb_quantize op = {
-            .x = latent, .y = sd_exec_tensor(e, z.n, z.h, z.w, z.c), .codebook = m->codebook};
-        sd_op_quantize(e, op);
+            .x = latent, .y = sdi_exec_tensor(e, z.n, z.h, z.w, z.c), .codebook = m->codebook};
+        sdi_op_quantize(e, op);
         latent = op.y;
     }
-    return m->post_quant
-               ? sd_linear(e, latent, z_channels(&m->config), (sdb_linear){.weight = m->post_quant})
-               : latent;
+    return m->post_quant ? sdi_linear(e, latent, z_channels(&m->config),
+                                      (sdb_linear){.weight = m->post_quant})
+                         : latent;
 }
 
-void sd_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z,
-                            bool quantize) {
+void sdi_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z,
+                             bool quantize) {
     const sd_vae_config *c = &m->config;
     if (c->kind == SD_FIRST_STAGE_IDENTITY)
-        sd_op_copy(e, y, z);
+        sdi_op_copy(e, y, z);
     else
-        sd_conv_to(e, y, ladder_forward(e, &m->decoder, c, decoder_input(e, m, z, quantize)),
-                   m->decoder.conv_out);
+        sdi_conv_to(e, y, ladder_forward(e, &m->decoder, c, decoder_input(e, m, z, quantize)),
+                    m->decoder.conv_out);
 }
 
-int sd_vae_moments(const sd_vae *m) {
+int sdi_vae_moments(const sd_vae *m) {
     return moments_per_channel(&m->config) * m->config.latent_channels;
 }
 
-void sd_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x) {
+void sdi_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sdb_tensor x) {
     const sd_vae_config *c = &m->config;
     if (c->kind == SD_FIRST_STAGE_IDENTITY) {
-        sd_op_copy(e, moments, x);
+        sdi_op_copy(e, moments, x);
         return;
     }
-    sdb_tensor h = ladder_forward(e, &m->encoder, c, sd_as_activations(e, x));
+    sdb_tensor h = ladder_forward(e, &m->encoder, c, sdi_as_activations(e, x));
     if (m->quant) {
-        h = sd_conv3x3(e, h, moments_per_channel(c) * z_channels(c),
-                       (sdb_conv2d){.weight = m->encoder.conv_out});
-        sd_linear_to(e, moments, h, m->quant);
+        h = sdi_conv3x3(e, h, moments_per_channel(c) * z_channels(c),
+                        (sdb_conv2d){.weight = m->encoder.conv_out});
+        sdi_linear_to(e, moments, h, m->quant);
     } else {
-        sd_conv_to(e, moments, h, m->encoder.conv_out);
+        sdi_conv_to(e, moments, h, m->encoder.conv_out);
     }
 }
 
@@ -271,7 +272,7 @@ static const sd_place vae_places[] = {{SD_LAYOUT_ORIGINAL, "first_stage_model.",
                                       {SD_LAYOUT_ORIGINAL, "", ""},
                                       {SD_LAYOUT_DIFFUSERS, "", ""}};
 
-const sd_part_type sd_vae_part = {
+const sd_part_type sdi_vae_part = {
     .what = "VAE",
     SD_PLACES(vae_places),
     .folder = "vae",
@@ -280,7 +281,7 @@ const sd_part_type sd_vae_part = {
     SD_CONFIG(vae),
     .size = sizeof(sd_vae),
     .wanted = vae_wanted,
-    .read = sd_config_vae,
-    .infer = sd_infer_vae,
+    .read = sdi_config_vae,
+    .infer = sdi_infer_vae,
     .build = vae_build,
 };

@@ -5,10 +5,10 @@
 
 #include <string.h>
 
-sd_weight *sd_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,
-                         int n_params) {
+sd_weight *sdi_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,
+                          int n_params) {
     size_t size = (size_t)n_params * sizeof *params;
-    sd_weight *w = sd_zalloc(ctx, sizeof *w + size);
+    sd_weight *w = sdi_zalloc(ctx, sizeof *w + size);
     if (!w)
         return NULL;
     atomic_init(&w->refs, 1);
@@ -19,28 +19,28 @@ sd_weight *sd_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_p
     return w;
 }
 
-sd_weight *sd_weight_retain(sd_weight *w) {
+sd_weight *sdi_weight_retain(sd_weight *w) {
     if (w)
         atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed);
     return w;
 }
 
-void sd_weight_release(sd_weight *w) {
+void sdi_weight_release(sd_weight *w) {
     if (!w || atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) > 1)
         return;
     if (w->dev)
         w->ctx->device->api->weight_free(w->ctx->device->dev, w->dev);
-    sd_free(w->ctx, w);
+    sdi_free(w->ctx, w);
 }
 
-size_t sd_weight_row_size(const sd_weight_form *form) {
+size_t sdi_weight_row_size(const sd_weight_form *form) {
     return form->kind == SDB_WEIGHT_VECTOR    ? 1
            : form->kind == SDB_WEIGHT_CONV3X3 ? 9 * (size_t)form->in
                                               : (size_t)form->in;
 }
 
-int64_t sd_weight_count(const sd_weight *w) {
-    int64_t n = 0, row_size = (int64_t)sd_weight_row_size(&w->form);
+int64_t sdi_weight_count(const sd_weight *w) {
+    int64_t n = 0, row_size = (int64_t)sdi_weight_row_size(&w->form);
     for (int i = 0; i < w->n_params; i++)
         n += w->params[i].rows * (row_size + w->params[i].bias);
     return n;
@@ -50,14 +50,14 @@ static sd_key last_key(const sd_path *path) {
     return path->keys[path->depth - 1];
 }
 
-sd_wanted sd_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layout) {
+sd_wanted sdi_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layout) {
     sd_key key = last_key(&p->path);
     int in = w->form.in;
-    sd_wanted want = {.path = &p->path, .suffix = sd_key_weight_suffix(key, layout)};
+    sd_wanted want = {.path = &p->path, .suffix = sdi_key_weight_suffix(key, layout)};
     switch (w->form.kind) {
     case SDB_WEIGHT_LINEAR:
     case SDB_WEIGHT_GEGLU:
-        want.n_dims = sd_key_matrix_dims(key, layout);
+        want.n_dims = sdi_key_matrix_dims(key, layout);
         memcpy(want.dims, (const int64_t[]){p->of, in, 1, 1}, sizeof want.dims);
         break;
     case SDB_WEIGHT_CONV3X3:
@@ -77,9 +77,9 @@ sd_wanted sd_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layou
     return want;
 }
 
-sd_wanted sd_weight_wants_bias(const sd_param *p, sd_layout layout) {
+sd_wanted sdi_weight_wants_bias(const sd_param *p, sd_layout layout) {
     return (sd_wanted){.path = &p->path,
-                       .suffix = sd_key_bias_suffix(last_key(&p->path), layout),
+                       .suffix = sdi_key_bias_suffix(last_key(&p->path), layout),
                        .n_dims = 1,
                        .dims = {p->of}};
 }

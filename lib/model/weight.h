@@ -42,17 +42,17 @@ typedef struct sd_wanted {
     int64_t dims[4];
 } sd_wanted;
 
-sd_weight *sd_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,
-                         int n_params); /* NULL: no memory */
+sd_weight *sdi_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,
+                          int n_params); /* NULL: no memory */
 /* Both take NULL. The last release frees. */
-sd_weight *sd_weight_retain(sd_weight *w);
-void sd_weight_release(sd_weight *w);
+sd_weight *sdi_weight_retain(sd_weight *w);
+void sdi_weight_release(sd_weight *w);
 
 /* Elements of a row of its tensors. */
-size_t sd_weight_row_size(const sd_weight_form *form);
+size_t sdi_weight_row_size(const sd_weight_form *form);
 /* All its numbers but those of words. */
-int64_t sd_weight_count(const sd_weight *w);
-sd_wanted sd_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layout);
-sd_wanted sd_weight_wants_bias(const sd_param *p, sd_layout layout);
+int64_t sdi_weight_count(const sd_weight *w);
+sd_wanted sdi_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layout);
+sd_wanted sdi_weight_wants_bias(const sd_param *p, sd_layout layout);
 
 #endif

@@ -8,28 +8,28 @@
  */
 
 static sd_status fail_no_concat(const sd_sampler *s) {
-    const char *kind = sd_family_of_channels(s->c + s->extra, s->c);
-    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                   "%s: %s; its UNet takes %d channels beside the latent's %d, and concat is NULL",
-                   s->model->desc->path, kind ? kind : "this model is conditioned on pictures",
-                   s->extra, s->c);
+    const char *kind = sdi_family_of_channels(s->c + s->extra, s->c);
+    return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                    "%s: %s; its UNet takes %d channels beside the latent's %d, and concat is NULL",
+                    s->model->desc->path, kind ? kind : "this model is conditioned on pictures",
+                    s->extra, s->c);
 }
 
-sd_status sd_sampling_check_concat(const sd_sampler *s, const sd_tensor *concat) {
+sd_status sdi_sampler_check_concat(const sd_sampler *s, const sd_tensor *concat) {
     if (!concat)
         return s->extra > 0 ? fail_no_concat(s) : SD_OK;
     if (s->extra == 0)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "concat is given; this UNet takes the latent alone, NULL was expected");
+        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                        "concat is given; this UNet takes the latent alone, NULL was expected");
     const bool one = concat->n_dims == 4 && concat->dims[0] == 1;
     const int64_t dims[] = {one ? 1 : s->n, s->extra, s->h, s->w};
-    return sd_expect_tensor(concat, "concat", 4, dims);
+    return sdi_expect_tensor(concat, "concat", 4, dims);
 }
 
-void sd_sampling_put_concat(sd_sampler *s, const sd_tensor *concat) {
-    sd_exec_put(s->e, s->beside, concat, 0);
+void sdi_sampler_put_concat(sd_sampler *s, const sd_tensor *concat) {
+    sdi_exec_put(s->e, s->beside, concat, 0);
     for (int i = 0; i < s->halves; i++) {
-        sdb_tensor half = sd_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
-        sd_op_copy(s->e, sd_view_channels(half, s->c, s->extra), s->beside);
+        sdb_tensor half = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
+        sdi_op_copy(s->e, sdi_view_channels(half, s->c, s->extra), s->beside);
     }
 }

@@ -10,14 +10,14 @@ typedef struct run_cost {
 
 static sd_status measure(const sd_model *model, const sd_sampler_params *params, int tokens,
                          const sd_vae_params *how, int n_texts, run_cost *cost) {
-    int scale = sd_model_downscale(model);
+    int scale = sdi_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
     sd_status status;
-    if ((status = sd_text_estimate(model, n_texts, &cost->text)) ||
-        (status = sd_sampling_estimate(model, params, tokens, &cost->step)) ||
-        (status = sd_vae_decode_estimate(model, params->batch, h, w, how, &cost->decode)))
+    if ((status = sdi_text_estimate(model, n_texts, &cost->text)) ||
+        (status = sdi_sampler_estimate(model, params, tokens, &cost->step)) ||
+        (status = sdi_vae_decode_estimate(model, params->batch, h, w, how, &cost->decode)))
         return status;
-    return sd_vae_encode_estimate(model, h, w, how, &cost->encode);
+    return sdi_vae_encode_estimate(model, h, w, how, &cost->encode);
 }
 
 static uint64_t larger(uint64_t a, uint64_t b) {
@@ -32,15 +32,15 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 #define PICTURE_BYTES 3 /* of a pixel of one that is done */
 
 static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *params) {
-    uint64_t words = model->tokenizer ? (uint64_t)sd_tokenizer_size(model->tokenizer) : 0;
+    uint64_t words = model->tokenizer ? (uint64_t)sdi_tokenizer_size(model->tokenizer) : 0;
     uint64_t pixels = (uint64_t)params->width * (uint64_t)params->height;
     return PROCESS_BYTES + words * WORD_BYTES +
            pixels * (PIXEL_BYTES + (uint64_t)params->batch * PICTURE_BYTES);
 }
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
-sd_status sd_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
-                             const sd_vae_params *how, sd_memory_info *memory) {
+sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
+                              const sd_vae_params *how, sd_memory_info *memory) {
     run_cost cost;
     sd_status status = measure(model, params, tokens, how, 2, &cost);
     if (status)
@@ -61,8 +61,8 @@ sd_status sd_pipeline_memory(const sd_model *model, const sd_sampler_params *par
     return SD_OK;
 }
 
-sd_status sd_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
-                           sd_work_info *work) {
+sd_status sdi_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
+                            sd_work_info *work) {
     const sd_vae_params whole = SD_VAE_PARAMS_INIT;
     run_cost cost;
     sd_status status = measure(model, params, tokens, &whole, 1, &cost);

@@ -7,10 +7,10 @@
 #include <sd/profile.h>
 
 /* Parameters are whole; `tokens` of the conditioning. */
-sd_status sd_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
-                             const sd_vae_params *how, sd_memory_info *memory);
+sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
+                              const sd_vae_params *how, sd_memory_info *memory);
 /* Arithmetic: the VAE's on whole pictures. */
-sd_status sd_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
-                           sd_work_info *work);
+sd_status sdi_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
+                            sd_work_info *work);
 
 #endif

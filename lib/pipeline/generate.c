@@ -9,28 +9,28 @@
 static sd_status load(sd_generation *g) {
     const sd_request *request = g->request;
     if (request->mask)
-        return sd_paint_load(g);
+        return sdi_paint_load(g);
     if (request->init)
-        return sd_init_load(g);
-    sd_fill_default_sides(g->model, &g->sampling);
+        return sdi_init_load(g);
+    sdi_fill_default_sides(g->model, &g->sampling);
     return SD_OK;
 }
 
 /* What is given is taken, what is missing is encoded. */
 static sd_status condition(sd_generation *g) {
     const sd_request *r = g->request;
-    bool guided = sd_is_guided(g->model, &g->sampling);
+    bool guided = sdi_is_guided(g->model, &g->sampling);
     g->cond = (sd_cond *)r->cond;
     g->uncond = guided ? (sd_cond *)r->uncond : NULL;
-    sd_handle_retain(g->cond);
-    sd_handle_retain(g->uncond);
-    return sd_encode_prompts(g->model, r->prompt, r->prompts, r->negative_prompt, &r->text,
-                             &g->sampling, g->cond ? NULL : &g->cond,
-                             guided && !g->uncond ? &g->uncond : NULL);
+    sdi_handle_retain(g->cond);
+    sdi_handle_retain(g->uncond);
+    return sdi_encode_prompts(g->model, r->prompt, r->prompts, r->negative_prompt, &r->text,
+                              &g->sampling, g->cond ? NULL : &g->cond,
+                              guided && !g->uncond ? &g->uncond : NULL);
 }
 
 static sd_status encode(sd_generation *g) {
-    return g->request->mask ? sd_paint_encode(g) : g->pixels ? sd_init_encode(g) : SD_OK;
+    return g->request->mask ? sdi_paint_encode(g) : g->pixels ? sdi_init_encode(g) : SD_OK;
 }
 
 static sd_status sample(sd_generation *g) {
@@ -43,21 +43,21 @@ static sd_status sample(sd_generation *g) {
                                .concat = g->concat,
                                .strength = g->request->strength};
     sd_sampler *sampler;
-    sd_status status = sd_sampling_new(g->model, &g->sampling, &sampler);
+    sd_status status = sdi_sampler_new(g->model, &g->sampling, &sampler);
     if (status)
         return status;
-    sd_sampling_skip(sampler, g->draws);
-    status = sd_sampling_run(sampler, &run, &g->latent);
-    sd_sampling_free(sampler);
+    sdi_sampler_skip(sampler, g->draws);
+    status = sdi_sampler_run(sampler, &run, &g->latent);
+    sdi_sampler_free(sampler);
     return status;
 }
 
 static sd_status decode(sd_generation *g) {
-    return sd_decode_images(g->model, g->latent, &g->request->vae, g->images);
+    return sdi_decode_images(g->model, g->latent, &g->request->vae, g->images);
 }
 
 static sd_status finish(sd_generation *g) {
-    return g->request->mask ? sd_paint_finish(g) : SD_OK;
+    return g->request->mask ? sdi_paint_finish(g) : SD_OK;
 }
 
 /* --------------------------------------------------------------------------- and their order */
@@ -65,28 +65,28 @@ static sd_status finish(sd_generation *g) {
 static void end(sd_generation *g) {
     sd_tensor *const tensors[] = {g->pixels, g->begin, g->keep, g->known, g->concat, g->latent};
     for (size_t i = 0; i < SD_COUNT(tensors); i++)
-        sd_tensor_destroy(tensors[i]);
-    sd_cond_destroy(g->cond);
-    sd_cond_destroy(g->uncond);
-    sd_painting_free(&g->painting);
+        sdi_tensor_free(tensors[i]);
+    sdi_cond_free(g->cond);
+    sdi_cond_free(g->uncond);
+    sdi_painting_free(&g->painting);
 }
 
 /* scripts/txt2img.py, img2img.py and inpaint.py of the original. Each stage's memory is given back
  * before the next begins, but for tensors on the host. */
-sd_status sd_pipeline_generate(const sd_model *model, const sd_request *request,
-                               sd_image **images) {
+sd_status sdi_pipeline_generate(const sd_model *model, const sd_request *request,
+                                sd_image **images) {
     static sd_status (*const stages[])(sd_generation *) = {load,   condition, encode,
                                                            sample, decode,    finish};
     sd_generation g = {
         .model = model, .request = request, .sampling = request->sampling, .images = images};
     sd_status status = SD_OK;
     for (size_t i = 0; i < SD_COUNT(stages) && !status; i++) {
-        status = sd_check_interrupt(model->ctx);
+        status = sdi_check_interrupt(model->ctx);
         if (!status)
             status = stages[i](&g);
     }
     for (int i = 0; i < g.sampling.batch && status; i++) {
-        sd_image_destroy(images[i]);
+        sdi_image_free(images[i]);
         images[i] = NULL;
     }
     end(&g);

@@ -49,23 +49,24 @@ typedef struct sd_generation {
 } sd_generation;
 
 /* generate.c. images[0 .. sampling.batch - 1] are set, to NULL after a failure. */
-sd_status sd_pipeline_generate(const sd_model *model, const sd_request *request, sd_image **images);
+sd_status sdi_pipeline_generate(const sd_model *model, const sd_request *request,
+                                sd_image **images);
 
 /* init.c */
 /* Sides that nobody named: the picture's own, cut down to a multiple of 64. */
-void sd_init_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
-sd_status sd_init_load(sd_generation *g);
-sd_status sd_init_encode(sd_generation *g);
+void sdi_init_sides(const sd_model *model, const sd_image *init, sd_sampler_params *p);
+sd_status sdi_init_load(sd_generation *g);
+sd_status sdi_init_encode(sd_generation *g);
 /* Noise [batch, c, h, w] for the VAE's posterior: the first that is drawn from the seeds, before
  * that of q_sample, as in the original scripts. How many draws of the sampler's stream it takes. */
-sd_status sd_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
-int sd_posterior_draws(const sd_sampler_params *p);
+sd_status sdi_posterior_noise(const sd_model *model, const sd_sampler_params *p, sd_tensor **out);
+int sdi_posterior_draws(const sd_sampler_params *p);
 
 /* paint.c */
-sd_status sd_paint_load(sd_generation *g);
-sd_status sd_paint_encode(sd_generation *g);
+sd_status sdi_paint_load(sd_generation *g);
+sd_status sdi_paint_encode(sd_generation *g);
 /* Lays what was painted over init. */
-sd_status sd_paint_finish(sd_generation *g);
-void sd_painting_free(sd_painting *painting);
+sd_status sdi_paint_finish(sd_generation *g);
+void sdi_painting_free(sd_painting *painting);
 
 #endif

@@ -5,18 +5,18 @@
 #include "pipeline/model.h"
 
 /* `any_pixel`: see sd_mask_params. */
-sd_status sd_stage_inpaint_concat(const sd_model *model, const sd_tensor *pixels,
-                                  const sd_tensor *mask, const sd_tensor *noise,
-                                  const sd_vae_params *how, bool any_pixel, sd_tensor **concat);
+sd_status sdi_stage_inpaint_concat(const sd_model *model, const sd_tensor *pixels,
+                                   const sd_tensor *mask, const sd_tensor *noise,
+                                   const sd_vae_params *how, bool any_pixel, sd_tensor **concat);
 /* The UNet takes more than the latent. */
-bool sd_is_wide(const sd_model *model);
+bool sdi_is_wide(const sd_model *model);
 /* `concat` models of the original; else `hybrid` ones. */
-bool sd_is_concat(const sd_model *model);
+bool sdi_is_concat(const sd_model *model);
 /* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
-void sd_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
-                    float *out);
+void sdi_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
+                     float *out);
 /* `noise` may have many rows for one picture, and be NULL. */
-sd_status sd_encode_known(const sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
-                          const sd_vae_params *how, sd_tensor **latent);
+sd_status sdi_encode_known(const sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
+                           const sd_vae_params *how, sd_tensor **latent);
 
 #endif

@@ -1,8 +1,8 @@
 /* The scale of latents, in float32 as torch has it. */
 #include "pipeline/latents.h"
 
-void sd_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
-                       sd_tensor *z) {
+void sdi_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
+                        sd_tensor *z) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     int64_t area = latent->dims[2] * latent->dims[3];
     const float *from = latent->data + i * latent->dims[1] * area;
@@ -15,7 +15,7 @@ void sd_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int
     }
 }
 
-void sd_latent_shift(const sd_vae_config *config, sd_tensor *z) {
+void sdi_latent_shift(const sd_vae_config *config, sd_tensor *z) {
     float scale = (float)config->scaling_factor;
     float shift = (float)(config->shift_factor * config->scaling_factor);
     int64_t area = z->dims[2] * z->dims[3];
@@ -27,7 +27,7 @@ void sd_latent_shift(const sd_vae_config *config, sd_tensor *z) {
     }
 }
 
-void sd_latent_scale(const sd_vae_config *config, sd_tensor *z) {
+void sdi_latent_scale(const sd_vae_config *config, sd_tensor *z) {
     float scale = (float)config->scaling_factor, shift = (float)config->shift_factor;
     for (int64_t i = 0; i < z->n_elements; i++)
         z->data[i] = (z->data[i] - shift) * scale;

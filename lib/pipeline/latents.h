@@ -7,11 +7,11 @@
 
 /* z = latent / scale + shift of picture i, as diffusers' pipelines have it (the original has no
  * shift), or latent * std / scale + mean of each channel. z: [1, c, h, w]. */
-void sd_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
-                       sd_tensor *z);
+void sdi_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
+                        sd_tensor *z);
 /* What is left to be done to z * scale, in place, for its inverse. */
-void sd_latent_shift(const sd_vae_config *config, sd_tensor *latent);
+void sdi_latent_shift(const sd_vae_config *config, sd_tensor *latent);
 /* latent = (z - shift) * scale, in place: of codes, whose models have no means. */
-void sd_latent_scale(const sd_vae_config *config, sd_tensor *z);
+void sdi_latent_scale(const sd_vae_config *config, sd_tensor *z);
 
 #endif

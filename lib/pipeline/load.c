@@ -12,19 +12,19 @@
 static void free_model(void *handle) {
     sd_model *model = handle;
     sd_context *ctx = model->ctx;
-    sd_execs_free(model->execs);
+    sdi_execs_free(model->execs);
     for (int i = 0; i < SD_N_PARTS; i++)
-        sd_part_release(model->parts[i]);
-    sd_schedule_free(&model->schedule, ctx);
-    sd_tokenizer_free(model->tokenizer);
-    sd_words_free(ctx, &model->words);
-    sd_description_free(ctx, (sd_description *)model->desc);
+        sdi_part_release(model->parts[i]);
+    sdi_schedule_free(&model->schedule, ctx);
+    sdi_tokenizer_free(model->tokenizer);
+    sdi_words_free(ctx, &model->words);
+    sdi_description_free(ctx, (sd_description *)model->desc);
     for (int i = 0; i < model->n_unexpected; i++)
-        sd_free(ctx, model->unexpected[i]);
-    sd_free(ctx, model->unexpected);
-    sd_free(ctx, model->vocab_error);
-    sd_free(ctx, model);
-    sd_context_release(ctx);
+        sdi_free(ctx, model->unexpected[i]);
+    sdi_free(ctx, model->unexpected);
+    sdi_free(ctx, model->vocab_error);
+    sdi_free(ctx, model);
+    sdi_context_release(ctx);
 }
 
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
@@ -33,42 +33,42 @@ static sd_status find_padding(sd_model *model, const char *dir) {
     const sd_description *desc = model->desc;
     sd_tokenizer *t = model->tokenizer;
     sd_status status = SD_OK;
-    model->pad = desc->text.names.layout == SD_LAYOUT_OPEN_CLIP ? 0 : sd_tokenizer_end(t);
+    model->pad = desc->text.names.layout == SD_LAYOUT_OPEN_CLIP ? 0 : sdi_tokenizer_end(t);
     if (desc->text.names.layout != SD_LAYOUT_DIFFUSERS) {
-        sd_tokenizer_drop_pad(t);
+        sdi_tokenizer_drop_pad(t);
         return SD_OK;
     }
     if (dir)
-        status = sd_tokenizer_take_pad(t, dir);
-    if (status || !sd_tokenizer_pad_text(t))
+        status = sdi_tokenizer_take_pad(t, dir);
+    if (status || !sdi_tokenizer_pad_text(t))
         return status;
-    model->pad = sd_tokenizer_pad(t);
+    model->pad = sdi_tokenizer_pad(t);
     if (model->pad < 0)
-        return sd_fail(model->ctx, SD_ERROR_FORMAT,
-                       "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
-                       desc->path, sd_tokenizer_pad_text(t));
+        return sdi_fail(model->ctx, SD_ERROR_FORMAT,
+                        "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
+                        desc->path, sdi_tokenizer_pad_text(t));
     return SD_OK;
 }
 
 static sd_status take_vocabulary(sd_model *model, const char *dir) {
-    sd_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
+    sdi_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
     return find_padding(model, dir);
 }
 
 /* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
  * the calls that need one. */
 static sd_status find_vocabulary(sd_model *model, const sd_source *source, const char *path) {
-    sd_status status = sd_tokenizer_find(model->ctx, path, source->tokenizer_dir, source->directory,
-                                         &model->tokenizer);
+    sd_status status = sdi_tokenizer_find(model->ctx, path, source->tokenizer_dir,
+                                          source->directory, &model->tokenizer);
     if (!status)
         return take_vocabulary(model, source->tokenizer_dir);
     model->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
         return status;
-    model->vocab_error = sd_strdup(model->ctx, sd_error_get());
+    model->vocab_error = sdi_strdup(model->ctx, sdi_error_get());
     if (!model->vocab_error)
         return SD_ERROR_MEMORY;
-    sd_log(model->ctx, SD_LOG_LEVEL_WARN, "%s", model->vocab_error);
+    sdi_log(model->ctx, SD_LOG_LEVEL_WARN, "%s", model->vocab_error);
     return SD_OK;
 }
 
@@ -85,59 +85,59 @@ typedef struct name_list {
 static void keep_unexpected(void *user, const char *name) {
     name_list *list = user;
     sd_model *model = list->model;
-    char *copy = list->failed ? NULL : sd_strdup(model->ctx, name);
+    char *copy = list->failed ? NULL : sdi_strdup(model->ctx, name);
     if (!copy) {
         list->failed = true;
         return;
     }
     model->unexpected[model->n_unexpected++] = copy;
-    sd_log(model->ctx, SD_LOG_LEVEL_WARN, "%s: tensor \"%s\" is used by no network",
-           model->desc->path, name);
+    sdi_log(model->ctx, SD_LOG_LEVEL_WARN, "%s: tensor \"%s\" is used by no network",
+            model->desc->path, name);
 }
 
 static sd_status list_unexpected(sd_model *model, const sd_build *build, bool strict) {
     int n = 0;
     name_list list = {.model = model};
-    sd_build_unexpected(build, count_unexpected, &n);
+    sdi_build_unexpected(build, count_unexpected, &n);
     if (n == 0)
         return SD_OK;
-    model->unexpected = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->unexpected);
+    model->unexpected = sdi_alloc_array(model->ctx, (size_t)n, sizeof *model->unexpected);
     if (!model->unexpected)
         return SD_ERROR_MEMORY;
-    sd_build_unexpected(build, keep_unexpected, &list);
+    sdi_build_unexpected(build, keep_unexpected, &list);
     if (list.failed)
         return SD_ERROR_MEMORY;
     if (strict)
-        return sd_fail(model->ctx, SD_ERROR_MODEL,
-                       "%s: %d tensors are used by no network; the first is \"%s\"",
-                       model->desc->path, n, model->unexpected[0]);
+        return sdi_fail(model->ctx, SD_ERROR_MODEL,
+                        "%s: %d tensors are used by no network; the first is \"%s\"",
+                        model->desc->path, n, model->unexpected[0]);
     return SD_OK;
 }
 
 static sd_status build_parts(sd_model *model, const sd_source *source,
                              const sd_model_params *params, const sd_word_files *words) {
     sd_build build;
-    sd_status status = sd_build_init(&build, model->ctx, source, model->act, params);
+    sd_status status = sdi_build_init(&build, model->ctx, source, model->act, params);
     if (status)
         return status;
     build.words = words->rows;
     build.n_words = words->n;
-    status = sd_build_parts(&build, model->parts);
+    status = sdi_build_parts(&build, model->parts);
     if (!status)
-        status = sd_feeds_check_numbers(&build.feeds, params->strict != 0);
+        status = sdi_feeds_check_numbers(&build.feeds, params->strict != 0);
     if (!status)
         status = list_unexpected(model, &build, params->strict != 0);
     for (int i = 0; i < SD_N_PARTS && !status; i++) {
-        model->n_parameters += sd_part_parameters(model->parts[i]);
-        model->weight_bytes += sd_part_bytes(model->parts[i]);
+        model->n_parameters += sdi_part_parameters(model->parts[i]);
+        model->weight_bytes += sdi_part_bytes(model->parts[i]);
     }
-    sd_build_free(&build);
+    sdi_build_free(&build);
     return status;
 }
 
 static sd_status make_schedule(sd_model *model) {
     const sd_description *d = model->desc;
-    sd_status status = sd_schedule_make(&model->schedule, model->ctx, &d->schedule);
+    sd_status status = sdi_schedule_make(&model->schedule, model->ctx, &d->schedule);
     model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
     return status;
 }
@@ -148,44 +148,44 @@ static sd_status load_parts(sd_model *model, const sd_source *source,
     sd_word_files words = {.n = 0};
     sd_status status = SD_OK;
     if (params->n_adapters > 0)
-        status = sd_words_open(model, params->adapters, params->n_adapters, &words);
+        status = sdi_words_open(model, params->adapters, params->n_adapters, &words);
     if (!status)
         status = build_parts(model, source, params, &words);
     for (int i = 0; i < words.n && !status; i++)
-        status = sd_weights_check(words.rows[i].weights);
-    sd_words_close(&words);
-    return status ? status : sd_source_check_files(source);
+        status = sdi_weights_check(words.rows[i].weights);
+    sdi_words_close(&words);
+    return status ? status : sdi_source_check_files(source);
 }
 
 static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
-    sd_status status = sd_source_choose_weights(source, params->use_ema);
-    if (!status && sd_model_context_tokens(model) > 1)
+    sd_status status = sdi_source_choose_weights(source, params->use_ema);
+    if (!status && sdi_model_context_tokens(model) > 1)
         status = find_vocabulary(model, source, params->vocab);
     if (!status)
-        status = sd_execs_new(model->ctx, &model->execs);
+        status = sdi_execs_new(model->ctx, &model->execs);
     return status ? status : load_parts(model, source, params);
 }
 
 /* Completes a description that does not say what the UNet predicts. */
 static sd_status ask_prediction(sd_model *model, sd_description *desc) {
     sd_prediction found;
-    sd_status status = sd_probe_prediction(model, &found);
+    sd_status status = sdi_probe_prediction(model, &found);
     if (!status)
-        sd_description_predicts(desc, found);
+        sdi_description_predicts(desc, found);
     return status;
 }
 
 /* The description is complete when this returns, and does not change any more. */
 static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
     sd_source *source;
-    sd_status status = sd_source_open_config(model->ctx, path, params->config, &source);
+    sd_status status = sdi_source_open_config(model->ctx, path, params->config, &source);
     if (status)
         return status;
     sd_description *desc = source->desc;
     model->desc = desc;
     status = load_source(model, source, params);
     source->desc = NULL; /* the model's */
-    sd_source_close(source);
+    sdi_source_close(source);
     if (!status && desc->schedule.prediction == SD_PREDICT_UNKNOWN)
         status = ask_prediction(model, desc);
     if (!status && !desc->first_stage_only)
@@ -201,27 +201,27 @@ static sdb_type activations(const sd_context *ctx, sd_precision precision) {
     return precision == SD_PRECISION_BFLOAT16 ? SDB_BF16 : autocast;
 }
 
-sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
-                        sd_model **out) {
-    double start = sd_clock_seconds();
+sd_status sdi_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
+                         sd_model **out) {
+    double start = sdi_clock_seconds();
     *out = NULL;
-    sd_model *model = sd_zalloc(ctx, sizeof *model);
+    sd_model *model = sdi_zalloc(ctx, sizeof *model);
     if (!model)
         return SD_ERROR_MEMORY;
-    sd_context_retain(ctx);
+    sdi_context_retain(ctx);
     model->ctx = ctx;
-    sd_handle_init(&model->handle, ctx, free_model);
+    sdi_handle_init(&model->handle, ctx, free_model);
     model->precision = params->precision;
     model->act = activations(ctx, params->precision);
     sd_status status = load(model, path, params);
     if (status) {
-        sd_handle_release(model);
+        sdi_handle_release(model);
         return status;
     }
-    sd_log(ctx, SD_LOG_LEVEL_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s",
-           path, model->desc->family, (double)model->n_parameters / 1e6,
-           (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
-           sd_clock_seconds() - start);
+    sdi_log(ctx, SD_LOG_LEVEL_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s",
+            path, model->desc->family, (double)model->n_parameters / 1e6,
+            (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
+            sdi_clock_seconds() - start);
     *out = model;
     return SD_OK;
 }
@@ -229,16 +229,16 @@ sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params
 /* -------------------------------------------------------------------- sd_checkpoint_list */
 
 static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_fn fn, void *user) {
-    for (size_t i = 0; i < sd_weights_count(w); i++) {
-        const sd_entry *e = sd_weights_at(w, i);
+    for (size_t i = 0; i < sdi_weights_count(w); i++) {
+        const sd_entry *e = sdi_weights_at(w, i);
         const sd_checkpoint_tensor tensor = {.struct_size = sizeof tensor,
                                              .name = e->name,
-                                             .type = sd_entry_type_name(e),
+                                             .type = sdi_entry_type_name(e),
                                              .dims = e->dims,
                                              .n_bytes = e->size,
                                              .n_dims = e->n_dims};
         if (fn(user, &tensor))
-            return sd_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
+            return sdi_fail(ctx, SD_ERROR_CANCELLED, "the walk was ended by its callback");
     }
     return SD_OK;
 }
@@ -246,30 +246,30 @@ static sd_status list_file(sd_context *ctx, const sd_weights *w, sd_checkpoint_f
 /* `path` is resolved. */
 static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
     sd_status status;
-    if (!sd_is_directory(path)) {
+    if (!sdi_is_directory(path)) {
         sd_weights *w;
-        status = sd_weights_open(ctx, path, &w);
+        status = sdi_weights_open(ctx, path, &w);
         if (status)
             return status;
         status = list_file(ctx, w, fn, user);
-        sd_weights_close(w);
+        sdi_weights_close(w);
         return status;
     }
     sd_source *source;
-    status = sd_source_open(ctx, path, &source);
+    status = sdi_source_open(ctx, path, &source);
     if (status)
         return status;
     for (int i = 0; i < source->n_files && !status; i++)
         status = list_file(ctx, source->files[i], fn, user);
-    sd_source_close(source);
+    sdi_source_close(source);
     return status;
 }
 
-sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
+sd_status sdi_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user) {
     char *resolved;
-    sd_status status = sd_resolve_path(ctx, path, true, &resolved);
+    sd_status status = sdi_resolve_path(ctx, path, true, &resolved);
     if (!status)
         status = list_resolved(ctx, resolved, fn, user);
-    sd_free(ctx, resolved);
+    sdi_free(ctx, resolved);
     return status;
 }

@@ -4,9 +4,9 @@
 
 #include "pipeline/model.h"
 
-sd_status sd_model_open(sd_context *ctx, const char *path, const sd_model_params *params,
-                        sd_model **out);
+sd_status sdi_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
+                         sd_model **out);
 /* sd_checkpoint_list */
-sd_status sd_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
+sd_status sdi_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
 
 #endif

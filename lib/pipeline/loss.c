@@ -42,17 +42,17 @@ static double simple_loss(const sd_model *model, sd_loss_type type, int t, const
 }
 
 static sd_status check_numbers(const sd_model *model, const sd_loss_params *p) {
-    int64_t at = p->logvar ? sd_find_not_finite(p->logvar, model->schedule.n) : -1;
+    int64_t at = p->logvar ? sdi_find_not_finite(p->logvar, model->schedule.n) : -1;
     if (!isfinite(p->l_simple_weight) || !isfinite(p->original_elbo_weight) ||
         !isfinite(p->logvar_init))
-        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_loss_params.l_simple_weight, original_elbo_weight and logvar_init are "
-                       "%g, %g and %g; finite numbers were expected",
-                       p->l_simple_weight, p->original_elbo_weight, p->logvar_init);
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "sd_loss_params.l_simple_weight, original_elbo_weight and logvar_init are "
+                        "%g, %g and %g; finite numbers were expected",
+                        p->l_simple_weight, p->original_elbo_weight, p->logvar_init);
     if (at >= 0)
-        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_loss_params.logvar[%lld] is %g; a finite number was expected",
-                       (long long)at, (double)p->logvar[at]);
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "sd_loss_params.logvar[%lld] is %g; a finite number was expected",
+                        (long long)at, (double)p->logvar[at]);
     return SD_OK;
 }
 
@@ -61,42 +61,42 @@ static sd_status check_concat(const sd_model *model, const sd_tensor *x0, const 
     int extra = config->in_channels - config->out_channels;
     const int64_t dims[] = {x0->dims[0], extra, x0->dims[2], x0->dims[3]};
     if (extra > 0 && concat)
-        return sd_expect_tensor(concat, "sd_loss_params.concat", 4, dims);
+        return sdi_expect_tensor(concat, "sd_loss_params.concat", 4, dims);
     if (extra > 0)
-        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_loss_params.concat is NULL; this UNet takes %d channels beside the "
-                       "latent's %d",
-                       extra, config->out_channels);
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "sd_loss_params.concat is NULL; this UNet takes %d channels beside the "
+                        "latent's %d",
+                        extra, config->out_channels);
     if (concat)
-        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_loss_params.concat is given; this UNet takes the latent alone");
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "sd_loss_params.concat is given; this UNet takes the latent alone");
     return SD_OK;
 }
 
 static sd_status check_times(const sd_model *model, const int32_t *timesteps, int64_t n) {
     for (int64_t i = 0; i < n; i++)
         if (timesteps[i] < 0 || timesteps[i] >= model->schedule.n)
-            return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                           "timesteps[%lld] is %d; 0 to %d was expected", (long long)i,
-                           (int)timesteps[i], model->schedule.n - 1);
+            return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                            "timesteps[%lld] is %d; 0 to %d was expected", (long long)i,
+                            (int)timesteps[i], model->schedule.n - 1);
     return SD_OK;
 }
 
 static sd_status check_schedule(const sd_model *model) {
     if (model->schedule.n >= 2)
         return SD_OK;
-    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                   "sd_training_loss: the model has %d train timestep; at least 2 were expected",
-                   model->schedule.n);
+    return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                    "sd_training_loss: the model has %d train timestep; at least 2 were expected",
+                    model->schedule.n);
 }
 
 static sd_status check(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                        const int32_t *timesteps, const sd_loss_params *p) {
     const int64_t dims[] = {-1, model->desc->unet.out_channels, -1, -1};
     sd_status status;
-    if ((status = sd_need_unet(model, "sd_training_loss")) || (status = check_schedule(model)) ||
-        (status = sd_expect_tensor(x0, "x0", 4, dims)) ||
-        (status = sd_expect_tensor(noise, "noise", 4, x0->dims)) ||
+    if ((status = sdi_need_unet(model, "sd_training_loss")) || (status = check_schedule(model)) ||
+        (status = sdi_expect_tensor(x0, "x0", 4, dims)) ||
+        (status = sdi_expect_tensor(noise, "noise", 4, x0->dims)) ||
         (status = check_concat(model, x0, p->concat)) || (status = check_numbers(model, p)))
         return status;
     return check_times(model, timesteps, x0->dims[0]);
@@ -110,8 +110,8 @@ static void noised(const sd_model *model, const sd_tensor *x0, const sd_tensor *
     for (int64_t i = 0; i < n; i++) {
         float *row = x->data + i * (each + extra);
         t[i] = timesteps[i];
-        sd_q_sample(model->schedule.alphas_cumprod[timesteps[i]], x0->data + i * each,
-                    noise->data + i * each, row, each);
+        sdi_q_sample(model->schedule.alphas_cumprod[timesteps[i]], x0->data + i * each,
+                     noise->data + i * each, row, each);
         if (concat)
             memcpy(row + each, concat->data + i * extra, (size_t)extra * sizeof *row);
     }
@@ -147,22 +147,22 @@ static sd_status predict(const sd_model *model, const sd_tensor *x0, const sd_te
                          const int32_t *timesteps, const sd_cond *cond, const sd_tensor *concat,
                          sd_tensor **y) {
     const int64_t dims[] = {x0->dims[0], model->desc->unet.in_channels, x0->dims[2], x0->dims[3]};
-    double *t = sd_alloc_array(model->ctx, (size_t)dims[0], sizeof *t);
+    double *t = sdi_alloc_array(model->ctx, (size_t)dims[0], sizeof *t);
     sd_tensor *x = NULL;
-    sd_status status = t ? sd_tensor_create_raw(model->ctx, 4, dims, &x) : SD_ERROR_MEMORY;
+    sd_status status = t ? sdi_tensor_new_raw(model->ctx, 4, dims, &x) : SD_ERROR_MEMORY;
     if (!status) {
         noised(model, x0, noise, timesteps, concat, x, t);
-        status = sd_stage_unet(model, x, t, cond, y);
+        status = sdi_stage_unet(model, x, t, cond, y);
     }
-    sd_tensor_destroy(x);
-    sd_free(model->ctx, t);
+    sdi_tensor_free(x);
+    sdi_free(model->ctx, t);
     return status;
 }
 
-sd_status sd_stage_training_loss(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                                 const int32_t *timesteps, const sd_cond *cond,
-                                 const sd_loss_params *params, sd_loss_info *loss,
-                                 sd_tensor **samples) {
+sd_status sdi_stage_training_loss(const sd_model *model, const sd_tensor *x0,
+                                  const sd_tensor *noise, const int32_t *timesteps,
+                                  const sd_cond *cond, const sd_loss_params *params,
+                                  sd_loss_info *loss, sd_tensor **samples) {
     const int64_t rows[] = {x0->dims[0], 3};
     sd_tensor *y, *each = NULL;
     sd_status status = check(model, x0, noise, timesteps, params);
@@ -171,17 +171,17 @@ sd_status sd_stage_training_loss(const sd_model *model, const sd_tensor *x0, con
     if (status)
         return status;
     if (samples)
-        status = sd_tensor_create(model->ctx, 2, rows, &each);
+        status = sdi_tensor_new(model->ctx, 2, rows, &each);
     if (!status)
         reduce(model, x0, noise, timesteps, y, params, loss, each ? each->data : NULL);
-    sd_tensor_destroy(y);
+    sdi_tensor_free(y);
     if (status)
         return status;
     if (samples)
         *samples = each;
     if (!isfinite(loss->total))
-        sd_log(model->ctx, SD_LOG_LEVEL_WARN,
-               "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
-               loss->simple, loss->gamma, loss->vlb);
+        sdi_log(model->ctx, SD_LOG_LEVEL_WARN,
+                "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
+                loss->simple, loss->gamma, loss->vlb);
     return SD_OK;
 }

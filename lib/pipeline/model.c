@@ -2,24 +2,24 @@
 #include "pipeline/model.h"
 #include "sampler/sampler.h"
 
-int sd_model_downscale(const sd_model *model) {
+int sdi_model_downscale(const sd_model *model) {
     return 1 << (model->desc->vae.n_levels - 1);
 }
 
 /* Downsample's convolution takes any size, and Upsample goes to that of the skip; a mean of two by
  * two does not. */
-int sd_model_size_multiple(const sd_model *model) {
+int sdi_model_size_multiple(const sd_model *model) {
     const sd_unet_config *unet = &model->desc->unet;
     bool halves = unet->updown_blocks || unet->pooled_resample;
     int levels = halves && !model->desc->first_stage_only ? unet->n_levels : 1;
-    return sd_model_downscale(model) << (levels - 1);
+    return sdi_model_downscale(model) << (levels - 1);
 }
 
-int sd_model_encoders(const sd_model *model) {
-    return sd_model_text(model) ? 1 : 0;
+int sdi_model_encoders(const sd_model *model) {
+    return sdi_model_text(model) ? 1 : 0;
 }
 
-int sd_model_context_tokens(const sd_model *model) {
+int sdi_model_context_tokens(const sd_model *model) {
     const sd_description *desc = model->desc;
     return desc->first_stage_only                        ? 0
            : desc->conditioning == SD_CONDITIONING_TEXT  ? desc->text.tokens
@@ -27,47 +27,47 @@ int sd_model_context_tokens(const sd_model *model) {
                                                          : 0;
 }
 
-sd_status sd_need_unet(const sd_model *model, const char *call) {
-    if (sd_model_unet(model))
+sd_status sdi_need_unet(const sd_model *model, const char *call) {
+    if (sdi_model_unet(model))
         return SD_OK;
-    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: %s is a first stage alone and has no UNet", call, model->desc->path);
+    return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: %s is a first stage alone and has no UNet", call, model->desc->path);
 }
 
-sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind) {
+sd_status sdi_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind) {
     static const char *const has[] = {"on text: it has a text encoder (sd_encode_text)",
                                       "on classes (sd_encode_class)",
                                       "on nothing: cond is NULL in sd_sample"};
     const sd_description *desc = model->desc;
-    sd_status status = sd_need_unet(model, call);
+    sd_status status = sdi_need_unet(model, call);
     if (status || desc->conditioning == kind)
         return status;
-    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED, "%s: the model %s is conditioned %s", call,
-                   desc->path, has[desc->conditioning]);
+    return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED, "%s: the model %s is conditioned %s", call,
+                    desc->path, has[desc->conditioning]);
 }
 
 /* Pixels of a picture whose size nobody named. */
-void sd_model_default_size(const sd_model *model, int *width, int *height) {
+void sdi_model_default_size(const sd_model *model, int *width, int *height) {
     const sd_unet_config *c = &model->desc->unet;
-    int scale = sd_model_downscale(model);
+    int scale = sdi_model_downscale(model);
     *height = c->sample_size * scale;
     *width = (c->sample_width ? c->sample_width : c->sample_size) * scale;
 }
 
-void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p) {
+void sdi_fill_default_sides(const sd_model *model, sd_sampler_params *p) {
     int width, height;
-    sd_model_default_size(model, &width, &height);
+    sdi_model_default_size(model, &width, &height);
     if (!p->width)
         p->width = width;
     if (!p->height)
         p->height = height;
 }
 
-sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *name) {
+sd_timestep_spacing sdi_model_spacing(const sd_model *model, const char *name) {
     const sd_scheduler_config *c = &model->desc->scheduler;
     if (!c->folder)
         return SD_SPACING_UNIFORM;
-    const sd_method *method = sd_method_find(name);
+    const sd_method *method = sdi_method_find(name);
     bool on_sigmas = method && method->times & SD_TIMES_SIGMAS;
     return !on_sigmas || c->curve == SD_CURVE_TIMES ? c->spacing
            : c->curve == SD_CURVE_KARRAS            ? SD_SPACING_KARRAS

@@ -27,32 +27,32 @@ struct sd_model {
 };
 
 /* The parts by their types; NULL: the model has no such network. */
-static inline const sd_text_model *sd_model_text(const sd_model *model) {
+static inline const sd_text_model *sdi_model_text(const sd_model *model) {
     return (const sd_text_model *)model->parts[SD_PART_TEXT];
 }
-static inline const sd_class_model *sd_model_classes(const sd_model *model) {
+static inline const sd_class_model *sdi_model_classes(const sd_model *model) {
     return (const sd_class_model *)model->parts[SD_PART_CLASSES];
 }
-static inline const sd_unet *sd_model_unet(const sd_model *model) {
+static inline const sd_unet *sdi_model_unet(const sd_model *model) {
     return (const sd_unet *)model->parts[SD_PART_UNET];
 }
-static inline const sd_vae *sd_model_vae(const sd_model *model) {
+static inline const sd_vae *sdi_model_vae(const sd_model *model) {
     return (const sd_vae *)model->parts[SD_PART_VAE];
 }
 
-int sd_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
-int sd_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
-void sd_model_default_size(const sd_model *model, int *width, int *height);
+int sdi_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
+int sdi_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
+void sdi_model_default_size(const sd_model *model, int *width, int *height);
 /* A side that nobody named is the model's own. */
-void sd_fill_default_sides(const sd_model *model, sd_sampler_params *p);
+void sdi_fill_default_sides(const sd_model *model, sd_sampler_params *p);
 /* Of a method that is not told otherwise; the name may be unknown. */
-sd_timestep_spacing sd_model_spacing(const sd_model *model, const char *method);
+sd_timestep_spacing sdi_model_spacing(const sd_model *model, const char *method);
 /* Text encoders: 0 where it is not conditioned on text. */
-int sd_model_encoders(const sd_model *model);
+int sdi_model_encoders(const sd_model *model);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
-int sd_model_context_tokens(const sd_model *model);
+int sdi_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */
-sd_status sd_need_unet(const sd_model *model, const char *call);
-sd_status sd_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind);
+sd_status sdi_need_unet(const sd_model *model, const char *call);
+sd_status sdi_need_conditioning(const sd_model *model, const char *call, sd_conditioning kind);
 
 #endif

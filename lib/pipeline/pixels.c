@@ -12,19 +12,20 @@ static uint8_t to_byte(float x) {
     return v < 1.0f ? (uint8_t)lrintf(v * 255.0f) : 255;
 }
 
-sd_status sd_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out) {
+sd_status sdi_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out) {
     int64_t dims[] = {-1, 3, -1, -1};
     *out = NULL;
-    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
+    sd_status status = sdi_expect_shape(pixels, "pixels", 4, dims);
     if (!status)
-        status = sd_expect_multiple(pixels, "pixels", 1, SD_MAX_IMAGE_SIDE);
+        status = sdi_expect_multiple(pixels, "pixels", 1, SD_MAX_IMAGE_SIDE);
     if (status)
         return status;
     if (index < 0 || index >= pixels->dims[0])
-        return sd_fail(pixels->ctx, SD_ERROR_ARGUMENT, "picture %d of %lld; 0 to %lld was expected",
-                       index, (long long)pixels->dims[0], (long long)pixels->dims[0] - 1);
+        return sdi_fail(pixels->ctx, SD_ERROR_ARGUMENT,
+                        "picture %d of %lld; 0 to %lld was expected", index,
+                        (long long)pixels->dims[0], (long long)pixels->dims[0] - 1);
     int height = (int)pixels->dims[2], width = (int)pixels->dims[3];
-    status = sd_image_create(pixels->ctx, width, height, 3, out);
+    status = sdi_image_new(pixels->ctx, width, height, 3, out);
     if (status)
         return status;
     size_t plane = (size_t)height * (size_t)width;
@@ -35,19 +36,19 @@ sd_status sd_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out)
     return SD_OK;
 }
 
-sd_status sd_stage_to_image(const sd_tensor *pixels, int index, sd_image **out) {
-    sd_status status = sd_pixels_to_image(pixels, index, out);
-    if (!status && (status = sd_expect_finite(pixels, "pixels")) != SD_OK) {
-        sd_image_destroy(*out);
+sd_status sdi_stage_to_image(const sd_tensor *pixels, int index, sd_image **out) {
+    sd_status status = sdi_pixels_to_image(pixels, index, out);
+    if (!status && (status = sdi_expect_finite(pixels, "pixels")) != SD_OK) {
+        sdi_image_free(*out);
         *out = NULL;
     }
     return status;
 }
 
 /* Grey becomes three equal channels; alpha is dropped, as PIL's convert("RGB") does. */
-sd_status sd_image_to_pixels(const sd_image *image, sd_tensor **out) {
+sd_status sdi_image_to_pixels(const sd_image *image, sd_tensor **out) {
     int64_t dims[] = {1, 3, image->height, image->width};
-    sd_status status = sd_tensor_create(image->ctx, 4, dims, out);
+    sd_status status = sdi_tensor_new(image->ctx, 4, dims, out);
     if (status)
         return status;
     size_t plane = (size_t)image->height * (size_t)image->width;

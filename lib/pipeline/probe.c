@@ -14,15 +14,15 @@
 #define SIDE 8
 
 static sd_status even_tensor(sd_context *ctx, int n_dims, const int64_t *dims, sd_tensor **out) {
-    sd_status status = sd_tensor_create(ctx, n_dims, dims, out);
+    sd_status status = sdi_tensor_new(ctx, n_dims, dims, out);
     for (int64_t i = 0; !status && i < (*out)->n_elements; i++)
         (*out)->data[i] = LEVEL;
     return status;
 }
 
-sd_status sd_probe_prediction(const sd_model *model, sd_prediction *found) {
+sd_status sdi_probe_prediction(const sd_model *model, sd_prediction *found) {
     const sd_unet_config *unet = &model->desc->unet;
-    int multiple = sd_model_size_multiple(model) / sd_model_downscale(model);
+    int multiple = sdi_model_size_multiple(model) / sdi_model_downscale(model);
     int64_t side = multiple > SIDE ? multiple : SIDE;
     const int64_t x_dims[] = {1, unet->in_channels, side, side};
     const int64_t context_dims[] = {1, TOKENS, unet->context_dim};
@@ -34,15 +34,15 @@ sd_status sd_probe_prediction(const sd_model *model, sd_prediction *found) {
     if (!status)
         status = even_tensor(model->ctx, 3, context_dims, &context);
     if (!status)
-        status = sd_cond_take(context, &cond);
+        status = sdi_cond_take(context, &cond);
     if (!status)
-        status = sd_unet_evaluate(model, x, &t, cond, &y);
+        status = sdi_unet_evaluate(model, x, &t, cond, &y);
     for (int64_t i = 0; !status && i < y->n_elements; i++)
         sum += (double)(y->data[i] - LEVEL);
     if (!status)
         *found = sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V : SD_PREDICT_EPSILON;
-    sd_tensor_destroy(x);
-    sd_cond_destroy(cond);
-    sd_tensor_destroy(y);
+    sdi_tensor_free(x);
+    sdi_cond_free(cond);
+    sdi_tensor_free(y);
     return status;
 }

@@ -5,6 +5,6 @@
 #include "pipeline/model.h"
 
 /* For a description that does not know it, when the UNet is there. */
-sd_status sd_probe_prediction(const sd_model *model, sd_prediction *found);
+sd_status sdi_probe_prediction(const sd_model *model, sd_prediction *found);
 
 #endif

@@ -4,81 +4,82 @@
 #include "pipeline/sampling_internal.h"
 #include "pipeline/vae.h"
 
-sd_status sd_sampling_pred_x0(sd_sampler *s, sd_tensor **latent) {
+sd_status sdi_sampler_pred_x0(sd_sampler *s, sd_tensor **latent) {
     *latent = NULL;
-    return s->has_x0 ? sd_sampling_copy(s, s->run.pred_x0, latent)
-                     : sd_sampling_fail_none(s, "predicted x_0");
+    return s->has_x0 ? sdi_sampler_copy(s, s->run.pred_x0, latent)
+                     : sdi_sampler_fail_none(s, "predicted x_0");
 }
 
-sd_status sd_sampling_set_latent(sd_sampler *s, const sd_tensor *latent) {
+sd_status sdi_sampler_set_latent(sd_sampler *s, const sd_tensor *latent) {
     if (!s->has_latent)
-        return sd_sampling_fail_none(s, "latent");
-    sd_status status = sd_sampling_check_latent(s, latent, "latent", false);
+        return sdi_sampler_fail_none(s, "latent");
+    sd_status status = sdi_sampler_check_latent(s, latent, "latent", false);
     if (status)
         return status;
-    sd_sampling_enter(s);
-    sd_exec_put(s->e, s->run.x, latent, 0);
+    sdi_sampler_enter(s);
+    sdi_exec_put(s->e, s->run.x, latent, 0);
     s->run.touched = true;
     return s->e->status;
 }
 
-sd_status sd_sampling_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+sd_status sdi_sampler_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
     bool one = mask->n_dims == 4 && mask->dims[0] == 1;
     const int64_t dims[] = {one ? 1 : s->n, 1, s->h, s->w};
     if (s->run.method->inverse)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "mask is given; the sampling method \"%s\" takes none", s->run.method->name);
-    sd_status status = sd_expect_tensor(mask, "mask", 4, dims);
-    return status ? status : sd_sampling_check_latent(s, x0, "mask_x0", true);
+        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                        "mask is given; the sampling method \"%s\" takes none",
+                        s->run.method->name);
+    sd_status status = sdi_expect_tensor(mask, "mask", 4, dims);
+    return status ? status : sdi_sampler_check_latent(s, x0, "mask_x0", true);
 }
 
-void sd_sampling_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
-    sd_exec_put(s->e, s->mask, mask, 0);
-    sd_exec_put(s->e, s->known, x0, 0);
+void sdi_sampler_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+    sdi_exec_put(s->e, s->mask, mask, 0);
+    sdi_exec_put(s->e, s->known, x0, 0);
     s->has_mask = s->e->status == SD_OK;
 }
 
-sd_status sd_sampling_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
+sd_status sdi_sampler_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0) {
     if (!s->has_latent)
-        return sd_sampling_fail_none(s, "latent");
-    sd_status status = mask ? sd_sampling_check_mask(s, mask, x0) : SD_OK;
+        return sdi_sampler_fail_none(s, "latent");
+    sd_status status = mask ? sdi_sampler_check_mask(s, mask, x0) : SD_OK;
     if (status)
         return status;
     s->has_mask = false;
     if (!mask)
         return SD_OK;
-    sd_sampling_enter(s);
-    sd_sampling_put_mask(s, mask, x0);
+    sdi_sampler_enter(s);
+    sdi_sampler_put_mask(s, mask, x0);
     return s->e->status;
 }
 
-sd_status sd_sampling_set_concat(sd_sampler *s, const sd_tensor *concat) {
+sd_status sdi_sampler_set_concat(sd_sampler *s, const sd_tensor *concat) {
     if (!s->has_latent)
-        return sd_sampling_fail_none(s, "latent");
-    sd_status status = sd_sampling_check_concat(s, concat);
+        return sdi_sampler_fail_none(s, "latent");
+    sd_status status = sdi_sampler_check_concat(s, concat);
     if (status || !concat)
         return status;
-    sd_sampling_enter(s);
-    sd_sampling_put_concat(s, concat);
+    sdi_sampler_enter(s);
+    sdi_sampler_put_concat(s, concat);
     return s->e->status;
 }
 
-sd_status sd_sampling_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out) {
+sd_status sdi_sampler_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out) {
     sd_tensor *latent = NULL, *pixels;
     *out = NULL;
     if (!s->has_x0)
-        return sd_sampling_fail_none(s, "predicted x_0");
+        return sdi_sampler_fail_none(s, "predicted x_0");
     if (index < 0 || index >= s->n)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "picture %d of %d; 0 to %d was expected",
-                       index, s->n, s->n - 1);
-    sd_status status = sd_sampling_copy(s, sd_view_batch(s->run.pred_x0, index, 1), &latent);
+        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT, "picture %d of %d; 0 to %d was expected",
+                        index, s->n, s->n - 1);
+    sd_status status = sdi_sampler_copy(s, sdi_view_batch(s->run.pred_x0, index, 1), &latent);
     if (status)
         return status;
-    status = sd_stage_vae_decode(s->model, latent, how, &pixels);
-    sd_tensor_destroy(latent);
+    status = sdi_stage_vae_decode(s->model, latent, how, &pixels);
+    sdi_tensor_free(latent);
     if (status)
         return status;
-    status = sd_pixels_to_image(pixels, 0, out);
-    sd_tensor_destroy(pixels);
+    status = sdi_pixels_to_image(pixels, 0, out);
+    sdi_tensor_free(pixels);
     return status;
 }

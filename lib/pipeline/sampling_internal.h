@@ -20,7 +20,7 @@ typedef struct sd_inter {
 
 struct sd_sampler {
     sd_handle handle;
-    atomic_uintptr_t owner; /* the thread whose call uses it: sd_call_claim */
+    atomic_uintptr_t owner; /* the thread whose call uses it: sdi_call_claim */
     atomic_bool stop;       /* it was freed: a run ends */
     atomic_int left;        /* run.total - run.done, for any thread */
     const sd_model *model;  /* retained */
@@ -49,46 +49,46 @@ struct sd_sampler {
     sd_inter inter;
 
     bool has_latent, has_x0, has_mask;
-    bool busy; /* within sd_sampling_run or _step: a callback may be calling */
+    bool busy; /* within sdi_sampler_run or _step: a callback may be calling */
 };
 
 /* sampling.c */
 /* A call begins; inside a run's callback it is part of the run. */
-void sd_sampling_enter(sd_sampler *s);
+void sdi_sampler_enter(sd_sampler *s);
 /* Takes memory for conditioning of so many tokens; nothing where that was so already. What the
  * device had is gone then. */
-sd_status sd_sampling_plan(sd_sampler *s, int tokens);
+sd_status sdi_sampler_plan(sd_sampler *s, int tokens);
 /* Finite latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
-sd_status sd_sampling_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
+sd_status sdi_sampler_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
                                    bool one_is_fine);
 /* Latents of the device as a tensor of the host's. */
-sd_status sd_sampling_copy(sd_sampler *s, sdb_tensor from, sd_tensor **out);
+sd_status sdi_sampler_copy(sd_sampler *s, sdb_tensor from, sd_tensor **out);
 /* There is no such thing before a run. */
-sd_status sd_sampling_fail_none(const sd_sampler *s, const char *what);
+sd_status sdi_sampler_fail_none(const sd_sampler *s, const char *what);
 
 /* sampling_step.c */
 /* Step i of the run: given to the device, perhaps not yet made. Failures are left in the executor's
  * status. */
-void sd_sampling_compute(sd_sampler *s, int i);
+void sdi_sampler_compute(sd_sampler *s, int i);
 /* A step from the middle of a run, while planning. */
-void sd_sampling_compute_measured(sd_sampler *s);
+void sdi_sampler_compute_measured(sd_sampler *s);
 /* The run's `denoise`; `user` is the sampler. */
-void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time);
+void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time);
 
 /* sampling_access.c: a mask and what it holds. */
-sd_status sd_sampling_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
-void sd_sampling_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
+sd_status sdi_sampler_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
+void sdi_sampler_put_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
 
 /* concat.c: what the network sees beside the latent; NULL where it takes none. */
-sd_status sd_sampling_check_concat(const sd_sampler *s, const sd_tensor *concat);
-void sd_sampling_put_concat(sd_sampler *s, const sd_tensor *concat);
+sd_status sdi_sampler_check_concat(const sd_sampler *s, const sd_tensor *concat);
+void sdi_sampler_put_concat(sd_sampler *s, const sd_tensor *concat);
 
 /* intermediates.c */
-sd_status sd_inter_new(sd_sampler *s); /* sd_inter_free after a failure too */
-void sd_inter_free(sd_sampler *s);
+sd_status sdi_inter_new(sd_sampler *s); /* sdi_inter_free after a failure too */
+void sdi_inter_free(sd_sampler *s);
 /* A run begins at what s->host has. */
-void sd_inter_begin(sd_sampler *s);
+void sdi_inter_begin(sd_sampler *s);
 /* A step was made; a failure is left in the executor's status. */
-void sd_inter_step(sd_sampler *s);
+void sdi_inter_step(sd_sampler *s);
 
 #endif

@@ -13,37 +13,38 @@
 /* Rows for the batch, or one for all, of `tokens`; -1: of any number. */
 static sd_status check_cond(const sd_sampler *s, const sd_cond *cond, const char *what,
                             int64_t tokens) {
-    const sd_tensor *context = sd_cond_context(cond);
+    const sd_tensor *context = sdi_cond_context(cond);
     int64_t dims[] = {s->n, tokens, s->model->desc->unet.context_dim};
     if (!context)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
+        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
     if (context->dims[0] == 1)
         dims[0] = 1;
-    return sd_expect_shape(context, what, 3, dims);
+    return sdi_expect_shape(context, what, 3, dims);
 }
 
 /* Both halves of guidance are one batch, and so have the same tokens. */
 static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
-    if (sd_model_context_tokens(s->model) == 0)
-        return given->cond ? sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                                     "cond is given; the model is unconditional, NULL was expected")
-                           : SD_OK;
+    if (sdi_model_context_tokens(s->model) == 0)
+        return given->cond
+                   ? sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                              "cond is given; the model is unconditional, NULL was expected")
+                   : SD_OK;
     sd_status status = check_cond(s, given->cond, "cond", -1);
     if (status || s->halves == 1)
         return status;
     if (!given->uncond)
-        return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                       "uncond is NULL; the guidance scale %g needs it", s->params.guidance_scale);
-    return check_cond(s, given->uncond, "uncond", sd_cond_context(given->cond)->dims[1]);
+        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                        "uncond is NULL; the guidance scale %g needs it", s->params.guidance_scale);
+    return check_cond(s, given->uncond, "uncond", sdi_cond_context(given->cond)->dims[1]);
 }
 
 /* Encoding and decoding know one direction of time. */
 static sd_status check_forward(const sd_sampler *s, const char *what) {
     if (!s->run.method->inverse)
         return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                   "%s: the sampling method \"%s\" goes from x_0 to noise", what,
-                   s->run.method->name);
+    return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                    "%s: the sampling method \"%s\" goes from x_0 to noise", what,
+                    s->run.method->name);
 }
 
 static sd_status check_last_steps(const sd_sampler *s, const sd_run_params *given) {
@@ -52,31 +53,31 @@ static sd_status check_last_steps(const sd_sampler *s, const sd_run_params *give
     if (last == 0)
         return SD_OK;
     if (last < 0 || last > count)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "last_steps is %d; 0 to %d was expected", last,
-                       count);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "last_steps is %d; 0 to %d was expected", last,
+                        count);
     if (!given->init || given->noise)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "%s; a run of the last steps begins at init as it is",
-                       given->init ? "noise is given with last_steps" : "init is NULL");
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "%s; a run of the last steps begins at init as it is",
+                        given->init ? "noise is given with last_steps" : "init is NULL");
     return check_forward(s, "last_steps");
 }
 
 static sd_status check_init(const sd_sampler *s, const sd_tensor *init) {
     if (init)
-        return sd_sampling_check_latent(s, init, "init", true);
+        return sdi_sampler_check_latent(s, init, "init", true);
     if (!s->run.method->inverse)
         return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                   "init is NULL; the sampling method \"%s\" begins at a latent",
-                   s->run.method->name);
+    return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                    "init is NULL; the sampling method \"%s\" begins at a latent",
+                    s->run.method->name);
 }
 
 static sd_status check_inputs(const sd_sampler *s, const sd_run_params *given) {
     sd_status status;
-    if ((status = check_conds(s, given)) || (status = sd_sampling_check_concat(s, given->concat)) ||
-        (given->mask && (status = sd_sampling_check_mask(s, given->mask, given->mask_x0))) ||
+    if ((status = check_conds(s, given)) || (status = sdi_sampler_check_concat(s, given->concat)) ||
+        (given->mask && (status = sdi_sampler_check_mask(s, given->mask, given->mask_x0))) ||
         (status = check_init(s, given->init)) ||
-        (given->noise && (status = sd_sampling_check_latent(s, given->noise, "noise", false))))
+        (given->noise && (status = sdi_sampler_check_latent(s, given->noise, "noise", false))))
         return status;
     return check_last_steps(s, given);
 }
@@ -108,23 +109,24 @@ static double start_of(sd_sampler *s, const sd_run_params *given) {
         return 0.0;
     s->run.next = t_enc - 1;
     if (t_enc == 0)
-        return sd_run_alpha(&s->run, 0);
+        return sdi_run_alpha(&s->run, 0);
     if (!method->encode_above || !s->original.original_encode)
-        return sd_run_alpha(&s->run, t_enc - 1);
-    if (sd_run_sigma(&s->run, t_enc) > MUCH_NOISE * sd_run_sigma(&s->run, t_enc - 1))
-        sd_log(s->model->ctx, SD_LOG_LEVEL_WARN,
-               "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
-               "original does: coloured blocks are left; without original_encode (sd-img2img: with "
-               "--diffusers_strength) there are none",
-               given->strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
-    return sd_run_alpha(&s->run, t_enc);
+        return sdi_run_alpha(&s->run, t_enc - 1);
+    if (sdi_run_sigma(&s->run, t_enc) > MUCH_NOISE * sdi_run_sigma(&s->run, t_enc - 1))
+        sdi_log(
+            s->model->ctx, SD_LOG_LEVEL_WARN,
+            "strength %g noises to timestep %g and takes the noise of timestep %g away, as the "
+            "original does: coloured blocks are left; without original_encode (sd-img2img: with "
+            "--diffusers_strength) there are none",
+            given->strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
+    return sdi_run_alpha(&s->run, t_enc);
 }
 
 /* The seeds' first draw of a run, into [n, c, h, w]. */
 static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
-    sd_noise_restart(noise);
+    sdi_noise_restart(noise);
     for (int i = 0; i <= s->skip_draws; i++)
-        sd_noise_draw(noise, out, (int64_t)s->c * s->h * s->w);
+        sdi_noise_draw(noise, out, (int64_t)s->c * s->h * s->w);
 }
 
 /* The sampler is as before its first run. */
@@ -138,25 +140,25 @@ static void reset(sd_sampler *s) {
 
 /* The guidance scale for a UNet that is told it; a row for each picture. */
 static void upload_scale(sd_sampler *s) {
-    int width = sd_unet_guidance_dim(sd_model_unet(s->model));
-    float *row = width > 0 ? sd_alloc_array(s->model->ctx, (size_t)width, sizeof *row) : NULL;
+    int width = sdi_unet_guidance_dim(sdi_model_unet(s->model));
+    float *row = width > 0 ? sdi_alloc_array(s->model->ctx, (size_t)width, sizeof *row) : NULL;
     if (width > 0 && !row)
-        sd_exec_fail(s->e, SD_ERROR_MEMORY);
+        sdi_exec_fail(s->e, SD_ERROR_MEMORY);
     if (!row)
         return;
-    sd_unet_guidance(sd_model_unet(s->model), s->params.guidance_scale, row);
+    sdi_unet_guidance(sdi_model_unet(s->model), s->params.guidance_scale, row);
     for (int i = 0; i < s->unet.n; i++)
-        sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_SCALE], i, 1), row);
-    sd_free(s->model->ctx, row);
+        sdi_exec_upload(s->e, sdi_view_batch(s->unet.io[SD_UNET_SCALE], i, 1), row);
+    sdi_free(s->model->ctx, row);
 }
 
 /* Rows of cond or uncond into images first .. first + n - 1 of the context. */
 static void upload_rows(sd_sampler *s, int first, const sd_cond *cond) {
-    const sd_tensor *rows = sd_cond_context(cond);
+    const sd_tensor *rows = sdi_cond_context(cond);
     int64_t row = rows->dims[1] * rows->dims[2];
     for (int i = 0; i < s->n; i++)
-        sd_exec_upload(s->e, sd_view_batch(s->unet.io[SD_UNET_CONTEXT], first + i, 1),
-                       rows->data + (rows->dims[0] == 1 ? 0 : i * row));
+        sdi_exec_upload(s->e, sdi_view_batch(s->unet.io[SD_UNET_CONTEXT], first + i, 1),
+                        rows->data + (rows->dims[0] == 1 ? 0 : i * row));
 }
 
 static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *uncond) {
@@ -165,42 +167,42 @@ static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *u
     if (s->halves == 2)
         upload_rows(s, 0, uncond);
     upload_rows(s, (s->halves - 1) * s->n, cond);
-    sd_stage_compute_apart(&s->unet);
+    sdi_stage_compute_apart(&s->unet);
 }
 
 /* What a run needs besides its latent; the seeds' first draw into s->host. */
 static void prepare(sd_sampler *s, const sd_run_params *given) {
     float scale = (float)s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
-    sd_sampling_enter(s);
-    sd_run_upload(&s->run);
-    sd_exec_upload(s->e, s->guidance, guidance);
+    sdi_sampler_enter(s);
+    sdi_run_upload(&s->run);
+    sdi_exec_upload(s->e, s->guidance, guidance);
     upload_scale(s);
     prepare_prompts(s, given->cond, given->uncond);
     if (given->mask)
-        sd_sampling_put_mask(s, given->mask, given->mask_x0);
+        sdi_sampler_put_mask(s, given->mask, given->mask_x0);
     if (given->concat)
-        sd_sampling_put_concat(s, given->concat);
+        sdi_sampler_put_concat(s, given->concat);
     first_noise(s, &s->noise, s->host->data);
 }
 
 /* What ends the run's steps too, which are calls of their own. */
 static void keep_token(sd_sampler *s, const sd_stop *token) {
-    sd_handle_retain(token);
-    sd_handle_release(s->token);
+    sdi_handle_retain(token);
+    sdi_handle_release(s->token);
     s->token = token;
 }
 
 /* The run begins at what is in s->host. */
 static sd_status start(sd_sampler *s) {
-    sd_exec_put(s->e, s->run.x, s->host, 0);
+    sdi_exec_put(s->e, s->run.x, s->host, 0);
     if (s->e->status) {
         s->run.total = 0;
         return s->e->status;
     }
     atomic_store(&s->left, s->run.total);
     s->has_latent = true;
-    sd_inter_begin(s);
+    sdi_inter_begin(s);
     return SD_OK;
 }
 
@@ -217,17 +219,17 @@ static void begin_latent(sd_sampler *s, const sd_run_params *given) {
         memcpy(s->host->data, given->noise->data,
                (size_t)given->noise->n_elements * sizeof *given->noise->data);
     if (alpha > 0.0)
-        sd_noise_latents(alpha, given->init, s->host);
+        sdi_noise_latents(alpha, given->init, s->host);
     for (int64_t i = 0; i < s->host->n_elements && alpha == 0.0; i++)
         s->host->data[i] *= (float)s->run.times.noise_scale;
 }
 
 static sd_status begin(sd_sampler *s, const sd_run_params *given) {
-    const sd_tensor *context = sd_cond_context(given->cond);
+    const sd_tensor *context = sdi_cond_context(given->cond);
     reset(s);
     sd_status status = check_inputs(s, given);
     if (!status)
-        status = sd_sampling_plan(s, context ? (int)context->dims[1] : 0);
+        status = sdi_sampler_plan(s, context ? (int)context->dims[1] : 0);
     if (status)
         return status;
     keep_token(s, given->stop);
@@ -240,59 +242,58 @@ static sd_status begin(sd_sampler *s, const sd_run_params *given) {
 static sd_status draw_apart(const sd_sampler *s, float *out) {
     sd_noise noise = s->noise;
     noise.generators =
-        sd_alloc_array(s->model->ctx, (size_t)noise.n_generators, sizeof *noise.generators);
+        sdi_alloc_array(s->model->ctx, (size_t)noise.n_generators, sizeof *noise.generators);
     if (!noise.generators)
         return SD_ERROR_MEMORY;
     first_noise(s, &noise, out);
-    sd_free(s->model->ctx, noise.generators);
+    sdi_free(s->model->ctx, noise.generators);
     return SD_OK;
 }
 
 static sd_status check_index(const sd_sampler *s, int t) {
     if (t >= 0 && t < s->run.times.count)
         return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                   "sd_sampler_stochastic_encode: t is %d; 0 to %d was expected", t,
-                   s->run.times.count - 1);
+    return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                    "sd_sampler_stochastic_encode: t is %d; 0 to %d was expected", t,
+                    s->run.times.count - 1);
 }
 
-sd_status sd_sampling_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
+sd_status sdi_sampler_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int t,
                                         const sd_tensor *noise, sd_tensor **latent) {
     const int64_t dims[] = {s->n, s->c, s->h, s->w};
     sd_tensor *out;
     sd_status status;
     *latent = NULL;
     if ((status = check_forward(s, "sd_sampler_stochastic_encode")) ||
-        (status = sd_sampling_check_latent(s, x0, "x0", true)) ||
-        (noise && (status = sd_sampling_check_latent(s, noise, "noise", false))) ||
-        (status = check_index(s, t)) ||
-        (status = sd_tensor_create_raw(s->model->ctx, 4, dims, &out)))
+        (status = sdi_sampler_check_latent(s, x0, "x0", true)) ||
+        (noise && (status = sdi_sampler_check_latent(s, noise, "noise", false))) ||
+        (status = check_index(s, t)) || (status = sdi_tensor_new_raw(s->model->ctx, 4, dims, &out)))
         return status;
     if (noise)
         memcpy(out->data, noise->data, (size_t)noise->n_elements * sizeof *out->data);
     else
         status = draw_apart(s, out->data);
     if (status == SD_OK)
-        sd_noise_latents(sd_run_alpha(&s->run, t), x0, out);
-    return sd_tensor_give(status, out, latent);
+        sdi_noise_latents(sdi_run_alpha(&s->run, t), x0, out);
+    return sdi_tensor_give(status, out, latent);
 }
 
-double sd_sampling_timestep(const sd_sampler *s, int i) {
+double sdi_sampler_timestep(const sd_sampler *s, int i) {
     return i >= 0 && i < s->run.times.count ? s->run.times.times[i] : (double)NAN;
 }
 
 static sd_status refuse_in_callback(const sd_sampler *s, const char *function) {
     if (!s->busy)
         return SD_OK;
-    return sd_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's callback", function);
+    return sdi_fail(s->model->ctx, SD_ERROR_STATE, "%s was called from a run's callback", function);
 }
 
-sd_status sd_sampling_begin(sd_sampler *s, const sd_run_params *params) {
+sd_status sdi_sampler_begin(sd_sampler *s, const sd_run_params *params) {
     sd_status status = refuse_in_callback(s, "sd_sampler_begin");
     return status ? status : begin(s, params);
 }
 
-int sd_sampling_remaining(const sd_sampler *s) {
+int sdi_sampler_remaining(const sd_sampler *s) {
     return atomic_load(&s->left);
 }
 
@@ -310,26 +311,27 @@ static sd_status report_progress(sd_sampler *s, int step, double seconds) {
     };
     bool stop = s->params.progress && s->params.progress(s->params.progress_user, &progress);
     if (atomic_load(&s->stop))
-        return sd_fail(s->model->ctx, SD_ERROR_CANCELLED, "the sampler was freed while it sampled");
+        return sdi_fail(s->model->ctx, SD_ERROR_CANCELLED,
+                        "the sampler was freed while it sampled");
     if (stop)
-        return sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
-                       "cancelled by the progress callback after step %d of %d", s->run.done,
-                       s->run.total);
+        return sdi_fail(s->model->ctx, SD_ERROR_CANCELLED,
+                        "cancelled by the progress callback after step %d of %d", s->run.done,
+                        s->run.total);
     return SD_OK;
 }
 
 /* Whether it has such numbers, which are looked at as the device has them. */
 static bool has_not_finite(sd_sampler *s, sdb_tensor x) {
-    sd_exec_download(s->e, s->host->data, x);
-    return !s->e->status && sd_find_not_finite(s->host->data, s->host->n_elements) >= 0;
+    sdi_exec_download(s->e, s->host->data, x);
+    return !s->e->status && sdi_find_not_finite(s->host->data, s->host->n_elements) >= 0;
 }
 
 static sd_status fail_not_finite(sd_sampler *s, int i, sdb_tensor x) {
     char stage[160];
-    sd_print(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)", s->run.done + 1,
-             s->run.total, s->run.times.times[i], s->params.guidance_scale);
-    sd_exec_get(s->e, s->host, 0, x);
-    return s->e->status ? s->e->status : sd_check_computed(s->model, stage, s->host);
+    sdi_print(stage, sizeof stage, "step %d of %d (timestep %g, guidance scale %g)",
+              s->run.done + 1, s->run.total, s->run.times.times[i], s->params.guidance_scale);
+    sdi_exec_get(s->e, s->host, 0, x);
+    return s->e->status ? s->e->status : sdi_check_computed(s->model, stage, s->host);
 }
 
 /*
@@ -353,17 +355,17 @@ static void advance(sd_sampler *s) {
     atomic_store(&s->left, s->run.total - s->run.done);
     s->run.touched = false;
     s->has_x0 = true;
-    sd_inter_step(s);
+    sdi_inter_step(s);
 }
 
 static sd_status make_step(sd_sampler *s, int i) {
-    double start = sd_clock_seconds();
-    sd_sampling_compute(s, i);
+    double start = sdi_clock_seconds();
+    sdi_sampler_compute(s, i);
     sd_status status = check_step(s, i);
     if (status)
         return status;
     advance(s);
-    return s->e->status ? s->e->status : report_progress(s, i, sd_clock_seconds() - start);
+    return s->e->status ? s->e->status : report_progress(s, i, sdi_clock_seconds() - start);
 }
 
 /* One step, with s->busy set. A failure, or cancelling, ends the run: the sampler is as before
@@ -375,33 +377,33 @@ static sd_status step(sd_sampler *s) {
     return status;
 }
 
-sd_status sd_sampling_step(sd_sampler *s) {
+sd_status sdi_sampler_step(sd_sampler *s) {
     sd_status status = refuse_in_callback(s, "sd_sampler_step");
     if (status)
         return status;
-    if (sd_sampling_remaining(s) == 0)
-        return sd_fail(s->model->ctx, SD_ERROR_STATE,
-                       s->has_latent ? "the run has no steps left"
-                                     : "sd_sampler_step was called before sd_sampler_begin");
-    sd_call_heed(s->token);
-    sd_sampling_enter(s);
+    if (sdi_sampler_remaining(s) == 0)
+        return sdi_fail(s->model->ctx, SD_ERROR_STATE,
+                        s->has_latent ? "the run has no steps left"
+                                      : "sd_sampler_step was called before sd_sampler_begin");
+    sdi_call_heed(s->token);
+    sdi_sampler_enter(s);
     s->busy = true;
     status = step(s);
     s->busy = false;
     return status;
 }
 
-sd_status sd_sampling_run(sd_sampler *s, const sd_run_params *params, sd_tensor **latent) {
+sd_status sdi_sampler_run(sd_sampler *s, const sd_run_params *params, sd_tensor **latent) {
     *latent = NULL;
     sd_status status = refuse_in_callback(s, "sd_sample");
     if (status)
         return status;
     status = begin(s, params);
     s->busy = true;
-    while (!status && sd_sampling_remaining(s) > 0)
+    while (!status && sdi_sampler_remaining(s) > 0)
         status = step(s);
     if (!status)
-        status = sd_sampling_latent(s, latent);
+        status = sdi_sampler_latent(s, latent);
     s->busy = false;
     return status;
 }

@@ -10,11 +10,11 @@
 /* e = (1 - s) e_uncond + s e_cond: Ho and Salimans 2022, eq. 6. */
 static void guide(sd_sampler *s) {
     sd_exec *e = s->e;
-    sdb_tensor cond = sd_view_batch(s->unet.io[SD_UNET_Y], s->n, s->n);
+    sdb_tensor cond = sdi_view_batch(s->unet.io[SD_UNET_Y], s->n, s->n);
     sdb_tensor eps = s->run.eps, terms[] = {eps, cond};
-    sd_op_sum(e, eps, 2, terms, s->guidance);
+    sdi_op_sum(e, eps, 2, terms, s->guidance);
     if (s->params.guidance_rescale > 0.0) /* the spread of the conditional half given back */
-        sd_op_rescale(
+        sdi_op_rescale(
             e, (sdb_rescale){
                    .x = eps, .like = cond, .y = eps, .phi = (float)s->params.guidance_rescale});
 }
@@ -22,23 +22,23 @@ static void guide(sd_sampler *s) {
 /* What the score corrector left of epsilon. */
 static void put_score(sd_sampler *s, float t) {
     const sd_tensor *e_t = s->score[1];
-    int64_t at = sd_find_not_finite(e_t->data, e_t->n_elements);
+    int64_t at = sdi_find_not_finite(e_t->data, e_t->n_elements);
     if (at < 0)
-        sd_exec_put(s->e, s->run.eps, e_t, 0);
+        sdi_exec_put(s->e, s->run.eps, e_t, 0);
     else
-        sd_exec_fail(s->e, sd_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                                   "the score corrector left %g in e_t[%lld] at timestep %g; "
-                                   "finite numbers were expected",
-                                   (double)e_t->data[at], (long long)at, (double)t));
+        sdi_exec_fail(s->e, sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
+                                     "the score corrector left %g in e_t[%lld] at timestep %g; "
+                                     "finite numbers were expected",
+                                     (double)e_t->data[at], (long long)at, (double)t));
 }
 
 /* Lets the host change epsilon: score_corrector of DDIMSampler. */
 static void correct_score(sd_sampler *s, sdb_tensor x) {
     sd_exec *e = s->e;
     float t = 0.0f;
-    sd_exec_download(e, &t, sd_view_batch(s->unet.io[SD_UNET_T], 0, 1));
-    sd_exec_get(e, s->score[0], 0, x);
-    sd_exec_get(e, s->score[1], 0, s->run.eps);
+    sdi_exec_download(e, &t, sdi_view_batch(s->unet.io[SD_UNET_T], 0, 1));
+    sdi_exec_get(e, s->score[0], 0, x);
+    sdi_exec_get(e, s->score[1], 0, s->run.eps);
     if (e->status)
         return;
     const sd_score_info score = {.struct_size = sizeof score,
@@ -50,21 +50,21 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
                                  .height = s->h,
                                  .width = s->w};
     if (s->original.score_corrector(s->original.corrector_user, &score))
-        sd_exec_fail(e, sd_fail(s->model->ctx, SD_ERROR_CANCELLED,
-                                "cancelled by the score corrector at timestep %g", (double)t));
+        sdi_exec_fail(e, sdi_fail(s->model->ctx, SD_ERROR_CANCELLED,
+                                  "cancelled by the score corrector at timestep %g", (double)t));
     else
         put_score(s, t);
 }
 
-void sd_sampling_denoise(void *user, sdb_tensor x, sdb_tensor time) {
+void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_sampler *s = user;
     sd_exec *e = s->e;
     for (int i = 0; i < s->halves; i++) {
-        sdb_tensor half = sd_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
-        sd_op_copy(e, sd_view_channels(half, 0, s->c), x);
+        sdb_tensor half = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
+        sdi_op_copy(e, sdi_view_channels(half, 0, s->c), x);
     }
-    sd_op_copy(e, s->unet.io[SD_UNET_T], time);
-    sd_stage_compute(&s->unet);
+    sdi_op_copy(e, s->unet.io[SD_UNET_T], time);
+    sdi_stage_compute(&s->unet);
     if (s->halves == 2)
         guide(s);
     if (s->original.score_corrector && !e->planning)
@@ -80,7 +80,7 @@ enum { OF_MASK = 1, OF_STEP = 2, DROPPED = 4 };
  * are multiplied by 0, so that they need not be drawn. */
 static unsigned noises_of(const sd_sampler *s, int i, int done) {
     const sd_method *method = s->run.method;
-    unsigned noisy = sd_run_noisy(&s->run, i);
+    unsigned noisy = sdi_run_noisy(&s->run, i);
     unsigned all = s->has_mask && method->draws ? (unsigned)method->draws(done) : noisy;
     return (s->has_mask ? OF_MASK : 0) | (noisy ? OF_STEP : 0) | (all - noisy) * DROPPED;
 }
@@ -88,20 +88,20 @@ static unsigned noises_of(const sd_sampler *s, int i, int done) {
 /* A step's own noise, on the host. */
 static void draw_step(sd_sampler *s) {
     int64_t each = s->host->n_elements / s->n;
-    sd_noise_draw(&s->noise, s->host->data, each);
-    sd_noise_dropout(&s->noise, s->host->data, each, s->original.noise_dropout);
+    sdi_noise_draw(&s->noise, s->host->data, each);
+    sdi_noise_dropout(&s->noise, s->host->data, each, s->original.noise_dropout);
 }
 
 /* Draws and puts on the device, in the order of DDIMSampler: what the mask holds is noised first.
  */
 static void draw(sd_sampler *s, unsigned noises) {
     if (noises & OF_MASK) {
-        sd_noise_draw(&s->noise, s->host->data, s->host->n_elements / s->n);
-        sd_exec_put(s->e, s->mask_noise, s->host, 0);
+        sdi_noise_draw(&s->noise, s->host->data, s->host->n_elements / s->n);
+        sdi_exec_put(s->e, s->mask_noise, s->host, 0);
     }
     if (noises & OF_STEP) {
         draw_step(s);
-        sd_exec_put(s->e, s->run.noise, s->host, 0);
+        sdi_exec_put(s->e, s->run.noise, s->host, 0);
     }
     for (unsigned i = 0; i < noises / DROPPED; i++)
         draw_step(s);
@@ -113,7 +113,7 @@ static void draw_ahead(sd_sampler *s, int i) {
     s->ahead = s->ahead_of != 0;
     if (!s->ahead)
         return;
-    sd_noise_keep(&s->noise);
+    sdi_noise_keep(&s->noise);
     draw(s, s->ahead_of);
 }
 
@@ -121,7 +121,7 @@ static void draw_ahead(sd_sampler *s, int i) {
 static void take_noise(sd_sampler *s, int i) {
     unsigned noises = noises_of(s, i, s->run.done);
     if (s->ahead && s->ahead_of != noises) { /* a mask was set or taken away since */
-        sd_noise_go_back(&s->noise);
+        sdi_noise_go_back(&s->noise);
         s->ahead = false;
     }
     if (!s->ahead)
@@ -133,11 +133,11 @@ static void take_noise(sd_sampler *s, int i) {
 
 /* What the mask holds is the known x_0 at the step's time, noised anew: DDIMSampler's mask. */
 static void hold(sd_sampler *s, int i) {
-    sd_run_q_sample(&s->run, i, s->mask_noise, s->known, s->mask_noise);
-    sd_op_blend(s->e, (sdb_blend){.m = s->mask, .a = s->mask_noise, .b = s->run.x, .y = s->run.x});
+    sdi_run_q_sample(&s->run, i, s->mask_noise, s->known, s->mask_noise);
+    sdi_op_blend(s->e, (sdb_blend){.m = s->mask, .a = s->mask_noise, .b = s->run.x, .y = s->run.x});
 }
 
-void sd_sampling_compute(sd_sampler *s, int i) {
+void sdi_sampler_compute(sd_sampler *s, int i) {
     s->run.touched = s->run.touched || s->has_mask;
     take_noise(s, i);
     if (s->has_mask)
@@ -147,7 +147,7 @@ void sd_sampling_compute(sd_sampler *s, int i) {
         draw_ahead(s, i - 1);
 }
 
-void sd_sampling_compute_measured(sd_sampler *s) {
+void sdi_sampler_compute_measured(sd_sampler *s) {
     s->run.done = 1;
     s->run.method->step(&s->run, s->run.times.count > 1 ? 1 : 0);
     s->run.done = 0;

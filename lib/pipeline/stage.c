@@ -14,9 +14,9 @@ struct sd_exec_cache {
     _Atomic(sd_exec *) idle[MAX_IDLE];
 };
 
-sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
+sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
     *out = NULL;
-    struct sd_exec_cache *cache = sd_zalloc(ctx, sizeof *cache);
+    struct sd_exec_cache *cache = sdi_zalloc(ctx, sizeof *cache);
     if (!cache)
         return SD_ERROR_MEMORY;
     cache->ctx = ctx;
@@ -26,32 +26,32 @@ sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
     return SD_OK;
 }
 
-void sd_execs_free(struct sd_exec_cache *cache) {
+void sdi_execs_free(struct sd_exec_cache *cache) {
     if (!cache)
         return;
     for (int i = 0; i < MAX_IDLE; i++)
-        sd_exec_free(atomic_load(&cache->idle[i]));
-    sd_free(cache->ctx, cache);
+        sdi_exec_free(atomic_load(&cache->idle[i]));
+    sdi_free(cache->ctx, cache);
 }
 
-sd_status sd_execs_take(const sd_model *model, sd_exec **out) {
+sd_status sdi_execs_take(const sd_model *model, sd_exec **out) {
     struct sd_exec_cache *cache = model->execs;
     *out = NULL;
     for (int i = 0; i < MAX_IDLE && !*out; i++)
         *out = atomic_exchange(&cache->idle[i], NULL);
-    sd_status status = *out ? SD_OK : sd_exec_new(model->ctx, model->act, out);
+    sd_status status = *out ? SD_OK : sdi_exec_new(model->ctx, model->act, out);
     if (!status)
-        (*out)->fork = sd_fork_count();
+        (*out)->fork = sdi_fork_count();
     return status;
 }
 
 /* An executor that failed is not trusted again; cancelling is no failure. Nor is one that was taken
  * before a fork: another thread of the parent may have been at it. */
 static bool is_sound(const sd_exec *e) {
-    return (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) && e->fork == sd_fork_count();
+    return (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) && e->fork == sdi_fork_count();
 }
 
-void sd_execs_give(const sd_model *model, sd_exec *e) {
+void sdi_execs_give(const sd_model *model, sd_exec *e) {
     struct sd_exec_cache *cache = model->execs;
     if (!e)
         return;
@@ -61,7 +61,7 @@ void sd_execs_give(const sd_model *model, sd_exec *e) {
         if (atomic_compare_exchange_strong(&cache->idle[i], &none, e))
             e = NULL;
     }
-    sd_exec_free(e);
+    sdi_exec_free(e);
 }
 
 /* ----------------------------------------------------------------------------------- a stage */
@@ -69,28 +69,28 @@ void sd_execs_give(const sd_model *model, sd_exec *e) {
 enum { COMPUTE, APART }; /* segments of its program */
 
 static void build(sd_stage *s, sd_program *p) {
-    sd_exec_build(s->e, p);
+    sdi_exec_build(s->e, p);
     s->type->hold(s);
     for (int i = 0; i < SD_STAGE_IO; i++)
-        sd_program_hold(p, s->io[i]);
+        sdi_program_hold(p, s->io[i]);
     if (s->type->compute)
         s->type->compute(s);
-    sd_program_end_segment(p);
+    sdi_program_end_segment(p);
     if (s->type->apart)
         s->type->apart(s);
-    sd_program_end_segment(p);
-    sd_exec_build(s->e, NULL);
+    sdi_program_end_segment(p);
+    sdi_exec_build(s->e, NULL);
 }
 
 static sd_status new_program(sd_stage *s, sd_program **out) {
     sd_exec *e = s->e;
-    sd_status status = sd_program_new(e->ctx, out);
+    sd_status status = sdi_program_new(e->ctx, out);
     if (!status) {
         build(s, *out);
-        status = e->status ? e->status : sd_program_plan(*out, (sd_stats_maker){e->api, e->dev});
+        status = e->status ? e->status : sdi_program_plan(*out, (sd_stats_maker){e->api, e->dev});
     }
     if (status)
-        sd_program_release(*out);
+        sdi_program_release(*out);
     return status;
 }
 
@@ -98,105 +98,105 @@ static sd_status new_program(sd_stage *s, sd_program **out) {
 static sd_status find_program(sd_stage *s, sd_program **out) {
     sd_programs *all = &s->model->parts[s->type->part]->programs;
     sd_program_key key = {s->type, s->n, s->h, s->w, s->tokens, s->options};
-    *out = sd_programs_find(all, &key);
+    *out = sdi_programs_find(all, &key);
     if (*out)
         return SD_OK;
     sd_status status = new_program(s, out);
     if (!status)
-        *out = sd_programs_add(all, &key, *out);
+        *out = sdi_programs_add(all, &key, *out);
     return status;
 }
 
 static void take_io(sd_stage *s) {
     for (int i = 0; i < SD_STAGE_IO; i++)
-        s->io[i] = sd_exec_io(s->e, i);
+        s->io[i] = sdi_exec_io(s->e, i);
 }
 
-/* The program is for `use`: sd_exec_use or sd_exec_plan. */
+/* The program is for `use`: sdi_exec_use or sdi_exec_plan. */
 static sd_status prepare(sd_stage *s, void (*use)(sd_exec *e, sd_program *p)) {
     sd_program *p;
-    sd_exec_begin(s->e);
+    sdi_exec_begin(s->e);
     sd_status status = find_program(s, &p);
     if (status) {
-        sd_exec_fail(s->e, status);
+        sdi_exec_fail(s->e, status);
         return status;
     }
     use(s->e, p);
-    sd_program_release(p);
+    sdi_program_release(p);
     if (!s->e->status)
         take_io(s);
     return s->e->status;
 }
 
-sd_status sd_stage_begin(sd_stage *s) {
-    sd_status status = sd_execs_take(s->model, &s->e);
+sd_status sdi_stage_begin(sd_stage *s) {
+    sd_status status = sdi_execs_take(s->model, &s->e);
     if (status)
         return status;
-    return prepare(s, sd_exec_use) ? sd_stage_end(s) : SD_OK;
+    return prepare(s, sdi_exec_use) ? sdi_stage_end(s) : SD_OK;
 }
 
-sd_status sd_stage_plan(sd_stage *s) {
-    return prepare(s, sd_exec_plan);
+sd_status sdi_stage_plan(sd_stage *s) {
+    return prepare(s, sdi_exec_plan);
 }
 
-sd_status sd_stage_commit(sd_stage *s) {
-    if (!sd_exec_commit(s->e))
+sd_status sdi_stage_commit(sd_stage *s) {
+    if (!sdi_exec_commit(s->e))
         take_io(s);
     return s->e->status;
 }
 
-void sd_stage_compute(sd_stage *s) {
-    sd_exec_run(s->e, COMPUTE);
+void sdi_stage_compute(sd_stage *s) {
+    sdi_exec_run(s->e, COMPUTE);
 }
 
-void sd_stage_compute_apart(sd_stage *s) {
-    sd_exec_run(s->e, APART);
+void sdi_stage_compute_apart(sd_stage *s) {
+    sdi_exec_run(s->e, APART);
 }
 
-sd_tensor *sd_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims) {
+sd_tensor *sdi_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims) {
     sd_tensor *t = NULL;
     if (!s->e->status)
-        sd_exec_fail(s->e, sd_tensor_create_raw(s->model->ctx, n_dims, dims, &t));
+        sdi_exec_fail(s->e, sdi_tensor_new_raw(s->model->ctx, n_dims, dims, &t));
     return t;
 }
 
-sd_status sd_stage_end(sd_stage *s) {
+sd_status sdi_stage_end(sd_stage *s) {
     sd_status status = s->e->status;
-    sd_execs_give(s->model, s->e);
+    sdi_execs_give(s->model, s->e);
     s->e = NULL;
     return status;
 }
 
-sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost) {
-    sd_status status = sd_exec_new(s->model->ctx, s->model->act, &s->e);
+sd_status sdi_stage_estimate(sd_stage *s, sd_cost *cost) {
+    sd_status status = sdi_exec_new(s->model->ctx, s->model->act, &s->e);
     if (status)
         return status;
-    if (!sd_stage_plan(s)) {
-        sd_stage_compute(s);
-        sd_stage_compute_apart(s);
+    if (!sdi_stage_plan(s)) {
+        sdi_stage_compute(s);
+        sdi_stage_compute_apart(s);
         cost->flops = s->e->flops;
-        cost->bytes = sd_exec_abandon(s->e);
+        cost->bytes = sdi_exec_abandon(s->e);
     }
     status = s->e->status;
-    sd_exec_free(s->e);
+    sdi_exec_free(s->e);
     return status;
 }
 
 /* ------------------------------------------------------------------------------ its numbers */
 
-sd_status sd_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
-                           int64_t at) {
+sd_status sdi_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
+                            int64_t at) {
     char text[160];
     const char *advice =
         model->act == SDB_F32
             ? "the weights may be damaged, or what is given too large"
             : "the 16 bits of its numbers may not suffice; SD_PRECISION_FULL (--precision full) "
               "has 32";
-    return sd_fail(model->ctx, SD_ERROR_MODEL, "%s: what %s computed is not finite (%s): %s",
-                   model->desc->path, stage, sd_element_text(text, sizeof text, t, at), advice);
+    return sdi_fail(model->ctx, SD_ERROR_MODEL, "%s: what %s computed is not finite (%s): %s",
+                    model->desc->path, stage, sdi_element_text(text, sizeof text, t, at), advice);
 }
 
-sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_tensor *t) {
-    int64_t at = sd_find_not_finite(t->data, t->n_elements);
-    return at < 0 ? SD_OK : sd_fail_computed(model, stage, t, at);
+sd_status sdi_check_computed(const sd_model *model, const char *stage, const sd_tensor *t) {
+    int64_t at = sdi_find_not_finite(t->data, t->n_elements);
+    return at < 0 ? SD_OK : sdi_fail_computed(model, stage, t, at);
 }

@@ -1,7 +1,7 @@
 /*
  * A stage: a network at one shape, which an executor computes for a call. Its operations are a
  * program, that is built when the model first meets the shape. What the host puts there and gets
- * from it lies in `io`. The executor is the stage's from sd_stage_begin to sd_stage_end, and its
+ * from it lies in `io`. The executor is the stage's from sdi_stage_begin to sdi_stage_end, and its
  * status is sticky: nothing between needs a check.
  */
 #ifndef SD_PIPELINE_STAGE_H
@@ -33,39 +33,39 @@ struct sd_stage {
 };
 
 /* Takes an executor, whose memory is the stage's from now on. */
-sd_status sd_stage_begin(sd_stage *s);
-void sd_stage_compute(sd_stage *s);
-void sd_stage_compute_apart(sd_stage *s);
+sd_status sdi_stage_begin(sd_stage *s);
+void sdi_stage_compute(sd_stage *s);
+void sdi_stage_compute_apart(sd_stage *s);
 /* A result; NULL after a failure, and a failure is the executor's. */
-sd_tensor *sd_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims);
+sd_tensor *sdi_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims);
 /* Its status, also of what the caller looked at since. */
-sd_status sd_stage_end(sd_stage *s);
+sd_status sdi_stage_end(sd_stage *s);
 
-/* In place of sd_stage_begin, on an executor of the caller's that takes tensors of its own behind
+/* In place of sdi_stage_begin, on an executor of the caller's that takes tensors of its own behind
  * the stage's: the executor plans afterwards (backend/run.h). */
-sd_status sd_stage_plan(sd_stage *s);
+sd_status sdi_stage_plan(sd_stage *s);
 /* What the caller planned is there: s->io, too. */
-sd_status sd_stage_commit(sd_stage *s);
+sd_status sdi_stage_commit(sd_stage *s);
 
 /* Only planned: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
 typedef struct sd_cost {
     uint64_t bytes;
     double flops;
 } sd_cost;
-sd_status sd_stage_estimate(sd_stage *s, sd_cost *cost);
+sd_status sdi_stage_estimate(sd_stage *s, sd_cost *cost);
 
 /* Of what `stage` ("the UNet") made of finite numbers: SD_ERROR_MODEL, with a way out. */
-sd_status sd_check_computed(const sd_model *model, const char *stage, const sd_tensor *t);
+sd_status sdi_check_computed(const sd_model *model, const char *stage, const sd_tensor *t);
 /* Its sentence, for element `at`, where it was found. */
-sd_status sd_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
-                           int64_t at);
+sd_status sdi_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
+                            int64_t at);
 
 /* Idle executors of a model, handed to one stage at a time. An executor's arena
  * grows to what its users needed and is used again by the next one, so that the text encoder, the
  * UNet and the VAE of a run share one. Thread-safe. */
-sd_status sd_execs_new(sd_context *ctx, struct sd_exec_cache **out);
-void sd_execs_free(struct sd_exec_cache *cache);
-sd_status sd_execs_take(const sd_model *model, sd_exec **out);
-void sd_execs_give(const sd_model *model, sd_exec *e); /* NULL is fine */
+sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out);
+void sdi_execs_free(struct sd_exec_cache *cache);
+sd_status sdi_execs_take(const sd_model *model, sd_exec **out);
+void sdi_execs_give(const sd_model *model, sd_exec *e); /* NULL is fine */
 
 #endif

@@ -11,26 +11,28 @@ enum { IDS, EMBEDDINGS };
 
 static void hold_text(sd_stage *s) {
     const sd_text_config *config = &s->model->desc->text;
-    s->io[IDS] = sd_exec_tensor_typed(s->e, SDB_I32, s->n, config->tokens, 1, 1);
-    s->io[EMBEDDINGS] = sd_exec_tensor_typed(s->e, SDB_F32, s->n, config->tokens, 1, config->width);
+    s->io[IDS] = sdi_exec_tensor_typed(s->e, SDB_I32, s->n, config->tokens, 1, 1);
+    s->io[EMBEDDINGS] =
+        sdi_exec_tensor_typed(s->e, SDB_F32, s->n, config->tokens, 1, config->width);
 }
 
 /* `options`: the last layers, which are left out. */
 static void encode(sd_stage *s) {
-    sd_text_model_forward(s->e, sd_model_text(s->model), s->io[EMBEDDINGS], s->io[IDS], s->options);
+    sdi_text_model_forward(s->e, sdi_model_text(s->model), s->io[EMBEDDINGS], s->io[IDS],
+                           s->options);
 }
 
 static const sd_stage_type text_stage = {SD_PART_TEXT, hold_text, encode, NULL};
 
 /* Rows of ids to rows of embeddings. */
 static sd_status run(sd_stage *s, const int32_t *ids, float *embeddings) {
-    sd_status status = sd_stage_begin(s);
+    sd_status status = sdi_stage_begin(s);
     if (status)
         return status;
-    sd_exec_upload(s->e, s->io[IDS], ids);
-    sd_stage_compute(s);
-    sd_exec_download(s->e, embeddings, s->io[EMBEDDINGS]);
-    return sd_stage_end(s);
+    sdi_exec_upload(s->e, s->io[IDS], ids);
+    sdi_stage_compute(s);
+    sdi_exec_download(s->e, embeddings, s->io[EMBEDDINGS]);
+    return sdi_stage_end(s);
 }
 
 static sd_status encode_turns(const sd_model *model, const int32_t *ids, int n, int skip,
@@ -41,7 +43,7 @@ static sd_status encode_turns(const sd_model *model, const int32_t *ids, int n, 
     for (int i = 0; i < n && !status; i += MAX_TURN) {
         int turn = n - i < MAX_TURN ? n - i : MAX_TURN;
         sd_stage s = {.type = &text_stage, .model = model, .n = turn, .options = skip};
-        status = sd_check_interrupt(model->ctx);
+        status = sdi_check_interrupt(model->ctx);
         if (!status)
             status = run(&s, ids + (size_t)i * tokens, out + (size_t)i * row);
     }
@@ -55,13 +57,13 @@ static sd_status encode_rows(const sd_model *model, const int32_t *ids, int n,
     const int64_t dims[] = {n, config->tokens, config->width};
     int skip = params->clip_skip > 1 ? params->clip_skip - 1 : 0;
     sd_tensor *embeddings;
-    sd_status status = sd_tensor_create_raw(model->ctx, 3, dims, &embeddings);
+    sd_status status = sdi_tensor_new_raw(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
     status = encode_turns(model, ids, n, skip, embeddings->data);
     if (!status)
-        status = sd_check_computed(model, "the text encoder", embeddings);
-    return sd_tensor_give(status, embeddings, out);
+        status = sdi_check_computed(model, "the text encoder", embeddings);
+    return sdi_tensor_give(status, embeddings, out);
 }
 
 /* The text encoder's own, and those of the words that it learned besides. */
@@ -77,17 +79,17 @@ static int64_t find_odd_id(const sd_model *model, const int32_t *ids, int n_rows
     return i < n ? i : -1;
 }
 
-sd_status sd_stage_encode_tokens(const sd_model *model, const int32_t *ids, int n,
-                                 const sd_text_params *params, sd_cond **out) {
+sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *ids, int n,
+                                  const sd_text_params *params, sd_cond **out) {
     int64_t odd = find_odd_id(model, ids, n);
     sd_tensor *embeddings;
     *out = NULL;
     if (odd >= 0)
-        return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                       "sd_encode_tokens: ids[0][%lld] is %d; 0 to %d was expected", (long long)odd,
-                       (int)ids[odd], count_ids(model) - 1);
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "sd_encode_tokens: ids[0][%lld] is %d; 0 to %d was expected",
+                        (long long)odd, (int)ids[odd], count_ids(model) - 1);
     sd_status status = encode_rows(model, ids, n, params, &embeddings);
-    return status ? status : sd_cond_take(embeddings, out);
+    return status ? status : sdi_cond_take(embeddings, out);
 }
 
 /* ------------------------------------------------------------------------------------ prompts */
@@ -97,7 +99,7 @@ static void tell_unused(const sd_model *model, const sd_rows *rows) {
     for (int i = 0; i < model->words.n && !rows->empty; i++) {
         sd_word *word = &model->words.at[i];
         if (!(rows->words >> i & 1) && !atomic_exchange(&word->told, true))
-            sd_log(
+            sdi_log(
                 model->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the prompt does not have the word \"%s\", so that this embedding is not used",
                 word->path, word->name);
@@ -111,22 +113,22 @@ static sd_status encode_prompts(const sd_model *model, const sd_rows *rows,
     int64_t odd = find_odd_id(model, rows->ids, n);
     sd_tensor *embeddings;
     if (odd >= 0)
-        return sd_fail(model->ctx, SD_ERROR_MODEL,
-                       "token id %d is none of the text encoder's 0 to %d", (int)rows->ids[odd],
-                       count_ids(model) - 1);
+        return sdi_fail(model->ctx, SD_ERROR_MODEL,
+                        "token id %d is none of the text encoder's 0 to %d", (int)rows->ids[odd],
+                        count_ids(model) - 1);
     tell_unused(model, rows);
     sd_status status = encode_rows(model, rows->ids, n, params, &embeddings);
     if (status)
         return status;
-    sd_rows_weigh(rows, embeddings->data, model->desc->text.width);
+    sdi_rows_weigh(rows, embeddings->data, model->desc->text.width);
     embeddings->dims[0] = rows->n;
     embeddings->dims[1] *= rows->longest;
-    status = sd_expect_finite(embeddings, "the prompt's embedding times its weights");
-    return sd_tensor_give(status, embeddings, out);
+    status = sdi_expect_finite(embeddings, "the prompt's embedding times its weights");
+    return sdi_tensor_give(status, embeddings, out);
 }
 
-sd_status sd_stage_encode_text(const sd_model *model, const char *const *texts, int n,
-                               const sd_text_params *params, sd_cond **out) {
+sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts, int n,
+                                const sd_text_params *params, sd_cond **out) {
     const sd_row_params how = {.tokenizer = model->tokenizer,
                                .words = &model->words,
                                .pad = model->pad,
@@ -137,24 +139,24 @@ sd_status sd_stage_encode_text(const sd_model *model, const char *const *texts, 
     sd_rows rows;
     *out = NULL;
     if (!model->tokenizer)
-        return sd_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    sd_status status = sd_rows_make(&rows, model->ctx, &how, texts, n);
+        return sdi_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
+    sd_status status = sdi_rows_make(&rows, model->ctx, &how, texts, n);
     if (!status)
         status = encode_prompts(model, &rows, params, &embeddings);
-    sd_rows_free(&rows, model->ctx);
-    return status ? status : sd_cond_take(embeddings, out);
+    sdi_rows_free(&rows, model->ctx);
+    return status ? status : sdi_cond_take(embeddings, out);
 }
 
 /* -------------------------------------------------------------------------------- classes */
 
 static void hold_classes(sd_stage *s) {
-    s->io[IDS] = sd_exec_tensor_typed(s->e, SDB_I32, s->n, 1, 1, 1);
+    s->io[IDS] = sdi_exec_tensor_typed(s->e, SDB_I32, s->n, 1, 1, 1);
     s->io[EMBEDDINGS] =
-        sd_exec_tensor_typed(s->e, SDB_F32, s->n, 1, 1, s->model->desc->unet.context_dim);
+        sdi_exec_tensor_typed(s->e, SDB_F32, s->n, 1, 1, s->model->desc->unet.context_dim);
 }
 
 static void encode_classes(sd_stage *s) {
-    sd_class_model_forward(s->e, sd_model_classes(s->model), s->io[EMBEDDINGS], s->io[IDS]);
+    sdi_class_model_forward(s->e, sdi_model_classes(s->model), s->io[EMBEDDINGS], s->io[IDS]);
 }
 
 static const sd_stage_type class_stage = {SD_PART_CLASSES, hold_classes, encode_classes, NULL};
@@ -162,62 +164,62 @@ static const sd_stage_type class_stage = {SD_PART_CLASSES, hold_classes, encode_
 /* Conditioning of embeddings that were made, or after a failure nothing. */
 static sd_status give(sd_status status, sd_tensor *embeddings, sd_cond **out) {
     if (!status)
-        return sd_cond_take(embeddings, out);
-    sd_tensor_destroy(embeddings);
+        return sdi_cond_take(embeddings, out);
+    sdi_tensor_free(embeddings);
     return status;
 }
 
-sd_status sd_stage_encode_class(const sd_model *model, const int32_t *classes, int n,
-                                sd_cond **out) {
+sd_status sdi_stage_encode_class(const sd_model *model, const int32_t *classes, int n,
+                                 sd_cond **out) {
     const sd_description *desc = model->desc;
     int64_t dims[] = {n, 1, desc->unet.context_dim};
     *out = NULL;
-    sd_status status = sd_need_conditioning(model, "sd_encode_class", SD_CONDITIONING_CLASS);
+    sd_status status = sdi_need_conditioning(model, "sd_encode_class", SD_CONDITIONING_CLASS);
     if (status)
         return status;
     for (int i = 0; i < n; i++)
         if (classes[i] < 0 || classes[i] >= desc->classes.n)
-            return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                           "sd_encode_class: classes[%d] is %d; 0 to %d was expected", i,
-                           (int)classes[i], desc->classes.n - 1);
+            return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                            "sd_encode_class: classes[%d] is %d; 0 to %d was expected", i,
+                            (int)classes[i], desc->classes.n - 1);
     sd_tensor *embeddings;
-    status = sd_tensor_create_raw(model->ctx, 3, dims, &embeddings);
+    status = sdi_tensor_new_raw(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
     sd_stage s = {.type = &class_stage, .model = model, .n = n};
     status = run(&s, classes, embeddings->data);
     if (!status)
-        status = sd_check_computed(model, "the class embedder", embeddings);
+        status = sdi_check_computed(model, "the class embedder", embeddings);
     return give(status, embeddings, out);
 }
 
-sd_status sd_text_estimate(const sd_model *model, int n, sd_cost *cost) {
-    if (!sd_model_text(model)) {
+sd_status sdi_text_estimate(const sd_model *model, int n, sd_cost *cost) {
+    if (!sdi_model_text(model)) {
         *cost = (sd_cost){0};
         return SD_OK;
     }
     sd_stage s = {.type = &text_stage, .model = model, .n = n};
-    return sd_stage_estimate(&s, cost);
+    return sdi_stage_estimate(&s, cost);
 }
 
-bool sd_is_guided(const sd_model *model, const sd_sampler_params *p) {
-    return p->guidance_scale != 1.0 && sd_model_context_tokens(model) > 0 &&
-           sd_unet_guidance_dim(sd_model_unet(model)) == 0;
+bool sdi_is_guided(const sd_model *model, const sd_sampler_params *p) {
+    return p->guidance_scale != 1.0 && sdi_model_context_tokens(model) > 0 &&
+           sdi_unet_guidance_dim(sdi_model_unet(model)) == 0;
 }
 
 /* The first `n` rows are the prompts', the one behind them, if any, the negative's. */
 static sd_status part(sd_cond *all, int n, sd_cond **cond, sd_cond **uncond) {
-    sd_status status = cond ? sd_cond_cut(all, 0, n, cond) : SD_OK;
+    sd_status status = cond ? sdi_cond_cut(all, 0, n, cond) : SD_OK;
     if (!status && uncond)
-        status = sd_cond_cut(all, n, 1, uncond);
-    sd_cond_destroy(all);
+        status = sdi_cond_cut(all, n, 1, uncond);
+    sdi_cond_free(all);
     return status;
 }
 
-/* The texts of a run, the negative one last; free with sd_free. */
+/* The texts of a run, the negative one last; free with sdi_free. */
 static const char **gather(const sd_context *ctx, const char *prompt, const char *const *prompts,
                            int n, const char *negative) {
-    const char **texts = sd_alloc_array(ctx, (size_t)n + 1, sizeof *texts);
+    const char **texts = sdi_alloc_array(ctx, (size_t)n + 1, sizeof *texts);
     for (int i = 0; texts && i <= n; i++) {
         const char *text = i == n ? negative : prompts ? prompts[i] : prompt;
         texts[i] = text ? text : "";
@@ -232,16 +234,17 @@ static sd_status check_texts(const sd_model *model, const char *const *texts, in
     for (int i = 0; i <= n; i++)
         words += *texts[i] != '\0';
     *any = model->desc->conditioning != SD_CONDITIONING_NONE || words > 0;
-    if (*any && sd_unet_guidance_dim(sd_model_unet(model)) > 0 && *texts[n])
-        sd_log(model->ctx, SD_LOG_LEVEL_WARN,
-               "the negative prompt has no effect: this UNet is told the guidance scale and has no "
-               "unguided half");
-    return *any ? sd_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT) : SD_OK;
+    if (*any && sdi_unet_guidance_dim(sdi_model_unet(model)) > 0 && *texts[n])
+        sdi_log(
+            model->ctx, SD_LOG_LEVEL_WARN,
+            "the negative prompt has no effect: this UNet is told the guidance scale and has no "
+            "unguided half");
+    return *any ? sdi_need_conditioning(model, "a prompt", SD_CONDITIONING_TEXT) : SD_OK;
 }
 
-sd_status sd_encode_prompts(const sd_model *model, const char *prompt, const char *const *prompts,
-                            const char *negative, const sd_text_params *text,
-                            const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond) {
+sd_status sdi_encode_prompts(const sd_model *model, const char *prompt, const char *const *prompts,
+                             const char *negative, const sd_text_params *text,
+                             const sd_sampler_params *sampling, sd_cond **cond, sd_cond **uncond) {
     int n = !cond ? 0 : prompts ? sampling->batch : 1, total = uncond ? n + 1 : n;
     sd_cond *all;
     bool any = false;
@@ -250,7 +253,7 @@ sd_status sd_encode_prompts(const sd_model *model, const char *prompt, const cha
         return SD_ERROR_MEMORY;
     sd_status status = total > 0 ? check_texts(model, texts, n, &any) : SD_OK;
     if (!status && any)
-        status = sd_stage_encode_text(model, texts, total, text, &all);
-    sd_free(model->ctx, texts);
+        status = sdi_stage_encode_text(model, texts, total, text, &all);
+    sdi_free(model->ctx, texts);
     return status || !any ? status : part(all, n, cond, uncond);
 }

@@ -73,7 +73,7 @@ static sd_status compute_tile(const pass *t, sd_context *ctx, const float *src, 
     int64_t dims[] = {1, t->c_in, rows, columns};
     size_t height = (size_t)t->h * (size_t)t->in, width = (size_t)t->w * (size_t)t->in;
     sd_tensor *in;
-    sd_status status = sd_tensor_create_raw(ctx, 4, dims, &in);
+    sd_status status = sdi_tensor_new_raw(ctx, 4, dims, &in);
     if (status)
         return status;
     for (int k = 0; k < t->c_in; k++)
@@ -83,7 +83,7 @@ static sd_status compute_tile(const pass *t, sd_context *ctx, const float *src, 
                    src + row * width + (size_t)(j * step * t->in), (size_t)columns * sizeof *src);
         }
     status = t->tiling->compute(t->tiling->user, in, out);
-    sd_tensor_destroy(in);
+    sdi_tensor_free(in);
     return status;
 }
 
@@ -113,8 +113,8 @@ static sd_status run_tile(pass *t, sd_context *ctx, const float *src, int i, int
     if (status)
         return status;
     place_tile(t, tile->data, i, j, dst);
-    sd_tensor_destroy(tile);
-    return sd_check_interrupt(ctx);
+    sdi_tensor_free(tile);
+    return sdi_check_interrupt(ctx);
 }
 
 static sd_status run_picture(pass *t, sd_context *ctx, const float *src, float *dst) {
@@ -125,8 +125,8 @@ static sd_status run_picture(pass *t, sd_context *ctx, const float *src, float *
     return status;
 }
 
-sd_status sd_tiles_run(const sd_tiling *tiling, const sd_tensor *from, int64_t first,
-                       sd_tensor *to) {
+sd_status sdi_tiles_run(const sd_tiling *tiling, const sd_tensor *from, int64_t first,
+                        sd_tensor *to) {
     sd_context *ctx = from->ctx;
     pass t = {.tiling = tiling,
               .c_in = (int)from->dims[1],
@@ -139,14 +139,14 @@ sd_status sd_tiles_run(const sd_tiling *tiling, const sd_tensor *from, int64_t f
               .overlap = tiling->overlap};
     size_t side = (size_t)t.tile * (size_t)t.out, extent = (size_t)t.overlap * (size_t)t.out;
     t.strip = (size_t)t.c_out * extent * side;
-    t.above = sd_alloc_array(ctx, (size_t)count_tiles(&t, t.w) * t.strip + 1, sizeof *t.above);
-    t.left = sd_alloc_array(ctx, t.strip + 1, sizeof *t.left); /* + 1: an overlap may be 0 */
+    t.above = sdi_alloc_array(ctx, (size_t)count_tiles(&t, t.w) * t.strip + 1, sizeof *t.above);
+    t.left = sdi_alloc_array(ctx, t.strip + 1, sizeof *t.left); /* + 1: an overlap may be 0 */
     sd_status status = t.above && t.left ? SD_OK : SD_ERROR_MEMORY;
     int64_t n = to->dims[0], each = from->n_elements / from->dims[0];
     for (int64_t i = 0; i < n && !status; i++)
         status = run_picture(&t, ctx, from->data + (first + i) * each,
                              to->data + i * (to->n_elements / n));
-    sd_free(ctx, t.above);
-    sd_free(ctx, t.left);
+    sdi_free(ctx, t.above);
+    sdi_free(ctx, t.left);
     return status;
 }

@@ -18,6 +18,6 @@ typedef struct sd_tiling {
 } sd_tiling;
 
 /* Pictures of `from` [.., c, h, w], from `first` on, into all of `to` [n, c', h', w']. */
-sd_status sd_tiles_run(const sd_tiling *t, const sd_tensor *from, int64_t first, sd_tensor *to);
+sd_status sdi_tiles_run(const sd_tiling *t, const sd_tensor *from, int64_t first, sd_tensor *to);
 
 #endif

@@ -15,13 +15,13 @@ enum {
     SD_UNET_KV,      /* or none */
     SD_UNET_Y        /* [n, h, w, out_channels] */
 };
-extern const sd_stage_type sd_unet_stage;
+extern const sd_stage_type sdi_unet_stage;
 
 /* `cond` may be NULL where the UNet looks at none. */
-sd_status sd_stage_unet(const sd_model *model, const sd_tensor *x, const double *timesteps,
-                        const sd_cond *cond, sd_tensor **out);
+sd_status sdi_stage_unet(const sd_model *model, const sd_tensor *x, const double *timesteps,
+                         const sd_cond *cond, sd_tensor **out);
 /* Whatever comes out: for a model whose weights are not known to be right. */
-sd_status sd_unet_evaluate(const sd_model *model, const sd_tensor *x, const double *timesteps,
-                           const sd_cond *cond, sd_tensor **out);
+sd_status sdi_unet_evaluate(const sd_model *model, const sd_tensor *x, const double *timesteps,
+                            const sd_cond *cond, sd_tensor **out);
 
 #endif

@@ -10,17 +10,17 @@
 
 /* Planes of a picture [c, h, w, 1], where the device turns them. */
 static sdb_tensor hold_planes(sd_stage *s, int c) {
-    int scale = sd_model_downscale(s->model);
-    return sd_exec_tensor_typed(s->e, SDB_F32, c, s->h * scale, s->w * scale, 1);
+    int scale = sdi_model_downscale(s->model);
+    return sdi_exec_tensor_typed(s->e, SDB_F32, c, s->h * scale, s->w * scale, 1);
 }
 
 static sdb_tensor hold_latent(sd_stage *s, int c) {
-    return sd_exec_tensor_typed(s->e, SDB_F32, 1, s->h, s->w, c);
+    return sdi_exec_tensor_typed(s->e, SDB_F32, 1, s->h, s->w, c);
 }
 
 /* A picture in the type of activations, for a network beside it. */
 static sdb_tensor new_picture(sd_stage *s, sdb_tensor planes) {
-    return sd_exec_tensor(s->e, 1, planes.h, planes.w, planes.n);
+    return sdi_exec_tensor(s->e, 1, planes.h, planes.w, planes.n);
 }
 
 /* Whether tiles are wanted, and there is more than one. */
@@ -48,8 +48,8 @@ static void hold_decoder(sd_stage *s) {
 
 static void decode(sd_stage *s) {
     sdb_tensor y = new_picture(s, s->io[PICTURE]);
-    sd_vae_decoder_forward(s->e, sd_model_vae(s->model), y, s->io[LATENT], s->options);
-    sd_op_split_planes(s->e, s->io[PICTURE], y);
+    sdi_vae_decoder_forward(s->e, sdi_model_vae(s->model), y, s->io[LATENT], s->options);
+    sdi_op_split_planes(s->e, s->io[PICTURE], y);
 }
 
 static const sd_stage_type decoder = {SD_PART_VAE, hold_decoder, decode, NULL};
@@ -57,9 +57,9 @@ static const sd_stage_type decoder = {SD_PART_VAE, hold_decoder, decode, NULL};
 /* What the decoder takes. */
 static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
     const int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
-    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model);
-    sd_status status = sd_expect_tensor(latent, "latent", 4, dims);
-    return status ? status : sd_expect_multiple(latent, "latent", 1, side);
+    int side = SD_MAX_IMAGE_SIDE / sdi_model_downscale(model);
+    sd_status status = sdi_expect_tensor(latent, "latent", 4, dims);
+    return status ? status : sdi_expect_multiple(latent, "latent", 1, side);
 }
 
 /* A NaN within the decoder spreads by its last norm over whole planes, and what only the last
@@ -67,9 +67,9 @@ static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
 static sd_status check_pixels(const sd_model *model, const sd_tensor *pixels) {
     int64_t width = pixels->dims[3];
     for (int64_t i = 0; i < pixels->n_elements; i += 8 * width) {
-        int64_t at = sd_find_not_finite(pixels->data + i, width);
+        int64_t at = sdi_find_not_finite(pixels->data + i, width);
         if (at >= 0)
-            return sd_fail_computed(model, "the VAE's decoder", pixels, i + at);
+            return sdi_fail_computed(model, "the VAE's decoder", pixels, i + at);
     }
     return SD_OK;
 }
@@ -79,22 +79,22 @@ static sd_status decode_whole(sd_stage s, const sd_tensor *latent, int64_t first
                               sd_tensor **pixels) {
     s.h = (int)latent->dims[2];
     s.w = (int)latent->dims[3];
-    sd_status status = sd_stage_begin(&s);
+    sd_status status = sdi_stage_begin(&s);
     if (status)
         return status;
     sdb_tensor picture = s.io[PICTURE];
     const int64_t dims[] = {n, picture.n, picture.h, picture.w};
     const int64_t z_dims[] = {1, latent->dims[1], s.h, s.w};
-    sd_tensor *out = sd_stage_tensor(&s, 4, dims), *z = sd_stage_tensor(&s, 4, z_dims);
+    sd_tensor *out = sdi_stage_tensor(&s, 4, dims), *z = sdi_stage_tensor(&s, 4, z_dims);
     for (int64_t i = 0; i < n && !s.e->status; i++) {
-        sd_latent_unscale(&s.model->desc->vae, latent, first + i, z);
-        sd_exec_put(s.e, s.io[LATENT], z, 0);
-        sd_stage_compute(&s);
-        sd_exec_get(s.e, out, i, picture);
+        sdi_latent_unscale(&s.model->desc->vae, latent, first + i, z);
+        sdi_exec_put(s.e, s.io[LATENT], z, 0);
+        sdi_stage_compute(&s);
+        sdi_exec_get(s.e, out, i, picture);
     }
-    sd_tensor_destroy(z);
-    status = sd_stage_end(&s);
-    return sd_tensor_give(status ? status : check_pixels(s.model, out), out, pixels);
+    sdi_tensor_free(z);
+    status = sdi_stage_end(&s);
+    return sdi_tensor_give(status ? status : check_pixels(s.model, out), out, pixels);
 }
 
 static sd_status decode_tile(const void *stage, const sd_tensor *tile, sd_tensor **out) {
@@ -104,7 +104,7 @@ static sd_status decode_tile(const void *stage, const sd_tensor *tile, sd_tensor
 static sd_status decode_pictures(const sd_model *model, const sd_tensor *latent, int64_t first,
                                  int64_t n, const sd_vae_params *how, sd_tensor **pixels) {
     const sd_vae_config *config = &model->desc->vae;
-    int64_t scale = sd_model_downscale(model), h = latent->dims[2], w = latent->dims[3];
+    int64_t scale = sdi_model_downscale(model), h = latent->dims[2], w = latent->dims[3];
     sd_stage s = {.type = &decoder,
                   .model = model,
                   .options = !how->unquantized && !config->encode_quantizes};
@@ -113,12 +113,13 @@ static sd_status decode_pictures(const sd_model *model, const sd_tensor *latent,
     const int64_t dims[] = {n, config->out_channels, h * scale, w * scale};
     const sd_tiling tiling = {how->tile, how->overlap, 1, (int)scale, decode_tile, &s};
     sd_tensor *out;
-    sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &out);
-    return status ? status : sd_tensor_give(sd_tiles_run(&tiling, latent, first, out), out, pixels);
+    sd_status status = sdi_tensor_new_raw(model->ctx, 4, dims, &out);
+    return status ? status
+                  : sdi_tensor_give(sdi_tiles_run(&tiling, latent, first, out), out, pixels);
 }
 
-sd_status sd_stage_vae_decode(const sd_model *model, const sd_tensor *latent,
-                              const sd_vae_params *how, sd_tensor **pixels) {
+sd_status sdi_stage_vae_decode(const sd_model *model, const sd_tensor *latent,
+                               const sd_vae_params *how, sd_tensor **pixels) {
     *pixels = NULL;
     sd_status status = expect_latent(model, latent);
     return status ? status : decode_pictures(model, latent, 0, latent->dims[0], how, pixels);
@@ -130,13 +131,13 @@ static sd_status decode_image(const sd_model *model, const sd_tensor *latent, in
     sd_status status = decode_pictures(model, latent, i, 1, how, &pixels);
     if (status)
         return status;
-    status = sd_pixels_to_image(pixels, 0, image);
-    sd_tensor_destroy(pixels);
-    return status ? status : sd_check_interrupt(model->ctx);
+    status = sdi_pixels_to_image(pixels, 0, image);
+    sdi_tensor_free(pixels);
+    return status ? status : sdi_check_interrupt(model->ctx);
 }
 
-sd_status sd_decode_images(const sd_model *model, const sd_tensor *latent, const sd_vae_params *how,
-                           sd_image **images) {
+sd_status sdi_decode_images(const sd_model *model, const sd_tensor *latent,
+                            const sd_vae_params *how, sd_image **images) {
     sd_status status = expect_latent(model, latent);
     for (int i = 0; i < latent->dims[0] && !status; i++)
         status = decode_image(model, latent, i, how, &images[i]);
@@ -150,7 +151,7 @@ enum { INPUT, MOMENTS, NOISE, SAMPLE };
 /* The posterior alone: the moments are given. */
 static void hold_posterior(sd_stage *s) {
     int c = s->model->desc->vae.latent_channels;
-    s->io[INPUT] = s->io[MOMENTS] = hold_latent(s, sd_vae_moments(sd_model_vae(s->model)));
+    s->io[INPUT] = s->io[MOMENTS] = hold_latent(s, sdi_vae_moments(sdi_model_vae(s->model)));
     s->io[NOISE] = hold_latent(s, c);
     s->io[SAMPLE] = hold_latent(s, c);
 }
@@ -162,16 +163,16 @@ static void hold_encoder(sd_stage *s) {
 
 static void encode(sd_stage *s) {
     sdb_tensor x = new_picture(s, s->io[INPUT]);
-    sd_op_join_planes(s->e, x, s->io[INPUT]);
-    sd_vae_encoder_forward(s->e, sd_model_vae(s->model), s->io[MOMENTS], x);
+    sdi_op_join_planes(s->e, x, s->io[INPUT]);
+    sdi_vae_encoder_forward(s->e, sdi_model_vae(s->model), s->io[MOMENTS], x);
 }
 
 /* `options`: with noise. */
 static void sample(sd_stage *s) {
-    sd_op_posterior(s->e, (sdb_posterior){.moments = s->io[MOMENTS],
-                                          .noise = s->options ? s->io[NOISE] : sd_no_tensor(),
-                                          .y = s->io[SAMPLE],
-                                          .scale = (float)s->model->desc->vae.scaling_factor});
+    sdi_op_posterior(s->e, (sdb_posterior){.moments = s->io[MOMENTS],
+                                           .noise = s->options ? s->io[NOISE] : sdi_no_tensor(),
+                                           .y = s->io[SAMPLE],
+                                           .scale = (float)s->model->desc->vae.scaling_factor});
 }
 
 static const sd_stage_type encoder = {SD_PART_VAE, hold_encoder, encode, sample},
@@ -182,95 +183,95 @@ static sd_status sample_all(sd_stage s, const sd_tensor *from, const sd_tensor *
                             sd_tensor **latent) {
     const sd_vae_config *config = &s.model->desc->vae;
     s.options = noise && config->kind == SD_FIRST_STAGE_KL;
-    sd_status status = sd_stage_begin(&s);
+    sd_status status = sdi_stage_begin(&s);
     if (status)
         return status;
     const int64_t n = from->dims[0], dims[] = {n * draws, config->latent_channels, s.h, s.w};
-    sd_tensor *out = sd_stage_tensor(&s, 4, dims);
+    sd_tensor *out = sdi_stage_tensor(&s, 4, dims);
     for (int64_t i = 0; i < n && !s.e->status; i++) {
-        sd_exec_put(s.e, s.io[INPUT], from, i);
-        sd_stage_compute(&s);
+        sdi_exec_put(s.e, s.io[INPUT], from, i);
+        sdi_stage_compute(&s);
         for (int64_t j = i * draws; j < (i + 1) * draws; j++) {
             if (s.options)
-                sd_exec_put(s.e, s.io[NOISE], noise, j);
-            sd_stage_compute_apart(&s);
-            sd_exec_get(s.e, out, j, s.io[SAMPLE]);
+                sdi_exec_put(s.e, s.io[NOISE], noise, j);
+            sdi_stage_compute_apart(&s);
+            sdi_exec_get(s.e, out, j, s.io[SAMPLE]);
         }
     }
-    status = sd_stage_end(&s);
+    status = sdi_stage_end(&s);
     if (!status)
-        sd_latent_shift(config, out);
-    return sd_tensor_give(status, out, latent);
+        sdi_latent_shift(config, out);
+    return sdi_tensor_give(status, out, latent);
 }
 
 static sd_status moments_of_tile(const void *model, const sd_tensor *tile, sd_tensor **out) {
-    int scale = sd_model_downscale(model);
+    int scale = sdi_model_downscale(model);
     sd_stage s = {.type = &encoder,
                   .model = model,
                   .h = (int)tile->dims[2] / scale,
                   .w = (int)tile->dims[3] / scale};
-    sd_status status = sd_stage_begin(&s);
+    sd_status status = sdi_stage_begin(&s);
     if (status)
         return status;
     const int64_t dims[] = {1, s.io[MOMENTS].c, s.h, s.w};
-    sd_tensor *moments = sd_stage_tensor(&s, 4, dims);
-    sd_exec_put(s.e, s.io[INPUT], tile, 0);
-    sd_stage_compute(&s);
-    sd_exec_get(s.e, moments, 0, s.io[MOMENTS]);
-    return sd_tensor_give(sd_stage_end(&s), moments, out);
+    sd_tensor *moments = sdi_stage_tensor(&s, 4, dims);
+    sdi_exec_put(s.e, s.io[INPUT], tile, 0);
+    sdi_stage_compute(&s);
+    sdi_exec_get(s.e, moments, 0, s.io[MOMENTS]);
+    return sdi_tensor_give(sdi_stage_end(&s), moments, out);
 }
 
 /* `s` samples the moments of the whole, which the tiles' were blended to. */
 static sd_status encode_tiled(sd_stage s, const sd_model *model, const sd_tensor *pixels,
                               const sd_tensor *noise, int draws, const sd_vae_params *how,
                               sd_tensor **latent) {
-    const int64_t dims[] = {pixels->dims[0], sd_vae_moments(sd_model_vae(model)), s.h, s.w};
-    const sd_tiling tiling = {how->tile, how->overlap,    sd_model_downscale(model),
+    const int64_t dims[] = {pixels->dims[0], sdi_vae_moments(sdi_model_vae(model)), s.h, s.w};
+    const sd_tiling tiling = {how->tile, how->overlap,    sdi_model_downscale(model),
                               1,         moments_of_tile, model};
     sd_tensor *moments;
-    sd_status status = sd_tensor_create_raw(model->ctx, 4, dims, &moments);
+    sd_status status = sdi_tensor_new_raw(model->ctx, 4, dims, &moments);
     if (status)
         return status;
-    status = sd_tiles_run(&tiling, pixels, 0, moments);
+    status = sdi_tiles_run(&tiling, pixels, 0, moments);
     s.type = &posterior;
     if (!status)
         status = sample_all(s, moments, noise, draws, latent);
-    sd_tensor_destroy(moments);
+    sdi_tensor_free(moments);
     return status;
 }
 
-sd_status sd_vae_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
+sd_status sdi_vae_expect_pixels(const sd_model *model, const sd_tensor *pixels) {
     const int64_t dims[] = {-1, model->desc->vae.in_channels, -1, -1};
-    int scale = sd_model_downscale(model);
-    sd_status status = sd_expect_shape(pixels, "pixels", 4, dims);
-    return status ? status : sd_expect_multiple(pixels, "pixels", scale, SD_MAX_IMAGE_SIDE);
+    int scale = sdi_model_downscale(model);
+    sd_status status = sdi_expect_shape(pixels, "pixels", 4, dims);
+    return status ? status : sdi_expect_multiple(pixels, "pixels", scale, SD_MAX_IMAGE_SIDE);
 }
 
 static sd_status check_noise(const sd_model *model, const sd_tensor *pixels, int draws,
                              const sd_tensor *noise) {
-    int scale = sd_model_downscale(model);
+    int scale = sdi_model_downscale(model);
     const int64_t dims[] = {pixels->dims[0] * draws, model->desc->vae.latent_channels,
                             pixels->dims[2] / scale, pixels->dims[3] / scale};
-    return sd_expect_tensor(noise, "noise", 4, dims);
+    return sdi_expect_tensor(noise, "noise", 4, dims);
 }
 
 /* Finite pixels give a finite latent, so that these many are looked at only where it is not. */
 static sd_status check_encoded(const sd_model *model, const sd_tensor *pixels,
                                const sd_tensor *latent) {
-    if (sd_find_not_finite(latent->data, latent->n_elements) < 0)
+    if (sdi_find_not_finite(latent->data, latent->n_elements) < 0)
         return SD_OK;
-    sd_status status = sd_expect_finite(pixels, "pixels");
-    return status ? status : sd_check_computed(model, "the VAE's encoder", latent);
+    sd_status status = sdi_expect_finite(pixels, "pixels");
+    return status ? status : sdi_check_computed(model, "the VAE's encoder", latent);
 }
 
-sd_status sd_stage_vae_encode(const sd_model *model, const sd_tensor *pixels,
-                              const sd_tensor *noise, int draws, const sd_vae_params *how,
-                              sd_tensor **latent) {
-    int scale = sd_model_downscale(model);
+sd_status sdi_stage_vae_encode(const sd_model *model, const sd_tensor *pixels,
+                               const sd_tensor *noise, int draws, const sd_vae_params *how,
+                               sd_tensor **latent) {
+    int scale = sdi_model_downscale(model);
     sd_tensor *z;
     *latent = NULL;
     sd_status status;
-    if ((status = sd_vae_expect_pixels(model, pixels)) ||
+    if ((status = sdi_vae_expect_pixels(model, pixels)) ||
         (noise && (status = check_noise(model, pixels, draws, noise))))
         return status;
     sd_stage s = {.type = &encoder,
@@ -283,20 +284,20 @@ sd_status sd_stage_vae_encode(const sd_model *model, const sd_tensor *pixels,
         return status;
     status = check_encoded(model, pixels, z);
     if (status || !model->desc->vae.encode_quantizes)
-        return sd_tensor_give(status, z, latent);
-    status = sd_codes_of_latent(model, z, NULL, latent); /* as a VQModel does */
-    sd_tensor_destroy(z);
+        return sdi_tensor_give(status, z, latent);
+    status = sdi_codes_of_latent(model, z, NULL, latent); /* as a VQModel does */
+    sdi_tensor_free(z);
     return status;
 }
 
 /* ---------------------------------------------------------------------------------- codes */
 
 static sd_status need_codebook(const sd_model *model, const char *function) {
-    if (sd_vae_has_codebook(sd_model_vae(model)))
+    if (sdi_vae_has_codebook(sdi_model_vae(model)))
         return SD_OK;
-    return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: %s needs a codebook, which the first stages of VQ models have",
-                   model->desc->path, function);
+    return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: %s needs a codebook, which the first stages of VQ models have",
+                    model->desc->path, function);
 }
 
 /* For an id of each pixel of the latent. */
@@ -305,87 +306,87 @@ static sd_status check_room(const sd_model *model, const char *function, int64_t
     int64_t needed = latent->n_elements / model->desc->vae.latent_channels;
     if (capacity >= needed)
         return SD_OK;
-    return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                   "%s: room for %lld ids; at least %lld was expected", function,
-                   (long long)capacity, (long long)needed);
+    return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                    "%s: room for %lld ids; at least %lld was expected", function,
+                    (long long)capacity, (long long)needed);
 }
 
-sd_status sd_stage_vae_quantize(const sd_model *model, const sd_tensor *latent, int32_t *ids,
-                                int64_t capacity, sd_tensor **quantized) {
+sd_status sdi_stage_vae_quantize(const sd_model *model, const sd_tensor *latent, int32_t *ids,
+                                 int64_t capacity, sd_tensor **quantized) {
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_quantize")) ||
         (status = expect_latent(model, latent)) ||
         (ids && (status = check_room(model, "sd_vae_quantize", capacity, latent))))
         return status;
-    return sd_codes_of_latent(model, latent, ids, quantized);
+    return sdi_codes_of_latent(model, latent, ids, quantized);
 }
 
-sd_status sd_stage_vae_encode_ids(const sd_model *model, const sd_tensor *pixels,
-                                  const sd_vae_params *how, int32_t *ids, int64_t capacity) {
+sd_status sdi_stage_vae_encode_ids(const sd_model *model, const sd_tensor *pixels,
+                                   const sd_vae_params *how, int32_t *ids, int64_t capacity) {
     sd_tensor *latent;
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_encode_ids")) ||
-        (status = sd_stage_vae_encode(model, pixels, how->noise, 1, how, &latent)))
+        (status = sdi_stage_vae_encode(model, pixels, how->noise, 1, how, &latent)))
         return status;
     status = check_room(model, "sd_vae_encode_ids", capacity, latent);
     if (!status)
-        status = sd_codes_of_latent(model, latent, ids, NULL);
-    sd_tensor_destroy(latent);
+        status = sdi_codes_of_latent(model, latent, ids, NULL);
+    sdi_tensor_free(latent);
     return status;
 }
 
 static sd_status check_ids(const sd_model *model, const int32_t *ids, int n, int h, int w) {
     const sd_context *ctx = model->ctx;
-    int side = SD_MAX_IMAGE_SIDE / sd_model_downscale(model), codes = model->desc->vae.n_codes;
+    int side = SD_MAX_IMAGE_SIDE / sdi_model_downscale(model), codes = model->desc->vae.n_codes;
     if (n < 1 || n > 65536 || h < 1 || h > side || w < 1 || w > side)
-        return sd_fail(
+        return sdi_fail(
             ctx, SD_ERROR_ARGUMENT,
             "sd_vae_decode_ids: ids of [%d, %d, %d]; up to [65536, %d, %d] were expected", n, h, w,
             side, side);
     for (int64_t i = 0; i < (int64_t)n * h * w; i++)
         if (ids[i] < 0 || ids[i] >= codes)
-            return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                           "sd_vae_decode_ids: ids[%lld] is %d; 0 to %d was expected", (long long)i,
-                           (int)ids[i], codes - 1);
+            return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                            "sd_vae_decode_ids: ids[%lld] is %d; 0 to %d was expected",
+                            (long long)i, (int)ids[i], codes - 1);
     return SD_OK;
 }
 
-sd_status sd_stage_vae_decode_ids(const sd_model *model, const int32_t *ids, int n, int h, int w,
-                                  const sd_vae_params *how, sd_tensor **pixels) {
+sd_status sdi_stage_vae_decode_ids(const sd_model *model, const int32_t *ids, int n, int h, int w,
+                                   const sd_vae_params *how, sd_tensor **pixels) {
     sd_vae_params as_they_are = *how;
     sd_tensor *latent;
     sd_status status;
     if ((status = need_codebook(model, "sd_vae_decode_ids")) ||
         (status = check_ids(model, ids, n, h, w)) ||
-        (status = sd_latent_of_codes(model, ids, n, h, w, &latent)))
+        (status = sdi_latent_of_codes(model, ids, n, h, w, &latent)))
         return status;
     as_they_are.unquantized = 1;
-    status = sd_stage_vae_decode(model, latent, &as_they_are, pixels);
-    sd_tensor_destroy(latent);
+    status = sdi_stage_vae_decode(model, latent, &as_they_are, pixels);
+    sdi_tensor_free(latent);
     return status;
 }
 
 /* ------------------------------------------------------------------------------ estimates */
 
-sd_status sd_vae_decode_estimate(const sd_model *model, int n, int h, int w,
-                                 const sd_vae_params *how, sd_cost *cost) {
+sd_status sdi_vae_decode_estimate(const sd_model *model, int n, int h, int w,
+                                  const sd_vae_params *how, sd_cost *cost) {
     sd_stage s = {.type = &decoder, .model = model, .h = h, .w = w, .options = true};
     cut_to_tile(&s, how);
-    sd_status status = sd_stage_estimate(&s, cost);
+    sd_status status = sdi_stage_estimate(&s, cost);
     cost->flops *= n;
     return status;
 }
 
 /* One executor encodes the tiles, then samples the posterior of the whole. */
-sd_status sd_vae_encode_estimate(const sd_model *model, int h, int w, const sd_vae_params *how,
-                                 sd_cost *cost) {
+sd_status sdi_vae_encode_estimate(const sd_model *model, int h, int w, const sd_vae_params *how,
+                                  sd_cost *cost) {
     sd_stage tile = {.type = &encoder, .model = model, .h = h, .w = w}, whole = tile;
     sd_cost last = {0};
     cut_to_tile(&tile, how);
     whole.type = &posterior;
-    sd_status status = sd_stage_estimate(&tile, cost);
+    sd_status status = sdi_stage_estimate(&tile, cost);
     if (!status && is_divided(how, h, w))
-        status = sd_stage_estimate(&whole, &last);
+        status = sdi_stage_estimate(&whole, &last);
     if (last.bytes > cost->bytes)
         cost->bytes = last.bytes;
     return status;

@@ -11,8 +11,8 @@
 
 /* The one tensor that has the embeddings, or NULL. */
 static const sd_entry *find_entry(const sd_weights *w) {
-    const sd_entry *entry = sd_weights_find(w, "emb_params");
-    return entry || sd_weights_count(w) != 1 ? entry : sd_weights_at(w, 0);
+    const sd_entry *entry = sdi_weights_find(w, "emb_params");
+    return entry || sdi_weights_count(w) != 1 ? entry : sdi_weights_at(w, 0);
 }
 
 /* Embeddings of another text encoder, by their names or their width. */
@@ -26,15 +26,16 @@ static sd_status refuse_family(const sd_model *model, const char *path, const sd
                     {1280, "the second text encoder of Stable Diffusion XL"}};
     const sd_context *ctx = model->ctx;
     int width = model->desc->text.width;
-    if (sd_weights_find(w, "clip_g") || sd_weights_find(w, "clip_l"))
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: an SDXL embedding (clip_l, clip_g); %s is %s with one text encoder, %d "
-                       "wide: use an embedding that was made for it",
-                       path, model->desc->path, model->desc->family, width);
+    if (sdi_weights_find(w, "clip_g") || sdi_weights_find(w, "clip_l"))
+        return sdi_fail(
+            ctx, SD_ERROR_UNSUPPORTED,
+            "%s: an SDXL embedding (clip_l, clip_g); %s is %s with one text encoder, %d "
+            "wide: use an embedding that was made for it",
+            path, model->desc->path, model->desc->family, width);
     int64_t found = entry && entry->n_dims > 0 ? entry->dims[entry->n_dims - 1] : width;
     for (size_t i = 0; i < SD_COUNT(families) && found != width; i++)
         if (found == families[i].width)
-            return sd_fail(
+            return sdi_fail(
                 ctx, SD_ERROR_MODEL,
                 "%s: tensor '%s' is %d wide, as embeddings for %s are; %s (%s) takes %d: "
                 "use an embedding that was made for it",
@@ -53,20 +54,20 @@ static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows
     if (status)
         return status;
     if (!entry)
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
-                       "expected",
-                       path, sd_weights_count(w));
-    status = sd_decoder_check(ctx, w, entry);
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
+                        "expected",
+                        path, sdi_weights_count(w));
+    status = sdi_decoder_check(ctx, w, entry);
     if (status)
         return status;
     int64_t rows = entry->n_dims == 2 ? entry->dims[0] : 1;
     if (entry->n_dims < 1 || entry->n_dims > 2 || entry->dims[entry->n_dims - 1] != text->width ||
         rows < 1 || rows > text->tokens - 2)
-        return sd_fail(ctx, SD_ERROR_MODEL,
-                       "%s: tensor '%s' has shape %s; [%d] or [1 to %d, %d] was expected", path,
-                       entry->name, sd_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
-                       text->width, text->tokens - 2, text->width);
+        return sdi_fail(
+            ctx, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s; [%d] or [1 to %d, %d] was expected",
+            path, entry->name, sdi_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
+            text->width, text->tokens - 2, text->width);
     word->entry = entry;
     word->rows = (int)rows;
     return SD_OK;
@@ -76,7 +77,7 @@ static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows
 static char *name_of(const sd_context *ctx, const char *path) {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
-    return sd_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
+    return sdi_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
 }
 
 /* The ids of a name. */
@@ -84,22 +85,22 @@ static sd_status name_ids(const sd_model *model, const char *path, const char *n
                           int *n_ids) {
     const sd_context *ctx = model->ctx;
     int tokens = model->desc->text.tokens, n = 0;
-    int32_t *all = sd_alloc_array(ctx, (size_t)tokens, sizeof *all);
+    int32_t *all = sdi_alloc_array(ctx, (size_t)tokens, sizeof *all);
     sd_status status =
-        all ? sd_tokenizer_encode(model->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
+        all ? sdi_tokenizer_encode(model->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
     if (!status && (n <= 2 || n > tokens))
-        status = sd_fail(ctx, SD_ERROR_ARGUMENT,
-                         "%s: \"%s\" has %d tokens; a word of 1 to %d was expected", path, name,
-                         n - 2, tokens - 2);
+        status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                          "%s: \"%s\" has %d tokens; a word of 1 to %d was expected", path, name,
+                          n - 2, tokens - 2);
     if (!status) {
         *n_ids = n - 2;
-        *ids = sd_alloc_array(ctx, (size_t)*n_ids, sizeof **ids);
+        *ids = sdi_alloc_array(ctx, (size_t)*n_ids, sizeof **ids);
         if (*ids)
             memcpy(*ids, all + 1, (size_t)*n_ids * sizeof **ids);
         else
             status = SD_ERROR_MEMORY;
     }
-    sd_free(ctx, all);
+    sdi_free(ctx, all);
     return status;
 }
 
@@ -108,16 +109,16 @@ static sd_status read_name(const sd_model *model, const char *path, const char *
                            sd_word *word) {
     const sd_context *ctx = model->ctx;
     char *cleaned = NULL;
-    word->name = given ? sd_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
-    word->path = sd_strdup(ctx, path);
+    word->name = given ? sdi_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
+    word->path = sdi_strdup(ctx, path);
     if (!word->name || !word->path)
         return SD_ERROR_MEMORY;
     sd_status status = name_ids(model, path, word->name, &word->ids, &word->n_ids);
     if (!status)
-        status = sd_text_clean(ctx, word->name, &cleaned);
+        status = sdi_text_clean(ctx, word->name, &cleaned);
     if (!status && *cleaned && strcmp(cleaned, word->name) != 0)
         status = name_ids(model, path, cleaned, &word->clean_ids, &word->n_clean);
-    sd_free(ctx, cleaned);
+    sdi_free(ctx, cleaned);
     return status;
 }
 
@@ -125,8 +126,8 @@ static sd_status check_new(const sd_model *model, const char *path, const sd_wor
     for (const sd_word *other = model->words.at; other < word; other++)
         if (other->n_ids == word->n_ids &&
             !memcmp(other->ids, word->ids, (size_t)word->n_ids * sizeof *word->ids))
-            return sd_fail(model->ctx, SD_ERROR_ARGUMENT,
-                           "%s: another file has embeddings for the same word", path);
+            return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                            "%s: another file has embeddings for the same word", path);
     return SD_OK;
 }
 
@@ -135,7 +136,7 @@ static sd_status open_word(sd_model *model, const char *path, const char *name,
     sd_words *words = &model->words;
     sd_word *word = &words->at[words->n];
     sd_word_rows *rows = &files->rows[files->n];
-    sd_status status = sd_weights_open(model->ctx, path, &rows->weights);
+    sd_status status = sdi_weights_open(model->ctx, path, &rows->weights);
     if (status)
         return status;
     files->n++;
@@ -151,35 +152,35 @@ static sd_status open_word(sd_model *model, const char *path, const char *name,
     return status;
 }
 
-sd_status sd_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
-                        sd_word_files *files) {
+sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
+                         sd_word_files *files) {
     if (model->desc->conditioning != SD_CONDITIONING_TEXT || model->desc->first_stage_only)
-        return sd_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                       "%s: %s has no text encoder that could take embeddings", uses[0]->path,
-                       model->desc->path);
+        return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: %s has no text encoder that could take embeddings", uses[0]->path,
+                        model->desc->path);
     if (!model->tokenizer)
-        return sd_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", uses[0]->path,
-                       model->vocab_error ? model->vocab_error : "the model has no tokenizer");
-    model->words.at = sd_alloc_array(model->ctx, (size_t)n, sizeof *model->words.at);
+        return sdi_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", uses[0]->path,
+                        model->vocab_error ? model->vocab_error : "the model has no tokenizer");
+    model->words.at = sdi_alloc_array(model->ctx, (size_t)n, sizeof *model->words.at);
     sd_status status = model->words.at ? SD_OK : SD_ERROR_MEMORY;
     for (int i = 0; i < n && !status; i++)
         status = open_word(model, uses[i]->path, uses[i]->word, files);
     return status;
 }
 
-void sd_words_close(sd_word_files *files) {
+void sdi_words_close(sd_word_files *files) {
     for (int i = 0; i < files->n; i++)
-        sd_weights_close(files->rows[i].weights);
+        sdi_weights_close(files->rows[i].weights);
     files->n = 0;
 }
 
-void sd_words_free(const sd_context *ctx, sd_words *words) {
+void sdi_words_free(const sd_context *ctx, sd_words *words) {
     for (int i = 0; i < words->n; i++) {
-        sd_free(ctx, words->at[i].name);
-        sd_free(ctx, words->at[i].path);
-        sd_free(ctx, words->at[i].ids);
-        sd_free(ctx, words->at[i].clean_ids);
+        sdi_free(ctx, words->at[i].name);
+        sdi_free(ctx, words->at[i].path);
+        sdi_free(ctx, words->at[i].ids);
+        sdi_free(ctx, words->at[i].clean_ids);
     }
-    sd_free(ctx, words->at);
+    sdi_free(ctx, words->at);
     *words = (sd_words){0};
 }

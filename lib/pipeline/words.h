@@ -14,9 +14,9 @@ typedef struct sd_word_files {
 
 /* Fills model->words; the model has a description, and a tokenizer where a vocabulary was found.
  * The uses are whole, and SD_MAX_WORDS at most. */
-sd_status sd_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
-                        sd_word_files *files);
-void sd_words_close(sd_word_files *files);
-void sd_words_free(const sd_context *ctx, sd_words *words);
+sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
+                         sd_word_files *files);
+void sdi_words_close(sd_word_files *files);
+void sdi_words_free(const sd_context *ctx, sd_words *words);
 
 #endif

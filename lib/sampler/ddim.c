@@ -8,8 +8,8 @@
 
 /* Eq. 12, with sigma of eq. 16. The noise of the last step is added too, as in the original. */
 static void ddim_coefs(const sd_run *run, int i, double *coefs) {
-    double a = sd_run_alpha(run, i);
-    double a_prev = sd_run_end(run, i);
+    double a = sdi_run_alpha(run, i);
+    double a_prev = sdi_run_end(run, i);
     double ratio = a_prev > a ? 1.0 - a / a_prev : 0.0; /* equal where two timesteps are */
     double sigma = run->eta * sqrt((1.0 - a_prev) / (1.0 - a)) * sqrt(ratio);
     double direction = 1.0 - a_prev - sigma * sigma; /* below 0 only for an eta far above 1 */
@@ -30,15 +30,15 @@ static int ddim_draws(int done) {
 }
 
 static void ddim_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
-    sd_run_clip_x0(run);
-    sd_run_quantize_x0(run);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
+    sdi_run_clip_x0(run);
+    sdi_run_quantize_x0(run);
     sdb_tensor terms[] = {run->pred_x0, run->eps, run->noise};
-    sd_run_combine(run, run->x, i, 0, ddim_noisy(run, i) ? 3 : 2, terms);
+    sdi_run_combine(run, run->x, i, 0, ddim_noisy(run, i) ? 3 : 2, terms);
 }
 
-const sd_method sd_method_ddim = {
+const sd_method sdi_method_ddim = {
     .name = "ddim",
     .n_coefs = N_COEFS,
     .original = true,

@@ -13,8 +13,8 @@ enum { COEF_X0 = 0, COEF_NEXT = 2, N_COEFS = 4 };
 /* Steps count down as everywhere, so the times are turned round: step i leads to times[i]. */
 static sd_status inverse_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                                const sd_sampler_params *params) {
-    sd_status status =
-        sd_times_fill(t, ctx, s, SD_TIMES_ORIGINAL, "ddim_inverse", params->spacing, params->steps);
+    sd_status status = sdi_times_fill(t, ctx, s, SD_TIMES_ORIGINAL, "ddim_inverse", params->spacing,
+                                      params->steps);
     for (int i = 0, j = t->count - 1; i < j && !status; i++, j--) {
         double time = t->times[i], alpha = t->alphas[i];
         t->times[i] = t->times[j];
@@ -27,8 +27,8 @@ static sd_status inverse_times(sd_times *t, const sd_context *ctx, const sd_sche
 
 static void inverse_coefs(const sd_run *run, int i, double *coefs) {
     bool first = i == run->times.count - 1;
-    double a = first ? run->schedule->alphas_cumprod[0] : sd_run_alpha(run, i + 1);
-    double a_next = sd_run_alpha(run, i);
+    double a = first ? run->schedule->alphas_cumprod[0] : sdi_run_alpha(run, i + 1);
+    double a_next = sdi_run_alpha(run, i);
     coefs[COEF_X0] = 1.0 / sqrt(a);
     coefs[COEF_X0 + 1] = -sqrt(1.0 - a) / sqrt(a);
     coefs[COEF_NEXT] = sqrt(a_next);
@@ -36,14 +36,14 @@ static void inverse_coefs(const sd_run *run, int i, double *coefs) {
 }
 
 static void inverse_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
+    sdi_run_predict(run, run->x, i);
     sdb_tensor x0_terms[] = {run->x, run->eps};
-    sd_run_combine(run, run->pred_x0, i, COEF_X0, 2, x0_terms);
+    sdi_run_combine(run, run->pred_x0, i, COEF_X0, 2, x0_terms);
     sdb_tensor terms[] = {run->pred_x0, run->eps};
-    sd_run_combine(run, run->x, i, COEF_NEXT, 2, terms);
+    sdi_run_combine(run, run->x, i, COEF_NEXT, 2, terms);
 }
 
-const sd_method sd_method_ddim_inverse = {
+const sd_method sdi_method_ddim_inverse = {
     .name = "ddim_inverse",
     .n_coefs = N_COEFS,
     .inverse = true,

@@ -14,8 +14,8 @@
 #define MIN_VARIANCE 1e-20
 
 static void ddpm_coefs(const sd_run *run, int i, double *coefs) {
-    double a = sd_run_alpha(run, i);
-    double a_prev = sd_run_alpha(run, i - 1);
+    double a = sdi_run_alpha(run, i);
+    double a_prev = sdi_run_alpha(run, i - 1);
     double beta = 1.0 - a / a_prev;
     double variance = beta * (1.0 - a_prev) / (1.0 - a);
     coefs[0] = sqrt(a_prev) * beta / (1.0 - a);
@@ -28,18 +28,18 @@ static bool ddpm_noisy(const sd_run *run, int i) {
 }
 
 static void ddpm_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     if (run->clip_denoised)
-        sd_op_clamp(run->e, (sdb_clamp){run->pred_x0, run->pred_x0, -1.0f, 1.0f});
+        sdi_op_clamp(run->e, (sdb_clamp){run->pred_x0, run->pred_x0, -1.0f, 1.0f});
     else
-        sd_run_clip_x0(run);
-    sd_run_quantize_x0(run);
+        sdi_run_clip_x0(run);
+    sdi_run_quantize_x0(run);
     sdb_tensor terms[] = {run->pred_x0, run->x, run->noise};
-    sd_run_combine(run, run->x, i, 0, ddpm_noisy(run, i) ? 3 : 2, terms);
+    sdi_run_combine(run, run->x, i, 0, ddpm_noisy(run, i) ? 3 : 2, terms);
 }
 
-const sd_method sd_method_ddpm = {
+const sd_method sdi_method_ddpm = {
     .name = "ddpm",
     .n_coefs = N_COEFS,
     .original = true,

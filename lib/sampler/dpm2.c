@@ -13,27 +13,27 @@
 enum { COEF_TIME = 0, COEF_MIDDLE = 3, COEF_NEXT = 5, N_COEFS = 7 };
 
 static void dpm2_coefs(const sd_run *run, int i, double *coefs) {
-    double a = sd_run_alpha(run, i), a_prev = sd_run_alpha(run, i - 1);
-    double sigma = sqrt(sd_run_sigma(run, i) * sd_run_sigma(run, i - 1));
+    double a = sdi_run_alpha(run, i), a_prev = sdi_run_alpha(run, i - 1);
+    double sigma = sqrt(sdi_run_sigma(run, i) * sdi_run_sigma(run, i - 1));
     double a_middle = i > 0 ? 1.0 / (1.0 + sigma * sigma) : a; /* unused at the last step */
-    double time = i > 0 ? sd_time_of_sigma(run->schedule, sigma) : 0.0;
-    sd_run_time_coefs(run, time, a_middle, coefs + COEF_TIME);
-    sd_flow_coefs(a, a_middle, coefs + COEF_MIDDLE);
-    sd_flow_coefs(a, a_prev, coefs + COEF_NEXT);
+    double time = i > 0 ? sdi_time_of_sigma(run->schedule, sigma) : 0.0;
+    sdi_run_time_coefs(run, time, a_middle, coefs + COEF_TIME);
+    sdi_flow_coefs(a, a_middle, coefs + COEF_MIDDLE);
+    sdi_flow_coefs(a, a_prev, coefs + COEF_NEXT);
 }
 
 static void dpm2_step(sd_run *run, int i) {
     sdb_tensor terms[] = {run->x, run->eps}, middle = run->history[0];
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     if (i > 0) {
-        sd_run_combine(run, middle, i, COEF_MIDDLE, 2, terms);
-        sd_run_predict_between(run, middle, i, COEF_TIME);
+        sdi_run_combine(run, middle, i, COEF_MIDDLE, 2, terms);
+        sdi_run_predict_between(run, middle, i, COEF_TIME);
     }
-    sd_run_combine(run, run->x, i, COEF_NEXT, 2, terms);
+    sdi_run_combine(run, run->x, i, COEF_NEXT, 2, terms);
 }
 
-const sd_method sd_method_dpm2 = {
+const sd_method sdi_method_dpm2 = {
     .name = "dpm2",
     .n_coefs = N_COEFS,
     .n_history = 1,

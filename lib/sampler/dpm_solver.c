@@ -29,7 +29,7 @@ static sd_status dpm_solver_times(sd_times *t, const sd_context *ctx, const sd_s
     if (spacing == SD_SPACING_AUTO) /* of a folder's scheduler, which is not this one */
         spacing = SD_SPACING_UNIFORM;
     sd_status status =
-        sd_times_fill(t, ctx, s, SD_TIMES_ONE_MORE, "dpm_solver", spacing, params->steps);
+        sdi_times_fill(t, ctx, s, SD_TIMES_ONE_MORE, "dpm_solver", spacing, params->steps);
     if (status || (spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_LINSPACE))
         return status;
     for (int i = 0; i < t->count; i++) {
@@ -42,14 +42,14 @@ static sd_status dpm_solver_times(sd_times *t, const sd_context *ctx, const sd_s
 
 static void dpm_solver_step(sd_run *run, int i) {
     bool lower = i == 0 && run->times.count < LOWER_ORDER_FINAL_BELOW;
-    sd_dpmpp_2m_step(run, i, run->done > 0 && !lower);
+    sdi_dpmpp_2m_step(run, i, run->done > 0 && !lower);
 }
 
-const sd_method sd_method_dpm_solver = {
+const sd_method sdi_method_dpm_solver = {
     .name = "dpm_solver",
     .n_coefs = SD_DPMPP_2M_N_COEFS,
     .n_history = 1,
     .fill_times = dpm_solver_times,
-    .coefs = sd_dpmpp_2m_coefs,
+    .coefs = sdi_dpmpp_2m_coefs,
     .step = dpm_solver_step,
 };

@@ -11,11 +11,11 @@
 /* x' = COEFS . (x, pred_x0), and of order 2 (x, pred_x0, pred_x0 of the step before) */
 enum { COEF_FIRST = 0, COEF_SECOND = 2, N_COEFS = SD_DPMPP_2M_N_COEFS };
 
-void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
-    double a = sd_run_alpha(run, i), a_prev = sd_run_alpha(run, i - 1);
-    double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i); /* infinite at the last */
+void sdi_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
+    double a = sdi_run_alpha(run, i), a_prev = sdi_run_alpha(run, i - 1);
+    double h = sdi_run_lambda(run, i - 1) - sdi_run_lambda(run, i); /* infinite at the last */
     double x = sqrt((1.0 - a_prev) / (1.0 - a)), x0 = -sqrt(a_prev) * expm1(-h);
-    double older = sd_run_older_share(run, i);
+    double older = sdi_run_older_share(run, i);
     if (run->schedule->folder && run->schedule->folder->heun && older > 0.0)
         older *= 2.0 * sqrt(a_prev) * (expm1(-h) / h + 1.0) / x0;
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
@@ -24,24 +24,24 @@ void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs) {
     coefs[COEF_SECOND + 2] = -x0 * older;
 }
 
-void sd_dpmpp_2m_step(sd_run *run, int i, bool second) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+void sdi_dpmpp_2m_step(sd_run *run, int i, bool second) {
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->pred_x0, run->history[0]};
-    sd_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 3 : 2, terms);
-    sd_op_copy(run->e, run->history[0], run->pred_x0);
+    sdi_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 3 : 2, terms);
+    sdi_op_copy(run->e, run->history[0], run->pred_x0);
 }
 
 static void dpmpp_2m_step(sd_run *run, int i) {
-    sd_dpmpp_2m_step(run, i, sd_run_second_order(run, i));
+    sdi_dpmpp_2m_step(run, i, sdi_run_second_order(run, i));
 }
 
-const sd_method sd_method_dpmpp_2m = {
+const sd_method sdi_method_dpmpp_2m = {
     .name = "dpmpp_2m",
     .n_coefs = N_COEFS,
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_ONE_MORE | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |
              SD_TIMES_SIGMA_MIN,
-    .coefs = sd_dpmpp_2m_coefs,
+    .coefs = sdi_dpmpp_2m_coefs,
     .step = dpmpp_2m_step,
 };

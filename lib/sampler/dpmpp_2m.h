@@ -8,8 +8,8 @@
 /* A method of this step has one latent of history. */
 #define SD_DPMPP_2M_N_COEFS 5
 
-void sd_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs);
+void sdi_dpmpp_2m_coefs(const sd_run *run, int i, double *coefs);
 /* A step, of order 2 where `second` says so, which takes a step before. */
-void sd_dpmpp_2m_step(sd_run *run, int i, bool second);
+void sdi_dpmpp_2m_step(sd_run *run, int i, bool second);
 
 #endif

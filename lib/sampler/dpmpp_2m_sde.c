@@ -13,11 +13,11 @@
 enum { COEF_FIRST = 0, COEF_SECOND = 3, N_COEFS = 7 };
 
 static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
-    double a = sd_run_alpha(run, i), a_prev = sd_run_alpha(run, i - 1);
-    double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i); /* infinite at the last */
+    double a = sdi_run_alpha(run, i), a_prev = sdi_run_alpha(run, i - 1);
+    double h = sdi_run_lambda(run, i - 1) - sdi_run_lambda(run, i); /* infinite at the last */
     double x = sqrt((1.0 - a_prev) / (1.0 - a)) * exp(-h);
     double spread = -expm1(-2.0 * h), x0 = sqrt(a_prev) * spread;
-    double older = sd_run_older_share(run, i);
+    double older = sdi_run_older_share(run, i);
     if (run->schedule->folder && run->schedule->folder->heun && older > 0.0)
         older *= 2.0 * (1.0 - spread / (2.0 * h)) / spread;
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
@@ -33,17 +33,17 @@ static bool dpmpp_2m_sde_noisy(const sd_run *run, int i) {
 }
 
 static void dpmpp_2m_sde_step(sd_run *run, int i) {
-    bool second = sd_run_second_order(run, i);
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    bool second = sdi_run_second_order(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->noise, run->pred_x0, run->history[0]};
     if (!dpmpp_2m_sde_noisy(run, i))
         terms[1] = run->pred_x0; /* times 0; the noise may never have been drawn */
-    sd_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 4 : 3, terms);
-    sd_op_copy(run->e, run->history[0], run->pred_x0);
+    sdi_run_combine(run, run->x, i, second ? COEF_SECOND : COEF_FIRST, second ? 4 : 3, terms);
+    sdi_op_copy(run->e, run->history[0], run->pred_x0);
 }
 
-const sd_method sd_method_dpmpp_2m_sde = {
+const sd_method sdi_method_dpmpp_2m_sde = {
     .name = "dpmpp_2m_sde",
     .n_coefs = N_COEFS,
     .n_history = 1,

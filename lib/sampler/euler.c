@@ -11,20 +11,20 @@
 #define N_COEFS 2
 
 static void euler_coefs(const sd_run *run, int i, double *coefs) {
-    double end = sd_run_alpha(run, i - 1);
-    sd_flow_coefs(sd_run_alpha(run, i), end, coefs);
+    double end = sdi_run_alpha(run, i - 1);
+    sdi_flow_coefs(sdi_run_alpha(run, i), end, coefs);
     for (int k = 0; k < N_COEFS && i == 0; k++) /* a result with noise left is not scaled */
         coefs[k] /= sqrt(end);
 }
 
 static void euler_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->eps};
-    sd_run_combine(run, run->x, i, 0, 2, terms);
+    sdi_run_combine(run, run->x, i, 0, 2, terms);
 }
 
-const sd_method sd_method_euler = {
+const sd_method sdi_method_euler = {
     .name = "euler",
     .n_coefs = N_COEFS,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE |

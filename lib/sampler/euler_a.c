@@ -12,11 +12,11 @@
 #define N_COEFS 3
 
 static void euler_a_coefs(const sd_run *run, int i, double *coefs) {
-    double from = sd_run_sigma(run, i), to = sd_run_sigma(run, i - 1);
+    double from = sdi_run_sigma(run, i), to = sdi_run_sigma(run, i - 1);
     double up_squared = to * to * (from * from - to * to) / (from * from);
     double down = sqrt(fmax(to * to - up_squared, 0.0));
-    double scale = sqrt(sd_run_alpha(run, i - 1));
-    coefs[0] = scale / sqrt(sd_run_alpha(run, i));
+    double scale = sqrt(sdi_run_alpha(run, i - 1));
+    coefs[0] = scale / sqrt(sdi_run_alpha(run, i));
     coefs[1] = scale * (down - from);
     coefs[2] = scale * sqrt(fmax(up_squared, 0.0)) * run->temperature;
 }
@@ -26,13 +26,13 @@ static bool euler_a_noisy(const sd_run *run, int i) {
 }
 
 static void euler_a_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     sdb_tensor terms[] = {run->x, run->eps, run->noise};
-    sd_run_combine(run, run->x, i, 0, euler_a_noisy(run, i) ? 3 : 2, terms);
+    sdi_run_combine(run, run->x, i, 0, euler_a_noisy(run, i) ? 3 : 2, terms);
 }
 
-const sd_method sd_method_euler_a = {
+const sd_method sdi_method_euler_a = {
     .name = "euler_a",
     .n_coefs = N_COEFS,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,

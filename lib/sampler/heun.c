@@ -10,7 +10,7 @@ enum { COEF_EULER = 0, COEF_HEUN = 2, N_COEFS = 5 };
 enum { EULER_X = 0, FIRST_EPS = 1, N_HISTORY };
 
 static void heun_coefs(const sd_run *run, int i, double *coefs) {
-    sd_flow_coefs(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), coefs + COEF_EULER);
+    sdi_flow_coefs(sdi_run_alpha(run, i), sdi_run_alpha(run, i - 1), coefs + COEF_EULER);
     coefs[COEF_HEUN] = coefs[COEF_EULER];
     coefs[COEF_HEUN + 1] = coefs[COEF_HEUN + 2] = coefs[COEF_EULER + 1] / 2.0;
 }
@@ -18,20 +18,20 @@ static void heun_coefs(const sd_run *run, int i, double *coefs) {
 static void heun_step(sd_run *run, int i) {
     sdb_tensor *h = run->history;
     sdb_tensor terms[] = {run->x, run->eps};
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     if (i == 0) {
-        sd_run_combine(run, run->x, i, COEF_EULER, 2, terms);
+        sdi_run_combine(run, run->x, i, COEF_EULER, 2, terms);
         return;
     }
-    sd_run_combine(run, h[EULER_X], i, COEF_EULER, 2, terms);
-    sd_op_copy(run->e, h[FIRST_EPS], run->eps);
-    sd_run_predict(run, h[EULER_X], i - 1);
+    sdi_run_combine(run, h[EULER_X], i, COEF_EULER, 2, terms);
+    sdi_op_copy(run->e, h[FIRST_EPS], run->eps);
+    sdi_run_predict(run, h[EULER_X], i - 1);
     sdb_tensor both[] = {run->x, h[FIRST_EPS], run->eps};
-    sd_run_combine(run, run->x, i, COEF_HEUN, 3, both);
+    sdi_run_combine(run, run->x, i, COEF_HEUN, 3, both);
 }
 
-const sd_method sd_method_heun = {
+const sd_method sdi_method_heun = {
     .name = "heun",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,

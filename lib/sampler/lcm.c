@@ -23,16 +23,16 @@ static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule
     original = s->n < original ? s->n : original;
     if (params->spacing != SD_SPACING_UNIFORM && params->spacing != SD_SPACING_LEADING &&
         params->spacing != SD_SPACING_AUTO)
-        return sd_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params->spacing, steps);
+        return sdi_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params->spacing, steps);
     if (steps > original)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                       "steps is %d; \"lcm\" has %d times in uniform spacing, others have more",
-                       steps, original);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "steps is %d; \"lcm\" has %d times in uniform spacing, others have more",
+                        steps, original);
     t->count = steps;
     t->final_alpha = 1.0;
     for (int i = 0; i < steps; i++) { /* numpy.linspace(0, 50, steps, endpoint=False), floored */
         int from_top = (int)((steps - 1 - i) * ((double)original / steps));
-        sd_times_set(t, s, i, (double)(original - from_top) * (s->n / original) - 1.0);
+        sdi_times_set(t, s, i, (double)(original - from_top) * (s->n / original) - 1.0);
     }
     return SD_OK;
 }
@@ -40,7 +40,7 @@ static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule
 static void lcm_coefs(const sd_run *run, int i, double *coefs) {
     const sd_scheduler_config *folder = run->schedule->folder;
     double t = run->times.times[i] * (folder ? folder->timestep_scaling : TIME_SCALE);
-    double a_prev = sd_run_alpha(run, i - 1);
+    double a_prev = sdi_run_alpha(run, i - 1);
     coefs[COEF_F] = SIGMA_DATA * SIGMA_DATA / (t * t + SIGMA_DATA * SIGMA_DATA);
     coefs[COEF_F + 1] = t / sqrt(t * t + SIGMA_DATA * SIGMA_DATA);
     coefs[COEF_NEXT] = sqrt(a_prev);
@@ -52,18 +52,18 @@ static bool lcm_noisy(const sd_run *run, int i) {
 }
 
 static void lcm_step(sd_run *run, int i) {
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
-    sd_run_clip_x0(run);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
+    sdi_run_clip_x0(run);
     sdb_tensor f_terms[] = {run->x, run->pred_x0};
-    sd_run_combine(run, run->x, i, COEF_F, 2, f_terms);
+    sdi_run_combine(run, run->x, i, COEF_F, 2, f_terms);
     if (i == 0)
         return;
     sdb_tensor terms[] = {run->x, run->noise};
-    sd_run_combine(run, run->x, i, COEF_NEXT, lcm_noisy(run, i) ? 2 : 1, terms);
+    sdi_run_combine(run, run->x, i, COEF_NEXT, lcm_noisy(run, i) ? 2 : 1, terms);
 }
 
-const sd_method sd_method_lcm = {
+const sd_method sdi_method_lcm = {
     .name = "lcm",
     .n_coefs = N_COEFS,
     .at_zero = true,

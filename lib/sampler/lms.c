@@ -34,20 +34,20 @@ static double integral(const double *sigmas, int order, int k, double from, doub
 static int usable_order(const sd_run *run, int i, int order) {
     int n = 1;
     while (n < order && i + n < run->times.count &&
-           sd_run_sigma(run, i + n) > sd_run_sigma(run, i + n - 1))
+           sdi_run_sigma(run, i + n) > sdi_run_sigma(run, i + n - 1))
         n++;
     return n;
 }
 
 static void lms_coefs(const sd_run *run, int i, double *coefs) {
-    double scale = sqrt(sd_run_alpha(run, i - 1)), to = sd_run_sigma(run, i - 1);
+    double scale = sqrt(sdi_run_alpha(run, i - 1)), to = sdi_run_sigma(run, i - 1);
     double sigmas[MAX_ORDER] = {0};
     for (int k = 0; k < MAX_ORDER && i + k < run->times.count; k++)
-        sigmas[k] = sd_run_sigma(run, i + k);
+        sigmas[k] = sdi_run_sigma(run, i + k);
     for (int order = 1; order <= MAX_ORDER; order++) {
         double *row = coefs + first_coef[order - 1];
         int usable = usable_order(run, i, order);
-        row[0] = scale / sqrt(sd_run_alpha(run, i));
+        row[0] = scale / sqrt(sdi_run_alpha(run, i));
         for (int k = 0; k < order; k++)
             row[1 + k] = k < usable ? scale * integral(sigmas, usable, k, sigmas[0], to) : 0.0;
     }
@@ -58,13 +58,13 @@ static void lms_step(sd_run *run, int i) {
     sdb_tensor terms[1 + MAX_ORDER] = {run->x, run->eps};
     for (int k = 1; k < order; k++)
         terms[1 + k] = run->history[k - 1];
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
-    sd_run_combine(run, run->x, i, first_coef[order - 1], 1 + order, terms);
-    sd_run_keep(run, run->eps, order < MAX_ORDER ? order - 1 : N_HISTORY - 1);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
+    sdi_run_combine(run, run->x, i, first_coef[order - 1], 1 + order, terms);
+    sdi_run_keep(run, run->eps, order < MAX_ORDER ? order - 1 : N_HISTORY - 1);
 }
 
-const sd_method sd_method_lms = {
+const sd_method sdi_method_lms = {
     .name = "lms",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,

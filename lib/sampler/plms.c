@@ -26,9 +26,9 @@ enum { N_LAST = MAX_ORDER - 1, MIXED = N_LAST, N_HISTORY };
 static sd_status plms_check(const sd_context *ctx, const sd_sampler_params *params) {
     if (params->eta == 0.0)
         return SD_OK;
-    return sd_fail(ctx, SD_ERROR_ARGUMENT,
-                   "sd_sampler_params.eta is %g; \"plms\" takes 0 only, as the original does",
-                   params->eta);
+    return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                    "sd_sampler_params.eta is %g; \"plms\" takes 0 only, as the original does",
+                    params->eta);
 }
 
 /* diffusers' PNDMScheduler takes the first step over from n // steps above where the second begins.
@@ -49,8 +49,8 @@ static void again_coefs(const sd_run *run, int i, double out[2]) {
         return;
     double a = run->schedule->alphas_cumprod[from];
     a = a > 0.0 ? a : SD_LEAST_ALPHA;
-    sd_flow_coefs(a, sd_run_alpha(run, i - 1), out);
-    sd_run_time_coefs(run, 0.0, a, epsilon);
+    sdi_flow_coefs(a, sdi_run_alpha(run, i - 1), out);
+    sdi_run_time_coefs(run, 0.0, a, epsilon);
     if (run->raw) { /* e' is an output, to be turned into epsilon first */
         out[0] += out[1] * epsilon[1];
         out[1] *= epsilon[2];
@@ -58,7 +58,7 @@ static void again_coefs(const sd_run *run, int i, double out[2]) {
 }
 
 static void plms_coefs(const sd_run *run, int i, double *coefs) {
-    double a_prev = sd_run_end(run, i);
+    double a_prev = sdi_run_end(run, i);
     coefs[COEF_NEXT] = sqrt(a_prev);
     coefs[COEF_NEXT + 1] = sqrt(1.0 - a_prev);
     for (int k = 0; k < COEF_AGAIN - COEF_WEIGHTS; k++)
@@ -78,33 +78,33 @@ static void transfer(sd_run *run, sdb_tensor x_prev, int i, sdb_tensor e) {
         run->output = e;
     else
         run->eps = e;
-    sd_run_predict_x0(run, i);
-    sd_run_quantize_x0(run);
+    sdi_run_predict_x0(run, i);
+    sdi_run_quantize_x0(run);
     run->eps = eps;
     run->output = output;
     if (run->raw)
-        sd_run_epsilon(run, eps, e, i);
+        sdi_run_epsilon(run, eps, e, i);
     sdb_tensor terms[] = {run->pred_x0, run->raw ? eps : e};
-    sd_run_combine(run, x_prev, i, COEF_NEXT, 2, terms);
+    sdi_run_combine(run, x_prev, i, COEF_NEXT, 2, terms);
 }
 
 /* e' = (e(x, t) + e(x', t_next)) / 2, where x' is a plain step. */
 static void improved_euler(sd_run *run, int i) {
     sdb_tensor mixed = run->history[MIXED], first = run->history[0];
-    sd_op_copy(run->e, first, newest(run));
+    sdi_op_copy(run->e, first, newest(run));
     transfer(run, mixed, i, first);
-    sd_run_predict(run, mixed, i - 1);
+    sdi_run_predict(run, mixed, i - 1);
     sdb_tensor terms[] = {first, newest(run)};
-    sd_run_combine(run, mixed, i, COEF_WEIGHTS, 2, terms);
+    sdi_run_combine(run, mixed, i, COEF_WEIGHTS, 2, terms);
 }
 
 static void adams_bashforth(sd_run *run, int i, int order) {
     sdb_tensor terms[MAX_ORDER] = {newest(run)};
     for (int k = 1; k < order; k++)
         terms[k] = run->history[k - 1];
-    sd_run_combine(run, run->history[MIXED], i, COEF_WEIGHTS + first_weight[order - 1], order,
-                   terms);
-    sd_run_keep(run, newest(run), order < MAX_ORDER ? order - 1 : N_LAST - 1);
+    sdi_run_combine(run, run->history[MIXED], i, COEF_WEIGHTS + first_weight[order - 1], order,
+                    terms);
+    sdi_run_keep(run, newest(run), order < MAX_ORDER ? order - 1 : N_LAST - 1);
 }
 
 /* noise_like of get_x_prev_and_pred_x0, which the first step calls twice. */
@@ -115,7 +115,7 @@ static int plms_draws(int done) {
 static void plms_step(sd_run *run, int i) {
     bool first = run->done == 0, again = first && again_from(run, i) >= 0;
     sdb_tensor mixed = run->history[MIXED];
-    sd_run_predict(run, run->x, i);
+    sdi_run_predict(run, run->x, i);
     if (first)
         improved_euler(run, i);
     else
@@ -124,11 +124,11 @@ static void plms_step(sd_run *run, int i) {
     transfer(run, again ? run->history[1] : run->x, i, mixed);
     if (again) {
         sdb_tensor terms[] = {run->x, mixed};
-        sd_run_combine(run, run->x, i, COEF_AGAIN, 2, terms);
+        sdi_run_combine(run, run->x, i, COEF_AGAIN, 2, terms);
     }
 }
 
-const sd_method sd_method_plms = {
+const sd_method sdi_method_plms = {
     .name = "plms",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-int sd_run_row_size(const sd_run *run) {
+int sdi_run_row_size(const sd_run *run) {
     return SD_ROW_METHOD + run->method->n_coefs;
 }
 
@@ -27,88 +27,88 @@ static void epsilon_coefs(sd_prediction prediction, double a, double out[2]) {
     }
 }
 
-void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]) {
+void sdi_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]) {
     out[0] = time;
     epsilon_coefs(run->prediction, alpha, out + 1);
 }
 
 static sdb_tensor numbers_at(const sd_run *run, int i, int first, int count) {
-    int at = (i < 0 ? 0 : i) * sd_run_row_size(run) + first;
-    sdb_tensor t = sd_view_channels(run->numbers, at, count);
+    int at = (i < 0 ? 0 : i) * sdi_run_row_size(run) + first;
+    sdb_tensor t = sdi_view_channels(run->numbers, at, count);
     t.ld = count;
     return t;
 }
 
-void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
+void sdi_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise) {
     sdb_tensor terms[] = {x0, noise};
-    sd_op_sum(run->e, y, 2, terms, numbers_at(run, i, SD_ROW_NOISED, 2));
+    sdi_op_sum(run->e, y, 2, terms, numbers_at(run, i, SD_ROW_NOISED, 2));
 }
 
-/* `first`: of the numbers of sd_run_time_coefs in row i. */
+/* `first`: of the numbers of sdi_run_time_coefs in row i. */
 static void predict(sd_run *run, sdb_tensor x, int i, int first) {
     run->denoise(run->user, x, numbers_at(run, i, first + SD_ROW_TIME, 1));
     if (run->raw)
-        sd_op_copy(run->e, run->output, run->eps);
+        sdi_op_copy(run->e, run->output, run->eps);
     if (run->prediction != SD_PREDICT_EPSILON) {
         sdb_tensor terms[] = {x, run->eps};
-        sd_op_sum(run->e, run->eps, 2, terms, numbers_at(run, i, first + SD_ROW_EPS, 2));
+        sdi_op_sum(run->e, run->eps, 2, terms, numbers_at(run, i, first + SD_ROW_EPS, 2));
     }
 }
 
-void sd_run_predict(sd_run *run, sdb_tensor x, int i) {
+void sdi_run_predict(sd_run *run, sdb_tensor x, int i) {
     predict(run, x, i, 0);
 }
 
-void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
+void sdi_run_predict_between(sd_run *run, sdb_tensor x, int i, int first) {
     predict(run, x, i, SD_ROW_METHOD + first);
 }
 
-void sd_run_predict_x0(sd_run *run, int i) {
+void sdi_run_predict_x0(sd_run *run, int i) {
     sdb_tensor terms[] = {run->x, run->raw ? run->output : run->eps};
-    sd_op_sum(run->e, run->pred_x0, 2, terms, numbers_at(run, i, SD_ROW_X0, 2));
+    sdi_op_sum(run->e, run->pred_x0, 2, terms, numbers_at(run, i, SD_ROW_X0, 2));
 }
 
-void sd_run_clip_x0(sd_run *run) {
+void sdi_run_clip_x0(sd_run *run) {
     if (run->clip > 0.0)
-        sd_op_clamp(run->e,
-                    (sdb_clamp){run->pred_x0, run->pred_x0, (float)-run->clip, (float)run->clip});
+        sdi_op_clamp(run->e,
+                     (sdb_clamp){run->pred_x0, run->pred_x0, (float)-run->clip, (float)run->clip});
 }
 
-void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i) {
+void sdi_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i) {
     sdb_tensor terms[] = {run->x, output};
-    sd_op_sum(run->e, eps, 2, terms, numbers_at(run, i, SD_ROW_EPS, 2));
+    sdi_op_sum(run->e, eps, 2, terms, numbers_at(run, i, SD_ROW_EPS, 2));
 }
 
-void sd_run_quantize_x0(sd_run *run) {
+void sdi_run_quantize_x0(sd_run *run) {
     if (run->quantize)
         run->quantize(run->user, run->pred_x0);
 }
 
-sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count) {
+sdb_tensor sdi_run_coefs(const sd_run *run, int i, int first, int count) {
     return numbers_at(run, i, SD_ROW_METHOD + first, count);
 }
 
-void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
-                    const sdb_tensor *terms) {
-    sd_op_sum(run->e, y, count, terms, sd_run_coefs(run, i, first, count));
+void sdi_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
+                     const sdb_tensor *terms) {
+    sdi_op_sum(run->e, y, count, terms, sdi_run_coefs(run, i, first, count));
 }
 
-void sd_run_keep(sd_run *run, sdb_tensor t, int n) {
+void sdi_run_keep(sd_run *run, sdb_tensor t, int n) {
     for (int k = n; k > 0; k--)
-        sd_op_copy(run->e, run->history[k], run->history[k - 1]);
-    sd_op_copy(run->e, run->history[0], t);
+        sdi_op_copy(run->e, run->history[k], run->history[k - 1]);
+    sdi_op_copy(run->e, run->history[0], t);
 }
 
-double sd_run_alpha(const sd_run *run, int i) {
+double sdi_run_alpha(const sd_run *run, int i) {
     return i < 0 ? run->times.final_alpha : run->times.alphas[i];
 }
 
-double sd_run_end(const sd_run *run, int i) {
-    return run->times.has_ends ? run->times.ends[i] : sd_run_alpha(run, i - 1);
+double sdi_run_end(const sd_run *run, int i) {
+    return run->times.has_ends ? run->times.ends[i] : sdi_run_alpha(run, i - 1);
 }
 
 /* diffusers' multistep solvers: lower_order_final is for fewer than 15 steps, for their sake. */
-bool sd_run_second_order(const sd_run *run, int i) {
+bool sdi_run_second_order(const sd_run *run, int i) {
     const sd_scheduler_config *f = run->schedule->folder;
     if (run->done == 0 || (f && f->order < 2))
         return false;
@@ -116,23 +116,23 @@ bool sd_run_second_order(const sd_run *run, int i) {
                      !(f->lower_order_final && run->times.count < 15));
 }
 
-double sd_run_sigma(const sd_run *run, int i) {
-    return sd_sigma_of_alpha(sd_run_alpha(run, i));
+double sdi_run_sigma(const sd_run *run, int i) {
+    return sdi_sigma_of_alpha(sdi_run_alpha(run, i));
 }
 
-double sd_run_lambda(const sd_run *run, int i) {
-    return -log(sd_run_sigma(run, i));
+double sdi_run_lambda(const sd_run *run, int i) {
+    return -log(sdi_run_sigma(run, i));
 }
 
-double sd_run_older_share(const sd_run *run, int i) {
-    if (i < 0 || i + 1 >= run->times.count || sd_run_alpha(run, i - 1) >= 1.0)
+double sdi_run_older_share(const sd_run *run, int i) {
+    if (i < 0 || i + 1 >= run->times.count || sdi_run_alpha(run, i - 1) >= 1.0)
         return 0.0;
-    double h = sd_run_lambda(run, i - 1) - sd_run_lambda(run, i);
-    double before = sd_run_lambda(run, i) - sd_run_lambda(run, i + 1);
+    double h = sdi_run_lambda(run, i - 1) - sdi_run_lambda(run, i);
+    double before = sdi_run_lambda(run, i) - sdi_run_lambda(run, i + 1);
     return before > 0.0 ? h / before / 2.0 : 0.0;
 }
 
-void sd_flow_coefs(double a, double b, double out[2]) {
+void sdi_flow_coefs(double a, double b, double out[2]) {
     out[0] = sqrt(b) / sqrt(a);
-    out[1] = sqrt(b) * (sd_sigma_of_alpha(b) - sd_sigma_of_alpha(a));
+    out[1] = sqrt(b) * (sdi_sigma_of_alpha(b) - sdi_sigma_of_alpha(a));
 }

@@ -5,17 +5,17 @@
 #include <string.h>
 
 static const sd_method *const methods[] = {
-    &sd_method_ddim,  &sd_method_plms,       &sd_method_ddpm,         &sd_method_ddim_inverse,
-    &sd_method_euler, &sd_method_euler_a,    &sd_method_heun,         &sd_method_dpm2,
-    &sd_method_lms,   &sd_method_dpmpp_2m,   &sd_method_dpmpp_2m_sde, &sd_method_unipc,
-    &sd_method_lcm,   &sd_method_dpm_solver,
+    &sdi_method_ddim,  &sdi_method_plms,       &sdi_method_ddpm,         &sdi_method_ddim_inverse,
+    &sdi_method_euler, &sdi_method_euler_a,    &sdi_method_heun,         &sdi_method_dpm2,
+    &sdi_method_lms,   &sdi_method_dpmpp_2m,   &sdi_method_dpmpp_2m_sde, &sdi_method_unipc,
+    &sdi_method_lcm,   &sdi_method_dpm_solver,
 };
 
-const sd_method *sd_method_at(int i) {
+const sd_method *sdi_method_at(int i) {
     return i >= 0 && (size_t)i < SD_COUNT(methods) ? methods[i] : NULL;
 }
 
-const sd_method *sd_method_find(const char *name) {
+const sd_method *sdi_method_find(const char *name) {
     for (size_t i = 0; i < SD_COUNT(methods); i++)
         if (!strcmp(methods[i]->name, name))
             return methods[i];
@@ -35,13 +35,13 @@ static void x0_coefs(const sd_run *run, double a, double out[2]) {
 
 static void fill_row(const sd_run *run, int i, float *row) {
     double numbers[SD_ROW_METHOD + SD_METHOD_MAX_COEFS];
-    double a = sd_run_alpha(run, i);
-    sd_run_time_coefs(run, run->times.times[i], a, numbers);
+    double a = sdi_run_alpha(run, i);
+    sdi_run_time_coefs(run, run->times.times[i], a, numbers);
     x0_coefs(run, a, numbers + SD_ROW_X0);
     numbers[SD_ROW_NOISED] = sqrt(a);
     numbers[SD_ROW_NOISED + 1] = sqrt(1.0 - a);
     run->method->coefs(run, i, numbers + SD_ROW_METHOD);
-    for (int k = 0; k < sd_run_row_size(run); k++)
+    for (int k = 0; k < sdi_run_row_size(run); k++)
         row[k] = (float)numbers[k];
 }
 
@@ -51,10 +51,11 @@ static sd_status check_params(const sd_run *run, const sd_sampler_params *params
                       : params->original->use_original_steps ? "use_original_steps"
                                                              : NULL;
     if (set && !method->original)
-        return sd_fail(run->ctx, SD_ERROR_ARGUMENT,
-                       "sd_original_params.%s is set; the sampling method \"%s\" does not take it, "
-                       "ddim, plms and ddpm do",
-                       set, method->name);
+        return sdi_fail(
+            run->ctx, SD_ERROR_ARGUMENT,
+            "sd_original_params.%s is set; the sampling method \"%s\" does not take it, "
+            "ddim, plms and ddpm do",
+            set, method->name);
     return method->check ? method->check(run->ctx, params) : SD_OK;
 }
 
@@ -68,30 +69,30 @@ static void lift_alphas(sd_run *run) {
 static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
     const sd_method *method = run->method;
     if (params->original->use_original_steps) {
-        sd_times_all(&run->times, run->schedule);
+        sdi_times_all(&run->times, run->schedule);
         return SD_OK;
     }
     if (method->fill_times)
         return method->fill_times(&run->times, run->ctx, run->schedule, params);
-    return sd_times_fill(&run->times, run->ctx, run->schedule, method->times, method->name,
-                         params->spacing, params->steps);
+    return sdi_times_fill(&run->times, run->ctx, run->schedule, method->times, method->name,
+                          params->spacing, params->steps);
 }
 
-sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
-                      sd_prediction prediction, const sd_sampler_params *params) {
+sd_status sdi_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
+                       sd_prediction prediction, const sd_sampler_params *params) {
     *run = (sd_run){.ctx = ctx,
                     .schedule = schedule,
                     .prediction = prediction,
                     .eta = params->eta,
                     .temperature = params->original->temperature,
                     .clip_denoised = params->original->clip_denoised != 0};
-    run->method = params->method ? sd_method_find(params->method) : methods[0];
+    run->method = params->method ? sdi_method_find(params->method) : methods[0];
     if (!run->method)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "there is no sampling method \"%s\"",
-                       params->method);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "there is no sampling method \"%s\"",
+                        params->method);
     sd_status status = check_params(run, params);
     if (!status)
-        status = sd_times_init(&run->times, ctx, schedule);
+        status = sdi_times_init(&run->times, ctx, schedule);
     if (status)
         return status;
     const sd_scheduler_config *folder = schedule->folder;
@@ -101,43 +102,43 @@ sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sch
     status = choose_times(run, params);
     lift_alphas(run);
     if (!status) {
-        run->table = sd_alloc_array(ctx, (size_t)run->times.count * (size_t)sd_run_row_size(run),
-                                    sizeof *run->table);
+        run->table = sdi_alloc_array(ctx, (size_t)run->times.count * (size_t)sdi_run_row_size(run),
+                                     sizeof *run->table);
         status = run->table ? SD_OK : SD_ERROR_MEMORY;
     }
     if (status) {
-        sd_run_free(run);
+        sdi_run_free(run);
         return status;
     }
     for (int i = 0; i < run->times.count; i++)
-        fill_row(run, i, run->table + (size_t)i * (size_t)sd_run_row_size(run));
+        fill_row(run, i, run->table + (size_t)i * (size_t)sdi_run_row_size(run));
     return SD_OK;
 }
 
-void sd_run_free(sd_run *run) {
-    sd_times_free(&run->times, run->ctx);
-    sd_free(run->ctx, run->table);
+void sdi_run_free(sd_run *run) {
+    sdi_times_free(&run->times, run->ctx);
+    sdi_free(run->ctx, run->table);
     run->table = NULL;
 }
 
-void sd_run_layout(sd_run *run, sd_exec *e) {
+void sdi_run_layout(sd_run *run, sd_exec *e) {
     sdb_tensor *latents[] = {&run->x, &run->pred_x0, &run->noise}, like = run->eps;
     run->e = e;
     for (size_t i = 0; i < SD_COUNT(latents); i++)
-        *latents[i] = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
+        *latents[i] = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     if (run->raw)
-        run->output = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
+        run->output = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     for (int i = 0; i < run->method->n_history; i++)
-        run->history[i] = sd_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
+        run->history[i] = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     run->numbers =
-        sd_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->times.count * sd_run_row_size(run));
+        sdi_exec_tensor_typed(e, SDB_F32, 1, 1, 1, run->times.count * sdi_run_row_size(run));
 }
 
-void sd_run_upload(sd_run *run) {
-    sd_exec_upload(run->e, run->numbers, run->table);
+void sdi_run_upload(sd_run *run) {
+    sdi_exec_upload(run->e, run->numbers, run->table);
 }
 
-bool sd_run_noisy(const sd_run *run, int i) {
+bool sdi_run_noisy(const sd_run *run, int i) {
     return run->method->noisy && run->method->noisy(run, i);
 }
 

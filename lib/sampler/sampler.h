@@ -36,7 +36,7 @@ typedef struct sd_method {
     bool at_zero;  /* needs no x_0 / sqrt(alpha): a schedule may end at alpha 0 */
     /* Refuses parameters that the method cannot follow. NULL: it follows all. */
     sd_status (*check)(const sd_context *ctx, const sd_sampler_params *params);
-    /* Chooses other times than sd_times_fill. NULL: that one. */
+    /* Chooses other times than sdi_times_fill. NULL: that one. */
     sd_status (*fill_times)(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                             const sd_sampler_params *params);
     /* The n_coefs numbers of step i, which leads from times[i] to times[i - 1]. Where a run will
@@ -53,8 +53,8 @@ typedef struct sd_method {
     void (*step)(sd_run *run, int i);
 } sd_method;
 
-const sd_method *sd_method_at(int i); /* NULL after the last; the first is the default */
-const sd_method *sd_method_find(const char *name); /* NULL: unknown */
+const sd_method *sdi_method_at(int i); /* NULL after the last; the first is the default */
+const sd_method *sdi_method_find(const char *name); /* NULL: unknown */
 
 /* A row of the table: the time, two numbers that turn the network's output into epsilon, two that
  * make x_0 from x and epsilon, two that noise an x_0, then the method's own. */
@@ -99,67 +99,67 @@ struct sd_run {
 
 /* --- sampler.c --- */
 /* Chooses timesteps and computes all numbers. `params` is complete (lib/api checked it). */
-sd_status sd_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
-                      sd_prediction prediction, const sd_sampler_params *params);
-void sd_run_free(sd_run *run);
+sd_status sdi_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,
+                       sd_prediction prediction, const sd_sampler_params *params);
+void sdi_run_free(sd_run *run);
 
 /* Takes the run's tensors from the executor, all but eps: [n, h, w, c] as that has it. */
-void sd_run_layout(sd_run *run, sd_exec *e);
+void sdi_run_layout(sd_run *run, sd_exec *e);
 /* Puts the numbers on the device. */
-void sd_run_upload(sd_run *run);
-bool sd_run_noisy(const sd_run *run, int i);
+void sdi_run_upload(sd_run *run);
+bool sdi_run_noisy(const sd_run *run, int i);
 
 /* --- run.c --- */
-int sd_run_row_size(const sd_run *run);
+int sdi_run_row_size(const sd_run *run);
 /* y = x0 noised to the time of step i: DDPM eq. 4. In place is fine. */
-void sd_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
+void sdi_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
 
 /* For methods: the guided noise predicted at `x` and times[i], in run->eps. A network that
  * predicts v or x_0 is converted. Here and below i is the step that is made or the one after it;
  * after the last comes the last again. */
-void sd_run_predict(sd_run *run, sdb_tensor x, int i);
-/* sd_run_predict at a time between two steps: numbers first .. first + 2 of step i are those of
- * sd_run_time_coefs. */
-void sd_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
-void sd_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);
+void sdi_run_predict(sd_run *run, sdb_tensor x, int i);
+/* sdi_run_predict at a time between two steps: numbers first .. first + 2 of step i are those of
+ * sdi_run_time_coefs. */
+void sdi_run_predict_between(sd_run *run, sdb_tensor x, int i, int first);
+void sdi_run_time_coefs(const sd_run *run, double time, double alpha, double out[3]);
 /* For methods: run->pred_x0 from run->eps, both of run->x and times[i] (DDIM eq. 12). With
  * run->raw from run->output. */
-void sd_run_predict_x0(sd_run *run, int i);
+void sdi_run_predict_x0(sd_run *run, int i);
 /* For methods: run->pred_x0 within clip_sample_range, where a folder wants that. */
-void sd_run_clip_x0(sd_run *run);
+void sdi_run_clip_x0(sd_run *run);
 /* For methods: the epsilon of an output at run->x and times[i]. */
-void sd_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i);
+void sdi_run_epsilon(sd_run *run, sdb_tensor eps, sdb_tensor output, int i);
 /* For methods of the original: pred_x0 quantised, where that is wanted. */
-void sd_run_quantize_x0(sd_run *run);
-/* For methods: numbers first .. first + count - 1 of step i, for sd_op_sum. */
-sdb_tensor sd_run_coefs(const sd_run *run, int i, int first, int count);
+void sdi_run_quantize_x0(sd_run *run);
+/* For methods: numbers first .. first + count - 1 of step i, for sdi_op_sum. */
+sdb_tensor sdi_run_coefs(const sd_run *run, int i, int first, int count);
 /* For methods: y = the sum of `count` terms with the numbers of step i from `first` on. */
-void sd_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
-                    const sdb_tensor *terms);
+void sdi_run_combine(sd_run *run, sdb_tensor y, int i, int first, int count,
+                     const sdb_tensor *terms);
 /* For methods: t becomes history[0]; what was in history[0 .. n - 1] moves up one place. */
-void sd_run_keep(sd_run *run, sdb_tensor t, int n);
+void sdi_run_keep(sd_run *run, sdb_tensor t, int n);
 /* For methods: alphas_cumprod at times[i], sigma = sqrt((1 - a) / a) and lambda = -log(sigma);
  * i = -1 is the end of the last step. */
-double sd_run_alpha(const sd_run *run, int i);
-double sd_run_sigma(const sd_run *run, int i);
-double sd_run_lambda(const sd_run *run, int i);
+double sdi_run_alpha(const sd_run *run, int i);
+double sdi_run_sigma(const sd_run *run, int i);
+double sdi_run_lambda(const sd_run *run, int i);
 /* For ddim and plms: alphas_cumprod where step i ends. */
-double sd_run_end(const sd_run *run, int i);
+double sdi_run_end(const sd_run *run, int i);
 /* For multistep solvers: whether step i is of their second order, as done and a folder have it. */
-bool sd_run_second_order(const sd_run *run, int i);
+bool sdi_run_second_order(const sd_run *run, int i);
 /* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
  * before comes off step i's. 0 where there is none before, where step i ends at x_0, and where
  * timesteps are equal. */
-double sd_run_older_share(const sd_run *run, int i);
+double sdi_run_older_share(const sd_run *run, int i);
 /* For methods: a step of the probability flow's equation dx/dsigma = eps (Karras et al. 2022,
  * eq. 1) from alpha `a` to `b` in one go: x' = out[0] x + out[1] eps. DDIM with eta 0 is the same.
  */
-void sd_flow_coefs(double a, double b, double out[2]);
+void sdi_flow_coefs(double a, double b, double out[2]);
 
 /* The methods. */
-extern const sd_method sd_method_ddim, sd_method_plms, sd_method_ddpm, sd_method_ddim_inverse,
-    sd_method_euler, sd_method_euler_a, sd_method_heun, sd_method_dpm2, sd_method_lms,
-    sd_method_dpmpp_2m, sd_method_dpmpp_2m_sde, sd_method_unipc, sd_method_lcm,
-    sd_method_dpm_solver;
+extern const sd_method sdi_method_ddim, sdi_method_plms, sdi_method_ddpm, sdi_method_ddim_inverse,
+    sdi_method_euler, sdi_method_euler_a, sdi_method_heun, sdi_method_dpm2, sdi_method_lms,
+    sdi_method_dpmpp_2m, sdi_method_dpmpp_2m_sde, sdi_method_unipc, sdi_method_lcm,
+    sdi_method_dpm_solver;
 
 #endif

@@ -37,17 +37,17 @@ static double beta_at(const sd_schedule_config *config, int i) {
     }
 }
 
-sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
-                           double beta_end, int n) {
+sd_status sdi_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
+                            double beta_end, int n) {
     *s = (sd_schedule){0};
     if (kind < SD_BETA_LINEAR || kind > SD_BETA_SQRT) {
-        return sd_fail(ctx, SD_ERROR_UNSUPPORTED, "schedule: unknown beta schedule %d", kind);
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED, "schedule: unknown beta schedule %d", kind);
     }
     sd_schedule_config config = {.beta_schedule = (sd_beta_schedule)kind,
                                  .beta_start = beta_start,
                                  .beta_end = beta_end,
                                  .train_timesteps = n};
-    return sd_schedule_make(s, ctx, &config);
+    return sdi_schedule_make(s, ctx, &config);
 }
 
 /* Lin et al. 2024, algorithm 1: sqrt(alphas_cumprod) is shifted and stretched so that the last is 0
@@ -66,25 +66,25 @@ static void rescale_to_zero_snr(sd_schedule *s, bool epsilon) {
     s->zero_snr = !epsilon;
 }
 
-sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
-                           const sd_schedule_config *config) {
+sd_status sdi_schedule_make(sd_schedule *s, const sd_context *ctx,
+                            const sd_schedule_config *config) {
     double beta_start = config->beta_start, beta_end = config->beta_end;
     int n = config->train_timesteps;
     *s = (sd_schedule){0};
     if (n < 1 || n > 1000000) {
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "schedule: train timesteps must be 1 to 1000000, found %d", n);
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "schedule: train timesteps must be 1 to 1000000, found %d", n);
     }
     if (config->beta_schedule != SD_BETA_COSINE && !config->trained_betas &&
         !(beta_start > 0 && beta_start <= beta_end && beta_end < 1)) {
-        return sd_fail(ctx, SD_ERROR_FORMAT,
-                       "schedule: expected 0 < beta_start <= beta_end < 1, found %g and %g",
-                       beta_start, beta_end);
+        return sdi_fail(ctx, SD_ERROR_FORMAT,
+                        "schedule: expected 0 < beta_start <= beta_end < 1, found %g and %g",
+                        beta_start, beta_end);
     }
-    s->betas = sd_alloc_array(ctx, (size_t)n, sizeof(double));
-    s->alphas_cumprod = sd_alloc_array(ctx, (size_t)n, sizeof(double));
+    s->betas = sdi_alloc_array(ctx, (size_t)n, sizeof(double));
+    s->alphas_cumprod = sdi_alloc_array(ctx, (size_t)n, sizeof(double));
     if (!s->betas || !s->alphas_cumprod) {
-        sd_schedule_free(s, ctx);
+        sdi_schedule_free(s, ctx);
         return SD_ERROR_MEMORY;
     }
     s->n = n;
@@ -99,9 +99,9 @@ sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx,
     return SD_OK;
 }
 
-void sd_schedule_free(sd_schedule *s, const sd_context *ctx) {
-    sd_free(ctx, s->betas);
-    sd_free(ctx, s->alphas_cumprod);
+void sdi_schedule_free(sd_schedule *s, const sd_context *ctx) {
+    sdi_free(ctx, s->betas);
+    sdi_free(ctx, s->alphas_cumprod);
     *s = (sd_schedule){0};
 }
 
@@ -111,11 +111,11 @@ void sd_schedule_free(sd_schedule *s, const sd_context *ctx) {
  * (e.g. n steps of n), where the original indexes past its table; it is taken as n - 1 here.
  * Quad: floor(linspace(0, sqrt(0.8 n), steps)^2) + 1; its first ones may be equal.
  */
-sd_status sd_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
-                            sd_timestep_spacing spacing, int steps, int *out, int *count) {
+sd_status sdi_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
+                             sd_timestep_spacing spacing, int steps, int *out, int *count) {
     *count = 0;
     if (steps < 1 || steps > s->n) {
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "steps must be 1 to %d, found %d", s->n, steps);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "steps must be 1 to %d, found %d", s->n, steps);
     }
     int last = s->n - 1;
     if (spacing == SD_SPACING_UNIFORM) {
@@ -130,8 +130,8 @@ sd_status sd_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
             out[(*count)++] = t < last ? t : last;
         }
     } else {
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "spacing must be 1 (uniform) or 2 (quad), found %d",
-                       (int)spacing);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "spacing must be 1 (uniform) or 2 (quad), found %d",
+                        (int)spacing);
     }
     return SD_OK;
 }

@@ -19,15 +19,16 @@ typedef struct sd_schedule {
 #define SD_LEAST_ALPHA 0x1p-24
 
 /* make_beta_schedule. */
-sd_status sd_schedule_make(sd_schedule *s, const sd_context *ctx, const sd_schedule_config *config);
+sd_status sdi_schedule_make(sd_schedule *s, const sd_context *ctx,
+                            const sd_schedule_config *config);
 /* make_beta_schedule; kind is a number of sd_beta_schedule, and cosine_s 0.008. */
-sd_status sd_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
-                           double beta_end, int n);
-void sd_schedule_free(sd_schedule *s, const sd_context *ctx);
+sd_status sdi_schedule_init(sd_schedule *s, const sd_context *ctx, int kind, double beta_start,
+                            double beta_end, int n);
+void sdi_schedule_free(sd_schedule *s, const sd_context *ctx);
 
 /* make_ddim_timesteps: ascending, *count gets how many there are (uniform may give more than S, as
  * the original does). `out` has room for s->n entries. */
-sd_status sd_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
-                            sd_timestep_spacing spacing, int steps, int *out, int *count);
+sd_status sdi_ddim_timesteps(const sd_context *ctx, const sd_schedule *s,
+                             sd_timestep_spacing spacing, int steps, int *out, int *count);
 
 #endif

@@ -11,35 +11,35 @@
 #define KARRAS_RHO 7.0
 #define BETA_SHAPE 0.6 /* both parameters of the distribution */
 
-sd_status sd_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s) {
+sd_status sdi_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s) {
     *t = (sd_times){.noise_scale = 1.0};
-    t->times = sd_alloc_array(ctx, (size_t)s->n, sizeof *t->times);
-    t->alphas = sd_alloc_array(ctx, (size_t)s->n, sizeof *t->alphas);
-    t->ends = sd_alloc_array(ctx, (size_t)s->n, sizeof *t->ends);
+    t->times = sdi_alloc_array(ctx, (size_t)s->n, sizeof *t->times);
+    t->alphas = sdi_alloc_array(ctx, (size_t)s->n, sizeof *t->alphas);
+    t->ends = sdi_alloc_array(ctx, (size_t)s->n, sizeof *t->ends);
     if (t->times && t->alphas && t->ends)
         return SD_OK;
-    sd_times_free(t, ctx);
+    sdi_times_free(t, ctx);
     return SD_ERROR_MEMORY;
 }
 
-void sd_times_free(sd_times *t, const sd_context *ctx) {
-    sd_free(ctx, t->times);
-    sd_free(ctx, t->alphas);
-    sd_free(ctx, t->ends);
+void sdi_times_free(sd_times *t, const sd_context *ctx) {
+    sdi_free(ctx, t->times);
+    sdi_free(ctx, t->alphas);
+    sdi_free(ctx, t->ends);
     t->times = t->alphas = t->ends = NULL;
 }
 
-double sd_sigma_of_alpha(double alpha) {
+double sdi_sigma_of_alpha(double alpha) {
     return sqrt((1.0 - alpha) / alpha);
 }
 
 static double sigma_at(const sd_schedule *s, int t) {
     double alpha = s->alphas_cumprod[t];
-    return sd_sigma_of_alpha(alpha > 0.0 ? alpha : SD_LEAST_ALPHA);
+    return sdi_sigma_of_alpha(alpha > 0.0 ? alpha : SD_LEAST_ALPHA);
 }
 
 /* A fraction's sigma lies on the line between its neighbours' (numpy.interp in diffusers). */
-void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time) {
+void sdi_times_set(sd_times *t, const sd_schedule *s, int i, double time) {
     double last = s->n - 1;
     time = time < 0.0 ? 0.0 : time > last ? last : time;
     int low = (int)time;
@@ -72,10 +72,10 @@ static double incomplete_beta(double p, double x) {
     return factor * h / p;
 }
 
-double sd_beta_quantile(double share) {
+double sdi_beta_quantile(double share) {
     double low = 0.0, high = 0.5;
     if (share > 0.5)
-        return 1.0 - sd_beta_quantile(1.0 - share);
+        return 1.0 - sdi_beta_quantile(1.0 - share);
     for (int i = 0; i < 200 && share > 0.0; i++) {
         double middle = (low + high) / 2.0;
         if (middle > 0.0 && incomplete_beta(BETA_SHAPE, middle) < share)
@@ -86,7 +86,7 @@ double sd_beta_quantile(double share) {
     return share > 0.0 ? (low + high) / 2.0 : 0.0;
 }
 
-double sd_time_of_sigma(const sd_schedule *s, double sigma) {
+double sdi_time_of_sigma(const sd_schedule *s, double sigma) {
     int low = 0, high = s->n - 1;
     if (s->n < 2)
         return 0.0;
@@ -128,7 +128,7 @@ static double curve_sigma(sd_sigma_curve curve, double low, double high, double 
     if (curve == SD_CURVE_EXPONENTIAL)
         return exp(log(high) + share * (log(low) - log(high)));
     if (curve == SD_CURVE_BETA)
-        return low + sd_beta_quantile(1.0 - share) * (high - low);
+        return low + sdi_beta_quantile(1.0 - share) * (high - low);
     double a = pow(low, 1.0 / KARRAS_RHO), b = pow(high, 1.0 / KARRAS_RHO);
     return pow(b + share * (a - b), KARRAS_RHO);
 }
@@ -142,7 +142,7 @@ static void fill_curve(sd_times *t, const sd_schedule *s, unsigned rules, sd_sig
     for (int i = 0; i < t->count; i++) {
         double share = t->count > 1 ? (double)(t->count - 1 - i) / (t->count - 1) : 0.0;
         double sigma = curve_sigma(curve, low, high, share);
-        double time = sd_time_of_sigma(s, sigma);
+        double time = sdi_time_of_sigma(s, sigma);
         if (karras && rules & SD_TIMES_WHOLE_KARRAS)
             time = rint(time);
         else if (!karras && rules & SD_TIMES_ONE_MORE)
@@ -155,13 +155,13 @@ static void fill_curve(sd_times *t, const sd_schedule *s, unsigned rules, sd_sig
 /* make_ddim_timesteps, for `uniform` of the original's methods and for `quad` of all. */
 static sd_status fill_original(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                                sd_timestep_spacing spacing, int steps) {
-    int *whole = sd_alloc_array(ctx, (size_t)s->n, sizeof *whole);
+    int *whole = sdi_alloc_array(ctx, (size_t)s->n, sizeof *whole);
     if (!whole)
         return SD_ERROR_MEMORY;
-    sd_status status = sd_ddim_timesteps(ctx, s, spacing, steps, whole, &t->count);
+    sd_status status = sdi_ddim_timesteps(ctx, s, spacing, steps, whole, &t->count);
     for (int i = 0; i < t->count && !status; i++)
-        sd_times_set(t, s, i, whole[i]);
-    sd_free(ctx, whole);
+        sdi_times_set(t, s, i, whole[i]);
+    sdi_free(ctx, whole);
     return status;
 }
 
@@ -177,15 +177,15 @@ static void fill_spaced(sd_times *t, const sd_schedule *s, unsigned rules,
             time = trailing(s->n, t->count, i);
         else
             time = linspace(s->n, t->count, i, more);
-        sd_times_set(t, s, i, rules & SD_TIMES_FRACTIONS ? time : rint(time));
+        sdi_times_set(t, s, i, rules & SD_TIMES_FRACTIONS ? time : rint(time));
     }
 }
 
-void sd_times_all(sd_times *t, const sd_schedule *s) {
+void sdi_times_all(sd_times *t, const sd_schedule *s) {
     t->count = s->n;
     t->final_alpha = 1.0;
     for (int i = 0; i < t->count; i++)
-        sd_times_set(t, s, i, i);
+        sdi_times_set(t, s, i, i);
 }
 
 /* diffusers' DDIMScheduler and PNDMScheduler end a step n // steps below where it begins, which is
@@ -204,8 +204,8 @@ static void fill_folder(sd_times *t, const sd_schedule *s, unsigned rules) {
     fill_spaced(t, s, rules, f->spacing);
     if (rules & SD_TIMES_SIGMAS && f->curve != SD_CURVE_TIMES) {
         bool whole = rules & SD_TIMES_ONE_MORE; /* all sigmas; others those of the times */
-        double low = whole ? sigma_at(s, 0) : sd_sigma_of_alpha(t->alphas[0]);
-        double high = whole ? sigma_at(s, s->n - 1) : sd_sigma_of_alpha(t->alphas[t->count - 1]);
+        double low = whole ? sigma_at(s, 0) : sdi_sigma_of_alpha(t->alphas[0]);
+        double high = whole ? sigma_at(s, s->n - 1) : sdi_sigma_of_alpha(t->alphas[t->count - 1]);
         fill_curve(t, s, rules, f->curve, low, high);
     }
     if (rules & SD_TIMES_SIGMA_MIN && f->sigma_min)
@@ -223,14 +223,14 @@ static sd_sigma_curve curve_of(sd_timestep_spacing spacing) {
                                                : SD_CURVE_TIMES;
 }
 
-sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
-                        const char *method, sd_timestep_spacing spacing, int steps) {
+sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
+                         const char *method, sd_timestep_spacing spacing, int steps) {
     sd_sigma_curve curve = curve_of(spacing);
     bool by_folder = spacing == SD_SPACING_AUTO && s->folder;
     if (steps < 1 || steps > s->n)
-        return sd_fail(ctx, SD_ERROR_ARGUMENT, "steps must be 1 to %d, found %d", s->n, steps);
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT, "steps must be 1 to %d, found %d", s->n, steps);
     if (curve != SD_CURVE_TIMES && !(rules & SD_TIMES_SIGMAS))
-        return sd_fail(
+        return sdi_fail(
             ctx, SD_ERROR_ARGUMENT,
             "the sampling method \"%s\" goes by timesteps; Karras spacing is for methods "
             "that go by sigmas, exponential and beta too",

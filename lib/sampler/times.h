@@ -32,23 +32,23 @@ typedef struct sd_times {
 } sd_times;
 
 /* Takes memory for one entry for each train timestep. */
-sd_status sd_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s);
-void sd_times_free(sd_times *t, const sd_context *ctx);
+sd_status sdi_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s);
+void sdi_times_free(sd_times *t, const sd_context *ctx);
 
 /* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal.
  * SD_SPACING_AUTO is the spacing of s->folder, with all its rules; uniform where there is none. */
-sd_status sd_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
-                        const char *method, sd_timestep_spacing spacing, int steps);
+sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
+                         const char *method, sd_timestep_spacing spacing, int steps);
 /* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
  * original (use_original_steps). */
-void sd_times_all(sd_times *t, const sd_schedule *s);
+void sdi_times_all(sd_times *t, const sd_schedule *s);
 /* Sets times[i] to a whole timestep; they are to ascend. */
-void sd_times_set(sd_times *t, const sd_schedule *s, int i, double time);
+void sdi_times_set(sd_times *t, const sd_schedule *s, int i, double time);
 
 /* The time, whole or not, at which sigma is this: _sigma_to_t of diffusers. */
-double sd_time_of_sigma(const sd_schedule *s, double sigma);
-double sd_sigma_of_alpha(double alpha);
+double sdi_time_of_sigma(const sd_schedule *s, double sigma);
+double sdi_sigma_of_alpha(double alpha);
 /* scipy.stats.beta.ppf(share, 0.6, 0.6). */
-double sd_beta_quantile(double share);
+double sdi_beta_quantile(double share);
 
 #endif

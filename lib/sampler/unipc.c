@@ -19,7 +19,7 @@ enum { LAST_X0 = 0, OLDER_X0 = 1, LAST_X = 2, N_HISTORY };
 
 /* x and x0 of order 1 from `a` to `b`, and h. */
 static double first_order(double a, double b, double out[2]) {
-    double h = log(sd_sigma_of_alpha(a)) - log(sd_sigma_of_alpha(b)); /* infinite where b is 1 */
+    double h = log(sdi_sigma_of_alpha(a)) - log(sdi_sigma_of_alpha(b)); /* infinite where b is 1 */
     out[0] = sqrt((1.0 - b) / (1.0 - a));
     out[1] = -sqrt(b) * expm1(-h);
     return h;
@@ -33,8 +33,8 @@ static double b_ratio(const sd_run *run, double h) {
 
 /* UniP, eq. 3: rho = 1/2, as the paper takes it at order 2. */
 static void predictor(const sd_run *run, int i, double *coefs) {
-    double first[2], older = sd_run_older_share(run, i);
-    double h = first_order(sd_run_alpha(run, i), sd_run_alpha(run, i - 1), first);
+    double first[2], older = sdi_run_older_share(run, i);
+    double h = first_order(sdi_run_alpha(run, i), sdi_run_alpha(run, i - 1), first);
     if (older > 0.0)
         older *= b_ratio(run, h);
     coefs[COEF_P1] = coefs[COEF_P2] = first[0];
@@ -46,13 +46,13 @@ static void predictor(const sd_run *run, int i, double *coefs) {
 /* UniC, eq. 8: the step before this one over again. R rho = b of order 2, with nodes r and 1. */
 static void corrector(const sd_run *run, int i, double *coefs) {
     double first[2], older = 0.0, newest = 0.5;
-    double h = first_order(sd_run_alpha(run, i + 1), sd_run_alpha(run, i), first);
+    double h = first_order(sdi_run_alpha(run, i + 1), sdi_run_alpha(run, i), first);
     double ratio = h > 0.0 ? b_ratio(run, h) : 1.0;
     coefs[COEF_C1] = coefs[COEF_C2] = first[0];
     coefs[COEF_C1 + 1] = first[1] * (1.0 - ratio / 2.0);
     coefs[COEF_C1 + 2] = first[1] * ratio / 2.0;
     double before =
-        i + 2 < run->times.count ? sd_run_lambda(run, i + 1) - sd_run_lambda(run, i + 2) : 0.0;
+        i + 2 < run->times.count ? sdi_run_lambda(run, i + 1) - sdi_run_lambda(run, i + 2) : 0.0;
     if (h > 0.0 && before > 0.0) { /* else equal timesteps */
         double r = -before / h;
         double phi_2 = expm1(-h) / -h - 1.0;
@@ -86,21 +86,21 @@ static bool second_order(const sd_run *run, int i) {
 
 static void unipc_step(sd_run *run, int i) {
     sdb_tensor *h = run->history;
-    sd_run_predict(run, run->x, i);
-    sd_run_predict_x0(run, i);
+    sdi_run_predict(run, run->x, i);
+    sdi_run_predict_x0(run, i);
     if (run->done > 0 && !run->touched) {
         sdb_tensor terms[] = {h[LAST_X], h[LAST_X0], run->pred_x0, h[OLDER_X0]};
         bool second = run->done > 1 && second_order(run, i + 1);
-        sd_run_combine(run, run->x, i, second ? COEF_C2 : COEF_C1, second ? 4 : 3, terms);
+        sdi_run_combine(run, run->x, i, second ? COEF_C2 : COEF_C1, second ? 4 : 3, terms);
     }
-    sd_op_copy(run->e, h[LAST_X], run->x);
+    sdi_op_copy(run->e, h[LAST_X], run->x);
     sdb_tensor terms[] = {run->x, run->pred_x0, h[LAST_X0]};
     bool second = second_order(run, i);
-    sd_run_combine(run, run->x, i, second ? COEF_P2 : COEF_P1, second ? 3 : 2, terms);
-    sd_run_keep(run, run->pred_x0, run->done > 0 ? 1 : 0);
+    sdi_run_combine(run, run->x, i, second ? COEF_P2 : COEF_P1, second ? 3 : 2, terms);
+    sdi_run_keep(run, run->pred_x0, run->done > 0 ? 1 : 0);
 }
 
-const sd_method sd_method_unipc = {
+const sd_method sdi_method_unipc = {
     .name = "unipc",
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,

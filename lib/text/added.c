@@ -5,12 +5,12 @@
 #include <string.h>
 #include <utf8proc.h>
 
-sd_status sd_added_put(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token) {
+sd_status sdi_added_put(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token) {
     size_t n = strlen(token->text);
     if (!n)
         return SD_OK;
     sd_status status =
-        sd_text_reserve(ctx, &tokens->at, &tokens->capacity, tokens->n + 1, sizeof *tokens->at);
+        sdi_text_reserve(ctx, &tokens->at, &tokens->capacity, tokens->n + 1, sizeof *tokens->at);
     if (status)
         return status;
     sd_added *put = &tokens->at[tokens->n];
@@ -18,36 +18,36 @@ sd_status sd_added_put(const sd_context *ctx, sd_added_tokens *tokens, const sd_
     put->written = (sd_code_points){0};
     put->n = n;
     put->order = tokens->n;
-    put->text = sd_strndup(ctx, token->text, n);
+    put->text = sdi_strndup(ctx, token->text, n);
     if (!put->text)
         return SD_ERROR_MEMORY;
     tokens->n++;
     if (put->normalized)
-        status = sd_text_normalise(ctx, (const uint8_t *)put->text, n, &put->written);
-    sd_added_single_spaces(&put->written);
+        status = sdi_text_normalise(ctx, (const uint8_t *)put->text, n, &put->written);
+    sdi_added_single_spaces(&put->written);
     return status;
 }
 
 static void free_token(const sd_context *ctx, sd_added *a) {
-    sd_free(ctx, a->text);
-    sd_free(ctx, a->written.at);
+    sdi_free(ctx, a->text);
+    sdi_free(ctx, a->written.at);
 }
 
-void sd_added_free(const sd_context *ctx, sd_added_tokens *tokens) {
+void sdi_added_free(const sd_context *ctx, sd_added_tokens *tokens) {
     for (size_t i = 0; i < tokens->n; i++)
         free_token(ctx, &tokens->at[i]);
-    sd_free(ctx, tokens->at);
+    sdi_free(ctx, tokens->at);
     *tokens = (sd_added_tokens){0};
 }
 
-const sd_added *sd_added_find(const sd_added_tokens *tokens, const char *text) {
+const sd_added *sdi_added_find(const sd_added_tokens *tokens, const char *text) {
     for (size_t i = 0; i < tokens->n; i++)
         if (strcmp(tokens->at[i].text, text) == 0)
             return &tokens->at[i];
     return NULL;
 }
 
-const sd_added *sd_added_of_id(const sd_added_tokens *tokens, int32_t id) {
+const sd_added *sdi_added_of_id(const sd_added_tokens *tokens, int32_t id) {
     for (size_t i = 0; i < tokens->n; i++)
         if (tokens->at[i].id == id)
             return &tokens->at[i];
@@ -95,7 +95,7 @@ static void drop_twins(const sd_context *ctx, sd_added_tokens *tokens) {
     tokens->n = n;
 }
 
-void sd_added_sort(const sd_context *ctx, sd_added_tokens *tokens) {
+void sdi_added_sort(const sd_context *ctx, sd_added_tokens *tokens) {
     size_t i = 0;
     if (tokens->n) {
         drop_twins(ctx, tokens);
@@ -110,15 +110,15 @@ void sd_added_sort(const sd_context *ctx, sd_added_tokens *tokens) {
         }
 }
 
-void sd_added_drop(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token) {
+void sdi_added_drop(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token) {
     size_t at = (size_t)(token - tokens->at);
     free_token(ctx, &tokens->at[at]);
     tokens->n--;
     memmove(&tokens->at[at], &tokens->at[at + 1], (tokens->n - at) * sizeof *tokens->at);
-    sd_added_sort(ctx, tokens);
+    sdi_added_sort(ctx, tokens);
 }
 
-void sd_added_limit(const sd_context *ctx, sd_added_tokens *tokens, int32_t n_ids) {
+void sdi_added_limit(const sd_context *ctx, sd_added_tokens *tokens, int32_t n_ids) {
     size_t n = 0;
     for (size_t i = 0; i < tokens->n; i++)
         if (tokens->at[i].id < n_ids)
@@ -126,7 +126,7 @@ void sd_added_limit(const sd_context *ctx, sd_added_tokens *tokens, int32_t n_id
         else
             free_token(ctx, &tokens->at[i]);
     tokens->n = n;
-    sd_added_sort(ctx, tokens);
+    sdi_added_sort(ctx, tokens);
 }
 
 /* ------------------------------------------------------------------------------- search */
@@ -155,7 +155,7 @@ static bool is_word(int32_t c) {
 }
 
 static bool word_at(const char *text, size_t n, size_t i) {
-    return i < n && is_word(sd_utf8_get((const uint8_t *)text, n, &i));
+    return i < n && is_word(sdi_utf8_get((const uint8_t *)text, n, &i));
 }
 
 static bool word_before(const char *text, size_t i) {
@@ -166,11 +166,11 @@ static bool word_before(const char *text, size_t i) {
             break;
     }
     size_t end = start;
-    return start < i && is_word(sd_utf8_get((const uint8_t *)text, i, &end)) && end == i;
+    return start < i && is_word(sdi_utf8_get((const uint8_t *)text, i, &end)) && end == i;
 }
 
-bool sd_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n, size_t from,
-                      sd_added_match *match) {
+bool sdi_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n, size_t from,
+                       sd_added_match *match) {
     for (size_t i = from; i < n;) {
         const size_t *first = &tokens->first[0][(uint8_t)text[i]];
         const sd_added *found = NULL;
@@ -189,8 +189,8 @@ bool sd_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n,
     return false;
 }
 
-bool sd_added_in_points(const sd_added_tokens *tokens, const sd_code_points *text, size_t from,
-                        sd_added_match *match) {
+bool sdi_added_in_points(const sd_added_tokens *tokens, const sd_code_points *text, size_t from,
+                         sd_added_match *match) {
     for (size_t i = from; i < text->n;) {
         const size_t *first = &tokens->first[1][(uint32_t)text->at[i] & 0xFF];
         const sd_added *found = NULL;
@@ -211,10 +211,10 @@ bool sd_added_in_points(const sd_added_tokens *tokens, const sd_code_points *tex
     return false;
 }
 
-void sd_added_single_spaces(sd_code_points *text) {
+void sdi_added_single_spaces(sd_code_points *text) {
     size_t n = 0;
     for (size_t i = 0; i < text->n; i++) {
-        bool space = sd_char_classify(text->at[i]) == SD_CHAR_SPACE;
+        bool space = sdi_char_classify(text->at[i]) == SD_CHAR_SPACE;
         if (!space)
             text->at[n++] = text->at[i];
         else if (n == 0 || text->at[n - 1] != ' ')

@@ -29,24 +29,24 @@ typedef struct sd_added_match {
 } sd_added_match;
 
 /* Copies the text and the flags. */
-sd_status sd_added_put(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token);
+sd_status sdi_added_put(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token);
 /* After the last was put: of tokens with one text the first counts. */
-void sd_added_sort(const sd_context *ctx, sd_added_tokens *tokens);
-void sd_added_drop(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token);
+void sdi_added_sort(const sd_context *ctx, sd_added_tokens *tokens);
+void sdi_added_drop(const sd_context *ctx, sd_added_tokens *tokens, const sd_added *token);
 /* Drops those whose id is n_ids or more. */
-void sd_added_limit(const sd_context *ctx, sd_added_tokens *tokens, int32_t n_ids);
-void sd_added_free(const sd_context *ctx, sd_added_tokens *tokens);
+void sdi_added_limit(const sd_context *ctx, sd_added_tokens *tokens, int32_t n_ids);
+void sdi_added_free(const sd_context *ctx, sd_added_tokens *tokens);
 
-const sd_added *sd_added_find(const sd_added_tokens *tokens, const char *text);
-const sd_added *sd_added_of_id(const sd_added_tokens *tokens, int32_t id);
+const sd_added *sdi_added_find(const sd_added_tokens *tokens, const char *text);
+const sd_added *sdi_added_of_id(const sd_added_tokens *tokens, int32_t id);
 
 /* The next token of the text from `from` on: the leftmost, and of these the longest. */
-bool sd_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n, size_t from,
-                      sd_added_match *match);
+bool sdi_added_in_text(const sd_added_tokens *tokens, const char *text, size_t n, size_t from,
+                       sd_added_match *match);
 /* The next token that is `normalized`, in a normalised text. */
-bool sd_added_in_points(const sd_added_tokens *tokens, const sd_code_points *text, size_t from,
-                        sd_added_match *match);
+bool sdi_added_in_points(const sd_added_tokens *tokens, const sd_code_points *text, size_t from,
+                         sd_added_match *match);
 /* Each run of white space becomes one space. */
-void sd_added_single_spaces(sd_code_points *text);
+void sdi_added_single_spaces(sd_code_points *text);
 
 #endif

@@ -36,7 +36,7 @@ static sd_bpe_candidate heap_pop(sd_bpe *b) {
 
 static const sd_merge *merge_at(const sd_bpe *b, int32_t left) {
     int32_t right = b->symbols[left].next;
-    return right < 0 ? NULL : sd_vocab_merge(b->vocab, b->symbols[left].id, b->symbols[right].id);
+    return right < 0 ? NULL : sdi_vocab_merge(b->vocab, b->symbols[left].id, b->symbols[right].id);
 }
 
 static void push_pair(sd_bpe *b, int32_t left) {
@@ -58,13 +58,13 @@ static void apply_merge(sd_bpe *b, int32_t left, int32_t id) {
     push_pair(b, left);
 }
 
-sd_status sd_bpe_word(sd_bpe *b, const uint8_t *word, size_t n) {
+sd_status sdi_bpe_word(sd_bpe *b, const uint8_t *word, size_t n) {
     const sd_tokenizer *t = b->vocab;
     sd_status status =
-        sd_text_reserve(t->ctx, &b->symbols, &b->symbol_capacity, n, sizeof *b->symbols);
+        sdi_text_reserve(t->ctx, &b->symbols, &b->symbol_capacity, n, sizeof *b->symbols);
     /* n - 1 pairs to begin with; each of at most n - 1 merges takes one off and puts two on. */
     if (!status)
-        status = sd_text_reserve(t->ctx, &b->heap, &b->heap_capacity, 2 * n, sizeof *b->heap);
+        status = sdi_text_reserve(t->ctx, &b->heap, &b->heap_capacity, 2 * n, sizeof *b->heap);
     if (status)
         return status;
     int32_t last = (int32_t)n - 1;
@@ -87,7 +87,7 @@ sd_status sd_bpe_word(sd_bpe *b, const uint8_t *word, size_t n) {
     return SD_OK;
 }
 
-void sd_bpe_free(sd_bpe *b) {
-    sd_free(b->vocab->ctx, b->symbols);
-    sd_free(b->vocab->ctx, b->heap);
+void sdi_bpe_free(sd_bpe *b) {
+    sdi_free(b->vocab->ctx, b->symbols);
+    sdi_free(b->vocab->ctx, b->heap);
 }

@@ -26,7 +26,7 @@ typedef struct sd_bpe {
 } sd_bpe;
 
 /* Splits `n` >= 1 bytes into symbols: walk b->symbols from 0 by `next`. O(n log n). */
-sd_status sd_bpe_word(sd_bpe *b, const uint8_t *word, size_t n);
-void sd_bpe_free(sd_bpe *b);
+sd_status sdi_bpe_word(sd_bpe *b, const uint8_t *word, size_t n);
+void sdi_bpe_free(sd_bpe *b);
 
 #endif

@@ -38,14 +38,14 @@ static sd_status begin_row(chunker *c) {
     sd_chunks *out = c->out;
     size_t tokens = (size_t)out->tokens, need = ((size_t)out->n + 1) * tokens;
     if (out->n == SD_PROMPT_MAX_CHUNKS)
-        return sd_fail(c->t->ctx, SD_ERROR_ARGUMENT,
-                       "the prompt takes more than %d chunks of %d tokens", SD_PROMPT_MAX_CHUNKS,
-                       c->room);
+        return sdi_fail(c->t->ctx, SD_ERROR_ARGUMENT,
+                        "the prompt takes more than %d chunks of %d tokens", SD_PROMPT_MAX_CHUNKS,
+                        c->room);
     sd_status status =
-        sd_text_reserve(c->t->ctx, &out->ids, &c->id_capacity, need, sizeof *out->ids);
+        sdi_text_reserve(c->t->ctx, &out->ids, &c->id_capacity, need, sizeof *out->ids);
     if (!status)
-        status = sd_text_reserve(c->t->ctx, &out->weights, &c->weight_capacity, need,
-                                 sizeof *out->weights);
+        status = sdi_text_reserve(c->t->ctx, &out->weights, &c->weight_capacity, need,
+                                  sizeof *out->weights);
     if (status)
         return status;
     out->n++;
@@ -103,9 +103,9 @@ static sd_status encode_part(chunker *c, const char *text, int *n_used) {
     size_t need = 64;
     for (;;) {
         sd_status status =
-            sd_text_reserve(c->t->ctx, &c->ids, &c->part_capacity, need, sizeof *c->ids);
+            sdi_text_reserve(c->t->ctx, &c->ids, &c->part_capacity, need, sizeof *c->ids);
         if (!status)
-            status = sd_tokenizer_encode(c->t, text, c->pad, c->ids, (int)need, n_used);
+            status = sdi_tokenizer_encode(c->t, text, c->pad, c->ids, (int)need, n_used);
         if (status || (size_t)*n_used <= need)
             return status;
         need = (size_t)*n_used;
@@ -134,8 +134,8 @@ static const sd_word *find_word(const chunker *c, const int32_t *ids, int n, int
 }
 
 static sd_status add_to_unit(chunker *c, int32_t id) {
-    sd_status status = sd_text_reserve(c->t->ctx, &c->unit, &c->unit_capacity,
-                                       (size_t)c->n_unit + 1, sizeof *c->unit);
+    sd_status status = sdi_text_reserve(c->t->ctx, &c->unit, &c->unit_capacity,
+                                        (size_t)c->n_unit + 1, sizeof *c->unit);
     if (!status)
         c->unit[c->n_unit++] = id;
     return status;
@@ -155,7 +155,7 @@ static sd_status next_unit(chunker *c, int *i, int n) {
     for (int k = 1; word && k < word->n_rows && !status; k++)
         status = add_to_unit(c, word->first + k);
     for (int k = 1; !word && k < c->room && !status; k++) {
-        int32_t next = sd_tokenizer_following(c->t, id, k);
+        int32_t next = sdi_tokenizer_following(c->t, id, k);
         if (next < 0)
             break;
         status = add_to_unit(c, next);
@@ -184,7 +184,7 @@ static sd_status put_part(chunker *c, const sd_prompt_part *part) {
 
 static sd_status put_prompt(chunker *c, const char *text) {
     sd_prompt prompt;
-    sd_status status = sd_prompt_parse(c->t->ctx, text, &prompt);
+    sd_status status = sdi_prompt_parse(c->t->ctx, text, &prompt);
     if (!status)
         status = begin_row(c);
     for (size_t i = 0; i < prompt.n && !status; i++)
@@ -192,7 +192,7 @@ static sd_status put_prompt(chunker *c, const char *text) {
     /* A break at the end begins nothing. */
     if (!status && c->out->n > 1 && c->n == 0)
         c->out->n--;
-    sd_prompt_free(c->t->ctx, &prompt);
+    sdi_prompt_free(c->t->ctx, &prompt);
     return status;
 }
 
@@ -211,26 +211,26 @@ static sd_status put_plain(chunker *c, const char *text) {
     return status;
 }
 
-sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
-                           bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used) {
+sd_status sdi_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
+                            bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used) {
     chunker c = {.t = t, .words = words, .out = out, .pad = pad, .room = tokens - 2, .n_used = 2};
     *out = (sd_chunks){.tokens = tokens};
     if (tokens < 3)
-        return sd_fail(t->ctx, SD_ERROR_UNSUPPORTED,
-                       "the text encoder takes %d tokens; a prompt needs at least 3", tokens);
-    c.comma = sd_vocab_id(t, ",</w>", 5);
+        return sdi_fail(t->ctx, SD_ERROR_UNSUPPORTED,
+                        "the text encoder takes %d tokens; a prompt needs at least 3", tokens);
+    c.comma = sdi_vocab_id(t, ",</w>", 5);
     sd_status status = weighted ? put_prompt(&c, text) : put_plain(&c, text);
-    sd_free(t->ctx, c.ids);
-    sd_free(t->ctx, c.unit);
+    sdi_free(t->ctx, c.ids);
+    sdi_free(t->ctx, c.unit);
     if (status)
-        sd_chunks_free(t->ctx, out);
+        sdi_chunks_free(t->ctx, out);
     else if (n_used)
         *n_used = c.n_used < INT_MAX ? (int)c.n_used : INT_MAX;
     return status;
 }
 
-void sd_chunks_free(const sd_context *ctx, sd_chunks *chunks) {
-    sd_free(ctx, chunks->ids);
-    sd_free(ctx, chunks->weights);
+void sdi_chunks_free(const sd_context *ctx, sd_chunks *chunks) {
+    sdi_free(ctx, chunks->ids);
+    sdi_free(ctx, chunks->weights);
     *chunks = (sd_chunks){0};
 }

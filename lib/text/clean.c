@@ -14,9 +14,9 @@
 #define MAX_WORK (1u << 25)
 
 static void free_all(sd_clean *c) {
-    sd_free(c->ctx, c->text.at);
-    sd_free(c->ctx, c->made.at);
-    sd_free(c->ctx, c->bytes);
+    sdi_free(c->ctx, c->text.at);
+    sdi_free(c->ctx, c->made.at);
+    sdi_free(c->ctx, c->bytes);
 }
 
 /* ------------------------------------------------------------------- character by character */
@@ -38,11 +38,11 @@ static sd_status put_straight(sd_clean *c, int32_t point) {
         point = '"';
     else if (point == 0x02BC || (point >= 0x2018 && point <= 0x201B))
         point = '\'';
-    return sd_clean_put(c, point);
+    return sdi_clean_put(c, point);
 }
 
 static sd_status put_width(sd_clean *c, int32_t point) {
-    const sd_clean_map *width = find_map(sd_clean_widths, sd_clean_widths_n, point);
+    const sd_clean_map *width = find_map(sdi_clean_widths, sdi_clean_widths_n, point);
     sd_status status = width ? SD_OK : put_straight(c, point);
     for (int i = 0; width && i < 3 && width->to[i] && !status; i++)
         status = put_straight(c, width->to[i]);
@@ -55,14 +55,14 @@ static sd_status replace_characters(sd_clean *c) {
     sd_status status = SD_OK;
     for (size_t i = 0; i < c->text.n && !status; i++) {
         const sd_clean_map *ligature =
-            find_map(sd_clean_ligatures, sd_clean_ligatures_n, c->text.at[i]);
+            find_map(sdi_clean_ligatures, sdi_clean_ligatures_n, c->text.at[i]);
         if (!ligature)
             status = put_width(c, c->text.at[i]);
         for (int k = 0; ligature && k < 3 && ligature->to[k] && !status; k++)
             status = put_width(c, ligature->to[k]);
     }
     if (!status)
-        sd_clean_swap(c, &changed);
+        sdi_clean_swap(c, &changed);
     return status;
 }
 
@@ -91,10 +91,10 @@ static sd_status replace_breaks(sd_clean *c) {
         } else if (is_high(point) || is_low(point)) {
             point = 0xFFFD;
         }
-        status = sd_clean_put(c, point);
+        status = sdi_clean_put(c, point);
     }
     if (!status)
-        sd_clean_swap(c, &changed);
+        sdi_clean_swap(c, &changed);
     return status;
 }
 
@@ -113,8 +113,8 @@ static size_t escape_end(const sd_code_points *t, size_t i) {
 }
 
 static bool is_control(int32_t c) {
-    for (size_t i = 0; i < sd_clean_controls_n; i++)
-        if (c >= sd_clean_controls[i][0] && c <= sd_clean_controls[i][1])
+    for (size_t i = 0; i < sdi_clean_controls_n; i++)
+        if (c >= sdi_clean_controls[i][0] && c <= sdi_clean_controls[i][1])
             return true;
     return false;
 }
@@ -136,24 +136,24 @@ static void remove_controls(sd_clean *c) {
 
 static sd_status pass(sd_clean *c, bool unescape) {
     bool changed = false;
-    sd_status status = unescape ? sd_clean_unescape_strict(c, &changed) : SD_OK;
+    sd_status status = unescape ? sdi_clean_unescape_strict(c, &changed) : SD_OK;
     if (!status)
-        status = sd_clean_encoding_fix(c, &changed);
+        status = sdi_clean_encoding_fix(c, &changed);
     if (status)
         return status;
-    sd_clean_c1_fix(c, &changed);
+    sdi_clean_c1_fix(c, &changed);
     status = replace_characters(c);
     if (!status)
         status = replace_breaks(c);
     if (status)
         return status;
     remove_controls(c);
-    return sd_text_nfc(c->ctx, &c->text);
+    return sdi_text_nfc(c->ctx, &c->text);
 }
 
 static sd_status copy_points(const sd_context *ctx, const int32_t *at, size_t n,
                              sd_code_points *out) {
-    sd_status status = sd_text_reserve(ctx, &out->at, &out->capacity, n, sizeof *out->at);
+    sd_status status = sdi_text_reserve(ctx, &out->at, &out->capacity, n, sizeof *out->at);
     if (!status && n)
         memcpy(out->at, at, n * sizeof *at);
     out->n = status ? 0 : n;
@@ -169,17 +169,17 @@ static sd_status fix_segment(sd_clean *c, bool unescape) {
     for (int passes = 0; !done && !status; passes++) {
         work += c->text.n;
         if (passes > MAX_PASSES && work > MAX_WORK)
-            status = sd_fail(c->ctx, SD_ERROR_ARGUMENT,
-                             "a prompt of %zu characters is still not clean after %d passes; "
-                             "entities within entities (&amp;amp;...) are not unfolded so far",
-                             c->text.n, passes);
+            status = sdi_fail(c->ctx, SD_ERROR_ARGUMENT,
+                              "a prompt of %zu characters is still not clean after %d passes; "
+                              "entities within entities (&amp;amp;...) are not unfolded so far",
+                              c->text.n, passes);
         if (!status)
             status = copy_points(c->ctx, c->text.at, c->text.n, &before);
         if (!status)
             status = pass(c, unescape);
-        done = sd_clean_same(&before, &c->text);
+        done = sdi_clean_same(&before, &c->text);
     }
-    sd_free(c->ctx, before.at);
+    sdi_free(c->ctx, before.at);
     return status;
 }
 
@@ -205,14 +205,14 @@ static sd_status fix_text(const sd_context *ctx, sd_code_points *text) {
         if (!status)
             status = fix_segment(&c, !angle);
         for (size_t i = 0; i < c.text.n && !status; i++)
-            status = sd_clean_put(&all, c.text.at[i]);
+            status = sdi_clean_put(&all, c.text.at[i]);
         free_all(&c);
     }
     if (status) {
         free_all(&all);
         return status;
     }
-    sd_free(ctx, text->at);
+    sdi_free(ctx, text->at);
     *text = all.made;
     return SD_OK;
 }
@@ -264,7 +264,7 @@ static void lower_final_sigmas(sd_code_points *t) {
 /* ------------------------------------------------------------------------------------ all */
 
 static bool is_space(int32_t c) {
-    return sd_char_classify(c) == SD_CHAR_SPACE || (c >= 0x1C && c <= 0x1F);
+    return sdi_char_classify(c) == SD_CHAR_SPACE || (c >= 0x1C && c <= 0x1F);
 }
 
 static void clean_spaces(sd_code_points *t) {
@@ -277,11 +277,11 @@ static void clean_spaces(sd_code_points *t) {
     t->n = n && t->at[n - 1] == ' ' ? n - 1 : n;
 }
 
-/* Surrogates, of which neither sd_utf8_get nor UTF-8 knows, stand for themselves. */
+/* Surrogates, of which neither sdi_utf8_get nor UTF-8 knows, stand for themselves. */
 static sd_status read_text(const sd_context *ctx, const char *text, sd_code_points *out) {
     const uint8_t *s = (const uint8_t *)text;
     size_t n = strlen(text);
-    sd_status status = sd_text_reserve(ctx, &out->at, &out->capacity, n + 1, sizeof *out->at);
+    sd_status status = sdi_text_reserve(ctx, &out->at, &out->capacity, n + 1, sizeof *out->at);
     for (size_t i = 0; i < n && !status;) {
         bool surrogate = n - i >= 3 && s[i] == 0xED && s[i + 1] >= 0xA0 && s[i + 1] <= 0xBF &&
                          s[i + 2] >= 0x80 && s[i + 2] <= 0xBF;
@@ -289,7 +289,7 @@ static sd_status read_text(const sd_context *ctx, const char *text, sd_code_poin
             out->at[out->n++] = 0xD000 | (s[i + 1] & 0x3F) << 6 | (s[i + 2] & 0x3F);
             i += 3;
         } else {
-            out->at[out->n++] = sd_utf8_get(s, n, &i);
+            out->at[out->n++] = sdi_utf8_get(s, n, &i);
         }
     }
     return status;
@@ -297,23 +297,23 @@ static sd_status read_text(const sd_context *ctx, const char *text, sd_code_poin
 
 static sd_status write_text(const sd_context *ctx, const sd_code_points *t, char **out) {
     size_t n = 0;
-    *out = t->n < SIZE_MAX / 4 ? sd_alloc(ctx, 4 * t->n + 1) : NULL;
+    *out = t->n < SIZE_MAX / 4 ? sdi_alloc(ctx, 4 * t->n + 1) : NULL;
     if (!*out)
         return SD_ERROR_MEMORY;
     for (size_t i = 0; i < t->n; i++)
-        n += (size_t)sd_utf8_put(t->at[i], (uint8_t *)*out + n);
+        n += (size_t)sdi_utf8_put(t->at[i], (uint8_t *)*out + n);
     (*out)[n] = '\0';
     return SD_OK;
 }
 
-sd_status sd_text_clean(const sd_context *ctx, const char *text, char **out) {
+sd_status sdi_text_clean(const sd_context *ctx, const char *text, char **out) {
     sd_clean c = {.ctx = ctx};
     *out = NULL;
     sd_status status = read_text(ctx, text, &c.text);
     if (!status)
         status = fix_text(ctx, &c.text);
     for (int i = 0; i < 2 && !status; i++)
-        status = sd_clean_unescape(&c);
+        status = sdi_clean_unescape(&c);
     if (!status) {
         clean_spaces(&c.text);
         lower_final_sigmas(&c.text);

@@ -14,9 +14,9 @@
  * html.unescape(html.unescape(ftfy.fix_text(text))), each run of white space one space and none at
  * the ends. Lower case is the tokenizer's, but for the final sigma that Python's lower() makes and
  * the tokenizer does not. What is not UTF-8 is U+FFFD; surrogates as UTF-8 are read as such.
- * sd_free *out.
+ * sdi_free *out.
  */
-sd_status sd_text_clean(const sd_context *ctx, const char *text, char **out);
+sd_status sdi_text_clean(const sd_context *ctx, const char *text, char **out);
 
 /* --- the steps --- */
 
@@ -28,18 +28,18 @@ typedef struct sd_clean {
     size_t n_bytes, byte_capacity;
 } sd_clean;
 
-bool sd_clean_same(const sd_code_points *a, const sd_code_points *b);
-sd_status sd_clean_put(sd_clean *c, int32_t point);
+bool sdi_clean_same(const sd_code_points *a, const sd_code_points *b);
+sd_status sdi_clean_put(sd_clean *c, int32_t point);
 /* The text that was made becomes the text. *changed is set where they differ, else stays. */
-void sd_clean_swap(sd_clean *c, bool *changed);
+void sdi_clean_swap(sd_clean *c, bool *changed);
 
 /* clean_entities.c: ftfy's unescape_html, of names that end with ; alone; Python's html.unescape.
  */
-sd_status sd_clean_unescape_strict(sd_clean *c, bool *changed);
-sd_status sd_clean_unescape(sd_clean *c);
+sd_status sdi_clean_unescape_strict(sd_clean *c, bool *changed);
+sd_status sdi_clean_unescape(sd_clean *c);
 
 /* clean_encoding.c: ftfy's fix_encoding and fix_c1_controls. */
-sd_status sd_clean_encoding_fix(sd_clean *c, bool *changed);
-void sd_clean_c1_fix(sd_clean *c, bool *changed);
+sd_status sdi_clean_encoding_fix(sd_clean *c, bool *changed);
+void sdi_clean_c1_fix(sd_clean *c, bool *changed);
 
 #endif

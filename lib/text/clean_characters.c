@@ -3,7 +3,7 @@
 #include "text/clean_tables.h"
 
 /* HTML's named characters. */
-const char *const sd_clean_entities[52] = {
+const char *const sdi_clean_entities[52] = {
     /* A */
     "!AElig\0Æ\0!AMP\0&\0!Aacute\0Á\0Abreve\0Ă\0!Acirc\0Â\0Acy\0А\0Afr\0\360\235\224\204\0"
     "!Agrave\0À\0Alpha\0Α\0Amacr\0Ā\0And\0⩓\0Aogon\0Ą\0Aopf\0\360\235\224\270\0"
@@ -410,7 +410,7 @@ const char *const sd_clean_entities[52] = {
 };
 
 /* Ligatures of Latin letters. */
-const sd_clean_map sd_clean_ligatures[] = {
+const sd_clean_map sdi_clean_ligatures[] = {
     {0x0132, {0x0049, 0x004A}}, {0x0133, {0x0069, 0x006A}}, {0x0149, {0x02BC, 0x006E}},
     {0x01C4, {0x0044, 0x017D}}, {0x01C5, {0x0044, 0x017E}}, {0x01C6, {0x0064, 0x017E}},
     {0x01C7, {0x004C, 0x004A}}, {0x01C8, {0x004C, 0x006A}}, {0x01C9, {0x006C, 0x006A}},
@@ -420,10 +420,10 @@ const sd_clean_map sd_clean_ligatures[] = {
     {0xFB03, {0x0066, 0x0066, 0x0069}}, {0xFB04, {0x0066, 0x0066, 0x006C}},
     {0xFB05, {0x017F, 0x0074}}, {0xFB06, {0x0073, 0x0074}},
 };
-const size_t sd_clean_ligatures_n = 22;
+const size_t sdi_clean_ligatures_n = 22;
 
 /* Full and half width. */
-const sd_clean_map sd_clean_widths[] = {
+const sd_clean_map sdi_clean_widths[] = {
     {0x3000, {0x0020}}, {0xFF01, {0x0021}}, {0xFF02, {0x0022}}, {0xFF03, {0x0023}},
     {0xFF04, {0x0024}}, {0xFF05, {0x0025}}, {0xFF06, {0x0026}}, {0xFF07, {0x0027}},
     {0xFF08, {0x0028}}, {0xFF09, {0x0029}}, {0xFF0A, {0x002A}}, {0xFF0B, {0x002B}},
@@ -482,10 +482,10 @@ const sd_clean_map sd_clean_widths[] = {
     {0xFFE9, {0x2190}}, {0xFFEA, {0x2191}}, {0xFFEB, {0x2192}}, {0xFFEC, {0x2193}},
     {0xFFED, {0x25A0}}, {0xFFEE, {0x25CB}},
 };
-const size_t sd_clean_widths_n = 226;
+const size_t sdi_clean_widths_n = 226;
 
 /* Numbers of characters that HTML has otherwise: 0 and the C1 controls. */
-const sd_clean_map sd_clean_charrefs[] = {
+const sd_clean_map sdi_clean_charrefs[] = {
     {0x0000, {0xFFFD}}, {0x000D, {0x000D}}, {0x0080, {0x20AC}}, {0x0081, {0x0081}},
     {0x0082, {0x201A}}, {0x0083, {0x0192}}, {0x0084, {0x201E}}, {0x0085, {0x2026}},
     {0x0086, {0x2020}}, {0x0087, {0x2021}}, {0x0088, {0x02C6}}, {0x0089, {0x2030}},
@@ -496,21 +496,21 @@ const sd_clean_map sd_clean_charrefs[] = {
     {0x009A, {0x0161}}, {0x009B, {0x203A}}, {0x009C, {0x0153}}, {0x009D, {0x009D}},
     {0x009E, {0x017E}}, {0x009F, {0x0178}},
 };
-const size_t sd_clean_charrefs_n = 34;
+const size_t sdi_clean_charrefs_n = 34;
 
 /* Numbers of references that are dropped. */
-const int32_t sd_clean_no_charrefs[][2] = {
+const int32_t sdi_clean_no_charrefs[][2] = {
     {0x1, 0x8}, {0xB, 0xB}, {0xE, 0x1F}, {0x7F, 0x9F}, {0xFDD0, 0xFDEF}, {0xFFFE, 0xFFFF},
     {0x1FFFE, 0x1FFFF}, {0x2FFFE, 0x2FFFF}, {0x3FFFE, 0x3FFFF}, {0x4FFFE, 0x4FFFF},
     {0x5FFFE, 0x5FFFF}, {0x6FFFE, 0x6FFFF}, {0x7FFFE, 0x7FFFF}, {0x8FFFE, 0x8FFFF},
     {0x9FFFE, 0x9FFFF}, {0xAFFFE, 0xAFFFF}, {0xBFFFE, 0xBFFFF}, {0xCFFFE, 0xCFFFF},
     {0xDFFFE, 0xDFFFF}, {0xEFFFE, 0xEFFFF}, {0xFFFFE, 0xFFFFF}, {0x10FFFE, 0x10FFFF},
 };
-const size_t sd_clean_no_charrefs_n = 22;
+const size_t sdi_clean_no_charrefs_n = 22;
 /* Control characters that are removed. */
-const uint16_t sd_clean_controls[][2] = {
+const uint16_t sdi_clean_controls[][2] = {
     {0x0000, 0x0008}, {0x000B, 0x000B}, {0x000E, 0x001F}, {0x007F, 0x007F}, {0x206A, 0x206F},
     {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFC},
 };
-const size_t sd_clean_controls_n = 7;
+const size_t sdi_clean_controls_n = 7;
 

@@ -1,6 +1,7 @@
 /*
  * Mojibake: UTF-8 that was read in a single-byte encoding, as ftfy's fix_encoding mends it. What
- * looks like it (sd_clean_bad) is encoded again in each of ten encodings until the bytes are UTF-8.
+ * looks like it (sdi_clean_bad) is encoded again in each of ten encodings until the bytes are
+ * UTF-8.
  */
 #include "text/clean.h"
 #include "text/clean_tables.h"
@@ -15,11 +16,11 @@
 
 static bool in_set(int32_t c, uint8_t set) {
     if (set == SD_CLEAN_WORD) {
-        sd_char_class class = c == '_' ? SD_CHAR_LETTER : sd_char_classify(c);
+        sd_char_class class = c == '_' ? SD_CHAR_LETTER : sdi_char_classify(c);
         return class == SD_CHAR_LETTER || class == SD_CHAR_NUMBER;
     }
-    const uint16_t(*ranges)[2] = sd_clean_ranges + sd_clean_sets[set][0];
-    size_t low = 0, high = sd_clean_sets[set][1], n = high;
+    const uint16_t(*ranges)[2] = sdi_clean_ranges + sdi_clean_sets[set][0];
+    size_t low = 0, high = sdi_clean_sets[set][1], n = high;
     int32_t point = c < 0xFFFF ? c : 0xFFFF;
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -50,7 +51,7 @@ static size_t match_any(const sd_clean_pattern *p, size_t n, const sd_code_point
 
 static bool is_bad(const sd_code_points *t) {
     for (size_t i = 0; i < t->n; i++)
-        if (match_any(sd_clean_bad, sd_clean_bad_n, t, i))
+        if (match_any(sdi_clean_bad, sdi_clean_bad_n, t, i))
             return true;
     return false;
 }
@@ -82,7 +83,7 @@ static int encode_point(const sd_clean_encoding *e, int32_t point) {
 
 /* The text into c->bytes; *fits false: it has a character that the encoding has not. */
 static sd_status encode(sd_clean *c, const sd_clean_encoding *e, bool *fits) {
-    sd_status status = sd_text_reserve(c->ctx, &c->bytes, &c->byte_capacity, c->text.n + 1, 1);
+    sd_status status = sdi_text_reserve(c->ctx, &c->bytes, &c->byte_capacity, c->text.n + 1, 1);
     *fits = !status;
     for (size_t i = 0; i < c->text.n && *fits; i++) {
         int byte = encode_point(e, c->text.at[i]);
@@ -112,7 +113,7 @@ static bool lost_a_space(const sd_clean *c, size_t i) {
 
 /* Puts bytes that were made in the place of c->bytes. */
 static void take_bytes(sd_clean *c, uint8_t *made, size_t n) {
-    sd_free(c->ctx, c->bytes);
+    sdi_free(c->ctx, c->bytes);
     c->bytes = made;
     c->n_bytes = n;
     c->byte_capacity = n + 1;
@@ -123,7 +124,7 @@ static sd_status restore_a0(sd_clean *c) {
     size_t n = c->n_bytes;
     for (size_t i = 0; i < c->n_bytes; i++)
         n += lost_a_space(c, i);
-    uint8_t *made = sd_alloc(c->ctx, n + 1);
+    uint8_t *made = sdi_alloc(c->ctx, n + 1);
     if (!made)
         return SD_ERROR_MEMORY;
     n = 0;
@@ -134,7 +135,7 @@ static sd_status restore_a0(sd_clean *c) {
     }
     take_bytes(c, made, n);
     for (size_t i = 0; i < c->n_bytes;) {
-        n = match_bytes(sd_clean_altered, sd_clean_altered_n, c, i);
+        n = match_bytes(sdi_clean_altered, sdi_clean_altered_n, c, i);
         for (size_t k = i; k < i + n; k++)
             c->bytes[k] = c->bytes[k] == ' ' ? 0xA0 : c->bytes[k];
         i += n ? n : 1;
@@ -144,7 +145,7 @@ static sd_status restore_a0(sd_clean *c) {
 
 static bool is_altered(const sd_clean *c) {
     for (size_t i = 0; i < c->n_bytes; i++)
-        if (match_bytes(sd_clean_altered, sd_clean_altered_n, c, i))
+        if (match_bytes(sdi_clean_altered, sdi_clean_altered_n, c, i))
             return true;
     return false;
 }
@@ -153,15 +154,15 @@ static bool is_altered(const sd_clean *c) {
 static sd_status replace_lossy(sd_clean *c) {
     size_t n = 0, length;
     for (size_t i = 0; i < c->n_bytes; i += length ? length : 1) {
-        length = match_bytes(sd_clean_lossy, sd_clean_lossy_n, c, i);
+        length = match_bytes(sdi_clean_lossy, sdi_clean_lossy_n, c, i);
         n += length ? 3 : 1;
     }
-    uint8_t *made = sd_alloc(c->ctx, n + 1);
+    uint8_t *made = sdi_alloc(c->ctx, n + 1);
     if (!made)
         return SD_ERROR_MEMORY;
     n = 0;
     for (size_t i = 0; i < c->n_bytes; i += length ? length : 1) {
-        length = match_bytes(sd_clean_lossy, sd_clean_lossy_n, c, i);
+        length = match_bytes(sdi_clean_lossy, sdi_clean_lossy_n, c, i);
         memcpy(made + n, length ? (const void *)"\xEF\xBF\xBD" : c->bytes + i, length ? 3 : 1);
         n += length ? 3 : 1;
     }
@@ -200,7 +201,7 @@ static size_t variant(const sd_clean *c, size_t i, int32_t *point) {
 /* A character of strict UTF-8: its length, or 0. */
 static size_t strict(const sd_clean *c, size_t i, int32_t *point) {
     size_t end = i;
-    *point = sd_utf8_get(c->bytes, c->n_bytes, &end);
+    *point = sdi_utf8_get(c->bytes, c->n_bytes, &end);
     bool replaced = *point == 0xFFFD && !(end - i == 3 && c->bytes[i] == 0xEF &&
                                           c->bytes[i + 1] == 0xBF && c->bytes[i + 2] == 0xBD);
     return replaced ? 0 : end - i;
@@ -218,7 +219,7 @@ static sd_status decode(sd_clean *c, bool *good) {
             n = strict(c, i, &point);
         *good = n > 0;
         if (n)
-            status = sd_clean_put(c, point);
+            status = sdi_clean_put(c, point);
         i += n;
     }
     if (!*good)
@@ -250,15 +251,15 @@ static sd_status put_embedded(sd_clean *c, size_t start, size_t end, int depth) 
     sd_status status = SD_OK;
     bool changed = false;
     for (size_t i = start; i < end && !status; i++)
-        status = sd_clean_put(&inner, c->text.at[i]);
-    sd_clean_swap(&inner, &changed);
+        status = sdi_clean_put(&inner, c->text.at[i]);
+    sdi_clean_swap(&inner, &changed);
     if (!status && end - start < c->text.n && is_bad(&inner.text))
         status = fix(&inner, depth + 1, &changed);
     for (size_t i = 0; i < inner.text.n && !status; i++)
-        status = sd_clean_put(c, inner.text.at[i]);
-    sd_free(c->ctx, inner.text.at);
-    sd_free(c->ctx, inner.made.at);
-    sd_free(c->ctx, inner.bytes);
+        status = sdi_clean_put(c, inner.text.at[i]);
+    sdi_free(c->ctx, inner.text.at);
+    sdi_free(c->ctx, inner.made.at);
+    sdi_free(c->ctx, inner.bytes);
     return status;
 }
 
@@ -267,28 +268,28 @@ static sd_status fix_embedded(sd_clean *c, int depth, bool *changed) {
     sd_status status = SD_OK;
     c->made.n = 0;
     for (size_t i = 0; i < t->n && !status;) {
-        size_t end = i, n = i == 0 || !in_set(t->at[i - 1], sd_clean_clues_after);
+        size_t end = i, n = i == 0 || !in_set(t->at[i - 1], sdi_clean_clues_after);
         while (n && end < t->n) {
-            n = match_any(sd_clean_clues, sd_clean_clues_n, t, end);
+            n = match_any(sdi_clean_clues, sdi_clean_clues_n, t, end);
             end += n;
         }
         if (end > i)
             status = put_embedded(c, i, end, depth);
         else
-            status = sd_clean_put(c, t->at[end++]);
+            status = sdi_clean_put(c, t->at[end++]);
         i = end;
     }
     if (!status)
-        sd_clean_swap(c, changed);
+        sdi_clean_swap(c, changed);
     return status;
 }
 
-void sd_clean_c1_fix(sd_clean *c, bool *changed) {
+void sdi_clean_c1_fix(sd_clean *c, bool *changed) {
     for (size_t i = 0; i < c->text.n; i++) {
         int32_t *point = &c->text.at[i];
         if (*point < 0x80 || *point > 0x9F)
             continue;
-        int32_t meant = sd_clean_encodings[SD_CLEAN_WINDOWS_1252].high[*point - 0x80];
+        int32_t meant = sdi_clean_encodings[SD_CLEAN_WINDOWS_1252].high[*point - 0x80];
         *changed |= meant != *point;
         *point = meant;
     }
@@ -306,15 +307,15 @@ static sd_status step(sd_clean *c, int depth, bool *changed) {
         return SD_OK;
     for (int i = 0; i < SD_CLEAN_ENCODINGS; i++) {
         bool fits, good;
-        sd_status status = recode(c, &sd_clean_encodings[i], &fits, &good);
+        sd_status status = recode(c, &sdi_clean_encodings[i], &fits, &good);
         if (!status && good)
-            sd_clean_swap(c, changed);
+            sdi_clean_swap(c, changed);
         if (status || good)
             return status;
     }
     sd_status status = depth < MAX_DEPTH ? fix_embedded(c, depth, changed) : SD_OK;
     if (!status && !*changed) /* Latin-1 that was meant as Windows-1252 */
-        sd_clean_c1_fix(c, changed);
+        sdi_clean_c1_fix(c, changed);
     return status;
 }
 
@@ -328,6 +329,6 @@ static sd_status fix(sd_clean *c, int depth, bool *changed) {
     return status;
 }
 
-sd_status sd_clean_encoding_fix(sd_clean *c, bool *changed) {
+sd_status sdi_clean_encoding_fix(sd_clean *c, bool *changed) {
     return fix(c, 0, changed);
 }

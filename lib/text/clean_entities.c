@@ -44,7 +44,7 @@ static sd_status put_value(sd_clean *c, const char *value) {
     size_t n = strlen(value);
     sd_status status = SD_OK;
     for (size_t i = 0; i < n && !status;)
-        status = sd_clean_put(c, sd_utf8_get((const uint8_t *)value, n, &i));
+        status = sdi_clean_put(c, sdi_utf8_get((const uint8_t *)value, n, &i));
     return status;
 }
 
@@ -69,13 +69,13 @@ static bool read_number(const sd_code_points *t, size_t i, int32_t *number, size
 /* The character that HTML makes of a number: HTML5, "numeric character reference end state". -1:
  * nothing. */
 static int32_t of_number(int32_t number) {
-    for (size_t i = 0; i < sd_clean_charrefs_n; i++)
-        if (sd_clean_charrefs[i].from == number)
-            return sd_clean_charrefs[i].to[0];
+    for (size_t i = 0; i < sdi_clean_charrefs_n; i++)
+        if (sdi_clean_charrefs[i].from == number)
+            return sdi_clean_charrefs[i].to[0];
     if ((number >= 0xD800 && number <= 0xDFFF) || number > 0x10FFFF)
         return 0xFFFD;
-    for (size_t i = 0; i < sd_clean_no_charrefs_n; i++)
-        if (number >= sd_clean_no_charrefs[i][0] && number <= sd_clean_no_charrefs[i][1])
+    for (size_t i = 0; i < sdi_clean_no_charrefs_n; i++)
+        if (number >= sdi_clean_no_charrefs[i][0] && number <= sdi_clean_no_charrefs[i][1])
             return -1;
     return number;
 }
@@ -106,18 +106,18 @@ static sd_status put_strict(sd_clean *c, size_t i, size_t end, bool *done) {
         if (number == ';') /* it is to be gone with the entity */
             return SD_OK;
         *done = true;
-        return number < 0 ? SD_OK : sd_clean_put(c, number);
+        return number < 0 ? SD_OK : sdi_clean_put(c, number);
     }
     for (size_t k = i + 1; k + 1 < end; k++)
         name[n++] = (char)t->at[k];
-    const char *value = find_name(sd_clean_entities, name, n, &bare);
+    const char *value = find_name(sdi_clean_entities, name, n, &bare);
     if (!value)
-        value = find_name(sd_clean_capitals, name, n, &bare);
+        value = find_name(sdi_clean_capitals, name, n, &bare);
     *done = value != NULL;
     return value ? put_value(c, value) : SD_OK;
 }
 
-sd_status sd_clean_unescape_strict(sd_clean *c, bool *changed) {
+sd_status sdi_clean_unescape_strict(sd_clean *c, bool *changed) {
     const sd_code_points *t = &c->text;
     sd_status status = SD_OK;
     for (size_t i = 0; i < t->n && !status;) {
@@ -127,11 +127,11 @@ sd_status sd_clean_unescape_strict(sd_clean *c, bool *changed) {
             status = put_strict(c, i, end, &done);
         size_t next = end ? end : i + 1;
         for (; i < next && !done && !status; i++)
-            status = sd_clean_put(c, t->at[i]);
+            status = sdi_clean_put(c, t->at[i]);
         i = next;
     }
     if (!status)
-        sd_clean_swap(c, changed);
+        sdi_clean_swap(c, changed);
     return status;
 }
 
@@ -156,13 +156,13 @@ static const char *find_prefix(const sd_code_points *t, size_t i, size_t *end) {
     for (size_t k = i + 1; k < *end && t->at[k] < 0x80; k++)
         name[n++] = (char)t->at[k];
     if (n && name[n - 1] == ';') {
-        const char *value = find_name(sd_clean_entities, name, n - 1, &bare);
+        const char *value = find_name(sdi_clean_entities, name, n - 1, &bare);
         if (value)
             return value;
         n--;
     }
     for (; n > 1; n--) {
-        const char *value = find_name(sd_clean_entities, name, n, &bare);
+        const char *value = find_name(sdi_clean_entities, name, n, &bare);
         if (value && bare) {
             *end = i + 1 + n;
             return value;
@@ -179,19 +179,19 @@ static sd_status put_reference(sd_clean *c, size_t *i) {
     if (*i + 1 < t->n && t->at[*i + 1] == '#' && read_number(t, *i, &number, &end)) {
         number = of_number(number);
         *i = end;
-        return number < 0 ? SD_OK : sd_clean_put(c, number);
+        return number < 0 ? SD_OK : sdi_clean_put(c, number);
     }
     end = name_end(t, *i);
     const char *value = find_prefix(t, *i, &end);
     if (value)
         status = put_value(c, value);
     for (size_t k = *i; k < end && !value && !status; k++)
-        status = sd_clean_put(c, t->at[k]);
+        status = sdi_clean_put(c, t->at[k]);
     *i = end;
     return status;
 }
 
-sd_status sd_clean_unescape(sd_clean *c) {
+sd_status sdi_clean_unescape(sd_clean *c) {
     const sd_code_points *t = &c->text;
     bool changed = false;
     sd_status status = SD_OK;
@@ -199,8 +199,8 @@ sd_status sd_clean_unescape(sd_clean *c) {
         if (t->at[i] == '&')
             status = put_reference(c, &i);
         else
-            status = sd_clean_put(c, t->at[i++]);
+            status = sdi_clean_put(c, t->at[i++]);
     if (!status)
-        sd_clean_swap(c, &changed);
+        sdi_clean_swap(c, &changed);
     return status;
 }

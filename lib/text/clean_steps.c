@@ -3,21 +3,21 @@
 
 #include <string.h>
 
-sd_status sd_clean_put(sd_clean *c, int32_t point) {
+sd_status sdi_clean_put(sd_clean *c, int32_t point) {
     sd_status status =
-        sd_text_reserve(c->ctx, &c->made.at, &c->made.capacity, c->made.n + 1, sizeof *c->made.at);
+        sdi_text_reserve(c->ctx, &c->made.at, &c->made.capacity, c->made.n + 1, sizeof *c->made.at);
     if (!status)
         c->made.at[c->made.n++] = point;
     return status;
 }
 
-bool sd_clean_same(const sd_code_points *a, const sd_code_points *b) {
+bool sdi_clean_same(const sd_code_points *a, const sd_code_points *b) {
     return a->n == b->n && (a->n == 0 || memcmp(a->at, b->at, a->n * sizeof *a->at) == 0);
 }
 
-void sd_clean_swap(sd_clean *c, bool *changed) {
+void sdi_clean_swap(sd_clean *c, bool *changed) {
     sd_code_points text = c->text;
-    *changed |= !sd_clean_same(&c->text, &c->made);
+    *changed |= !sdi_clean_same(&c->text, &c->made);
     c->text = c->made;
     c->made = text;
     c->made.n = 0;

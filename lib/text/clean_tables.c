@@ -3,7 +3,7 @@
 #include "text/clean_tables.h"
 
 /* First and last of each range. */
-const uint16_t sd_clean_ranges[][2] = {
+const uint16_t sdi_clean_ranges[][2] = {
     {128,159},{161,172},{174,175},{177,179},{181,182},{184,209},{215,216},{220,221},{223,241},
     {247,247},{252,252},{256,263},{268,275},{278,283},{286,287},{290,291},{298,299},{303,304},
     {310,311},{313,318},{321,323},{325,325},{327,327},{338,339},{341,341},{344,344},{346,347},
@@ -152,7 +152,7 @@ const uint16_t sd_clean_ranges[][2] = {
 };
 
 /* The first range of each set, and how many it has. */
-const uint16_t sd_clean_sets[][2] = {
+const uint16_t sdi_clean_sets[][2] = {
     {0,1},{1,78},{79,17},{96,2},{98,7},{105,76},{181,77},{258,39},{297,42},{339,33},{372,53},
     {425,4},{429,10},{439,53},{492,20},{512,52},{564,12},{576,19},{595,65},{660,6},{666,37},{703,1},
     {704,15},{719,14},{733,9},{742,62},{804,28},{832,15},{847,1},{848,3},{851,1},{852,3},{855,24},
@@ -165,7 +165,7 @@ const uint16_t sd_clean_sets[][2] = {
 };
 
 /* Signs of mojibake: ftfy's badness. */
-const sd_clean_pattern sd_clean_bad[] = {
+const sd_clean_pattern sdi_clean_bad[] = {
     {1, false, false, {0}},
     {2, false, false, {1, 2}},
     {3, false, true, {3, 4, 2}},
@@ -205,21 +205,21 @@ const sd_clean_pattern sd_clean_bad[] = {
     {3, false, false, {67, 68, 67}},
     {2, false, false, {69, 65}},
 };
-const size_t sd_clean_bad_n = 38;
+const size_t sdi_clean_bad_n = 38;
 
 /* UTF-8 that was read in a single-byte encoding. */
-const sd_clean_pattern sd_clean_clues[] = {
+const sd_clean_pattern sdi_clean_clues[] = {
     {2, false, false, {71, 72}},
     {3, false, false, {73, 72, 72}},
     {4, false, false, {74, 72, 72, 72}},
 };
-const size_t sd_clean_clues_n = 3;
+const size_t sdi_clean_clues_n = 3;
 
 /* The set that is not before those. */
-const uint8_t sd_clean_clues_after = 70;
+const uint8_t sdi_clean_clues_after = 70;
 
 /* UTF-8 whose byte A0 became a space. */
-const sd_clean_pattern sd_clean_altered[] = {
+const sd_clean_pattern sdi_clean_altered[] = {
     {2, false, false, {75, 60}},
     {3, false, false, {76, 60, 77}},
     {3, false, false, {78, 77, 60}},
@@ -227,10 +227,10 @@ const sd_clean_pattern sd_clean_altered[] = {
     {4, false, false, {79, 80, 60, 80}},
     {4, false, false, {79, 80, 80, 60}},
 };
-const size_t sd_clean_altered_n = 6;
+const size_t sdi_clean_altered_n = 6;
 
 /* UTF-8 of which bytes were lost. */
-const sd_clean_pattern sd_clean_lossy[] = {
+const sd_clean_pattern sdi_clean_lossy[] = {
     {2, false, false, {81, 82}},
     {2, false, false, {59, 83}},
     {6, false, false, {84, 85, 86, 84, 87, 88}},
@@ -242,10 +242,10 @@ const sd_clean_pattern sd_clean_lossy[] = {
     {4, false, false, {91, 90, 90, 86}},
     {1, false, true, {82}},
 };
-const size_t sd_clean_lossy_n = 10;
+const size_t sdi_clean_lossy_n = 10;
 
 /* Characters of the bytes 0x80 to 0xFF, in ftfy's order of encodings. */
-const sd_clean_encoding sd_clean_encodings[SD_CLEAN_ENCODINGS] = {
+const sd_clean_encoding sdi_clean_encodings[SD_CLEAN_ENCODINGS] = {
     {false, true, { /* latin-1 */
     128,129,130,131,132,133,134,135,136,137,138,139,140,141,142,143,144,145,146,147,148,149,150,151,
     152,153,154,155,156,157,158,159,160,161,162,163,164,165,166,167,168,169,170,171,172,173,174,175,
@@ -331,7 +331,7 @@ const sd_clean_encoding sd_clean_encodings[SD_CLEAN_ENCODINGS] = {
 };
 
 /* HTML's names in capitals that ftfy knows besides. */
-const char *const sd_clean_capitals[52] = {
+const char *const sdi_clean_capitals[52] = {
     /* A */
     "AACUTE\0Á\0ABREVE\0Ă\0AC\0∾\0ACD\0∿\0ACIRC\0Â\0ACUTE\0´\0ACY\0А\0AELIG\0Æ\0"
     "AF\0\342\201\241\0AFR\0\360\235\224\236\0AGRAVE\0À\0ALEFSYM\0ℵ\0ALEPH\0ℵ\0ALPHA\0Α\0"

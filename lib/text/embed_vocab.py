@@ -16,7 +16,7 @@ if b"#version" not in lines[0] or any(len(line.split(b" ")) != 2 for line in lin
 packed = gzip.compress(b"\n".join(lines) + b"\n", 9, mtime=0)
 with open(sys.argv[2], "w") as f:
     f.write('#include "text/vocab.h"\n\n')
-    f.write("const unsigned char sd_builtin_vocab[] = {\n")
+    f.write("const unsigned char sdi_builtin_vocab[] = {\n")
     for i in range(0, len(packed), 24):
         f.write(",".join(map(str, packed[i : i + 24])) + ",\n")
-    f.write(f"}};\nconst size_t sd_builtin_vocab_size = {len(packed)};\n")
+    f.write(f"}};\nconst size_t sdi_builtin_vocab_size = {len(packed)};\n")

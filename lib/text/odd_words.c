@@ -149,7 +149,7 @@ static void find_words(sd_odd_words *odd, const char *text, bool weighted) {
     }
 }
 
-void sd_odd_words_find(sd_odd_words *odd, const char *text, bool weighted) {
+void sdi_odd_words_find(sd_odd_words *odd, const char *text, bool weighted) {
     for (const char *p = strchr(text, '<'); p; p = strchr(p + 1, '<')) {
         size_t n = network(p);
         if (n)
@@ -159,7 +159,7 @@ void sd_odd_words_find(sd_odd_words *odd, const char *text, bool weighted) {
     find_words(odd, text, weighted);
 }
 
-void sd_odd_words_log(const sd_odd_words *odd, const sd_context *ctx) {
+void sdi_odd_words_log(const sd_odd_words *odd, const sd_context *ctx) {
     static const char *const reasons[SD_ODD_KINDS] = {
         "no LoRA or other network is loaded by a prompt",
         "a prompt does not change between steps",
@@ -178,5 +178,5 @@ void sd_odd_words_log(const sd_odd_words *odd, const sd_context *ctx) {
                      odd->shown[i], more, reasons[i]);
     }
     if (*line)
-        sd_log(ctx, SD_LOG_LEVEL_WARN, "of a prompt, read as plain words: %s", line);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN, "of a prompt, read as plain words: %s", line);
 }

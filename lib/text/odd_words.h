@@ -29,8 +29,8 @@ typedef struct sd_odd_words {
     int more[SD_ODD_KINDS];       /* that had no room */
 } sd_odd_words;
 
-void sd_odd_words_find(sd_odd_words *odd, const char *text, bool weighted);
+void sdi_odd_words_find(sd_odd_words *odd, const char *text, bool weighted);
 /* One line of the log, where there were any. */
-void sd_odd_words_log(const sd_odd_words *odd, const sd_context *ctx);
+void sdi_odd_words_log(const sd_odd_words *odd, const sd_context *ctx);
 
 #endif

@@ -35,7 +35,7 @@ static bool is_space(char c) {
 static void add_span(parser *p, bool is_break, const char *text, size_t n) {
     if (!p->status)
         p->status =
-            sd_text_reserve(p->ctx, &p->spans, &p->capacity, p->n_spans + 1, sizeof *p->spans);
+            sdi_text_reserve(p->ctx, &p->spans, &p->capacity, p->n_spans + 1, sizeof *p->spans);
     if (p->status)
         return;
     p->spans[p->n_spans++] = (span){p->n_text, 1.0, is_break};
@@ -118,7 +118,7 @@ static int32_t code_point(const char *s, size_t n) {
 static bool is_word(int32_t c) {
     if (c < 0 || c > 0x10FFFF)
         return false;
-    sd_char_class class = sd_char_classify(c);
+    sd_char_class class = sdi_char_classify(c);
     return c == '_' || class == SD_CHAR_LETTER || class == SD_CHAR_NUMBER;
 }
 
@@ -191,8 +191,8 @@ static const char *parse_piece(parser *p, const char *s) {
 /* The parts: neighbours of one weight together, each text with a 0 byte after it. */
 static sd_status finish(parser *p, sd_prompt *out) {
     size_t n = 0, to = 0;
-    out->parts = sd_alloc_array(p->ctx, p->n_spans, sizeof *out->parts);
-    out->text = sd_alloc(p->ctx, p->n_text + p->n_spans);
+    out->parts = sdi_alloc_array(p->ctx, p->n_spans, sizeof *out->parts);
+    out->text = sdi_alloc(p->ctx, p->n_text + p->n_spans);
     if (!out->parts || !out->text)
         return SD_ERROR_MEMORY;
     for (size_t i = 0; i < p->n_spans; i++) {
@@ -212,13 +212,13 @@ static sd_status finish(parser *p, sd_prompt *out) {
     return SD_OK;
 }
 
-sd_status sd_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out) {
+sd_status sdi_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out) {
     *out = (sd_prompt){0};
-    parser *p = sd_zalloc(ctx, sizeof *p);
+    parser *p = sdi_zalloc(ctx, sizeof *p);
     if (!p)
         return SD_ERROR_MEMORY;
     p->ctx = ctx;
-    p->text = sd_alloc(ctx, strlen(text) + 1);
+    p->text = sdi_alloc(ctx, strlen(text) + 1);
     p->status = p->text ? SD_OK : SD_ERROR_MEMORY;
     while (*text && !p->status)
         text = parse_piece(p, text);
@@ -230,15 +230,15 @@ sd_status sd_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *ou
         add_span(p, false, "", 0);
     sd_status status = p->status ? p->status : finish(p, out);
     if (status)
-        sd_prompt_free(ctx, out);
-    sd_free(ctx, p->spans);
-    sd_free(ctx, p->text);
-    sd_free(ctx, p);
+        sdi_prompt_free(ctx, out);
+    sdi_free(ctx, p->spans);
+    sdi_free(ctx, p->text);
+    sdi_free(ctx, p);
     return status;
 }
 
-void sd_prompt_free(const sd_context *ctx, sd_prompt *prompt) {
-    sd_free(ctx, prompt->parts);
-    sd_free(ctx, prompt->text);
+void sdi_prompt_free(const sd_context *ctx, sd_prompt *prompt) {
+    sdi_free(ctx, prompt->parts);
+    sdi_free(ctx, prompt->text);
     *prompt = (sd_prompt){0};
 }

@@ -32,15 +32,15 @@ typedef struct sd_prompt {
     char *text; /* of all parts */
 } sd_prompt;
 
-sd_status sd_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out);
-void sd_prompt_free(const sd_context *ctx, sd_prompt *prompt);
+sd_status sdi_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out);
+void sdi_prompt_free(const sd_context *ctx, sd_prompt *prompt);
 
 /* Textual inversion (Gal et al. 2022): a word whose embeddings were learned. Its own ids, wherever
  * they stand in a prompt, become first .. first + n_rows - 1, which follow the vocabulary's. */
 typedef struct sd_word {
     char *name;               /* in prompts */
     char *path;               /* of its file */
-    int32_t *ids, *clean_ids; /* of the name; of it as sd_text_clean writes it, where it differs */
+    int32_t *ids, *clean_ids; /* of the name; of it as sdi_text_clean writes it, where it differs */
     int n_ids, n_clean;
     int32_t first;
     int n_rows;
@@ -65,14 +65,14 @@ typedef struct sd_chunks {
 } sd_chunks;
 
 /*
- * `weighted` 0: the plain text, in one row as sd_tokenizer_encode gives it, cut where it is too
+ * `weighted` 0: the plain text, in one row as sdi_tokenizer_encode gives it, cut where it is too
  * long. Else the syntax above, in as many rows as it takes; a row that is full and had a comma
  * among its last 20 tokens ends at this comma. An added token "<toy>" stands for "<toy>_1", ...
- * too, where these are there (sd_tokenizer_following). *n_used (may be NULL) as
- * sd_tokenizer_encode's. No word of `words` (may be NULL) has more than tokens - 2 rows.
+ * too, where these are there (sdi_tokenizer_following). *n_used (may be NULL) as
+ * sdi_tokenizer_encode's. No word of `words` (may be NULL) has more than tokens - 2 rows.
  */
-sd_status sd_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
-                           bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used);
-void sd_chunks_free(const sd_context *ctx, sd_chunks *chunks);
+sd_status sdi_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
+                            bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used);
+void sdi_chunks_free(const sd_context *ctx, sd_chunks *chunks);
 
 #endif

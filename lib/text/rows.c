@@ -9,11 +9,11 @@
 
 static sd_status clean_texts(sd_rows *rows, const sd_context *ctx) {
     sd_status status = SD_OK;
-    rows->cleaned = sd_alloc_array(ctx, (size_t)rows->n, sizeof *rows->cleaned);
+    rows->cleaned = sdi_alloc_array(ctx, (size_t)rows->n, sizeof *rows->cleaned);
     if (!rows->cleaned)
         return SD_ERROR_MEMORY;
     for (int i = 0; i < rows->n && !status; i++)
-        status = sd_text_clean(ctx, rows->texts[i], &rows->cleaned[i]);
+        status = sdi_text_clean(ctx, rows->texts[i], &rows->cleaned[i]);
     rows->texts = (const char *const *)rows->cleaned;
     return status;
 }
@@ -23,13 +23,13 @@ static sd_status split_text(sd_rows *rows, const sd_context *ctx, const sd_row_p
     const char *text = i < rows->n ? rows->texts[i] : "";
     sd_chunks *chunks = &rows->chunks[i];
     int n_used;
-    sd_status status = sd_prompt_chunks(p->tokenizer, p->words, text, p->weighted, p->tokens,
-                                        p->pad, chunks, &n_used);
+    sd_status status = sdi_prompt_chunks(p->tokenizer, p->words, text, p->weighted, p->tokens,
+                                         p->pad, chunks, &n_used);
     if (status)
         return status;
     if (!p->weighted && n_used > p->tokens)
-        sd_log(ctx, SD_LOG_LEVEL_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
-               p->tokens);
+        sdi_log(ctx, SD_LOG_LEVEL_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
+                p->tokens);
     rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
     rows->words |= chunks->words;
     rows->empty = rows->empty && !*text;
@@ -39,20 +39,20 @@ static sd_status split_text(sd_rows *rows, const sd_context *ctx, const sd_row_p
 static sd_status split_texts(sd_rows *rows, const sd_context *ctx, const sd_row_params *p) {
     sd_odd_words odd = {0};
     sd_status status = SD_OK;
-    rows->chunks = sd_alloc_array(ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
+    rows->chunks = sdi_alloc_array(ctx, (size_t)rows->n + 1, sizeof *rows->chunks);
     if (!rows->chunks)
         return SD_ERROR_MEMORY;
     for (int i = 0; i <= rows->n && !status; i++)
         status = split_text(rows, ctx, p, i);
     for (int i = 0; i < rows->n && !status; i++)
-        sd_odd_words_find(&odd, rows->texts[i], p->weighted);
-    sd_odd_words_log(&odd, ctx);
+        sdi_odd_words_find(&odd, rows->texts[i], p->weighted);
+    sdi_odd_words_log(&odd, ctx);
     return status;
 }
 
 static sd_status join_chunks(sd_rows *rows, const sd_context *ctx, int row) {
     size_t tokens = (size_t)row, n = (size_t)rows->n * (size_t)rows->longest;
-    rows->ids = sd_alloc_array(ctx, n * tokens, sizeof *rows->ids);
+    rows->ids = sdi_alloc_array(ctx, n * tokens, sizeof *rows->ids);
     if (!rows->ids)
         return SD_ERROR_MEMORY;
     int32_t *to = rows->ids;
@@ -64,8 +64,8 @@ static sd_status join_chunks(sd_rows *rows, const sd_context *ctx, int row) {
     return SD_OK;
 }
 
-sd_status sd_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
-                       const char *const *texts, int n) {
+sd_status sdi_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
+                        const char *const *texts, int n) {
     *rows = (sd_rows){.texts = texts, .n = n, .empty = true};
     sd_status status;
     if ((params->clean && (status = clean_texts(rows, ctx))) ||
@@ -74,14 +74,14 @@ sd_status sd_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params
     return join_chunks(rows, ctx, params->tokens);
 }
 
-void sd_rows_free(sd_rows *rows, const sd_context *ctx) {
+void sdi_rows_free(sd_rows *rows, const sd_context *ctx) {
     for (int i = 0; i <= rows->n && rows->chunks; i++)
-        sd_chunks_free(ctx, &rows->chunks[i]);
+        sdi_chunks_free(ctx, &rows->chunks[i]);
     for (int i = 0; i < rows->n && rows->cleaned; i++)
-        sd_free(ctx, rows->cleaned[i]);
-    sd_free(ctx, rows->cleaned);
-    sd_free(ctx, rows->chunks);
-    sd_free(ctx, rows->ids);
+        sdi_free(ctx, rows->cleaned[i]);
+    sdi_free(ctx, rows->cleaned);
+    sdi_free(ctx, rows->chunks);
+    sdi_free(ctx, rows->ids);
 }
 
 /* y [tokens, width] times its tokens' weights; then its mean is what it was. */
@@ -99,7 +99,7 @@ static void weigh(float *y, const float *weights, int tokens, int width) {
         y[i] *= ratio;
 }
 
-void sd_rows_weigh(const sd_rows *rows, float *embeddings, int width) {
+void sdi_rows_weigh(const sd_rows *rows, float *embeddings, int width) {
     for (int i = 0; i < rows->n; i++) {
         const sd_chunks *c = &rows->chunks[i];
         size_t each = (size_t)c->tokens * (size_t)width;

@@ -24,10 +24,10 @@ typedef struct sd_rows {
 } sd_rows;
 
 /* Says in the log what was cut and what nothing here acts on. To be freed after a failure, too. */
-sd_status sd_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
-                       const char *const *texts, int n);
-void sd_rows_free(sd_rows *rows, const sd_context *ctx);
+sd_status sdi_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
+                        const char *const *texts, int n);
+void sdi_rows_free(sd_rows *rows, const sd_context *ctx);
 /* Embeddings [n, longest, tokens, width] times their tokens' weights; the mean of a row is kept. */
-void sd_rows_weigh(const sd_rows *rows, float *embeddings, int width);
+void sdi_rows_weigh(const sd_rows *rows, float *embeddings, int width);
 
 #endif

@@ -33,13 +33,13 @@ static void put_id(encoder *e, int32_t id) {
 /* Code points [first, end) are one word. */
 static sd_status put_word(encoder *e, size_t first, size_t end) {
     sd_status status =
-        sd_text_reserve(e->t->ctx, &e->word, &e->word_capacity, 4 * (end - first), 1);
+        sdi_text_reserve(e->t->ctx, &e->word, &e->word_capacity, 4 * (end - first), 1);
     if (status)
         return status;
     size_t n = 0;
     for (size_t i = first; i < end; i++)
-        n += (size_t)sd_utf8_put(e->text.at[i], e->word + n);
-    status = sd_bpe_word(&e->bpe, e->word, n);
+        n += (size_t)sdi_utf8_put(e->text.at[i], e->word + n);
+    status = sdi_bpe_word(&e->bpe, e->word, n);
     if (status)
         return status;
     for (int32_t i = 0; i >= 0; i = e->bpe.symbols[i].next)
@@ -77,7 +77,7 @@ static size_t match_fixed(const encoder *e, size_t i) {
 static sd_status put_words(encoder *e, size_t first, size_t last) {
     e->end = last;
     for (size_t i = first; i < last;) {
-        sd_char_class class = sd_char_classify(e->text.at[i]);
+        sd_char_class class = sdi_char_classify(e->text.at[i]);
         if (class == SD_CHAR_SPACE) {
             i++;
             continue;
@@ -92,7 +92,7 @@ static sd_status put_words(encoder *e, size_t first, size_t last) {
         } else if (!end) {
             end = i + 1;
             while (class != SD_CHAR_NUMBER && end < last &&
-                   sd_char_classify(e->text.at[end]) == class)
+                   sdi_char_classify(e->text.at[end]) == class)
                 end++;
         }
         if (!status)
@@ -107,15 +107,15 @@ static sd_status put_words(encoder *e, size_t first, size_t last) {
 /* Text without the tokens that are looked for as they stand. */
 static sd_status put_piece(encoder *e, const char *text, size_t n) {
     const sd_added_tokens *added = &e->t->added;
-    sd_status status = sd_text_normalise(e->t->ctx, (const uint8_t *)text, n, &e->text);
+    sd_status status = sdi_text_normalise(e->t->ctx, (const uint8_t *)text, n, &e->text);
     if (status)
         return status;
     if (added->first[1][0] == added->n) /* none is looked for in normalised text */
         return put_words(e, 0, e->text.n);
-    sd_added_single_spaces(&e->text);
+    sdi_added_single_spaces(&e->text);
     sd_added_match match;
     for (size_t from = 0;; from = match.end) {
-        bool found = sd_added_in_points(added, &e->text, from, &match);
+        bool found = sdi_added_in_points(added, &e->text, from, &match);
         status = put_words(e, from, found ? match.start : e->text.n);
         if (status || !found)
             return status;
@@ -126,7 +126,7 @@ static sd_status put_piece(encoder *e, const char *text, size_t n) {
 static sd_status put_text(encoder *e, const char *text, size_t n) {
     sd_added_match match;
     for (size_t from = 0;; from = match.end) {
-        bool found = sd_added_in_text(&e->t->added, text, n, from, &match);
+        bool found = sdi_added_in_text(&e->t->added, text, n, from, &match);
         sd_status status = put_piece(e, text + from, (found ? match.start : n) - from);
         if (status || !found)
             return status;
@@ -134,15 +134,15 @@ static sd_status put_text(encoder *e, const char *text, size_t n) {
     }
 }
 
-sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t pad, int32_t *ids,
-                              int capacity, int *n_used) {
+sd_status sdi_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t pad, int32_t *ids,
+                               int capacity, int *n_used) {
     size_t n = strlen(text);
     if (capacity < 2)
-        return sd_fail(t->ctx, SD_ERROR_ARGUMENT,
-                       "tokenizer: room for %d ids; at least 2 are needed", capacity);
+        return sdi_fail(t->ctx, SD_ERROR_ARGUMENT,
+                        "tokenizer: room for %d ids; at least 2 are needed", capacity);
     if (n > MAX_TEXT)
-        return sd_fail(t->ctx, SD_ERROR_ARGUMENT,
-                       "tokenizer: a text of %zu bytes; at most %u can be encoded", n, MAX_TEXT);
+        return sdi_fail(t->ctx, SD_ERROR_ARGUMENT,
+                        "tokenizer: a text of %zu bytes; at most %u can be encoded", n, MAX_TEXT);
     encoder e = {.t = t, .bpe = {.vocab = t}, .ids = ids, .capacity = capacity};
     put_id(&e, t->start);
     sd_status status = put_text(&e, text, n);
@@ -155,57 +155,57 @@ sd_status sd_tokenizer_encode(const sd_tokenizer *t, const char *text, int32_t p
         if (n_used)
             *n_used = e.n < INT_MAX ? (int)e.n : INT_MAX;
     }
-    sd_bpe_free(&e.bpe);
-    sd_free(t->ctx, e.text.at);
-    sd_free(t->ctx, e.word);
+    sdi_bpe_free(&e.bpe);
+    sdi_free(t->ctx, e.text.at);
+    sdi_free(t->ctx, e.word);
     return status;
 }
 
-const char *sd_tokenizer_text(const sd_tokenizer *t, int32_t id) {
-    return sd_vocab_text(t, id);
+const char *sdi_tokenizer_text(const sd_tokenizer *t, int32_t id) {
+    return sdi_vocab_text(t, id);
 }
 
-int sd_tokenizer_size(const sd_tokenizer *t) {
+int sdi_tokenizer_size(const sd_tokenizer *t) {
     return t->n_ids;
 }
 
-int32_t sd_tokenizer_start(const sd_tokenizer *t) {
+int32_t sdi_tokenizer_start(const sd_tokenizer *t) {
     return t->start;
 }
 
-int32_t sd_tokenizer_end(const sd_tokenizer *t) {
+int32_t sdi_tokenizer_end(const sd_tokenizer *t) {
     return t->end;
 }
 
-void sd_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids) {
+void sdi_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids) {
     for (size_t i = 0; i < t->added.n; i++) {
         const sd_added *a = &t->added.at[i];
         if (a->id >= n_ids && a->id != t->start && a->id != t->end)
-            sd_log(
+            sdi_log(
                 t->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the added token \"%s\" has id %d, but the text encoder has rows for 0 to %d "
                 "alone: it cannot be used and is read as text",
                 path, a->text, (int)a->id, n_ids - 1);
     }
-    sd_added_limit(t->ctx, &t->added, n_ids);
+    sdi_added_limit(t->ctx, &t->added, n_ids);
 }
 
-const char *sd_tokenizer_pad_text(const sd_tokenizer *t) {
+const char *sdi_tokenizer_pad_text(const sd_tokenizer *t) {
     return t->pad_token;
 }
 
-int32_t sd_tokenizer_pad(const sd_tokenizer *t) {
+int32_t sdi_tokenizer_pad(const sd_tokenizer *t) {
     if (!t->pad_token)
         return t->end;
-    const sd_added *added = sd_added_find(&t->added, t->pad_token);
-    return added ? added->id : sd_vocab_id(t, t->pad_token, strlen(t->pad_token));
+    const sd_added *added = sdi_added_find(&t->added, t->pad_token);
+    return added ? added->id : sdi_vocab_id(t, t->pad_token, strlen(t->pad_token));
 }
 
-int32_t sd_tokenizer_following(const sd_tokenizer *t, int32_t id, int k) {
+int32_t sdi_tokenizer_following(const sd_tokenizer *t, int32_t id, int k) {
     char text[256];
-    const sd_added *first = sd_added_of_id(&t->added, id);
+    const sd_added *first = sdi_added_of_id(&t->added, id);
     int n = first ? snprintf(text, sizeof text, "%s_%d", first->text, k) : -1;
     const sd_added *added =
-        n < 0 || (size_t)n >= sizeof text ? NULL : sd_added_find(&t->added, text);
+        n < 0 || (size_t)n >= sizeof text ? NULL : sdi_added_find(&t->added, text);
     return added ? added->id : -1;
 }

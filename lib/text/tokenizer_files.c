@@ -16,7 +16,7 @@
 #define FLAGS JSON_DECODE_INT_AS_REAL
 
 static sd_status wrong(const sd_tokenizer *t, const char *name, const char *what) {
-    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %s", name, what);
+    return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s: %s", name, what);
 }
 
 /* *out NULL: there is no such file. */
@@ -24,13 +24,13 @@ static sd_status parse_file(const sd_tokenizer *t, const char *path, json_t **ou
     uint8_t *data;
     size_t n;
     *out = NULL;
-    if (!sd_is_file(path))
+    if (!sdi_is_file(path))
         return SD_OK;
-    sd_status status = sd_read_file(t->ctx, path, MAX_FILE, &data, &n);
+    sd_status status = sdi_read_file(t->ctx, path, MAX_FILE, &data, &n);
     if (status)
         return status;
-    status = sd_vocab_parse(t, path, (const char *)data, n, FLAGS, out);
-    sd_free(t->ctx, data);
+    status = sdi_vocab_parse(t, path, (const char *)data, n, FLAGS, out);
+    sdi_free(t->ctx, data);
     return status;
 }
 
@@ -48,15 +48,16 @@ static bool is_id(double id) {
 static sd_status put(sd_tokenizer *t, const char *name, const char *text, double id,
                      bool normalized, bool single_word) {
     if (!is_id(id))
-        return sd_fail(t->ctx, SD_ERROR_FORMAT,
-                       "%s: the id of the added token \"%.60s\" is not a whole number from 0 to %d",
-                       name, text, SD_MAX_IDS - 1);
+        return sdi_fail(
+            t->ctx, SD_ERROR_FORMAT,
+            "%s: the id of the added token \"%.60s\" is not a whole number from 0 to %d", name,
+            text, SD_MAX_IDS - 1);
     sd_added token = {.text = (char *)text,
                       .id = (int32_t)id,
                       .normalized = normalized,
                       .single_word = single_word};
-    sd_status status = sd_added_put(t->ctx, &t->added, &token);
-    return status ? status : sd_vocab_add_token(t, token.id, text);
+    sd_status status = sdi_added_put(t->ctx, &t->added, &token);
+    return status ? status : sdi_vocab_add_token(t, token.id, text);
 }
 
 /* {"content": "<cat-toy>", "normalized": true, ...}; tokenizers' default is the opposite of
@@ -148,7 +149,7 @@ static bool names_special(const json_t *file, const char *text) {
  * is cut out of texts whole: of SD 2.x "!" too, which pads. */
 static sd_status put_special(sd_tokenizer *t, const char *name, const json_t *token) {
     const char *text = token_text(token);
-    int32_t id = text ? sd_vocab_id(t, text, strlen(text)) : -1;
+    int32_t id = text ? sdi_vocab_id(t, text, strlen(text)) : -1;
     if (id < 0)
         return SD_OK;
     return put(t, name, text, id, flag(token, "normalized", false),
@@ -194,34 +195,34 @@ static sd_status read_pad(sd_tokenizer *t, const json_t *file, const char *name)
     sd_status status = check_pad(t, file, name);
     if (status || !text || t->pad_token)
         return status;
-    t->pad_token = sd_strdup(t->ctx, text);
+    t->pad_token = sdi_strdup(t->ctx, text);
     return t->pad_token ? SD_OK : SD_ERROR_MEMORY;
 }
 
-void sd_tokenizer_drop_pad(sd_tokenizer *t) {
-    const sd_added *added = t->pad_token ? sd_added_find(&t->added, t->pad_token) : NULL;
+void sdi_tokenizer_drop_pad(sd_tokenizer *t) {
+    const sd_added *added = t->pad_token ? sdi_added_find(&t->added, t->pad_token) : NULL;
     if (added && added->id != t->start && added->id != t->end)
-        sd_added_drop(t->ctx, &t->added, added);
-    sd_free(t->ctx, t->pad_token);
+        sdi_added_drop(t->ctx, &t->added, added);
+    sdi_free(t->ctx, t->pad_token);
     t->pad_token = NULL;
 }
 
 static sd_status replace_pad(sd_tokenizer *t, const char *name, const json_t *token) {
-    sd_tokenizer_drop_pad(t);
-    t->pad_token = sd_strdup(t->ctx, token_text(token));
+    sdi_tokenizer_drop_pad(t);
+    t->pad_token = sdi_strdup(t->ctx, token_text(token));
     if (!t->pad_token)
         return SD_ERROR_MEMORY;
     sd_status status = put_special(t, name, token);
-    sd_added_sort(t->ctx, &t->added);
+    sdi_added_sort(t->ctx, &t->added);
     return status;
 }
 
-sd_status sd_tokenizer_take_pad(sd_tokenizer *t, const char *dir) {
+sd_status sdi_tokenizer_take_pad(sd_tokenizer *t, const char *dir) {
     sd_status status = SD_OK;
     bool found = false;
     for (int i = 0; i < 2 && !status && !found; i++) {
         json_t *file = NULL;
-        char *path = sd_path_join(t->ctx, dir, file_names[i]);
+        char *path = sdi_path_join(t->ctx, dir, file_names[i]);
         status = path ? parse_file(t, path, &file) : SD_ERROR_MEMORY;
         if (!status)
             status = check_pad(t, file, path);
@@ -230,7 +231,7 @@ sd_status sd_tokenizer_take_pad(sd_tokenizer *t, const char *dir) {
         if (!status && found)
             status = replace_pad(t, path, token);
         json_decref(file);
-        sd_free(t->ctx, path);
+        sdi_free(t->ctx, path);
     }
     return status;
 }
@@ -258,12 +259,12 @@ static sd_status read_all(sd_tokenizer *t, const extras *x) {
     return status;
 }
 
-sd_status sd_vocab_read_extras(sd_tokenizer *t, const char *dir, const json_t *tokenizer) {
+sd_status sdi_vocab_read_extras(sd_tokenizer *t, const char *dir, const json_t *tokenizer) {
     extras x = {.tokenizer = tokenizer};
     json_t **const files[4] = {&x.map, &x.config, &x.added, &x.own};
     sd_status status = SD_OK;
     for (int i = 0; i < 4 && !status; i++) {
-        x.paths[i] = sd_path_join(t->ctx, dir, file_names[i]);
+        x.paths[i] = sdi_path_join(t->ctx, dir, file_names[i]);
         /* its megabytes are read again only where the small files are of an old transformers */
         bool needed = i < 3 || (!tokenizer && !json_object_get(x.config, "added_tokens_decoder"));
         if (!x.paths[i])
@@ -277,7 +278,7 @@ sd_status sd_vocab_read_extras(sd_tokenizer *t, const char *dir, const json_t *t
         status = read_all(t, &x);
     for (int i = 0; i < 4; i++) {
         json_decref(*files[i]);
-        sd_free(t->ctx, x.paths[i]);
+        sdi_free(t->ctx, x.paths[i]);
     }
     return status;
 }
@@ -301,17 +302,17 @@ static sd_status check_model(const sd_tokenizer *t, const char *name, const json
         found = "byte pairs without \"vocab\" or \"merges\"";
     if (!found)
         return SD_OK;
-    return sd_fail(t->ctx, SD_ERROR_UNSUPPORTED,
-                   "%s: this is not CLIP's tokenizer (%.60s); one of CLIP's byte pairs was "
-                   "expected, as in tokenizer/ of Stable Diffusion",
-                   name, found);
+    return sdi_fail(t->ctx, SD_ERROR_UNSUPPORTED,
+                    "%s: this is not CLIP's tokenizer (%.60s); one of CLIP's byte pairs was "
+                    "expected, as in tokenizer/ of Stable Diffusion",
+                    name, found);
 }
 
 /* "a b", or ["a", "b"]. */
 static bool read_pair(const json_t *v, sd_merge_text *m) {
     const json_t *left = json_array_get(v, 0), *right = json_array_get(v, 1);
     if (json_is_string(v))
-        return sd_vocab_split_merge(json_string_value(v), json_string_length(v), m);
+        return sdi_vocab_split_merge(json_string_value(v), json_string_length(v), m);
     if (json_array_size(v) != 2 || !json_is_string(left) || !json_is_string(right))
         return false;
     m->left = json_string_value(left);
@@ -325,16 +326,16 @@ static sd_status read_merges(sd_tokenizer *t, const char *name, const json_t *me
     size_t n = json_array_size(merges);
     if (n > SD_MAX_IDS)
         return wrong(t, name, "more merges than any CLIP vocabulary has");
-    sd_status status = sd_vocab_make_merges(t, n);
+    sd_status status = sdi_vocab_make_merges(t, n);
     for (size_t i = 0; i < n && !status; i++) {
         sd_merge_text m = {.name = name, .unit = "merge", .number = (int)i + 1};
         if (read_pair(json_array_get(merges, i), &m))
-            status = sd_vocab_add_merge(t, &m, (int)i, false);
+            status = sdi_vocab_add_merge(t, &m, (int)i, false);
         else
-            status = sd_fail(t->ctx, SD_ERROR_FORMAT,
-                             "%s, merge %d: expected two tokens, as a pair or with one space "
-                             "between",
-                             name, m.number);
+            status = sdi_fail(t->ctx, SD_ERROR_FORMAT,
+                              "%s, merge %d: expected two tokens, as a pair or with one space "
+                              "between",
+                              name, m.number);
     }
     return status;
 }
@@ -343,21 +344,21 @@ static sd_status read_root(sd_tokenizer *t, const char *name, const json_t *root
     const json_t *model = json_object_get(root, "model");
     sd_status status = check_model(t, name, model);
     if (!status)
-        status = sd_vocab_read_object(t, name, json_object_get(model, "vocab"));
+        status = sdi_vocab_read_object(t, name, json_object_get(model, "vocab"));
     if (!status)
         status = read_merges(t, name, json_object_get(model, "merges"));
     if (status)
         return status;
-    char *dir = sd_path_dirname(t->ctx, name);
-    status = dir ? sd_vocab_read_extras(t, dir, root) : SD_ERROR_MEMORY;
-    sd_free(t->ctx, dir);
-    return status ? status : sd_vocab_finish(t, name);
+    char *dir = sdi_path_dirname(t->ctx, name);
+    status = dir ? sdi_vocab_read_extras(t, dir, root) : SD_ERROR_MEMORY;
+    sdi_free(t->ctx, dir);
+    return status ? status : sdi_vocab_finish(t, name);
 }
 
-sd_status sd_vocab_read_tokenizer(sd_tokenizer *t, const char *name, const char *data,
-                                  size_t size) {
+sd_status sdi_vocab_read_tokenizer(sd_tokenizer *t, const char *name, const char *data,
+                                   size_t size) {
     json_t *root;
-    sd_status status = sd_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
+    sd_status status = sdi_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
     if (status)
         return status;
     status = read_root(t, name, root);

@@ -70,7 +70,7 @@ static bool in_ranges(int32_t c, const char_range *ranges, size_t n) {
     return low < n && c >= ranges[low].first;
 }
 
-sd_char_class sd_char_classify(int32_t c) {
+sd_char_class sdi_char_classify(int32_t c) {
     if (c < 0x80) {
         if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
             return SD_CHAR_LETTER;
@@ -118,7 +118,7 @@ static int32_t lower(int32_t c) {
     return small == c ? lower_new(c) : small;
 }
 
-int sd_utf8_put(int32_t c, uint8_t *out) {
+int sdi_utf8_put(int32_t c, uint8_t *out) {
     if (c < 0x80) {
         out[0] = (uint8_t)c;
         return 1;
@@ -126,7 +126,7 @@ int sd_utf8_put(int32_t c, uint8_t *out) {
     return (int)utf8proc_encode_char(c, out);
 }
 
-int32_t sd_utf8_get(const uint8_t *s, size_t n, size_t *position) {
+int32_t sdi_utf8_get(const uint8_t *s, size_t n, size_t *position) {
     uint8_t b = s[(*position)++];
     if (b < 0x80)
         return b;
@@ -147,16 +147,16 @@ int32_t sd_utf8_get(const uint8_t *s, size_t n, size_t *position) {
     return c;
 }
 
-sd_status sd_text_reserve(const sd_context *ctx, void *array, size_t *capacity, size_t need,
-                          size_t size) {
+sd_status sdi_text_reserve(const sd_context *ctx, void *array, size_t *capacity, size_t need,
+                           size_t size) {
     if (need <= *capacity)
         return SD_OK;
     size_t n = need < SIZE_MAX / 4 ? need + need / 2 + 64 : need;
     if (n > SIZE_MAX / size)
-        return sd_fail(ctx, SD_ERROR_MEMORY, "out of memory: a text of %zu characters", need);
+        return sdi_fail(ctx, SD_ERROR_MEMORY, "out of memory: a text of %zu characters", need);
     void *old, *grown;
     memcpy(&old, array, sizeof old);
-    grown = sd_realloc(ctx, old, n * size);
+    grown = sdi_realloc(ctx, old, n * size);
     if (!grown)
         return SD_ERROR_MEMORY;
     memcpy(array, &grown, sizeof grown);
@@ -183,7 +183,7 @@ static sd_status order_marks(const sd_context *ctx, int32_t *marks, size_t n) {
         return SD_OK;
     }
     size_t start[257] = {0};
-    int32_t *copy = sd_alloc_array(ctx, n, sizeof *copy);
+    int32_t *copy = sdi_alloc_array(ctx, n, sizeof *copy);
     if (!copy)
         return SD_ERROR_MEMORY;
     memcpy(copy, marks, n * sizeof *copy);
@@ -193,7 +193,7 @@ static sd_status order_marks(const sd_context *ctx, int32_t *marks, size_t n) {
         start[k] += start[k - 1];
     for (size_t i = 0; i < n; i++)
         marks[start[combining_class(copy[i])]++] = copy[i];
-    sd_free(ctx, copy);
+    sdi_free(ctx, copy);
     return SD_OK;
 }
 
@@ -225,8 +225,8 @@ static sd_status compose(const sd_context *ctx, barrier_fn barrier, int32_t *c, 
     utf8proc_ssize_t composed =
         utf8proc_normalize_utf32(c, (utf8proc_ssize_t)*n, UTF8PROC_COMPOSE | UTF8PROC_STABLE);
     if (composed < 0)
-        return sd_fail(ctx, SD_ERROR_INTERNAL, "utf8proc_normalize_utf32: %s",
-                       utf8proc_errmsg(composed));
+        return sdi_fail(ctx, SD_ERROR_INTERNAL, "utf8proc_normalize_utf32: %s",
+                        utf8proc_errmsg(composed));
     *n = (size_t)composed;
     return SD_OK;
 }
@@ -254,7 +254,7 @@ static sd_status lower_all(const sd_context *ctx, sd_code_points *t) {
     size_t extra = 0;
     for (size_t i = 0; i < t->n; i++)
         extra += t->at[i] == 0x130;
-    sd_status status = sd_text_reserve(ctx, &t->at, &t->capacity, t->n + extra, sizeof *t->at);
+    sd_status status = sdi_text_reserve(ctx, &t->at, &t->capacity, t->n + extra, sizeof *t->at);
     if (status)
         return status;
     size_t to = t->n + extra;
@@ -285,16 +285,16 @@ static int decompose(int32_t c, int32_t out[4]) {
     return (int)n;
 }
 
-sd_status sd_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n,
-                            sd_code_points *out) {
+sd_status sdi_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n,
+                             sd_code_points *out) {
     bool plain = true;
     out->n = 0;
     for (size_t i = 0; i < n;) {
         sd_status status =
-            sd_text_reserve(ctx, &out->at, &out->capacity, out->n + 4, sizeof *out->at);
+            sdi_text_reserve(ctx, &out->at, &out->capacity, out->n + 4, sizeof *out->at);
         if (status)
             return status;
-        int32_t c = sd_utf8_get(text, n, &i);
+        int32_t c = sdi_utf8_get(text, n, &i);
         plain = plain && c < 0xC0;
         if (c == KEEP_WHOLE)
             out->at[out->n++] = c;
@@ -309,7 +309,7 @@ sd_status sd_text_normalise(const sd_context *ctx, const uint8_t *text, size_t n
     return lower_all(ctx, out);
 }
 
-sd_status sd_text_nfc(const sd_context *ctx, sd_code_points *text) {
+sd_status sdi_text_nfc(const sd_context *ctx, sd_code_points *text) {
     sd_code_points out = {0};
     bool plain = true;
     for (size_t i = 0; i < text->n && plain; i++)
@@ -318,17 +318,17 @@ sd_status sd_text_nfc(const sd_context *ctx, sd_code_points *text) {
         return SD_OK;
     sd_status status = SD_OK;
     for (size_t i = 0; i < text->n && !status; i++) {
-        status = sd_text_reserve(ctx, &out.at, &out.capacity, out.n + 4, sizeof *out.at);
+        status = sdi_text_reserve(ctx, &out.at, &out.capacity, out.n + 4, sizeof *out.at);
         if (!status)
             out.n += (size_t)decompose(text->at[i], out.at + out.n);
     }
     if (!status)
         status = compose_parts(ctx, is_always_barrier, &out);
     if (status) {
-        sd_free(ctx, out.at);
+        sdi_free(ctx, out.at);
         return status;
     }
-    sd_free(ctx, text->at);
+    sdi_free(ctx, text->at);
     *text = out;
     return SD_OK;
 }

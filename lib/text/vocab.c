@@ -44,15 +44,15 @@ static sd_merge *find_merge(const sd_tokenizer *t, int32_t left, int32_t right) 
     }
 }
 
-int32_t sd_vocab_id(const sd_tokenizer *t, const char *token, size_t n) {
+int32_t sdi_vocab_id(const sd_tokenizer *t, const char *token, size_t n) {
     return *find_slot(t, token, n);
 }
 
-const char *sd_vocab_text(const sd_tokenizer *t, int32_t id) {
+const char *sdi_vocab_text(const sd_tokenizer *t, int32_t id) {
     return id >= 0 && id < t->n_ids && t->offset[id] ? t->text + t->offset[id] - 1 : NULL;
 }
 
-const sd_merge *sd_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right) {
+const sd_merge *sdi_vocab_merge(const sd_tokenizer *t, int32_t left, int32_t right) {
     const sd_merge *m = find_merge(t, left, right);
     return m->left < 0 ? NULL : m;
 }
@@ -67,7 +67,7 @@ static size_t table_size(size_t n) {
 
 static sd_status make_slots(sd_tokenizer *t, size_t n_tokens) {
     size_t size = table_size(n_tokens);
-    t->slots = sd_alloc_array(t->ctx, size, sizeof *t->slots);
+    t->slots = sdi_alloc_array(t->ctx, size, sizeof *t->slots);
     if (!t->slots)
         return SD_ERROR_MEMORY;
     t->slot_mask = size - 1;
@@ -76,9 +76,9 @@ static sd_status make_slots(sd_tokenizer *t, size_t n_tokens) {
     return SD_OK;
 }
 
-sd_status sd_vocab_make_merges(sd_tokenizer *t, size_t n_merges) {
+sd_status sdi_vocab_make_merges(sd_tokenizer *t, size_t n_merges) {
     size_t size = table_size(n_merges);
-    t->merges = sd_alloc_array(t->ctx, size, sizeof *t->merges);
+    t->merges = sdi_alloc_array(t->ctx, size, sizeof *t->merges);
     if (!t->merges)
         return SD_ERROR_MEMORY;
     t->merge_mask = size - 1;
@@ -97,9 +97,9 @@ static sd_status grow_slots(sd_tokenizer *t) {
         t->slots = old;
         return status;
     }
-    sd_free(t->ctx, old);
+    sdi_free(t->ctx, old);
     for (int32_t id = 0; id < t->n_ids; id++) {
-        const char *token = sd_vocab_text(t, id);
+        const char *token = sdi_vocab_text(t, id);
         if (token)
             *find_slot(t, token, strlen(token)) = id;
     }
@@ -110,10 +110,10 @@ static sd_status grow_slots(sd_tokenizer *t) {
 static sd_status add_token(sd_tokenizer *t, int32_t id, const char *token, size_t n) {
     sd_status status = grow_slots(t);
     if (!status)
-        status = sd_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
+        status = sdi_text_reserve(t->ctx, &t->text, &t->text_capacity, t->text_size + n + 1, 1);
     if (!status)
-        status = sd_text_reserve(t->ctx, &t->offset, &t->offset_capacity, (size_t)id + 1,
-                                 sizeof *t->offset);
+        status = sdi_text_reserve(t->ctx, &t->offset, &t->offset_capacity, (size_t)id + 1,
+                                  sizeof *t->offset);
     if (status)
         return status;
     for (; t->n_ids <= id; t->n_ids++)
@@ -140,7 +140,7 @@ static int32_t byte_character(int byte) {
 
 /* "Ġ</w>" into out; returns its length. */
 static size_t byte_token(int byte, bool at_end, char out[16]) {
-    size_t n = (size_t)sd_utf8_put(byte_character(byte), (uint8_t *)out);
+    size_t n = (size_t)sdi_utf8_put(byte_character(byte), (uint8_t *)out);
     if (at_end) {
         memcpy(out + n, word_end, sizeof word_end - 1);
         n += sizeof word_end - 1;
@@ -148,7 +148,7 @@ static size_t byte_token(int byte, bool at_end, char out[16]) {
     return n;
 }
 
-sd_status sd_vocab_add_base(sd_tokenizer *t) {
+sd_status sdi_vocab_add_base(sd_tokenizer *t) {
     sd_status status = make_slots(t, 512 + N_CLIP_MERGES + 2);
     /* First the bytes that print, then the others: 188 and 68, as the dict of GPT-2 lists them. */
     for (int round = 0; round < 4; round++)
@@ -163,7 +163,7 @@ sd_status sd_vocab_add_base(sd_tokenizer *t) {
     return status;
 }
 
-sd_status sd_vocab_add_special(sd_tokenizer *t) {
+sd_status sdi_vocab_add_special(sd_tokenizer *t) {
     sd_status status = add_token(t, t->n_ids, SD_VOCAB_START, sizeof SD_VOCAB_START - 1);
     return status ? status : add_token(t, t->n_ids, SD_VOCAB_END, sizeof SD_VOCAB_END - 1);
 }
@@ -172,20 +172,20 @@ static sd_status read_json_entry(sd_tokenizer *t, const char *name, const char *
                                  const json_t *value) {
     json_int_t id = json_integer_value(value);
     if (!json_is_integer(value) || id < 0 || id >= MAX_IDS)
-        return sd_fail(t->ctx, SD_ERROR_FORMAT,
-                       "%s: the id of token \"%.60s\" is not a whole number from 0 to %d", name,
-                       token, MAX_IDS - 1);
-    if (sd_vocab_text(t, (int32_t)id))
-        return sd_fail(t->ctx, SD_ERROR_FORMAT,
-                       "%s: tokens \"%.60s\" and \"%.60s\" both have id %d", name,
-                       sd_vocab_text(t, (int32_t)id), token, (int)id);
+        return sdi_fail(t->ctx, SD_ERROR_FORMAT,
+                        "%s: the id of token \"%.60s\" is not a whole number from 0 to %d", name,
+                        token, MAX_IDS - 1);
+    if (sdi_vocab_text(t, (int32_t)id))
+        return sdi_fail(t->ctx, SD_ERROR_FORMAT,
+                        "%s: tokens \"%.60s\" and \"%.60s\" both have id %d", name,
+                        sdi_vocab_text(t, (int32_t)id), token, (int)id);
     return add_token(t, (int32_t)id, token, strlen(token));
 }
 
-sd_status sd_vocab_read_object(sd_tokenizer *t, const char *name, const json_t *object) {
+sd_status sdi_vocab_read_object(sd_tokenizer *t, const char *name, const json_t *object) {
     if (json_object_size(object) > MAX_IDS)
-        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: %zu tokens; at most %d are expected", name,
-                       json_object_size(object), MAX_IDS);
+        return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s: %zu tokens; at most %d are expected", name,
+                        json_object_size(object), MAX_IDS);
     sd_status status = make_slots(t, json_object_size(object));
     const char *token;
     json_t *value;
@@ -198,32 +198,32 @@ sd_status sd_vocab_read_object(sd_tokenizer *t, const char *name, const json_t *
     return status;
 }
 
-sd_status sd_vocab_parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
-                         size_t flags, json_t **out) {
+sd_status sdi_vocab_parse(const sd_tokenizer *t, const char *name, const char *data, size_t size,
+                          size_t flags, json_t **out) {
     json_error_t error;
-    *out = sd_json_load(data, size, flags, &error);
+    *out = sdi_json_load(data, size, flags, &error);
     if (!*out)
-        return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
+        return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s, line %d: %s", name, error.line, error.text);
     if (json_is_object(*out))
         return SD_OK;
     json_decref(*out);
     *out = NULL;
-    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, line 1: expected an object", name);
+    return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s, line 1: expected an object", name);
 }
 
-sd_status sd_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
+sd_status sdi_vocab_read_json(sd_tokenizer *t, const char *name, const char *data, size_t size) {
     json_t *root;
-    sd_status status = sd_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
+    sd_status status = sdi_vocab_parse(t, name, data, size, JSON_REJECT_DUPLICATES, &root);
     if (status)
         return status;
-    status = sd_vocab_read_object(t, name, root);
+    status = sdi_vocab_read_object(t, name, root);
     json_decref(root);
     return status;
 }
 
-sd_status sd_vocab_add_token(sd_tokenizer *t, int32_t id, const char *token) {
+sd_status sdi_vocab_add_token(sd_tokenizer *t, int32_t id, const char *token) {
     size_t n = strlen(token);
-    if (id < 0 || id >= MAX_IDS || sd_vocab_text(t, id) || sd_vocab_id(t, token, n) >= 0)
+    if (id < 0 || id >= MAX_IDS || sdi_vocab_text(t, id) || sdi_vocab_id(t, token, n) >= 0)
         return SD_OK;
     return add_token(t, id, token, n);
 }
@@ -257,22 +257,22 @@ static bool is_header(const text_line *line) {
 }
 
 static sd_status bad_merge(const sd_tokenizer *t, const sd_merge_text *m, const char *what) {
-    return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s, %s %d: %s: \"%.*s %.*s\"", m->name, m->unit,
-                   m->number, what, m->n_left > 60 ? 60 : (int)m->n_left, m->left,
-                   m->n_right > 60 ? 60 : (int)m->n_right, m->right);
+    return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s, %s %d: %s: \"%.*s %.*s\"", m->name, m->unit,
+                    m->number, what, m->n_left > 60 ? 60 : (int)m->n_left, m->left,
+                    m->n_right > 60 ? 60 : (int)m->n_right, m->right);
 }
 
 /* Id of left + right: found, or added where `add` is set. */
 static sd_status joined_id(sd_tokenizer *t, const sd_merge_text *m, bool add, int32_t *id) {
     char small[256];
     size_t n = m->n_left + m->n_right;
-    char *joined = n <= sizeof small ? small : sd_alloc(t->ctx, n);
+    char *joined = n <= sizeof small ? small : sdi_alloc(t->ctx, n);
     if (!joined)
         return SD_ERROR_MEMORY;
     memcpy(joined, m->left, m->n_left);
     memcpy(joined + m->n_left, m->right, m->n_right);
     sd_status status = SD_OK;
-    *id = sd_vocab_id(t, joined, n);
+    *id = sdi_vocab_id(t, joined, n);
     if (!add && *id < 0) {
         status = bad_merge(t, m, "the vocabulary has no token that is this pair joined");
     } else if (add && *id >= 0) {
@@ -282,13 +282,13 @@ static sd_status joined_id(sd_tokenizer *t, const sd_merge_text *m, bool add, in
         status = add_token(t, *id, joined, n);
     }
     if (joined != small)
-        sd_free(t->ctx, joined);
+        sdi_free(t->ctx, joined);
     return status;
 }
 
-sd_status sd_vocab_add_merge(sd_tokenizer *t, const sd_merge_text *m, int rank, bool add) {
-    int32_t left = sd_vocab_id(t, m->left, m->n_left);
-    int32_t right = sd_vocab_id(t, m->right, m->n_right);
+sd_status sdi_vocab_add_merge(sd_tokenizer *t, const sd_merge_text *m, int rank, bool add) {
+    int32_t left = sdi_vocab_id(t, m->left, m->n_left);
+    int32_t right = sdi_vocab_id(t, m->right, m->n_right);
     if (left < 0 || right < 0)
         return bad_merge(t, m,
                          left < 0 ? "the vocabulary has no such first token"
@@ -303,7 +303,7 @@ sd_status sd_vocab_add_merge(sd_tokenizer *t, const sd_merge_text *m, int rank, 
     return SD_OK;
 }
 
-bool sd_vocab_split_merge(const char *text, size_t n, sd_merge_text *m) {
+bool sdi_vocab_split_merge(const char *text, size_t n, sd_merge_text *m) {
     const char *space = memchr(text, ' ', n);
     m->left = text;
     m->n_left = space ? (size_t)(space - text) : 0;
@@ -315,11 +315,11 @@ bool sd_vocab_split_merge(const char *text, size_t n, sd_merge_text *m) {
 static sd_status read_merge(sd_tokenizer *t, const char *name, const text_line *line, int rank,
                             bool add) {
     sd_merge_text m = {.name = name, .unit = "line", .number = line->number};
-    if (!sd_vocab_split_merge(line->text, line->n, &m))
-        return sd_fail(t->ctx, SD_ERROR_FORMAT,
-                       "%s, line %d: expected two tokens with one space between: \"%.*s\"", name,
-                       line->number, line->n > 60 ? 60 : (int)line->n, line->text);
-    return sd_vocab_add_merge(t, &m, rank, add);
+    if (!sdi_vocab_split_merge(line->text, line->n, &m))
+        return sdi_fail(t->ctx, SD_ERROR_FORMAT,
+                        "%s, line %d: expected two tokens with one space between: \"%.*s\"", name,
+                        line->number, line->n > 60 ? 60 : (int)line->n, line->text);
+    return sdi_vocab_add_merge(t, &m, rank, add);
 }
 
 static size_t count_lines(const char *data, size_t size) {
@@ -329,11 +329,11 @@ static size_t count_lines(const char *data, size_t size) {
     return n;
 }
 
-sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *data, size_t size,
-                               bool add) {
+sd_status sdi_vocab_read_merges(sd_tokenizer *t, const char *name, const char *data, size_t size,
+                                bool add) {
     int most = add ? N_CLIP_MERGES : MAX_IDS;
     size_t n_lines = count_lines(data, size);
-    sd_status status = sd_vocab_make_merges(t, n_lines < (size_t)most ? n_lines : (size_t)most);
+    sd_status status = sdi_vocab_make_merges(t, n_lines < (size_t)most ? n_lines : (size_t)most);
     const char *end = data + size;
     text_line line = {0};
     int rank = 0;
@@ -343,32 +343,32 @@ sd_status sd_vocab_read_merges(sd_tokenizer *t, const char *name, const char *da
         if (rank == most && add)
             break;
         if (rank == most)
-            return sd_fail(t->ctx, SD_ERROR_FORMAT,
-                           "%s, line %d: more merges than any CLIP vocabulary has", name,
-                           line.number);
+            return sdi_fail(t->ctx, SD_ERROR_FORMAT,
+                            "%s, line %d: more merges than any CLIP vocabulary has", name,
+                            line.number);
         status = read_merge(t, name, &line, rank++, add);
     }
     return status;
 }
 
-sd_status sd_vocab_finish(sd_tokenizer *t, const char *name) {
+sd_status sdi_vocab_finish(sd_tokenizer *t, const char *name) {
     static const char *const special[2] = {SD_VOCAB_START, SD_VOCAB_END};
     int32_t *const ids[2] = {&t->start, &t->end};
     for (int i = 0; i < 2; i++) {
-        *ids[i] = sd_vocab_id(t, special[i], strlen(special[i]));
+        *ids[i] = sdi_vocab_id(t, special[i], strlen(special[i]));
         if (*ids[i] < 0)
-            return sd_fail(t->ctx, SD_ERROR_FORMAT, "%s: the token %s is missing", name,
-                           special[i]);
+            return sdi_fail(t->ctx, SD_ERROR_FORMAT, "%s: the token %s is missing", name,
+                            special[i]);
         sd_added token = {.text = (char *)special[i], .id = *ids[i]};
-        sd_status status = sd_added_put(t->ctx, &t->added, &token);
+        sd_status status = sdi_added_put(t->ctx, &t->added, &token);
         if (status)
             return status;
     }
-    sd_added_sort(t->ctx, &t->added);
+    sdi_added_sort(t->ctx, &t->added);
     for (int byte = 0; byte < 256; byte++) {
         char token[16];
-        t->byte_id[byte] = sd_vocab_id(t, token, byte_token(byte, false, token));
-        t->byte_end_id[byte] = sd_vocab_id(t, token, byte_token(byte, true, token));
+        t->byte_id[byte] = sdi_vocab_id(t, token, byte_token(byte, false, token));
+        t->byte_end_id[byte] = sdi_vocab_id(t, token, byte_token(byte, true, token));
     }
     return SD_OK;
 }

@@ -12,11 +12,11 @@
 #define MERGES_TXT "merges.txt"
 
 static void *zlib_alloc(void *ctx, unsigned n, unsigned size) {
-    return sd_alloc_array(ctx, n, size);
+    return sdi_alloc_array(ctx, n, size);
 }
 
 static void zlib_free(void *ctx, void *ptr) {
-    sd_free(ctx, ptr);
+    sdi_free(ctx, ptr);
 }
 
 /* Inflates into *data, that grows up to MAX_FILE. */
@@ -27,9 +27,9 @@ static sd_status inflate_all(sd_context *ctx, const char *name, z_stream *z, uin
         if (!*data || *size == capacity) {
             capacity = *data ? capacity * 2 : capacity;
             if (capacity > MAX_FILE)
-                return sd_fail(ctx, SD_ERROR_FORMAT, "%s: more than %u bytes when unpacked", name,
-                               MAX_FILE);
-            uint8_t *grown = sd_realloc(ctx, *data, capacity);
+                return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: more than %u bytes when unpacked", name,
+                                MAX_FILE);
+            uint8_t *grown = sdi_realloc(ctx, *data, capacity);
             if (!grown)
                 return SD_ERROR_MEMORY;
             *data = grown;
@@ -41,8 +41,8 @@ static sd_status inflate_all(sd_context *ctx, const char *name, z_stream *z, uin
         if (rc == Z_MEM_ERROR)
             return SD_ERROR_MEMORY;
         if (rc != Z_OK && rc != Z_STREAM_END)
-            return sd_fail(ctx, SD_ERROR_FORMAT, "%s: damaged or cut gzip data: %s", name,
-                           z->msg ? z->msg : "unexpected end");
+            return sdi_fail(ctx, SD_ERROR_FORMAT, "%s: damaged or cut gzip data: %s", name,
+                            z->msg ? z->msg : "unexpected end");
     }
     return SD_OK;
 }
@@ -58,11 +58,11 @@ static sd_status gunzip(sd_context *ctx, const char *name, const uint8_t *packed
     if (rc == Z_MEM_ERROR)
         return SD_ERROR_MEMORY;
     if (rc != Z_OK)
-        return sd_fail(ctx, SD_ERROR_INTERNAL, "zlib does not start: %s", zError(rc));
+        return sdi_fail(ctx, SD_ERROR_INTERNAL, "zlib does not start: %s", zError(rc));
     sd_status status = inflate_all(ctx, name, &z, data, size);
     inflateEnd(&z);
     if (status) {
-        sd_free(ctx, *data);
+        sdi_free(ctx, *data);
         *data = NULL;
     }
     return status;
@@ -81,47 +81,47 @@ static sd_status read_simple(sd_tokenizer *t, const char *name, const uint8_t *d
         data = unpacked;
     }
     if (!status)
-        status = sd_vocab_add_base(t);
+        status = sdi_vocab_add_base(t);
     if (!status)
-        status = sd_vocab_read_merges(t, name, (const char *)data, n, true);
+        status = sdi_vocab_read_merges(t, name, (const char *)data, n, true);
     if (!status)
-        status = sd_vocab_add_special(t);
+        status = sdi_vocab_add_special(t);
     if (!status)
-        status = sd_vocab_finish(t, name);
-    sd_free(t->ctx, unpacked);
+        status = sdi_vocab_finish(t, name);
+    sdi_free(t->ctx, unpacked);
     return status;
 }
 
 static sd_status read_pair(sd_tokenizer *t, const char *json_path, const char *merges_path) {
     uint8_t *data = NULL;
     size_t n = 0;
-    sd_status status = sd_read_file(t->ctx, json_path, MAX_FILE, &data, &n);
+    sd_status status = sdi_read_file(t->ctx, json_path, MAX_FILE, &data, &n);
     if (!status)
-        status = sd_vocab_read_json(t, json_path, (const char *)data, n);
-    sd_free(t->ctx, data);
+        status = sdi_vocab_read_json(t, json_path, (const char *)data, n);
+    sdi_free(t->ctx, data);
     data = NULL;
     if (!status)
-        status = sd_read_file(t->ctx, merges_path, MAX_FILE, &data, &n);
+        status = sdi_read_file(t->ctx, merges_path, MAX_FILE, &data, &n);
     if (!status)
-        status = sd_vocab_read_merges(t, merges_path, (const char *)data, n, false);
-    sd_free(t->ctx, data);
-    char *dir = status ? NULL : sd_path_dirname(t->ctx, json_path);
+        status = sdi_vocab_read_merges(t, merges_path, (const char *)data, n, false);
+    sdi_free(t->ctx, data);
+    char *dir = status ? NULL : sdi_path_dirname(t->ctx, json_path);
     if (!status)
-        status = dir ? sd_vocab_read_extras(t, dir, NULL) : SD_ERROR_MEMORY;
-    sd_free(t->ctx, dir);
-    return status ? status : sd_vocab_finish(t, json_path);
+        status = dir ? sdi_vocab_read_extras(t, dir, NULL) : SD_ERROR_MEMORY;
+    sdi_free(t->ctx, dir);
+    return status ? status : sdi_vocab_finish(t, json_path);
 }
 
 /* vocab.json and merges.txt of one folder. *found: both are there. */
 static sd_status read_folder_pair(sd_tokenizer *t, const char *dir, bool *found) {
-    char *json = sd_path_join(t->ctx, dir, VOCAB_JSON);
-    char *merges = sd_path_join(t->ctx, dir, MERGES_TXT);
+    char *json = sdi_path_join(t->ctx, dir, VOCAB_JSON);
+    char *merges = sdi_path_join(t->ctx, dir, MERGES_TXT);
     sd_status status = json && merges ? SD_OK : SD_ERROR_MEMORY;
-    *found = !status && sd_is_file(json) && sd_is_file(merges);
+    *found = !status && sdi_is_file(json) && sdi_is_file(merges);
     if (*found)
         status = read_pair(t, json, merges);
-    sd_free(t->ctx, json);
-    sd_free(t->ctx, merges);
+    sdi_free(t->ctx, json);
+    sdi_free(t->ctx, merges);
     return status;
 }
 
@@ -133,13 +133,13 @@ static sd_status read_folder(sd_tokenizer *t, const char *dir, bool *found) {
                                         "bpe_simple_vocab_16e6.txt"};
     sd_status status = read_folder_pair(t, dir, found);
     for (size_t i = 0; i < SD_COUNT(names) && !status && !*found; i++) {
-        char *path = sd_path_join(t->ctx, dir, names[i]);
+        char *path = sdi_path_join(t->ctx, dir, names[i]);
         if (!path)
             return SD_ERROR_MEMORY;
-        *found = sd_is_file(path);
+        *found = sdi_is_file(path);
         if (*found)
             status = read_file(t, path);
-        sd_free(t->ctx, path);
+        sdi_free(t->ctx, path);
     }
     return status;
 }
@@ -163,27 +163,27 @@ static sd_status read_file(sd_tokenizer *t, const char *path) {
     bool is_vocab = named(path, VOCAB_JSON);
     if (is_vocab || named(path, MERGES_TXT)) {
         bool found = false;
-        char *dir = sd_path_dirname(t->ctx, path);
+        char *dir = sdi_path_dirname(t->ctx, path);
         sd_status status = dir ? read_folder_pair(t, dir, &found) : SD_ERROR_MEMORY;
-        sd_free(t->ctx, dir);
+        sdi_free(t->ctx, dir);
         if (status || found)
             return status;
-        if (is_vocab && sd_is_file(path))
-            return sd_fail(t->ctx, SD_ERROR_IO, "%s: there is no " MERGES_TXT " beside it", path);
+        if (is_vocab && sdi_is_file(path))
+            return sdi_fail(t->ctx, SD_ERROR_IO, "%s: there is no " MERGES_TXT " beside it", path);
     }
     uint8_t *data = NULL;
     size_t n = 0;
-    sd_status status = sd_read_file(t->ctx, path, MAX_FILE, &data, &n);
+    sd_status status = sdi_read_file(t->ctx, path, MAX_FILE, &data, &n);
     if (!status && is_json(data, n))
-        status = sd_vocab_read_tokenizer(t, path, (const char *)data, n);
+        status = sdi_vocab_read_tokenizer(t, path, (const char *)data, n);
     else if (!status)
         status = read_simple(t, path, data, n);
-    sd_free(t->ctx, data);
+    sdi_free(t->ctx, data);
     return status;
 }
 
 static sd_tokenizer *new_tokenizer(sd_context *ctx) {
-    sd_tokenizer *t = sd_zalloc(ctx, sizeof *t);
+    sd_tokenizer *t = sdi_zalloc(ctx, sizeof *t);
     if (t)
         t->ctx = ctx;
     return t;
@@ -192,64 +192,64 @@ static sd_tokenizer *new_tokenizer(sd_context *ctx) {
 /* All that was read. */
 static void clear(sd_tokenizer *t) {
     sd_context *ctx = t->ctx;
-    sd_free(ctx, t->text);
-    sd_free(ctx, t->offset);
-    sd_free(ctx, t->slots);
-    sd_free(ctx, t->merges);
-    sd_free(ctx, t->pad_token);
-    sd_added_free(ctx, &t->added);
+    sdi_free(ctx, t->text);
+    sdi_free(ctx, t->offset);
+    sdi_free(ctx, t->slots);
+    sdi_free(ctx, t->merges);
+    sdi_free(ctx, t->pad_token);
+    sdi_added_free(ctx, &t->added);
     *t = (sd_tokenizer){.ctx = ctx};
 }
 
-void sd_tokenizer_free(sd_tokenizer *t) {
+void sdi_tokenizer_free(sd_tokenizer *t) {
     if (!t)
         return;
     clear(t);
-    sd_free(t->ctx, t);
+    sdi_free(t->ctx, t);
 }
 
 /* Hands `t` out, or frees it. */
 static sd_status give(sd_tokenizer *t, sd_status status, sd_tokenizer **out) {
     if (status)
-        sd_tokenizer_free(t);
+        sdi_tokenizer_free(t);
     else
         *out = t;
     return status;
 }
 
-sd_status sd_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **out) {
+sd_status sdi_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **out) {
     *out = NULL;
     sd_tokenizer *t = new_tokenizer(ctx);
     if (!t)
         return SD_ERROR_MEMORY;
-    if (!sd_is_directory(path))
+    if (!sdi_is_directory(path))
         return give(t, read_file(t, path), out);
     bool found = false;
     sd_status status = read_folder(t, path, &found);
     if (!status && !found)
-        status = sd_fail(ctx, SD_ERROR_IO,
-                         "%s: the folder has neither " VOCAB_JSON " with " MERGES_TXT
-                         " nor " SD_TOKENIZER_JSON " nor bpe_simple_vocab_16e6.txt[.gz]",
-                         path);
+        status = sdi_fail(ctx, SD_ERROR_IO,
+                          "%s: the folder has neither " VOCAB_JSON " with " MERGES_TXT
+                          " nor " SD_TOKENIZER_JSON " nor bpe_simple_vocab_16e6.txt[.gz]",
+                          path);
     return give(t, status, out);
 }
 
 static sd_status not_found(sd_context *ctx, const char *const dirs[2]) {
-    return sd_fail(ctx, SD_ERROR_IO,
-                   "no CLIP vocabulary: looked for " VOCAB_JSON " with " MERGES_TXT
-                   ", for " SD_TOKENIZER_JSON " and for bpe_simple_vocab_16e6.txt[.gz] in %s%s%s, "
-                   "and none is built in (Meson option clip_vocab)",
-                   dirs[0] ? dirs[0] : "", dirs[0] && dirs[1] ? " and " : "",
-                   dirs[1]   ? dirs[1]
-                   : dirs[0] ? ""
-                             : "no folder");
+    return sdi_fail(ctx, SD_ERROR_IO,
+                    "no CLIP vocabulary: looked for " VOCAB_JSON " with " MERGES_TXT
+                    ", for " SD_TOKENIZER_JSON " and for bpe_simple_vocab_16e6.txt[.gz] in %s%s%s, "
+                    "and none is built in (Meson option clip_vocab)",
+                    dirs[0] ? dirs[0] : "", dirs[0] && dirs[1] ? " and " : "",
+                    dirs[1]   ? dirs[1]
+                    : dirs[0] ? ""
+                              : "no folder");
 }
 
-sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *tokenizer_dir,
-                            const char *directory, sd_tokenizer **out) {
+sd_status sdi_tokenizer_find(sd_context *ctx, const char *path, const char *tokenizer_dir,
+                             const char *directory, sd_tokenizer **out) {
     *out = NULL;
     if (path)
-        return sd_tokenizer_load(ctx, path, out);
+        return sdi_tokenizer_load(ctx, path, out);
     const char *const dirs[2] = {tokenizer_dir, directory};
     sd_tokenizer *t = new_tokenizer(ctx);
     if (!t)
@@ -260,14 +260,14 @@ sd_status sd_tokenizer_find(sd_context *ctx, const char *path, const char *token
         if (dirs[i])
             status = read_folder(t, dirs[i], &found);
         if (status == SD_ERROR_UNSUPPORTED) { /* another program's tokenizer.json lies there */
-            sd_log(ctx, SD_LOG_LEVEL_WARN, "%s; it is not used", sd_error_get());
+            sdi_log(ctx, SD_LOG_LEVEL_WARN, "%s; it is not used", sdi_error_get());
             clear(t);
             status = SD_OK;
             found = false;
         }
     }
-    if (!status && !found && sd_builtin_vocab_size)
-        status = read_simple(t, "built-in vocabulary", sd_builtin_vocab, sd_builtin_vocab_size);
+    if (!status && !found && sdi_builtin_vocab_size)
+        status = read_simple(t, "built-in vocabulary", sdi_builtin_vocab, sdi_builtin_vocab_size);
     else if (!status && !found)
         status = not_found(ctx, dirs);
     return give(t, status, out);

@@ -72,7 +72,7 @@ def check_locale(problems):
             if name not in KEPT:
                 for found in LOCALE.findall(text):
                     problems.append(f"{folder}/{name}: {found.split('(')[0]} follows the host's "
-                                    "locale: sd_print, sd_c_locale_begin")
+                                    "locale: sdi_print, sdi_c_locale_begin")
     for path in files("examples"):
         if "setlocale(" in path.read_text(encoding="utf-8"):
             problems.append(f"{path.relative_to(ROOT)} sets a locale; its decimals would follow it")

@@ -12,17 +12,17 @@ static int met; /* calls of libsd's that came here */
         return ++met;                                                                              \
     }
 
-/* of lib/: sd_bus and sd_device are systemd's too */
-OURS(sd_alloc)
-OURS(sd_condvar_wait)
-OURS(sd_device_open)
-OURS(sd_exec_new)
-OURS(sd_fail)
-OURS(sd_free)
-OURS(sd_json_parse)
-OURS(sd_log)
-OURS(sd_parallel_for)
-OURS(sd_model_open)
+/* of lib/ */
+OURS(sdi_alloc)
+OURS(sdi_condvar_wait)
+OURS(sdi_device_open)
+OURS(sdi_exec_new)
+OURS(sdi_fail)
+OURS(sdi_free)
+OURS(sdi_json_parse)
+OURS(sdi_log)
+OURS(sdi_parallel_for)
+OURS(sdi_model_load)
 /* of backends/ */
 OURS(conv_bias)
 OURS(conv_direct)

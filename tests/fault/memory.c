@@ -12,48 +12,48 @@ static size_t n_image_bytes;
 
 static sd_status open_weights(void) {
     sd_weights *w;
-    sd_status status = sd_weights_open(fault_ctx, target, &w);
+    sd_status status = sdi_weights_open(fault_ctx, target, &w);
     ck_assert((status == SD_OK) == (w != NULL));
-    sd_weights_close(w);
+    sdi_weights_close(w);
     return status;
 }
 
 static sd_status open_source(void) {
     sd_source *s;
-    sd_status status = sd_source_open(fault_ctx, target, &s);
+    sd_status status = sdi_source_open(fault_ctx, target, &s);
     ck_assert((status == SD_OK) == (s != NULL));
-    sd_source_close(s);
+    sdi_source_close(s);
     return status;
 }
 
 /* `target` is the tiny model's file. */
 static sd_status open_configured(void) {
     sd_source *s;
-    sd_status status = sd_source_open_config(fault_ctx, target, SD_TEST_CONFIG, &s);
+    sd_status status = sdi_source_open_config(fault_ctx, target, SD_TEST_CONFIG, &s);
     ck_assert((status == SD_OK) == (s != NULL));
-    sd_source_close(s);
+    sdi_source_close(s);
     return status;
 }
 
 static sd_status decode(void) {
     sd_image *image;
-    sd_status status = sd_image_decode(fault_ctx, target, image_bytes, n_image_bytes, &image);
+    sd_status status = sdi_image_decode(fault_ctx, target, image_bytes, n_image_bytes, &image);
     ck_assert((status == SD_OK) == (image != NULL));
-    sd_image_destroy(image);
+    sdi_image_free(image);
     return status;
 }
 
 /* Needs an image first, whose own memory is counted with the rest. */
 static sd_status with_image(sd_status (*fn)(const sd_image *)) {
     sd_image *image;
-    sd_status status = sd_image_create(fault_ctx, 70, 50, 4, &image);
+    sd_status status = sdi_image_new(fault_ctx, 70, 50, 4, &image);
     if (status)
         return status;
     uint32_t noise = 1;
     for (int i = 0; i < 70 * 50 * 4; i++)
         image->pixels[i] = (uint8_t)((noise = noise * 1664525u + 1013904223u) >> 24);
     status = fn(image);
-    sd_image_destroy(image);
+    sdi_image_free(image);
     return status;
 }
 
@@ -61,26 +61,27 @@ static sd_status to_png(const sd_image *image) {
     uint8_t *bytes;
     size_t n;
     sd_status status =
-        sd_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9"}, &bytes, &n);
+        sdi_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9"}, &bytes, &n);
     ck_assert((status == SD_OK) == (bytes != NULL));
-    sd_free(fault_ctx, bytes);
+    sdi_free(fault_ctx, bytes);
     return status;
 }
 
 static sd_status to_jpeg(const sd_image *image) {
     uint8_t *bytes;
     size_t n;
-    sd_status status = sd_image_encode(image, &(sd_image_file){true, 100, "a comment"}, &bytes, &n);
+    sd_status status =
+        sdi_image_encode(image, &(sd_image_file){true, 100, "a comment"}, &bytes, &n);
     ck_assert((status == SD_OK) == (bytes != NULL));
-    sd_free(fault_ctx, bytes);
+    sdi_free(fault_ctx, bytes);
     return status;
 }
 
 static sd_status resize(const sd_image *image) {
     sd_image *out;
-    sd_status status = sd_image_lanczos(image, 31, 91, &out);
+    sd_status status = sdi_image_lanczos(image, 31, 91, &out);
     ck_assert((status == SD_OK) == (out != NULL));
-    sd_image_destroy(out);
+    sdi_image_free(out);
     return status;
 }
 
@@ -132,24 +133,24 @@ START_TEST(no_memory_for_files) {
     safetensors_save(s, path);
     safetensors_free(s);
     snprintf(target, sizeof target, "%s", path);
-    fail_each("sd_weights_open", open_weights);
-    fail_each("sd_source_open, a file", open_source);
+    fail_each("sdi_weights_open", open_weights);
+    fail_each("sdi_source_open, a file", open_source);
     snprintf(target, sizeof target, "%s", files_path(fault_dir, "index.json"));
     files_write_text(target, "{\"weight_map\": {\"model.diffusion_model.out.2.weight\": "
                              "\"model.safetensors\"}}");
-    fail_each("sd_weights_open, an index", open_weights);
+    fail_each("sdi_weights_open, an index", open_weights);
     snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/lightning.ckpt");
-    fail_each("sd_weights_open, .ckpt", open_weights);
+    fail_each("sdi_weights_open, .ckpt", open_weights);
     snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/deflated.ckpt");
-    fail_each("sd_weights_open, deflated", open_weights);
+    fail_each("sdi_weights_open, deflated", open_weights);
     snprintf(target, sizeof target, "%s", getenv("SD_TEST_TINY_FILE"));
-    fail_each("sd_source_open_config", open_configured);
+    fail_each("sdi_source_open_config", open_configured);
     files_make_tiny_diffusers(fault_dir);
     files_write_text(files_path(fault_dir, "tokenizer/special_tokens_map.json"),
                      "{\"pad_token\": \"x\"}");
     files_write_text(files_path(fault_dir, "tokenizer/vocab.json"), "{\"x\": 1}");
     snprintf(target, sizeof target, "%s", fault_dir);
-    fail_each("sd_source_open, a folder", open_source);
+    fail_each("sdi_source_open, a folder", open_source);
 }
 END_TEST
 
@@ -162,9 +163,9 @@ START_TEST(no_memory_for_images) {
     }
     free(image_bytes);
     image_bytes = NULL;
-    fail_each("sd_png_encode", encode_png);
-    fail_each("sd_jpeg_encode", encode_jpeg);
-    fail_each("sd_image_lanczos", resample);
+    fail_each("sdi_png_encode", encode_png);
+    fail_each("sdi_jpeg_encode", encode_jpeg);
+    fail_each("sdi_image_lanczos", resample);
 }
 END_TEST
 

@@ -38,14 +38,14 @@ static void write_torch(const char *path, const void *pickle, size_t n) {
 /* Every byte of every tensor must be there, in the file or in a block of our own. */
 static sd_status read_all(const char *path) {
     sd_weights *w;
-    sd_status status = sd_weights_open(fault_ctx, path, &w);
-    for (size_t i = 0; !status && i < sd_weights_count(w); i++) {
-        const sd_entry *e = sd_weights_at(w, i);
+    sd_status status = sdi_weights_open(fault_ctx, path, &w);
+    for (size_t i = 0; !status && i < sdi_weights_count(w); i++) {
+        const sd_entry *e = sdi_weights_at(w, i);
         uint8_t *bytes = malloc(e->size + 1);
-        ck_assert_int_eq(sd_weights_read(w, e, 0, bytes, e->size), SD_OK);
+        ck_assert_int_eq(sdi_weights_read(w, e, 0, bytes, e->size), SD_OK);
         free(bytes);
     }
-    sd_weights_close(w);
+    sdi_weights_close(w);
     return status;
 }
 
@@ -225,7 +225,7 @@ START_TEST(truncated_pickle) {
         uint8_t *copy = malloc(n ? n : 1);
         sd_pickle *p;
         memcpy(copy, bytes, n);
-        sd_status status = sd_pickle_read(fault_ctx, "x.ckpt", copy + (n ? 0 : 1), n, &p);
+        sd_status status = sdi_pickle_read(fault_ctx, "x.ckpt", copy + (n ? 0 : 1), n, &p);
         ck_assert_ptr_null(p);
         fault_refused("truncated pickle", status, SD_ERROR_FORMAT, "x.ckpt", "cut short");
         free(copy);

@@ -17,13 +17,13 @@
 static sd_status encode(const sd_tokenizer *t, const char *text) {
     int32_t ids[TOKENS];
     int n_used = 0;
-    sd_status status = sd_tokenizer_encode(t, text, sd_tokenizer_end(t), ids, TOKENS, &n_used);
+    sd_status status = sdi_tokenizer_encode(t, text, sdi_tokenizer_end(t), ids, TOKENS, &n_used);
     if (status)
         return status;
     FUZZ_REQUIRE(n_used >= 2);
-    FUZZ_REQUIRE(ids[0] == sd_tokenizer_start(t));
+    FUZZ_REQUIRE(ids[0] == sdi_tokenizer_start(t));
     for (int i = 0; i < TOKENS; i++)
-        FUZZ_REQUIRE(sd_tokenizer_text(t, ids[i]));
+        FUZZ_REQUIRE(sdi_tokenizer_text(t, ids[i]));
     return SD_OK;
 }
 
@@ -37,13 +37,13 @@ static sd_status fuzz_text(const uint8_t *data, size_t size) {
 
 static sd_status fuzz_vocab(const char *path) {
     sd_tokenizer *t;
-    sd_status status = sd_tokenizer_load(fuzz_ctx, path, &t);
+    sd_status status = sdi_tokenizer_load(fuzz_ctx, path, &t);
     if (status)
         return status;
-    FUZZ_REQUIRE(sd_tokenizer_text(t, sd_tokenizer_start(t)));
-    FUZZ_REQUIRE(!sd_tokenizer_text(t, sd_tokenizer_size(t)));
+    FUZZ_REQUIRE(sdi_tokenizer_text(t, sdi_tokenizer_start(t)));
+    FUZZ_REQUIRE(!sdi_tokenizer_text(t, sdi_tokenizer_size(t)));
     status = encode(t, "a photo of a cat, it's 12 \xc3\xa9\xf0\x9f\x90\x88 <|endoftext|> aaaaaaaa");
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
     return status;
 }
 

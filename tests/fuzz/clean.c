@@ -11,7 +11,7 @@ static bool is_text(const char *s) {
     size_t n = strlen(s);
     for (size_t i = 0; i < n;) {
         size_t start = i;
-        int32_t c = sd_utf8_get((const uint8_t *)s, n, &i);
+        int32_t c = sdi_utf8_get((const uint8_t *)s, n, &i);
         if ((c == 0xFFFD && i - start != 3) || c == '\t' || c == '\n' || c == '\r' ||
             (c == ' ' && (start == 0 || i == n || s[i] == ' ')))
             return false;
@@ -24,9 +24,9 @@ sd_status fuzz_clean(const uint8_t *data, size_t size) {
     size = size < MAX_TEXT ? size : MAX_TEXT;
     memcpy(text, data, size);
     text[size] = 0;
-    sd_status status = sd_text_clean(fuzz_ctx, text, &out);
+    sd_status status = sdi_text_clean(fuzz_ctx, text, &out);
     FUZZ_REQUIRE(status || is_text(out));
     FUZZ_REQUIRE(!status || !out);
-    sd_free(fuzz_ctx, out);
+    sdi_free(fuzz_ctx, out);
     return status;
 }

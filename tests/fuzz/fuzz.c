@@ -57,8 +57,8 @@ static void limited_free(void *user, void *ptr, size_t size) {
 }
 
 static void end(void) {
-    sd_tokenizer_free(fuzz_tokenizer);
-    sd_context_release(fuzz_ctx);
+    sdi_tokenizer_free(fuzz_tokenizer);
+    sdi_context_release(fuzz_ctx);
     files_remove_tree(folder);
 }
 
@@ -68,8 +68,8 @@ static void begin(void) {
     params.n_threads = 1;
     params.allocate = limited_alloc;
     params.deallocate = limited_free;
-    FUZZ_REQUIRE(sd_context_create(&params, &fuzz_ctx) == SD_OK);
-    FUZZ_REQUIRE(sd_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer", &fuzz_tokenizer) == SD_OK);
+    FUZZ_REQUIRE(sdi_context_new(&params, &fuzz_ctx) == SD_OK);
+    FUZZ_REQUIRE(sdi_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer", &fuzz_tokenizer) == SD_OK);
     if (!getenv("TMPDIR") && !stat("/dev/shm", &st) && S_ISDIR(st.st_mode))
         setenv("TMPDIR", "/dev/shm", 1);
     files_make_temp(folder);
@@ -80,11 +80,11 @@ sd_status fuzz_run(const fuzz_target *target, const uint8_t *data, size_t size) 
     if (!fuzz_ctx)
         begin();
     size_t before = live;
-    sd_fail(fuzz_ctx, SD_OK, "%s", "");
+    sdi_fail(fuzz_ctx, SD_OK, "%s", "");
     sd_status status = target->run(data, size);
     FUZZ_REQUIRE(live == before);
     FUZZ_REQUIRE(status != SD_ERROR_INTERNAL);
-    FUZZ_REQUIRE(!status || *sd_error_get());
+    FUZZ_REQUIRE(!status || *sdi_error_get());
     return status;
 }
 

@@ -7,13 +7,13 @@ static void encode(const sd_image *image) {
     uint8_t *bytes = NULL;
     size_t size;
     sd_image *again;
-    if (sd_image_encode(image, &(sd_image_file){.parameters = "parameters"}, &bytes, &size))
+    if (sdi_image_encode(image, &(sd_image_file){.parameters = "parameters"}, &bytes, &size))
         return; /* no memory */
-    if (!sd_image_decode(fuzz_ctx, "again", bytes, size, &again)) {
+    if (!sdi_image_decode(fuzz_ctx, "again", bytes, size, &again)) {
         FUZZ_REQUIRE(again->width == image->width && again->height == image->height);
-        sd_image_destroy(again);
+        sdi_image_free(again);
     }
-    sd_free(fuzz_ctx, bytes);
+    sdi_free(fuzz_ctx, bytes);
 }
 
 /* With its transparency, and as it is stored. */
@@ -22,7 +22,7 @@ static void decode_otherwise(const uint8_t *data, size_t size, const sd_image *p
     sd_image *image;
     unsigned sum = 0;
     params.keep_alpha = params.as_stored = 1;
-    if (sd_image_decode_with(fuzz_ctx, "input", data, size, &params, &image))
+    if (sdi_image_decode_with(fuzz_ctx, "input", data, size, &params, &image))
         return; /* no memory */
     FUZZ_REQUIRE(image->width + image->height == plain->width + plain->height);
     FUZZ_REQUIRE(image->channels == 3 || image->channels == 4);
@@ -30,13 +30,13 @@ static void decode_otherwise(const uint8_t *data, size_t size, const sd_image *p
     for (size_t i = 0; i < n; i++)
         sum += image->pixels[i];
     FUZZ_REQUIRE(sum <= 255u * n);
-    sd_image_destroy(image);
+    sdi_image_free(image);
 }
 
 sd_status fuzz_image(const uint8_t *data, size_t size) {
     sd_image *image;
     unsigned sum = 0;
-    sd_status status = sd_image_decode(fuzz_ctx, "input", data, size, &image);
+    sd_status status = sdi_image_decode(fuzz_ctx, "input", data, size, &image);
     if (status)
         return status;
     FUZZ_REQUIRE(image->width > 0 && image->height > 0 && image->channels == 3);
@@ -48,6 +48,6 @@ sd_status fuzz_image(const uint8_t *data, size_t size) {
         encode(image);
         decode_otherwise(data, size, image);
     }
-    sd_image_destroy(image);
+    sdi_image_free(image);
     return SD_OK;
 }

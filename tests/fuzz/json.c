@@ -7,40 +7,40 @@
 
 #include <string.h>
 
-/* sd_weights_open of a sharded checkpoint's list, whose shards are not there or are itself. */
+/* sdi_weights_open of a sharded checkpoint's list, whose shards are not there or are itself. */
 static sd_status read_index(const uint8_t *data, size_t size) {
     sd_weights *w;
     const char *path = fuzz_file("model.safetensors.index.json", data, size);
-    sd_status status = sd_weights_open(fuzz_ctx, path, &w);
+    sd_status status = sdi_weights_open(fuzz_ctx, path, &w);
     if (!status)
-        sd_weights_close(w);
+        sdi_weights_close(w);
     return status;
 }
 
 static sd_status read_scheduler(const char *path) {
     sd_description d = {.path = NULL};
     const sd_index index = {.scheduler = ""};
-    sd_status status = sd_config_scheduler(fuzz_ctx, path, &index, &d);
-    sd_free(fuzz_ctx, d.schedule.trained_betas);
+    sd_status status = sdi_config_scheduler(fuzz_ctx, path, &index, &d);
+    sdi_free(fuzz_ctx, d.schedule.trained_betas);
     return status;
 }
 
 static sd_status read_folder(const uint8_t *data, size_t size) {
     sd_source *source;
     fuzz_file("model_index.json", data, size);
-    sd_status status = sd_source_open(fuzz_ctx, fuzz_folder(), &source);
+    sd_status status = sdi_source_open(fuzz_ctx, fuzz_folder(), &source);
     if (!status)
-        sd_source_close(source);
+        sdi_source_close(source);
     return status;
 }
 
 /* special_tokens_map.json, which names the padding token. */
 static sd_status read_pad(void) {
     sd_tokenizer *t;
-    FUZZ_REQUIRE(sd_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer/merges.txt", &t) == SD_OK);
-    sd_status status = sd_tokenizer_take_pad(t, fuzz_folder());
-    FUZZ_REQUIRE(sd_tokenizer_pad(t) < sd_tokenizer_size(t));
-    sd_tokenizer_free(t);
+    FUZZ_REQUIRE(sdi_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer/merges.txt", &t) == SD_OK);
+    sd_status status = sdi_tokenizer_take_pad(t, fuzz_folder());
+    FUZZ_REQUIRE(sdi_tokenizer_pad(t) < sdi_tokenizer_size(t));
+    sdi_tokenizer_free(t);
     return status;
 }
 
@@ -55,11 +55,11 @@ sd_status fuzz_json(const uint8_t *data, size_t size) {
     const char *path = fuzz_file(name, data, size);
     switch (kind) {
     case 0:
-        return sd_config_unet(fuzz_ctx, path, &s.unet);
+        return sdi_config_unet(fuzz_ctx, path, &s.unet);
     case 1:
-        return sd_config_vae(fuzz_ctx, path, &s.vae);
+        return sdi_config_vae(fuzz_ctx, path, &s.vae);
     case 2:
-        return sd_config_text(fuzz_ctx, path, &s.text);
+        return sdi_config_text(fuzz_ctx, path, &s.text);
     case 3:
         return read_scheduler(path);
     case 4:

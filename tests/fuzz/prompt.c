@@ -28,11 +28,11 @@ static void check_rows(const sd_tokenizer *t, const sd_chunks *c) {
     FUZZ_REQUIRE(c->n >= 1 && c->n <= SD_PROMPT_MAX_CHUNKS);
     for (int i = 0; i < c->n * TOKENS; i++) {
         int column = i % TOKENS;
-        FUZZ_REQUIRE(c->ids[i] >= 0 && c->ids[i] < sd_tokenizer_size(t));
+        FUZZ_REQUIRE(c->ids[i] >= 0 && c->ids[i] < sdi_tokenizer_size(t));
         FUZZ_REQUIRE(isfinite(c->weights[i]));
         FUZZ_REQUIRE(c->weighted || c->weights[i] == 1.0f);
-        FUZZ_REQUIRE(column != 0 || c->ids[i] == sd_tokenizer_start(t));
-        FUZZ_REQUIRE(column != TOKENS - 1 || c->ids[i] == sd_tokenizer_end(t));
+        FUZZ_REQUIRE(column != 0 || c->ids[i] == sdi_tokenizer_start(t));
+        FUZZ_REQUIRE(column != TOKENS - 1 || c->ids[i] == sdi_tokenizer_end(t));
     }
 }
 
@@ -44,16 +44,16 @@ sd_status fuzz_prompt(const uint8_t *data, size_t size) {
     memcpy(text, data, size);
     text[size] = 0;
     sd_odd_words odd = {0};
-    sd_odd_words_find(&odd, text, size & 1);
-    sd_odd_words_log(&odd, fuzz_ctx);
-    FUZZ_REQUIRE(!sd_prompt_parse(fuzz_ctx, text, &prompt));
+    sdi_odd_words_find(&odd, text, size & 1);
+    sdi_odd_words_log(&odd, fuzz_ctx);
+    FUZZ_REQUIRE(!sdi_prompt_parse(fuzz_ctx, text, &prompt));
     check_parts(&prompt, strlen(text));
-    sd_prompt_free(fuzz_ctx, &prompt);
-    sd_status status = sd_prompt_chunks(fuzz_tokenizer, NULL, text, true, TOKENS,
-                                        sd_tokenizer_end(fuzz_tokenizer), &chunks, NULL);
+    sdi_prompt_free(fuzz_ctx, &prompt);
+    sd_status status = sdi_prompt_chunks(fuzz_tokenizer, NULL, text, true, TOKENS,
+                                         sdi_tokenizer_end(fuzz_tokenizer), &chunks, NULL);
     if (!status) {
         check_rows(fuzz_tokenizer, &chunks);
-        sd_chunks_free(fuzz_ctx, &chunks);
+        sdi_chunks_free(fuzz_ctx, &chunks);
     }
     return status;
 }

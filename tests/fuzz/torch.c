@@ -22,15 +22,15 @@ static void check_tensor(const sd_pickle_tensor *t) {
 
 sd_status fuzz_pickle(const uint8_t *data, size_t size) {
     sd_pickle *pickle;
-    sd_status status = sd_pickle_read(fuzz_ctx, "data.pkl", data, size, &pickle);
+    sd_status status = sdi_pickle_read(fuzz_ctx, "data.pkl", data, size, &pickle);
     if (status)
         return status;
-    const sd_pickle_value *root = sd_pickle_root(pickle);
+    const sd_pickle_value *root = sdi_pickle_root(pickle);
     bool is_list = root->kind == SD_PICKLE_DICT || root->kind == SD_PICKLE_LIST;
     FUZZ_REQUIRE(root->kind != SD_PICKLE_DICT || root->list.n % 2 == 0);
     for (size_t i = 0; is_list && i < root->list.n; i++)
         if (root->list.items[i]->kind == SD_PICKLE_TENSOR)
             check_tensor(root->list.items[i]->tensor);
-    sd_pickle_free(pickle);
+    sdi_pickle_free(pickle);
     return SD_OK;
 }

@@ -12,14 +12,14 @@ sd_status fuzz_yaml(const uint8_t *data, size_t size) {
     sd_description s;
     memset(&s, 0, sizeof s);
     s.path = (char *)path;
-    sd_status status = sd_yaml_parse(fuzz_ctx, path, data, size, &root);
+    sd_status status = sdi_yaml_parse(fuzz_ctx, path, data, size, &root);
     if (status)
         return status;
     FUZZ_REQUIRE(json_is_object(root));
     json_decref(root);
-    if (!sd_ldm_config(fuzz_ctx, path, &s)) { /* most are no model */
+    if (!sdi_ldm_config(fuzz_ctx, path, &s)) { /* most are no model */
         FUZZ_REQUIRE(s.family);
-        (void)sd_check_description(fuzz_ctx, &s); /* without the sizes of a text encoder */
+        (void)sdi_check_description(fuzz_ctx, &s); /* without the sizes of a text encoder */
     }
     return SD_OK;
 }

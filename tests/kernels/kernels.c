@@ -318,13 +318,13 @@ static void ran(kt_device *d, int rep, sd_status status) {
 /* A result lies over operands whose roles let it, and no others: the planner goes by the roles. */
 static void check_roles(const sdb_op *op) {
     sdb_op copy = *op;
-    const sd_operand *all = sd_op_operands(op->kind), *y = all;
+    const sd_operand *all = sdi_op_operands(op->kind), *y = all;
     while (y->role != SD_ROLE_OUT)
         y++;
-    const void *result = sd_operand_tensor(&copy, y)->data;
+    const void *result = sdi_operand_tensor(&copy, y)->data;
     for (const sd_operand *o = all; o->role && result; o++)
-        KT_REQUIRE(o->role != SD_ROLE_IN || sd_operand_tensor(&copy, o)->data != result,
-                   "%s: the result lies over an operand of another role", sd_op_name(op->kind));
+        KT_REQUIRE(o->role != SD_ROLE_IN || sdi_operand_tensor(&copy, o)->data != result,
+                   "%s: the result lies over an operand of another role", sdi_op_name(op->kind));
 }
 
 void kt_run_op(kt_device *d, const sdb_op *op) {

@@ -14,12 +14,12 @@ static int clean_one(const sd_context *ctx, size_t n) {
         return 1;
     }
     text[n] = '\0';
-    sd_status status = sd_text_clean(ctx, text, &out);
+    sd_status status = sdi_text_clean(ctx, text, &out);
     if (status)
-        fprintf(stderr, "sd-clean-texts: %s\n", sd_error_get());
+        fprintf(stderr, "sd-clean-texts: %s\n", sdi_error_get());
     else
         printf("%zu\n%s", strlen(out), out);
-    sd_free(ctx, out);
+    sdi_free(ctx, out);
     free(text);
     return status != SD_OK;
 }
@@ -30,10 +30,10 @@ int main(void) {
     size_t n;
     int failed = 0;
     params.n_threads = 1;
-    if (sd_context_create(&params, &ctx))
+    if (sdi_context_new(&params, &ctx))
         return 1;
     while (!failed && scanf("%zu", &n) == 1)
         failed = clean_one(ctx, n);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
     return failed;
 }

@@ -22,7 +22,7 @@ static void setup(void) {
 static void teardown(void) {
     files_remove_tree(dir);
     ck_assert_int_eq(counts.live, live_at_start);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 #endif

@@ -158,15 +158,15 @@ def write_numbers(f, head, words, space=" "):
 
 def write_sets(f):
     f.write("/* First and last of each range. */\n")
-    write_numbers(f, "const uint16_t sd_clean_ranges[][2]", [f"{{{a},{b}}}" for a, b in ranges], "")
+    write_numbers(f, "const uint16_t sdi_clean_ranges[][2]", [f"{{{a},{b}}}" for a, b in ranges], "")
     f.write("\n/* Of each set the first of its ranges, and how many. */\n")
-    write_numbers(f, "const uint16_t sd_clean_sets[][2]", [f"{{{a},{n}}}" for a, n in sets], "")
+    write_numbers(f, "const uint16_t sdi_clean_sets[][2]", [f"{{{a},{n}}}" for a, n in sets], "")
     f.write("\n")
 
 
 def write_encodings(f):
     f.write("/* What bytes 0x80 to 0xFF are, in ftfy's order of encodings. */\n")
-    f.write("const sd_clean_encoding sd_clean_encodings[SD_CLEAN_ENCODINGS] = {\n")
+    f.write("const sd_clean_encoding sdi_clean_encodings[SD_CLEAN_ENCODINGS] = {\n")
     for name in chardata.CHARMAP_ENCODINGS:
         high = bytes(range(0x80, 0x100)).decode(name)
         sloppy = name.startswith("sloppy")
@@ -241,18 +241,18 @@ def entities():
 
 def write_charrefs(f):
     rows = {c: t for c, t in html._invalid_charrefs.items()}
-    write_map(f, "sd_clean_charrefs", rows, "Numbers of characters that HTML has otherwise: 0 and the C1 controls.")
+    write_map(f, "sdi_clean_charrefs", rows, "Numbers of characters that HTML has otherwise: 0 and the C1 controls.")
     f.write("/* Those that are dropped. */\n")
     dropped = runs(html._invalid_codepoints)
-    write_numbers(f, "const int32_t sd_clean_no_charrefs[][2]", [f"{{0x{a:X}, 0x{b:X}}}" for a, b in dropped])
-    f.write(f"const size_t sd_clean_no_charrefs_n = {len(dropped)};\n")
+    write_numbers(f, "const int32_t sdi_clean_no_charrefs[][2]", [f"{{0x{a:X}, 0x{b:X}}}" for a, b in dropped])
+    f.write(f"const size_t sdi_clean_no_charrefs_n = {len(dropped)};\n")
 
 
 def write_controls(f):
     rows = runs(chardata.CONTROL_CHARS)
     f.write("/* Control characters that are removed. */\n")
-    write_numbers(f, "const uint16_t sd_clean_controls[][2]", [f"{{0x{a:04X}, 0x{b:04X}}}" for a, b in rows])
-    f.write(f"const size_t sd_clean_controls_n = {len(rows)};\n\n")
+    write_numbers(f, "const uint16_t sdi_clean_controls[][2]", [f"{{0x{a:04X}, 0x{b:04X}}}" for a, b in rows])
+    f.write(f"const size_t sdi_clean_controls_n = {len(rows)};\n\n")
 
 
 def check_the_rest():
@@ -281,19 +281,19 @@ def main(folder):
     with open(os.path.join(folder, "clean_tables.c"), "w") as f:
         f.write(HEAD.format("ftfy (Apache-2.0)"))
         write_sets(f)
-        write_patterns(f, "sd_clean_bad", bad, "What tells mojibake: ftfy's badness.")
-        write_patterns(f, "sd_clean_clues", clues, "UTF-8 that was read in a single-byte encoding.")
-        f.write(f"/* The set that is not before those. */\nconst uint8_t sd_clean_clues_after = {before};\n\n")
-        write_patterns(f, "sd_clean_altered", altered, "UTF-8 whose byte A0 became a space.")
-        write_patterns(f, "sd_clean_lossy", lossy, "UTF-8 of which bytes were lost.")
+        write_patterns(f, "sdi_clean_bad", bad, "What tells mojibake: ftfy's badness.")
+        write_patterns(f, "sdi_clean_clues", clues, "UTF-8 that was read in a single-byte encoding.")
+        f.write(f"/* The set that is not before those. */\nconst uint8_t sdi_clean_clues_after = {before};\n\n")
+        write_patterns(f, "sdi_clean_altered", altered, "UTF-8 whose byte A0 became a space.")
+        write_patterns(f, "sdi_clean_lossy", lossy, "UTF-8 of which bytes were lost.")
         write_encodings(f)
         named, capitals = entities()
-        write_entities(f, "sd_clean_capitals", capitals, "HTML's names in capitals that ftfy knows besides.")
+        write_entities(f, "sdi_clean_capitals", capitals, "HTML's names in capitals that ftfy knows besides.")
     with open(os.path.join(folder, "clean_characters.c"), "w") as f:
         f.write(HEAD.format("Python's html module and of ftfy"))
-        write_entities(f, "sd_clean_entities", named, "HTML's named characters.")
-        write_map(f, "sd_clean_ligatures", {c: t for c, t in chardata.LIGATURES.items()}, "Ligatures of Latin letters.")
-        write_map(f, "sd_clean_widths", {c: t for c, t in chardata.WIDTH_MAP.items()}, "Full and half width.")
+        write_entities(f, "sdi_clean_entities", named, "HTML's named characters.")
+        write_map(f, "sdi_clean_ligatures", {c: t for c, t in chardata.LIGATURES.items()}, "Ligatures of Latin letters.")
+        write_map(f, "sdi_clean_widths", {c: t for c, t in chardata.WIDTH_MAP.items()}, "Full and half width.")
         write_charrefs(f)
         write_controls(f)
     words = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and re.match(r"\w", chr(c))]

@@ -30,7 +30,7 @@ static void setup(void) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
     params.log = keep_log;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
     strcpy(dir, "/tmp/sd-added-XXXXXX");
     ck_assert(mkdtemp(dir));
     logged[0] = '\0';
@@ -38,11 +38,11 @@ static void setup(void) {
 
 static void teardown(void) {
     files_remove_tree(dir);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 static const char *sentence(void) {
-    return sd_error_get();
+    return sdi_error_get();
 }
 
 /* A file of the fixtures into the scratch folder. */
@@ -51,9 +51,9 @@ static void copy(const char *from, const char *name) {
     size_t n;
     char path[1024];
     snprintf(path, sizeof path, DATA "%s", from);
-    ck_assert_int_eq(sd_read_file(ctx, path, 64 << 20, &data, &n), SD_OK);
+    ck_assert_int_eq(sdi_read_file(ctx, path, 64 << 20, &data, &n), SD_OK);
     files_write(files_path(dir, name), data, n);
-    sd_free(ctx, data);
+    sdi_free(ctx, data);
 }
 
 static void copy_pair(void) {
@@ -63,17 +63,17 @@ static void copy_pair(void) {
 
 static sd_tokenizer *load(const char *path) {
     sd_tokenizer *t;
-    ck_assert_msg(sd_tokenizer_load(ctx, path, &t) == SD_OK, "%s", sentence());
+    ck_assert_msg(sdi_tokenizer_load(ctx, path, &t) == SD_OK, "%s", sentence());
     return t;
 }
 
 static void expect_ids(const char *path, const char *fixture, int32_t pad) {
     sd_tokenizer *t = load(path);
-    ck_assert_int_eq(sd_tokenizer_start(t), 912);
-    ck_assert_int_eq(sd_tokenizer_end(t), 913);
-    ck_assert_int_eq(sd_tokenizer_pad(t), pad);
+    ck_assert_int_eq(sdi_tokenizer_start(t), 912);
+    ck_assert_int_eq(sdi_tokenizer_end(t), 913);
+    ck_assert_int_eq(sdi_tokenizer_pad(t), pad);
     check_ids(t, fixture, PAD, 299);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 
 /* As transformers 5 writes it: the folder, and the file by its own name and by another. */
@@ -82,9 +82,9 @@ START_TEST(tokenizer_json) {
     expect_ids(DATA "added/tokenizer.json", DATA "added/added_ids.txt", 0);
     copy("added/tokenizer.json", "other.json"); /* without tokenizer_config.json beside it */
     sd_tokenizer *t = load(files_path(dir, "other.json"));
-    ck_assert_int_eq(sd_tokenizer_pad(t), 913);
-    ck_assert_str_eq(sd_tokenizer_text(t, 914), "<toy>");
-    sd_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_pad(t), 913);
+    ck_assert_str_eq(sdi_tokenizer_text(t, 914), "<toy>");
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -132,41 +132,42 @@ START_TEST(special_ones_keep_their_case) {
     files_write_text(files_path(dir, "special_tokens_map.json"),
                      "{\"additional_special_tokens\": [\"<Toy>\"]}");
     sd_tokenizer *t = load(dir);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "<Toy>", PAD, ids, 8, &n), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "<Toy>", PAD, ids, 8, &n), SD_OK);
     ck_assert(n == 3 && ids[1] == 914);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "<toy>", PAD, ids, 8, &n), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "<toy>", PAD, ids, 8, &n), SD_OK);
     ck_assert_int_gt(n, 3);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
 /* The tokens after "<toy>" in a prompt, as diffusers' textual inversion names its vectors. */
 START_TEST(following) {
     sd_tokenizer *t = load(DATA "added");
-    ck_assert_int_eq(sd_tokenizer_following(t, 914, 1), 915);
-    ck_assert_int_eq(sd_tokenizer_following(t, 914, 2), 916);
-    ck_assert_int_eq(sd_tokenizer_following(t, 914, 3), -1);
-    ck_assert_int_eq(sd_tokenizer_following(t, 915, 1), -1);
-    ck_assert_int_eq(sd_tokenizer_following(t, 320, 1), -1);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 914, 1), 915);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 914, 2), 916);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 914, 3), -1);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 915, 1), -1);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 320, 1), -1);
     for (int weighted = 0; weighted < 2; weighted++) {
         static const int32_t want[] = {914, 915, 916, 915, 913};
         sd_chunks chunks;
         int n;
         ck_assert_int_eq(
-            sd_prompt_chunks(t, NULL, "x<toy><toy>_1", weighted != 0, 10, PAD, &chunks, &n), SD_OK);
+            sdi_prompt_chunks(t, NULL, "x<toy><toy>_1", weighted != 0, 10, PAD, &chunks, &n),
+            SD_OK);
         ck_assert_int_eq(n, 7);
         ck_assert_mem_eq(chunks.ids + 2, want, sizeof want);
-        sd_chunks_free(ctx, &chunks);
+        sdi_chunks_free(ctx, &chunks);
         /* they stay together, in a chunk of six, and are cut with the rest of a plain prompt */
         ck_assert_int_eq(
-            sd_prompt_chunks(t, NULL, "x x x x <toy>", weighted != 0, 8, PAD, &chunks, &n), SD_OK);
+            sdi_prompt_chunks(t, NULL, "x x x x <toy>", weighted != 0, 8, PAD, &chunks, &n), SD_OK);
         ck_assert_int_eq(n, 9);
         ck_assert_int_eq(chunks.n, weighted ? 2 : 1);
         ck_assert_int_eq(chunks.ids[5], weighted ? 913 : 914);
         ck_assert_int_eq(chunks.ids[weighted ? 9 : 6], weighted ? 914 : 915);
-        sd_chunks_free(ctx, &chunks);
+        sdi_chunks_free(ctx, &chunks);
     }
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -174,16 +175,17 @@ START_TEST(without_rows) {
     int32_t ids[16];
     int n;
     sd_tokenizer *t = load(DATA "added");
-    sd_tokenizer_limit(t, "some/model", 915);
+    sdi_tokenizer_limit(t, "some/model", 915);
     ck_assert_msg(strstr(logged, "some/model: the added token \"<toy>_1\" has id 915") &&
                       !strstr(logged, "\"<toy>\"") && strstr(logged, "0 to 914"),
                   "%s", logged);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "<toy> <toy>_1 \xe7\x8c\xab", PAD, ids, 16, &n), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "<toy> <toy>_1 \xe7\x8c\xab", PAD, ids, 16, &n),
+                     SD_OK);
     for (int i = 0; i < 16; i++)
         ck_assert_int_lt(ids[i], 915);
     ck_assert(ids[1] == 914 && ids[2] == 914 && n > 5);
-    ck_assert_int_eq(sd_tokenizer_following(t, 914, 1), -1);
-    sd_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_following(t, 914, 1), -1);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -213,23 +215,23 @@ START_TEST(padding) {
         if (rows[i].config)
             files_write_text(config, rows[i].config);
         sd_tokenizer *t = load(dir);
-        ck_assert_int_eq(sd_tokenizer_pad(t), rows[i].pad);
-        sd_tokenizer_free(t);
+        ck_assert_int_eq(sdi_tokenizer_pad(t), rows[i].pad);
+        sdi_tokenizer_free(t);
         /* the same of a folder beside another vocabulary */
         t = load(DATA "tokenizer");
-        ck_assert_int_eq(sd_tokenizer_take_pad(t, dir), SD_OK);
-        ck_assert_int_eq(sd_tokenizer_pad(t), rows[i].pad == 914 ? -1 : rows[i].pad);
-        sd_tokenizer_free(t);
+        ck_assert_int_eq(sdi_tokenizer_take_pad(t, dir), SD_OK);
+        ck_assert_int_eq(sdi_tokenizer_pad(t), rows[i].pad == 914 ? -1 : rows[i].pad);
+        sdi_tokenizer_free(t);
     }
     sd_tokenizer *t = load(DATA "added"); /* its "!" pads, until it does not */
     int32_t ids[4];
-    ck_assert_int_eq(sd_tokenizer_encode(t, "!", PAD, ids, 4, NULL), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "!", PAD, ids, 4, NULL), SD_OK);
     ck_assert_int_eq(ids[1], 0);
-    sd_tokenizer_drop_pad(t);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "!", PAD, ids, 4, NULL), SD_OK);
+    sdi_tokenizer_drop_pad(t);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "!", PAD, ids, 4, NULL), SD_OK);
     ck_assert_int_eq(ids[1], 256);
-    ck_assert_int_eq(sd_tokenizer_pad(t), 913);
-    sd_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_pad(t), 913);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -270,7 +272,7 @@ static const struct {
 START_TEST(bad_tokenizer_json) {
     sd_tokenizer *t = (sd_tokenizer *)&t;
     files_write_text(files_path(dir, "tokenizer.json"), bad[_i].json);
-    ck_assert_int_eq(sd_tokenizer_load(ctx, dir, &t), bad[_i].status);
+    ck_assert_int_eq(sdi_tokenizer_load(ctx, dir, &t), bad[_i].status);
     ck_assert_ptr_null(t);
     ck_assert_msg(strstr(sentence(), bad[_i].words), "expected \"%s\" in: %s", bad[_i].words,
                   sentence());
@@ -281,10 +283,10 @@ END_TEST
 START_TEST(foreign_tokenizer_json) {
     sd_tokenizer *t;
     files_write_text(files_path(dir, "tokenizer.json"), bad[2].json);
-    ck_assert_int_eq(sd_tokenizer_find(ctx, NULL, dir, DATA "tokenizer", &t), SD_OK);
-    ck_assert_int_eq(sd_tokenizer_size(t), 914);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, dir, DATA "tokenizer", &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 914);
     ck_assert_msg(strstr(logged, dir) && strstr(logged, "Unigram"), "%s", logged);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -296,10 +298,10 @@ START_TEST(special_tokens_are_added) {
                      "{\"id\": 7, \"content\": \"<|startoftext|>\"},"
                      "{\"id\": 9, \"content\": \"<|endoftext|>\"}]}");
     sd_tokenizer *t = load(dir);
-    ck_assert_int_eq(sd_tokenizer_size(t), 10);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "a", PAD, ids, 4, NULL), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 10);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "a", PAD, ids, 4, NULL), SD_OK);
     ck_assert(ids[0] == 7 && ids[1] == 1 && ids[2] == 9 && ids[3] == PAD);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -319,11 +321,11 @@ START_TEST(many) {
     for (int i = 0; i < n; i += 997) {
         int32_t ids[4];
         snprintf(text, sizeof text, "<t-%d>", i);
-        ck_assert_int_eq(sd_tokenizer_encode(t, text, PAD, ids, 4, NULL), SD_OK);
+        ck_assert_int_eq(sdi_tokenizer_encode(t, text, PAD, ids, 4, NULL), SD_OK);
         ck_assert_int_eq(ids[1], 914 + i);
         ck_assert_int_eq(ids[2], 913);
     }
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 

@@ -94,7 +94,7 @@ static void write_tensor(void *user, const char *asked, int n_dims, const int64_
     for (int i = 0; i < n_dims; i++)
         elements *= dims[i];
     snprintf(name, sizeof name, "%s", asked);
-    sd_shape_text(shape, sizeof shape, n_dims, dims);
+    sdi_shape_text(shape, sizeof shape, n_dims, dims);
     if (f->swap[0])
         replace(name, sizeof name, f->swap[0], f->swap[1]);
     const char *type = "F32";
@@ -115,7 +115,7 @@ static void write_file(sd_context *ctx, const char *path, const fault *f) {
     static writer w;
     const sd_source source = {.desc = (sd_description *)&tiny};
     w = (writer){.fault = f};
-    ck_assert_int_eq(sd_build_list(ctx, &source, write_tensor, &w), SD_OK);
+    ck_assert_int_eq(sdi_build_list(ctx, &source, write_tensor, &w), SD_OK);
     if (f->extra)
         write_row(&w, f->extra, "F32", "[1]", 4);
     w.header[w.used++] = '}';
@@ -162,30 +162,30 @@ static outcome build(const fault *f) {
     ck_assert_int_eq(sd_context_new(&params, &ctx), SD_OK);
     close(mkstemp(path));
     write_file(ctx, path, f);
-    ck_assert_msg(sd_weights_open(ctx, path, &source.files[0]) == SD_OK, "%s", sd_last_error());
+    ck_assert_msg(sdi_weights_open(ctx, path, &source.files[0]) == SD_OK, "%s", sd_last_error());
     source.n_files = 1;
     for (int i = 0; i < SD_N_PARTS; i++)
         source.weights[i] = source.files[0];
     model_params.progress = progress;
     model_params.progress_user = progress_user;
-    ck_assert_int_eq(sd_build_init(&b, ctx, &source, SDB_F32, &model_params), SD_OK);
+    ck_assert_int_eq(sdi_build_init(&b, ctx, &source, SDB_F32, &model_params), SD_OK);
 
     sd_part *parts[SD_N_PARTS];
-    result.status = sd_build_parts(&b, parts);
+    result.status = sdi_build_parts(&b, parts);
     if (result.status)
         snprintf(result.sentence, sizeof result.sentence, "%s", sd_last_error());
     else
-        sd_build_unexpected(&b, note_unexpected, result.unexpected);
+        sdi_build_unexpected(&b, note_unexpected, result.unexpected);
     if (look && !result.status)
         look(parts, b.done);
     result.done = b.done;
     result.total = b.total;
     for (int i = 0; i < SD_N_PARTS; i++) {
-        result.parameters += sd_part_parameters(parts[i]);
-        sd_part_release(parts[i]);
+        result.parameters += sdi_part_parameters(parts[i]);
+        sdi_part_release(parts[i]);
     }
-    sd_build_free(&b);
-    sd_weights_close(source.files[0]);
+    sdi_build_free(&b);
+    sdi_weights_close(source.files[0]);
     sd_context_free(ctx);
     unlink(path);
     return result;
@@ -215,8 +215,8 @@ static const char *tensor_of(const sd_weight *w, int row, const sd_naming *names
     for (; row >= p->rows; p++)
         row -= p->rows;
     *at = p->first + row;
-    sd_wanted want = sd_weight_wants(w, p, names->layout);
-    return sd_path_name(name, want.path, names->layout, 0, names->prefix, want.suffix);
+    sd_wanted want = sdi_weight_wants(w, p, names->layout);
+    return sdi_path_name(name, want.path, names->layout, 0, names->prefix, want.suffix);
 }
 
 static void look_at_weights(sd_part *const parts[SD_N_PARTS], int n_tensors) {
@@ -233,7 +233,7 @@ static void look_at_weights(sd_part *const parts[SD_N_PARTS], int n_tensors) {
             ck_assert_str_eq(tensor_of(w, 5, &tiny.text.names, &at),
                              "text.encoder.layers.0.self_attn.k_proj.weight");
             ck_assert_int_eq(at, 1);
-            ck_assert_int_eq(sd_weight_count(w), 3 * (4 * 4 + 4));
+            ck_assert_int_eq(sdi_weight_count(w), 3 * (4 * 4 + 4));
         }
     }
     ck_assert_int_eq(stacked, 1);
@@ -243,14 +243,14 @@ static void look_at_weights(sd_part *const parts[SD_N_PARTS], int n_tensors) {
 /* A holder of a part or a weight keeps it. */
 static void share_parts(sd_part *const parts[SD_N_PARTS], int n_tensors) {
     (void)n_tensors;
-    sd_part *unet = sd_part_retain(parts[SD_PART_UNET]);
-    int64_t n = sd_part_parameters(unet), bytes = sd_part_bytes(unet);
-    sd_weight *first = sd_weight_retain(unet->weights.items[0]);
-    sd_weight_release(first);
-    sd_part_release(unet);
+    sd_part *unet = sdi_part_retain(parts[SD_PART_UNET]);
+    int64_t n = sdi_part_parameters(unet), bytes = sdi_part_bytes(unet);
+    sd_weight *first = sdi_weight_retain(unet->weights.items[0]);
+    sdi_weight_release(first);
+    sdi_part_release(unet);
     ck_assert(n > 0 && bytes > 0);
-    ck_assert(sd_part_parameters(parts[SD_PART_UNET]) == n && first->dev);
-    ck_assert_int_eq(sd_part_bytes(unet), bytes);
+    ck_assert(sdi_part_parameters(parts[SD_PART_UNET]) == n && first->dev);
+    ck_assert_int_eq(sdi_part_bytes(unet), bytes);
 }
 
 START_TEST(weights_know_their_tensors) {
@@ -350,11 +350,11 @@ static void expect_refused(const sd_description *desc, const char *part) {
     const sd_source source = {.desc = (sd_description *)desc};
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_build_list(ctx, &source, ignore, NULL), SD_ERROR_MODEL);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_build_list(ctx, &source, ignore, NULL), SD_ERROR_MODEL);
     printf("%s\n", sd_last_error());
     ck_assert_msg(strstr(sd_last_error(), part) != NULL, "%s", sd_last_error());
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 START_TEST(impossible_sizes) {

@@ -16,16 +16,16 @@ static sd_context *ctx;
 static void setup(void) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
 }
 
 static void teardown(void) {
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 static char *clean(const char *text) {
     char *out;
-    ck_assert_msg(sd_text_clean(ctx, text, &out) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_text_clean(ctx, text, &out) == SD_OK, "%s", sdi_error_get());
     return out;
 }
 
@@ -47,7 +47,7 @@ START_TEST(as_ftfy) {
             printf("\"%s\" is \"%s\", expected \"%s\"\n", shown, got, want);
         n_same += same;
         n++;
-        sd_free(ctx, got);
+        sdi_free(ctx, got);
     }
     fclose(f);
     printf("%d of %d texts are what ftfy makes of them\n", n_same, n);
@@ -66,7 +66,7 @@ START_TEST(ids_of_the_original) {
     static char path[1024], line[1 << 16];
     sd_tokenizer *t;
     snprintf(path, sizeof path, "%s/clip/bpe_simple_vocab_16e6.txt.gz", shared);
-    ck_assert_int_eq(sd_tokenizer_load(ctx, path, &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_load(ctx, path, &t), SD_OK);
     FILE *f = fopen(DATA "ids.txt", "rb");
     int n = 0, n_same = 0;
     ck_assert(f != NULL);
@@ -77,13 +77,13 @@ START_TEST(ids_of_the_original) {
         char *cleaned = clean(text);
         n_same += same_text_ids(t, line, cleaned, 0);
         n++;
-        sd_free(ctx, cleaned);
+        sdi_free(ctx, cleaned);
     }
     fclose(f);
     printf("%d of %d texts have the ids of the original\n", n_same, n);
     ck_assert_int_ge(n, 700);
     ck_assert_int_eq(n_same, n);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -111,7 +111,7 @@ START_TEST(edges) {
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         char *out = clean(rows[i][0]);
         ck_assert_str_eq(out, rows[i][1]);
-        sd_free(ctx, out);
+        sdi_free(ctx, out);
     }
 }
 END_TEST
@@ -126,13 +126,13 @@ START_TEST(endless_entities) {
         n += 4;
     }
     text[n] = '\0';
-    ck_assert_int_eq(sd_text_clean(ctx, text, &out), SD_ERROR_ARGUMENT);
+    ck_assert_int_eq(sdi_text_clean(ctx, text, &out), SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(out);
-    ck_assert(strstr(sd_error_get(), "entities within entities"));
+    ck_assert(strstr(sdi_error_get(), "entities within entities"));
     text[1000 * 4 + 1] = '\0';
     out = clean(text);
     ck_assert_str_eq(out, "&");
-    sd_free(ctx, out);
+    sdi_free(ctx, out);
     free(text);
 }
 END_TEST
@@ -148,7 +148,7 @@ START_TEST(long_texts) {
         size_t n = 0;
         while (n < size)
             n += (size_t)sprintf(text + n, "%s", units[k]);
-        sd_free(ctx, clean(text));
+        sdi_free(ctx, clean(text));
     }
     free(text);
 }
@@ -185,20 +185,20 @@ START_TEST(no_memory) {
     params.deallocate = counting_free;
     params.alloc_user = &count;
     sd_context *c;
-    ck_assert_int_eq(sd_context_create(&params, &c), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &c), SD_OK);
     long before = count.live, n = 0;
     for (sd_status status = SD_ERROR_MEMORY; status;) {
         char *out;
         count.until_failure = ++n;
-        status = sd_text_clean(c, text, &out);
+        status = sdi_text_clean(c, text, &out);
         ck_assert(status == SD_OK || (status == SD_ERROR_MEMORY && !out));
-        sd_free(c, out);
+        sdi_free(c, out);
         ck_assert_int_eq(count.live, before);
         ck_assert_int_lt(n, 1000);
     }
     printf("%ld allocations failed one by one\n", n - 1);
     ck_assert_int_gt(n, 10);
-    sd_context_release(c);
+    sdi_context_release(c);
 }
 END_TEST
 

@@ -24,16 +24,16 @@ START_TEST(float8_is_torchs) {
     int types = 0;
     for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), types++) {
         char *value = NULL, *name = strtok_r(line, " ", &value);
-        sd_dtype type = sd_dtype_find(name);
-        ck_assert(sd_dtype_is_float8(type) && sd_dtype_is_weight(type));
+        sd_dtype type = sdi_dtype_find(name);
+        ck_assert(sdi_dtype_is_float8(type) && sdi_dtype_is_weight(type));
         for (int i = 0; i < 256; i++) {
             uint8_t code = (uint8_t)i;
             double want = (double)strtof(strtok_r(NULL, " ", &value), NULL);
-            double got = sd_dtype_value(type, &code);
+            double got = sdi_dtype_value(type, &code);
             ck_assert_msg(same(got, want) || (isnan(got) && isnan(want)), "%s %02x is %g, not %g",
                           name, i, got, want);
-            uint16_t half = sd_half_of(got); /* which holds each of them */
-            ck_assert_msg(same(sd_dtype_value(SD_DTYPE_F16, &half), got), "%s %02x", name, i);
+            uint16_t half = sdi_half_of(got); /* which holds each of them */
+            ck_assert_msg(same(sdi_dtype_value(SD_DTYPE_F16, &half), got), "%s %02x", name, i);
         }
     }
     ck_assert_int_eq(types, 4);
@@ -45,8 +45,8 @@ END_TEST
 START_TEST(every_float16_comes_back) {
     for (unsigned i = 0; i < 65536; i++) {
         uint16_t code = (uint16_t)i, back;
-        double x = sd_dtype_value(SD_DTYPE_F16, &code);
-        back = sd_half_of(x);
+        double x = sdi_dtype_value(SD_DTYPE_F16, &code);
+        back = sdi_half_of(x);
         bool nan = (code & 0x7fff) > 0x7c00;
         ck_assert_msg(nan == isnan(x) && (nan || back == code), "%04x is %g and %04x", i, x, back);
     }
@@ -64,16 +64,16 @@ START_TEST(float16_is_rounded_to_even) {
         {2047.5, 0x6800},        {INFINITY, 0x7c00},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ck_assert_msg(sd_half_of(rows[i].x) == rows[i].half, "%.17g is %04x, not %04x", rows[i].x,
-                      sd_half_of(rows[i].x), rows[i].half);
-    ck_assert_uint_eq(sd_half_of(NAN) & 0x7fff, 0x7e00);
+        ck_assert_msg(sdi_half_of(rows[i].x) == rows[i].half, "%.17g is %04x, not %04x", rows[i].x,
+                      sdi_half_of(rows[i].x), rows[i].half);
+    ck_assert_uint_eq(sdi_half_of(NAN) & 0x7fff, 0x7e00);
 }
 END_TEST
 
 #define CHECK_VALUE(type, bits, number)                                                            \
     do {                                                                                           \
-        double x_ = sd_dtype_value(type, &(bits));                                                 \
-        ck_assert_msg(same(x_, number), "%s: %.17g, not %.17g", sd_dtype_name(type), x_,           \
+        double x_ = sdi_dtype_value(type, &(bits));                                                \
+        ck_assert_msg(same(x_, number), "%s: %.17g, not %.17g", sdi_dtype_name(type), x_,          \
                       (double)(number));                                                           \
     } while (0)
 
@@ -98,18 +98,18 @@ END_TEST
 START_TEST(types_have_names_and_sizes) {
     for (int i = 0; i < SD_DTYPE_OTHER; i++) {
         sd_dtype type = (sd_dtype)i;
-        ck_assert_int_eq(sd_dtype_find(sd_dtype_name(type)), type);
-        ck_assert_uint_ge(sd_dtype_bits(type), 4);
-        ck_assert_uint_eq(sd_dtype_size(type) * 8,
-                          sd_dtype_bits(type) % 8 ? 0 : sd_dtype_bits(type));
+        ck_assert_int_eq(sdi_dtype_find(sdi_dtype_name(type)), type);
+        ck_assert_uint_ge(sdi_dtype_bits(type), 4);
+        ck_assert_uint_eq(sdi_dtype_size(type) * 8,
+                          sdi_dtype_bits(type) % 8 ? 0 : sdi_dtype_bits(type));
     }
-    ck_assert_int_eq(sd_dtype_find("f16"), SD_DTYPE_OTHER);
-    ck_assert_uint_eq(sd_dtype_bits(SD_DTYPE_OTHER), 0);
-    ck_assert_str_eq(sd_dtype_name(SD_N_DTYPES), "?");
-    ck_assert_str_eq(sd_dtype_name(SD_DTYPE_BF16), "BF16");
-    ck_assert_uint_eq(sd_dtype_size(SD_DTYPE_F64), 8);
-    ck_assert(!sd_dtype_is_weight(SD_DTYPE_F8_E8M0) && !sd_dtype_is_weight(SD_DTYPE_I8));
-    ck_assert(!sd_dtype_is_float8(SD_DTYPE_F16) && !sd_dtype_is_weight(SD_DTYPE_OTHER));
+    ck_assert_int_eq(sdi_dtype_find("f16"), SD_DTYPE_OTHER);
+    ck_assert_uint_eq(sdi_dtype_bits(SD_DTYPE_OTHER), 0);
+    ck_assert_str_eq(sdi_dtype_name(SD_N_DTYPES), "?");
+    ck_assert_str_eq(sdi_dtype_name(SD_DTYPE_BF16), "BF16");
+    ck_assert_uint_eq(sdi_dtype_size(SD_DTYPE_F64), 8);
+    ck_assert(!sdi_dtype_is_weight(SD_DTYPE_F8_E8M0) && !sdi_dtype_is_weight(SD_DTYPE_I8));
+    ck_assert(!sdi_dtype_is_float8(SD_DTYPE_F16) && !sdi_dtype_is_weight(SD_DTYPE_OTHER));
 }
 END_TEST
 

@@ -41,15 +41,15 @@ static sd_weights *write_and_open(const char *file, const tensor *tensors, int n
     files_write(path, bytes, at);
     free(bytes);
     sd_weights *w;
-    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_weights_open(ctx, path, &w) == SD_OK, "%s", sdi_error_get());
     return w;
 }
 
 static sdb_weight_part open_part(sd_feeds *b, const sd_weights *w, const char *name, int rows) {
     sdb_weight_part part;
-    const sd_entry *e = sd_weights_find(w, name);
+    const sd_entry *e = sdi_weights_find(w, name);
     ck_assert_ptr_nonnull(e);
-    ck_assert_msg(sd_feed_open(b, w, e, rows, &part) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_feed_open(b, w, e, rows, &part) == SD_OK, "%s", sdi_error_get());
     return part;
 }
 
@@ -65,7 +65,7 @@ static void read_all(const sdb_weight_part *part, size_t n, double *values) {
                         : part->type == SDB_F16 ? SD_DTYPE_F16
                                                 : SD_DTYPE_BF16;
         for (size_t j = 0; j < m; j++)
-            values[i + j] = sd_dtype_value(type, (const uint8_t *)buffer + j * size);
+            values[i + j] = sdi_dtype_value(type, (const uint8_t *)buffer + j * size);
     }
 }
 
@@ -89,9 +89,9 @@ START_TEST(float64_is_rounded_to_float32) {
     for (int i = 0; i < N; i++)
         ck_assert_msg(got[i] == (double)(float)data[i], "%d: %.17g", i, got[i]);
     ck_assert(got[0] == 1.0 && got[1] == 1.0 + 0x2p-23);
-    ck_assert_int_eq(sd_feeds_check_numbers(&b, true), SD_OK);
-    sd_feeds_close(&b);
-    sd_weights_close(w);
+    ck_assert_int_eq(sdi_feeds_check_numbers(&b, true), SD_OK);
+    sdi_feeds_close(&b);
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -105,16 +105,16 @@ START_TEST(float8_is_exact_in_float16) {
         sd_weights *w = write_and_open("f8.safetensors", &t, 1);
         sd_feeds b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a", 30);
-        sdb_weight_part rows = sd_feed_rows(part, 7, 3, 100);
+        sdb_weight_part rows = sdi_feed_rows(part, 7, 3, 100);
         ck_assert_int_eq(part.type, SDB_F16);
         read_all(&part, N, got);
         for (int i = 0; i < N; i++)
-            ck_assert(got[i] == sd_dtype_value(sd_dtype_find(types[k]), &data[i]));
+            ck_assert(got[i] == sdi_dtype_value(sdi_dtype_find(types[k]), &data[i]));
         read_all(&rows, 300, got);
         for (int i = 0; i < 300; i++)
-            ck_assert(got[i] == sd_dtype_value(sd_dtype_find(types[k]), &data[700 + i]));
-        sd_feeds_close(&b);
-        sd_weights_close(w);
+            ck_assert(got[i] == sdi_dtype_value(sdi_dtype_find(types[k]), &data[700 + i]));
+        sdi_feeds_close(&b);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -154,13 +154,13 @@ START_TEST(scales_multiply) {
         read_all(&part, N, got);
         for (int i = 0; i < N; i++) {
             float x = scales[k].values[scales[k].n == 1 ? 0 : i / 1000] *
-                      (float)sd_dtype_value(SD_DTYPE_F8_E4M3, &data[i]);
-            uint16_t half = sd_half_of((double)x);
-            double want = part.type == SDB_F32 ? (double)x : sd_dtype_value(SD_DTYPE_F16, &half);
+                      (float)sdi_dtype_value(SD_DTYPE_F8_E4M3, &data[i]);
+            uint16_t half = sdi_half_of((double)x);
+            double want = part.type == SDB_F32 ? (double)x : sdi_dtype_value(SD_DTYPE_F16, &half);
             ck_assert_msg(got[i] == want, "%s, %d: %g, not %g", scales[k].label, i, got[i], want);
         }
-        sd_feeds_close(&b);
-        sd_weights_close(w);
+        sdi_feeds_close(&b);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -169,12 +169,12 @@ static void check_refused(const tensor *t, const char *part) {
     sdb_weight_part out;
     sd_weights *w = write_and_open("refused.safetensors", t, 2);
     sd_feeds b = {.ctx = ctx};
-    sd_status status = sd_feed_open(&b, w, sd_weights_find(w, "a.weight"), 2, &out);
+    sd_status status = sdi_feed_open(&b, w, sdi_weights_find(w, "a.weight"), 2, &out);
     ck_assert_int_eq(status, SD_ERROR_UNSUPPORTED);
-    ck_assert_msg(strstr(sd_error_get(), part), "%s", sd_error_get());
-    ck_assert_ptr_nonnull(strstr(sd_error_get(), "scale"));
-    sd_feeds_close(&b);
-    sd_weights_close(w);
+    ck_assert_msg(strstr(sdi_error_get(), part), "%s", sdi_error_get());
+    ck_assert_ptr_nonnull(strstr(sdi_error_get(), "scale"));
+    sdi_feeds_close(&b);
+    sdi_weights_close(w);
 }
 
 START_TEST(other_scales_are_refused) {
@@ -234,14 +234,14 @@ START_TEST(broken_numbers_are_found) {
         sd_feeds b = {.ctx = ctx};
         sdb_weight_part part = open_part(&b, w, "a.weight", N);
         read_all(&part, N, got);
-        sd_status status = sd_feeds_check_numbers(&b, true);
+        sd_status status = sdi_feeds_check_numbers(&b, true);
         ck_assert_msg(status == (bad ? SD_ERROR_MODEL : SD_OK), "%s, %zu", broken[row].type, k % 4);
         if (bad)
-            ck_assert_msg(strstr(sd_error_get(), "'a.weight'") &&
-                              strstr(sd_error_get(), "broken.safetensors"),
-                          "%s", sd_error_get());
-        sd_feeds_close(&b);
-        sd_weights_close(w);
+            ck_assert_msg(strstr(sdi_error_get(), "'a.weight'") &&
+                              strstr(sdi_error_get(), "broken.safetensors"),
+                          "%s", sdi_error_get());
+        sdi_feeds_close(&b);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -264,7 +264,7 @@ START_TEST(one_line_for_a_file) {
             read_all(&part, 2, got);
         }
         n_lines = 0;
-        ck_assert_int_eq(sd_feeds_check_numbers(&b, false), SD_OK);
+        ck_assert_int_eq(sdi_feeds_check_numbers(&b, false), SD_OK);
         ck_assert_int_eq(n_lines, n_bad ? 2 : 0);
         char want[64];
         snprintf(want, sizeof want, "in %d of its tensors: 'z'%s", n_bad,
@@ -272,9 +272,9 @@ START_TEST(one_line_for_a_file) {
                  : n_bad > 3 ? ", 'y', 'x', ... ("
                              : "");
         ck_assert_msg(!n_bad || strstr(last_line, want), "%s: %s", want, last_line);
-        sd_feeds_close(&b);
-        sd_weights_close(files[0]);
-        sd_weights_close(files[1]);
+        sdi_feeds_close(&b);
+        sdi_weights_close(files[0]);
+        sdi_weights_close(files[1]);
     }
     ctx->host.log = NULL;
 }

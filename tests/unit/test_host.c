@@ -15,11 +15,11 @@ static void setup(void) {
     params.backend = "cpu";
     params.n_threads = 1;
     ck_assert_int_eq(sd_context_new(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_exec_new(ctx, SDB_F32, &e), SD_OK);
+    ck_assert_int_eq(sdi_exec_new(ctx, SDB_F32, &e), SD_OK);
 }
 
 static void teardown(void) {
-    sd_exec_free(e);
+    sdi_exec_free(e);
     sd_context_free(ctx);
 }
 
@@ -27,7 +27,7 @@ static void teardown(void) {
 static sd_tensor *counted(int n, int c, int h, int w) {
     const int64_t dims[] = {n, c, h, w};
     sd_tensor *t;
-    ck_assert_int_eq(sd_tensor_create(ctx, 4, dims, &t), SD_OK);
+    ck_assert_int_eq(sdi_tensor_new(ctx, 4, dims, &t), SD_OK);
     for (int64_t i = 0; i < t->n_elements; i++)
         t->data[i] = (float)i;
     return t;
@@ -35,11 +35,11 @@ static sd_tensor *counted(int n, int c, int h, int w) {
 
 /* A tensor on the device, of which there is one. */
 static sdb_tensor held(sdb_type type, int n, int h, int w, int c) {
-    sd_exec_plan(e, NULL);
-    sd_exec_tensor_typed(e, type, n, h, w, c);
-    ck_assert_int_eq(sd_exec_commit(e), SD_OK);
-    sd_exec_begin(e);
-    return sd_exec_tensor_typed(e, type, n, h, w, c);
+    sdi_exec_plan(e, NULL);
+    sdi_exec_tensor_typed(e, type, n, h, w, c);
+    ck_assert_int_eq(sdi_exec_commit(e), SD_OK);
+    sdi_exec_begin(e);
+    return sdi_exec_tensor_typed(e, type, n, h, w, c);
 }
 
 /* The device's numbers, as they lie. */
@@ -54,91 +54,91 @@ START_TEST(test_pictures_go_both_ways) {
     const int *s = shapes[_i], n = s[0], c = s[1], h = s[2], w = s[3];
     sd_tensor *from = counted(n, c, h, w), *to = counted(n, c, h, w);
     sdb_tensor dev = held(SDB_F32, n, h, w, c);
-    sd_exec_put(e, dev, from, 0);
+    sdi_exec_put(e, dev, from, 0);
     ck_assert_int_eq(e->status, SD_OK);
     for (int64_t i = 0; i < from->n_elements; i++) {
         int x = (int)(i % w), y = (int)(i / w % h), k = (int)(i / w / h % c);
         ck_assert_float_eq(at(dev, (int)(i / w / h / c), y, x, k), (float)i);
     }
     memset(to->data, 0, (size_t)to->n_elements * sizeof *to->data);
-    sd_exec_get(e, to, 0, dev);
+    sdi_exec_get(e, to, 0, dev);
     ck_assert_int_eq(e->status, SD_OK);
     ck_assert_mem_eq(from->data, to->data, (size_t)from->n_elements * sizeof *from->data);
-    sd_tensor_destroy(from);
-    sd_tensor_destroy(to);
+    sdi_tensor_free(from);
+    sdi_tensor_free(to);
 }
 END_TEST
 
 START_TEST(test_some_pictures_of_many) {
     sd_tensor *from = counted(4, 2, 3, 3), *to = counted(3, 2, 3, 3);
     sdb_tensor dev = held(SDB_F32, 2, 3, 3, 2);
-    sd_exec_put(e, dev, from, 2);
+    sdi_exec_put(e, dev, from, 2);
     ck_assert_float_eq(at(dev, 0, 0, 0, 0), 36); /* of the third picture */
     ck_assert_float_eq(at(dev, 1, 2, 2, 1), 71);
-    sd_exec_get(e, to, 1, dev);
+    sdi_exec_get(e, to, 1, dev);
     ck_assert_float_eq(to->data[17], 17); /* the first is left alone */
     ck_assert_mem_eq(to->data + 18, from->data + 36, 36 * sizeof(float));
-    sd_tensor_destroy(from);
-    sd_tensor_destroy(to);
+    sdi_tensor_free(from);
+    sdi_tensor_free(to);
 }
 END_TEST
 
 START_TEST(test_one_picture_is_everyones) {
     sd_tensor *from = counted(1, 2, 3, 3);
     sdb_tensor dev = held(SDB_F32, 3, 3, 3, 2);
-    sd_exec_put(e, dev, from, 0);
+    sdi_exec_put(e, dev, from, 0);
     for (int i = 0; i < 3; i++)
         ck_assert_float_eq(at(dev, i, 1, 0, 1), 12);
-    sd_tensor_destroy(from);
+    sdi_tensor_free(from);
 }
 END_TEST
 
 /* A picture's planes come and go as they lie, and the device turns them. */
 START_TEST(test_the_device_turns_planes) {
     sd_tensor *from = counted(2, 3, 4, 5), *to = counted(1, 3, 4, 5);
-    sd_exec_plan(e, NULL);
+    sdi_exec_plan(e, NULL);
     for (int pass = 0; pass < 2; pass++) {
-        sdb_tensor planes = sd_exec_tensor_typed(e, SDB_F32, 3, 4, 5, 1);
-        sdb_tensor picture = sd_exec_tensor_typed(e, SDB_F32, 1, 4, 5, 3);
-        sdb_tensor back = sd_exec_tensor_typed(e, SDB_F32, 3, 4, 5, 1);
-        sd_exec_put(e, planes, from, 1);
-        sd_op_join_planes(e, picture, planes);
-        sd_op_split_planes(e, back, picture);
-        sd_exec_get(e, to, 0, back);
+        sdb_tensor planes = sdi_exec_tensor_typed(e, SDB_F32, 3, 4, 5, 1);
+        sdb_tensor picture = sdi_exec_tensor_typed(e, SDB_F32, 1, 4, 5, 3);
+        sdb_tensor back = sdi_exec_tensor_typed(e, SDB_F32, 3, 4, 5, 1);
+        sdi_exec_put(e, planes, from, 1);
+        sdi_op_join_planes(e, picture, planes);
+        sdi_op_split_planes(e, back, picture);
+        sdi_exec_get(e, to, 0, back);
         if (pass == 0)
-            ck_assert_int_eq(sd_exec_commit(e), SD_OK);
+            ck_assert_int_eq(sdi_exec_commit(e), SD_OK);
         else
             ck_assert_float_eq(at(picture, 0, 2, 3, 1), 60 + 20 + 13);
     }
     ck_assert_int_eq(e->status, SD_OK);
     ck_assert_mem_eq(to->data, from->data + 60, 60 * sizeof(float));
-    sd_tensor_destroy(from);
-    sd_tensor_destroy(to);
+    sdi_tensor_free(from);
+    sdi_tensor_free(to);
 }
 END_TEST
 
 /* After a failure, and while measuring, there may be no host tensor. */
 START_TEST(test_nothing_is_done_after_a_failure) {
     sdb_tensor dev = held(SDB_F32, 1, 2, 2, 2);
-    sd_exec_fail(e, SD_ERROR_BACKEND);
-    sd_exec_put(e, dev, NULL, 0);
-    sd_exec_get(e, NULL, 0, dev);
+    sdi_exec_fail(e, SD_ERROR_BACKEND);
+    sdi_exec_put(e, dev, NULL, 0);
+    sdi_exec_get(e, NULL, 0, dev);
     ck_assert_int_eq(e->status, SD_ERROR_BACKEND);
-    sd_exec_plan(e, NULL);
-    sd_exec_put(e, dev, NULL, 0);
-    sd_exec_get(e, NULL, 0, dev);
+    sdi_exec_plan(e, NULL);
+    sdi_exec_put(e, dev, NULL, 0);
+    sdi_exec_get(e, NULL, 0, dev);
     ck_assert_int_eq(e->status, SD_OK);
-    sd_exec_abandon(e);
+    sdi_exec_abandon(e);
 }
 END_TEST
 
 /* The half of a concatenation is not as the host has it. */
 START_TEST(test_what_is_not_packed_is_refused) {
     sd_tensor *from = counted(1, 2, 3, 3);
-    sdb_tensor dev = held(SDB_F32, 1, 3, 3, 4), half = sd_view_channels(dev, 0, 2);
-    sd_exec_put(e, half, from, 0);
+    sdb_tensor dev = held(SDB_F32, 1, 3, 3, 4), half = sdi_view_channels(dev, 0, 2);
+    sdi_exec_put(e, half, from, 0);
     ck_assert_int_eq(e->status, SD_ERROR_INTERNAL);
-    sd_tensor_destroy(from);
+    sdi_tensor_free(from);
 }
 END_TEST
 

@@ -24,7 +24,7 @@ static void setup(void) {
 
 static void teardown(void) {
     ck_assert_int_eq(counts.live, live_at_start);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
     ck_assert_int_eq(counts.live, 0);
 }
 
@@ -32,7 +32,7 @@ static uint8_t *read_fixture(const char *name, size_t *size) {
     char path[1024];
     uint8_t *bytes;
     snprintf(path, sizeof path, "%s/%s", SD_TEST_DATA, name);
-    ck_assert_msg(sd_read_file(ctx, path, 1 << 24, &bytes, size) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_read_file(ctx, path, 1 << 24, &bytes, size) == SD_OK, "%s", sdi_error_get());
     return bytes;
 }
 
@@ -47,9 +47,9 @@ static sd_image *read_raw(const char *name, int channels) {
     sd_image *image;
     int w = read_u32(bytes), h = read_u32(bytes + 4);
     ck_assert_uint_eq(size, 8 + (size_t)w * (size_t)h * (size_t)channels);
-    ck_assert_int_eq(sd_image_create(ctx, w, h, channels, &image), SD_OK);
+    ck_assert_int_eq(sdi_image_new(ctx, w, h, channels, &image), SD_OK);
     memcpy(image->pixels, bytes + 8, size - 8);
-    sd_free(ctx, bytes);
+    sdi_free(ctx, bytes);
     return image;
 }
 
@@ -125,16 +125,16 @@ START_TEST(decodes_as_pil) {
     size_t size;
     uint8_t *bytes = read_fixture(name, &size);
     sd_image *image, *expected;
-    ck_assert_msg(sd_image_decode(ctx, name, bytes, size, &image) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_image_decode(ctx, name, bytes, size, &image) == SD_OK, "%s", sdi_error_get());
     snprintf(raw, sizeof raw, "%.*s.rgb", (int)(strrchr(name, '.') - name), name);
     expected = read_raw(raw, 3);
     int worst = max_difference(image, expected);
     printf("%-24s %2d x %2d, largest difference from PIL %d\n", name, image->width, image->height,
            worst);
     ck_assert_int_eq(worst, 0);
-    sd_image_destroy(image);
-    sd_image_destroy(expected);
-    sd_free(ctx, bytes);
+    sdi_image_free(image);
+    sdi_image_free(expected);
+    sdi_free(ctx, bytes);
 }
 END_TEST
 
@@ -154,13 +154,13 @@ START_TEST(keeps_alpha) {
     params.keep_alpha = 1;
     snprintf(name, sizeof name, "%s.png", transparent[_i]);
     uint8_t *bytes = read_fixture(name, &size);
-    ck_assert_int_eq(sd_image_decode_with(ctx, name, bytes, size, &params, &image), SD_OK);
+    ck_assert_int_eq(sdi_image_decode_with(ctx, name, bytes, size, &params, &image), SD_OK);
     snprintf(name, sizeof name, "%s.%s", transparent[_i], opaque ? "rgb" : "rgba");
     expected = read_raw(name, opaque ? 3 : 4);
     ck_assert_int_eq(max_difference(image, expected), 0);
-    sd_image_destroy(image);
-    sd_image_destroy(expected);
-    sd_free(ctx, bytes);
+    sdi_image_free(image);
+    sdi_image_free(expected);
+    sdi_free(ctx, bytes);
 }
 END_TEST
 
@@ -174,12 +174,12 @@ START_TEST(as_it_is_stored) {
             sd_image *image;
             uint8_t *bytes = read_fixture(names[i], &size);
             params.as_stored = stored;
-            ck_assert_int_eq(sd_image_decode_with(ctx, "file", bytes, size, &params, &image),
+            ck_assert_int_eq(sdi_image_decode_with(ctx, "file", bytes, size, &params, &image),
                              SD_OK);
             ck_assert_int_eq(image->width, sides[i][!stored]);
             ck_assert_int_eq(image->height, sides[i][stored]);
-            sd_image_destroy(image);
-            sd_free(ctx, bytes);
+            sdi_image_free(image);
+            sdi_free(ctx, bytes);
         }
 }
 END_TEST
@@ -201,22 +201,22 @@ START_TEST(resizes_as_pil) {
     snprintf(name, sizeof name, "%s-%dx%d.out", resizes[_i].in, resizes[_i].width,
              resizes[_i].height);
     sd_image *expected = read_raw(name, resizes[_i].channels);
-    ck_assert_int_eq(sd_image_lanczos(in, resizes[_i].width, resizes[_i].height, &out), SD_OK);
+    ck_assert_int_eq(sdi_image_lanczos(in, resizes[_i].width, resizes[_i].height, &out), SD_OK);
     int worst = max_difference(out, expected);
     printf("%-24s largest difference from PIL %d\n", name, worst);
     ck_assert_int_eq(worst, 0);
-    sd_image_destroy(in);
-    sd_image_destroy(out);
-    sd_image_destroy(expected);
+    sdi_image_free(in);
+    sdi_image_free(out);
+    sdi_image_free(expected);
 }
 END_TEST
 
 START_TEST(resizing_to_the_same_size_copies) {
     sd_image *in = read_raw("lanczos-rgba.in", 4), *out;
-    ck_assert_int_eq(sd_image_lanczos(in, in->width, in->height, &out), SD_OK);
+    ck_assert_int_eq(sdi_image_lanczos(in, in->width, in->height, &out), SD_OK);
     ck_assert_int_eq(max_difference(in, out), 0);
-    sd_image_destroy(in);
-    sd_image_destroy(out);
+    sdi_image_free(in);
+    sdi_image_free(out);
 }
 END_TEST
 
@@ -225,10 +225,10 @@ START_TEST(resizing_refuses_bad_sizes) {
     sd_image *in = read_raw("lanczos-l.in", 1);
     for (size_t i = 0; i < SD_COUNT(sizes); i++) {
         sd_image *out = in;
-        ck_assert_int_eq(sd_image_lanczos(in, sizes[i][0], sizes[i][1], &out), SD_ERROR_ARGUMENT);
+        ck_assert_int_eq(sdi_image_lanczos(in, sizes[i][0], sizes[i][1], &out), SD_ERROR_ARGUMENT);
         ck_assert_ptr_null(out);
     }
-    sd_image_destroy(in);
+    sdi_image_free(in);
 }
 END_TEST
 
@@ -247,19 +247,19 @@ START_TEST(png_comes_back) {
     sd_image *in = read_raw(names[_i], channels[_i]), *out;
     uint8_t *bytes;
     size_t size;
-    ck_assert_int_eq(sd_image_encode(in, &(sd_image_file){.parameters = NULL}, &bytes, &size),
+    ck_assert_int_eq(sdi_image_encode(in, &(sd_image_file){.parameters = NULL}, &bytes, &size),
                      SD_OK);
     ck_assert(!CONTAINS(bytes, size, "parameters"));
-    ck_assert_int_eq(sd_image_decode(ctx, "own png", bytes, size, &out), SD_OK);
+    ck_assert_int_eq(sdi_image_decode(ctx, "own png", bytes, size, &out), SD_OK);
     ck_assert_int_eq(out->channels, 3);
     for (size_t i = 0; i < (size_t)in->width * (size_t)in->height; i++)
         for (int c = 0; c < 3; c++)
             ck_assert_int_eq(
                 out->pixels[3 * i + (size_t)c],
                 in->pixels[(size_t)in->channels * i + (size_t)(in->channels == 1 ? 0 : c)]);
-    sd_free(ctx, bytes);
-    sd_image_destroy(in);
-    sd_image_destroy(out);
+    sdi_free(ctx, bytes);
+    sdi_image_free(in);
+    sdi_image_free(out);
 }
 END_TEST
 
@@ -268,21 +268,21 @@ START_TEST(png_keeps_parameters) {
     uint8_t *bytes;
     size_t size;
     ck_assert_int_eq(
-        sd_image_encode(image, &(sd_image_file){.parameters = "a cat\nSteps: 20"}, &bytes, &size),
+        sdi_image_encode(image, &(sd_image_file){.parameters = "a cat\nSteps: 20"}, &bytes, &size),
         SD_OK);
     ck_assert(CONTAINS(bytes, size, "tEXtparameters\0a cat\nSteps: 20"));
-    sd_free(ctx, bytes);
-    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9 \xc2\xb0"},
-                                     &bytes, &size),
+    sdi_free(ctx, bytes);
+    ck_assert_int_eq(sdi_image_encode(image, &(sd_image_file){.parameters = "caf\xc3\xa9 \xc2\xb0"},
+                                      &bytes, &size),
                      SD_OK);
     ck_assert(CONTAINS(bytes, size, "tEXtparameters\0caf\xe9 \xb0")); /* Latin-1 */
-    sd_free(ctx, bytes);
+    sdi_free(ctx, bytes);
     ck_assert_int_eq(
-        sd_image_encode(image, &(sd_image_file){.parameters = "\xe7\x8c\xab"}, &bytes, &size),
+        sdi_image_encode(image, &(sd_image_file){.parameters = "\xe7\x8c\xab"}, &bytes, &size),
         SD_OK);
     ck_assert(CONTAINS(bytes, size, "iTXtparameters\0\0\0\0\0\xe7\x8c\xab")); /* UTF-8 */
-    sd_free(ctx, bytes);
-    sd_image_destroy(image);
+    sdi_free(ctx, bytes);
+    sdi_image_free(image);
 }
 END_TEST
 
@@ -292,12 +292,12 @@ START_TEST(jpeg_comes_back) {
     sd_image *in = read_raw(names[_i], channels[_i]), *out;
     uint8_t *bytes;
     size_t size;
-    ck_assert_int_eq(sd_image_encode(in, &(sd_image_file){true, 95, "Steps: 20"}, &bytes, &size),
+    ck_assert_int_eq(sdi_image_encode(in, &(sd_image_file){true, 95, "Steps: 20"}, &bytes, &size),
                      SD_OK);
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\0\x0bSteps: 20"));
     if (in->channels > 1) /* SOF0: three components, luma sampled 2 x 2: 4:2:0 */
         ck_assert(CONTAINS(bytes, size, "\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"));
-    ck_assert_int_eq(sd_image_decode(ctx, "own jpeg", bytes, size, &out), SD_OK);
+    ck_assert_int_eq(sdi_image_decode(ctx, "own jpeg", bytes, size, &out), SD_OK);
     double sum = 0;
     for (size_t i = 0; i < (size_t)in->width * (size_t)in->height; i++)
         for (int c = 0; c < 3; c++) {
@@ -308,9 +308,9 @@ START_TEST(jpeg_comes_back) {
     double mse = sum / (3.0 * in->width * in->height);
     printf("JPEG of %d channels: mean squared error %.1f\n", in->channels, mse);
     ck_assert(mse < (in->channels == 1 ? 10 : 1500)); /* this noise is hard on 4:2:0 */
-    sd_free(ctx, bytes);
-    sd_image_destroy(in);
-    sd_image_destroy(out);
+    sdi_free(ctx, bytes);
+    sdi_image_free(in);
+    sdi_image_free(out);
 }
 END_TEST
 
@@ -320,14 +320,14 @@ START_TEST(jpeg_splits_a_long_comment) {
     uint8_t *bytes;
     size_t size;
     memset(text, 'x', sizeof text - 1);
-    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 95, text}, &bytes, &size),
+    ck_assert_int_eq(sdi_image_encode(image, &(sd_image_file){true, 95, text}, &bytes, &size),
                      SD_OK);
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\xff\xffx"));
     ck_assert(CONTAINS(bytes, size, "\xff\xfe\x11\x75x")); /* 70,000 - 65,533 + 2 */
-    ck_assert_int_eq(sd_image_decode(ctx, "own jpeg", bytes, size, &out), SD_OK);
-    sd_free(ctx, bytes);
-    sd_image_destroy(image);
-    sd_image_destroy(out);
+    ck_assert_int_eq(sdi_image_decode(ctx, "own jpeg", bytes, size, &out), SD_OK);
+    sdi_free(ctx, bytes);
+    sdi_image_free(image);
+    sdi_image_free(out);
 }
 END_TEST
 

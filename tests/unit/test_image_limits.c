@@ -26,19 +26,19 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
     ck_assert_int_eq(counts.live, 0);
 }
 
 /* Decodes and frees; the size of what was read into `sides`, which may be NULL. */
 static sd_status decode(const uint8_t *bytes, size_t n, int sides[2]) {
     sd_image *image;
-    sd_status status = sd_image_decode(ctx, "file", bytes, n, &image);
+    sd_status status = sdi_image_decode(ctx, "file", bytes, n, &image);
     if (!status && sides) {
         sides[0] = image->width;
         sides[1] = image->height;
     }
-    sd_image_destroy(image);
+    sdi_image_free(image);
     return status;
 }
 
@@ -281,13 +281,13 @@ START_TEST(jpeg_sides) {
     uint8_t *file;
     size_t n;
     int sides[2];
-    ck_assert_int_eq(sd_image_create(ctx, 32768, 8, 1, &image), SD_OK);
+    ck_assert_int_eq(sdi_image_new(ctx, 32768, 8, 1, &image), SD_OK);
     memset(image->pixels, 9, 32768 * 8);
-    ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 50, NULL}, &file, &n), SD_OK);
+    ck_assert_int_eq(sdi_image_encode(image, &(sd_image_file){true, 50, NULL}, &file, &n), SD_OK);
     ck_assert_int_eq(decode(file, n, sides), SD_OK);
     ck_assert_int_eq(sides[0], 32768);
-    sd_free(ctx, file);
-    sd_image_destroy(image);
+    sdi_free(ctx, file);
+    sdi_image_free(image);
 }
 END_TEST
 
@@ -329,14 +329,14 @@ END_TEST
 START_TEST(jpeg_comments) {
     static char text[65536];
     sd_image *image;
-    ck_assert_int_eq(sd_image_create(ctx, 8, 8, 1, &image), SD_OK);
+    ck_assert_int_eq(sdi_image_new(ctx, 8, 8, 1, &image), SD_OK);
     memset(image->pixels, 0, 64);
     for (size_t n = 65532; n <= 65534; n++) {
         uint8_t *file;
         size_t size, markers = 0;
         memset(text, 'x', n);
         text[n] = '\0';
-        ck_assert_int_eq(sd_image_encode(image, &(sd_image_file){true, 95, text}, &file, &size),
+        ck_assert_int_eq(sdi_image_encode(image, &(sd_image_file){true, 95, text}, &file, &size),
                          SD_OK);
         for (size_t i = 0; i + 1 < size; i++)
             if (file[i] == 0xff && file[i + 1] == 0xfe) {
@@ -345,9 +345,9 @@ START_TEST(jpeg_comments) {
             }
         ck_assert_uint_eq(markers, n <= 65533 ? 1 : 2);
         ck_assert_int_eq(decode(file, size, NULL), SD_OK);
-        sd_free(ctx, file);
+        sdi_free(ctx, file);
     }
-    sd_image_destroy(image);
+    sdi_image_free(image);
 }
 END_TEST
 
@@ -381,13 +381,13 @@ START_TEST(resized_sides) {
         ck_assert_int_eq(sd_image_resize(from, s[2], s[3], &to), SD_OK);
         for (size_t k = 0; k < (size_t)s[2] * (size_t)s[3]; k++)
             ck_assert_int_eq(to->pixels[k], 77);
-        sd_image_destroy(to);
+        sdi_image_free(to);
         for (size_t k = 0; k < SD_COUNT(beyond); k++) {
             ck_assert_int_eq(sd_image_resize(from, beyond[k][0], beyond[k][1], &to),
                              SD_ERROR_ARGUMENT);
             ck_assert(said(SIDES));
         }
-        sd_image_destroy(from);
+        sdi_image_free(from);
     }
     for (size_t k = 0; k < SD_COUNT(beyond); k++) {
         sd_image *image;

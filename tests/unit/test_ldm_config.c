@@ -17,8 +17,8 @@
 static void check_yaml(const char *text, const char *json) {
     json_t *got, *want = json_loads(json, JSON_DECODE_ANY, NULL);
     ck_assert_ptr_nonnull(want);
-    ck_assert_msg(sd_yaml_parse(ctx, "a.yaml", text, strlen(text), &got) == SD_OK, "%s",
-                  sd_error_get());
+    ck_assert_msg(sdi_yaml_parse(ctx, "a.yaml", text, strlen(text), &got) == SD_OK, "%s",
+                  sdi_error_get());
     char *shown = json_dumps(got, 0);
     ck_assert_msg(json_equal(got, want), "%s gave %s", text, shown);
     free(shown);
@@ -47,7 +47,7 @@ START_TEST(omegaconf_scalars) {
     size_t n;
     json_t *want, *got;
     snprintf(path, sizeof path, "%s/omegaconf.yaml", SD_TEST_DATA);
-    ck_assert_msg(sd_yaml_read(ctx, path, &got) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_yaml_read(ctx, path, &got) == SD_OK, "%s", sdi_error_get());
     snprintf(path, sizeof path, "%s/omegaconf.json", SD_TEST_DATA);
     uint8_t *bytes = files_read(path, &n);
     want = json_loadb((const char *)bytes, n, 0, NULL);
@@ -80,10 +80,10 @@ END_TEST
 
 static void check_refused(const char *text, size_t size, sd_status status, const char *part) {
     json_t *got;
-    ck_assert_msg(sd_yaml_parse(ctx, "a.yaml", text, size, &got) == status, "%.60s: %s", text,
-                  sd_error_get());
+    ck_assert_msg(sdi_yaml_parse(ctx, "a.yaml", text, size, &got) == status, "%.60s: %s", text,
+                  sdi_error_get());
     ck_assert_ptr_null(got);
-    ck_assert_msg(strstr(sd_error_get(), part), "'%s' is not in: %s", part, sd_error_get());
+    ck_assert_msg(strstr(sdi_error_get(), part), "'%s' is not in: %s", part, sdi_error_get());
 }
 
 START_TEST(refused_yaml) {
@@ -148,12 +148,12 @@ static void check_changed(const char *name, const char *from, const char *to, sd
     ck_assert_msg(at != NULL, "'%s' is not in %s", from, path);
     snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
     snprintf(path, sizeof path, "%.200s/changed.yaml", dir);
-    ck_assert_int_eq(sd_write_file(ctx, path, changed, strlen(changed)), SD_OK);
+    ck_assert_int_eq(sdi_write_file(ctx, path, changed, strlen(changed)), SD_OK);
     sd_description changed_desc = {.path = path};
-    ck_assert_msg(sd_ldm_config(ctx, path, &changed_desc) == status, "%s to %s: %s", from, to,
-                  sd_error_get());
-    ck_assert_msg(!part || strstr(sd_error_get(), part), "'%s' is not in: %s", part,
-                  sd_error_get());
+    ck_assert_msg(sdi_ldm_config(ctx, path, &changed_desc) == status, "%s to %s: %s", from, to,
+                  sdi_error_get());
+    ck_assert_msg(!part || strstr(sdi_error_get(), part), "'%s' is not in: %s", part,
+                  sdi_error_get());
 }
 
 /* Options that the original's constructors take without another picture are taken. */
@@ -262,13 +262,13 @@ static void check_original(const char *folder, char *row) {
     sd_source s = {.ctx = ctx, .desc = &d};
     summary got = {0};
     snprintf(path, sizeof path, "%s/configs/%s", folder, name);
-    ck_assert_msg(sd_ldm_config(ctx, path, &d) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_ldm_config(ctx, path, &d) == SD_OK, "%s", sdi_error_get());
     d.unet.names.prefix = "model.diffusion_model.";
     d.vae.names.prefix = d.first_stage_only ? "" : "first_stage_model.";
     d.classes.names.prefix = "cond_stage_model.";
     if (d.conditioning == SD_CONDITIONING_TEXT)
         d.conditioning = SD_CONDITIONING_NONE; /* its sizes come with the tensors */
-    ck_assert_int_eq(sd_build_list(ctx, &s, add_tensor, &got), SD_OK);
+    ck_assert_int_eq(sdi_build_list(ctx, &s, add_tensor, &got), SD_OK);
     printf("%-30s %4ld tensors, %lld values, hash %016llx\n", name, got.n, (long long)got.values,
            (unsigned long long)got.hash);
     ck_assert_msg(got.n == n && got.values == values && got.hash == hash,
@@ -302,7 +302,7 @@ START_TEST(v1_inference) {
     if (!folder)
         return;
     snprintf(path, sizeof path, "%s/configs/v1-inference.yaml", folder);
-    ck_assert_msg(sd_ldm_config(ctx, path, &d) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_ldm_config(ctx, path, &d) == SD_OK, "%s", sdi_error_get());
     ck_assert_str_eq(d.family, "Stable Diffusion 1.x");
     const sd_unet_config *u = &d.unet;
     const sd_vae_config *v = &d.vae;

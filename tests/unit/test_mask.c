@@ -24,17 +24,17 @@ static void setup(void) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
     params.log = listen;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
     said[0] = '\0';
 }
 
 static void teardown(void) {
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 static sd_image *new_image(int w, int h, int channels) {
     sd_image *image;
-    ck_assert_int_eq(sd_image_create(ctx, w, h, channels, &image), SD_OK);
+    ck_assert_int_eq(sdi_image_new(ctx, w, h, channels, &image), SD_OK);
     memset(image->pixels, 0, (size_t)w * (size_t)h * (size_t)channels);
     return image;
 }
@@ -49,7 +49,7 @@ static void fill(sd_image *image, sd_rect r, const char *pixel) {
 static sd_image *prepare(sd_image *mask, double blur, bool invert) {
     const sd_masking how = {.blur = blur, .invert = invert};
     sd_image *grey;
-    ck_assert_int_eq(sd_mask_prepare(mask, &how, &grey), SD_OK);
+    ck_assert_int_eq(sdi_mask_prepare(mask, &how, &grey), SD_OK);
     ck_assert_int_eq(grey->channels, 1);
     return grey;
 }
@@ -88,8 +88,8 @@ START_TEST(alpha_is_the_mask_where_colour_is_none) {
                           "%s: %d, %d", alphas[i].label, in, out);
             ck_assert_msg((strstr(said, "alpha channel") != NULL) == alphas[i].told, "%s: '%s'",
                           alphas[i].label, said);
-            sd_image_destroy(mask);
-            sd_image_destroy(grey);
+            sdi_image_free(mask);
+            sdi_image_free(grey);
         }
 }
 END_TEST
@@ -123,12 +123,12 @@ START_TEST(a_blur_is_gaussian) {
         }
         printf("blur %g: largest difference %.3f of 255\n", sigmas[i], worst);
         ck_assert(worst < 0.6); /* half of it by rounding */
-        sd_image_destroy(grey);
+        sdi_image_free(grey);
     }
     sd_image *grey = prepare(mask, 512, true);
-    ck_assert(sd_mask_is_soft(grey));
-    sd_image_destroy(grey);
-    sd_image_destroy(mask);
+    ck_assert(sdi_mask_is_soft(grey));
+    sdi_image_free(grey);
+    sdi_image_free(mask);
 }
 END_TEST
 
@@ -157,14 +157,14 @@ START_TEST(only_the_masked_part) {
     for (size_t i = 0; i < SD_COUNT(regions); i++) {
         sd_image *grey = new_image(regions[i].w, regions[i].h, 1);
         fill(grey, regions[i].white, "\1"); /* any grey */
-        sd_rect r = sd_mask_region(grey, regions[i].padding, regions[i].width, regions[i].height);
+        sd_rect r = sdi_mask_region(grey, regions[i].padding, regions[i].width, regions[i].height);
         sd_rect want = regions[i].region;
         ck_assert_msg(memcmp(&r, &want, sizeof r) == 0, "%zu: %d, %d, %d x %d", i, r.x, r.y, r.w,
                       r.h);
-        sd_image_destroy(grey);
+        sdi_image_free(grey);
     }
-    sd_rect wide = sd_rect_fit(200, 100, 64, 64), tall = sd_rect_fit(3, 300, 64, 32);
-    sd_rect same = sd_rect_fit(20, 10, 128, 64), thin = sd_rect_fit(1, 32768, 64, 64);
+    sd_rect wide = sdi_rect_fit(200, 100, 64, 64), tall = sdi_rect_fit(3, 300, 64, 32);
+    sd_rect same = sdi_rect_fit(20, 10, 128, 64), thin = sdi_rect_fit(1, 32768, 64, 64);
     ck_assert(wide.x == 0 && wide.y == 16 && wide.w == 64 && wide.h == 32);
     ck_assert(tall.y == 0 && tall.h == 32 && tall.w == 1);
     ck_assert(same.x == 0 && same.y == 0 && same.w == 128 && same.h == 64);
@@ -178,12 +178,12 @@ START_TEST(laid_into_a_canvas) {
     for (int i = 0; i < 10 * 8; i++)
         image->pixels[3 * i + 1] = (uint8_t)i;
     sd_rect from = {2, 3, 4, 2}, to = {0, 1, 4, 2};
-    ck_assert_int_eq(sd_image_lay(image, from, to, 4, 4, &out), SD_OK);
+    ck_assert_int_eq(sdi_image_lay(image, from, to, 4, 4, &out), SD_OK);
     for (int y = 0; y < 4; y++)
         for (int x = 0; x < 4; x++)
             ck_assert_int_eq(out->pixels[3 * (4 * y + x) + 1], 10 * (y < 2 ? 3 : 4) + 2 + x);
-    sd_image_destroy(out);
-    sd_image_destroy(image);
+    sdi_image_free(out);
+    sdi_image_free(image);
 }
 END_TEST
 
@@ -197,7 +197,7 @@ START_TEST(blending_is_exact) {
             memset(out->pixels + 3 * i, i / 256, 3);
             amount[i] = (uint8_t)g;
         }
-        sd_image_blend(under, amount, out);
+        sdi_image_blend(under, amount, out);
         int wrong = 0;
         for (int i = 0; i < 256 * 256; i++) {
             int sum = i % 256 * (255 - g) + i / 256 * g,
@@ -206,8 +206,8 @@ START_TEST(blending_is_exact) {
         }
         ck_assert_int_eq(wrong, 0);
     }
-    sd_image_destroy(under);
-    sd_image_destroy(out);
+    sdi_image_free(under);
+    sdi_image_free(out);
 }
 END_TEST
 
@@ -239,19 +239,19 @@ START_TEST(thin_strokes_are_told) {
             for (int k = 0; k < 64 * 48; k++)
                 white[k] = grey->pixels[k] >= 128 ? 1.0f : 0.0f;
             said[0] = '\0';
-            sd_mask_warn(grey, white, 48, 64, 8, any);
+            sdi_mask_warn(grey, white, 48, 64, 8, any);
             bool expected = thin[i].words && (!any || i < 2);
             ck_assert_msg(expected ? strstr(said, thin[i].words) != NULL : !*said, "%s: '%s'",
                           thin[i].label, said);
-            sd_image_destroy(grey);
+            sdi_image_free(grey);
         }
     sd_image *grey = new_image(640, 480, 1); /* what is lost when the mask is made smaller */
     static const float black[64 * 48];
     fill(grey, (sd_rect){5, 5, 1, 1}, "\xff");
     said[0] = '\0';
-    sd_mask_warn(grey, black, 48, 64, 8, true);
+    sdi_mask_warn(grey, black, 48, 64, 8, true);
     ck_assert_ptr_nonnull(strstr(said, "nothing of it is left at 64 x 48"));
-    sd_image_destroy(grey);
+    sdi_image_free(grey);
 }
 END_TEST
 

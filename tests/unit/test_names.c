@@ -82,9 +82,9 @@ static void list(names *all, const sd_description *desc) {
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     sd_context *ctx;
     *all = (names){0};
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_build_list(ctx, &source, collect, all), SD_OK);
-    sd_context_release(ctx);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_build_list(ctx, &source, collect, all), SD_OK);
+    sdi_context_release(ctx);
     qsort(all->rows, (size_t)all->n, sizeof *all->rows, by_text);
     for (int i = 1; i < all->n; i++)
         ck_assert_msg(strcmp(all->rows[i - 1], all->rows[i]) != 0, "%s is asked for twice",
@@ -208,7 +208,7 @@ START_TEST(manifest_of_sd15) {
         snprintf(row, sizeof row, "%s\t%s", name, shape);
         n_rows++;
         n_consumed += has(&all, row);
-        ck_assert_msg(has(&all, row) || sd_name_is_harmless(name), "%s is not consumed", row);
+        ck_assert_msg(has(&all, row) || sdi_name_is_harmless(name), "%s is not consumed", row);
     }
     fclose(f);
     printf("manifest: %d of %d tensors consumed, %d asked for\n", n_consumed, n_rows, all.n);
@@ -229,24 +229,24 @@ START_TEST(former_names_of_diffusers) {
         {SD_KEY_VAE_ATTENTION_V, "encoder.mid_block.attentions.0.value.bias"},
         {SD_KEY_VAE_ATTENTION_OUT, "encoder.mid_block.attentions.0.proj_attn.bias"},
     };
-    sd_path path = sd_path_child(sd_path_top(), SD_KEY_VAE_ENCODER);
-    path = sd_path_child(path, SD_KEY_VAE_MID_ATTENTION);
+    sd_path path = sdi_path_child(sdi_path_top(), SD_KEY_VAE_ENCODER);
+    path = sdi_path_child(path, SD_KEY_VAE_MID_ATTENTION);
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         char name[SD_MAX_NAME];
-        sd_path leaf = sd_path_child(path, rows[i].key);
-        ck_assert_str_eq(sd_path_name(name, &leaf, SD_LAYOUT_DIFFUSERS, 1, "", ".bias"),
+        sd_path leaf = sdi_path_child(path, rows[i].key);
+        ck_assert_str_eq(sdi_path_name(name, &leaf, SD_LAYOUT_DIFFUSERS, 1, "", ".bias"),
                          rows[i].name);
     }
 }
 END_TEST
 
 START_TEST(harmless_names) {
-    ck_assert(sd_name_is_harmless("text_model.embeddings.position_ids"));
-    ck_assert(sd_name_is_harmless("model_ema.decay"));
-    ck_assert(sd_name_is_harmless("betas"));
-    ck_assert(!sd_name_is_harmless("betas2"));
-    ck_assert(!sd_name_is_harmless("my_model_ema.decay"));
-    ck_assert(!sd_name_is_harmless("model.diffusion_model.extra.weight"));
+    ck_assert(sdi_name_is_harmless("text_model.embeddings.position_ids"));
+    ck_assert(sdi_name_is_harmless("model_ema.decay"));
+    ck_assert(sdi_name_is_harmless("betas"));
+    ck_assert(!sdi_name_is_harmless("betas2"));
+    ck_assert(!sdi_name_is_harmless("my_model_ema.decay"));
+    ck_assert(!sdi_name_is_harmless("model.diffusion_model.extra.weight"));
 }
 END_TEST
 

@@ -17,7 +17,7 @@ static sd_weights *open_fixture(const char *name) {
     sd_weights *w;
     char path[FILES_PATH];
     snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
-    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_weights_open(ctx, path, &w) == SD_OK, "%s", sdi_error_get());
     return w;
 }
 
@@ -25,8 +25,8 @@ static void check_fixture_fails(const char *name, sd_status status, const char *
     sd_weights *w;
     char path[FILES_PATH];
     snprintf(path, sizeof path, SD_TEST_DATA "/ckpt/%s", name);
-    ck_assert_int_eq(sd_weights_open(ctx, path, &w), status);
-    const char *text = sd_error_get();
+    ck_assert_int_eq(sdi_weights_open(ctx, path, &w), status);
+    const char *text = sdi_error_get();
     ck_assert_msg(strstr(text, part) && strstr(text, path), "'%s' is not in: %s", part, text);
     ck_assert_ptr_null(w);
 }
@@ -41,7 +41,7 @@ static double half_value(uint16_t bits) {
 }
 
 #define READ(type)                                                                                 \
-    (sd_weights_read(w, e, i * sizeof type##_, &type##_, sizeof type##_) ? NAN : (double)type##_)
+    (sdi_weights_read(w, e, i * sizeof type##_, &type##_, sizeof type##_) ? NAN : (double)type##_)
 
 static double element(const sd_weights *w, const sd_entry *e, size_t i) {
     double double_;
@@ -80,16 +80,16 @@ static double element(const sd_weights *w, const sd_entry *e, size_t i) {
 /* One line of values.txt: name, type, number of dimensions, dimensions, elements. */
 static void check_line(const sd_weights *w, char *line) {
     char *word = strtok(line, " ");
-    const sd_entry *e = sd_weights_find(w, word);
+    const sd_entry *e = sdi_weights_find(w, word);
     ck_assert_msg(e != NULL, "no tensor %s", word);
-    ck_assert_str_eq(sd_dtype_name(e->type), strtok(NULL, " "));
+    ck_assert_str_eq(sdi_dtype_name(e->type), strtok(NULL, " "));
     ck_assert_int_eq(e->n_dims, atoi(strtok(NULL, " ")));
     size_t n = 1;
     for (int i = 0; i < e->n_dims; i++) {
         ck_assert_int_eq(e->dims[i], atoi(strtok(NULL, " ")));
         n *= (size_t)e->dims[i];
     }
-    ck_assert_uint_eq(e->size, n * sd_dtype_size(e->type));
+    ck_assert_uint_eq(e->size, n * sdi_dtype_size(e->type));
     for (size_t i = 0; i < n; i++) {
         double want = atof(strtok(NULL, " ")), got = element(w, e, i);
         ck_assert_msg(got == want, "%s[%zu] is %g, not %g", e->name, i, got, want);
@@ -122,10 +122,10 @@ START_TEST(reads_what_torch_writes) {
     for (size_t i = 0; i < SD_COUNT(good); i++) {
         sd_weights *w = open_fixture(good[i]);
         size_t n = check_values(w);
-        ck_assert_uint_eq(sd_weights_count(w), n);
-        ck_assert_str_eq(sd_weights_at(w, 0)->name, "types.float32"); /* the order of the file */
+        ck_assert_uint_eq(sdi_weights_count(w), n);
+        ck_assert_str_eq(sdi_weights_at(w, 0)->name, "types.float32"); /* the order of the file */
         printf("%s: %zu tensors are torch's\n", good[i], n);
-        sd_weights_close(w);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -138,28 +138,28 @@ START_TEST(reads_untyped_storages) {
         "uint16",          "U16",         "uint32",          "U32",
         "uint64",          "U64"};
     sd_weights *w = open_fixture("untyped.pt");
-    ck_assert_uint_eq(sd_weights_count(w), SD_COUNT(names) / 2);
+    ck_assert_uint_eq(sdi_weights_count(w), SD_COUNT(names) / 2);
     for (size_t i = 0; i < SD_COUNT(names); i += 2) {
-        const sd_entry *e = sd_weights_find(w, names[i]);
-        ck_assert_msg(e && strcmp(sd_dtype_name(e->type), names[i + 1]) == 0, "%s", names[i]);
+        const sd_entry *e = sdi_weights_find(w, names[i]);
+        ck_assert_msg(e && strcmp(sdi_dtype_name(e->type), names[i + 1]) == 0, "%s", names[i]);
         ck_assert(e->n_dims == 2 && e->dims[0] == 2 && e->dims[1] == 2);
         uint8_t bytes[32];
         static const uint64_t wanted[] = {3, 6, 12, 15};
-        size_t size = sd_dtype_size(e->type);
-        ck_assert_int_eq(sd_weights_read(w, e, 0, bytes, 4 * size), SD_OK);
+        size_t size = sdi_dtype_size(e->type);
+        ck_assert_int_eq(sdi_weights_read(w, e, 0, bytes, 4 * size), SD_OK);
         for (size_t k = 0; k < 4; k++) {
             uint64_t integer = 0;
             memcpy(&integer, bytes + k * size, size);
-            double x = sd_dtype_is_float8(e->type) ? sd_dtype_value(e->type, bytes + k * size)
-                                                   : (double)integer;
+            double x = sdi_dtype_is_float8(e->type) ? sdi_dtype_value(e->type, bytes + k * size)
+                                                    : (double)integer;
             double want = (double)wanted[k];
             ck_assert_msg(fabs(x - want) <= want / 8, "%s: %g, not %g", names[i], x, want);
         }
     }
-    sd_weights_close(w);
+    sdi_weights_close(w);
     w = open_fixture("complex.pt");
-    ck_assert_str_eq(sd_dtype_name(sd_weights_at(w, 0)->type), "C64");
-    sd_weights_close(w);
+    ck_assert_str_eq(sdi_dtype_name(sdi_weights_at(w, 0)->type), "C64");
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -210,11 +210,11 @@ START_TEST(finds_tensors_among_objects) {
     };
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         sd_weights *w = open_fixture(rows[i].file);
-        ck_assert_msg(sd_weights_count(w) == rows[i].n, "%s: %zu tensors", rows[i].file,
-                      sd_weights_count(w));
+        ck_assert_msg(sdi_weights_count(w) == rows[i].n, "%s: %zu tensors", rows[i].file,
+                      sdi_weights_count(w));
         if (rows[i].name)
             check_as(w, rows[i].name, rows[i].line);
-        sd_weights_close(w);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -227,30 +227,30 @@ START_TEST(copies_only_what_it_must) {
                                          "strided.expanded"};
     sd_weights *w = open_fixture("lightning.ckpt");
     for (size_t i = 0; i < SD_COUNT(in_file); i++)
-        ck_assert_msg(!sd_weights_find(w, in_file[i])->data, "%s was copied", in_file[i]);
+        ck_assert_msg(!sdi_weights_find(w, in_file[i])->data, "%s was copied", in_file[i]);
     for (size_t i = 0; i < SD_COUNT(copied); i++)
-        ck_assert_msg(sd_weights_find(w, copied[i])->data, "%s was not copied", copied[i]);
-    const sd_entry *whole = sd_weights_find(w, "shared.whole");
-    const sd_entry *part = sd_weights_find(w, "shared.part");
+        ck_assert_msg(sdi_weights_find(w, copied[i])->data, "%s was not copied", copied[i]);
+    const sd_entry *whole = sdi_weights_find(w, "shared.whole");
+    const sd_entry *part = sdi_weights_find(w, "shared.part");
     ck_assert_uint_eq(whole->offset + 5 * sizeof(float), part->offset);
     ck_assert_uint_eq(whole->offset % 64, 0);
-    sd_weights_close(w);
+    sdi_weights_close(w);
     w = open_fixture("deflated.ckpt"); /* unpacked once, and shared all the same */
-    whole = sd_weights_find(w, "shared.whole");
+    whole = sdi_weights_find(w, "shared.whole");
     ck_assert_ptr_nonnull(whole->data);
-    ck_assert_ptr_eq((const float *)whole->data + 5, sd_weights_find(w, "shared.part")->data);
-    sd_weights_close(w);
+    ck_assert_ptr_eq((const float *)whole->data + 5, sdi_weights_find(w, "shared.part")->data);
+    sdi_weights_close(w);
 }
 END_TEST
 
 START_TEST(reads_texts_beside_the_weights) {
     sd_weights *w = open_fixture("lightning.ckpt");
-    ck_assert_str_eq(sd_weights_metadata(w, "sd.sample_size"), "16");
-    ck_assert_ptr_null(sd_weights_metadata(w, "pytorch-lightning_version"));
-    sd_weights_close(w);
+    ck_assert_str_eq(sdi_weights_metadata(w, "sd.sample_size"), "16");
+    ck_assert_ptr_null(sdi_weights_metadata(w, "pytorch-lightning_version"));
+    sdi_weights_close(w);
     w = open_fixture("legacy-objects.ckpt");
-    ck_assert_str_eq(sd_weights_metadata(w, "sd.sample_size"), "16");
-    sd_weights_close(w);
+    ck_assert_str_eq(sdi_weights_metadata(w, "sd.sample_size"), "16");
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -273,8 +273,8 @@ END_TEST
 
 static sd_pickle *read_pickle(const char *bytes, size_t n) {
     sd_pickle *p;
-    sd_status status = sd_pickle_read(ctx, "x.ckpt", (const uint8_t *)bytes, n, &p);
-    ck_assert_msg(status == SD_OK, "%s", sd_error_get());
+    sd_status status = sdi_pickle_read(ctx, "x.ckpt", (const uint8_t *)bytes, n, &p);
+    ck_assert_msg(status == SD_OK, "%s", sdi_error_get());
     return p;
 }
 
@@ -297,14 +297,14 @@ START_TEST(reads_numbers) {
     };
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         sd_pickle *p = read_pickle(rows[i].bytes, rows[i].n);
-        sd_pickle_kind kind = sd_pickle_root(p)->kind;
+        sd_pickle_kind kind = sdi_pickle_root(p)->kind;
         ck_assert_int_eq(kind, i < 8 ? SD_PICKLE_INT : SD_PICKLE_BOOL);
-        ck_assert_int_eq(sd_pickle_root(p)->integer, rows[i].value);
-        sd_pickle_free(p);
+        ck_assert_int_eq(sdi_pickle_root(p)->integer, rows[i].value);
+        sdi_pickle_free(p);
     }
     sd_pickle *p = read_pickle(P("\x80\2G\xbf\xf8\0\0\0\0\0\0."));
-    ck_assert(sd_pickle_root(p)->kind == SD_PICKLE_REAL && sd_pickle_root(p)->real == -1.5);
-    sd_pickle_free(p);
+    ck_assert(sdi_pickle_root(p)->kind == SD_PICKLE_REAL && sdi_pickle_root(p)->real == -1.5);
+    sdi_pickle_free(p);
 }
 END_TEST
 
@@ -312,18 +312,18 @@ END_TEST
 START_TEST(reads_containers) {
     sd_pickle *p = read_pickle(P("\x80\4\x95\5\0\0\0\0\0\0\0}\x94(\x8c\1a\x94](K\1NeX\1\0\0\0b\x8c"
                                  "\1x\x85K\0000(K\1K\0021u\x8c\1c]\x94h\2as."));
-    const sd_pickle_value *root = sd_pickle_root(p);
+    const sd_pickle_value *root = sdi_pickle_root(p);
     ck_assert_int_eq(root->kind, SD_PICKLE_DICT);
     ck_assert_uint_eq(root->list.n, 6);
-    const sd_pickle_value *a = sd_pickle_get(root, "a"), *b = sd_pickle_get(root, "b");
-    const sd_pickle_value *c = sd_pickle_get(root, "c");
+    const sd_pickle_value *a = sdi_pickle_get(root, "a"), *b = sdi_pickle_get(root, "b");
+    const sd_pickle_value *c = sdi_pickle_get(root, "c");
     ck_assert(a && a->kind == SD_PICKLE_LIST && a->list.n == 2);
     ck_assert(a->list.items[0]->integer == 1 && a->list.items[1]->kind == SD_PICKLE_NONE);
     ck_assert(b && b->kind == SD_PICKLE_TUPLE && b->list.n == 1);
     ck_assert(c && c->list.n == 1 && c->list.items[0] == c);
-    ck_assert_ptr_null(sd_pickle_get(root, ""));
-    ck_assert_ptr_null(sd_pickle_get(root, "aa"));
-    sd_pickle_free(p);
+    ck_assert_ptr_null(sdi_pickle_get(root, ""));
+    ck_assert_ptr_null(sdi_pickle_get(root, "aa"));
+    sdi_pickle_free(p);
 }
 END_TEST
 
@@ -348,13 +348,13 @@ START_TEST(keeps_opaque_values_inert) {
     };
     for (size_t i = 0; i < SD_COUNT(rows) - 1; i++) {
         sd_pickle *p = read_pickle(rows[i].bytes, rows[i].n);
-        ck_assert_int_eq(sd_pickle_root(p)->kind, SD_PICKLE_OPAQUE);
-        ck_assert_str_eq(sd_pickle_root(p)->object.name, rows[i].name);
-        sd_pickle_free(p);
+        ck_assert_int_eq(sdi_pickle_root(p)->kind, SD_PICKLE_OPAQUE);
+        ck_assert_str_eq(sdi_pickle_root(p)->object.name, rows[i].name);
+        sdi_pickle_free(p);
     }
     sd_pickle *p; /* a tuple with an object in it is still no function */
     const uint8_t *bytes = (const uint8_t *)rows[SD_COUNT(rows) - 1].bytes;
-    ck_assert_int_eq(sd_pickle_read(ctx, "x.ckpt", bytes, rows[SD_COUNT(rows) - 1].n, &p),
+    ck_assert_int_eq(sdi_pickle_read(ctx, "x.ckpt", bytes, rows[SD_COUNT(rows) - 1].n, &p),
                      SD_ERROR_FORMAT);
 }
 END_TEST
@@ -380,7 +380,7 @@ START_TEST(measures_pickles) {
     for (size_t i = 0; i < SD_COUNT(rows); i++) {
         uint8_t *copy = malloc(rows[i].n); /* where a sanitizer sees one byte more */
         memcpy(copy, rows[i].bytes, rows[i].n);
-        size_t length = sd_pickle_length(copy, rows[i].n);
+        size_t length = sdi_pickle_length(copy, rows[i].n);
         ck_assert_msg(length == rows[i].length, "row %zu: %zu bytes", i, length);
         free(copy);
     }
@@ -390,13 +390,13 @@ END_TEST
 /* A module's attributes, and the items of a dictionary's other class. */
 START_TEST(keeps_what_is_set_in_objects) {
     sd_pickle *p = read_pickle(P("\x80\2cmine\nD\n)\x81}X\1\0\0\0aK\1sN\206b(K\2K\3u."));
-    const sd_pickle_value *root = sd_pickle_root(p);
+    const sd_pickle_value *root = sdi_pickle_root(p);
     ck_assert_int_eq(root->kind, SD_PICKLE_OPAQUE);
     ck_assert_ptr_nonnull(root->object.state);
-    ck_assert_int_eq(sd_pickle_get(root->object.state, "a")->integer, 1);
+    ck_assert_int_eq(sdi_pickle_get(root->object.state, "a")->integer, 1);
     ck_assert_uint_eq(root->object.items->list.n, 2);
     ck_assert_int_eq(root->object.items->list.items[1]->integer, 3);
-    sd_pickle_free(p);
+    sdi_pickle_free(p);
 }
 END_TEST
 
@@ -413,30 +413,30 @@ START_TEST(takes_the_average) {
         safetensors_add(s, names[i], "F16", "[2]");
     safetensors_save(s, path);
     sd_weights *w;
-    ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
-    ck_assert(!sd_ema_take_alone(w));
-    const sd_entry *other = sd_weights_find(w, names[3]);
-    uint64_t last = sd_weights_find(w, names[0])->offset;
-    uint64_t ema = sd_weights_find(w, names[1])->offset;
-    ck_assert_int_eq(sd_ema_use(ctx, w), SD_OK);
-    ck_assert(sd_weights_find(w, names[0])->offset == ema && ema != last);
-    ck_assert_str_eq(sd_weights_find(w, names[0])->name, names[1]);
-    ck_assert(sd_weights_take(w, names[2])->taken && sd_weights_at(w, 2)->taken);
-    ck_assert_uint_eq(sd_weights_find(w, names[2])->offset, sd_weights_find(w, names[4])->offset);
-    ck_assert_ptr_eq(sd_weights_find(w, names[3]), other);
-    sd_weights_close(w);
+    ck_assert_int_eq(sdi_weights_open(ctx, path, &w), SD_OK);
+    ck_assert(!sdi_ema_take_alone(w));
+    const sd_entry *other = sdi_weights_find(w, names[3]);
+    uint64_t last = sdi_weights_find(w, names[0])->offset;
+    uint64_t ema = sdi_weights_find(w, names[1])->offset;
+    ck_assert_int_eq(sdi_ema_use(ctx, w), SD_OK);
+    ck_assert(sdi_weights_find(w, names[0])->offset == ema && ema != last);
+    ck_assert_str_eq(sdi_weights_find(w, names[0])->name, names[1]);
+    ck_assert(sdi_weights_take(w, names[2])->taken && sdi_weights_at(w, 2)->taken);
+    ck_assert_uint_eq(sdi_weights_find(w, names[2])->offset, sdi_weights_find(w, names[4])->offset);
+    ck_assert_ptr_eq(sdi_weights_find(w, names[3]), other);
+    sdi_weights_close(w);
 
     for (int i = 4; i > 0; i -= 3) { /* one is missing, then all */
         safetensors_drop(s, names[i]);
         safetensors_save(s, path);
-        ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
-        const void *data = sd_weights_find(w, names[0])->data;
-        ck_assert_int_eq(sd_ema_use(ctx, w), SD_ERROR_MODEL);
+        ck_assert_int_eq(sdi_weights_open(ctx, path, &w), SD_OK);
+        const void *data = sdi_weights_find(w, names[0])->data;
+        ck_assert_int_eq(sdi_ema_use(ctx, w), SD_ERROR_MODEL);
         ck_assert_ptr_nonnull(
-            strstr(sd_error_get(),
+            strstr(sdi_error_get(),
                    i == 4 ? "'model_ema.diffusion_modela1b' is missing" : "no tensor is named"));
-        ck_assert_ptr_eq(sd_weights_find(w, names[0])->data, data); /* nothing was replaced */
-        sd_weights_close(w);
+        ck_assert_ptr_eq(sdi_weights_find(w, names[0])->data, data); /* nothing was replaced */
+        sdi_weights_close(w);
     }
     safetensors_free(s);
 }
@@ -461,16 +461,16 @@ START_TEST(finds_the_average_alone) {
         safetensors_save(s, path);
         safetensors_free(s);
         sd_weights *w;
-        ck_assert_int_eq(sd_weights_open(ctx, path, &w), SD_OK);
-        ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model."));
-        ck_assert_int_eq(sd_ema_take_alone(w), any);
-        ck_assert_int_eq(sd_weights_has_prefix(w, "model.diffusion_model."), any);
-        ck_assert(!sd_weights_has_prefix(w, "model.diffusion_model.label_emb."));
-        const sd_entry *e = sd_weights_find(w, "model.diffusion_model.input_blocks.0.0.weight");
+        ck_assert_int_eq(sdi_weights_open(ctx, path, &w), SD_OK);
+        ck_assert(!sdi_weights_has_prefix(w, "model.diffusion_model."));
+        ck_assert_int_eq(sdi_ema_take_alone(w), any);
+        ck_assert_int_eq(sdi_weights_has_prefix(w, "model.diffusion_model."), any);
+        ck_assert(!sdi_weights_has_prefix(w, "model.diffusion_model.label_emb."));
+        const sd_entry *e = sdi_weights_find(w, "model.diffusion_model.input_blocks.0.0.weight");
         ck_assert((e != NULL) == any && (!e || strcmp(e->name, names[i][0]) == 0));
-        ck_assert_int_eq(sd_weights_find(w, "model.diffusion_model.out.2.bias") != NULL, any);
-        ck_assert_int_eq(sd_ema_use(ctx, w), any ? SD_OK : SD_ERROR_MODEL);
-        sd_weights_close(w);
+        ck_assert_int_eq(sdi_weights_find(w, "model.diffusion_model.out.2.bias") != NULL, any);
+        ck_assert_int_eq(sdi_ema_use(ctx, w), any ? SD_OK : SD_ERROR_MODEL);
+        sdi_weights_close(w);
     }
 }
 END_TEST

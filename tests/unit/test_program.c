@@ -23,14 +23,14 @@ static void set_up(void) {
     params.backend = "cpu";
     params.n_threads = 2;
     ck_assert_int_eq(sd_context_new(&params, &ctx), SD_OK);
-    ck_assert_int_eq(sd_exec_new(ctx, SDB_F32, &e), SD_OK);
-    ck_assert_int_eq(sd_program_new(ctx, &p), SD_OK);
-    sd_exec_build(e, p);
+    ck_assert_int_eq(sdi_exec_new(ctx, SDB_F32, &e), SD_OK);
+    ck_assert_int_eq(sdi_program_new(ctx, &p), SD_OK);
+    sdi_exec_build(e, p);
 }
 
 static void tear_down(void) {
-    sd_program_release(p);
-    sd_exec_free(e);
+    sdi_program_release(p);
+    sdi_exec_free(e);
     sd_context_free(ctx);
 }
 
@@ -47,44 +47,44 @@ static void tear_down_model(void) {
 /* ------------------------------------------------------------------------------- small programs */
 
 static sdb_tensor new_tensor(int c) {
-    return sd_exec_tensor(e, 1, 2, 2, c);
+    return sdi_exec_tensor(e, 1, 2, 2, c);
 }
 
 static sdb_tensor held(int c) {
     sdb_tensor t = new_tensor(c);
-    sd_program_hold(p, t);
+    sdi_program_hold(p, t);
     return t;
 }
 
 static sdb_tensor silu(sdb_tensor x) {
     sdb_tensor y = new_tensor(x.c);
-    sd_op_activation(e, (sdb_activation){x, y, SDB_ACT_SILU});
+    sdi_op_activation(e, (sdb_activation){x, y, SDB_ACT_SILU});
     return y;
 }
 
 static sdb_tensor sum(sdb_tensor a, sdb_tensor b) {
     sdb_tensor y = new_tensor(a.c), terms[] = {a, b};
-    sd_op_sum(e, y, 2, terms, sd_no_tensor());
+    sdi_op_sum(e, y, 2, terms, sdi_no_tensor());
     return y;
 }
 
 static void plan(void) {
     ck_assert_int_eq(e->status, SD_OK);
-    sd_program_end_segment(p);
-    ck_assert_int_eq(sd_program_plan(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
+    sdi_program_end_segment(p);
+    ck_assert_int_eq(sdi_program_plan(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
 }
 
 static void check_refused(const char *sentence) {
-    sd_program_end_segment(p);
-    ck_assert_int_eq(sd_program_check(p), SD_ERROR_INTERNAL);
+    sdi_program_end_segment(p);
+    ck_assert_int_eq(sdi_program_check(p), SD_ERROR_INTERNAL);
     ck_assert_msg(strstr(sd_last_error(), sentence) != NULL, "%s", sd_last_error());
 }
 
 START_TEST(what_is_read_must_be_written) {
     sdb_tensor x = new_tensor(4);
-    sd_op_copy(e, sd_view_channels(x, 0, 3), held(3));
-    silu(sd_view_channels(x, 0, 3));
-    ck_assert_int_eq(sd_program_check(p), SD_OK);
+    sdi_op_copy(e, sdi_view_channels(x, 0, 3), held(3));
+    silu(sdi_view_channels(x, 0, 3));
+    ck_assert_int_eq(sdi_program_check(p), SD_OK);
     silu(x);
     check_refused("reads what was not written");
 }
@@ -92,20 +92,20 @@ END_TEST
 
 START_TEST(ranges_are_written_once) {
     sdb_tensor x = new_tensor(4), from = held(3);
-    sd_op_copy(e, sd_view_channels(x, 0, 3), from);
-    sd_op_copy(e, sd_view_channels(x, 3, 1), sd_view_channels(from, 0, 1));
-    ck_assert_int_eq(sd_program_check(p), SD_OK);
-    sd_op_copy(e, sd_view_channels(x, 2, 2), sd_view_channels(from, 0, 2));
+    sdi_op_copy(e, sdi_view_channels(x, 0, 3), from);
+    sdi_op_copy(e, sdi_view_channels(x, 3, 1), sdi_view_channels(from, 0, 1));
+    ck_assert_int_eq(sdi_program_check(p), SD_OK);
+    sdi_op_copy(e, sdi_view_channels(x, 2, 2), sdi_view_channels(from, 0, 2));
     check_refused("writes what was written before");
 }
 END_TEST
 
 START_TEST(segments_share_what_is_held) {
     sdb_tensor first = held(4), second = silu(first), kept = held(4);
-    sd_op_copy(e, kept, first);
-    sd_program_end_segment(p);
+    sdi_op_copy(e, kept, first);
+    sdi_program_end_segment(p);
     silu(kept);
-    ck_assert_int_eq(sd_program_check(p), SD_OK);
+    ck_assert_int_eq(sdi_program_check(p), SD_OK);
     silu(second);
     check_refused("nobody holds");
 }
@@ -135,7 +135,7 @@ END_TEST
 
 START_TEST(halves_are_computed_in_their_place) {
     sdb_tensor in = held(4), a = silu(in), b = silu(a);
-    silu(sd_concat(e, a, b));
+    silu(sdi_concat(e, a, b));
     plan();
     ck_assert_int_eq(p->n_ops, 3);
     const sdb_activation *op = &p->ops[2].activation;
@@ -148,8 +148,8 @@ END_TEST
 
 /* A half that is held, or is in another concatenation already, is copied; nested ones are not. */
 START_TEST(other_halves_are_copied) {
-    sdb_tensor in = held(2), a = silu(in), inner = sd_concat(e, a, in);
-    silu(sd_concat(e, inner, a));
+    sdb_tensor in = held(2), a = silu(in), inner = sdi_concat(e, a, in);
+    silu(sdi_concat(e, inner, a));
     plan();
     ck_assert_int_eq(p->n_ops, 4);
     const sdb_tensor x = p->ops[3].activation.x;
@@ -170,12 +170,12 @@ static int two_parts(const sdb_device *dev, sdb_type type, int h, int w) {
 
 static sdb_tensor product(sdb_tensor x) {
     sdb_tensor y = new_tensor(4);
-    sd_op_linear(e, (sdb_linear){.x = x, .y = y});
+    sdi_op_linear(e, (sdb_linear){.x = x, .y = y});
     return y;
 }
 
 static void normalise(sdb_tensor x) {
-    sd_op_group_norm(e, (sdb_group_norm){.x = x, .y = new_tensor(x.c), .groups = 1});
+    sdi_op_group_norm(e, (sdb_group_norm){.x = x, .y = new_tensor(x.c), .groups = 1});
 }
 
 /* A product makes statistics where a group norm can use them: of all that it reads. */
@@ -183,16 +183,16 @@ START_TEST(norms_get_the_statistics_of_their_makers) {
     sdb_backend api = *e->api;
     api.stats_parts = two_parts;
     sdb_tensor in = held(4), kept = held(4), a = product(in), b = product(a);
-    sd_op_linear(e, (sdb_linear){.x = b, .y = kept});
+    sdi_op_linear(e, (sdb_linear){.x = b, .y = kept});
     normalise(b);
-    normalise(sd_concat(e, a, b));
-    normalise(silu(b));             /* no product */
-    normalise(sd_concat(e, b, in)); /* copies */
-    sd_program_end_segment(p);
+    normalise(sdi_concat(e, a, b));
+    normalise(silu(b));              /* no product */
+    normalise(sdi_concat(e, b, in)); /* copies */
+    sdi_program_end_segment(p);
     normalise(kept); /* made in another segment */
-    sd_program_end_segment(p);
-    ck_assert_int_eq(sd_program_concat(p), SD_OK);
-    ck_assert_int_eq(sd_program_stats(p, (sd_stats_maker){&api, e->dev}), SD_OK);
+    sdi_program_end_segment(p);
+    ck_assert_int_eq(sdi_program_concat(p), SD_OK);
+    ck_assert_int_eq(sdi_program_stats(p, (sd_stats_maker){&api, e->dev}), SD_OK);
     int norms = 0;
     for (int i = 0; i < p->n_ops; i++) {
         const sdb_group_norm *norm = &p->ops[i].group_norm;
@@ -212,37 +212,37 @@ END_TEST
 
 static sd_program *new_program(void) {
     sd_program *program;
-    ck_assert_int_eq(sd_program_new(ctx, &program), SD_OK);
+    ck_assert_int_eq(sdi_program_new(ctx, &program), SD_OK);
     return program;
 }
 
 START_TEST(the_cache_keeps_the_first_and_the_last_used) {
     sd_programs all;
     sd_program_key key = {.builder = &all};
-    ck_assert_int_eq(sd_programs_init(&all, ctx), SD_OK);
-    ck_assert_ptr_null(sd_programs_find(&all, &key));
-    sd_program *first = sd_programs_add(&all, &key, new_program());
-    sd_program *second = sd_programs_add(&all, &key, new_program()); /* of another thread */
+    ck_assert_int_eq(sdi_programs_init(&all, ctx), SD_OK);
+    ck_assert_ptr_null(sdi_programs_find(&all, &key));
+    sd_program *first = sdi_programs_add(&all, &key, new_program());
+    sd_program *second = sdi_programs_add(&all, &key, new_program()); /* of another thread */
     ck_assert_ptr_eq(first, second);
-    sd_program_release(second);
+    sdi_program_release(second);
     for (int i = 1; i <= SD_MAX_CACHED; i++) {
-        sd_program *found = sd_programs_find(&all, &(sd_program_key){.builder = &all});
+        sd_program *found = sdi_programs_find(&all, &(sd_program_key){.builder = &all});
         ck_assert_ptr_eq(found, first);
-        sd_program_release(found);
+        sdi_program_release(found);
         key.n = i;
-        sd_program_release(sd_programs_add(&all, &key, new_program()));
+        sdi_program_release(sdi_programs_add(&all, &key, new_program()));
     }
-    ck_assert_ptr_null(sd_programs_find(&all, &(sd_program_key){.builder = &all, .n = 1}));
-    sd_program_release(first);
-    sd_programs_free(&all);
+    ck_assert_ptr_null(sdi_programs_find(&all, &(sd_program_key){.builder = &all, .n = 1}));
+    sdi_program_release(first);
+    sdi_programs_free(&all);
 }
 END_TEST
 
 /* ----------------------------------------------------------------------------------- networks */
 
 static sdb_tensor hold_typed(sdb_type type, int n, int h, int w, int c) {
-    sdb_tensor t = sd_exec_tensor_typed(e, type, n, h, w, c);
-    sd_program_hold(p, t);
+    sdb_tensor t = sdi_exec_tensor_typed(e, type, n, h, w, c);
+    sdi_program_hold(p, t);
     return t;
 }
 
@@ -251,27 +251,27 @@ static void build_unet(int h, int w) {
     sdb_tensor x = hold_typed(SDB_F32, 2, h, w, c->in_channels),
                t = hold_typed(SDB_F32, 2, 1, 1, 1);
     sdb_tensor context = hold_typed(SDB_F32, 2, 7, 1, c->context_dim);
-    sdb_tensor kv = hold_typed(SDB_F32, 2, 7, 1, sd_unet_kv_width(sd_model_unet(model)));
+    sdb_tensor kv = hold_typed(SDB_F32, 2, 7, 1, sdi_unet_kv_width(sdi_model_unet(model)));
     sdb_tensor y = hold_typed(SDB_F32, 2, h, w, c->out_channels);
-    sd_unet_kv(e, sd_model_unet(model), kv, context);
-    sd_program_end_segment(p);
-    sd_unet_forward(e, sd_model_unet(model), y, x, t, kv, sd_no_tensor());
-    sd_program_end_segment(p);
+    sdi_unet_kv(e, sdi_model_unet(model), kv, context);
+    sdi_program_end_segment(p);
+    sdi_unet_forward(e, sdi_model_unet(model), y, x, t, kv, sdi_no_tensor());
+    sdi_program_end_segment(p);
 }
 
 static void build_decoder(int h, int w) {
     const sd_vae_config *c = &model->desc->vae;
     sdb_tensor z = hold_typed(SDB_F32, 1, h, w, c->latent_channels);
     sdb_tensor y = hold_typed(SDB_F32, 1, 8 * h, 8 * w, c->out_channels);
-    sd_vae_decoder_forward(e, sd_model_vae(model), y, z, false);
-    sd_program_end_segment(p);
+    sdi_vae_decoder_forward(e, sdi_model_vae(model), y, z, false);
+    sdi_program_end_segment(p);
 }
 
 static void build_encoder(int h, int w) {
     sdb_tensor x = hold_typed(SDB_F32, 1, 8 * h, 8 * w, model->desc->vae.in_channels);
-    sdb_tensor y = hold_typed(SDB_F32, 1, h, w, sd_vae_moments(sd_model_vae(model)));
-    sd_vae_encoder_forward(e, sd_model_vae(model), y, x);
-    sd_program_end_segment(p);
+    sdb_tensor y = hold_typed(SDB_F32, 1, h, w, sdi_vae_moments(sdi_model_vae(model)));
+    sdi_vae_encoder_forward(e, sdi_model_vae(model), y, x);
+    sdi_program_end_segment(p);
 }
 
 static void build_text(int h, int w) {
@@ -279,8 +279,8 @@ static void build_text(int h, int w) {
     const sd_text_config *c = &model->desc->text;
     sdb_tensor ids = hold_typed(SDB_I32, 2, c->tokens, 1, 1);
     sdb_tensor y = hold_typed(SDB_F32, 2, c->tokens, 1, c->width);
-    sd_text_model_forward(e, sd_model_text(model), y, ids, 0);
-    sd_program_end_segment(p);
+    sdi_text_model_forward(e, sdi_model_text(model), y, ids, 0);
+    sdi_program_end_segment(p);
 }
 
 /* The last of io is the result. */
@@ -290,16 +290,16 @@ static void (*const networks[])(int h, int w) = {build_unet, build_decoder, buil
 
 /* Anew, up to `alias`: what lives when is known. */
 static void build(int network, int h, int w) {
-    sd_program_release(p);
-    ck_assert_int_eq(sd_program_new(ctx, &p), SD_OK);
-    sd_exec_build(e, p);
+    sdi_program_release(p);
+    ck_assert_int_eq(sdi_program_new(ctx, &p), SD_OK);
+    sdi_exec_build(e, p);
     networks[network](h, w);
-    sd_exec_build(e, NULL);
+    sdi_exec_build(e, NULL);
     ck_assert_int_eq(e->status, SD_OK);
-    ck_assert_msg(sd_program_check(p) == SD_OK, "%s", sd_last_error());
-    ck_assert_int_eq(sd_program_concat(p), SD_OK);
-    ck_assert_int_eq(sd_program_stats(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
-    sd_program_alias(p);
+    ck_assert_msg(sdi_program_check(p) == SD_OK, "%s", sd_last_error());
+    ck_assert_int_eq(sdi_program_concat(p), SD_OK);
+    ck_assert_int_eq(sdi_program_stats(p, (sd_stats_maker){e->api, e->dev}), SD_OK);
+    sdi_program_alias(p);
 }
 
 static bool lives(const sd_buffer *b) {
@@ -307,13 +307,13 @@ static bool lives(const sd_buffer *b) {
 }
 
 static bool is_root(int i) {
-    return sd_buffer_root(p, i) == i && lives(&p->buffers[i]);
+    return sdi_buffer_root(p, i) == i && lives(&p->buffers[i]);
 }
 
 static bool overlap(const sd_buffer *a, const sd_buffer *b) {
     bool at_once = a->first <= b->last && b->first <= a->last;
-    return at_once && a->place < b->place + sd_buffer_size(b) &&
-           b->place < a->place + sd_buffer_size(a);
+    return at_once && a->place < b->place + sdi_buffer_size(b) &&
+           b->place < a->place + sdi_buffer_size(a);
 }
 
 static void check_apart(void) {
@@ -329,7 +329,7 @@ static size_t most_at_once(void) {
         size_t all = 0;
         for (int i = 1; i < p->n_buffers; i++)
             if (is_root(i) && p->buffers[i].first <= at && p->buffers[i].last >= at)
-                all += sd_buffer_size(&p->buffers[i]);
+                all += sdi_buffer_size(&p->buffers[i]);
         most = all > most ? all : most;
     }
     return most;
@@ -339,7 +339,7 @@ START_TEST(the_arena_is_hardly_larger_than_what_lives_at_once) {
     static const int sizes[][2] = {{8, 8}, {8, 16}, {16, 8}, {24, 16}, {32, 32}, {64, 64}};
     const int *size = sizes[_i / N_NETWORKS];
     build(_i % N_NETWORKS, size[0], size[1]);
-    ck_assert_int_eq(sd_program_place(p), SD_OK);
+    ck_assert_int_eq(sdi_program_place(p), SD_OK);
     check_apart();
     size_t rounded = 256 * (size_t)p->n_buffers; /* at most so much goes to alignment */
     ck_assert_msg((double)p->arena <= 1.05 * (double)most_at_once() + (double)rounded,
@@ -362,32 +362,33 @@ static void scatter(uint64_t seed) {
         b->place = (size_t)(state >> 60) * 256;
         for (int k = 1; k < p->n_buffers; k++)
             if (k != pick && is_root(k) && overlap(b, &p->buffers[k])) {
-                b->place = (p->buffers[k].place + sd_buffer_size(&p->buffers[k]) + 255) / 256 * 256;
+                b->place =
+                    (p->buffers[k].place + sdi_buffer_size(&p->buffers[k]) + 255) / 256 * 256;
                 k = 0; /* all once more */
             }
-        size_t end = b->place + sd_buffer_size(b);
+        size_t end = b->place + sdi_buffer_size(b);
         p->arena = end > p->arena ? end : p->arena;
     }
 }
 
 /* The result of the program over an arena of NaN, for inputs that depend on nothing. */
 static float *result(size_t *size) {
-    sd_exec_use(e, p);
+    sdi_exec_use(e, p);
     ck_assert_int_eq(e->status, SD_OK);
     memset(e->arena, 0xff, e->capacity);
-    sdb_tensor out = sd_exec_io(e, p->n_io - 1);
+    sdb_tensor out = sdi_exec_io(e, p->n_io - 1);
     for (int i = 0; i < p->n_io - 1; i++) {
-        sdb_tensor t = sd_exec_io(e, i);
-        for (size_t k = 0; k < sd_packed_size(t) / 4; k++)
+        sdb_tensor t = sdi_exec_io(e, i);
+        for (size_t k = 0; k < sdi_packed_size(t) / 4; k++)
             if (t.type == SDB_I32)
                 ((int32_t *)t.data)[k] = (int32_t)(k % 50);
             else
                 ((float *)t.data)[k] = (float)((k * 2654435761u) % 1000) / 500.0f - 1.0f;
     }
     for (int i = 0; i < p->n_segments; i++)
-        sd_exec_run(e, i);
+        sdi_exec_run(e, i);
     ck_assert_int_eq(e->status, SD_OK);
-    *size = sd_packed_size(out);
+    *size = sdi_packed_size(out);
     float *copy = malloc(*size);
     memcpy(copy, out.data, *size);
     return copy;
@@ -396,15 +397,15 @@ static float *result(size_t *size) {
 START_TEST(the_place_of_a_buffer_changes_no_bit) {
     size_t size, n;
     build(_i, 8, 16);
-    ck_assert_int_eq(sd_program_place(p), SD_OK);
-    sd_program_bind(p);
+    ck_assert_int_eq(sdi_program_place(p), SD_OK);
+    sdi_program_bind(p);
     float *expected = result(&size);
     ck_assert(expected[0] == expected[0]); /* no NaN */
     for (uint64_t seed = 1; seed <= 8; seed++) {
         build(_i, 8, 16);
         scatter(seed);
         check_apart();
-        sd_program_bind(p);
+        sdi_program_bind(p);
         float *got = result(&n);
         ck_assert_uint_eq(n, size);
         ck_assert_mem_eq(got, expected, size);
@@ -421,35 +422,35 @@ static bool same_operand(const sdb_tensor *a, const sdb_tensor *b) {
 
 START_TEST(building_again_gives_the_same_program) {
     build(_i, 16, 8);
-    ck_assert_int_eq(sd_program_place(p), SD_OK);
-    sd_program_bind(p);
+    ck_assert_int_eq(sdi_program_place(p), SD_OK);
+    sdi_program_bind(p);
     sd_program *first = p;
-    sd_program_retain(first);
+    sdi_program_retain(first);
     build(_i, 16, 8);
-    ck_assert_int_eq(sd_program_place(p), SD_OK);
-    sd_program_bind(p);
+    ck_assert_int_eq(sdi_program_place(p), SD_OK);
+    sdi_program_bind(p);
     ck_assert_int_eq(p->n_ops, first->n_ops);
     ck_assert_uint_eq(p->arena, first->arena);
     for (int i = 0; i < p->n_ops; i++) {
         ck_assert_int_eq(p->ops[i].kind, first->ops[i].kind);
-        for (const sd_operand *o = sd_op_operands(p->ops[i].kind); o->role; o++)
+        for (const sd_operand *o = sdi_op_operands(p->ops[i].kind); o->role; o++)
             ck_assert(o->role == SD_ROLE_WEIGHT ||
-                      same_operand(sd_operand_tensor(&p->ops[i], o),
-                                   sd_operand_tensor(&first->ops[i], o)));
+                      same_operand(sdi_operand_tensor(&p->ops[i], o),
+                                   sdi_operand_tensor(&first->ops[i], o)));
     }
-    sd_program_release(first);
+    sdi_program_release(first);
 }
 END_TEST
 
 /* To the byte, for a network alone and with a sampler's own latents. */
 START_TEST(the_estimate_is_what_is_allocated) {
     sd_stage stage = {
-        .type = &sd_unet_stage, .model = model, .n = 2, .h = 16, .w = 8, .tokens = 77};
+        .type = &sdi_unet_stage, .model = model, .n = 2, .h = 16, .w = 8, .tokens = 77};
     sd_cost cost;
-    ck_assert_int_eq(sd_stage_estimate(&stage, &cost), SD_OK);
-    ck_assert_int_eq(sd_stage_begin(&stage), SD_OK);
+    ck_assert_int_eq(sdi_stage_estimate(&stage, &cost), SD_OK);
+    ck_assert_int_eq(sdi_stage_begin(&stage), SD_OK);
     ck_assert_uint_eq(stage.e->capacity + stage.e->scratch, cost.bytes);
-    ck_assert_int_eq(sd_stage_end(&stage), SD_OK);
+    ck_assert_int_eq(sdi_stage_end(&stage), SD_OK);
 
     sd_sampler_params params = SD_SAMPLER_PARAMS_INIT;
     params.method = "plms";

@@ -23,14 +23,14 @@ static sd_tokenizer *tokenizer;
 
 static void setup(void) {
     const sd_context_params params = SD_CONTEXT_PARAMS_INIT;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
-    ck_assert_msg(sd_tokenizer_load(ctx, SD_TEST_DATA "/tokenizer", &tokenizer) == SD_OK, "%s",
-                  sd_error_get());
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
+    ck_assert_msg(sdi_tokenizer_load(ctx, SD_TEST_DATA "/tokenizer", &tokenizer) == SD_OK, "%s",
+                  sdi_error_get());
 }
 
 static void teardown(void) {
-    sd_tokenizer_free(tokenizer);
-    sd_context_release(ctx);
+    sdi_tokenizer_free(tokenizer);
+    sdi_context_release(ctx);
 }
 
 START_TEST(parser) {
@@ -38,7 +38,7 @@ START_TEST(parser) {
     double largest = 0;
     for (size_t i = 0; i < SD_COUNT(cases); i++) {
         sd_prompt prompt;
-        ck_assert_int_eq(sd_prompt_parse(ctx, cases[i].text, &prompt), SD_OK);
+        ck_assert_int_eq(sdi_prompt_parse(ctx, cases[i].text, &prompt), SD_OK);
         ck_assert_msg(prompt.n == cases[i].n_parts, "\"%s\": %zu parts; %zu were expected",
                       cases[i].text, prompt.n, cases[i].n_parts);
         for (size_t k = 0; k < prompt.n; k++, want++) {
@@ -51,7 +51,7 @@ START_TEST(parser) {
                           k, got->weight, want->weight);
             largest = fmax(largest, error);
         }
-        sd_prompt_free(ctx, &prompt);
+        sdi_prompt_free(ctx, &prompt);
     }
     ck_assert_ptr_eq(want, parts + SD_COUNT(parts));
     printf("%zu prompts, %zu parts, largest error of a weight %.1e\n", SD_COUNT(cases),
@@ -61,9 +61,9 @@ END_TEST
 
 static sd_chunks split(const char *text, bool weighted, int *n_used) {
     sd_chunks chunks;
-    ck_assert_msg(sd_prompt_chunks(tokenizer, NULL, text, weighted, TOKENS, PAD, &chunks, n_used) ==
-                      SD_OK,
-                  "%s", sd_error_get());
+    ck_assert_msg(
+        sdi_prompt_chunks(tokenizer, NULL, text, weighted, TOKENS, PAD, &chunks, n_used) == SD_OK,
+        "%s", sdi_error_get());
     ck_assert_int_eq(chunks.tokens, TOKENS);
     return chunks;
 }
@@ -89,7 +89,8 @@ START_TEST(plain_text_is_as_before) {
     for (size_t i = 0; i < SD_COUNT(texts); i++) {
         int32_t ids[TOKENS];
         int n_ids, n_used;
-        ck_assert_int_eq(sd_tokenizer_encode(tokenizer, texts[i], PAD, ids, TOKENS, &n_ids), SD_OK);
+        ck_assert_int_eq(sdi_tokenizer_encode(tokenizer, texts[i], PAD, ids, TOKENS, &n_ids),
+                         SD_OK);
         sd_chunks chunks = split(texts[i], false, &n_used);
         ck_assert_int_eq(chunks.n, 1);
         ck_assert_int_eq(n_used, n_ids);
@@ -97,7 +98,7 @@ START_TEST(plain_text_is_as_before) {
         ck_assert_mem_eq(chunks.ids, ids, sizeof ids);
         for (int k = 0; k < TOKENS; k++)
             ck_assert_float_eq(chunks.weights[k], 1.0f);
-        sd_chunks_free(ctx, &chunks);
+        sdi_chunks_free(ctx, &chunks);
     }
 }
 END_TEST
@@ -109,8 +110,8 @@ START_TEST(no_syntax) {
     ck_assert_int_eq(weighted.n, 1);
     ck_assert(!weighted.weighted);
     ck_assert_mem_eq(weighted.ids, plain.ids, TOKENS * sizeof *plain.ids);
-    sd_chunks_free(ctx, &plain);
-    sd_chunks_free(ctx, &weighted);
+    sdi_chunks_free(ctx, &plain);
+    sdi_chunks_free(ctx, &weighted);
 }
 END_TEST
 
@@ -142,7 +143,7 @@ START_TEST(rows) {
         ck_assert_int_eq(count(&chunks, 0), table[i].first);
         if (chunks.n > 1)
             ck_assert_int_eq(count(&chunks, 1), table[i].second);
-        sd_chunks_free(ctx, &chunks);
+        sdi_chunks_free(ctx, &chunks);
     }
 }
 END_TEST
@@ -161,7 +162,7 @@ START_TEST(breaks) {
         ck_assert_int_eq(chunks.n, table[i].rows);
         for (int k = 0; k < chunks.n; k++)
             ck_assert_int_eq(count(&chunks, k), table[i].counts[k]);
-        sd_chunks_free(ctx, &chunks);
+        sdi_chunks_free(ctx, &chunks);
     }
 }
 END_TEST
@@ -173,7 +174,7 @@ START_TEST(weights) {
     sd_chunks chunks = split(text, true, NULL);
     static const float ends[] = {1, 1, 2}, begins[] = {1, 2, 2, 1, 1, 1};
     ck_assert_int_eq(chunks.n, 1); /* 70 + 3 + 2 */
-    sd_chunks_free(ctx, &chunks);
+    sdi_chunks_free(ctx, &chunks);
     snprintf(text, sizeof text, "%s (, 1 1:2) 1 1", digits(71, -1));
     chunks = split(text, true, NULL);
     ck_assert_int_eq(chunks.n, 2);
@@ -181,7 +182,7 @@ START_TEST(weights) {
     ck_assert_int_eq(count(&chunks, 0), 72);
     ck_assert_mem_eq(chunks.weights + 70, ends, sizeof ends);
     ck_assert_mem_eq(chunks.weights + TOKENS, begins, sizeof begins);
-    sd_chunks_free(ctx, &chunks);
+    sdi_chunks_free(ctx, &chunks);
 }
 END_TEST
 
@@ -193,13 +194,13 @@ START_TEST(too_long) {
         memcpy(text + i, "1 ", 3);
     sd_chunks chunks = split(text, true, NULL);
     ck_assert_int_eq(chunks.n, SD_PROMPT_MAX_CHUNKS);
-    sd_chunks_free(ctx, &chunks);
+    sdi_chunks_free(ctx, &chunks);
     memcpy(text + n, "1", 2);
-    ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, text, true, TOKENS, PAD, &chunks, NULL),
+    ck_assert_int_eq(sdi_prompt_chunks(tokenizer, NULL, text, true, TOKENS, PAD, &chunks, NULL),
                      SD_ERROR_ARGUMENT);
     ck_assert_ptr_null(chunks.ids);
-    printf("%s\n", sd_error_get());
-    ck_assert_int_eq(sd_prompt_chunks(tokenizer, NULL, "a", true, 2, PAD, &chunks, NULL),
+    printf("%s\n", sdi_error_get());
+    ck_assert_int_eq(sdi_prompt_chunks(tokenizer, NULL, "a", true, 2, PAD, &chunks, NULL),
                      SD_ERROR_UNSUPPORTED);
     free(text);
 }

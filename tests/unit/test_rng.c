@@ -39,12 +39,12 @@ static void compare_case(errors *e, const rng_case *c) {
     sd_generator *g = malloc(sizeof *g);
     const uint32_t *bits = c->bits;
     ck_assert_ptr_nonnull(g);
-    sd_generator_init(g, c->kind, c->seed);
+    sdi_generator_init(g, c->kind, c->seed);
     for (int call = 0; call < MAX_CALLS && c->sizes[call]; call++) {
         int64_t n = c->sizes[call];
         float *values = malloc((size_t)n * sizeof *values);
         ck_assert_ptr_nonnull(values);
-        sd_generator_normal(g, values, n);
+        sdi_generator_normal(g, values, n);
         for (int64_t i = 0; i < n; i++)
             if (n <= 2 * RNG_KEEP || i < RNG_KEEP || i >= n - RNG_KEEP)
                 compare(e, values[i], *bits++);
@@ -96,9 +96,9 @@ START_TEST(cuda_generator_gives_the_values_of_a_gpu) {
     ck_assert_ptr_nonnull(values);
     for (size_t i = 0; i < SD_COUNT(known); i++) {
         sd_generator g;
-        sd_generator_init(&g, SD_RNG_CUDA, known[i].seed);
+        sdi_generator_init(&g, SD_RNG_CUDA, known[i].seed);
         for (int call = 0; call <= known[i].call; call++)
-            sd_generator_normal(&g, values, known[i].n);
+            sdi_generator_normal(&g, values, known[i].n);
         worst = fmax(worst, fabs((double)values[known[i].i] - known[i].expected));
     }
     free(values);
@@ -125,7 +125,7 @@ START_TEST(philox_known_answers) {
     for (size_t i = 0; i < SD_COUNT(known); i++) {
         uint32_t x[4];
         memcpy(x, known[i].counter, sizeof x);
-        sd_philox4x32_10(x, known[i].key);
+        sdi_philox4x32_10(x, known[i].key);
         for (int k = 0; k < 4; k++)
             ck_assert_uint_eq(x[k], known[i].expected[k]);
     }
@@ -137,15 +137,15 @@ START_TEST(init_starts_afresh) {
     for (size_t k = 0; k < SD_COUNT(kinds); k++) {
         sd_generator g;
         float first[33], again[33];
-        sd_generator_init(&g, kinds[k], 5);
-        sd_generator_normal(&g, first, 3); /* leaves half a pair behind */
-        sd_generator_normal(&g, first, 33);
-        sd_generator_init(&g, kinds[k], 5);
-        sd_generator_normal(&g, again, 3);
-        sd_generator_normal(&g, again, 33);
+        sdi_generator_init(&g, kinds[k], 5);
+        sdi_generator_normal(&g, first, 3); /* leaves half a pair behind */
+        sdi_generator_normal(&g, first, 33);
+        sdi_generator_init(&g, kinds[k], 5);
+        sdi_generator_normal(&g, again, 3);
+        sdi_generator_normal(&g, again, 33);
         ck_assert_mem_eq(first, again, sizeof first);
-        sd_generator_init(&g, kinds[k], 6);
-        sd_generator_normal(&g, again, 33);
+        sdi_generator_init(&g, kinds[k], 6);
+        sdi_generator_normal(&g, again, 33);
         ck_assert_mem_ne(first, again, sizeof first);
     }
 }
@@ -156,12 +156,12 @@ START_TEST(every_size_is_filled) {
     static const sd_rng kinds[] = {SD_RNG_CPU, SD_RNG_CUDA};
     for (size_t k = 0; k < SD_COUNT(kinds); k++) {
         sd_generator g;
-        sd_generator_init(&g, kinds[k], 3);
+        sdi_generator_init(&g, kinds[k], 3);
         for (int n = 0; n <= 70; n++) {
             float values[71];
             for (int i = 0; i < 71; i++)
                 values[i] = 1e30f;
-            sd_generator_normal(&g, values, n);
+            sdi_generator_normal(&g, values, n);
             for (int i = 0; i < n; i++)
                 ck_assert(fabsf(values[i]) < 10.0f);
             ck_assert(values[n] == 1e30f);
@@ -177,12 +177,12 @@ START_TEST(dropout_keeps_its_share) {
     static float x[N + 1];
     for (size_t k = 0; k < SD_COUNT(kinds); k++) {
         sd_generator g, same;
-        sd_generator_init(&g, kinds[k], 9);
+        sdi_generator_init(&g, kinds[k], 9);
         for (int n = 0; n <= N; n = n < 70 ? n + 1 : n * 3 / 2 < N ? n * 3 / 2 : n + N) {
             int kept = 0;
             for (int i = 0; i <= n; i++)
                 x[i] = 1.0f;
-            sd_generator_dropout(&g, x, n, 0.25);
+            sdi_generator_dropout(&g, x, n, 0.25);
             for (int i = 0; i < n; i++) {
                 ck_assert(x[i] == 0.0f || fabsf(x[i] - 1.0f / 0.75f) < 1e-6f);
                 kept += x[i] > 0.0f;
@@ -194,9 +194,9 @@ START_TEST(dropout_keeps_its_share) {
         /* p of 0 and 1 draw nothing, as in torch */
         same = g;
         x[0] = 3.0f;
-        sd_generator_dropout(&g, x, 1, 0.0);
+        sdi_generator_dropout(&g, x, 1, 0.0);
         ck_assert(x[0] == 3.0f);
-        sd_generator_dropout(&g, x, 1, 1.0);
+        sdi_generator_dropout(&g, x, 1, 1.0);
         ck_assert(x[0] == 0.0f);
         ck_assert_mem_eq(&g, &same, sizeof g);
     }

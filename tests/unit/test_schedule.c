@@ -12,16 +12,16 @@
 static sd_context *ctx;
 
 static void set_up(void) {
-    ck_assert_int_eq(sd_context_create(&(sd_context_params)SD_CONTEXT_PARAMS_INIT, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&(sd_context_params)SD_CONTEXT_PARAMS_INIT, &ctx), SD_OK);
 }
 
 static void tear_down(void) {
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 static sd_schedule make_schedule(int kind, double start, double end, int n) {
     sd_schedule s;
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, kind, start, end, n), SD_OK);
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, kind, start, end, n), SD_OK);
     return s;
 }
 
@@ -55,7 +55,7 @@ START_TEST(alphas_cumprod_are_those_of_diffusers) {
         sd_schedule s = make_schedule(known[i].kind, known[i].start, known[i].end, 1000);
         double found = s.alphas_cumprod[known[i].t];
         worst = fmax(worst, fabs(found - known[i].expected) / known[i].expected);
-        sd_schedule_free(&s, ctx);
+        sdi_schedule_free(&s, ctx);
     }
     printf("alphas_cumprod: largest relative error %.3g\n", worst);
     ck_assert_double_le(worst, 2e-5); /* float32's own, over 1000 products */
@@ -69,7 +69,7 @@ START_TEST(alphas_cumprod_are_float64) {
     ck_assert_double_eq_tol(s.alphas_cumprod[500], 0.2763326838229746, 1e-14);
     ck_assert_double_eq_tol(s.alphas_cumprod[999], 0.0046600985130772384, 1e-15);
     ck_assert_double_eq_tol(s.betas[999], 0.012, 1e-16);
-    sd_schedule_free(&s, ctx);
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 
@@ -97,7 +97,7 @@ START_TEST(timesteps_are_those_of_the_original) {
     int *t = calloc(1000, sizeof *t);
     for (size_t i = 0; i < SD_COUNT(known); i++) {
         int count = 0, sum = 0;
-        ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, known[i].spacing, known[i].steps, t, &count),
+        ck_assert_int_eq(sdi_ddim_timesteps(ctx, &s, known[i].spacing, known[i].steps, t, &count),
                          SD_OK);
         for (int k = 0; k < count; k++) {
             sum += t[k];
@@ -109,7 +109,7 @@ START_TEST(timesteps_are_those_of_the_original) {
         ck_assert_int_eq(t[count - 1], known[i].last);
     }
     free(t);
-    sd_schedule_free(&s, ctx);
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 
@@ -129,29 +129,29 @@ START_TEST(schedules_of_the_original) {
     };
     for (size_t i = 0; i < SD_COUNT(known); i++) {
         sd_schedule s;
-        ck_assert_int_eq(sd_schedule_make(&s, ctx, &known[i].config), SD_OK);
+        ck_assert_int_eq(sdi_schedule_make(&s, ctx, &known[i].config), SD_OK);
         double found = s.alphas_cumprod[known[i].t];
         ck_assert_double_le(fabs(found - known[i].expected) / known[i].expected, 1e-11);
-        sd_schedule_free(&s, ctx);
+        sdi_schedule_free(&s, ctx);
     }
 }
 END_TEST
 
 START_TEST(bad_arguments_are_refused) {
     sd_schedule s;
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, 7, 0.1, 0.2, 10), SD_ERROR_UNSUPPORTED);
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 0.2, 0), SD_ERROR_FORMAT);
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 0.2, 1 << 30), SD_ERROR_FORMAT);
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, 0, 0.1, 1.5, 10), SD_ERROR_FORMAT);
-    ck_assert_int_eq(sd_schedule_init(&s, ctx, 1, NAN, 0.2, 10), SD_ERROR_FORMAT);
-    ck_assert_int_ne(sd_error_get()[0], '\0');
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, 7, 0.1, 0.2, 10), SD_ERROR_UNSUPPORTED);
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, 0, 0.1, 0.2, 0), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, 0, 0.1, 0.2, 1 << 30), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, 0, 0.1, 1.5, 10), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sdi_schedule_init(&s, ctx, 1, NAN, 0.2, 10), SD_ERROR_FORMAT);
+    ck_assert_int_ne(sdi_error_get()[0], '\0');
     s = sd1_schedule();
     int t[1000], count;
-    ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, SD_SPACING_UNIFORM, 0, t, &count),
+    ck_assert_int_eq(sdi_ddim_timesteps(ctx, &s, SD_SPACING_UNIFORM, 0, t, &count),
                      SD_ERROR_ARGUMENT);
-    ck_assert_int_eq(sd_ddim_timesteps(ctx, &s, SD_SPACING_QUAD, 1001, t, &count),
+    ck_assert_int_eq(sdi_ddim_timesteps(ctx, &s, SD_SPACING_QUAD, 1001, t, &count),
                      SD_ERROR_ARGUMENT);
-    sd_schedule_free(&s, ctx);
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 
@@ -163,14 +163,14 @@ START_TEST(small_schedules_work) {
             int t[12], count;
             for (int spacing = SD_SPACING_UNIFORM; spacing <= SD_SPACING_QUAD; spacing++) {
                 ck_assert_int_eq(
-                    sd_ddim_timesteps(ctx, &s, (sd_timestep_spacing)spacing, steps, t, &count),
+                    sdi_ddim_timesteps(ctx, &s, (sd_timestep_spacing)spacing, steps, t, &count),
                     SD_OK);
                 ck_assert(count >= steps && count <= n);
                 for (int i = 0; i < count; i++)
                     ck_assert(t[i] >= 0 && t[i] < n);
             }
         }
-        sd_schedule_free(&s, ctx);
+        sdi_schedule_free(&s, ctx);
     }
 }
 END_TEST
@@ -185,7 +185,7 @@ START_TEST(ddim_numbers_follow_the_equations) {
     p.original = &original;
     original.temperature = 0.9f;
     sd_run run;
-    ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_OK);
+    ck_assert_int_eq(sdi_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_OK);
     ck_assert_int_eq(run.times.count, 20);
     double worst = 0;
     for (int i = 0; i < 20; i++) {
@@ -202,8 +202,8 @@ START_TEST(ddim_numbers_follow_the_equations) {
     }
     printf("DDIM's numbers: largest relative error %.3g\n", worst);
     ck_assert_double_le(worst, 1e-11);
-    sd_run_free(&run);
-    sd_schedule_free(&s, ctx);
+    sdi_run_free(&run);
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 
@@ -218,7 +218,7 @@ START_TEST(every_prediction_becomes_epsilon) {
     double worst = 0;
     for (int prediction = SD_PREDICT_EPSILON; prediction <= SD_PREDICT_SAMPLE; prediction++) {
         sd_run run;
-        ck_assert_int_eq(sd_run_init(&run, ctx, &s, (sd_prediction)prediction, &p), SD_OK);
+        ck_assert_int_eq(sdi_run_init(&run, ctx, &s, (sd_prediction)prediction, &p), SD_OK);
         int row = 7 + run.method->n_coefs;
         for (int i = 0; i < run.times.count; i++) {
             const float *c = run.table + i * row;
@@ -229,11 +229,11 @@ START_TEST(every_prediction_becomes_epsilon) {
             worst =
                 fmax(worst, fabs((double)c[1] * x + (double)c[2] * outputs[prediction] - noise));
         }
-        sd_run_free(&run);
+        sdi_run_free(&run);
     }
     printf("epsilon of each prediction: largest error %.3g\n", worst);
     ck_assert_double_le(worst, 3e-6); /* float32 numbers, divided by sqrt(1 - a) = 0.04 */
-    sd_schedule_free(&s, ctx);
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 
@@ -243,11 +243,11 @@ START_TEST(unknown_methods_are_refused) {
     p.method = "no such method";
     p.original = &(sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     sd_run run;
-    ck_assert_int_eq(sd_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_ERROR_ARGUMENT);
-    ck_assert_str_eq(sd_method_at(0)->name, "ddim");
-    ck_assert_ptr_eq(sd_method_find("ddim"), sd_method_at(0));
-    ck_assert_ptr_null(sd_method_at(-1));
-    sd_schedule_free(&s, ctx);
+    ck_assert_int_eq(sdi_run_init(&run, ctx, &s, SD_PREDICT_EPSILON, &p), SD_ERROR_ARGUMENT);
+    ck_assert_str_eq(sdi_method_at(0)->name, "ddim");
+    ck_assert_ptr_eq(sdi_method_find("ddim"), sdi_method_at(0));
+    ck_assert_ptr_null(sdi_method_at(-1));
+    sdi_schedule_free(&s, ctx);
 }
 END_TEST
 

@@ -12,15 +12,15 @@
 
 static sd_source *open_source(const char *path) {
     sd_source *s;
-    ck_assert_msg(sd_source_open(ctx, path, &s) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_source_open(ctx, path, &s) == SD_OK, "%s", sdi_error_get());
     return s;
 }
 
 static void check_fails(const char *path, sd_status status, const char *part) {
     sd_source *s;
-    ck_assert_int_eq(sd_source_open(ctx, path, &s), status);
+    ck_assert_int_eq(sdi_source_open(ctx, path, &s), status);
     ck_assert_ptr_null(s);
-    ck_assert_msg(strstr(sd_error_get(), part), "'%s' is not in: %s", part, sd_error_get());
+    ck_assert_msg(strstr(sdi_error_get(), part), "'%s' is not in: %s", part, sdi_error_get());
 }
 
 static void check_ints(const int *values, const int *expected, int n) {
@@ -68,9 +68,9 @@ START_TEST(reads_a_diffusers_folder) {
     ck_assert_str_eq(s->desc->text.names.prefix, "text_model.");
     ck_assert_str_eq(s->desc->unet.names.prefix, "");
     ck_assert_str_eq(s->desc->vae.names.prefix, "");
-    ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_UNET], "conv_in.weight"));
-    ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_VAE], "encoder.conv_in.weight"));
-    sd_source_close(s);
+    ck_assert_ptr_nonnull(sdi_weights_find(s->weights[SD_PART_UNET], "conv_in.weight"));
+    ck_assert_ptr_nonnull(sdi_weights_find(s->weights[SD_PART_VAE], "encoder.conv_in.weight"));
+    sdi_source_close(s);
 }
 END_TEST
 
@@ -88,7 +88,7 @@ START_TEST(reads_an_original_checkpoint) {
     ck_assert_str_eq(s->desc->vae.names.prefix, "first_stage_model.");
     ck_assert_str_eq(s->desc->text.names.prefix, "cond_stage_model.transformer.text_model.");
     ck_assert(s->weights[SD_PART_TEXT] == s->files[0] && s->weights[SD_PART_VAE] == s->files[0]);
-    sd_source_close(s);
+    sdi_source_close(s);
 
     safetensors_metadata(t, "sd.unet_heads", "[2, 4, 8]");
     safetensors_metadata(t, "sd.text_heads", "4");
@@ -100,7 +100,7 @@ START_TEST(reads_an_original_checkpoint) {
     check_ints(s->desc->unet.heads, (const int[]){2, 4, 8}, 3);
     ck_assert(s->desc->text.heads == 4 && s->desc->unet.sample_size == 8 &&
               s->desc->vae.scaling_factor == 0.5);
-    sd_source_close(s);
+    sdi_source_close(s);
 }
 END_TEST
 
@@ -171,7 +171,7 @@ START_TEST(infers_stable_diffusion_1) {
     ck_assert(s->desc->text.heads == 12 && s->desc->text.mlp_width == 3072);
     ck_assert_str_eq(s->desc->text.names.prefix,
                      "cond_stage_model.transformer."); /* no text_model. */
-    sd_source_close(s);
+    sdi_source_close(s);
 }
 END_TEST
 
@@ -216,17 +216,17 @@ START_TEST(finds_what_the_unet_predicts) {
         ck_assert_int_eq(s->desc->schedule.zero_snr, strcmp(rows[i].key, "ztsnr") == 0);
         ck_assert_int_eq(s->desc->unet.sample_size, rows[i].sample_size);
         if (rows[i].ask) { /* what the network said, later */
-            sd_description_predicts(s->desc, SD_PREDICT_V);
+            sdi_description_predicts(s->desc, SD_PREDICT_V);
             ck_assert_int_eq(s->desc->schedule.prediction, SD_PREDICT_V);
             ck_assert_int_eq(s->desc->unet.sample_size, 96);
         }
-        sd_source_close(s);
+        sdi_source_close(s);
         safetensors_metadata(t, "sd.sample_size", "80");
         safetensors_save(t, path);
         safetensors_free(t);
         s = open_source(path);
         ck_assert_int_eq(s->desc->unet.sample_size, 80);
-        sd_source_close(s);
+        sdi_source_close(s);
     }
 }
 END_TEST
@@ -249,7 +249,7 @@ START_TEST(takes_the_defaults_of_diffusers) {
               s->desc->text.mlp_width == 2048);
     ck_assert(s->desc->schedule.beta_schedule == SD_BETA_LINEAR);
     ck_assert(s->desc->schedule.beta_start == 0.0001 && s->desc->schedule.beta_end == 0.02);
-    sd_source_close(s);
+    sdi_source_close(s);
 }
 END_TEST
 
@@ -287,7 +287,7 @@ START_TEST(reads_stable_diffusion_2_settings) {
     ck_assert(s->desc->schedule.prediction == SD_PREDICT_V);
     ck_assert(s->desc->schedule.beta_schedule == SD_BETA_COSINE &&
               s->desc->schedule.train_timesteps == 500);
-    sd_source_close(s);
+    sdi_source_close(s);
 }
 END_TEST
 
@@ -312,8 +312,8 @@ START_TEST(finds_weights_by_any_name) {
                                    "\"shard.safetensors\"}}");
         sd_source *s = open_source(dir);
         ck_assert_str_eq(s->desc->text.names.prefix, "");
-        ck_assert_uint_eq(sd_weights_count(s->weights[SD_PART_TEXT]), 1);
-        sd_source_close(s);
+        ck_assert_uint_eq(sdi_weights_count(s->weights[SD_PART_TEXT]), 1);
+        sdi_source_close(s);
         remove(path);
     }
 }
@@ -357,18 +357,18 @@ START_TEST(finds_torch_files) {
         snprintf(name, sizeof name, "%s%s", rows[i / 2][1], ends[i % 2]);
         snprintf(old, sizeof old, "%s.safetensors", rows[i / 2][0]);
         files_write(files_path(dir, name), bytes, n);
-        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get());
-        ck_assert_ptr_nonnull(strstr(sd_weights_path(s->files[(i / 2 + 1) % 3], NULL), ".safe"));
-        sd_source_close(s);
+        ck_assert_msg(sdi_source_open(ctx, dir, &s) == SD_OK, "%s", sdi_error_get());
+        ck_assert_ptr_nonnull(strstr(sdi_weights_path(s->files[(i / 2 + 1) % 3], NULL), ".safe"));
+        sdi_source_close(s);
         remove(files_path(dir, old));
-        ck_assert_msg(sd_source_open(ctx, dir, &s) == SD_OK, "%s", sd_error_get());
+        ck_assert_msg(sdi_source_open(ctx, dir, &s) == SD_OK, "%s", sdi_error_get());
         size_t found = 0;
         for (int k = 0; k < s->n_files; k++)
-            found += sd_weights_find(s->files[k], "shared.whole") != NULL;
+            found += sdi_weights_find(s->files[k], "shared.whole") != NULL;
         ck_assert_uint_eq(found, 1);
-        ck_assert_int_eq(sd_source_choose_weights(s, SD_EMA_ON), SD_ERROR_MODEL);
-        ck_assert_int_eq(sd_source_choose_weights(s, SD_EMA_AUTO), SD_OK);
-        sd_source_close(s);
+        ck_assert_int_eq(sdi_source_choose_weights(s, SD_EMA_ON), SD_ERROR_MODEL);
+        ck_assert_int_eq(sdi_source_choose_weights(s, SD_EMA_AUTO), SD_OK);
+        sdi_source_close(s);
         remove(files_path(dir, name));
     }
     free(bytes);
@@ -400,7 +400,7 @@ START_TEST(knows_pipelines) {
         bool lcm = strstr(names[i], "Consistency") != NULL;
         ck_assert_int_eq(s->desc->scheduler.steps, lcm ? 4 : 50);
         ck_assert(s->desc->scheduler.guidance == (lcm ? 8.5 : 7.5));
-        sd_source_close(s);
+        sdi_source_close(s);
     }
 }
 END_TEST
@@ -419,7 +419,7 @@ static void copy_file(const char *from, const char *to) {
 }
 
 static const char *file_of(const sd_weights *w) {
-    const char *path = sd_weights_path(w, NULL), *slash = strrchr(path, '/');
+    const char *path = sdi_weights_path(w, NULL), *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
@@ -453,7 +453,7 @@ START_TEST(finds_variants) {
         sd_source *s = open_source(dir);
         snprintf(taken, sizeof taken, "diffusion_pytorch_model%s", rows[i].taken + 1);
         ck_assert_str_eq(file_of(s->weights[SD_PART_UNET]), taken);
-        sd_source_close(s);
+        sdi_source_close(s);
     }
     empty_folder();
     files_make_tiny_diffusers(dir);
@@ -479,9 +479,9 @@ START_TEST(finds_lists_of_variants) {
                          "{\"weight_map\": {\"text_model.embeddings.token_embedding.weight\": "
                          "\"part-00001-of-00001.safetensors\"}}");
         sd_source *s = open_source(dir);
-        ck_assert_ptr_nonnull(sd_weights_find(s->weights[SD_PART_TEXT],
-                                              "text_model.embeddings.token_embedding.weight"));
-        sd_source_close(s);
+        ck_assert_ptr_nonnull(sdi_weights_find(s->weights[SD_PART_TEXT],
+                                               "text_model.embeddings.token_embedding.weight"));
+        sdi_source_close(s);
     }
 }
 END_TEST
@@ -492,7 +492,7 @@ START_TEST(understands_paths) {
     sd_source *s = open_source(files_path(dir, "model_index.json"));
     ck_assert_int_eq(s->desc->unet.names.layout, SD_LAYOUT_DIFFUSERS);
     ck_assert_str_eq(s->directory, dir);
-    sd_source_close(s);
+    sdi_source_close(s);
     check_fails(files_path(dir, "unet/diffusion_pytorch_model.safetensors"), SD_ERROR_ARGUMENT,
                 "this is the UNet of the diffusers folder");
     check_fails(files_path(dir, "vae/config.json"), SD_ERROR_ARGUMENT, "this is the VAE");
@@ -509,7 +509,7 @@ START_TEST(understands_paths) {
     ck_assert_str_eq(s->desc->scheduler.method, "ddim");
     ck_assert(!s->desc->scheduler.folder && s->desc->scheduler.steps == 50 &&
               s->desc->scheduler.guidance == 7.5);
-    sd_source_close(s);
+    sdi_source_close(s);
     safetensors_save(t, files_path(dir, "another.ckpt"));
     check_fails(dir, SD_ERROR_ARGUMENT, "give one of them: another.ckpt, one.safetensors");
     safetensors_free(t);
@@ -537,7 +537,7 @@ START_TEST(reads_lists_of_levels) {
     ck_assert(s->desc->unet.sample_size == 16 && s->desc->unet.sample_width == 24);
     ck_assert_int_eq(s->desc->unet.guidance_dim, 256);
     ck_assert(s->desc->vae.latents_mean[3] == 3.0f && s->desc->vae.latents_std[3] == 4.0f);
-    sd_source_close(s);
+    sdi_source_close(s);
 }
 END_TEST
 

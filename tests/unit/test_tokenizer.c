@@ -44,24 +44,24 @@ static void write_file(const char *path, const void *data, size_t n) {
 
 static char *read_all(const char *path, size_t *n) {
     uint8_t *data;
-    ck_assert_msg(sd_read_file(ctx, path, 64 << 20, &data, n) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_read_file(ctx, path, 64 << 20, &data, n) == SD_OK, "%s", sdi_error_get());
     return (char *)data;
 }
 
 static const char *sentence(void) {
-    return sd_error_get();
+    return sdi_error_get();
 }
 
 static sd_tokenizer *load(const char *path) {
     sd_tokenizer *t;
-    ck_assert_msg(sd_tokenizer_load(ctx, path, &t) == SD_OK, "%s", sentence());
+    ck_assert_msg(sdi_tokenizer_load(ctx, path, &t) == SD_OK, "%s", sentence());
     return t;
 }
 
 static void setup(void) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
     strcpy(scratch, "/tmp/sd-tokenizer-XXXXXX");
     ck_assert(mkdtemp(scratch));
 }
@@ -72,7 +72,7 @@ static void teardown(void) {
     for (size_t i = 0; i < SD_COUNT(names); i++)
         remove(scratch_path(names[i]));
     ck_assert(rmdir(scratch) == 0);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 START_TEST(clip_vocabulary) {
@@ -84,14 +84,14 @@ START_TEST(clip_vocabulary) {
     char path[1024];
     snprintf(path, sizeof path, "%s/clip/bpe_simple_vocab_16e6.txt.gz", shared);
     sd_tokenizer *t = load(path);
-    ck_assert_int_eq(sd_tokenizer_size(t), 49408);
-    ck_assert_int_eq(sd_tokenizer_start(t), 49406);
-    ck_assert_int_eq(sd_tokenizer_end(t), 49407);
-    ck_assert_str_eq(sd_tokenizer_text(t, 2368), "cat</w>");
-    ck_assert_ptr_null(sd_tokenizer_text(t, 49408));
-    ck_assert_ptr_null(sd_tokenizer_text(t, -1));
+    ck_assert_int_eq(sdi_tokenizer_size(t), 49408);
+    ck_assert_int_eq(sdi_tokenizer_start(t), 49406);
+    ck_assert_int_eq(sdi_tokenizer_end(t), 49407);
+    ck_assert_str_eq(sdi_tokenizer_text(t, 2368), "cat</w>");
+    ck_assert_ptr_null(sdi_tokenizer_text(t, 49408));
+    ck_assert_ptr_null(sdi_tokenizer_text(t, -1));
     check_ids(t, data_path("clip_ids.txt"), PAD, 2000);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -99,11 +99,11 @@ START_TEST(small_vocabulary) {
     static const char *const paths[] = {"", "vocab.json", "merges.txt"};
     for (size_t i = 0; i < SD_COUNT(paths); i++) {
         sd_tokenizer *t = load(data_path(paths[i]));
-        ck_assert_int_eq(sd_tokenizer_size(t), 914);
-        ck_assert_int_eq(sd_tokenizer_start(t), 912);
-        ck_assert_int_eq(sd_tokenizer_end(t), 913);
+        ck_assert_int_eq(sdi_tokenizer_size(t), 914);
+        ck_assert_int_eq(sdi_tokenizer_start(t), 912);
+        ck_assert_int_eq(sdi_tokenizer_end(t), 913);
         check_ids(t, data_path("small_ids.txt"), PAD, 900);
-        sd_tokenizer_free(t);
+        sdi_tokenizer_free(t);
     }
 }
 END_TEST
@@ -116,13 +116,13 @@ START_TEST(list_of_merges) {
     gzFile gz = gzopen(scratch_path("vocab.gz"), "wb");
     ck_assert(gz && gzwrite(gz, merges, (unsigned)n) == (int)n && gzclose(gz) == Z_OK);
     write_file(scratch_path("merges.txt"), merges, n); /* without vocab.json beside it */
-    sd_free(ctx, merges);
+    sdi_free(ctx, merges);
     static const char *const names[] = {"vocab.txt", "vocab.gz", "merges.txt"};
     for (size_t i = 0; i < SD_COUNT(names); i++) {
         sd_tokenizer *t = load(scratch_path(names[i]));
-        ck_assert_int_eq(sd_tokenizer_size(t), 914);
+        ck_assert_int_eq(sdi_tokenizer_size(t), 914);
         check_ids(t, data_path("small_ids.txt"), PAD, 900);
-        sd_tokenizer_free(t);
+        sdi_tokenizer_free(t);
     }
 }
 END_TEST
@@ -138,46 +138,46 @@ START_TEST(search_order) {
         lines += merges[cut] == '\n';
     gzFile gz = gzopen(scratch_path("bpe_simple_vocab_16e6.txt.gz"), "wb");
     ck_assert(gz && gzwrite(gz, merges, (unsigned)cut) == (int)cut && gzclose(gz) == Z_OK);
-    sd_free(ctx, merges);
+    sdi_free(ctx, merges);
     const char *full = data_path("");
 
     /* An explicit path wins, and nowhere else is looked. */
-    ck_assert_int_eq(sd_tokenizer_find(ctx, full, scratch, scratch, &t), SD_OK);
-    ck_assert_int_eq(sd_tokenizer_size(t), 914);
-    sd_tokenizer_free(t);
-    ck_assert_int_eq(sd_tokenizer_find(ctx, "/nowhere/vocab", full, full, &t), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, full, scratch, scratch, &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 914);
+    sdi_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, "/nowhere/vocab", full, full, &t), SD_ERROR_IO);
     ck_assert_ptr_null(t);
     ck_assert_msg(strstr(sentence(), "/nowhere/vocab"), "%s", sentence());
 
     /* Then tokenizer/, then the checkpoint's folder. */
-    ck_assert_int_eq(sd_tokenizer_find(ctx, NULL, full, scratch, &t), SD_OK);
-    ck_assert_int_eq(sd_tokenizer_size(t), 914);
-    sd_tokenizer_free(t);
-    ck_assert_int_eq(sd_tokenizer_find(ctx, NULL, scratch, full, &t), SD_OK);
-    ck_assert_int_eq(sd_tokenizer_size(t), 515);
-    sd_tokenizer_free(t);
-    ck_assert_int_eq(sd_tokenizer_find(ctx, NULL, "/nowhere", full, &t), SD_OK);
-    ck_assert_int_eq(sd_tokenizer_size(t), 914);
-    sd_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, full, scratch, &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 914);
+    sdi_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, scratch, full, &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 515);
+    sdi_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, "/nowhere", full, &t), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_size(t), 914);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
 START_TEST(nothing_found) {
     sd_tokenizer *t;
-    sd_status status = sd_tokenizer_find(ctx, NULL, "/nowhere/tokenizer", scratch, &t);
-    if (sd_builtin_vocab_size) {
+    sd_status status = sdi_tokenizer_find(ctx, NULL, "/nowhere/tokenizer", scratch, &t);
+    if (sdi_builtin_vocab_size) {
         ck_assert_int_eq(status, SD_OK);
-        ck_assert_int_eq(sd_tokenizer_size(t), 49408);
+        ck_assert_int_eq(sdi_tokenizer_size(t), 49408);
         check_ids(t, data_path("clip_ids.txt"), PAD, 2000);
-        sd_tokenizer_free(t);
+        sdi_tokenizer_free(t);
         return;
     }
     printf("not found: %s\n", sentence());
     ck_assert_int_eq(status, SD_ERROR_IO);
     ck_assert_ptr_null(t);
     ck_assert(strstr(sentence(), "/nowhere/tokenizer") && strstr(sentence(), scratch));
-    ck_assert_int_eq(sd_tokenizer_find(ctx, NULL, NULL, NULL, &t), SD_ERROR_IO);
-    ck_assert_int_eq(sd_tokenizer_load(ctx, scratch, &t), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, NULL, NULL, &t), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_tokenizer_load(ctx, scratch, &t), SD_ERROR_IO);
     ck_assert_msg(strstr(sentence(), scratch), "%s", sentence());
 }
 END_TEST
@@ -225,7 +225,7 @@ START_TEST(damaged_pair) {
     sd_tokenizer *t = (sd_tokenizer *)&t;
     write_file(scratch_path("vocab.json"), bad->json, strlen(bad->json));
     write_file(scratch_path("merges.txt"), bad->merges, strlen(bad->merges));
-    ck_assert_int_eq(sd_tokenizer_load(ctx, scratch, &t), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sdi_tokenizer_load(ctx, scratch, &t), SD_ERROR_FORMAT);
     ck_assert_ptr_null(t);
     ck_assert_msg(strstr(sentence(), bad->words), "expected \"%s\" in: %s", bad->words, sentence());
 }
@@ -234,7 +234,7 @@ END_TEST
 static void expect_bad_list(const void *data, size_t n, const char *words) {
     sd_tokenizer *t;
     write_file(scratch_path("vocab.txt"), data, n);
-    ck_assert_int_eq(sd_tokenizer_load(ctx, scratch_path("vocab.txt"), &t), SD_ERROR_FORMAT);
+    ck_assert_int_eq(sdi_tokenizer_load(ctx, scratch_path("vocab.txt"), &t), SD_ERROR_FORMAT);
     ck_assert_ptr_null(t);
     ck_assert_msg(strstr(sentence(), "vocab.txt") && strstr(sentence(), words),
                   "expected \"%s\" in: %s", words, sentence());
@@ -252,13 +252,13 @@ START_TEST(damaged_list) {
     char *merges = read_all(data_path("merges.txt"), &n);
     gzFile gz = gzopen(scratch_path("vocab.gz"), "wb");
     ck_assert(gz && gzwrite(gz, merges, (unsigned)n) == (int)n && gzclose(gz) == Z_OK);
-    sd_free(ctx, merges);
+    sdi_free(ctx, merges);
     char *packed = read_all(scratch_path("vocab.gz"), &n);
     for (size_t cut = 2; cut < n; cut += 97)
         expect_bad_list(packed, cut, "gzip");
     packed[n / 2] ^= 0x10;
     expect_bad_list(packed, n, "gzip");
-    sd_free(ctx, packed);
+    sdi_free(ctx, packed);
 }
 END_TEST
 
@@ -272,7 +272,7 @@ START_TEST(gzip_bomb) {
     size_t n;
     char *packed = read_all(scratch_path("vocab.gz"), &n);
     expect_bad_list(packed, n, "when unpacked");
-    sd_free(ctx, packed);
+    sdi_free(ctx, packed);
 }
 END_TEST
 
@@ -285,7 +285,7 @@ START_TEST(capacity) {
     for (int room = 2; room <= 8; room++) {
         for (int i = 0; i < 10; i++)
             ids[i] = 77777;
-        ck_assert_int_eq(sd_tokenizer_encode(t, "1 2 3 4", PAD, ids, room, &n_used), SD_OK);
+        ck_assert_int_eq(sdi_tokenizer_encode(t, "1 2 3 4", PAD, ids, room, &n_used), SD_OK);
         ck_assert_int_eq(n_used, 6);
         for (int i = 0; i < 10; i++) {
             int last = room < 6 ? room - 1 : 5;
@@ -297,10 +297,10 @@ START_TEST(capacity) {
             ck_assert_int_eq(ids[i], expected);
         }
     }
-    ck_assert_int_eq(sd_tokenizer_encode(t, "", PAD, ids, 3, NULL), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "", PAD, ids, 3, NULL), SD_OK);
     ck_assert(ids[0] == 912 && ids[1] == 913 && ids[2] == PAD);
-    ck_assert_int_eq(sd_tokenizer_encode(t, "a", PAD, ids, 1, NULL), SD_ERROR_ARGUMENT);
-    sd_tokenizer_free(t);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "a", PAD, ids, 1, NULL), SD_ERROR_ARGUMENT);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -312,12 +312,12 @@ START_TEST(unknown_bytes) {
     sd_tokenizer *t = load(scratch);
     int32_t ids[8];
     int n_used;
-    ck_assert_int_eq(sd_tokenizer_encode(t, "ab xb ax", PAD, ids, 8, &n_used), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, "ab xb ax", PAD, ids, 8, &n_used), SD_OK);
     static const int32_t expected[8] = {7, 2, 8, 1, 0, 8, 8, PAD};
     ck_assert_int_eq(n_used, 7);
     ck_assert_mem_eq(ids, expected, sizeof ids);
-    ck_assert_ptr_null(sd_tokenizer_text(t, 3)); /* a hole between the ids */
-    sd_tokenizer_free(t);
+    ck_assert_ptr_null(sdi_tokenizer_text(t, 3)); /* a hole between the ids */
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -339,13 +339,13 @@ START_TEST(long_words) {
         text[n] = '\0';
         int32_t ids[TOKENS];
         int n_used = 0;
-        ck_assert_int_eq(sd_tokenizer_encode(t, text, PAD, ids, TOKENS, &n_used), SD_OK);
+        ck_assert_int_eq(sdi_tokenizer_encode(t, text, PAD, ids, TOKENS, &n_used), SD_OK);
         printf("%zu bytes of one word: %d ids\n", n, n_used);
         ck_assert_int_gt(n_used, TOKENS);
         ck_assert_int_eq(ids[TOKENS - 1], 913);
     }
     free(text);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -367,7 +367,7 @@ static void encode_often(void *arg) {
     encode_job *job = arg;
     job->ok = true;
     for (int i = 0; i < 200 && job->ok; i++)
-        job->ok = sd_tokenizer_encode(job->t, mixed, PAD, job->ids, 512, &job->n_used) == SD_OK;
+        job->ok = sdi_tokenizer_encode(job->t, mixed, PAD, job->ids, 512, &job->n_used) == SD_OK;
 }
 
 START_TEST(many_threads) {
@@ -377,15 +377,15 @@ START_TEST(many_threads) {
     for (int i = 0; i < 5; i++)
         jobs[i].t = t;
     for (int i = 0; i < 4; i++)
-        ck_assert_int_eq(sd_thread_start(ctx, encode_often, &jobs[i], &threads[i]), SD_OK);
+        ck_assert_int_eq(sdi_thread_start(ctx, encode_often, &jobs[i], &threads[i]), SD_OK);
     encode_often(&jobs[4]);
     for (int i = 0; i < 4; i++) {
-        sd_thread_join(ctx, threads[i]);
+        sdi_thread_join(ctx, threads[i]);
         ck_assert(jobs[i].ok && jobs[i].n_used == jobs[4].n_used);
         ck_assert_mem_eq(jobs[i].ids, jobs[4].ids, sizeof jobs[4].ids);
     }
     ck_assert_int_gt(jobs[4].n_used, 80);
-    sd_tokenizer_free(t);
+    sdi_tokenizer_free(t);
 }
 END_TEST
 
@@ -415,10 +415,10 @@ static void counting_free(void *user, void *ptr, size_t size) {
 /* The first of load and encode that fails. */
 static sd_status load_and_encode(sd_context *c, const char *path, int32_t *ids) {
     sd_tokenizer *t;
-    sd_status status = sd_tokenizer_find(c, NULL, NULL, path, &t);
+    sd_status status = sdi_tokenizer_find(c, NULL, NULL, path, &t);
     if (!status)
-        status = sd_tokenizer_encode(t, mixed, PAD, ids, TOKENS, NULL);
-    sd_tokenizer_free(t);
+        status = sdi_tokenizer_encode(t, mixed, PAD, ids, TOKENS, NULL);
+    sdi_tokenizer_free(t);
     return status;
 }
 
@@ -430,7 +430,7 @@ static void fail_each_allocation(const char *path) {
     params.deallocate = counting_free;
     params.alloc_user = &count;
     sd_context *c;
-    ck_assert_int_eq(sd_context_create(&params, &c), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &c), SD_OK);
     long before = count.live, n = 0;
     sd_status status = SD_ERROR_MEMORY;
     while (status) {
@@ -440,13 +440,13 @@ static void fail_each_allocation(const char *path) {
         ck_assert_int_eq(count.live, before);
         if (status) {
             ck_assert_int_eq(status, SD_ERROR_MEMORY);
-            ck_assert(strstr(sd_error_get(), "memory"));
+            ck_assert(strstr(sdi_error_get(), "memory"));
         }
         ck_assert_int_lt(n, 10000);
     }
     printf("%s: %ld allocations failed one by one\n", path, n - 1);
     ck_assert_int_gt(n, 12);
-    sd_context_release(c);
+    sdi_context_release(c);
     ck_assert_int_eq(count.live, 0);
 }
 
@@ -456,7 +456,7 @@ START_TEST(no_memory) {
     char *merges = read_all(data_path("merges.txt"), &n);
     gzFile gz = gzopen(scratch_path("bpe_simple_vocab_16e6.txt.gz"), "wb");
     ck_assert(gz && gzwrite(gz, merges, (unsigned)n) == (int)n && gzclose(gz) == Z_OK);
-    sd_free(ctx, merges);
+    sdi_free(ctx, merges);
     fail_each_allocation(scratch);
 }
 END_TEST

@@ -10,14 +10,14 @@
 
 static sd_weights *open_weights(const char *path) {
     sd_weights *w;
-    ck_assert_msg(sd_weights_open(ctx, path, &w) == SD_OK, "%s", sd_error_get());
+    ck_assert_msg(sdi_weights_open(ctx, path, &w) == SD_OK, "%s", sdi_error_get());
     return w;
 }
 
 static void check_bytes(const sd_weights *w, const sd_entry *e, const uint8_t *want) {
     uint8_t bytes[64];
     ck_assert_uint_le(e->size, sizeof bytes);
-    ck_assert_int_eq(sd_weights_read(w, e, 0, bytes, e->size), SD_OK);
+    ck_assert_int_eq(sdi_weights_read(w, e, 0, bytes, e->size), SD_OK);
     ck_assert_mem_eq(bytes, want, e->size);
 }
 
@@ -42,13 +42,13 @@ START_TEST(reads_types_shapes_and_bytes) {
     free(all);
 
     sd_weights *w = open_weights(path);
-    ck_assert_uint_eq(sd_weights_count(w), 4);
+    ck_assert_uint_eq(sdi_weights_count(w), 4);
     static const char *const order[] = {"a", "b", "empty", "c.weight"}; /* of the data */
     for (size_t i = 0; i < 4; i++)
-        ck_assert_str_eq(sd_weights_at(w, i)->name, order[i]);
-    ck_assert_ptr_null(sd_weights_at(w, 4));
-    const sd_entry *a = sd_weights_find(w, "a"), *b = sd_weights_find(w, "b");
-    const sd_entry *c = sd_weights_find(w, "c.weight"), *empty = sd_weights_find(w, "empty");
+        ck_assert_str_eq(sdi_weights_at(w, i)->name, order[i]);
+    ck_assert_ptr_null(sdi_weights_at(w, 4));
+    const sd_entry *a = sdi_weights_find(w, "a"), *b = sdi_weights_find(w, "b");
+    const sd_entry *c = sdi_weights_find(w, "c.weight"), *empty = sdi_weights_find(w, "empty");
     ck_assert(a && b && c && empty);
     ck_assert_int_eq(a->type, SD_DTYPE_F16);
     ck_assert_int_eq(a->n_dims, 2);
@@ -59,13 +59,13 @@ START_TEST(reads_types_shapes_and_bytes) {
     ck_assert(c->type == SD_DTYPE_BOOL && c->n_dims == 4 && c->dims[3] == 3);
     check_bytes(w, c, data + 20);
     ck_assert(empty->size == 0 && empty->dims[0] == 0);
-    ck_assert_str_eq(sd_weights_metadata(w, "sd.unet_heads"), "4");
-    ck_assert_ptr_null(sd_weights_metadata(w, "sd.text_heads"));
-    ck_assert_str_eq(sd_weights_path(w, a), path);
-    sd_weights_will_need(w, a);
+    ck_assert_str_eq(sdi_weights_metadata(w, "sd.unet_heads"), "4");
+    ck_assert_ptr_null(sdi_weights_metadata(w, "sd.text_heads"));
+    ck_assert_str_eq(sdi_weights_path(w, a), path);
+    sdi_weights_will_need(w, a);
     check_bytes(w, a, data); /* again */
-    ck_assert_int_eq(sd_weights_read(w, empty, 0, NULL, 0), SD_OK);
-    sd_weights_close(w);
+    ck_assert_int_eq(sdi_weights_read(w, empty, 0, NULL, 0), SD_OK);
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -80,21 +80,21 @@ START_TEST(finds_names_and_prefixes) {
     safetensors_save(s, path);
     safetensors_free(s);
     sd_weights *w = open_weights(path);
-    ck_assert_uint_eq(sd_weights_count(w), 1131);
+    ck_assert_uint_eq(sdi_weights_count(w), 1131);
     for (int i = 0; i < 1131; i++) {
         snprintf(name, sizeof name, "layer.%d.weight", i);
-        ck_assert_ptr_nonnull(sd_weights_find(w, name));
-        ck_assert_str_eq(sd_weights_find(w, name)->name, name);
+        ck_assert_ptr_nonnull(sdi_weights_find(w, name));
+        ck_assert_str_eq(sdi_weights_find(w, name)->name, name);
     }
-    ck_assert_ptr_null(sd_weights_find(w, "layer.1131.weight"));
-    ck_assert_ptr_null(sd_weights_find(w, ""));
-    ck_assert_ptr_null(sd_weights_find(w, "layer.1"));
-    ck_assert(sd_weights_has_prefix(w, "layer.1130."));
-    ck_assert(sd_weights_has_prefix(w, ""));
-    ck_assert(!sd_weights_has_prefix(w, "layer.1131"));
-    ck_assert(!sd_weights_has_prefix(w, "m"));
-    ck_assert(!sd_weights_has_prefix(w, "a"));
-    sd_weights_close(w);
+    ck_assert_ptr_null(sdi_weights_find(w, "layer.1131.weight"));
+    ck_assert_ptr_null(sdi_weights_find(w, ""));
+    ck_assert_ptr_null(sdi_weights_find(w, "layer.1"));
+    ck_assert(sdi_weights_has_prefix(w, "layer.1130."));
+    ck_assert(sdi_weights_has_prefix(w, ""));
+    ck_assert(!sdi_weights_has_prefix(w, "layer.1131"));
+    ck_assert(!sdi_weights_has_prefix(w, "m"));
+    ck_assert(!sdi_weights_has_prefix(w, "a"));
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -102,10 +102,10 @@ START_TEST(reads_a_file_without_tensors) {
     const char *path = files_path(dir, "none.safetensors");
     safetensors_write_raw(path, 2, "{}", 0);
     sd_weights *w = open_weights(path);
-    ck_assert_uint_eq(sd_weights_count(w), 0);
-    ck_assert_ptr_null(sd_weights_find(w, "a"));
-    ck_assert(!sd_weights_has_prefix(w, ""));
-    sd_weights_close(w);
+    ck_assert_uint_eq(sdi_weights_count(w), 0);
+    ck_assert_ptr_null(sdi_weights_find(w, "a"));
+    ck_assert(!sdi_weights_has_prefix(w, ""));
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -124,13 +124,13 @@ START_TEST(reads_several_files_by_their_index) {
                             "\"second\": \"m-00002-of-00002.safetensors\","
                             "\"first\": \"m-00001-of-00002.safetensors\"}}");
     sd_weights *w = open_weights(index);
-    ck_assert_uint_eq(sd_weights_count(w), 2);
-    const sd_entry *first = sd_weights_find(w, "first"), *second = sd_weights_find(w, "second");
+    ck_assert_uint_eq(sdi_weights_count(w), 2);
+    const sd_entry *first = sdi_weights_find(w, "first"), *second = sdi_weights_find(w, "second");
     ck_assert(first && second && second->n_dims == 2 && first->file != second->file);
-    ck_assert_ptr_nonnull(strstr(sd_weights_path(w, first), "m-00001-of-00002.safetensors"));
-    ck_assert_ptr_nonnull(strstr(sd_weights_path(w, second), "m-00002-of-00002.safetensors"));
-    ck_assert_str_eq(sd_weights_path(w, NULL), index);
-    sd_weights_close(w);
+    ck_assert_ptr_nonnull(strstr(sdi_weights_path(w, first), "m-00001-of-00002.safetensors"));
+    ck_assert_ptr_nonnull(strstr(sdi_weights_path(w, second), "m-00002-of-00002.safetensors"));
+    ck_assert_str_eq(sdi_weights_path(w, NULL), index);
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -186,13 +186,13 @@ START_TEST(reads_what_the_official_reader_reads) {
         const char *header = official[i].header;
         safetensors_write_raw(path, strlen(header), header, official[i].n_data);
         sd_weights *w = open_weights(path);
-        const sd_entry *e = sd_weights_find(w, official[i].name);
+        const sd_entry *e = sdi_weights_find(w, official[i].name);
         ck_assert_msg(e != NULL, "%s: no tensor '%s', but '%s'", official[i].label,
-                      official[i].name, sd_weights_at(w, 0)->name);
-        ck_assert_str_eq(sd_entry_type_name(e), official[i].type);
+                      official[i].name, sdi_weights_at(w, 0)->name);
+        ck_assert_str_eq(sdi_entry_type_name(e), official[i].type);
         ck_assert_uint_eq(e->offset, 8 + strlen(header) + official[i].before);
         ck_assert_uint_eq(e->size, official[i].size);
-        sd_weights_close(w);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -203,9 +203,9 @@ START_TEST(metadata_of_two_is_the_last) {
     const char *path = files_path(dir, "metadata.safetensors");
     safetensors_write_raw(path, strlen(header), header, 0);
     sd_weights *w = open_weights(path);
-    ck_assert_str_eq(sd_weights_metadata(w, "sd.a"), "2");
-    ck_assert_str_eq(sd_weights_metadata(w, "b"), "x\xe2\x90\x80y");
-    sd_weights_close(w);
+    ck_assert_str_eq(sdi_weights_metadata(w, "sd.a"), "2");
+    ck_assert_str_eq(sdi_weights_metadata(w, "b"), "x\xe2\x90\x80y");
+    sdi_weights_close(w);
 }
 END_TEST
 
@@ -223,11 +223,11 @@ START_TEST(lists_every_type) {
                  3 * sizes[i]);
         safetensors_write_raw(path, strlen(header), header, 3 * sizes[i]);
         sd_weights *w = open_weights(path);
-        const sd_entry *e = sd_weights_at(w, 0);
-        ck_assert_str_eq(sd_entry_type_name(e), names[i]);
+        const sd_entry *e = sdi_weights_at(w, 0);
+        ck_assert_str_eq(sdi_entry_type_name(e), names[i]);
         ck_assert_ptr_null(e->other_type);
         ck_assert_uint_eq(e->size, 3 * sizes[i]);
-        sd_weights_close(w);
+        sdi_weights_close(w);
     }
 }
 END_TEST
@@ -261,18 +261,18 @@ static sd_status read_input(const uint8_t *bytes, size_t n, int fails, int *read
     memory m = {bytes, 0, fails, false};
     sd_input in = {.size = n, .user = &m, .read = read_memory, .close = close_memory};
     sd_weights *w;
-    sd_status status = sd_weights_open_input(ctx, "the host's", in, &w);
+    sd_status status = sdi_weights_open_input(ctx, "the host's", in, &w);
     ck_assert(!status || (m.closed && !w));
-    for (size_t i = 0; !status && i < sd_weights_count(w); i++) {
-        const sd_entry *e = sd_weights_at(w, i);
+    for (size_t i = 0; !status && i < sdi_weights_count(w); i++) {
+        const sd_entry *e = sdi_weights_at(w, i);
         uint8_t *to = malloc(e->size + 1);
-        sd_weights_will_need(w, e);
-        status = sd_weights_read(w, e, 0, to, e->size);
+        sdi_weights_will_need(w, e);
+        status = sdi_weights_read(w, e, 0, to, e->size);
         if (status)
-            status = sd_weights_fail(w, e, status);
+            status = sdi_weights_fail(w, e, status);
         free(to);
     }
-    sd_weights_close(w);
+    sdi_weights_close(w);
     ck_assert(m.closed);
     *reads = m.reads;
     return status;
@@ -290,7 +290,7 @@ START_TEST(a_read_that_fails_is_an_error_everywhere) {
         ck_assert_int_ge(all, 3);
         for (int fails = 1; fails <= all; fails++) {
             ck_assert_int_eq(read_input(bytes, n, fails, &reads), SD_ERROR_IO);
-            ck_assert_str_eq(sd_error_get(), "the host's: cannot be read");
+            ck_assert_str_eq(sdi_error_get(), "the host's: cannot be read");
         }
         printf("%s: each of %d reads failed once\n", files[i], all);
         free(bytes);

@@ -48,7 +48,7 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
 static void setup(void) {
     sd_context_params params = SD_CONTEXT_PARAMS_INIT;
     params.n_threads = 1;
-    ck_assert_int_eq(sd_context_create(&params, &ctx), SD_OK);
+    ck_assert_int_eq(sdi_context_new(&params, &ctx), SD_OK);
     files_make_temp(dir);
     link_errno = rename_errno = 0;
     before_link = NULL;
@@ -56,7 +56,7 @@ static void setup(void) {
 
 static void teardown(void) {
     files_remove_tree(dir);
-    sd_context_release(ctx);
+    sdi_context_release(ctx);
 }
 
 static int count_files(void) {
@@ -89,12 +89,12 @@ START_TEST(a_new_file_takes_no_other_name) {
     link_errno = systems[_i].link;
     rename_errno = systems[_i].rename;
     const char *path = files_path(dir, "a.png");
-    ck_assert_int_eq(sd_write_new_file(ctx, path, "first", 5), SD_OK);
+    ck_assert_int_eq(sdi_write_new_file(ctx, path, "first", 5), SD_OK);
     check_content(path, "first");
-    ck_assert_int_eq(sd_write_new_file(ctx, path, "second", 6), SD_ERROR_STATE);
+    ck_assert_int_eq(sdi_write_new_file(ctx, path, "second", 6), SD_ERROR_STATE);
     ck_assert_ptr_nonnull(strstr(sd_last_error(), path));
     check_content(path, "first");
-    ck_assert_int_eq(sd_write_file(ctx, path, "third", 5), SD_OK);
+    ck_assert_int_eq(sdi_write_file(ctx, path, "third", 5), SD_OK);
     check_content(path, "third");
     ck_assert_int_eq(count_files(), 1);
     struct stat st;
@@ -116,7 +116,7 @@ START_TEST(a_race_is_lost_without_loss) {
     rename_errno = systems[_i].rename;
     before_link = another_is_faster;
     const char *path = files_path(dir, "a.png");
-    ck_assert_int_eq(sd_write_new_file(ctx, path, "ours", 4), SD_ERROR_STATE);
+    ck_assert_int_eq(sdi_write_new_file(ctx, path, "ours", 4), SD_ERROR_STATE);
     check_content(path, "theirs");
     ck_assert_int_eq(count_files(), 1);
 }
@@ -125,11 +125,11 @@ END_TEST
 START_TEST(links_are_names_too) {
     const char *link_path = files_path(dir, "link.png"), *target = files_path(dir, "target.png");
     ck_assert_int_eq(symlink("target.png", link_path), 0);
-    ck_assert_int_eq(sd_write_new_file(ctx, link_path, "x", 1), SD_ERROR_STATE); /* dangles */
+    ck_assert_int_eq(sdi_write_new_file(ctx, link_path, "x", 1), SD_ERROR_STATE); /* dangles */
     files_write_text(target, "old");
-    ck_assert_int_eq(sd_write_new_file(ctx, link_path, "x", 1), SD_ERROR_STATE);
+    ck_assert_int_eq(sdi_write_new_file(ctx, link_path, "x", 1), SD_ERROR_STATE);
     ck_assert_int_eq(chmod(target, 0640), 0);
-    ck_assert_int_eq(sd_write_file(ctx, link_path, "new", 3), SD_OK);
+    ck_assert_int_eq(sdi_write_file(ctx, link_path, "new", 3), SD_OK);
     check_content(target, "new");
     struct stat st;
     ck_assert_int_eq(lstat(link_path, &st), 0);
@@ -152,8 +152,8 @@ START_TEST(a_failing_write_leaves_nothing) {
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
     files_write_text(files_path(dir, "old.png"), "old");
     for (int i = 0; i < 2; i++) {
-        sd_status status = i ? sd_write_file(ctx, files_path(dir, "old.png"), bytes, sizeof bytes)
-                             : sd_write_new_file(ctx, path, bytes, sizeof bytes);
+        sd_status status = i ? sdi_write_file(ctx, files_path(dir, "old.png"), bytes, sizeof bytes)
+                             : sdi_write_new_file(ctx, path, bytes, sizeof bytes);
         ck_assert_int_eq(status, SD_ERROR_IO);
         ck_assert_ptr_nonnull(strstr(sd_last_error(), "cannot write"));
         ck_assert_int_eq(count_files(), 1);
@@ -165,8 +165,8 @@ START_TEST(a_failing_write_leaves_nothing) {
     sigprocmask(SIG_BLOCK, NULL, &pending);
     ck_assert_int_eq(sigismember(&pending, SIGXFSZ), 0);
     if (stat("/dev/full", &st) == 0) {
-        ck_assert_int_eq(sd_write_file(ctx, "/dev/full", "x", 1), SD_ERROR_IO);
-        ck_assert_int_eq(sd_write_new_file(ctx, "/dev/full", "x", 1), SD_ERROR_STATE);
+        ck_assert_int_eq(sdi_write_file(ctx, "/dev/full", "x", 1), SD_ERROR_IO);
+        ck_assert_int_eq(sdi_write_new_file(ctx, "/dev/full", "x", 1), SD_ERROR_STATE);
         ck_assert_int_eq(stat("/dev/full", &st), 0);
         ck_assert(S_ISCHR(st.st_mode));
     }
@@ -179,7 +179,7 @@ START_TEST(what_is_no_file_is_written_through) {
     ck_assert_int_eq(mkfifo(pipe_path, 0600), 0);
     pid_t child = fork();
     if (child == 0)
-        _exit(sd_write_file(ctx, pipe_path, "hello", 5) != SD_OK);
+        _exit(sdi_write_file(ctx, pipe_path, "hello", 5) != SD_OK);
     FILE *pipe_end = fopen(pipe_path, "rb");
     ck_assert_ptr_nonnull(pipe_end);
     ck_assert_uint_eq(fread(got, 1, sizeof got, pipe_end), 5);
@@ -188,10 +188,10 @@ START_TEST(what_is_no_file_is_written_through) {
     ck_assert_int_eq(waitpid(child, &code, 0), child);
     ck_assert_int_eq(code, 0);
     ck_assert_str_eq(got, "hello");
-    ck_assert_int_eq(sd_write_file(ctx, dir, "x", 1), SD_ERROR_IO);
-    ck_assert_int_eq(sd_write_new_file(ctx, dir, "x", 1), SD_ERROR_STATE);
-    ck_assert_int_eq(sd_write_new_file(ctx, files_path(dir, "pipe/x"), "x", 1), SD_ERROR_IO);
-    ck_assert_int_eq(sd_write_new_file(ctx, "/nonexistent/x.png", "x", 1), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_write_file(ctx, dir, "x", 1), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_write_new_file(ctx, dir, "x", 1), SD_ERROR_STATE);
+    ck_assert_int_eq(sdi_write_new_file(ctx, files_path(dir, "pipe/x"), "x", 1), SD_ERROR_IO);
+    ck_assert_int_eq(sdi_write_new_file(ctx, "/nonexistent/x.png", "x", 1), SD_ERROR_IO);
     ck_assert_ptr_nonnull(strstr(sd_last_error(), "/nonexistent/x.png"));
     ck_assert_int_eq(count_files(), 1);
 }
@@ -202,8 +202,8 @@ START_TEST(long_names_have_room) {
     char name[256];
     memset(name, 'n', 255);
     name[255] = '\0';
-    ck_assert_int_eq(sd_write_new_file(ctx, files_path(dir, name), "x", 1), SD_OK);
-    ck_assert_int_eq(sd_write_file(ctx, files_path(dir, name), "y", 1), SD_OK);
+    ck_assert_int_eq(sdi_write_new_file(ctx, files_path(dir, name), "x", 1), SD_OK);
+    ck_assert_int_eq(sdi_write_file(ctx, files_path(dir, name), "y", 1), SD_OK);
     ck_assert_int_eq(count_files(), 1);
 }
 END_TEST

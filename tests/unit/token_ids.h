@@ -57,7 +57,7 @@ static bool same_text_ids(const sd_tokenizer *t, const char *line, const char *t
     char *p;
     int32_t ids[TOKENS];
     int n_used = -1, n = (int)strtol(line, &p, 10), i = 0;
-    ck_assert_int_eq(sd_tokenizer_encode(t, text, pad, ids, TOKENS, &n_used), SD_OK);
+    ck_assert_int_eq(sdi_tokenizer_encode(t, text, pad, ids, TOKENS, &n_used), SD_OK);
     bool same = n_used == n;
     for (; i < TOKENS && i < n; i++) {
         long id = strtol(p, &p, 10);
