@@ -31,7 +31,7 @@
  *
  * Rules that hold everywhere:
  *
- *   - Every handle is opaque. What a _new, _load or _create call returns, the matching _free
+ *   - Every handle is opaque. What a call gives back through its last pointer, the matching _free
  *     releases; _free(NULL) does nothing. On failure the output pointer is set to NULL and there
  *     is nothing to free. A handle keeps what it was made from alive, so the order of _free calls
  *     does not matter.
@@ -223,7 +223,7 @@ typedef struct sd_model_params {
                            Stable Diffusion, known by the tensors' names and shapes; what a 2.x
                            model predicts, by its metadata or by one call of its UNet */
     const sd_adapter_use *const *adapters; /* n_adapters of them; at most 63 */
-    const sd_stop *stop;                   /* ends the loading: section 6; or NULL */
+    const sd_stop *stop;                   /* ends the loading: section 5; or NULL */
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
     int32_t strict; /* non-zero: a tensor that no network uses, and NaN or infinity in one that is
                        used (or in an embedding), is an error, not a warning */

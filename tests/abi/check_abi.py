@@ -124,9 +124,6 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
         check_itself(compiler, scratch)
-        if not RELEASED.exists():
-            print("skipped: nothing was released yet; freeze.sh keeps what is")
-            return 77
         dump(library, headers, scratch / "now.abi")
         found = breaks(RELEASED, scratch / "now.abi")
     if found:
