@@ -193,7 +193,6 @@ static int read_embeddings(const char *program, const cli_list *list, sd_adapter
 }
 
 static int32_t is_averaged(void *user, const sd_checkpoint_tensor *tensor) {
-    ;
     bool *found = user;
     *found = !strncmp(tensor->name, "model_ema.", strlen("model_ema.")) &&
              strcmp(tensor->name, "model_ema.decay") &&

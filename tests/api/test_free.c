@@ -93,7 +93,6 @@ static int32_t on_load(void *user, const sd_progress *progress) {
 
 static int32_t on_tensor(void *user, const sd_checkpoint_tensor *tensor) {
     (void)tensor;
-    ;
     fire(user);
     return 0;
 }

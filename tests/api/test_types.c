@@ -242,7 +242,6 @@ START_TEST(float8_is_its_numbers_picture) {
 END_TEST
 
 static int32_t count(void *user, const sd_checkpoint_tensor *tensor) {
-    ;
     if (strcmp(tensor->name, "unknown") == 0)
         snprintf(user, 32, "%s", tensor->type);
     return 0;

@@ -20,7 +20,6 @@ sd_status fault_load(const char *path) {
 
 static int32_t look(void *user, const sd_checkpoint_tensor *tensor) {
     (void)user;
-    ;
     ck_assert(tensor->name && tensor->type && tensor->n_dims >= 0);
     for (int i = 0; i < tensor->n_dims; i++)
         ck_assert(tensor->dims[i] >= 0);

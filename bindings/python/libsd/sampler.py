@@ -32,9 +32,9 @@ def sampling_methods() -> "list[str]":
 class Progress:
     """A step that was just done.
 
-    step: steps finished, 1 .. total. timestep: 0 .. train_timesteps - 1. seconds: wall time of the
-    step. seed: of the run's first picture. latent() and preview() work inside the callback only,
-    in its thread.
+    step: steps finished, 1 .. total. timestep: 0 .. train_timesteps - 1, a float, which may
+    lie between the trained ones. seconds: wall time of the step. seed: of the run's first picture.
+    latent() and preview() work inside the callback only, in its thread.
     """
 
     def __init__(self, state: _ffi.Progress, context: "int | None", seed: int = 0) -> None:
