@@ -4,6 +4,8 @@
 #include "pipeline/text.h"
 #include "pipeline/vae.h"
 
+#include "core/threads.h"
+
 typedef struct run_cost {
     sd_cost text, step, decode, encode;
 } run_cost;
@@ -27,6 +29,7 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 /* Of a process with libsd in it, without vocabulary and pictures: code, tables, stacks and what the
  * heap keeps after loading; measured with SD 1.5. */
 #define PROCESS_BYTES ((uint64_t)24 << 20)
+#define THREAD_BYTES ((uint64_t)3 << 19)
 #define WORD_BYTES 320  /* of a vocabulary's token: text, merges and their tables */
 #define PIXEL_BYTES 16  /* of the picture that is decoded: three floats, three bytes */
 #define PICTURE_BYTES 3 /* of a pixel of one that is done */
@@ -34,7 +37,8 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *params) {
     uint64_t words = model->tokenizer ? (uint64_t)sdi_tokenizer_size(model->tokenizer) : 0;
     uint64_t pixels = (uint64_t)params->width * (uint64_t)params->height;
-    return PROCESS_BYTES + words * WORD_BYTES +
+    uint64_t threads = (uint64_t)sdi_threads_count(model->ctx->threads);
+    return PROCESS_BYTES + threads * THREAD_BYTES + words * WORD_BYTES +
            pixels * (PIXEL_BYTES + (uint64_t)params->batch * PICTURE_BYTES);
 }
 

@@ -102,7 +102,7 @@ static void check_paints_as_usual(sd_context *ctx) {
 }
 
 static void setup(void) {
-    sd_context *ctx = open_context(1);
+    sd_context *ctx = open_logged(1);
     sd_model *model = open_model(ctx);
     ck_ok(paint(model, usual));
     sd_model_free(model);
