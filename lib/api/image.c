@@ -138,9 +138,12 @@ static sd_status read_save_params(const sd_context *ctx, const char *path,
     return status ? status : choose_format(ctx, path, &p->format);
 }
 
-/* The bytes of the file that is to be written. */
-static sd_status encode(const sd_image *image, const sd_image_save_params *p, uint8_t **bytes,
-                        size_t *size) {
+/* The bytes of the file that is to be written, and the caller's parameters into *p. */
+static sd_status encode(const sd_image *image, const char *path, const sd_image_save_params *given,
+                        sd_image_save_params *p, uint8_t **bytes, size_t *size) {
+    sd_status status = read_save_params(image->ctx, path, given, p);
+    if (status)
+        return status;
     const sd_image_file file = {p->format == SD_FORMAT_JPEG, p->quality, p->parameters};
     return sdi_image_encode(image, &file, bytes, size);
 }
@@ -153,9 +156,7 @@ SD_PUBLIC(sd_image_save, (image, path, params), (image), const sd_image *image, 
     sd_image_save_params p;
     uint8_t *bytes;
     size_t size;
-    sd_status status = read_save_params(ctx, path, params, &p);
-    if (!status)
-        status = encode(image, &p, &bytes, &size);
+    sd_status status = encode(image, path, params, &p, &bytes, &size);
     if (status)
         return status;
     status = p.only_new ? sdi_write_new_file(ctx, path, bytes, size)
@@ -174,9 +175,7 @@ SD_PUBLIC(sd_image_write, (image, params, write, user), (image), const sd_image 
     sd_image_save_params p;
     uint8_t *bytes;
     size_t size;
-    sd_status status = read_save_params(ctx, NULL, params, &p);
-    if (!status)
-        status = encode(image, &p, &bytes, &size);
+    sd_status status = encode(image, NULL, params, &p, &bytes, &size);
     if (status)
         return status;
     int32_t refused = write(user, bytes, size);

@@ -161,14 +161,6 @@ static void encode_classes(sd_stage *s) {
 
 static const sd_stage_type class_stage = {SD_PART_CLASSES, hold_classes, encode_classes, NULL};
 
-/* Conditioning of embeddings that were made, or after a failure nothing. */
-static sd_status give(sd_status status, sd_tensor *embeddings, sd_cond **out) {
-    if (!status)
-        return sdi_cond_take(embeddings, out);
-    sdi_tensor_free(embeddings);
-    return status;
-}
-
 sd_status sdi_stage_encode_class(const sd_model *model, const int32_t *classes, int n,
                                  sd_cond **out) {
     const sd_description *desc = model->desc;
@@ -190,7 +182,8 @@ sd_status sdi_stage_encode_class(const sd_model *model, const int32_t *classes, 
     status = run(&s, classes, embeddings->data);
     if (!status)
         status = sdi_check_computed(model, "the class embedder", embeddings);
-    return give(status, embeddings, out);
+    status = sdi_tensor_give(status, embeddings, &embeddings);
+    return status ? status : sdi_cond_take(embeddings, out);
 }
 
 sd_status sdi_text_estimate(const sd_model *model, int n, sd_cost *cost) {

@@ -73,8 +73,6 @@ static int by_stages(program *p, sd_image **image) {
         status = sd_cond_rows(both, 0, 1, &cond);
     if (!status)
         status = sd_cond_rows(both, 1, 1, &uncond);
-    run.cond = cond;
-    run.uncond = uncond;
     if (!status)
         status = sd_sampler_new(p->model, &p->sampling, &sampler);
     run.cond = cond;
