@@ -1,4 +1,4 @@
-/* What every exported function does first. */
+/* The checks that every exported function does first. */
 #ifndef SD_API_CHECK_H
 #define SD_API_CHECK_H
 
@@ -41,7 +41,7 @@ sd_status sdi_write_struct(const sd_context *ctx, const char *what, void *given,
             return sdi_fail((ctx), SD_ERROR_ARGUMENT, __VA_ARGS__);                                \
     } while (0)
 
-/* The same for a pointer that may not be NULL. */
+/* SD_REQUIRE of a pointer, which may not be NULL. */
 #define SD_REQUIRE_PTR(ctx, pointer)                                                               \
     SD_REQUIRE(ctx, (pointer) != NULL, "%s: %s is NULL", sdi_call_current()->name, #pointer)
 

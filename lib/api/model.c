@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* What is used is whole, and pointed to. */
+/* The adapters that are used: whole, and pointed to. */
 typedef struct adapters {
     sd_adapter_use full[SD_MAX_WORDS];
     const sd_adapter_use *uses[SD_MAX_WORDS];

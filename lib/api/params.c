@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* As much of the defaults as there is room for, and zeros for what a newer header has more. */
+/* Copies the defaults that there is room for, and zeros for what a newer header has more. */
 static void fill(void *given, size_t struct_size, const void *defaults, size_t known) {
     if (!given || struct_size < sizeof struct_size)
         return;

@@ -1,4 +1,4 @@
-/* What a run takes, and where its time goes: profile.h. */
+/* The memory that a run takes, and where its time goes: profile.h. */
 #include "backend/profile.h"
 
 #include "api/check.h"

@@ -82,8 +82,8 @@ static sd_status read_original(const sd_context *ctx, const sd_original_params *
     return sdi_check_reserved(ctx, "sd_original_params", p->reserved);
 }
 
-/* What the caller did not say. The spacing of the folder's scheduler stays SD_SPACING_AUTO, which
- * has all of its rules. */
+/* Fills in what the caller did not say. The spacing of the folder's scheduler stays
+ * SD_SPACING_AUTO, which has all of its rules. */
 static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
     const sd_scheduler_config *c = &model->desc->scheduler;
     if (!p->method)

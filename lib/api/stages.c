@@ -9,7 +9,7 @@
 
 #define MAX_TEXTS 4096
 
-/* Of texts and tokens, whose encoders are counted from 0. */
+/* Texts and tokens name an encoder, counted from 0. */
 static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
     int n = sdi_model_encoders(model);
     sd_status status = sdi_need_conditioning(model, call, SD_CONDITIONING_TEXT);

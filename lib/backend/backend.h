@@ -52,7 +52,7 @@ typedef struct sdb_tensor {
     int64_t ld;
 } sdb_tensor;
 
-/* What the host lends to a backend for the device's lifetime. */
+/* Functions that the host lends to a backend for the device's lifetime. */
 typedef struct sdb_host {
     void *user;
     int n_threads; /* workers that parallel_for may use, the caller's included */

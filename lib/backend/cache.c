@@ -13,7 +13,7 @@ void sdi_programs_free(sd_programs *all) {
         sdi_mutex_free(all->ctx, all->mutex);
 }
 
-/* What a thread was changing when it was lost at a fork is forgotten, with all else. */
+/* All programs are forgotten if a thread was lost at a fork while it changed them. */
 static void lock(sd_programs *all) {
     if (sdi_mutex_lock(all->mutex))
         for (int i = 0; i < SD_MAX_CACHED; i++)
@@ -25,7 +25,7 @@ static bool same(const sd_program_key *a, const sd_program_key *b) {
            a->tokens == b->tokens && a->options == b->options;
 }
 
-/* With the lock. */
+/* Called with the lock. */
 static sd_program *find(sd_programs *all, const sd_program_key *key) {
     for (int i = 0; i < SD_MAX_CACHED; i++) {
         sd_cached_program *cached = &all->cached[i];

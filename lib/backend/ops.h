@@ -1,6 +1,7 @@
 /*
- * What libsd knows of each kind of operation besides how to compute it: its name, the parts that
- * its tensors play, and its arithmetic. The rows are in ops.c, the kinds come from SDB_OPERATIONS.
+ * All that libsd knows of each kind of operation besides how to compute it: its name, the parts
+ * that its tensors play, and its arithmetic. The rows are in ops.c, the kinds come from
+ * SDB_OPERATIONS.
  */
 #ifndef SD_BACKEND_OPS_H
 #define SD_BACKEND_OPS_H
@@ -35,10 +36,10 @@ void sdi_op_complete(sdb_op *op);
 
 /* Two for each multiply-add; 0 of an operation that is no product. */
 double sdi_op_flops(const sdb_op *op);
-/* Of inputs, weights and results, each counted once. */
+/* Bytes of inputs, weights and results, each counted once. */
 double sdi_op_bytes(const sdb_op *op, size_t (*weight_size)(const sdb_weight *weight));
 
-/* Without what lies between pixels. */
+/* A tensor's bytes, without what lies between pixels. */
 static inline size_t sdi_packed_size(sdb_tensor t) {
     return (size_t)t.n * (size_t)t.h * (size_t)t.w * (size_t)t.c * sdb_type_size(t.type);
 }

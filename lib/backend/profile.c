@@ -26,7 +26,7 @@ struct sd_profiler {
     profile_sum sums[SDB_N_OPS];
 };
 
-/* What a thread was adding when it was lost at a fork is not counted, and nor is what waited. */
+/* Times are not counted if their thread was lost at a fork while it added them, nor what waited. */
 static void lock(struct sd_profiler *p) {
     if (sdi_mutex_lock(p->mutex))
         p->n_entries = 0;

@@ -78,13 +78,13 @@ typedef struct sd_stats_maker {
 } sd_stats_maker;
 
 sd_status sdi_program_plan(sd_program *p, sd_stats_maker maker);
-/* Its passes, for tests. */
+/* The planner's passes, for tests. */
 sd_status sdi_program_check(const sd_program *p);
 sd_status sdi_program_concat(sd_program *p);
 sd_status sdi_program_stats(sd_program *p, sd_stats_maker maker);
 void sdi_program_alias(sd_program *p);
 sd_status sdi_program_place(sd_program *p);
-/* Once, after the last: tensors get their addresses in the arena. */
+/* Once, after the last pass: tensors get their addresses in the arena. */
 void sdi_program_bind(sd_program *p);
 
 /* --- what is known of it --- */
@@ -100,7 +100,7 @@ static inline int sdi_buffer_root(const sd_program *p, int buffer) {
     return buffer;
 }
 
-/* Of a pixel. */
+/* Bytes of a pixel. */
 static inline size_t sdi_buffer_pitch(const sd_buffer *b) {
     return (size_t)b->c * sdb_type_size(b->type);
 }

@@ -27,7 +27,7 @@ size_t sdi_exec_abandon(sd_exec *e);
 
 /* Plans and commits a program with nothing around it, unless the executor knows it. */
 void sdi_exec_use(sd_exec *e, sd_program *p);
-/* What the host puts into and gets from the program that is used. */
+/* A tensor that the host puts into, or gets from, the program that is used. */
 sdb_tensor sdi_exec_io(const sd_exec *e, int index);
 /* Computes nothing while planning, and counts its arithmetic. */
 void sdi_exec_run(sd_exec *e, int segment);

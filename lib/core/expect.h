@@ -16,7 +16,7 @@ sd_status sdi_expect_tensor(const sd_tensor *t, const char *what, int n_dims, co
 int64_t sdi_nearest_multiple(int64_t size, int multiple, int max_size);
 /* Where the first value is that is infinite or no number; -1: nowhere. */
 int64_t sdi_find_not_finite(const float *x, int64_t n);
-/* Such an element, "nan at [0, 3, 17, 5]", into `text`, which is returned. */
+/* Writes what element `at` is and where, "nan at [0, 3, 17, 5]", into `text`, which is returned. */
 const char *sdi_element_text(char *text, size_t size, const sd_tensor *t, int64_t at);
 
 #endif

@@ -131,8 +131,8 @@ static void join_workers(struct sd_threads *t) {
         sdi_thread_join(t->ctx, t->workers[--t->n_workers].thread);
 }
 
-/* With the region locked, in a child of a fork. Memory is no reason to stop either: the caller
- * alone can do it. */
+/* Called with the region locked, in a child of a fork. Memory is no reason to stop either: the
+ * caller alone can do it. */
 static void restart_workers(struct sd_threads *t) {
     join_workers(t);
     atomic_store(&t->state, (uint_fast64_t)generation_of(t) << 32);

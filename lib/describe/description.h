@@ -1,5 +1,5 @@
 /*
- * What a model is, in numbers: the sizes and options of each network, the noise schedule that it
+ * A model in numbers: the sizes and options of each network, the noise schedule that it
  * was trained with, and what a sampler does by default. Filled from config.json files, an LDM YAML
  * config or the shapes of tensors (config.h), and from then on the one place to ask.
  */

@@ -35,7 +35,7 @@ static sd_status check_whole(const sd_checkpoint *from, const sd_description *d)
     return SD_OK;
 }
 
-/* With a config it may be of a kind that needs one, but not a LoRA or a VAE alone. */
+/* A checkpoint with a config may be of a kind that needs one, but not a LoRA or a VAE alone. */
 sd_status sdi_infer_kind(const sd_checkpoint *from, const sd_description *d) {
     if (from->configured && d->first_stage_only)
         return SD_OK;

@@ -5,7 +5,7 @@
 #include "describe/description.h"
 #include "io/reader.h"
 
-/* Such a mapping, or a mapping of parameters. */
+/* A mapping of `target` and `params`, or a mapping of parameters. */
 typedef struct sd_ldm_section {
     const sd_context *ctx;
     sd_description *desc; /* that is being filled */

@@ -6,7 +6,7 @@
 
 #define SD_MAX_PIXELS ((uint64_t)1 << 28)
 
-/* With `keep_alpha` RGBA where the file has transparency. */
+/* RGBA where the file has transparency and `keep_alpha` is set. */
 sd_status sdi_png_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,
                          bool keep_alpha, sd_image **out);
 sd_status sdi_jpeg_decode(sd_context *ctx, const char *name, const uint8_t *bytes, size_t size,

@@ -145,7 +145,7 @@ static void expand_floats(const float *table, size_t n, uint8_t *dst) {
         memcpy(dst + 4 * i, &table[codes[i]], 4);
 }
 
-/* As above, with the scale of each element's row. */
+/* Widens codes with the scale of each element's row. */
 static void expand_rows(const sd_float8 *f, size_t first, size_t n, uint8_t *dst) {
     size_t size = f->type == SD_DTYPE_F16 ? 2 : 4;
     const uint8_t *codes = dst + (size - 1) * n;

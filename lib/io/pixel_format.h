@@ -9,10 +9,10 @@ static inline uint8_t sdi_grey(int red, int green, int blue) {
     return (uint8_t)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
 }
 
-/* Its format and stride are ones that there are, and its sides those of an image. `what` names it
- * in sentences. */
+/* Fails unless format and stride are ones that there are, and the sides those of an image. `what`
+ * names it in sentences. */
 sd_status sdi_pixels_check(const sd_context *ctx, const char *what, const sd_pixels *pixels);
-/* Of the format that an image keeps: BGRA is RGBA there. */
+/* Channels of the format that an image keeps: BGRA is RGBA there. */
 int sdi_pixels_channels(sd_pixel_format format);
 sd_pixel_format sdi_pixels_format_of(const sd_image *image);
 /* Checked pixels with data, as large as the image. */

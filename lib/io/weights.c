@@ -50,7 +50,7 @@ void *sdi_weights_block(sd_weights *w, size_t size) {
     return block;
 }
 
-/* This, and so many times the file's size. */
+/* A file's tables may take OWN_BASE bytes, and OWN_FACTOR times its size. */
 #define OWN_BASE ((uint64_t)256 << 20)
 #define OWN_FACTOR 4
 

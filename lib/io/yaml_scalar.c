@@ -22,7 +22,7 @@ static const word words[] = {
     {"off", WORD_FALSE},   {"Off", WORD_FALSE}, {"OFF", WORD_FALSE},
 };
 
-/* Without the underscores that may stand between digits; false: too long for a number of ours. */
+/* Drops the underscores that may stand between digits; false: too long for a number of ours. */
 static bool without_underscores(const char *text, char out[MAX_NUMBER + 1]) {
     size_t n = 0;
     for (; *text; text++) {

@@ -1,4 +1,4 @@
-/* What the UNet and the autoencoder are made of. */
+/* The blocks that the UNet and the autoencoder are made of. */
 #ifndef SD_MODEL_BLOCKS_H
 #define SD_MODEL_BLOCKS_H
 

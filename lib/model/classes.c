@@ -28,7 +28,7 @@ static bool class_wanted(const sd_description *d) {
 
 static const sd_place class_places[] = {{SD_LAYOUT_ORIGINAL, "cond_stage_model.", ""}};
 
-/* Its sizes are in the YAML config, without which no such checkpoint is loaded. */
+/* The embedder's sizes are in the YAML config, without which no such checkpoint is loaded. */
 const sd_part_type sdi_class_part = {
     .what = "class embedder",
     SD_PLACES(class_places),

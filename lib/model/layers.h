@@ -19,7 +19,7 @@ sdb_tensor sdi_linear(sd_exec *e, sdb_tensor x, int out, sdb_linear op);
 sdb_tensor sdi_conv3x3(sd_exec *e, sdb_tensor x, int out, sdb_conv2d op);
 /* Twice the size by nearest neighbours, cut to h and w, then the convolution: channels stay. */
 sdb_tensor sdi_upsample(sd_exec *e, sdb_tensor x, int h, int w, const sdb_weight *conv);
-/* To half or twice the size without one. */
+/* To half or twice the size without a convolution. */
 sdb_tensor sdi_resample(sd_exec *e, sdb_tensor x, int h, int w);
 sdb_tensor sdi_group_norm(sd_exec *e, sdb_tensor x, const sdb_weight *weight, sd_norm_spec spec,
                           sdb_act act);
@@ -27,7 +27,7 @@ sdb_tensor sdi_layer_norm(sd_exec *e, sdb_tensor x, const sdb_weight *weight, fl
 /* softmax(q k^T / sqrt(dim)) v of so many heads */
 sdb_tensor sdi_attention(sd_exec *e, sdb_tensor q, sdb_tensor k, sdb_tensor v, int heads,
                          bool causal);
-/* Of q, k and v that lie side by side: [n, t, 1, 3c] to [n, t, 1, c]. */
+/* sdi_attention of q, k and v that lie side by side: [n, t, 1, 3c] to [n, t, 1, c]. */
 sdb_tensor sdi_self_attention(sd_exec *e, sdb_tensor qkv, int heads, bool causal);
 /* [n, h, w, all outputs] of x, into y */
 void sdi_wide_forward(sd_exec *e, const sd_wide_linear *wide, sdb_tensor y, sdb_tensor x);

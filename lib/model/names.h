@@ -1,5 +1,5 @@
 /*
- * What the tensors are called in each layout. A module of a network has a path: keys from the
+ * The names of tensors in each layout. A module of a network has a path: keys from the
  * outermost in, e.g. (SD_KEY_UNET_IN_RES, SD_KEY_RES_CONV1) at level 1, block 0, which is
  * "input_blocks.4.0.in_layers.2" in the original code and "down_blocks.1.resnets.0.conv1" in
  * diffusers. All names are rows of one table in names.c.

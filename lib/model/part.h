@@ -75,7 +75,7 @@ typedef struct sd_part {
     sd_programs programs; /* of the shapes that it met last */
 } sd_part;
 
-/* Both take NULL. The last release frees. */
+/* A part is counted, and may be NULL here. The last release frees. */
 sd_part *sdi_part_retain(sd_part *part);
 void sdi_part_release(sd_part *part);
 /* Numbers of its tensors, and bytes of its weights on the device; of NULL none. */

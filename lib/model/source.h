@@ -28,7 +28,7 @@ typedef struct sd_source {
  *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)
  */
 sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out);
-/* With the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
+/* Opens a source with the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
 sd_status sdi_source_open_config(sd_context *ctx, const char *path, const char *config,
                                  sd_source **out);
 /* Which of a UNet's two sets of weights is loaded: the averages (model_ema.*), or those that
@@ -40,9 +40,9 @@ sd_status sdi_source_check_files(const sd_source *source);
 void sdi_source_close(sd_source *source);
 
 /*
- * What is meant by a path that a model is to be loaded from, allocated: the folder of a
- * model_index.json; the checkpoint of a folder that holds that one alone. Fails where a folder
- * holds several, and, unless `any_file`, where the path is of a part of a diffusers folder.
+ * The file or folder that is meant by a path that a model is to be loaded from, allocated: the
+ * folder of a model_index.json; the checkpoint of a folder that holds that one alone. Fails where a
+ * folder holds several, and, unless `any_file`, where the path is of a part of a diffusers folder.
  * resolve.c
  */
 sd_status sdi_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved);

@@ -11,7 +11,7 @@
 
 #define MAX_BLOCKS 64 /* input blocks, and as many output blocks */
 
-/* What may follow a ResBlock. */
+/* The attention that may follow a ResBlock. */
 typedef struct attention {
     enum { NO_ATTENTION, TRANSFORMER, PLAIN } kind;
     sd_spatial_transformer transformer;
@@ -111,7 +111,7 @@ static void check_config(sd_builder *b, const sd_unet_config *c) {
                           MAX_BLOCKS);
 }
 
-/* What halves the size after a level: `at.flat` is its place in input_blocks. */
+/* The block that halves the size after a level: `at.flat` is its place in input_blocks. */
 static void build_down(unet_builder *u, input_block *block, sd_indices at, int ch) {
     const sd_unet_config *c = &u->m->config;
     sd_path top = sdi_path_top();
@@ -170,7 +170,7 @@ static void build_middle(unet_builder *u) {
     build_res(u, &m->mid_res2, sdi_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
 }
 
-/* What doubles the size after a level, in its last output block. */
+/* The layers that double the size after a level, in its last output block. */
 static void build_up(unet_builder *u, output_block *block, sd_indices at) {
     const sd_unet_config *c = &u->m->config;
     sd_path top = sdi_path_top();
@@ -267,7 +267,7 @@ void sdi_unet_guidance(const sd_unet *m, double scale, float *embedding) {
     }
 }
 
-/* What every block reads besides its input. */
+/* The tensors that every block reads besides its input. */
 typedef struct unet_run {
     sd_exec *e;
     const sd_unet *m;

@@ -44,7 +44,7 @@ typedef struct sd_wanted {
 
 sd_weight *sdi_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,
                           int n_params); /* NULL: no memory */
-/* Both take NULL. The last release frees. */
+/* A weight is counted, and may be NULL here. The last release frees. */
 sd_weight *sdi_weight_retain(sd_weight *w);
 void sdi_weight_release(sd_weight *w);
 

@@ -2,9 +2,9 @@
 #include "pipeline/sampling_internal.h"
 
 /*
- * What DiffusionWrapper's `concat` and `hybrid` put beside the latent: torch.cat([x] + c_concat,
- * dim=1) of ldm/models/diffusion/ddpm.py. Both halves of guidance see the same. It is laid
- * beside the latent once; a step writes the latent's channels alone.
+ * The planes that DiffusionWrapper's `concat` and `hybrid` put beside the latent: torch.cat([x] +
+ * c_concat, dim=1) of ldm/models/diffusion/ddpm.py. Both halves of guidance see the same. It is
+ * laid beside the latent once; a step writes the latent's channels alone.
  */
 
 static sd_status fail_no_concat(const sd_sampler *s) {

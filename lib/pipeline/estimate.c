@@ -1,4 +1,5 @@
-/* What a run takes, before it runs: its networks are measured, not estimated by formulas. */
+/* The memory and arithmetic that a run takes, before it runs: its networks are measured, not
+ * estimated by formulas. */
 #include "pipeline/estimate.h"
 #include "pipeline/sampling.h"
 #include "pipeline/text.h"
@@ -26,8 +27,8 @@ static uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
-/* Of a process with libsd in it, without vocabulary and pictures: code, tables, stacks and what the
- * heap keeps after loading; measured with SD 1.5. */
+/* The bytes of a process with libsd in it, without vocabulary and pictures: code, tables, stacks
+ * and what the heap keeps after loading; measured with SD 1.5. */
 #define PROCESS_BYTES ((uint64_t)24 << 20)
 #define THREAD_BYTES ((uint64_t)3 << 19)
 #define WORD_BYTES 320  /* of a vocabulary's token: text, merges and their tables */

@@ -1,4 +1,4 @@
-/* What a run takes, before it runs. */
+/* The memory and arithmetic that a run takes, before it runs. */
 #ifndef SD_PIPELINE_ESTIMATE_H
 #define SD_PIPELINE_ESTIMATE_H
 

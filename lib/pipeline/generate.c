@@ -16,7 +16,7 @@ static sd_status load(sd_generation *g) {
     return SD_OK;
 }
 
-/* What is given is taken, what is missing is encoded. */
+/* Conditioning that is given is taken, and encoded where it is missing. */
 static sd_status condition(sd_generation *g) {
     const sd_request *r = g->request;
     bool guided = sdi_is_guided(g->model, &g->sampling);

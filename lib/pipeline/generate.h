@@ -8,7 +8,7 @@
 #include "io/mask.h"
 #include "pipeline/model.h"
 
-/* What is asked for, whole and checked by lib/api. Sides may be 0. */
+/* A picture as it is asked for, whole and checked by lib/api. Sides may be 0. */
 typedef struct sd_request {
     const char *prompt, *negative_prompt; /* NULL is "" */
     const char *const *prompts;           /* sampling.batch of them in place of `prompt`; or NULL */
@@ -23,7 +23,7 @@ typedef struct sd_request {
     sd_vae_params vae;
 } sd_request;
 
-/* What a mask adds: paint.c. */
+/* The parts that a mask adds: paint.c. */
 typedef struct sd_painting {
     sd_image *grey;        /* the mask at init's size */
     bool soft;             /* it has greys */
@@ -32,7 +32,7 @@ typedef struct sd_painting {
     sd_tensor *white;      /* [1, 1, height, width]: 1 to paint */
 } sd_painting;
 
-/* What a request becomes, stage by stage; NULL is what it has no need of. */
+/* A request on its way, stage by stage; NULL is what it has no need of. */
 typedef struct sd_generation {
     const sd_model *model;
     const sd_request *request;

@@ -1,5 +1,5 @@
-/* What an inpainting model sees beside the latent: scripts/inpaint.py of latent-diffusion and
- * inpaint_st.py of runwayml's stable-diffusion. */
+/* The planes that an inpainting model sees beside the latent: scripts/inpaint.py of
+ * latent-diffusion and inpaint_st.py of runwayml's stable-diffusion. */
 #include "pipeline/inpaint.h"
 
 #include "core/expect.h"

@@ -1,4 +1,4 @@
-/* What an inpainting model sees beside the latent. */
+/* The planes that an inpainting model sees beside the latent. */
 #ifndef SD_PIPELINE_INPAINT_H
 #define SD_PIPELINE_INPAINT_H
 

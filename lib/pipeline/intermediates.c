@@ -1,5 +1,5 @@
-/* What a run keeps on the way: x_inter and pred_x0 of DDIMSampler.ddim_sampling, and the lists of
- * p_sample_loop (x) and progressive_denoising (pred_x0, from entry 1 on). */
+/* The latents that a run keeps on the way: x_inter and pred_x0 of DDIMSampler.ddim_sampling, and
+ * the lists of p_sample_loop (x) and progressive_denoising (pred_x0, from entry 1 on). */
 #include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 

@@ -9,7 +9,7 @@
  * shift), or latent * std / scale + mean of each channel. z: [1, c, h, w]. */
 void sdi_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
                         sd_tensor *z);
-/* What is left to be done to z * scale, in place, for its inverse. */
+/* The inverse's second half, in place: latent = z * scale is there, and the shift is missing. */
 void sdi_latent_shift(const sd_vae_config *config, sd_tensor *latent);
 /* latent = (z - shift) * scale, in place: of codes, whose models have no means. */
 void sdi_latent_scale(const sd_vae_config *config, sd_tensor *z);

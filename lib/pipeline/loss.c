@@ -142,7 +142,7 @@ static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *
     loss->total = p->l_simple_weight * loss->gamma + p->original_elbo_weight * loss->vlb;
 }
 
-/* What the UNet makes of x_t. */
+/* y = UNet(x_t, t, cond). */
 static sd_status predict(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                          const int32_t *timesteps, const sd_cond *cond, const sd_tensor *concat,
                          sd_tensor **y) {

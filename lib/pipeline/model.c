@@ -1,4 +1,4 @@
-/* What is asked of a model that was loaded. */
+/* Questions to a model that was loaded. */
 #include "pipeline/model.h"
 #include "sampler/sampler.h"
 

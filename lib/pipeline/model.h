@@ -45,7 +45,7 @@ int sdi_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 *
 void sdi_model_default_size(const sd_model *model, int *width, int *height);
 /* A side that nobody named is the model's own. */
 void sdi_fill_default_sides(const sd_model *model, sd_sampler_params *p);
-/* Of a method that is not told otherwise; the name may be unknown. */
+/* The spacing of a method that is not told otherwise; the name may be unknown. */
 sd_timestep_spacing sdi_model_spacing(const sd_model *model, const char *method);
 /* Text encoders: 0 where it is not conditioned on text. */
 int sdi_model_encoders(const sd_model *model);

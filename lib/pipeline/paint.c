@@ -17,7 +17,7 @@ static void fill_sides(sd_generation *g) {
     p->height = p->height ? p->height : side;
 }
 
-/* Both pictures at the run's size. A mask that nothing was done to is resized in its colours. */
+/* Init and mask at the run's size. A mask that nothing was done to is resized in its colours. */
 static sd_status resize(sd_generation *g) {
     const sd_masking *how = &g->request->masking;
     const sd_image *init = g->request->init, *mask = g->request->mask;

@@ -62,7 +62,7 @@ void sdi_sampler_enter(sd_sampler *s) {
     sdi_exec_begin(s->e);
 }
 
-/* What these parameters ask of the model. */
+/* The model has all that these parameters ask of it. */
 static sd_status check_options(const sd_model *model, const sd_sampler_params *params) {
     const sd_description *desc = model->desc;
     if (params->original->quantize_denoised && !sdi_vae_has_codebook(sdi_model_vae(model)))
@@ -124,7 +124,7 @@ static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_par
     return status;
 }
 
-/* What init made. */
+/* Frees all that init made. */
 static void free_host(sd_sampler *s) {
     sdi_run_free(&s->run);
     sdi_noise_free(&s->noise, s->model->ctx);

@@ -8,7 +8,7 @@
 sd_status sdi_sampler_new(const sd_model *model, const sd_sampler_params *params, sd_sampler **out);
 /* Lets go of it. */
 void sdi_sampler_free(sd_sampler *s);
-/* It becomes a handle of the host's, for any thread, one at a time. */
+/* The sampler becomes a handle of the host's, for any thread, one at a time. */
 void sdi_sampler_give(sd_sampler *s);
 /* The host gives it back: a run that is going on ends. */
 void sdi_sampler_end(sd_sampler *s);
@@ -26,7 +26,7 @@ sd_status sdi_sampler_stochastic_encode(sd_sampler *s, const sd_tensor *x0, int 
 sd_status sdi_sampler_latent(sd_sampler *s, sd_tensor **latent);
 sd_status sdi_sampler_pred_x0(sd_sampler *s, sd_tensor **latent);
 sd_status sdi_sampler_set_latent(sd_sampler *s, const sd_tensor *latent);
-/* Both NULL: no mask. */
+/* mask and x0 NULL: no mask. */
 sd_status sdi_sampler_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
 /* NULL: none. */
 sd_status sdi_sampler_set_concat(sd_sampler *s, const sd_tensor *concat);

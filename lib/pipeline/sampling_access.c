@@ -1,4 +1,4 @@
-/* What is read from struct sd_sampler and set in it, between steps. */
+/* Reading from struct sd_sampler, and setting in it, between steps. */
 #include "pipeline/pixels.h"
 #include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"

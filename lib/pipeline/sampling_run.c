@@ -22,7 +22,7 @@ static sd_status check_cond(const sd_sampler *s, const sd_cond *cond, const char
     return sdi_expect_shape(context, what, 3, dims);
 }
 
-/* Both halves of guidance are one batch, and so have the same tokens. */
+/* Guidance's two halves are one batch, and so have the same tokens. */
 static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
     if (sdi_model_context_tokens(s->model) == 0)
         return given->cond
@@ -170,7 +170,7 @@ static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *u
     sdi_stage_compute_apart(&s->unet);
 }
 
-/* What a run needs besides its latent; the seeds' first draw into s->host. */
+/* Uploads what a run needs besides its latent; the seeds' first draw into s->host. */
 static void prepare(sd_sampler *s, const sd_run_params *given) {
     float scale = (float)s->params.guidance_scale;
     float guidance[2] = {1.0f - scale, scale};
@@ -186,7 +186,7 @@ static void prepare(sd_sampler *s, const sd_run_params *given) {
     first_noise(s, &s->noise, s->host->data);
 }
 
-/* What ends the run's steps too, which are calls of their own. */
+/* The run's token ends its steps too, which are calls of their own. */
 static void keep_token(sd_sampler *s, const sd_stop *token) {
     sdi_handle_retain(token);
     sdi_handle_release(s->token);

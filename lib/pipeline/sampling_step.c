@@ -19,7 +19,7 @@ static void guide(sd_sampler *s) {
                    .x = eps, .like = cond, .y = eps, .phi = (float)s->params.guidance_rescale});
 }
 
-/* What the score corrector left of epsilon. */
+/* Puts epsilon as the score corrector left it. */
 static void put_score(sd_sampler *s, float t) {
     const sd_tensor *e_t = s->score[1];
     int64_t at = sdi_find_not_finite(e_t->data, e_t->n_elements);
@@ -73,11 +73,12 @@ void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time) {
 
 /* -------------------------------------------------------------------------------------- noise */
 
-/* And so many times DROPPED: noises that the original draws and multiplies by 0. */
+/* The noises of a step. As many times as DROPPED is in it, the original draws some more, which it
+ * multiplies by 0. */
 enum { OF_MASK = 1, OF_STEP = 2, DROPPED = 4 };
 
-/* Of step i, `done` steps after the run's first. Without a mask nothing comes after the noises that
- * are multiplied by 0, so that they need not be drawn. */
+/* The noises of step i, `done` steps after the run's first. Without a mask nothing comes after the
+ * noises that are multiplied by 0, so that they need not be drawn. */
 static unsigned noises_of(const sd_sampler *s, int i, int done) {
     const sd_method *method = s->run.method;
     unsigned noisy = sdi_run_noisy(&s->run, i);
@@ -131,7 +132,7 @@ static void take_noise(sd_sampler *s, int i) {
 
 /* --------------------------------------------------------------------------------------- step */
 
-/* What the mask holds is the known x_0 at the step's time, noised anew: DDIMSampler's mask. */
+/* The mask holds the known x_0 at the step's time, noised anew: DDIMSampler's mask. */
 static void hold(sd_sampler *s, int i) {
     sdi_run_q_sample(&s->run, i, s->mask_noise, s->known, s->mask_noise);
     sdi_op_blend(s->e, (sdb_blend){.m = s->mask, .a = s->mask_noise, .b = s->run.x, .y = s->run.x});

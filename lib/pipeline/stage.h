@@ -38,13 +38,13 @@ void sdi_stage_compute(sd_stage *s);
 void sdi_stage_compute_apart(sd_stage *s);
 /* A result; NULL after a failure, and a failure is the executor's. */
 sd_tensor *sdi_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims);
-/* Its status, also of what the caller looked at since. */
+/* The stage's status, also of what the caller looked at since. */
 sd_status sdi_stage_end(sd_stage *s);
 
 /* In place of sdi_stage_begin, on an executor of the caller's that takes tensors of its own behind
  * the stage's: the executor plans afterwards (backend/run.h). */
 sd_status sdi_stage_plan(sd_stage *s);
-/* What the caller planned is there: s->io, too. */
+/* The caller has planned, and now its tensors are there: s->io, too. */
 sd_status sdi_stage_commit(sd_stage *s);
 
 /* Only planned: memory of arena and scratch, and arithmetic (2 for each multiply-add). */
@@ -54,9 +54,9 @@ typedef struct sd_cost {
 } sd_cost;
 sd_status sdi_stage_estimate(sd_stage *s, sd_cost *cost);
 
-/* Of what `stage` ("the UNet") made of finite numbers: SD_ERROR_MODEL, with a way out. */
+/* SD_ERROR_MODEL, with a way out, if `stage` ("the UNet") made a number of t that is not finite. */
 sd_status sdi_check_computed(const sd_model *model, const char *stage, const sd_tensor *t);
-/* Its sentence, for element `at`, where it was found. */
+/* The sentence of sdi_check_computed, for element `at`, where the number was found. */
 sd_status sdi_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
                             int64_t at);
 

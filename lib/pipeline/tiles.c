@@ -41,7 +41,7 @@ static void fade_down(float *tile, const float *strip, int c, int h, int w, int 
         }
 }
 
-/* The same over the strip [c, h, extent] of the tile to the left. */
+/* Fades in to the right over the strip [c, h, extent] of the tile to the left. */
 static void fade_right(float *tile, const float *strip, int c, int h, int w, int extent) {
     for (size_t y = 0; y < (size_t)c * (size_t)h; y++) {
         float *row = tile + y * (size_t)w;
@@ -53,7 +53,7 @@ static void fade_right(float *tile, const float *strip, int c, int h, int w, int
     }
 }
 
-/* What the tiles below and to the right fade in over. A tile shorter than that has none there. */
+/* The strips that the tiles below and to the right fade in over. A shorter tile has none. */
 static void keep_strips(pass *t, const float *tile, int j, int h, int w) {
     int extent = t->overlap * t->out;
     for (int k = 0; k < t->c_out && h >= extent; k++)

@@ -5,8 +5,8 @@
 #include "core/cond.h"
 #include "pipeline/stage.h"
 
-/* Its tensors, all of SDB_F32 but the keys and values. `options` of the stage: the UNet is told the
- * guidance scale. What is computed apart are the keys and values of the context. */
+/* The stage's tensors, all of SDB_F32 but the keys and values. `options` of the stage: the UNet is
+ * told the guidance scale. What is computed apart are the keys and values of the context. */
 enum {
     SD_UNET_X,       /* [n, h, w, in_channels] */
     SD_UNET_T,       /* [n, 1, 1, 1] */

@@ -54,7 +54,7 @@ static void decode(sd_stage *s) {
 
 static const sd_stage_type decoder = {SD_PART_VAE, hold_decoder, decode, NULL};
 
-/* What the decoder takes. */
+/* Fails unless the decoder takes such a latent. */
 static sd_status expect_latent(const sd_model *model, const sd_tensor *latent) {
     const int64_t dims[] = {-1, model->desc->vae.latent_channels, -1, -1};
     int side = SD_MAX_IMAGE_SIDE / sdi_model_downscale(model);

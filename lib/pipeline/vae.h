@@ -4,8 +4,9 @@
 
 #include "pipeline/stage.h"
 
-/* Both go picture by picture, so that the memory does not depend on their number, and tile by tile
- * where how->tile is not 0. `how` is whole, as lib/api leaves it: its overlap is 0 .. tile - 1. */
+/* Encoding and decoding go picture by picture, so that the memory does not depend on their number,
+ * and tile by tile where how->tile is not 0. `how` is whole, as lib/api leaves it: its overlap is
+ * below its tile. */
 
 sd_status sdi_vae_expect_pixels(const sd_model *model, const sd_tensor *pixels);
 /* Each picture's posterior is sampled `draws` times, with noise [n * draws, c, h, w], or its mean

@@ -27,7 +27,7 @@ typedef struct sd_method {
     int n_coefs;    /* numbers of a step, at most SD_METHOD_MAX_COEFS */
     int n_history;  /* latents kept from step to step, at most SD_METHOD_MAX_HISTORY */
     unsigned times; /* SD_TIMES_* */
-    /* With sd_original_params.original_encode image to image noises the init latent to the time
+    /* Image to image with sd_original_params.original_encode noises the init latent to the time
      * above the first step's, as scripts/img2img.py does. */
     bool encode_above;
     bool inverse;  /* from x_0 to noise: the run begins at the init latent as it is */
