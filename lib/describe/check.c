@@ -15,8 +15,8 @@ static sd_status check_groups(const sd_context *ctx, const char *path, const cha
 sd_status sdi_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c) {
     sd_status status = check_groups(ctx, path, "UNet", c->n_levels, c->channels, c->norm_groups);
     for (int i = 0; i < c->n_levels && !status; i++) {
-        bool attention = c->attention[i] || (i == c->n_levels - 1 && c->mid_attention);
-        if (attention && (c->heads[i] < 1 || c->channels[i] % c->heads[i] != 0))
+        bool divides = c->heads[i] >= 1 && c->channels[i] % c->heads[i] == 0;
+        if (!divides && sdi_unet_has_attention(c, i))
             status = sdi_fail(ctx, SD_ERROR_MODEL,
                               "%s: the UNet has %d channels at level %d, which its %d attention "
                               "heads (attention_head_dim; sd.unet_heads) do not divide",

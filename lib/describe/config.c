@@ -30,13 +30,11 @@ static const sd_fixed unet_fixed[] = {
     {"freq_shift", SD_FIXED_NUMBER, 0, NULL},
     {"mid_block_only_cross_attention", SD_FIXED_FALSE, 0, NULL},
     {"mid_block_scale_factor", SD_FIXED_NUMBER, 1, NULL},
-    {"mid_block_type", SD_FIXED_TEXT, 0, "UNetMidBlock2DCrossAttn"},
     {"num_class_embeds", SD_FIXED_UNSET, 0, NULL},
     {"only_cross_attention", SD_FIXED_FALSE, 0, NULL},
     {"resnet_out_scale_factor", SD_FIXED_NUMBER, 1, NULL},
     {"resnet_skip_time_act", SD_FIXED_FALSE, 0, NULL},
     {"resnet_time_scale_shift", SD_FIXED_TEXT, 0, "default"},
-    {"reverse_transformer_layers_per_block", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_act_fn", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_dim", SD_FIXED_UNSET, 0, NULL},
     {"time_embedding_type", SD_FIXED_TEXT, 0, "positional"},
@@ -72,10 +70,9 @@ static bool read_blocks(sd_reader *r, const char *key, const char *plain, const 
     return true;
 }
 
-/* diffusers' defaults are those of SD 1.x, for four levels. */
-static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
-    bool down[SD_MAX_LEVELS] = {0}, up[SD_MAX_LEVELS] = {0};
-    int n = c->n_levels;
+/* Which levels have attention, on the way down and up. diffusers' defaults are those of SD 1.x, for
+ * four levels. */
+static void read_unet_blocks(sd_reader *r, int n, bool *down, bool *up) {
     for (int i = 0; i < n; i++)
         down[i] = up[i] = n == 4 && i < 3;
     bool given =
@@ -88,11 +85,78 @@ static void read_unet_blocks(sd_reader *r, sd_unet_config *c) {
                      "%s: \"down_block_types\" and \"up_block_types\" are needed for the %d "
                      "levels of block_out_channels",
                      r->path, n);
-    if (!r->status && memcmp(down, up, sizeof down) != 0)
-        r->status =
-            sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                     "%s: \"up_block_types\" does not mirror \"down_block_types\"", r->path);
-    memcpy(c->attention, down, sizeof down);
+}
+
+#define DEPTHS "transformer_layers_per_block"
+#define REVERSE "reverse_" DEPTHS
+
+/* What a list has for number i; anything else is for all. */
+static const json_t *item_of(sd_reader *r, const char *key, const json_t *v, int i, int n) {
+    char expected[64];
+    if (!json_is_array(v))
+        return v;
+    snprintf(expected, sizeof expected, "an integer or a list of %d", n);
+    if (json_array_size(v) != (size_t)n)
+        sdi_reader_wrong(r, key, v, expected);
+    return json_array_get(v, (size_t)i);
+}
+
+/* Layers behind each ResBlock of one level; without a value one. */
+static void read_depth(sd_reader *r, sd_unet_config *c, const char *key, const json_t *v, bool up,
+                       int level) {
+    int n = c->res_blocks[level] + up;
+    for (int i = 0; i < n && !r->status; i++) {
+        const json_t *item = item_of(r, key, v, i, n);
+        int depth = item ? sdi_reader_item(r, key, item, 1, SD_MAX_BLOCKS) : 1;
+        sdi_unet_set_depth(c, up, level, i, depth);
+    }
+}
+
+static bool is_nested(const json_t *v) {
+    size_t i;
+    json_t *item;
+    json_array_foreach((json_t *)v, i, item) {
+        if (json_is_array(item))
+            return true;
+    }
+    return false;
+}
+
+/* One number for all, or one for each level, which may be a list of its blocks'; the way up has a
+ * list of its own then, which begins at the innermost level. */
+static void read_depths(sd_reader *r, sd_unet_config *c, const bool *down, const bool *up) {
+    const json_t *in = sdi_reader_get(r, DEPTHS), *out = sdi_reader_get(r, REVERSE);
+    int n = c->n_levels;
+    if (!r->status && !out && is_nested(in))
+        r->status = sdi_fail(
+            r->ctx, SD_ERROR_FORMAT,
+            "%s: \"" DEPTHS "\" has lists of blocks, and \"" REVERSE "\" is missing", r->path);
+    for (int i = 0; i < n && !r->status; i++) {
+        const json_t *of_level = item_of(r, DEPTHS, in, i, n);
+        if (down[i])
+            read_depth(r, c, DEPTHS, of_level, false, i);
+        if (i == n - 1 && c->mid_blocks == 2) {
+            const json_t *first = json_is_array(of_level) ? json_array_get(of_level, 0) : of_level;
+            c->depth_mid = first ? sdi_reader_item(r, DEPTHS, first, 1, SD_MAX_BLOCKS) : 1;
+        }
+        if (up[i])
+            read_depth(r, c, out ? REVERSE : DEPTHS,
+                       out ? item_of(r, REVERSE, out, n - 1 - i, n) : of_level, true, i);
+    }
+}
+
+/* null is no middle, which is not what no key is. */
+static int read_middle(sd_reader *r) {
+    const json_t *v = json_object_get(r->root, "mid_block_type");
+    const char *type = sdi_reader_string(r, "mid_block_type", "UNetMidBlock2DCrossAttn");
+    if (json_is_null(v))
+        return 0;
+    if (strcmp(type, "UNetMidBlock2D") == 0)
+        return 1;
+    if (strcmp(type, "UNetMidBlock2DCrossAttn") != 0)
+        sdi_reader_unsupported(r, "mid_block_type", v,
+                               "UNetMidBlock2DCrossAttn, UNetMidBlock2D and null");
+    return 2;
 }
 
 /* 64, or [height, width]. */
@@ -107,7 +171,8 @@ sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config)
     sd_unet_config *c = config;
     static const int channels[] = {320, 640, 1280, 1280};
     sd_reader r = sdi_reader_open(ctx, path);
-    *c = (sd_unet_config){.names = c->names, .mid_attention = true};
+    bool down[SD_MAX_LEVELS] = {0}, up[SD_MAX_LEVELS] = {0};
+    *c = (sd_unet_config){.names = c->names};
     sdi_reader_fixed(&r, unet_fixed, SD_COUNT(unet_fixed));
     c->in_channels = sdi_reader_int(&r, "in_channels", 4, 1, SD_MAX_CHANNELS);
     c->out_channels = sdi_reader_int(&r, "out_channels", 4, 1, SD_MAX_CHANNELS);
@@ -115,13 +180,13 @@ sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config)
                                   1, SD_MAX_CHANNELS);
     c->model_channels = c->channels[0];
     sdi_reader_levels(&r, "layers_per_block", 2, c->n_levels, c->res_blocks, 1, SD_MAX_BLOCKS);
-    read_unet_blocks(&r, c);
+    read_unet_blocks(&r, c->n_levels, down, up);
+    c->mid_blocks = read_middle(&r);
     /* By diffusers' old mistake attention_head_dim is the number of heads. */
     const char *heads =
         sdi_reader_get(&r, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
     sdi_reader_levels(&r, heads, 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
-    sdi_reader_levels(&r, "transformer_layers_per_block", 1, c->n_levels, c->depth, 1,
-                      SD_MAX_BLOCKS);
+    read_depths(&r, c, down, up);
     c->context_dim = sdi_reader_same(&r, "cross_attention_dim", 1280, 1, SD_MAX_CHANNELS);
     c->norm_groups = sdi_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
     c->norm_eps = (float)sdi_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);

@@ -20,6 +20,46 @@ sd_schedule_config sdi_schedule_default(void) {
                                 .prediction = SD_PREDICT_EPSILON};
 }
 
+int sdi_unet_in_block(const sd_unet_config *c, int level) {
+    int n = 1;
+    for (int i = 0; i < level; i++)
+        n += c->res_blocks[i] + 1;
+    return n;
+}
+
+int sdi_unet_out_block(const sd_unet_config *c, int level) {
+    int n = 0;
+    for (int i = c->n_levels - 1; i > level; i--)
+        n += c->res_blocks[i] + 1;
+    return n;
+}
+
+void sdi_unet_set_depth(sd_unet_config *c, bool up, int level, int block, int depth) {
+    int at = block + (up ? sdi_unet_out_block(c, level) : sdi_unet_in_block(c, level));
+    if (at < SD_MAX_UNET_BLOCKS)
+        *(up ? &c->depth_out[at] : &c->depth_in[at]) = depth;
+}
+
+void sdi_unet_set_depths(sd_unet_config *c, int level, int depth) {
+    for (int up = 0; up < 2; up++)
+        for (int i = 0; i < c->res_blocks[level] + up; i++)
+            sdi_unet_set_depth(c, up, level, i, depth);
+}
+
+static bool any(const int *depths, int first, int n) {
+    for (int i = first; i < first + n && i < SD_MAX_UNET_BLOCKS; i++)
+        if (depths[i] > 0)
+            return true;
+    return false;
+}
+
+bool sdi_unet_has_attention(const sd_unet_config *c, int level) {
+    int n = c->res_blocks[level];
+    return any(c->depth_in, sdi_unet_in_block(c, level), n) ||
+           any(c->depth_out, sdi_unet_out_block(c, level), n + 1) ||
+           (level == c->n_levels - 1 && c->depth_mid > 0);
+}
+
 sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out) {
     sd_description *d = sdi_zalloc(ctx, sizeof *d);
     *out = d;

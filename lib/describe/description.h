@@ -19,6 +19,7 @@ typedef struct sd_naming {
 } sd_naming;
 
 #define SD_MAX_LEVELS 8
+#define SD_MAX_UNET_BLOCKS 64 /* input blocks, and as many output blocks */
 #define SD_MAX_LATENT_STATS 64
 
 typedef enum sd_text_act { SD_TEXT_QUICK_GELU, SD_TEXT_GELU } sd_text_act;
@@ -50,15 +51,17 @@ typedef struct sd_unet_config {
     int n_levels;                  /* 4 */
     int channels[SD_MAX_LEVELS];   /* 320, 640, 1280, 1280 */
     int res_blocks[SD_MAX_LEVELS]; /* 2 each: of a level down, one more up */
-    bool attention[SD_MAX_LEVELS]; /* 1, 1, 1, 0: SpatialTransformer at this level */
-    bool mid_attention;            /* true */
-    int heads[SD_MAX_LEVELS];      /* 8 each */
-    int depth[SD_MAX_LEVELS];      /* 1 each: layers of a SpatialTransformer */
-    int context_dim;               /* 768 */
-    int norm_groups;               /* 32 */
-    float norm_eps;                /* 1e-5 */
-    bool linear_projection;        /* proj_in and proj_out stored as Linear (SD 2.x) */
-    int sample_size;               /* 64: latents at the default size; 0: not known yet */
+    /* Layers of the SpatialTransformer behind each ResBlock, in the order of input_blocks and of
+     * output_blocks, and in the middle: 1, at the last level 0. 0: there is none. An AttentionBlock
+     * is 1. */
+    int depth_in[SD_MAX_UNET_BLOCKS], depth_mid, depth_out[SD_MAX_UNET_BLOCKS];
+    int mid_blocks;           /* 2: ResBlocks of the middle; 1 or 0 where that was pruned */
+    int heads[SD_MAX_LEVELS]; /* 8 each */
+    int context_dim;          /* 768 */
+    int norm_groups;          /* 32 */
+    float norm_eps;           /* 1e-5 */
+    bool linear_projection;   /* proj_in and proj_out stored as Linear (SD 2.x) */
+    int sample_size;          /* 64: latents at the default size; 0: not known yet */
     /* Options of UNetModel that Stable Diffusion does not use. */
     bool plain_attention;  /* AttentionBlock, not SpatialTransformer */
     bool whole_qkv;        /* use_new_attention_order: q, k, v of all heads, not heads of q, k, v */
@@ -188,6 +191,18 @@ typedef struct sd_description {
  * and DDIM as the original has it. */
 sd_schedule_config sdi_schedule_default(void);
 sd_scheduler_config sdi_scheduler_default(void);
+
+/* Where a level's ResBlocks begin in input_blocks, the first of which is conv_in, and in
+ * output_blocks, which has one more of each level. */
+int sdi_unet_in_block(const sd_unet_config *c, int level);
+int sdi_unet_out_block(const sd_unet_config *c, int level);
+/* Layers behind ResBlock `block` of a level on the way down or up; more than SD_MAX_UNET_BLOCKS are
+ * passed over, as building fails then. */
+void sdi_unet_set_depth(sd_unet_config *c, bool up, int level, int block, int depth);
+/* ... behind all of a level. */
+void sdi_unet_set_depths(sd_unet_config *c, int level, int depth);
+/* Whether any block of a level has attention; the middle is of the last. */
+bool sdi_unet_has_attention(const sd_unet_config *c, int level);
 
 /* Takes `path`, also where it fails. */
 sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out);

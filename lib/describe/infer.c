@@ -146,24 +146,25 @@ static sd_status end(infer *in) {
 
 /* -------------------------------------------------------------------- UNet */
 
-/* transformer_blocks in one SpatialTransformer; all of a network must have the same number. */
-static void count_depth(infer *in, const char *block, sd_unet_config *c) {
+/* transformer_blocks in the SpatialTransformer of a block; 0: it has none. It says how wide the
+ * context is, and whether its projections are Linear. */
+static int count_depth(infer *in, const char *block, sd_unet_config *c) {
+    char name[64];
     int depth = 0;
     while (depth < SD_MAX_BLOCKS &&
            has(in, "%s.1.transformer_blocks.%d.attn2.to_k.weight", block, depth))
         depth++;
+    if (depth == 0)
+        return 0;
     int context =
         dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight", block);
-    if (c->context_dim == 0) {
-        for (int i = 0; i < SD_MAX_LEVELS; i++)
-            c->depth[i] = depth;
+    if (c->context_dim == 0)
         c->context_dim = context;
-    }
-    if (c->depth[0] != depth)
-        fail(in, SD_ERROR_UNSUPPORTED,
-             "its spatial transformers have different depths; libsd knows only equal ones");
+    snprintf(name, sizeof name, "%s.1.proj_in.weight", block);
+    c->linear_projection = c->linear_projection || rank(in, name) == 2;
     if (c->context_dim != context)
         fail(in, SD_ERROR_MODEL, "its cross-attention layers expect contexts of different widths");
+    return depth;
 }
 
 /* One ResBlock, perhaps with a SpatialTransformer, as number `block` of its level. */
@@ -171,17 +172,15 @@ static void read_block(infer *in, int i, int level, int block, sd_unet_config *c
     char name[32];
     snprintf(name, sizeof name, "input_blocks.%d", i);
     int channels = dim(in, 4, 0, SD_MAX_CHANNELS, "%s.0.in_layers.2.weight", name);
-    bool attention = has(in, "%s.1.transformer_blocks.0.attn2.to_k.weight", name);
-    if (!attention && has(in, "%s.1.qkv.weight", name))
+    if (has(in, "%s.1.qkv.weight", name))
         fail(in, SD_ERROR_UNSUPPORTED,
              "its UNet has no cross-attention (an unconditional model, which needs its YAML "
              "config)");
-    if (attention)
-        count_depth(in, name, c);
-    if (block > 0 && (channels != c->channels[level] || attention != c->attention[level]))
+    if (block > 0 && channels != c->channels[level])
         fail(in, SD_ERROR_UNSUPPORTED, "the blocks of one level of its UNet differ in kind");
     c->channels[level] = channels;
-    c->attention[level] = attention;
+    if (i < SD_MAX_UNET_BLOCKS)
+        c->depth_in[i] = count_depth(in, name, c);
 }
 
 /* input_blocks: 0 is conv_in, then res_blocks ResBlocks a level with a Downsample between. */
@@ -210,6 +209,28 @@ static void read_levels(infer *in, sd_unet_config *c) {
         c->res_blocks[i] = blocks;
 }
 
+/* SSD-1B, Vega and KOALA are pruned in the middle too. */
+static void read_middle(infer *in, sd_unet_config *c) {
+    c->depth_mid = count_depth(in, "middle_block", c);
+    c->mid_blocks = has(in, "middle_block.2.in_layers.2.weight") || c->depth_mid > 0 ? 2
+                    : has(in, "middle_block.0.in_layers.2.weight")                   ? 1
+                                                                                     : 0;
+    if (c->mid_blocks == 2 && c->depth_mid == 0)
+        fail(in, SD_ERROR_MODEL,
+             "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
+             "0.attn2.to_k.weight' is missing");
+}
+
+/* output_blocks, whose attention need not be that of input_blocks. */
+static void read_up(infer *in, sd_unet_config *c) {
+    char name[32];
+    int n = sdi_unet_out_block(c, -1);
+    for (int i = 0; i < n && i < SD_MAX_UNET_BLOCKS; i++) {
+        snprintf(name, sizeof name, "output_blocks.%d", i);
+        c->depth_out[i] = count_depth(in, name, c);
+    }
+}
+
 sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
     sd_unet_config *c = config;
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
@@ -218,13 +239,8 @@ sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "out.2.weight");
     read_levels(in, c);
-    c->mid_attention = has(in, "middle_block.1.transformer_blocks.0.attn2.to_k.weight");
-    if (!c->mid_attention)
-        fail(in, SD_ERROR_MODEL,
-             "tensor 'model.diffusion_model.middle_block.1.transformer_blocks."
-             "0.attn2.to_k.weight' is missing");
-    count_depth(in, "middle_block", c);
-    c->linear_projection = rank(in, "middle_block.1.proj_in.weight") == 2;
+    read_middle(in, c);
+    read_up(in, c);
     for (int i = 0; i < c->n_levels; i++) /* 2.x has heads of 64 channels */
         c->heads[i] = !c->linear_projection ? 8 : c->channels[i] >= 64 ? c->channels[i] / 64 : 1;
     if (sdi_reader_get(said(in, "sd.unet_heads"), "sd.unet_heads"))

@@ -109,13 +109,18 @@ static void read_heads(section *s, sd_unet_config *c) {
     }
 }
 
-/* attention_resolutions are factors of downsampling: 1 is the first level, 8 the fourth. */
+/* attention_resolutions are factors of downsampling: 1 is the first level, 8 the fourth. The middle
+ * is as deep as the last level, whether that has attention or not. */
 static void read_unet_attention(section *s, sd_unet_config *c) {
-    int factors[32];
+    int factors[32], depth[SD_MAX_LEVELS];
     int n = read_integers(s, "attention_resolutions", factors, (int)SD_COUNT(factors), 1 << 20);
+    sdi_reader_levels(&s->r, "transformer_depth", 1, c->n_levels, depth, 1, 32);
     for (int i = 0; i < c->n_levels; i++)
         for (int j = 0; j < n && !s->r.status; j++)
-            c->attention[i] = c->attention[i] || factors[j] == 1 << i;
+            if (factors[j] == 1 << i)
+                sdi_unet_set_depths(c, i, depth[i]);
+    c->mid_blocks = 2;
+    c->depth_mid = depth[c->n_levels - 1];
 }
 
 static void read_unet(section *s) {
@@ -128,8 +133,7 @@ static void read_unet(section *s) {
     sdi_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
     for (size_t i = 0; i < SD_COUNT(needed); i++)
         need(s, needed[i]);
-    *c = (sd_unet_config){
-        .mid_attention = true, .norm_groups = 32, .norm_eps = 1e-5f, .sample_size = size};
+    *c = (sd_unet_config){.norm_groups = 32, .norm_eps = 1e-5f, .sample_size = size};
     c->in_channels = sdi_reader_int(r, "in_channels", 4, 1, SD_MAX_CHANNELS);
     c->out_channels = sdi_reader_int(r, "out_channels", 4, 1, SD_MAX_CHANNELS);
     c->model_channels = sdi_reader_int(r, "model_channels", 320, 1, SD_MAX_CHANNELS);
@@ -138,6 +142,8 @@ static void read_unet(section *s) {
     if (!r->status && c->channels[0] != c->model_channels)
         r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
                              "%s: \"channel_mult\" begins with another number than 1", r->path);
+    for (int i = 0; i < c->n_levels; i++)
+        c->res_blocks[i] = blocks;
     read_unet_attention(s, c);
     read_heads(s, c);
     c->plain_attention = !sdi_reader_bool(r, "use_spatial_transformer", false);
@@ -146,11 +152,6 @@ static void read_unet(section *s) {
     c->updown_blocks = sdi_reader_bool(r, "resblock_updown", false);
     c->pooled_resample = !sdi_reader_bool(r, "conv_resample", true);
     c->linear_projection = sdi_reader_bool(r, "use_linear_in_transformer", false);
-    int depth = sdi_reader_same(r, "transformer_depth", 1, 1, 32);
-    for (int i = 0; i < c->n_levels; i++) {
-        c->res_blocks[i] = blocks;
-        c->depth[i] = depth;
-    }
     c->context_dim = sdi_reader_same(r, "context_dim", 0, 1, SD_MAX_CHANNELS);
     if (!r->status && c->plain_attention != (c->context_dim == 0))
         r->status =

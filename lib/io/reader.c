@@ -57,7 +57,7 @@ static const json_t *unquoted(sd_reader *r, const json_t *v) {
     return number && json_array_append_new(r->numbers, number) == 0 ? number : v;
 }
 
-static int to_int(sd_reader *r, const char *key, const json_t *v, int min, int max) {
+int sdi_reader_item(sd_reader *r, const char *key, const json_t *v, int min, int max) {
     v = unquoted(r, v);
     if (!json_is_integer(v) || json_integer_value(v) < min || json_integer_value(v) > max) {
         char expected[64];
@@ -70,7 +70,7 @@ static int to_int(sd_reader *r, const char *key, const json_t *v, int min, int m
 
 int sdi_reader_int(sd_reader *r, const char *key, int fallback, int min, int max) {
     const json_t *v = sdi_reader_get(r, key);
-    return v ? to_int(r, key, v, min, max) : fallback;
+    return v ? sdi_reader_item(r, key, v, min, max) : fallback;
 }
 
 double sdi_reader_number(sd_reader *r, const char *key, double fallback, double min, double max) {
@@ -115,7 +115,7 @@ int sdi_reader_list(sd_reader *r, const char *key, const int *fallback, int n, i
         return n;
     }
     for (size_t i = 0; i < json_array_size(v); i++)
-        out[i] = to_int(r, key, json_array_get(v, i), min, max);
+        out[i] = sdi_reader_item(r, key, json_array_get(v, i), min, max);
     return (int)json_array_size(v);
 }
 
@@ -131,18 +131,19 @@ void sdi_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *
         return;
     }
     for (int i = 0; v && i < n; i++)
-        out[i] = to_int(r, key, json_is_array(v) ? json_array_get(v, (size_t)i) : v, min, max);
+        out[i] =
+            sdi_reader_item(r, key, json_is_array(v) ? json_array_get(v, (size_t)i) : v, min, max);
 }
 
 int sdi_reader_same(sd_reader *r, const char *key, int fallback, int min, int max) {
     const json_t *v = sdi_reader_get(r, key);
     if (!json_is_array(v))
-        return v ? to_int(r, key, v, min, max) : fallback;
+        return v ? sdi_reader_item(r, key, v, min, max) : fallback;
     if (json_array_size(v) == 0)
         sdi_reader_wrong(r, key, v, "an integer or a list of integers");
     int first = fallback;
     for (size_t i = 0; i < json_array_size(v) && !r->status; i++) {
-        int x = to_int(r, key, json_array_get(v, i), min, max);
+        int x = sdi_reader_item(r, key, json_array_get(v, i), min, max);
         if (i > 0 && x != first)
             sdi_reader_unsupported(r, key, v, "the same number for all levels");
         first = x;

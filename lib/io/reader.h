@@ -33,6 +33,8 @@ int sdi_reader_list(sd_reader *r, const char *key, const int *fallback, int n, i
 /* One integer for all, or a list of n. */
 void sdi_reader_levels(sd_reader *r, const char *key, int fallback, int n, int *out, int min,
                        int max);
+/* An integer within the value of `key`. */
+int sdi_reader_item(sd_reader *r, const char *key, const json_t *item, int min, int max);
 /* One integer, or a list of integers that are all the same; others are unsupported. */
 int sdi_reader_same(sd_reader *r, const char *key, int fallback, int min, int max);
 

@@ -129,16 +129,15 @@ static void transformer_layer_build(sd_builder *b, sd_transformer_layer *layer, 
 }
 
 void sdi_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
-                                   const sd_unet_config *config, int level, sd_wide_builder *kv) {
+                                   const sd_unet_config *config, int level, int depth,
+                                   sd_wide_builder *kv) {
     int channels = config->channels[level], heads = config->heads[level];
     bool linear = config->linear_projection;
     sd_key proj_in = linear ? SD_KEY_ST_PROJ_IN_LINEAR : SD_KEY_ST_PROJ_IN;
     sd_key proj_out = linear ? SD_KEY_ST_PROJ_OUT_LINEAR : SD_KEY_ST_PROJ_OUT;
 
-    *st = (sd_spatial_transformer){.channels = channels,
-                                   .heads = heads,
-                                   .depth = config->depth[level],
-                                   .norm_groups = config->norm_groups};
+    *st = (sd_spatial_transformer){
+        .channels = channels, .heads = heads, .depth = depth, .norm_groups = config->norm_groups};
     sdi_builder_divides(b, "attention heads", channels, heads);
     st->layers = sdi_builder_alloc(b, (size_t)st->depth, sizeof *st->layers);
     if (!st->layers)

@@ -60,7 +60,8 @@ typedef struct sd_spatial_transformer {
 
 /* `kv` gathers the cross-attentions' keys and values. */
 void sdi_spatial_transformer_build(sd_builder *b, sd_spatial_transformer *st, sd_path path,
-                                   const sd_unet_config *config, int level, sd_wide_builder *kv);
+                                   const sd_unet_config *config, int level, int depth,
+                                   sd_wide_builder *kv);
 /* x [n, h, w, c] to the like; kv [n, tokens, 1, sdi_unet_kv_width]. */
 sdb_tensor sdi_spatial_transformer_forward(sd_exec *e, const sd_spatial_transformer *st,
                                            sdb_tensor x, sdb_tensor kv);

@@ -9,8 +9,6 @@
 
 #include <math.h>
 
-#define MAX_BLOCKS 64 /* input blocks, and as many output blocks */
-
 /* The attention that may follow a ResBlock. */
 typedef struct attention {
     enum { NO_ATTENTION, TRANSFORMER, PLAIN } kind;
@@ -47,9 +45,9 @@ struct sd_unet {
     sd_wide_linear kv;          /* all cross-attentions' keys and values */
     input_block *in;
     output_block *out;
-    int n_blocks; /* of each of both */
-    sd_res_block mid_res1, mid_res2;
-    attention mid_attention;
+    int n_blocks;            /* of each of both */
+    sd_res_block mid_res[2]; /* config.mid_blocks of them */
+    attention mid_attention; /* between the two */
     const sdb_weight *norm_out, *conv_out;
 };
 
@@ -71,23 +69,31 @@ static void build_res(unet_builder *u, sd_res_block *block, sd_path path, int in
     sdi_res_block_build(u->b, block, path, in, out, spec, &u->emb, c->scale_shift_norm);
 }
 
-static void build_attention(unet_builder *u, attention *a, sd_path path, int level) {
+/* `depth` 0: there is none. */
+static void build_attention(unet_builder *u, attention *a, sd_path path, int level, int depth) {
     const sd_unet_config *c = &u->m->config;
     sd_norm_spec spec = {c->norm_groups, c->norm_eps};
     int channels = c->channels[level], heads = c->heads[level];
+    if (depth == 0)
+        return;
     a->kind = c->plain_attention ? PLAIN : TRANSFORMER;
     if (c->plain_attention)
         sdi_plain_attention_build(u->b, &a->block, path, channels, heads, c->whole_qkv, spec);
     else
-        sdi_spatial_transformer_build(u->b, &a->transformer, path, c, level, &u->kv);
+        sdi_spatial_transformer_build(u->b, &a->transformer, path, c, level, depth, &u->kv);
 }
 
-/* input_blocks before a level: conv_in, and those of the levels above. */
-static int blocks_before(const sd_unet_config *c, int level) {
-    int n = 0;
-    for (int i = 0; i < level; i++)
-        n += c->res_blocks[i] + 1;
-    return n;
+/* Of input_blocks, and of output_blocks. */
+static int count_blocks(const sd_unet_config *c) {
+    return sdi_unet_out_block(c, -1);
+}
+
+static void check_depths(sd_builder *b, const sd_unet_config *c) {
+    sdi_builder_range(b, "the UNet's transformer_depth", c->depth_mid, 0, 32);
+    for (int i = 0; !b->status && i < count_blocks(c); i++) {
+        sdi_builder_range(b, "the UNet's transformer_depth", c->depth_in[i], 0, 32);
+        sdi_builder_range(b, "the UNet's transformer_depth", c->depth_out[i], 0, 32);
+    }
 }
 
 static void check_config(sd_builder *b, const sd_unet_config *c) {
@@ -98,17 +104,15 @@ static void check_config(sd_builder *b, const sd_unet_config *c) {
     if (!c->plain_attention) {
         sdi_builder_range(b, "the UNet's context_dim", c->context_dim, 1, SD_MAX_WIDTH);
     }
-    for (int i = 0; !b->status && i < c->n_levels; i++) {
+    for (int i = 0; !b->status && i < c->n_levels; i++)
         sdi_builder_range(b, "the UNet's number of ResBlocks a level", c->res_blocks[i], 1,
-                          MAX_BLOCKS);
-        if (!c->plain_attention)
-            sdi_builder_range(b, "the UNet's transformer_depth", c->depth[i], 1, 32);
-    }
+                          SD_MAX_UNET_BLOCKS);
     for (int i = 0; !b->status && i < c->n_levels; i++)
         sdi_builder_range(b, "the UNet's number of channels", c->channels[i], 1, SD_MAX_WIDTH);
     if (!b->status)
-        sdi_builder_range(b, "the UNet's number of blocks", blocks_before(c, c->n_levels), 1,
-                          MAX_BLOCKS);
+        sdi_builder_range(b, "the UNet's number of blocks", count_blocks(c), 1, SD_MAX_UNET_BLOCKS);
+    if (!b->status)
+        check_depths(b, c);
 }
 
 /* The block that halves the size after a level: `at.flat` is its place in input_blocks. */
@@ -138,23 +142,19 @@ static void build_input_blocks(unet_builder *u) {
                       .stride = 1,
                       .channels = ch};
     for (int level = 0; level < c->n_levels; level++) {
-        sd_indices at = {.level = level, .flat = blocks_before(c, level)};
-        for (at.block = 0; at.block < c->res_blocks[level]; at.block++, block++) {
-            at.flat++;
+        sd_indices at = {.level = level, .flat = sdi_unet_in_block(c, level)};
+        for (at.block = 0; at.block < c->res_blocks[level]; at.block++, at.flat++, block++) {
             build_res(u, &block->res, sdi_path_at(top, SD_KEY_UNET_IN_RES, at), ch,
                       c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
             block->kind = RES;
             block->stride = 1;
-            if (c->attention[level])
-                build_attention(u, &block->attention,
-                                sdi_path_at(top, SD_KEY_UNET_IN_ATTENTION, at), level);
+            build_attention(u, &block->attention, sdi_path_at(top, SD_KEY_UNET_IN_ATTENTION, at),
+                            level, c->depth_in[at.flat]);
         }
-        if (level + 1 < c->n_levels) {
-            at.flat++;
+        if (level + 1 < c->n_levels)
             build_down(u, block++, at, ch);
-        }
     }
 }
 
@@ -163,11 +163,12 @@ static void build_middle(unet_builder *u) {
     const sd_unet_config *c = &m->config;
     int level = c->n_levels - 1, ch = c->channels[level];
     sd_path top = sdi_path_top();
-    build_res(u, &m->mid_res1, sdi_path_child(top, SD_KEY_UNET_MID_RES1), ch, ch);
-    if (c->mid_attention)
-        build_attention(u, &m->mid_attention, sdi_path_child(top, SD_KEY_UNET_MID_ATTENTION),
-                        level);
-    build_res(u, &m->mid_res2, sdi_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
+    if (c->mid_blocks > 0)
+        build_res(u, &m->mid_res[0], sdi_path_child(top, SD_KEY_UNET_MID_RES1), ch, ch);
+    build_attention(u, &m->mid_attention, sdi_path_child(top, SD_KEY_UNET_MID_ATTENTION), level,
+                    c->depth_mid);
+    if (c->mid_blocks > 1)
+        build_res(u, &m->mid_res[1], sdi_path_child(top, SD_KEY_UNET_MID_RES2), ch, ch);
 }
 
 /* The layers that double the size after a level, in its last output block. */
@@ -196,16 +197,15 @@ static void build_output_blocks(unet_builder *u) {
 
     for (int i = 0; i < c->n_levels; i++) {
         int level = c->n_levels - 1 - i, last = c->res_blocks[level];
-        sd_indices at = {.level = i, .slot = c->attention[level] ? 2 : 1};
-        for (at.block = 0; at.block <= last; at.block++, block++) {
-            at.flat = (int)(block - u->m->out);
+        sd_indices at = {.level = i, .flat = sdi_unet_out_block(c, level)};
+        for (at.block = 0; at.block <= last; at.block++, at.flat++, block++) {
+            at.slot = c->depth_out[at.flat] > 0 ? 2 : 1;
             build_res(u, &block->res, sdi_path_at(top, SD_KEY_UNET_OUT_RES, at),
                       ch + (--skip)->channels, c->channels[level]);
             ch = c->channels[level];
             block->channels = ch;
-            if (c->attention[level])
-                build_attention(u, &block->attention,
-                                sdi_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at), level);
+            build_attention(u, &block->attention, sdi_path_at(top, SD_KEY_UNET_OUT_ATTENTION, at),
+                            level, c->depth_out[at.flat]);
             if (at.block == last && level > 0)
                 build_up(u, block, at);
         }
@@ -218,7 +218,7 @@ static void unet_build(sd_builder *b, void *network, const void *config) {
     m->config = *(const sd_unet_config *)config;
     sd_path top = sdi_path_top();
     check_config(b, c);
-    m->n_blocks = b->status ? 0 : blocks_before(c, c->n_levels);
+    m->n_blocks = b->status ? 0 : count_blocks(c);
     m->in = sdi_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->in);
     m->out = sdi_builder_alloc(b, (size_t)m->n_blocks, sizeof *m->out);
     if (b->status)
@@ -333,13 +333,15 @@ static sdb_tensor output_block_forward(const unet_run *run, const output_block *
 /* input, in the type of activations, to [n, h, w, channels[0]] before the last norm */
 static sdb_tensor blocks_forward(const unet_run *run, sdb_tensor input) {
     const sd_unet *m = run->m;
-    sdb_tensor skips[MAX_BLOCKS], h = input;
+    sdb_tensor skips[SD_MAX_UNET_BLOCKS], h = input;
     int last = m->n_blocks - 1;
 
     for (int i = 0; i <= last; i++)
         h = skips[i] = input_block_forward(run, &m->in[i], h);
-    h = res_attention(run, &m->mid_res1, &m->mid_attention, h);
-    h = sdi_res_block_forward(run->e, &m->mid_res2, h, run->emb);
+    if (m->config.mid_blocks > 0)
+        h = res_attention(run, &m->mid_res[0], &m->mid_attention, h);
+    if (m->config.mid_blocks > 1)
+        h = sdi_res_block_forward(run->e, &m->mid_res[1], h, run->emb);
     for (int i = last; i >= 0; i--)
         h = output_block_forward(run, &m->out[last - i], sdi_concat(run->e, h, skips[i]),
                                  skips[i > 0 ? i - 1 : 0]);

@@ -279,8 +279,6 @@ static const struct {
      SD_ERROR_MODEL, "norm_num_groups"},
     {"other context", UNET "middle_block.1.transformer_blocks.0.attn2.to_k.weight", "[64, 64]",
      SD_ERROR_MODEL, "widths"},
-    {"deeper middle", UNET "middle_block.1.transformer_blocks.1.attn2.to_k.weight", "[64, 128]",
-     SD_ERROR_UNSUPPORTED, "depths"},
     {"deeper level", UNET "input_blocks.9.0.in_layers.2.weight", "[64, 64, 3, 3]", SD_ERROR_MODEL,
      "input_blocks"},
     {"no cross-attention", UNET "input_blocks.7.1.qkv.weight", "[64, 64, 1]", SD_ERROR_UNSUPPORTED,

@@ -74,10 +74,14 @@ static const struct {
      "\"DownBlock2D\"]}",
      OTHER, "AttnDownBlock2D"},
     {unet, "{\"down_block_types\": [1, 2, 3]}", BAD, "down_block_types"},
+    {unet, "{\"transformer_layers_per_block\": [[1, 1], [1, 1], 1]}", BAD,
+     "reverse_transformer_layers_per_block"},
     {unet,
-     "{\"up_block_types\": [\"CrossAttnUpBlock2D\", \"CrossAttnUpBlock2D\", "
-     "\"UpBlock2D\"]}",
-     OTHER, "mirror"},
+     "{\"transformer_layers_per_block\": [[1], [1, 1], 1], "
+     "\"reverse_transformer_layers_per_block\": 1}",
+     BAD, "list of 2"},
+    {unet, "{\"reverse_transformer_layers_per_block\": [1, 1, [1, 0, 1]]}", BAD, "is 0"},
+    {unet, "{\"reverse_transformer_layers_per_block\": [1, 1]}", BAD, "list of 3"},
     {unet, "{\"up_block_types\": [\"UpBlock2D\", \"SkipUpBlock2D\", \"UpBlock2D\"]}", OTHER,
      "SkipUpBlock2D"},
     {unet, "{\"downsample_padding\": 0}", OTHER, "downsample_padding"},

@@ -23,7 +23,7 @@ typedef struct folder_case {
 static folder_case cases[MAX_CASES];
 static int n_cases;
 static char data[PATH_SIZE], root[] = "/tmp/sd-folders-XXXXXX";
-static const char *const kinds[] = {"sd", "lcm", "own", "layers"};
+static const char *const kinds[] = {"sd", "lcm", "own", "layers", "pruned", "hollow"};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static const struct {

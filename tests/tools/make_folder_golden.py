@@ -32,7 +32,7 @@ import make_ldm_golden as ldm
 from make_sd2_golden import fill, write_json
 
 SEED = 42
-FEW = {"sd": 7, "lcm": 3, "own": 7, "layers": 7}  # kinds, and their few steps
+FEW = {"sd": 7, "lcm": 3, "own": 7, "layers": 7, "pruned": 7, "hollow": 7}  # kinds, and their few steps
 GUIDANCE_DIM = 32
 SD = dict(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 V = dict(prediction_type="v_prediction")
@@ -68,6 +68,8 @@ CASES = {
         "own-clipped": dict(clip_sample=True, clip_sample_range=20.0, **LEADING),
         "clipped": dict(clip_sample=True, **LEADING),
         "layers": dict(set_alpha_to_one=False, **LEADING),
+        "pruned": dict(set_alpha_to_one=False, **LEADING),
+        "hollow": dict(set_alpha_to_one=False, **LEADING),
     }),
     "PNDM": (dict(skip_prk_steps=True), {
         "leading": LEADING,
@@ -142,9 +144,17 @@ CASES = {
 
 
 def networks(kind):
-    """"layers" has what is not the same for all levels, and pictures that are not square."""
+    """"layers" has what is not the same for all levels, and pictures that are not square. "pruned" is
+    as SSD-1B is: a number for each block, the way up its own, one ResBlock in the middle; "hollow" has
+    no middle."""
     lists = dict(layers_per_block=(2, 1), transformer_layers_per_block=(1, 2),
                  sample_size=(8, 12)) if kind == "layers" else {}
+    if kind == "pruned":
+        lists = dict(layers_per_block=2, transformer_layers_per_block=[[2, 1], [0, 0]],
+                     reverse_transformer_layers_per_block=[1, [1, 3, 2]],
+                     mid_block_type="UNetMidBlock2D")
+    if kind == "hollow":
+        lists = dict(mid_block_type=None)
     text = CLIPTextModel(CLIPTextConfig(
         vocab_size=100, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
         num_attention_heads=2, projection_dim=64))

@@ -311,10 +311,11 @@ START_TEST(v1_inference) {
         ck_assert_int_eq(u->heads[i], 8);
         ck_assert_int_eq(u->channels[i], 320 * mult[i]);
         ck_assert_int_eq(v->channels[i], 128 * mult[i]);
-        ck_assert_int_eq(u->attention[i], i < 3);
+        ck_assert_int_eq(u->depth_in[sdi_unet_in_block(u, i)], i < 3);
+        ck_assert_int_eq(u->depth_out[sdi_unet_out_block(u, i)], i < 3);
     }
     ck_assert(u->n_levels == 4 && u->res_blocks[3] == 2 && u->context_dim == 768);
-    ck_assert(u->depth[3] == 1 && u->sample_size == 64 && !u->linear_projection);
+    ck_assert(u->depth_mid == 1 && u->sample_size == 64 && !u->linear_projection);
     ck_assert(!u->plain_attention && !u->scale_shift_norm && !u->updown_blocks);
     ck_assert(v->n_levels == 4 && v->res_blocks == 2 && v->latent_channels == 4);
     ck_assert(v->kind == SD_FIRST_STAGE_KL && v->z_channels == 4);

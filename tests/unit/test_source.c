@@ -40,8 +40,10 @@ static void check_tiny(const sd_source *s, int unet_heads, int sample_size) {
     ck_assert_int_eq(u->n_levels, 3);
     check_ints(u->channels, (const int[]){32, 64, 64}, 3);
     check_ints(u->heads, (const int[]){unet_heads, unet_heads, unet_heads}, 3);
-    ck_assert(u->attention[0] && u->attention[1] && !u->attention[2] && u->mid_attention);
-    ck_assert(u->res_blocks[2] == 2 && u->depth[2] == 1 && u->context_dim == 128);
+    check_ints(u->depth_in, (const int[]){0, 1, 1, 0, 1, 1, 0, 0, 0}, 9);
+    check_ints(u->depth_out, (const int[]){0, 0, 0, 1, 1, 1, 1, 1, 1}, 9);
+    ck_assert(u->depth_mid == 1 && u->mid_blocks == 2);
+    ck_assert(u->res_blocks[2] == 2 && u->context_dim == 128);
     ck_assert(u->norm_groups == 32 && fabsf(u->norm_eps - 1e-5f) < 1e-9f);
     ck_assert(!u->linear_projection && u->sample_size == sample_size);
     const sd_vae_config *v = &s->desc->vae;
@@ -163,7 +165,7 @@ START_TEST(infers_stable_diffusion_1) {
     check_ints(s->desc->unet.heads, (const int[]){8, 8, 8, 8}, 4);
     ck_assert(s->desc->unet.n_levels == 4 && s->desc->unet.res_blocks[3] == 2 &&
               s->desc->unet.context_dim == 768);
-    ck_assert(s->desc->unet.attention[2] && !s->desc->unet.attention[3]);
+    ck_assert(s->desc->unet.depth_in[8] == 1 && s->desc->unet.depth_in[10] == 0);
     check_ints(s->desc->vae.channels, (const int[]){128, 256, 512, 512}, 4);
     ck_assert(s->desc->vae.n_levels == 4 && s->desc->vae.res_blocks == 2);
     ck_assert(s->desc->text.vocab_size == 49408 && s->desc->text.width == 768 &&
@@ -241,7 +243,7 @@ START_TEST(takes_the_defaults_of_diffusers) {
     sd_source *s = open_source(dir);
     check_ints(s->desc->unet.channels, (const int[]){320, 640, 1280, 1280}, 4);
     check_ints(s->desc->unet.heads, (const int[]){8, 8, 8, 8}, 4);
-    ck_assert(s->desc->unet.attention[2] && !s->desc->unet.attention[3] &&
+    ck_assert(s->desc->unet.depth_in[8] == 1 && s->desc->unet.depth_in[10] == 0 &&
               s->desc->unet.sample_size == 64);
     ck_assert(s->desc->vae.n_levels == 1 && s->desc->vae.channels[0] == 64 &&
               s->desc->vae.res_blocks == 1);
@@ -530,14 +532,78 @@ START_TEST(reads_lists_of_levels) {
                      "{\"sample_size\": [128, 192], \"latents_mean\": [0, 1, 2, 3], "
                      "\"latents_std\": [1, 2, 3, 4]}");
     sd_source *s = open_source(dir);
-    for (int i = 0; i < 3; i++) {
-        ck_assert_int_eq(s->desc->unet.res_blocks[i], i + 1);
-        ck_assert_int_eq(s->desc->unet.depth[i], i == 0 ? 2 : i == 1 ? 1 : 4);
-    }
+    check_ints(s->desc->unet.res_blocks, (const int[]){1, 2, 3}, 3);
+    check_ints(s->desc->unet.depth_in, (const int[]){0, 2, 0, 1, 1, 0, 0, 0, 0}, 9);
+    check_ints(s->desc->unet.depth_out, (const int[]){0, 0, 0, 0, 1, 1, 1, 2, 2}, 9);
+    ck_assert_int_eq(s->desc->unet.depth_mid, 4);
     ck_assert(s->desc->unet.sample_size == 16 && s->desc->unet.sample_width == 24);
     ck_assert_int_eq(s->desc->unet.guidance_dim, 256);
     ck_assert(s->desc->vae.latents_mean[3] == 3.0f && s->desc->vae.latents_std[3] == 4.0f);
     sdi_source_close(s);
+}
+END_TEST
+
+/* SSD-1B and its like: a number for each block, other numbers on the way up, and a poorer middle.
+ */
+START_TEST(reads_pruned_shapes) {
+    files_make_tiny_diffusers(dir);
+    files_write_json(
+        files_path(dir, "unet/config.json"), tiny_unet_config,
+        "{\"transformer_layers_per_block\": [[0, 0], [2, 3], [4, 4]], "
+        "\"reverse_transformer_layers_per_block\": [[4, 4, 5], [2, 1, 1], 1], "
+        "\"down_block_types\": [\"DownBlock2D\", \"CrossAttnDownBlock2D\", "
+        "\"CrossAttnDownBlock2D\"], \"up_block_types\": [\"CrossAttnUpBlock2D\", "
+        "\"CrossAttnUpBlock2D\", \"UpBlock2D\"], \"mid_block_type\": \"UNetMidBlock2D\"}");
+    sd_source *s = open_source(dir);
+    const sd_unet_config *u = &s->desc->unet;
+    check_ints(u->depth_in, (const int[]){0, 0, 0, 0, 2, 3, 0, 4, 4}, 9);
+    check_ints(u->depth_out, (const int[]){4, 4, 5, 2, 1, 1, 0, 0, 0}, 9);
+    ck_assert(u->depth_mid == 0 && u->mid_blocks == 1);
+    sdi_source_close(s);
+    files_write_json(files_path(dir, "unet/config.json"), tiny_unet_config,
+                     "{\"transformer_layers_per_block\": [[1, 2], 3, [4, 4]], "
+                     "\"reverse_transformer_layers_per_block\": [1, 5, [2, 1, 1]]}");
+    s = open_source(dir);
+    ck_assert(s->desc->unet.depth_mid == 4 && s->desc->unet.depth_in[5] == 3 &&
+              s->desc->unet.depth_out[3] == 5 && s->desc->unet.depth_out[6] == 2);
+    sdi_source_close(s);
+    files_write_json(files_path(dir, "unet/config.json"), tiny_unet_config,
+                     "{\"mid_block_type\": null}");
+    s = open_source(dir);
+    ck_assert(s->desc->unet.depth_mid == 0 && s->desc->unet.mid_blocks == 0);
+    sdi_source_close(s);
+}
+END_TEST
+
+/* The same told by tensors: the middle has one ResBlock, the second block down no attention. */
+START_TEST(infers_pruned_shapes) {
+#define UNET "model.diffusion_model."
+#define K ".attn2.to_k.weight"
+    static const char *const gone[] = {UNET "middle_block.1.proj_in.weight",
+                                       UNET "middle_block.1.transformer_blocks.0" K,
+                                       UNET "input_blocks.2.1.transformer_blocks.0" K};
+    safetensors *t = safetensors_tiny_original();
+    for (int i = 0; i < 3; i++)
+        ck_assert(safetensors_drop(t, gone[i]));
+    safetensors_add(t, UNET "middle_block.0.in_layers.2.weight", "F16", "[64, 64, 3, 3]");
+    safetensors_add(t, UNET "output_blocks.5.1.transformer_blocks.1" K, "F16", "[64, 128]");
+    safetensors_save(t, files_path(dir, "pruned.safetensors"));
+    sd_source *s = open_source(files_path(dir, "pruned.safetensors"));
+    const sd_unet_config *u = &s->desc->unet;
+    check_ints(u->depth_in, (const int[]){0, 1, 0, 0, 1, 1, 0, 0, 0}, 9);
+    check_ints(u->depth_out, (const int[]){0, 0, 0, 1, 1, 2, 1, 1, 1}, 9);
+    ck_assert(u->depth_mid == 0 && u->mid_blocks == 1);
+    sdi_source_close(s);
+    safetensors_add(t, UNET "middle_block.2.in_layers.2.weight", "F16", "[64, 64, 3, 3]");
+    safetensors_save(t, files_path(dir, "pruned.safetensors"));
+    check_fails(files_path(dir, "pruned.safetensors"), SD_ERROR_MODEL, "middle_block.1");
+    ck_assert(safetensors_drop(t, UNET "middle_block.2.in_layers.2.weight"));
+    ck_assert(safetensors_drop(t, UNET "middle_block.0.in_layers.2.weight"));
+    safetensors_save(t, files_path(dir, "pruned.safetensors"));
+    s = open_source(files_path(dir, "pruned.safetensors"));
+    ck_assert_int_eq(s->desc->unet.mid_blocks, 0);
+    sdi_source_close(s);
+    safetensors_free(t);
 }
 END_TEST
 
@@ -559,6 +625,8 @@ int main(void) {
     tcase_add_test(tcase, finds_lists_of_variants);
     tcase_add_test(tcase, understands_paths);
     tcase_add_test(tcase, reads_lists_of_levels);
+    tcase_add_test(tcase, reads_pruned_shapes);
+    tcase_add_test(tcase, infers_pruned_shapes);
     suite_add_tcase(suite, tcase);
     return suite_run(suite, CK_FORK_GETENV);
 }
