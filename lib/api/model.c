@@ -82,7 +82,6 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     int downscale = sdi_model_downscale(model);
     int width, height;
     sdi_model_default_size(model, &width, &height);
-    bool text = desc->conditioning == SD_CONDITIONING_TEXT;
     sd_model_info full = {
         .family = desc->family,
         .layout = desc->vae.names.layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
@@ -93,13 +92,13 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .size_multiple = sdi_model_size_multiple(model),
         .default_width = width,
         .default_height = height,
-        .n_encoders = sdi_model_encoders(model),
+        .n_encoders = model->n_encoders,
         .text_tokens = sdi_model_context_tokens(model),
-        .text_width = text ? desc->text.width : desc->unet.context_dim,
+        .text_width = sdi_model_context_width(model),
         .latent_scale = desc->vae.scaling_factor,
         .train_timesteps = model->schedule.n,
         .n_unexpected = model->n_unexpected,
-        .has_vocabulary = model->tokenizer != NULL,
+        .has_vocabulary = sdi_model_has_vocabulary(model),
         .conditioning = desc->conditioning,
         .n_classes = desc->classes.n,
         .unet_channels = desc->unet.in_channels,

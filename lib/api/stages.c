@@ -11,7 +11,7 @@
 
 /* Texts and tokens name an encoder, counted from 0. */
 static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
-    int n = sdi_model_encoders(model);
+    int n = model->n_encoders;
     sd_status status = sdi_need_conditioning(model, call, SD_CONDITIONING_TEXT);
     if (status)
         return status;
@@ -30,17 +30,19 @@ SD_PUBLIC(sd_tokenize, (model, encoder, text, ids, capacity, n_used), (model),
     sd_status status = check_encoder(model, "sd_tokenize", encoder);
     if (status)
         return status;
-    int tokens = model->desc->text.tokens;
+    const sd_encoder *e = &model->encoders[encoder];
+    int tokens = e->config->tokens;
     SD_REQUIRE(ctx, capacity >= tokens, "sd_tokenize: room for %d ids; at least %d was expected",
                capacity, tokens);
-    if (!model->tokenizer)
+    if (!e->tokenizer)
         return sdi_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
-    return sdi_tokenizer_encode(model->tokenizer, text, model->pad, ids, tokens, n_used);
+    return sdi_tokenizer_encode(e->tokenizer, text, e->pad, ids, tokens, n_used);
 }
 
 const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id) {
-    bool known = model && encoder >= 0 && encoder < sdi_model_encoders(model) && model->tokenizer;
-    return known ? sdi_tokenizer_text(model->tokenizer, id) : NULL;
+    bool known = model && encoder >= 0 && encoder < model->n_encoders;
+    const sd_tokenizer *t = known ? model->encoders[encoder].tokenizer : NULL;
+    return t ? sdi_tokenizer_text(t, id) : NULL;
 }
 
 sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *p) {
@@ -48,7 +50,10 @@ sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_t
     sd_status status = sdi_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
     if (status)
         return status;
-    int layers = model->desc->text.layers;
+    int layers = model->n_encoders > 0 ? model->encoders[0].config->layers : 0;
+    for (int i = 1; i < model->n_encoders; i++)
+        if (model->encoders[i].config->layers < layers)
+            layers = model->encoders[i].config->layers;
     SD_REQUIRE(model->ctx, p->clip_skip >= 0 && p->clip_skip <= layers,
                "sd_text_params.clip_skip is %d; 0 to %d was expected", (int)p->clip_skip, layers);
     sdi_call_heed(p->stop);
@@ -95,11 +100,12 @@ SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (mod
     SD_REQUIRE(ctx, !p.weighted && !p.clean,
                "sd_encode_tokens: sd_text_params.%s is set, which is for texts",
                p.weighted ? "weighted" : "clean");
-    SD_REQUIRE(ctx, n_encoders == sdi_model_encoders(model),
+    SD_REQUIRE(ctx, n_encoders == model->n_encoders,
                "sd_encode_tokens: n_encoders is %d; %d was expected", (int)n_encoders,
-               sdi_model_encoders(model));
-    SD_REQUIRE(ctx, ids[0], "sd_encode_tokens: ids[0] is NULL");
-    return sdi_stage_encode_tokens(model, ids[0], n_texts, &p, out);
+               model->n_encoders);
+    for (int i = 0; i < n_encoders; i++)
+        SD_REQUIRE(ctx, ids[i], "sd_encode_tokens: ids[%d] is NULL", i);
+    return sdi_stage_encode_tokens(model, ids, n_texts, &p, out);
 }
 
 SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), const sd_model *model, const int32_t *ids,

@@ -54,6 +54,7 @@ static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
         return status;
     sd_builder builder = {.build = b,
                           .part = part,
+                          .kind = kind,
                           .weights = b->source->weights[kind],
                           .names = *(const sd_naming *)config};
     type->build(&builder, part, config);

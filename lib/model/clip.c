@@ -106,5 +106,7 @@ const sd_part_type sdi_text_part = {
     .read = sdi_config_text,
     .infer = sdi_infer_text,
     .measured = true,
+    .reads_texts = true,
+    .tokenizer = "tokenizer",
     .build = text_build,
 };

@@ -128,7 +128,7 @@ static bool open_parts(sd_builder *b, const sd_weight *w, int n, sdb_weight_part
             biases[i] = sdi_feed_rows(b->opened.bias, p->first, p->rows, 1);
             bias = bias || p->bias;
         } else {
-            const sd_word_rows *word = &b->build->words[i - w->n_params];
+            const sd_word_rows *word = &b->build->words[b->kind][i - w->n_params];
             b->status =
                 sdi_feed_open(&b->build->feeds, word->weights, word->entry, word->rows, &parts[i]);
         }

@@ -27,10 +27,10 @@ typedef struct sd_build {
     int done, total;  /* tensors, for progress */
     sd_progress_fn progress;
     void *progress_user;
-    const sd_word_rows *words; /* embeddings that follow the vocabulary's, set after */
-    int n_words;               /* sdi_build_init */
-    sd_feeds feeds;            /* of the tensors so far */
-    void *scratch;             /* lent to the device with each weight */
+    const sd_word_rows *words[SD_N_PARTS]; /* embeddings that follow a text encoder's vocabulary, */
+    int n_words;                           /* for each as many, set after sdi_build_init */
+    sd_feeds feeds;                        /* of the tensors so far */
+    void *scratch;                         /* lent to the device with each weight */
 } sd_build;
 
 /* The tensor that was opened last. */
@@ -41,7 +41,8 @@ typedef struct sd_opened {
 
 typedef struct sd_builder {
     sd_build *build;
-    sd_part *part;       /* what is being built */
+    sd_part *part;       /* what is being built, */
+    sd_part_kind kind;   /* of that kind */
     sd_weights *weights; /* that it is in, */
     sd_naming names;     /* and under which names */
     sd_status status;    /* sticky */

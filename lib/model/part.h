@@ -44,7 +44,9 @@ typedef struct sd_part_type {
     bool (*wanted)(const sd_description *d);
     sd_status (*read)(const sd_context *ctx, const char *path, void *config); /* config.json */
     sd_status (*infer)(const sd_checkpoint *from, void *config); /* the shapes of tensors */
-    bool measured; /* also beside a YAML config, which has no sizes of such a part */
+    bool measured;         /* also beside a YAML config, which has no sizes of such a part */
+    bool reads_texts;      /* it is a text encoder: its description is an sd_text_config */
+    const char *tokenizer; /* the folder of its tokenizer, beside its own */
     void (*build)(struct sd_builder *b, void *network, const void *config);
 } sd_part_type;
 

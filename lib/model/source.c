@@ -185,14 +185,14 @@ static sd_status open_part(sd_source *s, sd_part_kind kind) {
     return status;
 }
 
-static sd_status open_tokenizer(sd_source *s) {
-    s->tokenizer_dir = sdi_path_join(s->ctx, s->desc->path, "tokenizer");
-    if (!s->tokenizer_dir)
+static sd_status open_tokenizer(sd_source *s, sd_part_kind kind) {
+    char *path = sdi_path_join(s->ctx, s->desc->path, sdi_part_types[kind]->tokenizer);
+    if (!path)
         return SD_ERROR_MEMORY;
-    if (sdi_is_directory(s->tokenizer_dir))
-        return SD_OK;
-    sdi_free(s->ctx, s->tokenizer_dir);
-    s->tokenizer_dir = NULL;
+    if (sdi_is_directory(path))
+        s->tokenizer_dirs[kind] = path;
+    else
+        sdi_free(s->ctx, path);
     return SD_OK;
 }
 
@@ -209,8 +209,9 @@ static sd_status open_folder(sd_source *s) {
             status = read_config(s, sdi_part_types[i]);
     if (!status)
         status = read_scheduler(s, &index);
-    if (!status)
-        status = open_tokenizer(s);
+    for (int i = 0; i < SD_N_PARTS && !status; i++)
+        if (sdi_part_types[i]->tokenizer && sdi_part_types[i]->wanted(s->desc))
+            status = open_tokenizer(s, (sd_part_kind)i);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
         if (sdi_part_types[i]->wanted(s->desc))
             status = open_part(s, (sd_part_kind)i);
@@ -357,7 +358,8 @@ void sdi_source_close(sd_source *s) {
         return;
     for (int i = 0; i < s->n_files; i++)
         sdi_weights_close(s->files[i]);
-    sdi_free(s->ctx, s->tokenizer_dir);
+    for (int i = 0; i < SD_N_PARTS; i++)
+        sdi_free(s->ctx, s->tokenizer_dirs[i]);
     sdi_free(s->ctx, s->directory);
     sdi_description_free(s->ctx, s->desc);
     sdi_free(s->ctx, s);

@@ -9,11 +9,11 @@
 
 typedef struct sd_source {
     sd_context *ctx;
-    sd_description *desc;            /* closed with the source; NULL: somebody took it */
-    char *tokenizer_dir;             /* diffusers' tokenizer/ or NULL */
-    char *directory;                 /* that the checkpoint lies in */
-    sd_weights *weights[SD_N_PARTS]; /* that each part is in; parts may share one */
-    sd_weights *files[SD_N_PARTS];   /* each once: what sdi_source_close closes */
+    sd_description *desc;             /* closed with the source; NULL: somebody took it */
+    char *tokenizer_dirs[SD_N_PARTS]; /* diffusers' tokenizer/ of each text encoder, or NULL */
+    char *directory;                  /* that the checkpoint lies in */
+    sd_weights *weights[SD_N_PARTS];  /* that each part is in; parts may share one */
+    sd_weights *files[SD_N_PARTS];    /* each once: what sdi_source_close closes */
     int n_files;
 } sd_source;
 

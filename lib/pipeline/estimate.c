@@ -36,7 +36,11 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 #define PICTURE_BYTES 3 /* of a pixel of one that is done */
 
 static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *params) {
-    uint64_t words = model->tokenizer ? (uint64_t)sdi_tokenizer_size(model->tokenizer) : 0;
+    uint64_t words = 0;
+    for (int i = 0; i < model->n_encoders; i++)
+        words += model->encoders[i].tokenizer
+                     ? (uint64_t)sdi_tokenizer_size(model->encoders[i].tokenizer)
+                     : 0;
     uint64_t pixels = (uint64_t)params->width * (uint64_t)params->height;
     uint64_t threads = (uint64_t)sdi_threads_count(model->ctx->threads);
     return PROCESS_BYTES + threads * THREAD_BYTES + words * WORD_BYTES +

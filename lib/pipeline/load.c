@@ -16,8 +16,10 @@ static void free_model(void *handle) {
     for (int i = 0; i < SD_N_PARTS; i++)
         sdi_part_release(model->parts[i]);
     sdi_schedule_free(&model->schedule, ctx);
-    sdi_tokenizer_free(model->tokenizer);
-    sdi_words_free(ctx, &model->words);
+    for (int i = 0; i < model->n_encoders; i++) {
+        sdi_tokenizer_free(model->encoders[i].tokenizer);
+        sdi_words_free(ctx, &model->encoders[i].words);
+    }
     sdi_description_free(ctx, (sd_description *)model->desc);
     for (int i = 0; i < model->n_unexpected; i++)
         sdi_free(ctx, model->unexpected[i]);
@@ -29,12 +31,12 @@ static void free_model(void *handle) {
 
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
  * checkpoint pads as its code does, whatever lies beside the vocabulary. */
-static sd_status find_padding(sd_model *model, const char *dir) {
-    const sd_description *desc = model->desc;
-    sd_tokenizer *t = model->tokenizer;
+static sd_status find_padding(const sd_model *model, sd_encoder *encoder, const char *dir) {
+    sd_layout layout = encoder->config->names.layout;
+    sd_tokenizer *t = encoder->tokenizer;
     sd_status status = SD_OK;
-    model->pad = desc->text.names.layout == SD_LAYOUT_OPEN_CLIP ? 0 : sdi_tokenizer_end(t);
-    if (desc->text.names.layout != SD_LAYOUT_DIFFUSERS) {
+    encoder->pad = layout == SD_LAYOUT_OPEN_CLIP ? 0 : sdi_tokenizer_end(t);
+    if (layout != SD_LAYOUT_DIFFUSERS) {
         sdi_tokenizer_drop_pad(t);
         return SD_OK;
     }
@@ -42,34 +44,50 @@ static sd_status find_padding(sd_model *model, const char *dir) {
         status = sdi_tokenizer_take_pad(t, dir);
     if (status || !sdi_tokenizer_pad_text(t))
         return status;
-    model->pad = sdi_tokenizer_pad(t);
-    if (model->pad < 0)
+    encoder->pad = sdi_tokenizer_pad(t);
+    if (encoder->pad < 0)
         return sdi_fail(model->ctx, SD_ERROR_FORMAT,
                         "%s: the padding token \"%.60s\" of its tokenizer is not in the vocabulary",
-                        desc->path, sdi_tokenizer_pad_text(t));
+                        model->desc->path, sdi_tokenizer_pad_text(t));
     return SD_OK;
-}
-
-static sd_status take_vocabulary(sd_model *model, const char *dir) {
-    sdi_tokenizer_limit(model->tokenizer, model->desc->path, model->desc->text.vocab_size);
-    return find_padding(model, dir);
 }
 
 /* A vocabulary that was asked for must be there; any other is welcome, and its sentence is kept for
  * the calls that need one. */
-static sd_status find_vocabulary(sd_model *model, const sd_source *source, const char *path) {
-    sd_status status = sdi_tokenizer_find(model->ctx, path, source->tokenizer_dir,
-                                          source->directory, &model->tokenizer);
-    if (!status)
-        return take_vocabulary(model, source->tokenizer_dir);
-    model->tokenizer = NULL;
+static sd_status find_vocabulary(sd_model *model, sd_encoder *encoder, const sd_source *source,
+                                 const char *path) {
+    const char *dir = source->tokenizer_dirs[encoder->part];
+    sd_status status =
+        sdi_tokenizer_find(model->ctx, path, dir, source->directory, &encoder->tokenizer);
+    if (!status) {
+        sdi_tokenizer_limit(encoder->tokenizer, model->desc->path, encoder->config->vocab_size);
+        return find_padding(model, encoder, dir);
+    }
+    encoder->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
         return status;
+    if (model->vocab_error) /* said of another encoder */
+        return SD_OK;
     model->vocab_error = sdi_strdup(model->ctx, sdi_error_get());
     if (!model->vocab_error)
         return SD_ERROR_MEMORY;
     sdi_log(model->ctx, SD_LOG_LEVEL_WARN, "%s", model->vocab_error);
     return SD_OK;
+}
+
+/* The text encoders that the description has, each with its vocabulary. */
+static sd_status find_encoders(sd_model *model, const sd_source *source, const char *vocab) {
+    sd_status status = SD_OK;
+    for (int i = 0; i < SD_N_PARTS && !status; i++) {
+        const sd_part_type *type = sdi_part_types[i];
+        if (!type->reads_texts || !type->wanted(model->desc))
+            continue;
+        sd_encoder *encoder = &model->encoders[model->n_encoders++];
+        encoder->part = (sd_part_kind)i;
+        encoder->config = sdi_part_config(type, model->desc);
+        status = find_vocabulary(model, encoder, source, vocab);
+    }
+    return status;
 }
 
 static void count_unexpected(void *user, const char *name) {
@@ -120,7 +138,8 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     sd_status status = sdi_build_init(&build, model->ctx, source, model->act, params);
     if (status)
         return status;
-    build.words = words->rows;
+    for (int i = 0; i < model->n_encoders; i++)
+        build.words[model->encoders[i].part] = words->rows[i];
     build.n_words = words->n;
     status = sdi_build_parts(&build, model->parts);
     if (!status)
@@ -152,15 +171,15 @@ static sd_status load_parts(sd_model *model, const sd_source *source,
     if (!status)
         status = build_parts(model, source, params, &words);
     for (int i = 0; i < words.n && !status; i++)
-        status = sdi_weights_check(words.rows[i].weights);
+        status = sdi_weights_check(words.weights[i]);
     sdi_words_close(&words);
     return status ? status : sdi_source_check_files(source);
 }
 
 static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
     sd_status status = sdi_source_choose_weights(source, params->use_ema);
-    if (!status && sdi_model_context_tokens(model) > 1)
-        status = find_vocabulary(model, source, params->vocab);
+    if (!status)
+        status = find_encoders(model, source, params->vocab);
     if (!status)
         status = sdi_execs_new(model->ctx, &model->execs);
     return status ? status : load_parts(model, source, params);

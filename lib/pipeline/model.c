@@ -15,14 +15,24 @@ int sdi_model_size_multiple(const sd_model *model) {
     return sdi_model_downscale(model) << (levels - 1);
 }
 
-int sdi_model_encoders(const sd_model *model) {
-    return sdi_model_text(model) ? 1 : 0;
+bool sdi_model_has_vocabulary(const sd_model *model) {
+    for (int i = 0; i < model->n_encoders; i++)
+        if (!model->encoders[i].tokenizer)
+            return false;
+    return model->n_encoders > 0;
+}
+
+int sdi_model_context_width(const sd_model *model) {
+    int width = 0;
+    for (int i = 0; i < model->n_encoders; i++)
+        width += model->encoders[i].config->width;
+    return model->n_encoders > 0 ? width : model->desc->unet.context_dim;
 }
 
 int sdi_model_context_tokens(const sd_model *model) {
     const sd_description *desc = model->desc;
     return desc->first_stage_only                        ? 0
-           : desc->conditioning == SD_CONDITIONING_TEXT  ? desc->text.tokens
+           : desc->conditioning == SD_CONDITIONING_TEXT  ? model->encoders[0].config->tokens
            : desc->conditioning == SD_CONDITIONING_CLASS ? 1
                                                          : 0;
 }

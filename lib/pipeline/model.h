@@ -7,6 +7,17 @@
 #include "sampler/schedule.h"
 #include "text/prompt.h"
 
+#define SD_MAX_ENCODERS 2
+
+/* A text encoder, and what it reads texts by. */
+typedef struct sd_encoder {
+    sd_part_kind part;
+    const sd_text_config *config; /* the description's */
+    sd_tokenizer *tokenizer;      /* NULL: no vocabulary found, vocab_error says where */
+    int32_t pad;                  /* id of the padding token, where there is a tokenizer */
+    sd_words words;               /* textual inversion */
+} sd_encoder;
+
 struct sd_model {
     sd_handle handle; /* samplers use it */
     sd_context *ctx;  /* retained */
@@ -14,10 +25,9 @@ struct sd_model {
     sdb_type act;               /* type of activations */
     const sd_description *desc; /* owned */
     sd_part *parts[SD_N_PARTS]; /* NULL: the description has none of the kind */
-    sd_tokenizer *tokenizer;    /* NULL: no vocabulary found, `vocab_error` says where */
+    sd_encoder encoders[SD_MAX_ENCODERS];
+    int n_encoders; /* 0 where it is not conditioned on text */
     char *vocab_error;
-    int32_t pad;    /* id of the padding token, where there is a tokenizer */
-    sd_words words; /* textual inversion */
     sd_schedule schedule;
     int64_t n_parameters;
     int64_t weight_bytes;
@@ -27,9 +37,6 @@ struct sd_model {
 };
 
 /* The parts by their types; NULL: the model has no such network. */
-static inline const sd_text_model *sdi_model_text(const sd_model *model) {
-    return (const sd_text_model *)model->parts[SD_PART_TEXT];
-}
 static inline const sd_class_model *sdi_model_classes(const sd_model *model) {
     return (const sd_class_model *)model->parts[SD_PART_CLASSES];
 }
@@ -47,8 +54,10 @@ void sdi_model_default_size(const sd_model *model, int *width, int *height);
 void sdi_fill_default_sides(const sd_model *model, sd_sampler_params *p);
 /* The spacing of a method that is not told otherwise; the name may be unknown. */
 sd_timestep_spacing sdi_model_spacing(const sd_model *model, const char *method);
-/* Text encoders: 0 where it is not conditioned on text. */
-int sdi_model_encoders(const sd_model *model);
+/* Whether there is a tokenizer for each of its text encoders, which it has. */
+bool sdi_model_has_vocabulary(const sd_model *model);
+/* Numbers of a context: those of its text encoders side by side, or of a class. */
+int sdi_model_context_width(const sd_model *model);
 /* Tokens of an embedding: the text encoder's, 1 of a class, 0 where there are none. */
 int sdi_model_context_tokens(const sd_model *model);
 /* Fails, with a sentence that names `call`, where the model has no such network. */

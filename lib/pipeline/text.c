@@ -9,8 +9,12 @@
 
 enum { IDS, EMBEDDINGS };
 
+static const sd_text_config *config_of(const sd_stage *s) {
+    return sdi_part_config(sdi_part_types[s->type->part], s->model->desc);
+}
+
 static void hold_text(sd_stage *s) {
-    const sd_text_config *config = &s->model->desc->text;
+    const sd_text_config *config = config_of(s);
     s->io[IDS] = sdi_exec_tensor_typed(s->e, SDB_I32, s->n, config->tokens, 1, 1);
     s->io[EMBEDDINGS] =
         sdi_exec_tensor_typed(s->e, SDB_F32, s->n, config->tokens, 1, config->width);
@@ -18,8 +22,8 @@ static void hold_text(sd_stage *s) {
 
 /* `options`: the last layers, which are left out. */
 static void encode(sd_stage *s) {
-    sdi_text_model_forward(s->e, sdi_model_text(s->model), s->io[EMBEDDINGS], s->io[IDS],
-                           s->options);
+    const sd_text_model *m = (const sd_text_model *)s->model->parts[s->type->part];
+    sdi_text_model_forward(s->e, m, s->io[EMBEDDINGS], s->io[IDS], s->options);
 }
 
 static const sd_stage_type text_stage = {SD_PART_TEXT, hold_text, encode, NULL};
@@ -35,10 +39,10 @@ static sd_status run(sd_stage *s, const int32_t *ids, float *embeddings) {
     return sdi_stage_end(s);
 }
 
-static sd_status encode_turns(const sd_model *model, const int32_t *ids, int n, int skip,
-                              float *out) {
-    size_t tokens = (size_t)model->desc->text.tokens;
-    size_t row = tokens * (size_t)model->desc->text.width;
+static sd_status encode_turns(const sd_model *model, const sd_encoder *encoder, const int32_t *ids,
+                              int n, int skip, float *out) {
+    size_t tokens = (size_t)encoder->config->tokens;
+    size_t row = tokens * (size_t)encoder->config->width;
     sd_status status = SD_OK;
     for (int i = 0; i < n && !status; i += MAX_TURN) {
         int turn = n - i < MAX_TURN ? n - i : MAX_TURN;
@@ -51,53 +55,55 @@ static sd_status encode_turns(const sd_model *model, const int32_t *ids, int n, 
 }
 
 /* [n, tokens] ids, each of which has a row. The last layers are left out where that is wanted. */
-static sd_status encode_rows(const sd_model *model, const int32_t *ids, int n,
-                             const sd_text_params *params, sd_tensor **out) {
-    const sd_text_config *config = &model->desc->text;
-    const int64_t dims[] = {n, config->tokens, config->width};
+static sd_status encode_rows(const sd_model *model, const sd_encoder *encoder, const int32_t *ids,
+                             int n, const sd_text_params *params, sd_tensor **out) {
+    const int64_t dims[] = {n, encoder->config->tokens, encoder->config->width};
     int skip = params->clip_skip > 1 ? params->clip_skip - 1 : 0;
     sd_tensor *embeddings;
+    *out = NULL;
     sd_status status = sdi_tensor_new_raw(model->ctx, 3, dims, &embeddings);
     if (status)
         return status;
-    status = encode_turns(model, ids, n, skip, embeddings->data);
+    status = encode_turns(model, encoder, ids, n, skip, embeddings->data);
     if (!status)
         status = sdi_check_computed(model, "the text encoder", embeddings);
     return sdi_tensor_give(status, embeddings, out);
 }
 
 /* The text encoder's own, and those of the words that it learned besides. */
-static int count_ids(const sd_model *model) {
-    return model->desc->text.vocab_size + model->words.n_rows;
+static int count_ids(const sd_encoder *encoder) {
+    return encoder->config->vocab_size + encoder->words.n_rows;
 }
 
 /* The first that is none of them; -1: all are. */
-static int64_t find_odd_id(const sd_model *model, const int32_t *ids, int n_rows) {
-    int64_t n = (int64_t)n_rows * model->desc->text.tokens, i = 0;
-    while (i < n && ids[i] >= 0 && ids[i] < count_ids(model))
+static int64_t find_odd_id(const sd_encoder *encoder, const int32_t *ids, int n_rows) {
+    int64_t n = (int64_t)n_rows * encoder->config->tokens, i = 0;
+    while (i < n && ids[i] >= 0 && ids[i] < count_ids(encoder))
         i++;
     return i < n ? i : -1;
 }
 
-sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *ids, int n,
+sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *const *ids, int n,
                                   const sd_text_params *params, sd_cond **out) {
-    int64_t odd = find_odd_id(model, ids, n);
     sd_tensor *embeddings;
     *out = NULL;
-    if (odd >= 0)
-        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
-                        "sd_encode_tokens: ids[0][%lld] is %d; 0 to %d was expected",
-                        (long long)odd, (int)ids[odd], count_ids(model) - 1);
-    sd_status status = encode_rows(model, ids, n, params, &embeddings);
+    for (int i = 0; i < model->n_encoders; i++) {
+        int64_t odd = find_odd_id(&model->encoders[i], ids[i], n);
+        if (odd >= 0)
+            return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                            "sd_encode_tokens: ids[%d][%lld] is %d; 0 to %d was expected", i,
+                            (long long)odd, (int)ids[i][odd], count_ids(&model->encoders[i]) - 1);
+    }
+    sd_status status = encode_rows(model, &model->encoders[0], ids[0], n, params, &embeddings);
     return status ? status : sdi_cond_take(embeddings, out);
 }
 
 /* ------------------------------------------------------------------------------------ prompts */
 
 /* Says once of each word that no prompt of a call has it; a call without prompts says nothing. */
-static void tell_unused(const sd_model *model, const sd_rows *rows) {
-    for (int i = 0; i < model->words.n && !rows->empty; i++) {
-        sd_word *word = &model->words.at[i];
+static void tell_unused(const sd_model *model, const sd_encoder *encoder, const sd_rows *rows) {
+    for (int i = 0; i < encoder->words.n && !rows->empty; i++) {
+        sd_word *word = &encoder->words.at[i];
         if (!(rows->words >> i & 1) && !atomic_exchange(&word->told, true))
             sdi_log(
                 model->ctx, SD_LOG_LEVEL_WARN,
@@ -107,20 +113,21 @@ static void tell_unused(const sd_model *model, const sd_rows *rows) {
 }
 
 /* A prompt's chunks lie side by side. */
-static sd_status encode_prompts(const sd_model *model, const sd_rows *rows,
-                                const sd_text_params *params, sd_tensor **out) {
+static sd_status encode_prompts(const sd_model *model, const sd_encoder *encoder,
+                                const sd_rows *rows, const sd_text_params *params,
+                                sd_tensor **out) {
     int n = rows->n * rows->longest;
-    int64_t odd = find_odd_id(model, rows->ids, n);
+    int64_t odd = find_odd_id(encoder, rows->ids, n);
     sd_tensor *embeddings;
+    *out = NULL;
     if (odd >= 0)
         return sdi_fail(model->ctx, SD_ERROR_MODEL,
                         "token id %d is none of the text encoder's 0 to %d", (int)rows->ids[odd],
-                        count_ids(model) - 1);
-    tell_unused(model, rows);
-    sd_status status = encode_rows(model, rows->ids, n, params, &embeddings);
+                        count_ids(encoder) - 1);
+    sd_status status = encode_rows(model, encoder, rows->ids, n, params, &embeddings);
     if (status)
         return status;
-    sdi_rows_weigh(rows, embeddings->data, model->desc->text.width);
+    sdi_rows_weigh(rows, embeddings->data, encoder->config->width);
     embeddings->dims[0] = rows->n;
     embeddings->dims[1] *= rows->longest;
     status = sdi_expect_finite(embeddings, "the prompt's embedding times its weights");
@@ -129,20 +136,23 @@ static sd_status encode_prompts(const sd_model *model, const sd_rows *rows,
 
 sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts, int n,
                                 const sd_text_params *params, sd_cond **out) {
-    const sd_row_params how = {.tokenizer = model->tokenizer,
-                               .words = &model->words,
-                               .pad = model->pad,
-                               .tokens = model->desc->text.tokens,
+    const sd_encoder *encoder = &model->encoders[0];
+    const sd_row_params how = {.tokenizer = encoder->tokenizer,
+                               .words = &encoder->words,
+                               .pad = encoder->pad,
+                               .tokens = encoder->config->tokens,
                                .clean = params->clean != 0,
                                .weighted = params->weighted != 0};
     sd_tensor *embeddings;
     sd_rows rows;
     *out = NULL;
-    if (!model->tokenizer)
+    if (!encoder->tokenizer)
         return sdi_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
     sd_status status = sdi_rows_make(&rows, model->ctx, &how, texts, n);
-    if (!status)
-        status = encode_prompts(model, &rows, params, &embeddings);
+    if (!status) {
+        tell_unused(model, encoder, &rows);
+        status = encode_prompts(model, encoder, &rows, params, &embeddings);
+    }
     sdi_rows_free(&rows, model->ctx);
     return status ? status : sdi_cond_take(embeddings, out);
 }
@@ -186,13 +196,19 @@ sd_status sdi_stage_encode_class(const sd_model *model, const int32_t *classes, 
     return status ? status : sdi_cond_take(embeddings, out);
 }
 
+/* The encoders go one after the other, on one executor. */
 sd_status sdi_text_estimate(const sd_model *model, int n, sd_cost *cost) {
-    if (!sdi_model_text(model)) {
-        *cost = (sd_cost){0};
-        return SD_OK;
+    sd_status status = SD_OK;
+    *cost = (sd_cost){0};
+    for (int i = 0; i < model->n_encoders && !status; i++) {
+        sd_stage s = {.type = &text_stage, .model = model, .n = n};
+        sd_cost one = {0};
+        status = sdi_stage_estimate(&s, &one);
+        cost->flops += one.flops;
+        if (one.bytes > cost->bytes)
+            cost->bytes = one.bytes;
     }
-    sd_stage s = {.type = &text_stage, .model = model, .n = n};
-    return sdi_stage_estimate(&s, cost);
+    return status;
 }
 
 bool sdi_is_guided(const sd_model *model, const sd_sampler_params *p) {

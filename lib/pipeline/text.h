@@ -5,7 +5,7 @@
 #include "core/cond.h"
 #include "pipeline/stage.h"
 
-sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *ids, int n,
+sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *const *ids, int n,
                                   const sd_text_params *params, sd_cond **out);
 sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts, int n,
                                 const sd_text_params *params, sd_cond **out);

@@ -25,7 +25,7 @@ static sd_status refuse_family(const sd_model *model, const char *path, const sd
                     {1024, "Stable Diffusion 2.x"},
                     {1280, "the second text encoder of Stable Diffusion XL"}};
     const sd_context *ctx = model->ctx;
-    int width = model->desc->text.width;
+    int width = model->encoders[0].config->width;
     if (sdi_weights_find(w, "clip_g") || sdi_weights_find(w, "clip_l"))
         return sdi_fail(
             ctx, SD_ERROR_UNSUPPORTED,
@@ -41,24 +41,22 @@ static sd_status refuse_family(const sd_model *model, const char *path, const sd
                 "use an embedding that was made for it",
                 path, entry->name, (int)found, families[i].family, model->desc->path,
                 model->desc->family, width);
-    return SD_OK;
-}
-
-static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows *word) {
-    const sd_context *ctx = model->ctx;
-    const sd_weights *w = word->weights;
-    const sd_text_config *text = &model->desc->text;
-    const sd_entry *entry = find_entry(w);
-    char shape[128];
-    sd_status status = refuse_family(model, path, w, entry);
-    if (status)
-        return status;
     if (!entry)
         return sdi_fail(ctx, SD_ERROR_MODEL,
                         "%s: %zu tensors and no \"emb_params\"; the embeddings of one word were "
                         "expected",
                         path, sdi_weights_count(w));
-    status = sdi_decoder_check(ctx, w, entry);
+    return SD_OK;
+}
+
+/* The embeddings are rows of that encoder's width. */
+static sd_status check_rows(const sd_model *model, const char *path, const sd_encoder *encoder,
+                            sd_word_rows *word) {
+    const sd_context *ctx = model->ctx;
+    const sd_text_config *text = encoder->config;
+    const sd_entry *entry = word->entry;
+    char shape[128];
+    sd_status status = sdi_decoder_check(ctx, word->weights, entry);
     if (status)
         return status;
     int64_t rows = entry->n_dims == 2 ? entry->dims[0] : 1;
@@ -68,9 +66,15 @@ static sd_status read_rows(const sd_model *model, const char *path, sd_word_rows
             ctx, SD_ERROR_MODEL, "%s: tensor '%s' has shape %s; [%d] or [1 to %d, %d] was expected",
             path, entry->name, sdi_shape_text(shape, sizeof shape, entry->n_dims, entry->dims),
             text->width, text->tokens - 2, text->width);
-    word->entry = entry;
     word->rows = (int)rows;
     return SD_OK;
+}
+
+static sd_status read_rows(const sd_model *model, const char *path, int encoder,
+                           sd_word_rows *word) {
+    word->entry = find_entry(word->weights);
+    sd_status status = refuse_family(model, path, word->weights, word->entry);
+    return status ? status : check_rows(model, path, &model->encoders[encoder], word);
 }
 
 /* The file's name without folder and extension. */
@@ -81,13 +85,12 @@ static char *name_of(const sd_context *ctx, const char *path) {
 }
 
 /* The ids of a name. */
-static sd_status name_ids(const sd_model *model, const char *path, const char *name, int32_t **ids,
-                          int *n_ids) {
-    const sd_context *ctx = model->ctx;
-    int tokens = model->desc->text.tokens, n = 0;
+static sd_status name_ids(const sd_context *ctx, const sd_encoder *encoder, const char *path,
+                          const char *name, int32_t **ids, int *n_ids) {
+    int tokens = encoder->config->tokens, n = 0;
     int32_t *all = sdi_alloc_array(ctx, (size_t)tokens, sizeof *all);
     sd_status status =
-        all ? sdi_tokenizer_encode(model->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
+        all ? sdi_tokenizer_encode(encoder->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
     if (!status && (n <= 2 || n > tokens))
         status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
                           "%s: \"%s\" has %d tokens; a word of 1 to %d was expected", path, name,
@@ -105,72 +108,84 @@ static sd_status name_ids(const sd_model *model, const char *path, const char *n
 }
 
 /* `given`, or the file's name; and what it reads in a prompt that is cleaned. */
-static sd_status read_name(const sd_model *model, const char *path, const char *given,
-                           sd_word *word) {
-    const sd_context *ctx = model->ctx;
+static sd_status read_name(const sd_context *ctx, const sd_encoder *encoder, const char *path,
+                           const char *given, sd_word *word) {
     char *cleaned = NULL;
     word->name = given ? sdi_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
     word->path = sdi_strdup(ctx, path);
     if (!word->name || !word->path)
         return SD_ERROR_MEMORY;
-    sd_status status = name_ids(model, path, word->name, &word->ids, &word->n_ids);
+    sd_status status = name_ids(ctx, encoder, path, word->name, &word->ids, &word->n_ids);
     if (!status)
         status = sdi_text_clean(ctx, word->name, &cleaned);
     if (!status && *cleaned && strcmp(cleaned, word->name) != 0)
-        status = name_ids(model, path, cleaned, &word->clean_ids, &word->n_clean);
+        status = name_ids(ctx, encoder, path, cleaned, &word->clean_ids, &word->n_clean);
     sdi_free(ctx, cleaned);
     return status;
 }
 
-static sd_status check_new(const sd_model *model, const char *path, const sd_word *word) {
-    for (const sd_word *other = model->words.at; other < word; other++)
+static sd_status check_new(const sd_context *ctx, const sd_words *words, const char *path,
+                           const sd_word *word) {
+    for (const sd_word *other = words->at; other < word; other++)
         if (other->n_ids == word->n_ids &&
             !memcmp(other->ids, word->ids, (size_t)word->n_ids * sizeof *word->ids))
-            return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+            return sdi_fail(ctx, SD_ERROR_ARGUMENT,
                             "%s: another file has embeddings for the same word", path);
     return SD_OK;
 }
 
-static sd_status open_word(sd_model *model, const char *path, const char *name,
-                           sd_word_files *files) {
-    sd_words *words = &model->words;
-    sd_word *word = &words->at[words->n];
-    sd_word_rows *rows = &files->rows[files->n];
-    sd_status status = sdi_weights_open(model->ctx, path, &rows->weights);
-    if (status)
-        return status;
-    files->n++;
-    words->n++;
-    status = read_rows(model, path, rows);
+/* The word of the file that was opened last, as one encoder knows it. */
+static sd_status add_word(sd_model *model, int i, const char *path, const char *name,
+                          sd_word_files *files) {
+    sd_encoder *encoder = &model->encoders[i];
+    sd_words *words = &encoder->words;
+    sd_word *word = &words->at[words->n++];
+    sd_word_rows *rows = &files->rows[i][files->n - 1];
+    rows->weights = files->weights[files->n - 1];
+    sd_status status = read_rows(model, path, i, rows);
     if (!status)
-        status = read_name(model, path, name, word);
+        status = read_name(model->ctx, encoder, path, name, word);
     if (!status)
-        status = check_new(model, path, word);
-    word->first = model->desc->text.vocab_size + words->n_rows;
+        status = check_new(model->ctx, words, path, word);
+    word->first = encoder->config->vocab_size + words->n_rows;
     word->n_rows = rows->rows;
     words->n_rows += rows->rows;
     return status;
 }
 
+static sd_status open_word(sd_model *model, const sd_adapter_use *use, sd_word_files *files) {
+    sd_status status = sdi_weights_open(model->ctx, use->path, &files->weights[files->n]);
+    if (status)
+        return status;
+    files->n++;
+    for (int i = 0; i < model->n_encoders && !status; i++)
+        status = add_word(model, i, use->path, use->word, files);
+    return status;
+}
+
 sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
                          sd_word_files *files) {
-    if (model->desc->conditioning != SD_CONDITIONING_TEXT || model->desc->first_stage_only)
+    if (model->n_encoders == 0)
         return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
                         "%s: %s has no text encoder that could take embeddings", uses[0]->path,
                         model->desc->path);
-    if (!model->tokenizer)
+    if (!sdi_model_has_vocabulary(model))
         return sdi_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", uses[0]->path,
-                        model->vocab_error ? model->vocab_error : "the model has no tokenizer");
-    model->words.at = sdi_alloc_array(model->ctx, (size_t)n, sizeof *model->words.at);
-    sd_status status = model->words.at ? SD_OK : SD_ERROR_MEMORY;
+                        model->vocab_error);
+    sd_status status = SD_OK;
+    for (int i = 0; i < model->n_encoders && !status; i++) {
+        sd_words *words = &model->encoders[i].words;
+        words->at = sdi_alloc_array(model->ctx, (size_t)n, sizeof *words->at);
+        status = words->at ? SD_OK : SD_ERROR_MEMORY;
+    }
     for (int i = 0; i < n && !status; i++)
-        status = open_word(model, uses[i]->path, uses[i]->word, files);
+        status = open_word(model, uses[i], files);
     return status;
 }
 
 void sdi_words_close(sd_word_files *files) {
     for (int i = 0; i < files->n; i++)
-        sdi_weights_close(files->rows[i].weights);
+        sdi_weights_close(files->weights[i]);
     files->n = 0;
 }
 

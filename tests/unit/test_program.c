@@ -279,7 +279,8 @@ static void build_text(int h, int w) {
     const sd_text_config *c = &model->desc->text;
     sdb_tensor ids = hold_typed(SDB_I32, 2, c->tokens, 1, 1);
     sdb_tensor y = hold_typed(SDB_F32, 2, c->tokens, 1, c->width);
-    sdi_text_model_forward(e, sdi_model_text(model), y, ids, 0);
+    const sd_text_model *text = (const sd_text_model *)model->parts[SD_PART_TEXT];
+    sdi_text_model_forward(e, text, y, ids, 0);
     sdi_program_end_segment(p);
 }
 

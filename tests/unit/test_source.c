@@ -65,7 +65,7 @@ START_TEST(reads_a_diffusers_folder) {
     ck_assert_str_eq(s->desc->family, "Stable Diffusion 1.x");
     ck_assert_str_eq(s->desc->path, dir);
     ck_assert_str_eq(s->directory, dir);
-    ck_assert_ptr_null(s->tokenizer_dir);
+    ck_assert_ptr_null(s->tokenizer_dirs[SD_PART_TEXT]);
     ck_assert_int_eq(s->n_files, 3);
     ck_assert_str_eq(s->desc->text.names.prefix, "text_model.");
     ck_assert_str_eq(s->desc->unet.names.prefix, "");
@@ -277,7 +277,7 @@ START_TEST(reads_stable_diffusion_2_settings) {
                      "{\"pad_token\": \"!\"}");
     sd_source *s = open_source(dir);
     ck_assert_str_eq(s->desc->family, "Stable Diffusion 2.x");
-    ck_assert_str_eq(s->tokenizer_dir, files_path(dir, "tokenizer"));
+    ck_assert_str_eq(s->tokenizer_dirs[SD_PART_TEXT], files_path(dir, "tokenizer"));
     check_ints(s->desc->unet.heads, (const int[]){2, 4, 8}, 3);
     ck_assert(s->desc->unet.linear_projection && s->desc->unet.sample_size == 24);
     ck_assert(fabsf(s->desc->unet.norm_eps - 1e-6f) < 1e-10f);
