@@ -5,9 +5,6 @@
  */
 #include "pipeline/words.h"
 #include "io/decode.h"
-#include "text/clean.h"
-
-#include <string.h>
 
 /* The one tensor that has the embeddings, or NULL. */
 static const sd_entry *find_entry(const sd_weights *w) {
@@ -77,80 +74,23 @@ static sd_status read_rows(const sd_model *model, const char *path, int encoder,
     return status ? status : check_rows(model, path, &model->encoders[encoder], word);
 }
 
-/* The file's name without folder and extension. */
-static char *name_of(const sd_context *ctx, const char *path) {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    const char *dot = strrchr(base, '.');
-    return sdi_strndup(ctx, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
-}
-
-/* The ids of a name. */
-static sd_status name_ids(const sd_context *ctx, const sd_encoder *encoder, const char *path,
-                          const char *name, int32_t **ids, int *n_ids) {
-    int tokens = encoder->config->tokens, n = 0;
-    int32_t *all = sdi_alloc_array(ctx, (size_t)tokens, sizeof *all);
-    sd_status status =
-        all ? sdi_tokenizer_encode(encoder->tokenizer, name, 0, all, tokens, &n) : SD_ERROR_MEMORY;
-    if (!status && (n <= 2 || n > tokens))
-        status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
-                          "%s: \"%s\" has %d tokens; a word of 1 to %d was expected", path, name,
-                          n - 2, tokens - 2);
-    if (!status) {
-        *n_ids = n - 2;
-        *ids = sdi_alloc_array(ctx, (size_t)*n_ids, sizeof **ids);
-        if (*ids)
-            memcpy(*ids, all + 1, (size_t)*n_ids * sizeof **ids);
-        else
-            status = SD_ERROR_MEMORY;
-    }
-    sdi_free(ctx, all);
-    return status;
-}
-
-/* `given`, or the file's name; and what it reads in a prompt that is cleaned. */
-static sd_status read_name(const sd_context *ctx, const sd_encoder *encoder, const char *path,
-                           const char *given, sd_word *word) {
-    char *cleaned = NULL;
-    word->name = given ? sdi_strndup(ctx, given, strlen(given)) : name_of(ctx, path);
-    word->path = sdi_strdup(ctx, path);
-    if (!word->name || !word->path)
-        return SD_ERROR_MEMORY;
-    sd_status status = name_ids(ctx, encoder, path, word->name, &word->ids, &word->n_ids);
-    if (!status)
-        status = sdi_text_clean(ctx, word->name, &cleaned);
-    if (!status && *cleaned && strcmp(cleaned, word->name) != 0)
-        status = name_ids(ctx, encoder, path, cleaned, &word->clean_ids, &word->n_clean);
-    sdi_free(ctx, cleaned);
-    return status;
-}
-
-static sd_status check_new(const sd_context *ctx, const sd_words *words, const char *path,
-                           const sd_word *word) {
-    for (const sd_word *other = words->at; other < word; other++)
-        if (other->n_ids == word->n_ids &&
-            !memcmp(other->ids, word->ids, (size_t)word->n_ids * sizeof *word->ids))
-            return sdi_fail(ctx, SD_ERROR_ARGUMENT,
-                            "%s: another file has embeddings for the same word", path);
-    return SD_OK;
-}
-
 /* The word of the file that was opened last, as one encoder knows it. */
-static sd_status add_word(sd_model *model, int i, const char *path, const char *name,
-                          sd_word_files *files) {
+static sd_status add_word(sd_model *model, int i, const sd_adapter_use *use, sd_word_files *files) {
     sd_encoder *encoder = &model->encoders[i];
+    const sd_text_config *config = encoder->config;
     sd_words *words = &encoder->words;
-    sd_word *word = &words->at[words->n++];
     sd_word_rows *rows = &files->rows[i][files->n - 1];
     rows->weights = files->weights[files->n - 1];
-    sd_status status = read_rows(model, path, i, rows);
-    if (!status)
-        status = read_name(model->ctx, encoder, path, name, word);
-    if (!status)
-        status = check_new(model->ctx, words, path, word);
-    word->first = encoder->config->vocab_size + words->n_rows;
+    sd_status status;
+    if ((status = read_rows(model, use->path, i, rows)) ||
+        (status = sdi_words_add(words, model->ctx, encoder->tokenizer, use->path, use->word,
+                                config->tokens)))
+        return status;
+    sd_word *word = &words->at[words->n - 1];
+    word->first = config->vocab_size + words->n_rows;
     word->n_rows = rows->rows;
     words->n_rows += rows->rows;
-    return status;
+    return SD_OK;
 }
 
 static sd_status open_word(sd_model *model, const sd_adapter_use *use, sd_word_files *files) {
@@ -159,7 +99,7 @@ static sd_status open_word(sd_model *model, const sd_adapter_use *use, sd_word_f
         return status;
     files->n++;
     for (int i = 0; i < model->n_encoders && !status; i++)
-        status = add_word(model, i, use->path, use->word, files);
+        status = add_word(model, i, use, files);
     return status;
 }
 
@@ -187,15 +127,4 @@ void sdi_words_close(sd_word_files *files) {
     for (int i = 0; i < files->n; i++)
         sdi_weights_close(files->weights[i]);
     files->n = 0;
-}
-
-void sdi_words_free(const sd_context *ctx, sd_words *words) {
-    for (int i = 0; i < words->n; i++) {
-        sdi_free(ctx, words->at[i].name);
-        sdi_free(ctx, words->at[i].path);
-        sdi_free(ctx, words->at[i].ids);
-        sdi_free(ctx, words->at[i].clean_ids);
-    }
-    sdi_free(ctx, words->at);
-    *words = (sd_words){0};
 }

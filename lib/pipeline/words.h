@@ -18,6 +18,5 @@ typedef struct sd_word_files {
 sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
                          sd_word_files *files);
 void sdi_words_close(sd_word_files *files);
-void sdi_words_free(const sd_context *ctx, sd_words *words);
 
 #endif

@@ -12,9 +12,7 @@
 #ifndef SD_TEXT_PROMPT_H
 #define SD_TEXT_PROMPT_H
 
-#include "text/tokenizer.h"
-
-#include <stdatomic.h>
+#include "text/words.h"
 
 /* More open brackets than this are text, and no weight goes beyond +-SD_PROMPT_MAX_WEIGHT. */
 #define SD_PROMPT_MAX_DEPTH 256
@@ -34,24 +32,6 @@ typedef struct sd_prompt {
 
 sd_status sdi_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out);
 void sdi_prompt_free(const sd_context *ctx, sd_prompt *prompt);
-
-/* Textual inversion (Gal et al. 2022): a word whose embeddings were learned. Its own ids, wherever
- * they stand in a prompt, become first .. first + n_rows - 1, which follow the vocabulary's. */
-typedef struct sd_word {
-    char *name;               /* in prompts */
-    char *path;               /* of its file */
-    int32_t *ids, *clean_ids; /* of the name; of it as sdi_text_clean writes it, where it differs */
-    int n_ids, n_clean;
-    int32_t first;
-    int n_rows;
-    atomic_bool told; /* the log said that it is in no prompt */
-} sd_word;
-
-typedef struct sd_words {
-    sd_word *at;
-    int n;
-    int n_rows; /* of all */
-} sd_words;
 
 #define SD_PROMPT_MAX_CHUNKS 256
 
