@@ -4,7 +4,7 @@
 #include "api/check.h"
 #include "core/os.h"
 #include "io/pixel_format.h"
-#include "pipeline/pixels.h"
+#include "io/pixels.h"
 
 #include <string.h>
 
@@ -197,7 +197,7 @@ SD_PUBLIC(sd_image_from_tensor, (pixels, index, out), (pixels), const sd_tensor 
     SD_REQUIRE_PTR(pixels ? pixels->ctx : NULL, out);
     *out = NULL;
     SD_REQUIRE_PTR(NULL, pixels);
-    return sdi_stage_to_image(pixels, index, out);
+    return sdi_pixels_to_finite_image(pixels, index, out);
 }
 
 SD_PUBLIC(sd_image_to_tensor, (image, out), (image), const sd_image *image, sd_tensor **out) {

@@ -1,8 +1,8 @@
 /* Pictures to begin from: their size, their latents. */
 #include "io/image.h"
+#include "io/pixels.h"
 #include "pipeline/generate.h"
 #include "pipeline/noise.h"
-#include "pipeline/pixels.h"
 #include "pipeline/vae.h"
 
 /* load_img of scripts/img2img.py: "resize to integer multiple of 64". */

@@ -1,9 +1,9 @@
 /* A part of a picture painted anew: an inpainting model sees the mask (inpaint.c), any other model
  * has its latents kept outside of it (the mask of DDIMSampler). */
 #include "io/image.h"
+#include "io/pixels.h"
 #include "pipeline/generate.h"
 #include "pipeline/inpaint.h"
-#include "pipeline/pixels.h"
 
 /* Sides that nobody named: the picture's; the model's own, where a part is painted at full size. */
 static void fill_sides(sd_generation *g) {

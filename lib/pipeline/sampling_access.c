@@ -1,5 +1,5 @@
 /* Reading from struct sd_sampler, and setting in it, between steps. */
-#include "pipeline/pixels.h"
+#include "io/pixels.h"
 #include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
 #include "pipeline/vae.h"

@@ -3,9 +3,9 @@
 
 #include "core/expect.h"
 #include "core/stop.h"
+#include "io/pixels.h"
 #include "pipeline/codebook.h"
 #include "pipeline/latents.h"
-#include "pipeline/pixels.h"
 #include "pipeline/tiles.h"
 
 /* Planes of a picture [c, h, w, 1], where the device turns them. */

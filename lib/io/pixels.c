@@ -1,5 +1,5 @@
 /* Turns pixels into 8-bit images and back. */
-#include "pipeline/pixels.h"
+#include "io/pixels.h"
 #include "core/expect.h"
 
 #include <math.h>
@@ -36,12 +36,12 @@ sd_status sdi_pixels_to_image(const sd_tensor *pixels, int index, sd_image **out
     return SD_OK;
 }
 
-sd_status sdi_stage_to_image(const sd_tensor *pixels, int index, sd_image **out) {
+sd_status sdi_pixels_to_finite_image(const sd_tensor *pixels, int index, sd_image **out) {
     sd_status status = sdi_pixels_to_image(pixels, index, out);
-    if (!status && (status = sdi_expect_finite(pixels, "pixels")) != SD_OK) {
-        sdi_image_free(*out);
-        *out = NULL;
-    }
+    if (status || (status = sdi_expect_finite(pixels, "pixels")) == SD_OK)
+        return status;
+    sdi_image_free(*out);
+    *out = NULL;
     return status;
 }
 
