@@ -1,5 +1,6 @@
 /* Models: section 2 of sd.h. */
 #include "api/check.h"
+#include "model/source.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
 #include "pipeline/words.h"
@@ -130,5 +131,5 @@ SD_PUBLIC(sd_checkpoint_list, (ctx, path, fn, user), (ctx), sd_context *ctx, con
     SD_REQUIRE_PTR(NULL, ctx);
     SD_REQUIRE_PTR(ctx, path);
     SD_REQUIRE_PTR(ctx, fn);
-    return sdi_pipeline_list(ctx, path, fn, user);
+    return sdi_source_list(ctx, path, fn, user);
 }

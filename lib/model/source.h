@@ -47,4 +47,7 @@ void sdi_source_close(sd_source *source);
  */
 sd_status sdi_resolve_path(const sd_context *ctx, const char *path, bool any_file, char **resolved);
 
+/* list.c: calls `fn` with each tensor of a checkpoint, until it returns other than 0. */
+sd_status sdi_source_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
+
 #endif

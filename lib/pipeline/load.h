@@ -1,4 +1,4 @@
-/* Loading a checkpoint, and listing what is in one. */
+/* Loading a checkpoint. */
 #ifndef SD_PIPELINE_LOAD_H
 #define SD_PIPELINE_LOAD_H
 
@@ -6,7 +6,5 @@
 
 sd_status sdi_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
                          sd_model **out);
-/* sd_checkpoint_list */
-sd_status sdi_pipeline_list(sd_context *ctx, const char *path, sd_checkpoint_fn fn, void *user);
 
 #endif
