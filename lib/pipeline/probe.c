@@ -20,29 +20,35 @@ static sd_status even_tensor(sd_context *ctx, int n_dims, const int64_t *dims, s
     return status;
 }
 
+/* The mean of what the UNet adds to x tells. */
+static sd_status judge(const sd_model *model, const sd_tensor *x, const sd_cond *cond,
+                       sd_prediction *found) {
+    const double t = model->desc->schedule.train_timesteps - 1;
+    sd_tensor *y;
+    double sum = 0.0;
+    sd_status status = sdi_unet_evaluate(model, x, &t, cond, &y);
+    if (status)
+        return status;
+    for (int64_t i = 0; i < y->n_elements; i++)
+        sum += (double)(y->data[i] - LEVEL);
+    *found = sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V : SD_PREDICT_EPSILON;
+    sdi_tensor_free(y);
+    return SD_OK;
+}
+
 sd_status sdi_probe_prediction(const sd_model *model, sd_prediction *found) {
     const sd_unet_config *unet = &model->desc->unet;
     int multiple = sdi_model_size_multiple(model) / sdi_model_downscale(model);
     int64_t side = multiple > SIDE ? multiple : SIDE;
     const int64_t x_dims[] = {1, unet->in_channels, side, side};
     const int64_t context_dims[] = {1, TOKENS, unet->context_dim};
-    const double t = model->desc->schedule.train_timesteps - 1;
-    sd_tensor *x = NULL, *context = NULL, *y = NULL;
+    sd_tensor *x = NULL, *context;
     sd_cond *cond = NULL;
-    double sum = 0.0;
     sd_status status = even_tensor(model->ctx, 4, x_dims, &x);
-    if (!status)
-        status = even_tensor(model->ctx, 3, context_dims, &context);
-    if (!status)
-        status = sdi_cond_take(context, &cond);
-    if (!status)
-        status = sdi_unet_evaluate(model, x, &t, cond, &y);
-    for (int64_t i = 0; !status && i < y->n_elements; i++)
-        sum += (double)(y->data[i] - LEVEL);
-    if (!status)
-        *found = sum / (double)y->n_elements < LIMIT ? SD_PREDICT_V : SD_PREDICT_EPSILON;
+    if (status == SD_OK && (status = even_tensor(model->ctx, 3, context_dims, &context)) == SD_OK &&
+        (status = sdi_cond_take(context, &cond)) == SD_OK)
+        status = judge(model, x, cond, found);
     sdi_tensor_free(x);
     sdi_cond_free(cond);
-    sdi_tensor_free(y);
     return status;
 }
