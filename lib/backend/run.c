@@ -167,9 +167,12 @@ sdb_tensor sdi_exec_io(const sd_exec *e, int index) {
 }
 
 /* A segment is to be recorded and replayed now, or to be run as it stands: the backend may have no
- * regions, and a profile, which times each operation, cannot use one. */
-static bool can_record(const sd_exec *e) {
-    return e->api->record_begin && !sdi_profiling(e->ctx);
+ * regions, a profile, which times each operation, cannot use one, and an empty one costs a launch.
+ */
+static bool can_record(const sd_exec *e, int segment) {
+    const sd_program *p = e->current->program;
+    return e->api->record_begin && !sdi_profiling(e->ctx) &&
+           sdi_segment_begin(p, segment) < p->ends[segment];
 }
 
 static void compute(sd_exec *e, int segment) {
@@ -194,11 +197,11 @@ static void record(sd_exec *e, int segment) {
 
 void sdi_exec_run(sd_exec *e, int segment) {
     sd_known_program *known = e->current;
-    bool regions = can_record(e);
     if (e->planning)
         e->flops += sdi_program_flops(known->program, segment);
     if (e->planning || !sdi_exec_ready(e))
         return;
+    bool regions = can_record(e, segment);
     if (regions && known->graphs[segment]) {
         sdi_exec_fail(e, e->api->graph_replay(e->queue, known->graphs[segment]));
         return;

@@ -162,6 +162,22 @@ static sd_status one_text(sd_model *m, int seed, sd_tensor **out) {
     return text_of(m, seed, 1, 0, out);
 }
 
+/* Two tiles, then the posterior of the whole, whose first segment computes nothing. */
+static sd_status encode_tiled(sd_model *m, int seed, sd_tensor **out) {
+    sd_tensor *x = random_tensor(m, seed, 1, 3, 128, 64);
+    sd_status status = sd_vae_encode(m, x, TILES(8, 0), out);
+    sd_tensor_free(x);
+    return status;
+}
+
+START_TEST(an_empty_segment_is_not_recorded) {
+    for (int i = 1; i <= 3; i++)
+        check_stage(encode_tiled, i);
+    ck_assert_int_eq(recorder.begun, 2); /* the encoder, the sample of the posterior */
+    ck_assert_int_eq(recorder.live, 2);
+}
+END_TEST
+
 START_TEST(shapes_and_options_have_regions_of_their_own) {
     for (int i = 1; i <= 3; i++) {
         check_stage(text, i);
@@ -340,6 +356,7 @@ int main(void) {
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, run_then_recorded_then_replayed, 0, (int)SD_COUNT(stages));
     tcase_add_test(tc, pictures_of_a_batch_share_a_region);
+    tcase_add_test(tc, an_empty_segment_is_not_recorded);
     tcase_add_test(tc, shapes_and_options_have_regions_of_their_own);
     tcase_add_test(tc, a_growing_arena_ends_all_regions);
     tcase_add_test(tc, the_oldest_of_many_stages_goes);
