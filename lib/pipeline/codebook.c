@@ -4,16 +4,26 @@
 
 #include "pipeline/latents.h"
 
-enum { ROWS, IDS };
+enum { ROWS, IDS, CODES };
+
+/* A latent [1, h, w, c]. */
+static sdb_tensor hold_rows(sd_stage *s) {
+    int c = s->model->desc->vae.latent_channels;
+    return sdi_exec_tensor_typed(s->e, SDB_F32, 1, s->h, s->w, c);
+}
 
 static void hold_codes(sd_stage *s) {
-    s->io[ROWS] =
-        sdi_exec_tensor_typed(s->e, SDB_F32, 1, s->h, s->w, s->model->desc->vae.latent_channels);
+    s->io[ROWS] = hold_rows(s);
     s->io[IDS] = sdi_exec_tensor_typed(s->e, SDB_I32, 1, s->h, s->w, 1);
 }
 
+static void hold_quantizer(sd_stage *s) {
+    hold_codes(s);
+    s->io[CODES] = hold_rows(s);
+}
+
 static void quantize_rows(sd_stage *s) {
-    sdi_vae_quantize_forward(s->e, sdi_model_vae(s->model), s->io[ROWS], s->io[IDS], s->io[ROWS]);
+    sdi_vae_quantize_forward(s->e, sdi_model_vae(s->model), s->io[CODES], s->io[IDS], s->io[ROWS]);
 }
 
 static void look_up_rows(sd_stage *s) {
@@ -22,7 +32,7 @@ static void look_up_rows(sd_stage *s) {
                           sdi_view_shape(s->io[IDS], 1, area, 1));
 }
 
-static const sd_stage_type quantizer = {SD_PART_VAE, hold_codes, quantize_rows, NULL},
+static const sd_stage_type quantizer = {SD_PART_VAE, hold_quantizer, quantize_rows, NULL},
                            codebook = {SD_PART_VAE, hold_codes, look_up_rows, NULL};
 
 sd_status sdi_codes_of_latent(const sd_model *model, const sd_tensor *latent, int32_t *ids,
@@ -42,7 +52,7 @@ sd_status sdi_codes_of_latent(const sd_model *model, const sd_tensor *latent, in
         if (ids)
             sdi_exec_download(s.e, ids + i * s.h * s.w, s.io[IDS]);
         if (quantized)
-            sdi_exec_get(s.e, rows, i, s.io[ROWS]);
+            sdi_exec_get(s.e, rows, i, s.io[CODES]);
     }
     sdi_tensor_free(z);
     status = sdi_stage_end(&s);
