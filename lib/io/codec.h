@@ -2,7 +2,7 @@
 #ifndef SD_IO_CODEC_H
 #define SD_IO_CODEC_H
 
-#include "io/image.h"
+#include "core/tensor.h"
 
 #define SD_MAX_PIXELS ((uint64_t)1 << 28)
 

@@ -1,5 +1,6 @@
 /* The opcodes of a pickle that name functions and call them. What stands for a tensor, a storage or
  * a dictionary is made here; of everything else only the name is kept, and nothing is run. */
+#include "io/pickle.h"
 #include "io/pickle_internal.h"
 
 #include <stdio.h>

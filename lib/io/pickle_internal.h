@@ -4,7 +4,7 @@
 #ifndef SD_IO_PICKLE_INTERNAL_H
 #define SD_IO_PICKLE_INTERNAL_H
 
-#include "io/pickle.h"
+#include "io/pickle_value.h"
 
 #define SD_PICKLE_MAX_MEMORY ((size_t)256 << 20) /* of all values of a pickle */
 

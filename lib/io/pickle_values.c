@@ -1,4 +1,5 @@
 /* The memory of a pickle's values, and looking into them. */
+#include "io/pickle.h"
 #include "io/pickle_internal.h"
 
 #include <string.h>

@@ -3,6 +3,8 @@
  * to 22 bits, a horizontal pass to 8 bits and then a vertical one. With alpha, colours are
  * multiplied by it first and divided afterwards, as PIL does for RGBA.
  */
+#include "io/image.h"
+
 #include "io/codec.h"
 
 #include <math.h>

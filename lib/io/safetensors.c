@@ -8,6 +8,7 @@
 #include "io/header_text.h"
 #include "io/json.h"
 #include "io/sniff.h"
+#include "io/weights.h"
 #include "io/weights_internal.h"
 
 #include <stdlib.h>

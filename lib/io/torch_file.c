@@ -7,6 +7,7 @@
 #include "io/torch_archive.h"
 #include "io/torch_members.h"
 #include "io/torch_reader.h"
+#include "io/weights.h"
 
 #include <stdio.h>
 #include <string.h>

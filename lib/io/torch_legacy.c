@@ -5,6 +5,7 @@
  * torch/serialization.py, _legacy_load.
  */
 #include "io/torch_reader.h"
+#include "io/weights.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,27 +2,9 @@
 #ifndef SD_IO_WEIGHTS_H
 #define SD_IO_WEIGHTS_H
 
-#include "core/context.h"
 #include "core/input.h"
 #include "core/os.h"
-#include "io/dtype.h"
-
-#define SD_ENTRY_MAX_DIMS 8
-
-typedef struct sd_entry {
-    const char *name;
-    sd_dtype type;
-    const char *other_type; /* the name of an SD_DTYPE_OTHER, else NULL */
-    int n_dims;
-    int64_t dims[SD_ENTRY_MAX_DIMS];
-    int file;         /* which of the shards */
-    uint64_t offset;  /* of its bytes in the file: little-endian, row-major */
-    const void *data; /* not NULL: they are here instead, unpacked or gathered */
-    size_t size;
-    bool taken; /* by sdi_weights_take */
-} sd_entry;
-
-typedef struct sd_weights sd_weights;
+#include "io/entry.h"
 
 /* One .safetensors file, one that torch.save wrote (.ckpt, .pt, .pth, .bin), or the .index.json of
  * a sharded one; what a file is shows in its first bytes. Of a torch file the entries are those of
@@ -48,8 +30,6 @@ const char *sdi_weights_metadata(const sd_weights *w, const char *key);
  * Names that are looked up elsewhere: sdi_weights_find and its kin take a name for what `alias`
  * makes of it (in `text`, or NULL: of itself), from now on. `user` lives as long as the weights.
  */
-#define SD_ALIAS_SIZE 1024
-typedef const char *(*sd_alias_fn)(const void *user, const char *name, char *text, size_t size);
 void sdi_weights_redirect(sd_weights *w, sd_alias_fn alias, const void *user);
 bool sdi_weights_is_redirected(const sd_weights *w);
 /* sdi_weights_find for a network: the entry is marked as taken, and so is one that has the name

@@ -2,7 +2,8 @@
 #ifndef SD_IO_WEIGHTS_INTERNAL_H
 #define SD_IO_WEIGHTS_INTERNAL_H
 
-#include "io/weights.h"
+#include "core/input.h"
+#include "io/entry.h"
 
 /* A name in the sorted table that sdi_weights_find searches. */
 typedef struct sd_name_row {

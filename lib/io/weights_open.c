@@ -1,5 +1,6 @@
 /* Opens files of weights: one by what its first bytes say, several by their index. */
 #include "io/json.h"
+#include "io/weights.h"
 #include "io/weights_internal.h"
 
 #include <stdlib.h>

@@ -1,7 +1,8 @@
 /* Builds the tree from libyaml's events. */
-#include "io/yaml_internal.h"
+#include "io/yaml.h"
 
 #include "core/os.h"
+#include "io/yaml_internal.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -2,7 +2,9 @@
 #ifndef SD_IO_YAML_INTERNAL_H
 #define SD_IO_YAML_INTERNAL_H
 
-#include "io/yaml.h"
+#include "core/context.h"
+
+#include <jansson.h>
 
 /* yaml_scalar.c: the value of a plain scalar. NULL: no memory. */
 json_t *sdi_yaml_plain(const char *text);

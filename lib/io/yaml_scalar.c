@@ -1,6 +1,7 @@
 /* Scalars as OmegaConf's loader has them: PyYAML's of YAML 1.1, but 1e-6 is a number without a
  * point. omegaconf/_utils.py, yaml/resolver.py */
 #include "core/json.h"
+#include "io/yaml.h"
 #include "io/yaml_internal.h"
 
 #include <stdio.h>

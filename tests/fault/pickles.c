@@ -2,6 +2,7 @@
 #include "fault.h"
 
 #include "io/pickle.h"
+#include "io/weights.h"
 #include "io/weights_internal.h"
 
 #include <zip.h>

@@ -5,6 +5,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "../support/image.h"
 #include "io/codec.h"
+#include "io/image.h"
 
 #include "../tools/counting.h"
 #include "../tools/files.h"
