@@ -372,3 +372,54 @@ sd_status sdi_vocab_finish(sd_tokenizer *t, const char *name) {
     }
     return SD_OK;
 }
+
+/* ---------------------------------------------------------------------------- what tokens are */
+
+const char *sdi_tokenizer_text(const sd_tokenizer *t, int32_t id) {
+    return sdi_vocab_text(t, id);
+}
+
+int sdi_tokenizer_size(const sd_tokenizer *t) {
+    return t->n_ids;
+}
+
+int32_t sdi_tokenizer_start(const sd_tokenizer *t) {
+    return t->start;
+}
+
+int32_t sdi_tokenizer_end(const sd_tokenizer *t) {
+    return t->end;
+}
+
+void sdi_tokenizer_limit(sd_tokenizer *t, const char *path, int n_ids) {
+    for (size_t i = 0; i < t->added.n; i++) {
+        const sd_added *a = &t->added.at[i];
+        if (a->id >= n_ids && a->id != t->start && a->id != t->end)
+            sdi_log(
+                t->ctx, SD_LOG_LEVEL_WARN,
+                "%s: the added token \"%s\" has id %d, but the text encoder has rows for 0 to %d "
+                "alone: it cannot be used and is read as text",
+                path, a->text, (int)a->id, n_ids - 1);
+    }
+    sdi_added_limit(t->ctx, &t->added, n_ids);
+}
+
+const char *sdi_tokenizer_pad_text(const sd_tokenizer *t) {
+    return t->pad_token;
+}
+
+int32_t sdi_tokenizer_pad(const sd_tokenizer *t) {
+    if (!t->pad_token)
+        return t->end;
+    const sd_added *added = sdi_added_find(&t->added, t->pad_token);
+    return added ? added->id : sdi_vocab_id(t, t->pad_token, strlen(t->pad_token));
+}
+
+int32_t sdi_tokenizer_following(const sd_tokenizer *t, int32_t id, int k) {
+    char text[256];
+    const sd_added *first = sdi_added_of_id(&t->added, id);
+    int n = first ? snprintf(text, sizeof text, "%s_%d", first->text, k) : -1;
+    const sd_added *added =
+        n < 0 || (size_t)n >= sizeof text ? NULL : sdi_added_find(&t->added, text);
+    return added ? added->id : -1;
+}
