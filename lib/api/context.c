@@ -1,6 +1,7 @@
 /* The context: section 1 of sd.h. */
 #include "api/check.h"
 #include "backend/device.h"
+#include "core/context_new.h"
 
 static sd_status read_context(sd_context_params *p, const sd_context_params *given,
                               sd_context **out) {

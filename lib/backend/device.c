@@ -1,5 +1,6 @@
 /* Opens a backend, and lends it the context's services. */
 #include "backend/device.h"
+#include "core/context_new.h"
 
 #include "backend/profile.h"
 #include "core/os.h"

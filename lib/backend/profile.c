@@ -1,7 +1,7 @@
 /* Marks around operations, and the seconds between them. */
 #include "backend/profile.h"
 
-#include "backend/device.h"
+#include "backend/slot.h"
 #include "core/os.h"
 
 #include <string.h>

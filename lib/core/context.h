@@ -83,15 +83,12 @@ void sdi_handle_release(const void *handle);
 /* call.c. The host gives its own back; a second time, while something uses it, does nothing. */
 void sdi_handle_free(void *handle);
 
-/* --- context.c --- */
-/* The bare context: everything but the device, which lib/backend opens. The host's allocator and
- * log are released with it, and also where none is made. */
-sd_status sdi_context_new(const sd_context_params *params, sd_context **out);
-void sdi_context_release_host(const sd_context_params *host);
-void sdi_context_retain(sd_context *ctx);
-/* The last release runs `close_device` (may be NULL) and frees the context. */
-void sdi_context_release(sd_context *ctx);
-void sdi_context_on_close(sd_context *ctx, struct sd_device_slot *device,
-                          void (*close_device)(struct sd_device_slot *));
+/* A context is retained as any handle is. */
+static inline void sdi_context_retain(sd_context *ctx) {
+    sdi_handle_retain(ctx);
+}
+static inline void sdi_context_release(sd_context *ctx) {
+    sdi_handle_release(ctx);
+}
 
 #endif

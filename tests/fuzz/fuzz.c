@@ -2,6 +2,7 @@
 #include "fuzz.h"
 
 #include "../tools/files.h"
+#include "core/context_new.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>

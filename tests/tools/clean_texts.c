@@ -1,5 +1,6 @@
 /* Cleans texts, for make_clean_fixtures.py --compare: each is "length newline bytes" on both ends.
  */
+#include "core/context_new.h"
 #include "text/clean.h"
 
 #include <stdio.h>

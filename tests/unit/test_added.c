@@ -2,6 +2,7 @@
  * Added tokens, tokenizer.json and padding tokens, against transformers' CLIPTokenizer: data/added/
  * is written by tests/tools/make_tokenizer_fixtures.py --added.
  */
+#include "core/context_new.h"
 #include "core/os.h"
 #include "text/prompt.h"
 #include "text/vocab.h"

@@ -1,5 +1,6 @@
 /* Building networks from files with one thing wrong: the sentence names tensor and shapes. */
 #include "backend/device.h"
+#include "core/context_new.h"
 #include "core/tensor.h"
 #include "model/build.h"
 #include "model/weight.h"

@@ -1,5 +1,6 @@
 /* The mask of inpainting before and after the model: reading, blurring, cutting, laying
  * over, and what it says of it. */
+#include "core/context_new.h"
 #include "io/mask.h"
 
 #include "../tools/counting.h"

@@ -1,4 +1,5 @@
 /* The tensors that an SD 1.5-size model asks for: how many, their names and their shapes. */
+#include "core/context_new.h"
 #include "core/tensor.h"
 #include "model/build.h"
 #include "model/names.h"

@@ -2,6 +2,7 @@
  * The weighted prompt syntax against prompt_fixtures.h (tests/tools/make_prompt_golden.py), and the
  * rows that prompts become.
  */
+#include "core/context_new.h"
 #include "text/prompt.h"
 #include "text/vocab.h"
 

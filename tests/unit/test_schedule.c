@@ -1,4 +1,5 @@
 /* Schedules, DDIM's timesteps and numbers. */
+#include "core/context_new.h"
 #include "sampler/sampler.h"
 #include <sd/original.h>
 

@@ -3,6 +3,7 @@
  * tests/tools/make_tokenizer_fixtures.py. SD_TEST_SHARED, where set, is a folder with
  * clip/bpe_simple_vocab_16e6.txt.gz.
  */
+#include "core/context_new.h"
 #include "core/os.h"
 #include "text/vocab.h"
 

@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE /* syscall */
 
-#include "core/context.h"
+#include "core/context_new.h"
 #include "core/os.h"
 
 #include "../tools/files.h"

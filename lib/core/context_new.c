@@ -1,4 +1,6 @@
 /* Makes the bare context, and takes it down after its last user. */
+#include "core/context_new.h"
+
 #include "core/alloc.h"
 #include "core/call.h"
 #include "core/json.h"
@@ -71,14 +73,6 @@ sd_status sdi_context_new(const sd_context_params *p, sd_context **out) {
     else
         *out = ctx;
     return status;
-}
-
-void sdi_context_retain(sd_context *ctx) {
-    sdi_handle_retain(ctx);
-}
-
-void sdi_context_release(sd_context *ctx) {
-    sdi_handle_release(ctx);
 }
 
 void sdi_context_on_close(sd_context *ctx, struct sd_device_slot *device,
