@@ -79,7 +79,7 @@ static inline void cpu_parallel(sdb_queue *q, int n, void (*fn)(void *, int, int
 void *cpu_slab_take(sdb_device *dev, size_t size, cpu_slab **slab);
 void cpu_slab_give(sdb_device *dev, cpu_slab *slab);
 
-/* cpu.c, weights.c */
+/* weights.c */
 sd_status cpu_weight_prepare(sdb_device *dev, const sdb_weight_desc *desc, sdb_weight **out);
 void cpu_weight_free(sdb_device *dev, sdb_weight *weight);
 

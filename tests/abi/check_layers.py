@@ -59,11 +59,11 @@ CASES = (
     ({"lib/core/log.c": ("l", "p"), "lib/core/print.c": ("p", "l")}, 1),
     ({"lib/core/log.c": ("l", "p"), "lib/core/print.c": ("p", "o"),
       "lib/core/os_posix.c": ("o", "l")}, 1),
-    ({"backends/cpu/cpu.c": (["sdb_cpu_backend"], ""),
+    ({"backends/cpu/device.c": (["sdb_cpu_backend"], ""),
       "lib/backend/device.c": ("d", ["sdb_cpu_backend"])}, 0),
-    ({"backends/cpu/cpu.c": ("c", "a"), "lib/core/alloc.c": ("a", "")}, 1),
-    ({"backends/cpu/cpu.c": ("c", ""), "lib/backend/device.c": ("d", "c")}, 1),
-    ({"backends/cpu/cpu.c": ("c", "r"), "backends/reference/linear.c": ("r", "")}, 1),
+    ({"backends/cpu/device.c": ("c", "a"), "lib/core/alloc.c": ("a", "")}, 1),
+    ({"backends/cpu/device.c": ("c", ""), "lib/backend/device.c": ("d", "c")}, 1),
+    ({"backends/cpu/device.c": ("c", "r"), "backends/reference/linear.c": ("r", "")}, 1),
 )
 
 
