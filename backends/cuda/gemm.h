@@ -97,8 +97,8 @@ sd_status cuda_gemm_f32(sdb_queue *q, const cuda_gemm *g);
 /* norm_stats.cu: the statistics of y, read once more, where the product does not make them. */
 sd_status cuda_gemm_stats(sdb_queue *q, const cuda_gemm *g);
 
-/* gemm.cu: the epilogue over partial sums [phases][splits][n * oh * ow][n_pad] that a split product
- * left, added up in the order of the splits. n_pad is n_rows rounded up to 8. */
+/* gemm_reduce.cu: the epilogue over partial sums [phases][splits][n * oh * ow][n_pad] that a split
+ * product left, added up in the order of the splits. n_pad is n_rows rounded up to 8. */
 sd_status cuda_gemm_reduce(sdb_queue *q, const cuda_gemm *g, const float *partial, int splits);
 
 #ifdef __cplusplus
