@@ -1,4 +1,4 @@
-/* Reads, blurs and cuts out by a mask, and lays what was painted over the picture. */
+/* Reads, blurs, cuts out by and shrinks a mask, and lays what was painted over the picture. */
 #include "io/mask.h"
 
 #include "io/image.h"
@@ -313,4 +313,26 @@ void sdi_mask_warn(const sd_image *grey, const float *white, int h, int w, int s
                 "sd_generate_params.mask is white everywhere: everything is painted");
     else if (find_parts(ctx, white, h, w, scale, &found) && (!any_pixel || !found.n))
         warn_thin(ctx, &found, h, w, scale);
+}
+
+/* ------------------------------------------------------------------------- as latents see it */
+
+/* Whether any pixel of a square is white, or, without `any`, its first. */
+static bool is_white(const float *square, size_t stride, int scale, bool any) {
+    bool white = square[0] >= 0.5f;
+    for (int i = 1; any && !white && i < scale * scale; i++)
+        white = square[(size_t)(i / scale) * stride + (size_t)(i % scale)] >= 0.5f;
+    return white;
+}
+
+/* The mask at the size of latents [h, w] by torch's interpolate, whose default takes the nearest
+ * pixel: of each square the first. */
+void sdi_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
+                     float *out) {
+    size_t stride = (size_t)(w * scale);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            const float *square = mask + (size_t)(y * scale) * stride + (size_t)(x * scale);
+            *out++ = is_white(square, stride, scale, any) ? on : off;
+        }
 }

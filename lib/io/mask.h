@@ -54,4 +54,8 @@ void sdi_image_blend(const sd_image *under, const uint8_t *amount, sd_image *out
 void sdi_mask_warn(const sd_image *grey, const float *white, int h, int w, int scale,
                    bool any_pixel);
 
+/* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
+void sdi_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
+                     float *out);
+
 #endif

@@ -4,6 +4,7 @@
 
 #include "core/expect.h"
 #include "describe/family.h"
+#include "io/mask.h"
 #include "pipeline/vae.h"
 
 /*
@@ -54,26 +55,6 @@ static sd_status cut_out(const sd_model *model, const sd_tensor *pixels, const s
             to[j] = m[j] >= 0.5f ? hole : from[j];
     }
     return status;
-}
-
-/* Whether any pixel of a square is white, or, without `any`, its first. */
-static bool is_white(const float *square, size_t stride, int scale, bool any) {
-    bool white = square[0] >= 0.5f;
-    for (int i = 1; any && !white && i < scale * scale; i++)
-        white = square[(size_t)(i / scale) * stride + (size_t)(i % scale)] >= 0.5f;
-    return white;
-}
-
-/* The mask at the size of latents [h, w] by torch's interpolate, whose default takes the nearest
- * pixel: of each square the first. */
-void sdi_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
-                     float *out) {
-    size_t stride = (size_t)(w * scale);
-    for (int y = 0; y < h; y++)
-        for (int x = 0; x < w; x++) {
-            const float *square = mask + (size_t)(y * scale) * stride + (size_t)(x * scale);
-            *out++ = is_white(square, stride, scale, any) ? on : off;
-        }
 }
 
 /* Mask and latent side by side, in the model's order. */

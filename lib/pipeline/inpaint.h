@@ -12,9 +12,6 @@ sd_status sdi_stage_inpaint_concat(const sd_model *model, const sd_tensor *pixel
 bool sdi_is_wide(const sd_model *model);
 /* `concat` models of the original; else `hybrid` ones. */
 bool sdi_is_concat(const sd_model *model);
-/* The mask [h * scale, w * scale] at the size of latents [h, w], `on` where it is white. */
-void sdi_shrink_mask(const float *mask, int h, int w, int scale, bool any, float off, float on,
-                     float *out);
 /* `noise` may have many rows for one picture, and be NULL. */
 sd_status sdi_encode_known(const sd_model *model, const sd_tensor *pixels, const sd_tensor *noise,
                            const sd_vae_params *how, sd_tensor **latent);
