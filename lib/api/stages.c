@@ -2,10 +2,10 @@
 #include "api/check.h"
 #include "pipeline/inpaint.h"
 #include "pipeline/loss.h"
-#include "pipeline/noise.h"
 #include "pipeline/text.h"
 #include "pipeline/unet.h"
 #include "pipeline/vae.h"
+#include "sampler/noise.h"
 
 #define MAX_TEXTS 4096
 
@@ -212,7 +212,7 @@ SD_PUBLIC(sd_add_noise, (model, x0, noise, timestep, out), (model, x0, noise),
     SD_REQUIRE(model->ctx, timestep >= 0 && timestep < model->schedule.n,
                "sd_add_noise: timestep is %d; 0 to %d was expected", timestep,
                model->schedule.n - 1);
-    return sdi_stage_add_noise(model, x0, noise, timestep, out);
+    return sdi_add_noise(&model->schedule, x0, noise, timestep, out);
 }
 
 static sd_status read_loss(const sd_context *ctx, const sd_loss_params *given, sd_loss_params *p) {

@@ -2,8 +2,8 @@
 #include "io/image.h"
 #include "io/pixels.h"
 #include "pipeline/generate.h"
-#include "pipeline/noise.h"
 #include "pipeline/vae.h"
+#include "sampler/noise.h"
 
 /* load_img of scripts/img2img.py: "resize to integer multiple of 64". */
 static int image_side(int side, int multiple) {

@@ -1,7 +1,7 @@
 #include "pipeline/loss.h"
 #include "core/expect.h"
-#include "pipeline/noise.h"
 #include "pipeline/unet.h"
+#include "sampler/noise.h"
 
 #include <math.h>
 #include <string.h>

@@ -8,8 +8,8 @@
 
 #include "core/cond.h"
 #include "core/expect.h"
-#include "pipeline/noise.h"
 #include "pipeline/unet.h"
+#include "sampler/noise.h"
 #include "sampler/sampler.h"
 
 /* Lists of latents [entries * n, c, h, w], with room for what any run keeps. */

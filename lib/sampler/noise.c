@@ -1,5 +1,5 @@
 /* Draws the noise of a batch. */
-#include "pipeline/noise.h"
+#include "sampler/noise.h"
 #include "core/expect.h"
 
 #include <math.h>
@@ -72,14 +72,14 @@ void sdi_noise_latents(double alpha, const sd_tensor *x0, sd_tensor *x) {
     }
 }
 
-sd_status sdi_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                              int timestep, sd_tensor **out) {
+sd_status sdi_add_noise(const sd_schedule *schedule, const sd_tensor *x0, const sd_tensor *noise,
+                        int timestep, sd_tensor **out) {
     sd_status status;
     if ((status = sdi_expect_finite(x0, "x0")) ||
         (status = sdi_expect_tensor(noise, "noise", x0->n_dims, x0->dims)) ||
-        (status = sdi_tensor_new_raw(model->ctx, x0->n_dims, x0->dims, out)))
+        (status = sdi_tensor_new_raw(x0->ctx, x0->n_dims, x0->dims, out)))
         return status;
-    sdi_q_sample(model->schedule.alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,
+    sdi_q_sample(schedule->alphas_cumprod[timestep], x0->data, noise->data, (*out)->data,
                  x0->n_elements);
     return SD_OK;
 }

@@ -1,9 +1,10 @@
 /* The generators of a batch, and what is noised with them. */
-#ifndef SD_PIPELINE_NOISE_H
-#define SD_PIPELINE_NOISE_H
+#ifndef SD_SAMPLER_NOISE_H
+#define SD_SAMPLER_NOISE_H
 
 #include "core/rng.h"
-#include "pipeline/model.h"
+#include "core/tensor.h"
+#include "sampler/schedule.h"
 
 typedef struct sd_noise {
     sd_generator *generators;
@@ -29,7 +30,8 @@ void sdi_q_sample(double a, const float *x0, const float *noise, float *out, int
 /* x, pictures of noise, becomes x0 noised; where alpha is 1, x0 itself. One x0 is for all. */
 void sdi_noise_latents(double alpha, const sd_tensor *x0, sd_tensor *x);
 
-sd_status sdi_stage_add_noise(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                              int timestep, sd_tensor **out);
+/* A new tensor: x0 noised to a timestep of the schedule. */
+sd_status sdi_add_noise(const sd_schedule *schedule, const sd_tensor *x0, const sd_tensor *noise,
+                        int timestep, sd_tensor **out);
 
 #endif
