@@ -1,45 +1,13 @@
 #include "pipeline/loss.h"
 #include "core/expect.h"
 #include "pipeline/unet.h"
+#include "sampler/loss.h"
 #include "sampler/noise.h"
 
 #include <math.h>
 #include <string.h>
 
-/*
- * LatentDiffusion.p_losses, forward: ldm/models/diffusion/ddpm.py. Sums are in double; the rest is
- * as precise as the UNet.
- */
-
-/* lvlb_weights of register_schedule, with v_posterior 0. For x0 the original divides by
- * `2. * 1 - alphas_cumprod`, which is kept; for v (SD 2.x) its weights are ones. */
-static double vlb_weight(const sd_model *model, int t) {
-    const sd_schedule *s = &model->schedule;
-    t = t ? t : 1; /* lvlb_weights[0] = lvlb_weights[1] */
-    double beta = s->betas[t], a = s->alphas_cumprod[t], previous = s->alphas_cumprod[t - 1];
-    double posterior_variance = beta * (1.0 - previous) / (1.0 - a);
-    if (model->desc->schedule.prediction == SD_PREDICT_EPSILON)
-        return beta * beta / (2.0 * posterior_variance * (1.0 - beta) * (1.0 - a));
-    return model->desc->schedule.prediction == SD_PREDICT_SAMPLE ? 0.5 * sqrt(a) / (2.0 - a) : 1.0;
-}
-
-/* get_loss(...).mean([1, 2, 3]) of one picture; the target is never stored. */
-static double simple_loss(const sd_model *model, sd_loss_type type, int t, const float *y,
-                          const float *x0, const float *noise, int64_t n) {
-    double a = model->schedule.alphas_cumprod[t], of_noise = 1.0, of_x0 = 0.0, sum = 0.0;
-    if (model->desc->schedule.prediction == SD_PREDICT_SAMPLE) {
-        of_noise = 0.0;
-        of_x0 = 1.0;
-    } else if (model->desc->schedule.prediction == SD_PREDICT_V) { /* get_v */
-        of_noise = sqrt(a);
-        of_x0 = -sqrt(1.0 - a);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        double d = (double)y[i] - (of_noise * (double)noise[i] + of_x0 * (double)x0[i]);
-        sum += type == SD_LOSS_L1 ? fabs(d) : d * d;
-    }
-    return sum / (double)n;
-}
+/* LatentDiffusion.p_losses, forward: the UNet's part, as precise as the UNet. */
 
 static sd_status check_numbers(const sd_model *model, const sd_loss_params *p) {
     int64_t at = p->logvar ? sdi_find_not_finite(p->logvar, model->schedule.n) : -1;
@@ -117,31 +85,6 @@ static void noised(const sd_model *model, const sd_tensor *x0, const sd_tensor *
     }
 }
 
-/* The weighted sums of p_losses. `samples`, [n, 3], may be NULL. */
-static void reduce(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
-                   const int32_t *timesteps, const sd_tensor *y, const sd_loss_params *p,
-                   sd_loss_info *loss, float *samples) {
-    int n = (int)x0->dims[0], n_train = model->schedule.n;
-    int64_t each = x0->n_elements / n;
-    for (int i = 0; i < n; i++) {
-        int t = timesteps[i];
-        double logvar = p->logvar ? (double)p->logvar[t] : p->logvar_init;
-        double simple = simple_loss(model, p->type, t, y->data + i * each, x0->data + i * each,
-                                    noise->data + i * each, each);
-        double row[] = {simple, simple / exp(logvar) + logvar, vlb_weight(model, t) * simple};
-        loss->simple += row[0] / n;
-        loss->gamma += row[1] / n;
-        loss->vlb += row[2] / n;
-        for (int k = 0; samples && k < 3; k++)
-            samples[3 * i + k] = (float)row[k];
-    }
-    for (int t = 0; p->logvar && t < n_train; t++)
-        loss->logvar += (double)p->logvar[t] / n_train;
-    if (!p->logvar)
-        loss->logvar = p->logvar_init;
-    loss->total = p->l_simple_weight * loss->gamma + p->original_elbo_weight * loss->vlb;
-}
-
 /* y = UNet(x_t, t, cond). */
 static sd_status predict(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
                          const int32_t *timesteps, const sd_cond *cond, const sd_tensor *concat,
@@ -173,7 +116,8 @@ sd_status sdi_stage_training_loss(const sd_model *model, const sd_tensor *x0,
     if (samples)
         status = sdi_tensor_new(model->ctx, 2, rows, &each);
     if (!status)
-        reduce(model, x0, noise, timesteps, y, params, loss, each ? each->data : NULL);
+        sdi_loss_sums(&model->schedule, model->desc->schedule.prediction, x0, noise, timesteps, y,
+                      params, loss, each ? each->data : NULL);
     sdi_tensor_free(y);
     if (status)
         return status;
