@@ -132,6 +132,19 @@ static sd_status list_unexpected(sd_model *model, const sd_build *build, bool st
     return SD_OK;
 }
 
+static sd_status run_build(sd_model *model, sd_build *build, bool strict) {
+    sd_status status;
+    if ((status = sdi_build_parts(build, model->parts)) ||
+        (status = sdi_feeds_check_numbers(&build->feeds, strict)) ||
+        (status = list_unexpected(model, build, strict)))
+        return status;
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        model->n_parameters += sdi_part_parameters(model->parts[i]);
+        model->weight_bytes += sdi_part_bytes(model->parts[i]);
+    }
+    return SD_OK;
+}
+
 static sd_status build_parts(sd_model *model, const sd_source *source,
                              const sd_model_params *params, const sd_word_files *words) {
     sd_build build;
@@ -141,15 +154,7 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     for (int i = 0; i < model->n_encoders; i++)
         build.words[model->encoders[i].part] = words->rows[i];
     build.n_words = words->n;
-    status = sdi_build_parts(&build, model->parts);
-    if (!status)
-        status = sdi_feeds_check_numbers(&build.feeds, params->strict != 0);
-    if (!status)
-        status = list_unexpected(model, &build, params->strict != 0);
-    for (int i = 0; i < SD_N_PARTS && !status; i++) {
-        model->n_parameters += sdi_part_parameters(model->parts[i]);
-        model->weight_bytes += sdi_part_bytes(model->parts[i]);
-    }
+    status = run_build(model, &build, params->strict != 0);
     sdi_build_free(&build);
     return status;
 }
@@ -177,12 +182,12 @@ static sd_status load_parts(sd_model *model, const sd_source *source,
 }
 
 static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
-    sd_status status = sdi_source_choose_weights(source, params->use_ema);
-    if (!status)
-        status = find_encoders(model, source, params->vocab);
-    if (!status)
-        status = sdi_execs_new(model->ctx, &model->execs);
-    return status ? status : load_parts(model, source, params);
+    sd_status status;
+    if ((status = sdi_source_choose_weights(source, params->use_ema)) ||
+        (status = find_encoders(model, source, params->vocab)) ||
+        (status = sdi_execs_new(model->ctx, &model->execs)))
+        return status;
+    return load_parts(model, source, params);
 }
 
 /* Completes a description that does not say what the UNet predicts. */

@@ -102,30 +102,33 @@ static sd_status predict(const sd_model *model, const sd_tensor *x0, const sd_te
     return status;
 }
 
-sd_status sdi_stage_training_loss(const sd_model *model, const sd_tensor *x0,
-                                  const sd_tensor *noise, const int32_t *timesteps,
-                                  const sd_cond *cond, const sd_loss_params *params,
-                                  sd_loss_info *loss, sd_tensor **samples) {
+/* The sums over a prediction, and a tensor of each picture's where `samples` is not NULL. */
+static sd_status sum_up(const sd_model *model, const sd_tensor *x0, const sd_tensor *noise,
+                        const int32_t *timesteps, const sd_tensor *y, const sd_loss_params *params,
+                        sd_loss_info *loss, sd_tensor **samples) {
     const int64_t rows[] = {x0->dims[0], 3};
-    sd_tensor *y, *each = NULL;
-    sd_status status = check(model, x0, noise, timesteps, params);
-    if (!status)
-        status = predict(model, x0, noise, timesteps, cond, params->concat, &y);
+    sd_status status = samples ? sdi_tensor_new(model->ctx, 2, rows, samples) : SD_OK;
     if (status)
         return status;
-    if (samples)
-        status = sdi_tensor_new(model->ctx, 2, rows, &each);
-    if (!status)
-        sdi_loss_sums(&model->schedule, model->desc->schedule.prediction, x0, noise, timesteps, y,
-                      params, loss, each ? each->data : NULL);
-    sdi_tensor_free(y);
-    if (status)
-        return status;
-    if (samples)
-        *samples = each;
+    sdi_loss_sums(&model->schedule, model->desc->schedule.prediction, x0, noise, timesteps, y,
+                  params, loss, samples ? (*samples)->data : NULL);
     if (!isfinite(loss->total))
         sdi_log(model->ctx, SD_LOG_LEVEL_WARN,
                 "sd_training_loss: the loss is %g (simple %g, gamma %g, vlb %g)", loss->total,
                 loss->simple, loss->gamma, loss->vlb);
     return SD_OK;
+}
+
+sd_status sdi_stage_training_loss(const sd_model *model, const sd_tensor *x0,
+                                  const sd_tensor *noise, const int32_t *timesteps,
+                                  const sd_cond *cond, const sd_loss_params *params,
+                                  sd_loss_info *loss, sd_tensor **samples) {
+    sd_tensor *y;
+    sd_status status;
+    if ((status = check(model, x0, noise, timesteps, params)) ||
+        (status = predict(model, x0, noise, timesteps, cond, params->concat, &y)))
+        return status;
+    status = sum_up(model, x0, noise, timesteps, y, params, loss, samples);
+    sdi_tensor_free(y);
+    return status;
 }
