@@ -51,13 +51,29 @@ typedef struct sd_text_params {
     size_t struct_size;
     const sd_stop *stop; /* ends the call: sd_stop; or NULL */
     int32_t weighted;    /* non-zero: the prompt syntax of the popular web UIs: sd_encode_text */
-    int32_t clip_skip;   /* n > 1 ends n - 1 layers before the last; the final norm is applied */
+    int32_t clip_skip;   /* n > 1 ends n - 1 layers before the last; the final norm is applied. Of
+                            SDXL before the last but one, where it ends anyway, without a norm: as
+                            diffusers counts, less 1 */
     int32_t clean;       /* non-zero: texts are cleaned first: sd_encode_text */
     int32_t reserved;
+    /* What SDXL is told of a picture besides the text (Podell et al. 2023, section 2.2), for models
+     * with sd_model_info.n_sizes; others are told nothing, and the log says so where it is set. */
+    double aesthetic_score;          /* how it is liked, 0 .. 10, default 6: refiners alone, which
+                                        are not told the target's size */
+    double negative_aesthetic_score; /* of sd_generate's negative prompt; default 2.5 */
+    int32_t original_width;  /* pixels of the picture that was scaled, and of what is wanted; */
+    int32_t original_height; /* 0 (default): those of the run */
+    int32_t target_width;
+    int32_t target_height;
+    int32_t crop_top; /* pixels that were cut off, default 0 */
+    int32_t crop_left;
 } sd_text_params;
 
 #define SD_TEXT_PARAMS_INIT                                                                        \
-    { .struct_size = sizeof(sd_text_params) }
+    {                                                                                              \
+        .struct_size = sizeof(sd_text_params), .aesthetic_score = 6.0,                             \
+        .negative_aesthetic_score = 2.5                                                            \
+    }
 LIBSD_API void sd_text_params_init(sd_text_params *params, size_t struct_size);
 
 typedef struct sd_vae_params {
@@ -99,7 +115,9 @@ LIBSD_API void sd_mask_params_init(sd_mask_params *params, size_t struct_size);
 typedef struct sd_generate_params {
     size_t struct_size;
     const char *prompt;          /* for all pictures; NULL is "" */
-    const char *negative_prompt; /* what guidance leads away from; NULL is "" */
+    const char *negative_prompt; /* what guidance leads away from; NULL is "", or zeros in place of
+                                    a text where the model asks for that, as SDXL's base does
+                                    (force_zeros_for_empty_prompt) */
     const char *const *prompts;  /* sampling->batch of them, one for each picture, in place of
                                     `prompt`; or NULL */
     const sd_cond *cond;         /* in place of prompts, of `batch` rows or 1; or NULL */

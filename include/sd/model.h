@@ -165,9 +165,9 @@ typedef struct sd_model_info {
     int32_t size_multiple;    /* width and height of a sampler are multiples of this: 8 */
     int32_t default_width;    /* pixels: 512 */
     int32_t default_height;
-    int32_t n_encoders;      /* text encoders: 1; 0 where it is not conditioned on text */
-    int32_t text_tokens;     /* 77 */
-    int32_t text_width;      /* 768 */
+    int32_t n_encoders;  /* text encoders: 1, of SDXL 2; 0 where it is not conditioned on text */
+    int32_t text_tokens; /* 77 */
+    int32_t text_width;  /* 768; of two encoders the sum, 2048 */
     int32_t train_timesteps; /* 1000 */
     int32_t n_unexpected;    /* tensors of the networks' names that no network uses */
     int32_t has_vocabulary;
@@ -181,6 +181,8 @@ typedef struct sd_model_info {
     /* non-zero: the UNet is told the guidance scale and evaluated once a step, as latent
      * consistency models are; there is no uncond then */
     int32_t guidance_embedding;
+    int32_t pooled_width; /* of a text as one vector, which SDXL's UNet takes too: 1280; 0: none */
+    int32_t n_sizes; /* numbers that the UNet is told of a picture: 6, or 5 of a refiner; 0: none */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \

@@ -30,8 +30,16 @@ LIBSD_API const char *sd_token_text(const sd_model *model, int32_t encoder, int3
 
 /*
  * Conditioning: what a network is conditioned on, as tensors by name, each with a row for each
- * picture or one row for all. The name known today is "context" [n, tokens, width], which
- * cross-attention looks at: embeddings of prompts or classes. Other families will add names.
+ * picture or one row for all. The names known today:
+ *
+ *   context  [n, tokens, width]  which cross-attention looks at: embeddings of prompts or classes;
+ *                                each has it
+ *   pooled   [n, pooled_width]   SDXL: a text as one vector
+ *   sizes    [n, n_sizes]        SDXL, may be left out: original height and width, crop top and
+ *                                left, and target height and width or, of refiners, the aesthetic
+ *                                score (sd_text_params). A width or height of 0 is the run's; all
+ *                                are where there is no "sizes", with scores of 6 and 2.5
+ *
  * Thread-safety of sd_cond: immutable once it is made; any number of threads at once.
  *
  * From `n` tensors, which are copied: names[i] is that of values[i]. A name that this version does
@@ -50,8 +58,9 @@ LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, 
 
 /*
  * Prompts to conditioning: its context is [n_texts, text_tokens, text_width], the last hidden state
- * after the final LayerNorm (FrozenCLIPEmbedder). `params` NULL means all defaults. The weighted
- * syntax:
+ * after the final LayerNorm (FrozenCLIPEmbedder); of SDXL that before the last layer of both
+ * encoders, side by side, beside the pooled vector of each text's first chunk and the sizes of
+ * `params`. `params` NULL means all defaults. The weighted syntax:
  *
  *   (word)      weighs 1.1, ((word)) 1.21       \( \) \[ \] \\  the character itself
  *   (word:1.3)  weighs 1.3                      BREAK           goes on in the next chunk

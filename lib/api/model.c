@@ -3,6 +3,7 @@
 #include "model/source.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
+#include "pipeline/unet.h"
 #include "pipeline/words.h"
 
 #include <math.h>
@@ -111,6 +112,8 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
                                : sdi_model_spacing(model, desc->scheduler.method),
         .default_steps = desc->first_stage_only ? 0 : desc->scheduler.steps,
         .default_guidance = desc->first_stage_only ? 0.0 : desc->scheduler.guidance,
+        .pooled_width = desc->unet.n_sizes > 0 ? sdi_unet_pooled_width(model) : 0,
+        .n_sizes = desc->unet.n_sizes,
         .guidance_embedding = !desc->first_stage_only && desc->unet.guidance_dim > 0,
     };
     return sdi_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);

@@ -8,6 +8,7 @@
 #include "sampler/noise.h"
 
 #define MAX_TEXTS 4096
+#define MAX_SIZE 65536 /* of what a picture was */
 
 /* Texts and tokens name an encoder, counted from 0. */
 static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
@@ -45,6 +46,38 @@ const char *sd_token_text(const sd_model *model, int32_t encoder, int32_t id) {
     return t ? sdi_tokenizer_text(t, id) : NULL;
 }
 
+/* What SDXL is told of a picture. */
+static sd_status check_sizes(const sd_model *model, const sd_text_params *p) {
+    const sd_context *ctx = model->ctx;
+    const struct {
+        const char *name;
+        int32_t value;
+    } sizes[] = {{"original_width", p->original_width},
+                 {"target_width", p->target_width},
+                 {"original_height", p->original_height},
+                 {"target_height", p->target_height},
+                 {"crop_top", p->crop_top},
+                 {"crop_left", p->crop_left}};
+    bool told = false;
+    for (size_t i = 0; i < SD_COUNT(sizes); i++) {
+        SD_REQUIRE(ctx, sizes[i].value >= 0 && sizes[i].value <= MAX_SIZE,
+                   "sd_text_params.%s is %d; 0 to %d was expected", sizes[i].name,
+                   (int)sizes[i].value, MAX_SIZE);
+        told = told || sizes[i].value > 0;
+    }
+    SD_REQUIRE(ctx,
+               p->aesthetic_score >= 0 && p->aesthetic_score <= 10 &&
+                   p->negative_aesthetic_score >= 0 && p->negative_aesthetic_score <= 10,
+               "sd_text_params.aesthetic_score and negative_aesthetic_score are %g and %g; 0 to 10 "
+               "was expected",
+               p->aesthetic_score, p->negative_aesthetic_score);
+    if (told && model->desc->unet.n_sizes == 0)
+        sdi_log(ctx, SD_LOG_LEVEL_WARN,
+                "sd_text_params has sizes of a picture, which this model is not told: they have no "
+                "effect");
+    return SD_OK;
+}
+
 sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_text_params *p) {
     *p = (sd_text_params)SD_TEXT_PARAMS_INIT;
     sd_status status = sdi_read_params(model->ctx, "sd_text_params", p, sizeof *p, given);
@@ -57,7 +90,8 @@ sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_t
     SD_REQUIRE(model->ctx, p->clip_skip >= 0 && p->clip_skip <= layers,
                "sd_text_params.clip_skip is %d; 0 to %d was expected", (int)p->clip_skip, layers);
     sdi_call_heed(p->stop);
-    return sdi_check_reserved(model->ctx, "sd_text_params", p->reserved);
+    status = check_sizes(model, p);
+    return status ? status : sdi_check_reserved(model->ctx, "sd_text_params", p->reserved);
 }
 
 static sd_status read_text(const sd_model *model, const char *call, int n_texts,
@@ -82,7 +116,7 @@ SD_PUBLIC(sd_encode_text, (model, texts, n_texts, params, out), (model), const s
         return status;
     for (int i = 0; i < n_texts; i++)
         SD_REQUIRE(model->ctx, texts[i], "sd_encode_text: texts[%d] is NULL", i);
-    return sdi_stage_encode_text(model, texts, n_texts, &p, out);
+    return sdi_stage_encode_text(model, texts, n_texts, 0, &p, out);
 }
 
 SD_PUBLIC(sd_encode_tokens, (model, ids, n_encoders, n_texts, params, out), (model),

@@ -22,7 +22,7 @@
 #include "core/context.h"
 
 #define SD_MAX_SEGMENTS 2
-#define SD_MAX_IO 8
+#define SD_MAX_IO 10
 
 /* Numbered from 1: sdb_tensor.buffer. A tensor's data is the byte in its buffer, and after planning
  * the byte in the arena. */

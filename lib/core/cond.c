@@ -7,7 +7,9 @@
 static const struct {
     const char *name;
     int n_dims;
-} parts[SD_COND_N_PARTS] = {[SD_COND_CONTEXT] = {"context", 3}};
+} parts[SD_COND_N_PARTS] = {[SD_COND_CONTEXT] = {"context", 3},
+                            [SD_COND_POOLED] = {"pooled", 2},
+                            [SD_COND_SIZES] = {"sizes", 2}};
 
 static void free_cond(void *handle) {
     sd_cond *cond = handle;
@@ -79,6 +81,30 @@ static sd_status add_part(sd_cond *cond, const char *name, const sd_tensor *valu
     return status ? status : copy_rows(cond->ctx, value, 0, value->dims[0], &cond->parts[part]);
 }
 
+/* As many as the longest part has; the others have as many, or one for all. */
+static int64_t count_rows(const sd_cond *cond) {
+    int64_t n = 1;
+    for (int i = 0; i < SD_COND_N_PARTS; i++)
+        if (cond->parts[i] && cond->parts[i]->dims[0] > n)
+            n = cond->parts[i]->dims[0];
+    return n;
+}
+
+static sd_status check_whole(const sd_cond *cond) {
+    int64_t n = count_rows(cond);
+    if (!cond->parts[SD_COND_CONTEXT])
+        return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
+                        "conditioning is given no \"%s\", which was expected",
+                        parts[SD_COND_CONTEXT].name);
+    for (int i = 0; i < SD_COND_N_PARTS; i++)
+        if (cond->parts[i] && cond->parts[i]->dims[0] != n && cond->parts[i]->dims[0] != 1)
+            return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
+                            "\"%s\" has %lld rows; %lld or 1 were expected, as the other parts of "
+                            "the conditioning have",
+                            parts[i].name, (long long)cond->parts[i]->dims[0], (long long)n);
+    return SD_OK;
+}
+
 sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tensor *const *values,
                        int n, sd_cond **out) {
     sd_cond *cond;
@@ -88,6 +114,8 @@ sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tenso
         return status;
     for (int i = 0; i < n && !status; i++)
         status = add_part(cond, names[i], values[i]);
+    if (!status)
+        status = check_whole(cond);
     if (status)
         sdi_cond_free(cond);
     else
@@ -95,12 +123,14 @@ sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tenso
     return status;
 }
 
-sd_status sdi_cond_take(sd_tensor *context, sd_cond **out) {
-    sd_status status = new_cond(context->ctx, out);
-    if (status)
-        sdi_tensor_free(context);
-    else
-        (*out)->parts[SD_COND_CONTEXT] = context;
+sd_status sdi_cond_take(sd_tensor *const taken[SD_COND_N_PARTS], sd_cond **out) {
+    sd_status status = new_cond(taken[SD_COND_CONTEXT]->ctx, out);
+    for (int i = 0; i < SD_COND_N_PARTS; i++) {
+        if (status)
+            sdi_tensor_free(taken[i]);
+        else
+            (*out)->parts[i] = taken[i];
+    }
     return status;
 }
 
@@ -111,11 +141,13 @@ sd_status sdi_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out) 
     if (status)
         return status;
     const sd_tensor *value = cond->parts[part];
+    if (!value)
+        return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT, "this conditioning has no \"%s\"", name);
     return copy_rows(cond->ctx, value, 0, value->dims[0], out);
 }
 
 sd_status sdi_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out) {
-    int64_t rows = cond->parts[SD_COND_CONTEXT]->dims[0];
+    int64_t rows = count_rows(cond);
     sd_cond *cut;
     *out = NULL;
     if (first < 0 || n < 1 || n > rows - first)
@@ -125,8 +157,12 @@ sd_status sdi_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out) {
     sd_status status = new_cond(cond->ctx, &cut);
     if (status)
         return status;
-    for (int i = 0; i < SD_COND_N_PARTS && !status; i++)
-        status = copy_rows(cond->ctx, cond->parts[i], first, n, &cut->parts[i]);
+    for (int i = 0; i < SD_COND_N_PARTS && !status; i++) {
+        const sd_tensor *part = cond->parts[i];
+        bool one = part && part->dims[0] == 1 && rows > 1;
+        if (part)
+            status = copy_rows(cond->ctx, part, one ? 0 : first, one ? 1 : n, &cut->parts[i]);
+    }
     if (status)
         sdi_cond_free(cut);
     else

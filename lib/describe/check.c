@@ -38,15 +38,62 @@ sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_
     return SD_OK;
 }
 
-sd_status sdi_check_description(const sd_context *ctx, const sd_description *d) {
-    const char *path = d->path;
-    int latent = d->vae.latent_channels;
-    bool text = d->conditioning == SD_CONDITIONING_TEXT;
-    if (!d->first_stage_only && text && d->unet.context_dim != d->text.width)
+void sdi_join_description(sd_description *d) {
+    sd_unet_config *unet = &d->unet;
+    bool two = d->texts != SD_TEXTS_FIRST;
+    d->text.penultimate = d->text_2.penultimate = two;
+    if (two && unet->label_dim > 0 && unet->size_dim > 0)
+        unet->n_sizes = (unet->label_dim - d->text_2.projection) / unet->size_dim;
+}
+
+/* What the UNet is told beside the time. */
+static sd_status check_label(const sd_context *ctx, const sd_description *d) {
+    const sd_unet_config *unet = &d->unet;
+    int text = d->text_2.projection;
+    if (unet->label_dim == 0 && d->texts != SD_TEXTS_FIRST)
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: there is a second text encoder, and the UNet takes no text as one "
+                        "vector (addition_embed_type, label_emb)",
+                        d->path);
+    if (unet->label_dim > 0 && d->texts == SD_TEXTS_FIRST)
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: the UNet takes a vector of %d numbers (addition_embed_type, "
+                        "label_emb), which libsd makes with Stable Diffusion XL's second text "
+                        "encoder alone, and there is none",
+                        d->path, unet->label_dim);
+    bool fits = unet->label_dim == text + unet->n_sizes * unet->size_dim &&
+                (unet->n_sizes == SD_SIZES_BASE || unet->n_sizes == SD_SIZES_REFINER);
+    if (unet->label_dim > 0 && !fits)
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the UNet takes a vector of %d numbers "
+                        "(projection_class_embeddings_input_dim); a text of %d (projection_dim) "
+                        "and 6 or 5 times %d (addition_time_embed_dim) were expected",
+                        d->path, unet->label_dim, text, unet->size_dim);
+    return SD_OK;
+}
+
+static sd_status check_texts(const sd_context *ctx, const sd_description *d) {
+    int width = (d->texts != SD_TEXTS_SECOND ? d->text.width : 0) +
+                (d->texts != SD_TEXTS_FIRST ? d->text_2.width : 0);
+    if (d->conditioning == SD_CONDITIONING_TEXT && d->unet.context_dim != width)
         return sdi_fail(ctx, SD_ERROR_MODEL,
                         "%s: the UNet expects a text encoder %d wide (cross_attention_dim), the "
                         "one here is %d wide (hidden_size)",
-                        path, d->unet.context_dim, d->text.width);
+                        d->path, d->unet.context_dim, width);
+    if (d->texts == SD_TEXTS_BOTH && d->text.tokens != d->text_2.tokens)
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: one text encoder takes %d tokens and the other %d; the same number "
+                        "was expected",
+                        d->path, d->text.tokens, d->text_2.tokens);
+    return check_label(ctx, d);
+}
+
+sd_status sdi_check_description(const sd_context *ctx, const sd_description *d) {
+    const char *path = d->path;
+    int latent = d->vae.latent_channels;
+    sd_status status = d->first_stage_only ? SD_OK : check_texts(ctx, d);
+    if (status)
+        return status;
     /* More are conditioned on pictures: a mask and what is around it, a depth map, ... */
     if (!d->first_stage_only && d->unet.in_channels < latent)
         return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,

@@ -15,7 +15,7 @@
 static const sd_fixed unet_fixed[] = {
     {"_class_name", SD_FIXED_TEXT, 0, "UNet2DConditionModel"},
     {"act_fn", SD_FIXED_TEXT, 0, "silu"},
-    {"addition_embed_type", SD_FIXED_UNSET, 0, NULL},
+    {"addition_embed_type", SD_FIXED_TEXT, 0, "text_time"},
     {"attention_type", SD_FIXED_TEXT, 0, "default"},
     {"center_input_sample", SD_FIXED_FALSE, 0, NULL},
     {"class_embed_type", SD_FIXED_UNSET, 0, NULL},
@@ -159,6 +159,21 @@ static int read_middle(sd_reader *r) {
     return 2;
 }
 
+/* TextTimeEmbedding: what is told beside the time. */
+static void read_label(sd_reader *r, sd_unet_config *c) {
+    static const char *const keys[] = {"projection_class_embeddings_input_dim",
+                                       "addition_time_embed_dim"};
+    if (!sdi_reader_get(r, "addition_embed_type"))
+        return;
+    for (int i = 0; i < 2 && !r->status; i++)
+        if (!sdi_reader_get(r, keys[i]))
+            r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT,
+                                 "%s: \"%s\" is missing, which \"addition_embed_type\" needs",
+                                 r->path, keys[i]);
+    c->label_dim = sdi_reader_int(r, keys[0], 0, 1, SD_MAX_CHANNELS);
+    c->size_dim = sdi_reader_int(r, keys[1], 0, 1, SD_MAX_CHANNELS);
+}
+
 /* 64, or [height, width]. */
 static void read_sample_size(sd_reader *r, int fallback, int *height, int *width) {
     int size[2] = {fallback, fallback};
@@ -192,6 +207,7 @@ sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config)
     c->norm_eps = (float)sdi_reader_number(&r, "norm_eps", 1e-5, 1e-12, 1.0);
     c->linear_projection = sdi_reader_bool(&r, "use_linear_projection", false);
     c->guidance_dim = sdi_reader_int(&r, "time_cond_proj_dim", 0, 4, SD_MAX_CHANNELS);
+    read_label(&r, c);
     read_sample_size(&r, 64, &c->sample_size, &c->sample_width);
     sdi_reader_close(&r);
     return r.status ? r.status : sdi_check_unet(ctx, path, c);
@@ -277,8 +293,8 @@ static sd_text_act read_act(sd_reader *r) {
 /* Token ids are not read: transformers wrote wrong ones into CLIP's config for years (0 and 2) and
  * does not look at them, and the vocabulary's rows may be more than its words. The tokenizer knows
  * them. */
-sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config) {
-    sd_text_config *c = config;
+static sd_status read_text(const sd_context *ctx, const char *path, sd_text_config *c,
+                           bool projects) {
     sd_reader r = sdi_reader_open(ctx, path);
     *c = (sd_text_config){.names = c->names};
     const char *type = sdi_reader_string(&r, "model_type", "clip_text_model");
@@ -293,6 +309,17 @@ sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config)
     c->tokens = sdi_reader_int(&r, "max_position_embeddings", 77, 2, SD_MAX_TOKENS);
     c->act = read_act(&r);
     c->eps = (float)sdi_reader_number(&r, "layer_norm_eps", 1e-5, 1e-12, 1.0);
+    if (projects)
+        c->projection = sdi_reader_int(&r, "projection_dim", 512, 1, SD_MAX_CHANNELS);
     sdi_reader_close(&r);
     return r.status ? r.status : sdi_check_text(ctx, path, c);
+}
+
+sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config) {
+    return read_text(ctx, path, config, false);
+}
+
+/* CLIPTextModelWithProjection */
+sd_status sdi_config_text_2(const sd_context *ctx, const char *path, void *config) {
+    return read_text(ctx, path, config, true);
 }

@@ -17,6 +17,7 @@
 sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config);
 sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config);
 sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config);
+sd_status sdi_config_text_2(const sd_context *ctx, const char *path, void *config);
 
 /* model_index.json, as far as the scheduler depends on it. */
 typedef struct sd_index {
@@ -54,6 +55,8 @@ sd_status sdi_ldm_config(const sd_context *ctx, const char *path, sd_description
 sd_status sdi_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);
 sd_status sdi_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c);
 sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_config *c);
+/* What networks say of each other: that there are two text encoders, how many sizes are told. */
+void sdi_join_description(sd_description *d);
 /* The networks fit each other. */
 sd_status sdi_check_description(const sd_context *ctx, const sd_description *d);
 

@@ -83,6 +83,6 @@ void sdi_description_free(const sd_context *ctx, sd_description *d) {
 void sdi_description_predicts(sd_description *d, sd_prediction prediction) {
     bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
     d->schedule.prediction = prediction;
-    if (d->unet.sample_size == 0)
-        d->unet.sample_size = large ? 96 : 64; /* 768 pixels, or 512 */
+    if (d->unet.sample_size == 0) /* 1024 pixels (SDXL), 768, or 512 */
+        d->unet.sample_size = d->texts != SD_TEXTS_FIRST ? 128 : large ? 96 : 64;
 }

@@ -34,9 +34,14 @@ typedef struct sd_text_config {
     int mlp_width;   /* 3072 */
     int tokens;      /* 77 */
     sd_text_act act;
-    float eps; /* 1e-5 */
-    int skip;  /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
+    float eps;        /* 1e-5 */
+    int skip;         /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
+    bool penultimate; /* it gives the hidden state before the last layer, without the final norm */
+    int projection;   /* width of the text as one vector (text_projection); 0: it gives none */
 } sd_text_config;
+
+/* Which text encoders there are: one, SDXL's two, or the second of these alone (its refiner). */
+typedef enum sd_texts { SD_TEXTS_FIRST, SD_TEXTS_BOTH, SD_TEXTS_SECOND } sd_texts;
 
 /* ClassEmbedder: a class as a context of one token. */
 typedef struct sd_class_config {
@@ -61,7 +66,10 @@ typedef struct sd_unet_config {
     int norm_groups;          /* 32 */
     float norm_eps;           /* 1e-5 */
     bool linear_projection;   /* proj_in and proj_out stored as Linear (SD 2.x) */
-    int sample_size;          /* 64: latents at the default size; 0: not known yet */
+    int label_dim;            /* of the vector that label_emb takes: a text and n_sizes sinusoids of
+                                 size_dim each (SDXL: 2816 = 1280 + 6 * 256); 0: there is none */
+    int size_dim, n_sizes;
+    int sample_size; /* 64: latents at the default size; 0: not known yet */
     /* Options of UNetModel that Stable Diffusion does not use. */
     bool plain_attention;  /* AttentionBlock, not SpatialTransformer */
     bool whole_qkv;        /* use_new_attention_order: q, k, v of all heads, not heads of q, k, v */
@@ -174,7 +182,8 @@ typedef enum sd_average {
 typedef struct sd_description {
     char *path;         /* of the model, for sentences; owned */
     const char *family; /* "Stable Diffusion 1.x" */
-    sd_text_config text;
+    sd_texts texts;
+    sd_text_config text, text_2;
     sd_class_config classes;
     sd_unet_config unet;
     sd_vae_config vae;
@@ -184,6 +193,7 @@ typedef struct sd_description {
     sd_conditioning_key condition_key;
     bool first_stage_only; /* there is no UNet */
     bool scale_by_std;     /* the latents' scale is a tensor of the checkpoint */
+    bool zeros_for_empty;  /* a negative prompt that is not given is zeros, not the empty text */
     sd_average average;
 } sd_description;
 
@@ -203,6 +213,10 @@ void sdi_unet_set_depth(sd_unet_config *c, bool up, int level, int block, int de
 void sdi_unet_set_depths(sd_unet_config *c, int level, int depth);
 /* Whether any block of a level has attention; the middle is of the last. */
 bool sdi_unet_has_attention(const sd_unet_config *c, int level);
+
+/* Numbers of a picture that the second text encoder's model is told: the refiner is told how it is
+ * liked in place of its size. */
+enum { SD_SIZES_BASE = 6, SD_SIZES_REFINER = 5 };
 
 /* Takes `path`, also where it fails. */
 sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out);

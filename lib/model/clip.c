@@ -13,6 +13,7 @@ struct sd_text_model {
     sd_part part;
     sd_text_config config;
     const sdb_weight *token, *position, *final_norm;
+    const sdb_weight *projection; /* NULL: config.projection is 0 */
     text_layer *layers;
 };
 
@@ -50,6 +51,9 @@ static void text_build(sd_builder *b, void *network, const void *config) {
         text_layer_build(b, &m->layers[i],
                          sdi_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = i}), c);
     m->final_norm = sdi_get_norm(b, &top, SD_KEY_TEXT_FINAL_NORM, c->width);
+    if (c->projection > 0)
+        m->projection =
+            sdi_get_linear_no_bias(b, &top, SD_KEY_TEXT_PROJECTION, c->projection, c->width);
     for (int i = 0; i < c->skip; i++) {
         sd_path unused = sdi_path_at(top, SD_KEY_TEXT_LAYER, (sd_indices){.layer = c->layers + i});
         sdi_builder_pass_over(b, &unused);
@@ -70,19 +74,34 @@ static sdb_tensor text_layer_forward(sd_exec *e, const text_layer *layer, sdb_te
     return sdi_linear(e, a, x.c, (sdb_linear){.weight = layer->fc2, .residual = x});
 }
 
-void sdi_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
-                            int skip) {
-    sdb_tensor x = sdi_exec_tensor(e, ids.n, ids.h, 1, m->config.width);
+void sdi_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor pooled,
+                            sdb_tensor ids, int skip) {
+    const sd_text_config *c = &m->config;
+    int last = c->layers - c->penultimate - skip;
+    sdb_tensor x = sdi_exec_tensor(e, ids.n, ids.h, 1, c->width);
     sdi_op_embed(e, (sdb_embed){ids, x, m->token, m->position});
-    for (int i = 0; i < m->config.layers - skip; i++)
-        x = text_layer_forward(e, &m->layers[i], x, &m->config);
-    sdi_op_copy(e, y, sdi_layer_norm(e, x, m->final_norm, m->config.eps));
+    for (int i = 0; i < last; i++)
+        x = text_layer_forward(e, &m->layers[i], x, c);
+    sdi_op_copy(e, y, c->penultimate ? x : sdi_layer_norm(e, x, m->final_norm, c->eps));
+    if (pooled.c == 0)
+        return;
+    for (int i = last; i < c->layers; i++)
+        x = text_layer_forward(e, &m->layers[i], x, c);
+    sdi_linear_to(e, pooled, sdi_layer_norm(e, x, m->final_norm, c->eps), m->projection);
 }
 
 /* ------------------------------------------------------------------------- the part */
 
-static bool text_wanted(const sd_description *d) {
+static bool is_on_text(const sd_description *d) {
     return !d->first_stage_only && d->conditioning == SD_CONDITIONING_TEXT;
+}
+
+static bool text_wanted(const sd_description *d) {
+    return is_on_text(d) && d->texts != SD_TEXTS_SECOND;
+}
+
+static bool text_2_wanted(const sd_description *d) {
+    return is_on_text(d) && d->texts != SD_TEXTS_FIRST;
 }
 
 /* Some writers (transformers 5 among them) leave "text_model." out. */
@@ -90,6 +109,11 @@ static const sd_place text_places[] = {
     {SD_LAYOUT_OPEN_CLIP, "cond_stage_model.model.", ""},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.", "embeddings."},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.text_model.", ""},
+    {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
+    {SD_LAYOUT_DIFFUSERS, "", ""},
+};
+
+static const sd_place text_2_places[] = {
     {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
     {SD_LAYOUT_DIFFUSERS, "", ""},
 };
@@ -108,5 +132,21 @@ const sd_part_type sdi_text_part = {
     .measured = true,
     .reads_texts = true,
     .tokenizer = "tokenizer",
+    .build = text_build,
+};
+
+/* SDXL's larger one, whose end token is the text as one vector. */
+const sd_part_type sdi_text_2_part = {
+    .what = "second text encoder",
+    SD_PLACES(text_2_places),
+    .folder = "text_encoder_2",
+    .stems = {"model", "pytorch_model"},
+    .classes = {"CLIPTextModelWithProjection"},
+    SD_CONFIG(text_2),
+    .size = sizeof(sd_text_model),
+    .wanted = text_2_wanted,
+    .read = sdi_config_text_2,
+    .reads_texts = true,
+    .tokenizer = "tokenizer_2",
     .build = text_build,
 };

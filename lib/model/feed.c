@@ -95,6 +95,31 @@ sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_s
     return part;
 }
 
+static void transpose(const uint8_t *from, size_t rows, size_t columns, size_t size, uint8_t *to) {
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < columns; j++)
+            memcpy(to + (j * rows + i) * size, from + (i * columns + j) * size, size);
+}
+
+sd_status sdi_feed_transpose(sd_feeds *feeds, int columns, sdb_weight_part *part) {
+    size_t size = sdb_type_size(part->type), rows = (size_t)part->rows, n = rows * (size_t)columns;
+    sd_feed *feed = feeds->last;
+    uint8_t *as_read = sdi_alloc(feeds->ctx, n * size);
+    feed->transposed = sdi_alloc(feeds->ctx, n * size);
+    sd_status status = as_read && feed->transposed ? SD_OK : SD_ERROR_MEMORY;
+    if (!status)
+        status = sdb_part_read(part, 0, n, as_read);
+    if (!status) {
+        transpose(as_read, rows, (size_t)columns, size, feed->transposed);
+        *part = (sdb_weight_part){
+            .data = feed->transposed, .type = part->type, .rows = columns, .source = feed};
+    } else if (status != SD_ERROR_MEMORY) {
+        status = sdi_feed_fail(feeds, status);
+    }
+    sdi_free(feeds->ctx, as_read);
+    return status;
+}
+
 sd_status sdi_feed_fail(const sd_feeds *feeds, sd_status status) {
     for (const sd_feed *s = feeds->last; s; s = s->next)
         if (atomic_load(&s->status) != SD_OK)
@@ -108,6 +133,7 @@ void sdi_feeds_close(sd_feeds *feeds) {
         sd_feed *s = feeds->last;
         feeds->last = s->next;
         sdi_decoder_close(feeds->ctx, &s->decoder);
+        sdi_free(feeds->ctx, s->transposed);
         sdi_free(feeds->ctx, s);
     }
 }

@@ -16,6 +16,7 @@ typedef struct sd_feed {
     atomic_int status;    /* of the first read that failed */
     atomic_bool broken;   /* NaN or infinity was seen */
     bool told;            /* and is in the log */
+    void *transposed;     /* what sdi_feed_transpose made; or NULL */
     struct sd_feed *next; /* opened before this */
 } sd_feed;
 
@@ -29,6 +30,9 @@ sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_ent
                         sdb_weight_part *out);
 /* Rows first .. first + n - 1 of a part with row_size elements a row. */
 sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
+/* A part [rows, columns] that was opened last becomes [columns, rows], in memory until the feeds
+ * are closed: of what is small. */
+sd_status sdi_feed_transpose(sd_feeds *feeds, int columns, sdb_weight_part *part);
 /* The sentence of a weight that could not be prepared: that of the read that failed, where one did;
  * else what the device has said stands. */
 sd_status sdi_feed_fail(const sd_feeds *feeds, sd_status status);

@@ -96,6 +96,8 @@ static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
     }
     sdi_weights_will_need(b->weights, entry);
     b->status = sdi_feed_open(&b->build->feeds, b->weights, entry, part.rows, &part);
+    if (!b->status && want->transposed)
+        b->status = sdi_feed_transpose(&b->build->feeds, (int)want->dims[1], &part);
     if (!b->status)
         report_progress(b);
     return part;

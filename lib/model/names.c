@@ -32,12 +32,15 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_TEXT_FC2] = TEXT("mlp.fc2", "mlp.c_proj"),
     [SD_KEY_TEXT_FINAL_NORM] = TEXT("final_layer_norm", "ln_final"),
     [SD_KEY_TEXT_QKV] = TEXT("attn.in_proj", "attn.in_proj"),
+    [SD_KEY_TEXT_PROJECTION] = TEXT("text_projection", "text_projection"),
 
     [SD_KEY_CLASS] = {"embedding"},
 
     [SD_KEY_UNET_TIME1] = {"time_embed.0", "time_embedding.linear_1"},
     [SD_KEY_UNET_TIME2] = {"time_embed.2", "time_embedding.linear_2"},
     [SD_KEY_UNET_GUIDANCE] = {"time_embed.cond_proj", "time_embedding.cond_proj"},
+    [SD_KEY_UNET_LABEL1] = {"label_emb.0.0", "add_embedding.linear_1"},
+    [SD_KEY_UNET_LABEL2] = {"label_emb.0.2", "add_embedding.linear_2"},
     [SD_KEY_UNET_CONV_IN] = {"input_blocks.0.0", "conv_in"},
     [SD_KEY_UNET_IN_RES] = {"input_blocks.{flat}.0", "down_blocks.{level}.resnets.{block}"},
     [SD_KEY_UNET_IN_ATTENTION] = {"input_blocks.{flat}.1",
@@ -137,6 +140,10 @@ static const harmless_row harmless[] = {
     {"text_projection.weight", WHOLE},
     {"cond_stage_model.transformer.text_projection.weight", WHOLE},
     {"logit_scale", WHOLE},
+    {".logit_scale", AT_END},
+    {"conditioner.embedders.0.model.attn_mask", WHOLE},
+    {"conditioner.embedders.1.model.attn_mask", WHOLE},
+    {"denoiser.sigmas", WHOLE},            /* generative-models' schedule */
     {"first_stage_model.loss.", AT_START}, /* the autoencoder's discriminator */
     {"loss.", AT_START},
     {"betas", WHOLE}, /* the schedule, which is computed anew */
@@ -240,11 +247,17 @@ static const char *row_pattern(const name_row *row, sd_layout layout, int spelli
     return spelling > 0 && row->old ? row->old : row->diffusers;
 }
 
+/* transformers' CLIPTextModelWithProjection has its projection beside "text_model.". */
+static bool is_outside(const sd_path *path, sd_layout layout) {
+    return layout == SD_LAYOUT_DIFFUSERS && path->depth == 1 &&
+           path->keys[0] == SD_KEY_TEXT_PROJECTION;
+}
+
 const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
                           int spelling, const char *prefix, const char *suffix) {
     name_text t = {name, 0};
     name[0] = 0;
-    append(&t, prefix, strlen(prefix));
+    append(&t, prefix, is_outside(path, layout) ? 0 : strlen(prefix));
     for (int i = 0; i < path->depth; i++) {
         append_pattern(&t, row_pattern(&rows[path->keys[i]], layout, spelling), &path->at);
         append(&t, ".", i + 1 < path->depth);
@@ -258,11 +271,16 @@ int sdi_key_matrix_dims(sd_key key, sd_layout layout) {
     return conv & CONV1D ? 3 : conv >> layout & 1 ? 4 : 2;
 }
 
-/* nn.MultiheadAttention's in_proj_weight, and a bare nn.Parameter. */
+bool sdi_key_is_transposed(sd_key key, sd_layout layout) {
+    return key == SD_KEY_TEXT_PROJECTION && layout == SD_LAYOUT_OPEN_CLIP;
+}
+
+/* nn.MultiheadAttention's in_proj_weight, and bare nn.Parameters. */
 const char *sdi_key_weight_suffix(sd_key key, sd_layout layout) {
     if (key == SD_KEY_TEXT_QKV)
         return "_weight";
-    return key == SD_KEY_TEXT_POSITION && layout == SD_LAYOUT_OPEN_CLIP ? "" : ".weight";
+    bool bare = key == SD_KEY_TEXT_POSITION || key == SD_KEY_TEXT_PROJECTION;
+    return bare && layout == SD_LAYOUT_OPEN_CLIP ? "" : ".weight";
 }
 
 const char *sdi_key_bias_suffix(sd_key key, sd_layout layout) {

@@ -24,12 +24,15 @@ typedef enum sd_key {
     SD_KEY_TEXT_FC2,
     SD_KEY_TEXT_FINAL_NORM,
     SD_KEY_TEXT_QKV, /* OpenCLIP alone: all three in one */
+    SD_KEY_TEXT_PROJECTION,
     /* ClassEmbedder */
     SD_KEY_CLASS,
     /* UNet */
     SD_KEY_UNET_TIME1,
     SD_KEY_UNET_TIME2,
     SD_KEY_UNET_GUIDANCE, /* diffusers alone: latent consistency models */
+    SD_KEY_UNET_LABEL1,   /* SDXL */
+    SD_KEY_UNET_LABEL2,
     SD_KEY_UNET_CONV_IN,
     SD_KEY_UNET_IN_RES,
     SD_KEY_UNET_IN_ATTENTION,
@@ -142,6 +145,9 @@ const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout
 /* How many dimensions the layout stores this Linear with: 2; 4 where it is a 1x1 convolution [out,
  * in, 1, 1], 3 where it is one over tokens. */
 int sdi_key_matrix_dims(sd_key key, sd_layout layout);
+
+/* Whether the layout has this Linear as [in, out]. */
+bool sdi_key_is_transposed(sd_key key, sd_layout layout);
 
 /* ".weight" and ".bias", or what a layout has in their place. */
 const char *sdi_key_weight_suffix(sd_key key, sd_layout layout);

@@ -16,9 +16,10 @@ typedef struct sd_vae sd_vae;
 
 /* CLIP text tower: Radford et al. 2021; FrozenCLIPEmbedder, FrozenOpenCLIPEmbedder. */
 /* ids [n, tokens, 1] of SDB_I32; y [n, tokens, width] of SDB_F32. The last `skip` layers are left
- * out. */
-void sdi_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor ids,
-                            int skip);
+ * out. `pooled`, or no tensor, is [n, tokens, projection] of SDB_F32: each token as the text's one
+ * vector, of which that of the end token counts; no layer is left out of it. */
+void sdi_text_model_forward(sd_exec *e, const sd_text_model *m, sdb_tensor y, sdb_tensor pooled,
+                            sdb_tensor ids, int skip);
 
 /* ClassEmbedder: ids [n, 1, 1] of SDB_I32; y [n, 1, 1, context_dim] of SDB_F32. */
 void sdi_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, sdb_tensor ids);
@@ -30,6 +31,12 @@ void sdi_class_model_forward(sd_exec *e, const sd_class_model *m, sdb_tensor y, 
  * kv may be no tensor. */
 int sdi_unet_kv_width(const sd_unet *m);
 void sdi_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context);
+/* What is told beside the time, which is the same in all steps: pooled [n, 1, 1, label_dim -
+ * n_sizes * size_dim] and sizes [n, 1, 1, n_sizes] of SDB_F32 to `label` [n, 1, 1,
+ * sdi_unet_label_width] of e->act, which the caller took. A width of 0: there is no such thing. */
+int sdi_unet_label_width(const sd_unet *m);
+void sdi_unet_label(sd_exec *e, const sd_unet *m, sdb_tensor label, sdb_tensor pooled,
+                    sdb_tensor sizes);
 /* Width of the embedding that a UNet is told the guidance scale by; 0: it is not. */
 int sdi_unet_guidance_dim(const sd_unet *m);
 /* get_guidance_scale_embedding of diffusers' LatentConsistencyModelPipeline (Kingma et al. 2021) at
@@ -37,9 +44,9 @@ int sdi_unet_guidance_dim(const sd_unet *m);
 void sdi_unet_guidance(const sd_unet *m, double scale, float *embedding);
 /* x [n, h, w, in_channels] of any type, t [n, 1, 1, 1] of SDB_F32, y [n, h, w, out_channels] of
  * SDB_F32. h and w must be multiples of 2^(n_levels - 1). `guidance` [n, 1, 1, guidance_dim] of
- * SDB_F32, or no tensor: the UNet is told of none. */
+ * SDB_F32, or no tensor: the UNet is told of none; `label` as sdi_unet_label leaves it, or none. */
 void sdi_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
-                      sdb_tensor kv, sdb_tensor guidance);
+                      sdb_tensor kv, sdb_tensor guidance, sdb_tensor label);
 
 /* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
 /* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A

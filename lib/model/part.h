@@ -18,6 +18,7 @@
 /* The order of the table is that in which parts are built, and their tensors listed. */
 typedef enum sd_part_kind {
     SD_PART_TEXT,
+    SD_PART_TEXT_2,
     SD_PART_CLASSES,
     SD_PART_UNET,
     SD_PART_VAE,
@@ -51,7 +52,8 @@ typedef struct sd_part_type {
 } sd_part_type;
 
 extern const sd_part_type *const sdi_part_types[SD_N_PARTS];
-extern const sd_part_type sdi_text_part, sdi_class_part, sdi_unet_part, sdi_vae_part;
+extern const sd_part_type sdi_text_part, sdi_text_2_part, sdi_class_part, sdi_unet_part,
+    sdi_vae_part;
 
 /* For rows. */
 #define SD_PLACES(rows) .places = (rows), .n_places = (int)SD_COUNT(rows)

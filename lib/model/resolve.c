@@ -23,6 +23,7 @@ static const struct {
     const char *name, *what;
 } others[] = {{"scheduler", "scheduler"},
               {"tokenizer", "tokenizer"},
+              {"tokenizer_2", "second tokenizer"},
               {"safety_checker", "safety checker"},
               {"feature_extractor", "feature extractor"}};
 

@@ -41,11 +41,10 @@ static sd_naming *names_of(const sd_part_type *type, sd_description *d) {
 
 /* ------------------------------------------------------------------- diffusers' folder */
 
-/* Names of pipelines that are no Stable Diffusion 1.x or 2.x, by a part of the name. */
+/* Names of pipelines that are no Stable Diffusion 1.x, 2.x or XL, by a part of the name. */
 static const struct {
     const char *part, *what;
 } other_families[] = {
-    {"XL", "Stable Diffusion XL"},
     {"StableDiffusion3", "Stable Diffusion 3"},
     {"Flux", "Flux"},
     {"UnCLIP", "unCLIP, which is conditioned on pictures' embeddings"},
@@ -66,6 +65,12 @@ static const char *pipeline_name(sd_reader *r) {
     return custom ? custom : sdi_reader_string(r, "_class_name", "StableDiffusionPipeline");
 }
 
+/* What StableDiffusionXLPipeline and its like have by default. */
+static void take_xl(sd_source *s, sd_reader *r, const char *name) {
+    s->desc->scheduler.guidance = strstr(name, "Inpaint") ? 7.5 : 5.0;
+    s->desc->zeros_for_empty = sdi_reader_bool(r, "force_zeros_for_empty_prompt", true);
+}
+
 /* Any other pipeline is one of Stable Diffusion's three networks, if they are its. */
 static void check_pipeline(sd_source *s, sd_reader *r, sd_index *index) {
     const char *name = pipeline_name(r);
@@ -79,14 +84,17 @@ static void check_pipeline(sd_source *s, sd_reader *r, sd_index *index) {
         if (strstr(name, other_families[i].part))
             r->status = sdi_fail(s->ctx, SD_ERROR_UNSUPPORTED,
                                  "%s: \"_class_name\" is \"%.60s\": %s; libsd knows only Stable "
-                                 "Diffusion 1.x and 2.x",
+                                 "Diffusion 1.x, 2.x and XL",
                                  r->path, name, other_families[i].what);
-    index->corrects_scheduler = strncmp(name, "StableDiffusion", 15) == 0;
+    bool xl = strncmp(name, "StableDiffusionXL", 17) == 0;
+    index->corrects_scheduler = strncmp(name, "StableDiffusion", 15) == 0 && !xl;
+    if (xl)
+        take_xl(s, r, name);
     bool latent_consistency = strncmp(name, "LatentConsistencyModel", 22) == 0;
     if (latent_consistency) { /* the defaults of these pipelines' __call__ */
         s->desc->scheduler.steps = 4;
         s->desc->scheduler.guidance = 8.5;
-    } else if (!r->status && !index->corrects_scheduler) {
+    } else if (!r->status && !index->corrects_scheduler && !xl) {
         sdi_log(s->ctx, SD_LOG_LEVEL_WARN,
                 "%s: \"_class_name\" is \"%.60s\", a pipeline that libsd does not know; its "
                 "networks are used as StableDiffusionPipeline uses them",
@@ -110,12 +118,25 @@ static void check_class(sd_reader *r, const sd_part_type *type) {
         sdi_reader_unsupported(r, type->folder, name, type->classes[0]);
 }
 
+/* ["transformers", "CLIPTextModel"], and not [null, null]. */
+static bool is_there(sd_reader *r, const char *folder) {
+    return json_is_string(json_array_get(sdi_reader_get(r, folder), 1));
+}
+
+/* SDXL's refiner has the second text encoder alone. */
+static sd_texts which_texts(sd_reader *r) {
+    return !is_there(r, sdi_text_2_part.folder) ? SD_TEXTS_FIRST
+           : is_there(r, sdi_text_part.folder)  ? SD_TEXTS_BOTH
+                                                : SD_TEXTS_SECOND;
+}
+
 /* model_index.json: {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "..."]}. */
 static sd_status check_index(sd_source *s, const char *path, sd_index *index) {
     sd_reader r = sdi_reader_open(s->ctx, path);
     check_pipeline(s, &r, index);
+    s->desc->texts = which_texts(&r);
     for (int i = 0; i < SD_N_PARTS; i++)
-        if (sdi_part_types[i]->folder)
+        if (sdi_part_types[i]->folder && sdi_part_types[i]->wanted(s->desc))
             check_class(&r, sdi_part_types[i]);
     const char *scheduler = json_string_value(json_array_get(sdi_reader_get(&r, "scheduler"), 1));
     snprintf(index->scheduler, sizeof index->scheduler, "%s", scheduler ? scheduler : "");
@@ -197,7 +218,10 @@ static sd_status open_tokenizer(sd_source *s, sd_part_kind kind) {
 }
 
 static const char *stable_diffusion(const sd_description *d) {
-    return d->unet.linear_projection ? "Stable Diffusion 2.x" : "Stable Diffusion 1.x";
+    return d->texts == SD_TEXTS_BOTH     ? "Stable Diffusion XL"
+           : d->texts == SD_TEXTS_SECOND ? "Stable Diffusion XL refiner"
+           : d->unet.linear_projection   ? "Stable Diffusion 2.x"
+                                         : "Stable Diffusion 1.x";
 }
 
 static sd_status open_folder(sd_source *s) {
@@ -280,8 +304,10 @@ static sd_status open_resolved(sd_context *ctx, char *path, const char *config, 
         return status;
     }
     status = sdi_is_directory(s->desc->path) ? open_folder(s) : open_checkpoint(s, config);
-    if (!status)
+    if (!status) {
+        sdi_join_description(s->desc);
         status = sdi_check_description(ctx, s->desc);
+    }
     if (status)
         sdi_source_close(s);
     else

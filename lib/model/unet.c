@@ -40,9 +40,10 @@ struct sd_unet {
     sd_part part;
     sd_unet_config config;
     const sdb_weight *time1, *time2;
-    const sdb_weight *guidance; /* NULL: config.guidance_dim is 0 */
-    sd_wide_linear emb;         /* all ResBlocks' projections of the time embedding */
-    sd_wide_linear kv;          /* all cross-attentions' keys and values */
+    const sdb_weight *guidance;        /* NULL: config.guidance_dim is 0 */
+    const sdb_weight *label1, *label2; /* NULL: config.label_dim is 0 */
+    sd_wide_linear emb;                /* all ResBlocks' projections of the time embedding */
+    sd_wide_linear kv;                 /* all cross-attentions' keys and values */
     input_block *in;
     output_block *out;
     int n_blocks;            /* of each of both */
@@ -231,6 +232,10 @@ static void unet_build(sd_builder *b, void *network, const void *config) {
     if (c->guidance_dim > 0)
         m->guidance = sdi_get_linear_no_bias(b, &top, SD_KEY_UNET_GUIDANCE, c->model_channels,
                                              c->guidance_dim);
+    if (c->label_dim > 0) {
+        m->label1 = sdi_get_linear(b, &top, SD_KEY_UNET_LABEL1, time_width(c), c->label_dim);
+        m->label2 = sdi_get_linear(b, &top, SD_KEY_UNET_LABEL2, time_width(c), time_width(c));
+    }
     build_input_blocks(&u);
     build_middle(&u);
     build_output_blocks(&u);
@@ -248,6 +253,24 @@ int sdi_unet_kv_width(const sd_unet *m) {
 
 void sdi_unet_kv(sd_exec *e, const sd_unet *m, sdb_tensor kv, sdb_tensor context) {
     sdi_wide_forward(e, &m->kv, kv, sdi_as_activations(e, context));
+}
+
+int sdi_unet_label_width(const sd_unet *m) {
+    return m->config.label_dim > 0 ? time_width(&m->config) : 0;
+}
+
+void sdi_unet_label(sd_exec *e, const sd_unet *m, sdb_tensor label, sdb_tensor pooled,
+                    sdb_tensor sizes) {
+    const sd_unet_config *c = &m->config;
+    sdb_tensor vector = sdi_exec_tensor(e, label.n, 1, 1, c->label_dim);
+    sdi_op_copy(e, sdi_view_channels(vector, 0, pooled.c), pooled);
+    for (int i = 0; i < c->n_sizes; i++) {
+        sdb_tensor y = sdi_view_channels(vector, pooled.c + i * c->size_dim, c->size_dim);
+        sdi_op_timestep_embedding(e, (sdb_timestep_embedding){sdi_view_channels(sizes, i, 1), y});
+    }
+    sdb_tensor h = sdi_linear(e, vector, time_width(c),
+                              (sdb_linear){.weight = m->label1, .act = SDB_ACT_SILU});
+    sdi_linear_to(e, label, h, m->label2);
 }
 
 int sdi_unet_guidance_dim(const sd_unet *m) {
@@ -275,8 +298,21 @@ typedef struct unet_run {
     sdb_tensor kv;
 } unet_run;
 
-/* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t)). */
-static sdb_tensor time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor t, sdb_tensor guidance) {
+/* SiLU(a W^T + b + label): nothing reads a sum of embeddings but through a SiLU. */
+static sdb_tensor add_label(sd_exec *e, const sd_unet *m, sdb_tensor a, sdb_tensor label) {
+    int width = time_width(&m->config);
+    if (label.c == 0)
+        return sdi_linear(e, a, width, (sdb_linear){.weight = m->time2, .act = SDB_ACT_SILU});
+    sdb_tensor sum = sdi_linear(e, a, width, (sdb_linear){.weight = m->time2, .residual = label});
+    sdb_activation op = {
+        .x = sum, .y = sdi_exec_tensor(e, sum.n, 1, 1, width), .act = SDB_ACT_SILU};
+    sdi_op_activation(e, op);
+    return op.y;
+}
+
+/* t [n, 1, 1, 1] to the ResBlocks' projections of SiLU(time_embed(t) + label). */
+static sdb_tensor time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor t, sdb_tensor guidance,
+                                 sdb_tensor label) {
     int width = time_width(&m->config);
     sdb_tensor emb = sdi_exec_tensor(e, t.n, 1, 1, m->emb.width);
     sdb_tensor h = sdi_exec_tensor(e, t.n, 1, 1, m->config.model_channels);
@@ -285,9 +321,7 @@ static sdb_tensor time_embedding(sd_exec *e, const sd_unet *m, sdb_tensor t, sdb
         h = sdi_linear(e, sdi_as_activations(e, guidance), h.c,
                        (sdb_linear){.weight = m->guidance, .residual = h});
     h = sdi_linear(e, h, width, (sdb_linear){.weight = m->time1, .act = SDB_ACT_SILU});
-    /* nothing reads the second but through a SiLU */
-    h = sdi_linear(e, h, width, (sdb_linear){.weight = m->time2, .act = SDB_ACT_SILU});
-    sdi_wide_forward(e, &m->emb, emb, h);
+    sdi_wide_forward(e, &m->emb, emb, add_label(e, m, h, label));
     return emb;
 }
 
@@ -349,9 +383,9 @@ static sdb_tensor blocks_forward(const unet_run *run, sdb_tensor input) {
 }
 
 void sdi_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
-                      sdb_tensor kv, sdb_tensor guidance) {
+                      sdb_tensor kv, sdb_tensor guidance, sdb_tensor label) {
     const sd_unet_config *c = &m->config;
-    unet_run run = {e, m, time_embedding(e, m, t, guidance), kv};
+    unet_run run = {e, m, time_embedding(e, m, t, guidance, label), kv};
     sdb_tensor h = blocks_forward(&run, sdi_as_activations(e, x));
     h = sdi_group_norm(e, h, m->norm_out, (sd_norm_spec){c->norm_groups, c->norm_eps},
                        SDB_ACT_SILU);

@@ -58,7 +58,10 @@ sd_wanted sdi_weight_wants(const sd_weight *w, const sd_param *p, sd_layout layo
     case SDB_WEIGHT_LINEAR:
     case SDB_WEIGHT_GEGLU:
         want.n_dims = sdi_key_matrix_dims(key, layout);
+        want.transposed = sdi_key_is_transposed(key, layout);
         memcpy(want.dims, (const int64_t[]){p->of, in, 1, 1}, sizeof want.dims);
+        if (want.transposed)
+            memcpy(want.dims, (const int64_t[]){in, p->of}, 2 * sizeof *want.dims);
         break;
     case SDB_WEIGHT_CONV3X3:
         want.n_dims = 4;

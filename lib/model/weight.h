@@ -40,6 +40,7 @@ typedef struct sd_wanted {
     const char *suffix;
     int n_dims;
     int64_t dims[4];
+    bool transposed; /* its columns are the rows of the weight */
 } sd_wanted;
 
 sd_weight *sdi_weight_new(sd_context *ctx, const sd_weight_form *form, const sd_param *params,

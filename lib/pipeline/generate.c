@@ -24,9 +24,12 @@ static sd_status condition(sd_generation *g) {
     g->uncond = guided ? (sd_cond *)r->uncond : NULL;
     sdi_handle_retain(g->cond);
     sdi_handle_retain(g->uncond);
-    return sdi_encode_prompts(g->model, r->prompt, r->prompts, r->negative_prompt, &r->text,
-                              &g->sampling, g->cond ? NULL : &g->cond,
-                              guided && !g->uncond ? &g->uncond : NULL);
+    const sd_prompts prompts = {.prompt = r->prompt,
+                                .prompts = r->prompts,
+                                .negative = r->negative_prompt,
+                                .tokens = g->cond ? sdi_cond_context(g->cond)->dims[1] : 0};
+    return sdi_encode_prompts(g->model, &prompts, &r->text, g->sampling.batch,
+                              g->cond ? NULL : &g->cond, guided && !g->uncond ? &g->uncond : NULL);
 }
 
 static sd_status encode(sd_generation *g) {

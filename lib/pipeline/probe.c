@@ -46,7 +46,7 @@ sd_status sdi_probe_prediction(const sd_model *model, sd_prediction *found) {
     sd_cond *cond = NULL;
     sd_status status = even_tensor(model->ctx, 4, x_dims, &x);
     if (status == SD_OK && (status = even_tensor(model->ctx, 3, context_dims, &context)) == SD_OK &&
-        (status = sdi_cond_take(context, &cond)) == SD_OK)
+        (status = sdi_cond_take((sd_tensor *const[SD_COND_N_PARTS]){context}, &cond)) == SD_OK)
         status = judge(model, x, cond, found);
     sdi_tensor_free(x);
     sdi_cond_free(cond);

@@ -10,18 +10,6 @@
 
 /* -------------------------------------------------------------------------------- beginning */
 
-/* Rows for the batch, or one for all, of `tokens`; -1: of any number. */
-static sd_status check_cond(const sd_sampler *s, const sd_cond *cond, const char *what,
-                            int64_t tokens) {
-    const sd_tensor *context = sdi_cond_context(cond);
-    int64_t dims[] = {s->n, tokens, s->model->desc->unet.context_dim};
-    if (!context)
-        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
-    if (context->dims[0] == 1)
-        dims[0] = 1;
-    return sdi_expect_shape(context, what, 3, dims);
-}
-
 /* Guidance's two halves are one batch, and so have the same tokens. */
 static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
     if (sdi_model_context_tokens(s->model) == 0)
@@ -29,13 +17,14 @@ static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
                    ? sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                               "cond is given; the model is unconditional, NULL was expected")
                    : SD_OK;
-    sd_status status = check_cond(s, given->cond, "cond", -1);
+    sd_status status = sdi_unet_check_cond(s->model, given->cond, "cond", s->n, true, -1);
     if (status || s->halves == 1)
         return status;
     if (!given->uncond)
         return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
                         "uncond is NULL; the guidance scale %g needs it", s->params.guidance_scale);
-    return check_cond(s, given->uncond, "uncond", sdi_cond_context(given->cond)->dims[1]);
+    return sdi_unet_check_cond(s->model, given->uncond, "uncond", s->n, true,
+                               sdi_cond_context(given->cond)->dims[1]);
 }
 
 /* Encoding and decoding know one direction of time. */
@@ -152,21 +141,18 @@ static void upload_scale(sd_sampler *s) {
     sdi_free(s->model->ctx, row);
 }
 
-/* Rows of cond or uncond into images first .. first + n - 1 of the context. */
-static void upload_rows(sd_sampler *s, int first, const sd_cond *cond) {
-    const sd_tensor *rows = sdi_cond_context(cond);
-    int64_t row = rows->dims[1] * rows->dims[2];
+/* Rows of cond or uncond as what images first .. first + n - 1 see. */
+static void upload_rows(sd_sampler *s, int first, const sd_cond *cond, double score) {
     for (int i = 0; i < s->n; i++)
-        sdi_exec_upload(s->e, sdi_view_batch(s->unet.io[SD_UNET_CONTEXT], first + i, 1),
-                        rows->data + (rows->dims[0] == 1 ? 0 : i * row));
+        sdi_unet_put_cond(&s->unet, first + i, cond, i, score);
 }
 
 static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *uncond) {
     if (s->unet.tokens == 0)
         return;
     if (s->halves == 2)
-        upload_rows(s, 0, uncond);
-    upload_rows(s, (s->halves - 1) * s->n, cond);
+        upload_rows(s, 0, uncond, SD_NEGATIVE_SCORE);
+    upload_rows(s, (s->halves - 1) * s->n, cond, SD_AESTHETIC_SCORE);
     sdi_stage_compute_apart(&s->unet);
 }
 

@@ -11,7 +11,7 @@
 #include "backend/run.h"
 #include "pipeline/model.h"
 
-#define SD_STAGE_IO 6
+#define SD_STAGE_IO 9
 
 typedef struct sd_stage sd_stage;
 

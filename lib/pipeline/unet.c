@@ -17,6 +17,12 @@ static void hold(sd_stage *s) {
     if (s->options)
         s->io[SD_UNET_SCALE] =
             sdi_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, sdi_unet_guidance_dim(unet));
+    if (sdi_unet_label_width(unet) > 0) {
+        int width = sdi_unet_pooled_width(s->model);
+        s->io[SD_UNET_POOLED] = sdi_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, width);
+        s->io[SD_UNET_SIZES] = sdi_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, config->n_sizes);
+        s->io[SD_UNET_LABEL] = sdi_exec_tensor(e, s->n, 1, 1, sdi_unet_label_width(unet));
+    }
     if (s->tokens == 0)
         return;
     s->io[SD_UNET_CONTEXT] =
@@ -26,15 +32,92 @@ static void hold(sd_stage *s) {
 
 static void evaluate(sd_stage *s) {
     sdi_unet_forward(s->e, sdi_model_unet(s->model), s->io[SD_UNET_Y], s->io[SD_UNET_X],
-                     s->io[SD_UNET_T], s->io[SD_UNET_KV], s->io[SD_UNET_SCALE]);
+                     s->io[SD_UNET_T], s->io[SD_UNET_KV], s->io[SD_UNET_SCALE],
+                     s->io[SD_UNET_LABEL]);
 }
 
-static void look_at_context(sd_stage *s) {
+static void look_at_cond(sd_stage *s) {
+    const sd_unet *unet = sdi_model_unet(s->model);
     if (s->tokens > 0)
-        sdi_unet_kv(s->e, sdi_model_unet(s->model), s->io[SD_UNET_KV], s->io[SD_UNET_CONTEXT]);
+        sdi_unet_kv(s->e, unet, s->io[SD_UNET_KV], s->io[SD_UNET_CONTEXT]);
+    if (sdi_unet_label_width(unet) > 0)
+        sdi_unet_label(s->e, unet, s->io[SD_UNET_LABEL], s->io[SD_UNET_POOLED],
+                       s->io[SD_UNET_SIZES]);
 }
 
-const sd_stage_type sdi_unet_stage = {SD_PART_UNET, hold, evaluate, look_at_context};
+const sd_stage_type sdi_unet_stage = {SD_PART_UNET, hold, evaluate, look_at_cond};
+
+/* --------------------------------------------------------------------------- conditioning */
+
+int sdi_unet_pooled_width(const sd_model *model) {
+    const sd_unet_config *c = &model->desc->unet;
+    return c->label_dim - c->n_sizes * c->size_dim;
+}
+
+/* A part beside the context, [n or 1, width]; of width 0 there is to be none. */
+static sd_status check_part(const sd_model *model, const sd_cond *cond, sd_cond_part part,
+                            const char *name, int64_t n, int width) {
+    const sd_tensor *t = cond->parts[part];
+    bool is_optional = part == SD_COND_SIZES;
+    const int64_t dims[] = {t && t->dims[0] == 1 ? 1 : n, width};
+    if (t && width > 0)
+        return sdi_expect_shape(t, name, 2, dims);
+    if (t)
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "%s is given, which this UNet does not look at; conditioning without it "
+                        "was expected",
+                        name);
+    if (width > 0 && !is_optional)
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "%s is missing: this UNet takes a text as one vector of %d too, which "
+                        "sd_encode_text makes",
+                        name, width);
+    return SD_OK;
+}
+
+sd_status sdi_unet_check_cond(const sd_model *model, const sd_cond *cond, const char *what,
+                              int64_t n, bool one_is_fine, int64_t tokens) {
+    const sd_unet_config *config = &model->desc->unet;
+    const sd_tensor *context = sdi_cond_context(cond);
+    bool one = one_is_fine && context && context->dims[0] == 1;
+    const int64_t dims[] = {one ? 1 : n, tokens, config->context_dim};
+    char name[64];
+    if (!context)
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
+    sd_status status = sdi_expect_shape(context, what, 3, dims);
+    sdi_print(name, sizeof name, "%s (\"pooled\")", what);
+    if (!status)
+        status = check_part(model, cond, SD_COND_POOLED, name, n, sdi_unet_pooled_width(model));
+    sdi_print(name, sizeof name, "%s (\"sizes\")", what);
+    return status ? status : check_part(model, cond, SD_COND_SIZES, name, n, config->n_sizes);
+}
+
+/* The order is diffusers': original height and width, crop top and left, target height and width,
+ * or in place of these the score. */
+static void put_sizes(sd_stage *s, int i, const float *given, double score) {
+    int n = s->model->desc->unet.n_sizes, scale = sdi_model_downscale(s->model);
+    float sizes[SD_SIZES_BASE], run[] = {(float)(s->h * scale), (float)(s->w * scale)};
+    bool is_told = n == SD_SIZES_REFINER;
+    for (int k = 0; k < n; k++) {
+        bool crop = k == 2 || k == 3, liked = is_told && k == 4;
+        float own = crop ? 0.0f : liked ? (float)score : run[k % 2];
+        bool unsaid = !given || (given[k] == 0.0f && !crop && !liked);
+        sizes[k] = unsaid ? own : given[k];
+    }
+    sdi_exec_upload(s->e, sdi_view_batch(s->io[SD_UNET_SIZES], i, 1), sizes);
+}
+
+void sdi_unet_put_cond(sd_stage *s, int i, const sd_cond *cond, int row, double score) {
+    const sd_tensor *pooled = cond->parts[SD_COND_POOLED], *sizes = cond->parts[SD_COND_SIZES];
+    sdi_exec_upload(s->e, sdi_view_batch(s->io[SD_UNET_CONTEXT], i, 1),
+                    sdi_cond_row(sdi_cond_context(cond), row));
+    if (sdi_unet_label_width(sdi_model_unet(s->model)) == 0)
+        return;
+    sdi_exec_upload(s->e, sdi_view_batch(s->io[SD_UNET_POOLED], i, 1), sdi_cond_row(pooled, row));
+    put_sizes(s, i, sizes ? sdi_cond_row(sizes, row) : NULL, score);
+}
+
+/* --------------------------------------------------------------------------- one evaluation */
 
 static sd_status check_times(const sd_context *ctx, const double *timesteps, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -46,12 +129,8 @@ static sd_status check_times(const sd_context *ctx, const double *timesteps, int
 }
 
 static sd_status check_cond(const sd_model *model, const sd_cond *cond, int64_t n) {
-    const int64_t dims[] = {n, -1, model->desc->unet.context_dim};
-    bool looks = sdi_unet_kv_width(sdi_model_unet(model)) > 0;
-    if (looks && cond)
-        return sdi_expect_shape(sdi_cond_context(cond), "cond", 3, dims);
-    if (looks)
-        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT, "cond is NULL");
+    if (sdi_unet_kv_width(sdi_model_unet(model)) > 0)
+        return sdi_unet_check_cond(model, cond, "cond", n, false, -1);
     if (cond)
         return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
                         "cond is given; this UNet looks at none, NULL was expected");
@@ -99,8 +178,8 @@ sd_status sdi_unet_evaluate(const sd_model *model, const sd_tensor *x, const dou
     sd_tensor *y = sdi_stage_tensor(&s, 4, dims);
     sdi_exec_put(s.e, s.io[SD_UNET_X], x, 0);
     put_times(&s, timesteps);
-    if (context)
-        sdi_exec_upload(s.e, s.io[SD_UNET_CONTEXT], context->data);
+    for (int i = 0; context && i < s.n; i++)
+        sdi_unet_put_cond(&s, i, cond, i, SD_AESTHETIC_SCORE);
     sdi_stage_compute_apart(&s);
     sdi_stage_compute(&s);
     sdi_exec_get(s.e, y, 0, s.io[SD_UNET_Y]);

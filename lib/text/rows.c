@@ -27,7 +27,7 @@ static sd_status split_text(sd_rows *rows, const sd_context *ctx, const sd_row_p
                                          p->pad, chunks, &n_used);
     if (status)
         return status;
-    if (!p->weighted && n_used > p->tokens)
+    if (!p->weighted && !p->quiet && n_used > p->tokens)
         sdi_log(ctx, SD_LOG_LEVEL_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
                 p->tokens);
     rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
@@ -44,14 +44,15 @@ static sd_status split_texts(sd_rows *rows, const sd_context *ctx, const sd_row_
         return SD_ERROR_MEMORY;
     for (int i = 0; i <= rows->n && !status; i++)
         status = split_text(rows, ctx, p, i);
-    for (int i = 0; i < rows->n && !status; i++)
+    for (int i = 0; i < rows->n && !status && !p->quiet; i++)
         sdi_odd_words_find(&odd, rows->texts[i], p->weighted);
     sdi_odd_words_log(&odd, ctx);
     return status;
 }
 
-static sd_status join_chunks(sd_rows *rows, const sd_context *ctx, int row) {
-    size_t tokens = (size_t)row, n = (size_t)rows->n * (size_t)rows->longest;
+sd_status sdi_rows_join(sd_rows *rows, const sd_context *ctx, int longest) {
+    size_t tokens = (size_t)rows->tokens, n = (size_t)rows->n * (size_t)longest;
+    rows->longest = longest;
     rows->ids = sdi_alloc_array(ctx, n * tokens, sizeof *rows->ids);
     if (!rows->ids)
         return SD_ERROR_MEMORY;
@@ -64,14 +65,11 @@ static sd_status join_chunks(sd_rows *rows, const sd_context *ctx, int row) {
     return SD_OK;
 }
 
-sd_status sdi_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
-                        const char *const *texts, int n) {
-    *rows = (sd_rows){.texts = texts, .n = n, .empty = true};
-    sd_status status;
-    if ((params->clean && (status = clean_texts(rows, ctx))) ||
-        (status = split_texts(rows, ctx, params)))
-        return status;
-    return join_chunks(rows, ctx, params->tokens);
+sd_status sdi_rows_split(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
+                         const char *const *texts, int n) {
+    *rows = (sd_rows){.texts = texts, .n = n, .tokens = params->tokens, .empty = true};
+    sd_status status = params->clean ? clean_texts(rows, ctx) : SD_OK;
+    return status ? status : split_texts(rows, ctx, params);
 }
 
 void sdi_rows_free(sd_rows *rows, const sd_context *ctx) {

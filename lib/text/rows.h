@@ -10,22 +10,26 @@ typedef struct sd_row_params {
     int32_t pad;
     int tokens; /* of a row */
     bool clean, weighted;
+    bool quiet; /* nothing is said: it was, of another encoder */
 } sd_row_params;
 
 typedef struct sd_rows {
     const char *const *texts;
     char **cleaned; /* [n], what `texts` is then; or NULL */
     sd_chunks
-        *chunks;    /* [n + 1]; those of the empty prompt come last and fill up the shorter ones */
-    int n, longest; /* texts, and rows of each */
+        *chunks; /* [n + 1]; those of the empty prompt come last and fill up the shorter ones */
+    int n, tokens;
+    int longest;    /* rows of the longest text, then of each */
     int32_t *ids;   /* [n, longest, tokens] */
     bool empty;     /* all texts are "" */
     uint64_t words; /* bit i: of sd_words the i-th is in one of the texts */
 } sd_rows;
 
 /* Says in the log what was cut and what nothing here acts on. To be freed after a failure, too. */
-sd_status sdi_rows_make(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
-                        const char *const *texts, int n);
+sd_status sdi_rows_split(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
+                         const char *const *texts, int n);
+/* Then the ids: `longest` rows of each text, not less than the longest has. */
+sd_status sdi_rows_join(sd_rows *rows, const sd_context *ctx, int longest);
 void sdi_rows_free(sd_rows *rows, const sd_context *ctx);
 /* Embeddings [n, longest, tokens, width] times their tokens' weights; the mean of a row is kept. */
 void sdi_rows_weigh(const sd_rows *rows, float *embeddings, int width);

@@ -13,11 +13,11 @@
 ENDS_WITH(sd_context_params, log_level);
 ENDS_WITH(sd_adapter_use, text_strength);
 ENDS_WITH(sd_model_params, n_adapters);
-ENDS_WITH(sd_model_info, guidance_embedding);
+ENDS_WITH(sd_model_info, n_sizes);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
 ENDS_WITH(sd_sampler_params, rng);
-ENDS_WITH(sd_text_params, reserved);
+ENDS_WITH(sd_text_params, crop_left);
 ENDS_WITH(sd_vae_params, reserved);
 ENDS_WITH(sd_mask_params, padding);
 ENDS_WITH(sd_generate_params, strength);

@@ -82,16 +82,52 @@ START_TEST(names_are_those_that_are_known) {
     sd_cond *cond = from_context(given), *none;
     ck_status(sd_cond_new(ctx, names, values, 2, &none), SD_ERROR_ARGUMENT, "twice");
     ck_assert_ptr_null(none);
-    names[1] = "pooled";
+    names[1] = "depth";
     ck_status(sd_cond_new(ctx, names, values, 2, &none), SD_ERROR_UNSUPPORTED,
-              "\"pooled\"; this version of libsd knows \"context\"");
-    ck_status(sd_cond_get(cond, "pooled", &got), SD_ERROR_UNSUPPORTED, "\"pooled\"");
+              "\"depth\"; this version of libsd knows \"context\", \"pooled\", \"sizes\"");
+    ck_status(sd_cond_get(cond, "depth", &got), SD_ERROR_UNSUPPORTED, "\"depth\"");
     ck_assert_ptr_null(got);
+    ck_status(sd_cond_get(cond, "pooled", &got), SD_ERROR_ARGUMENT, "has no \"pooled\"");
+    names[1] = "pooled";
+    ck_status(sd_cond_new(ctx, names, values, 2, &none), SD_ERROR_ARGUMENT, "pooled is [1, ");
     names[1] = NULL;
     ck_status(sd_cond_new(ctx, names, values, 2, &none), SD_ERROR_ARGUMENT, "names[1]");
     ck_status(sd_cond_get(cond, NULL, &got), SD_ERROR_ARGUMENT, "name is NULL");
     sd_cond_free(cond);
     sd_tensor_free(given);
+}
+END_TEST
+
+static sd_tensor *vectors(int64_t n) {
+    const int64_t dims[] = {n, 2};
+    const float data[] = {1, 2, 3, 4, 5, 6};
+    sd_tensor *t;
+    ck_ok(sd_tensor_new(ctx, 2, dims, data, &t));
+    return t;
+}
+
+/* Parts have a row each, or one for all; what has one keeps it where rows are taken. */
+START_TEST(parts_have_their_rows) {
+    const char *names[] = {"sizes", "context", "pooled"};
+    sd_tensor *given[] = {vectors(1), counted(3), vectors(3)}, *two = vectors(2), *got;
+    sd_cond *all, *some;
+    ck_ok(sd_cond_new(ctx, names, (const sd_tensor *const *)given, 3, &all));
+    ck_ok(sd_cond_rows(all, 1, 2, &some));
+    ck_ok(sd_cond_get(some, "pooled", &got));
+    ck_assert(sd_tensor_dims(got)[0] == 2 && sd_tensor_data(got)[0] == 3.0f);
+    sd_tensor_free(got);
+    ck_ok(sd_cond_get(some, "sizes", &got));
+    ck_assert(sd_tensor_dims(got)[0] == 1 && sd_tensor_data(got)[1] == 2.0f);
+    sd_tensor_free(got);
+    sd_cond_free(some);
+    sd_cond_free(all);
+    const sd_tensor *odd[] = {given[0], given[1], two};
+    ck_status(sd_cond_new(ctx, names, odd, 3, &all), SD_ERROR_ARGUMENT,
+              "\"pooled\" has 2 rows; 3 or 1 were expected");
+    ck_status(sd_cond_new(ctx, names, odd, 1, &all), SD_ERROR_ARGUMENT, "no \"context\"");
+    for (int i = 0; i < 3; i++)
+        sd_tensor_free(given[i]);
+    sd_tensor_free(two);
 }
 END_TEST
 
@@ -149,6 +185,7 @@ int main(void) {
     tcase_add_test(tests, rows_are_conditioning_of_their_own);
     tcase_add_test(tests, names_are_those_that_are_known);
     tcase_add_test(tests, values_are_checked);
+    tcase_add_test(tests, parts_have_their_rows);
     tcase_add_test(tests, it_keeps_its_context);
     suite_add_tcase(suite, tests);
     return run_suite(suite);

@@ -25,12 +25,17 @@ static const struct {
     sd_status status;
     const char *part;
 } rows[] = {
-    {model_index, "{\"_class_name\": \"StableDiffusionXLPipeline\"}", OTHER, "XLPipeline"},
+    {model_index, "{\"text_encoder_2\": [\"transformers\", \"T5EncoderModel\"]}", OTHER, "T5"},
+    {model_index, "{\"text_encoder_2\": [\"transformers\", \"CLIPTextModelWithProjection\"]}",
+     SD_ERROR_IO, "text_encoder_2/config.json"},
+    {model_index,
+     "{\"_class_name\": \"StableDiffusionXLPipeline\", \"force_zeros_for_empty_prompt\": 1}", BAD,
+     "force_zeros_for_empty_prompt"},
     {model_index, "{\"_class_name\": \"FluxPipeline\"}", OTHER, "FluxPipeline"},
     {model_index, "{\"_class_name\": \"StableDiffusion3Pipeline\"}", OTHER, "Stable Diffusion 3"},
     {model_index, "{\"_class_name\": \"OnnxStableDiffusionPipeline\"}", OTHER, "ONNX"},
     {model_index, "{\"_class_name\": \"FlaxStableDiffusionPipeline\"}", OTHER, "Flax"},
-    {model_index, "{\"_class_name\": [\"m\", \"StableDiffusionXLPipeline\"]}", OTHER, "XLPipeline"},
+    {model_index, "{\"_class_name\": [\"m\", \"KolorsPipeline\"]}", OTHER, "KolorsPipeline"},
     {model_index, "{\"_class_name\": 5}", BAD, "_class_name"},
     {model_index, "{\"unet\": [\"diffusers\", \"UNet3DConditionModel\"]}", OTHER, "UNet3D"},
     {model_index, "{\"vae\": [\"diffusers\", \"AsymmetricAutoencoderKL\"]}", OTHER, "Asymmetric"},
@@ -40,7 +45,6 @@ static const struct {
 
     {unet, "{\"_class_name\": \"UNet2DModel\"}", OTHER, "_class_name"},
     {unet, "{\"act_fn\": \"gelu\"}", OTHER, "act_fn"},
-    {unet, "{\"addition_embed_type\": \"text_time\"}", OTHER, "addition_embed_type"},
     {unet, "{\"attention_head_dim\": 0}", BAD, "attention_head_dim"},
     {unet, "{\"attention_head_dim\": -8}", BAD, "attention_head_dim"},
     {unet, "{\"attention_head_dim\": 5}", UNFIT, "attention_head_dim"},
@@ -60,6 +64,15 @@ static const struct {
     {unet, "{\"block_out_channels\": [32, 32, 32, 32, 32, 32, 32, 32, 32]}", BAD, "1 to 8"},
     {unet, "{\"center_input_sample\": true}", OTHER, "center_input_sample"},
     {unet, "{\"class_embed_type\": \"timestep\"}", OTHER, "class_embed_type"},
+    {unet, "{\"addition_embed_type\": \"image\"}", OTHER, "addition_embed_type"},
+    {unet, "{\"addition_embed_type\": \"text_time\"}", BAD,
+     "projection_class_embeddings_input_dim"},
+    {unet, "{\"addition_embed_type\": \"text_time\", \"projection_class_embeddings_input_dim\": 9}",
+     BAD, "addition_time_embed_dim"},
+    {unet,
+     "{\"addition_embed_type\": \"text_time\", \"addition_time_embed_dim\": 2, "
+     "\"projection_class_embeddings_input_dim\": 9}",
+     OTHER, "second text encoder"},
     {unet, "{\"conv_in_kernel\": 1}", OTHER, "conv_in_kernel"},
     {unet, "{\"conv_out_kernel\": 5}", OTHER, "conv_out_kernel"},
     {unet, "{\"cross_attention_dim\": 0}", BAD, "cross_attention_dim"},

@@ -13,10 +13,15 @@
 
 #define N_LEVELS 4
 
-/* Sizes of the three networks, SD 1.x in form. */
+/* SDXL's second text encoder, OpenCLIP's in the original naming. */
+typedef struct text_2_size {
+    int width, layers, mlp, projection;
+} text_2_size;
+
+/* Sizes of the networks, SD 1.x in form unless `xl`. */
 typedef struct model_size {
     const char *name;
-    int vocab_size, text_width, text_layers, text_heads, text_mlp;
+    int vocab_size, text_width, text_layers, text_heads, text_mlp; /* width 0: none (the refiner) */
     int unet_channels[N_LEVELS];
     int unet_res_blocks;
     int unet_heads;
@@ -24,14 +29,33 @@ typedef struct model_size {
     int vae_res_blocks;
     int sample_size; /* latents at the default size of a picture */
     int unet_in;     /* channels that the UNet takes: LATENT_CHANNELS, 9 for inpainting */
+    bool xl;         /* and heads are of 64 channels, or one */
+    int unet_levels; /* xl alone, as the rest */
+    int unet_depth[N_LEVELS], mid_depth;
+    text_2_size text_2;
 } model_size;
+
+/* SDXL's UNet is told numbers of the picture, as sinusoids of this width. */
+#define SIZE_WIDTH 256
+static inline bool is_refiner(const model_size *s) {
+    return s->xl && s->text_width == 0;
+}
+static inline int label_width(const model_size *s) {
+    return s->text_2.projection + (is_refiner(s) ? 5 : 6) * SIZE_WIDTH;
+}
+static inline int unet_levels(const model_size *s) {
+    return s->xl ? s->unet_levels : N_LEVELS;
+}
+static inline int context_width(const model_size *s) {
+    return s->text_width + s->text_2.width;
+}
 
 const model_size *model_size_find(const char *name); /* NULL: unknown */
 
 #define TEXT_TOKENS 77
 #define LATENT_CHANNELS 4
 
-typedef enum component { TEXT, UNET, VAE, N_COMPONENTS } component;
+typedef enum component { TEXT, TEXT_2, UNET, VAE, N_COMPONENTS } component;
 
 typedef enum tensor_kind {
     KIND_WEIGHT,    /* uniform, standard deviation 1 / sqrt(fan_in) */
@@ -48,9 +72,16 @@ typedef struct tensor_spec {
     tensor_kind kind;
     int n_dims;
     int64_t dims[4];
-    char original[NAME_SIZE];  /* its name in the original layout: also the key of its values */
+    char original[NAME_SIZE];  /* its name in the original layout */
     char diffusers[NAME_SIZE]; /* its name in a diffusers folder; "" where it has none */
+    int stack;       /* n > 1: this and the n - 1 behind it, which have 1, are one tensor in
+                        the original, rows below rows; 0: it is one */
+    bool transposed; /* in diffusers */
 } tensor_spec;
+
+/* What the values of a tensor come from: its name in the original layout and, of a stack, the
+ * diffusers one's. */
+const char *tensor_key_name(const tensor_spec *t);
 
 typedef struct tensor_list {
     tensor_spec *items;

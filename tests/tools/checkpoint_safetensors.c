@@ -37,8 +37,11 @@ static int stored_dims(const selection *s, const tensor_spec *t) {
 static json_t *shape_of(const selection *s, const tensor_spec *t) {
     json_t *shape = json_array();
     int n_dims = stored_dims(s, t);
-    for (int i = 0; i < n_dims; i++)
-        json_array_append_new(shape, json_integer(t->dims[i]));
+    for (int i = 0; i < n_dims; i++) {
+        bool turned = s->diffusers && t->transposed && n_dims == 2;
+        int64_t rows = !s->diffusers && i == 0 && t->stack > 1 ? t->stack : 1;
+        json_array_append_new(shape, json_integer(rows * t->dims[turned ? 1 - i : i]));
+    }
     return shape;
 }
 
@@ -60,10 +63,11 @@ static char *header_text(const tensor_list *list, const selection *s, const mode
     for (size_t i = 0; i < list->n; i++) {
         const tensor_spec *t = &list->items[i];
         const char *name = selected_name(s, t);
-        if (!name)
+        if (!name || (!s->diffusers && t->stack == 1))
             continue;
         dtype type = stored_type(s, t);
-        int64_t end = offset + tensor_elements(t) * (int64_t)dtype_size(type);
+        int64_t rows = !s->diffusers && t->stack > 1 ? t->stack : 1;
+        int64_t end = offset + rows * tensor_elements(t) * (int64_t)dtype_size(type);
         json_object_set_new(header, name,
                             json_pack("{s:s, s:o, s:[I, I]}", "dtype", dtype_names[type], "shape",
                                       shape_of(s, t), "data_offsets", (json_int_t)offset,
@@ -82,6 +86,18 @@ static bool write_header(FILE *f, const char *text) {
         bytes[i] = (unsigned char)((uint64_t)padded >> (8 * i));
     return fwrite(bytes, 1, 8, f) == 8 && fwrite(text, 1, length, f) == length &&
            fwrite("       ", 1, padded - length, f) == padded - length;
+}
+
+/* The columns of a matrix [rows, columns] one after the other. */
+static bool write_transposed(FILE *f, const tensor_spec *t, const value_options *o, dtype type) {
+    unsigned char value[8];
+    bool ok = true;
+    for (int64_t j = 0; ok && j < t->dims[1]; j++)
+        for (int64_t i = 0; ok && i < t->dims[0]; i++) {
+            random_values(t, o, type, i * t->dims[1] + j, 1, value);
+            ok = fwrite(value, dtype_size(type), 1, f) == 1;
+        }
+    return ok;
 }
 
 static bool write_tensor(FILE *f, const tensor_spec *t, const value_options *o, dtype type,
@@ -107,7 +123,9 @@ bool safetensors_write(const char *path, const tensor_list *list, const value_op
 
     for (size_t i = 0; ok && i < list->n; i++) {
         const tensor_spec *t = &list->items[i];
-        if (selected_name(&s, t))
+        if (selected_name(&s, t) && s.diffusers && t->transposed)
+            ok = write_transposed(f, t, o, stored_type(&s, t));
+        else if (selected_name(&s, t))
             ok = write_tensor(f, t, o, stored_type(&s, t), block);
     }
     if (f && fclose(f) != 0)

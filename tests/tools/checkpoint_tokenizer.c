@@ -134,11 +134,10 @@ static bool dump(const char *folder, const char *name, json_t *json, size_t flag
     return ok;
 }
 
-static bool write_tokenizer_files(const char *folder, const vocabulary *v) {
+static bool write_tokenizer_files(const char *folder, const vocabulary *v, const char *pad) {
     char path[PATH_SIZE];
-    json_t *special =
-        json_pack("{s:s, s:s, s:s, s:s}", "bos_token", "<|startoftext|>", "eos_token",
-                  "<|endoftext|>", "pad_token", "<|endoftext|>", "unk_token", "<|endoftext|>");
+    json_t *special = json_pack("{s:s, s:s, s:s, s:s}", "bos_token", "<|startoftext|>", "eos_token",
+                                "<|endoftext|>", "pad_token", pad, "unk_token", "<|endoftext|>");
     json_t *config =
         json_pack("{s:s, s:b, s:s, s:i}", "tokenizer_class", "CLIPTokenizer", "do_lower_case", 1,
                   "errors", "replace", "model_max_length", TEXT_TOKENS);
@@ -150,8 +149,15 @@ static bool write_tokenizer_files(const char *folder, const vocabulary *v) {
     return ok && join_path(path, folder, "merges.txt") && write_merges(path, v);
 }
 
-bool tokenizer_write(const char *folder, const model_size *size) {
+static bool write_tokenizer(const char *folder, const char *name, const vocabulary *v,
+                            const char *pad) {
     char path[PATH_SIZE] = "";
+    return join_path(path, folder, name) && make_folder(path) &&
+           write_tokenizer_files(path, v, pad);
+}
+
+/* The second pads with id 0, "!". */
+bool tokenizer_write(const char *folder, const model_size *size) {
     int merges = size->vocab_size - 514;
     if (merges > MAX_MERGES) {
         printf("%s: no tokenizer/ written: a model of this size takes CLIP's own vocabulary\n",
@@ -167,10 +173,12 @@ bool tokenizer_write(const char *folder, const model_size *size) {
         learn(v, word, length);
         word += length + (word[length] == ' ');
     }
-    bool ok = v->n == merges && join_path(path, folder, "tokenizer") && make_folder(path) &&
-              write_tokenizer_files(path, v);
+    bool ok = v->n == merges &&
+              (is_refiner(size) || write_tokenizer(folder, "tokenizer", v, "<|endoftext|>")) &&
+              (!size->xl || write_tokenizer(folder, "tokenizer_2", v, "!"));
     if (!ok)
-        fprintf(stderr, "cannot write %s (%d of %d merges)\n", path, v->n, merges);
+        fprintf(stderr, "cannot write the tokenizer of %s (%d of %d merges)\n", folder, v->n,
+                merges);
     free(v);
     return ok;
 }

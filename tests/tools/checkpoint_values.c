@@ -96,6 +96,10 @@ static void store_positions(int64_t first, size_t n, unsigned char *out) {
             out[i * 8 + (size_t)b] = (unsigned char)((uint64_t)(first + (int64_t)i) >> (8 * b));
 }
 
+const char *tensor_key_name(const tensor_spec *t) {
+    return t->stack ? t->diffusers : t->original;
+}
+
 void random_values(const tensor_spec *t, const value_options *o, dtype type, int64_t first,
                    size_t n, void *out) {
     unsigned char *bytes = out;
@@ -103,7 +107,7 @@ void random_values(const tensor_spec *t, const value_options *o, dtype type, int
         store_positions(first, n, bytes);
         return;
     }
-    uint64_t key = tensor_key(o->seed, t->original);
+    uint64_t key = tensor_key(o->seed, tensor_key_name(t));
     uint32_t key0 = (uint32_t)key, key1 = (uint32_t)(key >> 32);
     distribution d = distribution_of(t);
     float scale = d.spread * 0x1p-31f;

@@ -1,5 +1,5 @@
 /*
- * sd-random-checkpoint: a Stable Diffusion 1.x model with random weights, as a file in the
+ * sd-random-checkpoint: a Stable Diffusion 1.x or XL model with random weights, as a file in the
  * original layout (safetensors or torch's) or as a diffusers folder; all hold the same weights. See
  * --help.
  */
@@ -12,9 +12,11 @@ static const char help[] =
     "usage: sd-random-checkpoint [options] --out PATH\n"
     "  --layout original|diffusers|ckpt  one .safetensors file (default), a folder, or one file\n"
     "                               as torch.save writes it\n"
-    "  --size tiny|tiny-inpaint|small|sd15\n"
+    "  --size tiny|tiny-inpaint|small|sd15|tiny-xl|tiny-xl-inpaint|tiny-xl-refiner|\n"
+    "         sdxl|sdxl-inpaint|sdxl-refiner\n"
     "                               default tiny; sd15 has the released file's 1,131 tensors;\n"
-    "                               tiny-inpaint is tiny with the 9 channels of inpainting\n"
+    "                               those for inpainting have 9 channels. SDXL comes in the first\n"
+    "                               two layouts\n"
     "  --dtype f32|f16|bf16         default f16\n"
     "  --seed N                     default 0\n"
     "  --bits N                     significant bits of a weight, 4 .. 24 (default 24: all that\n"
@@ -87,12 +89,16 @@ static bool write_folder(const options *o, const tensor_list *list) {
         const char *path;
     } files[] = {
         {TEXT, "text_encoder/model.safetensors"},
+        {TEXT_2, "text_encoder_2/model.safetensors"},
         {UNET, "unet/diffusion_pytorch_model.safetensors"},
         {VAE, "vae/diffusion_pytorch_model.safetensors"},
     };
     bool ok = diffusers_configs_write(o->out, o->size) && tokenizer_write(o->out, o->size);
-    for (int i = 0; ok && i < 3; i++) {
+    for (size_t i = 0; ok && i < sizeof(files) / sizeof(files[0]); i++) {
         char path[PATH_SIZE];
+        if ((files[i].network == TEXT && is_refiner(o->size)) ||
+            (files[i].network == TEXT_2 && !o->size->xl))
+            continue;
         ok = join_path(path, o->out, files[i].path) &&
              safetensors_write(path, list, &o->values, files[i].network, true, o->size);
     }
@@ -120,6 +126,10 @@ int main(int argc, char **argv) {
             return 1;
     if (!o.out) {
         fputs("--out PATH is missing\n", stderr);
+        return 1;
+    }
+    if (o.torch && o.size->xl) {
+        fputs("--layout ckpt has no SDXL\n", stderr);
         return 1;
     }
     bool ok = tensor_list_build(o.size, &list);

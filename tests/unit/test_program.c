@@ -255,7 +255,7 @@ static void build_unet(int h, int w) {
     sdb_tensor y = hold_typed(SDB_F32, 2, h, w, c->out_channels);
     sdi_unet_kv(e, sdi_model_unet(model), kv, context);
     sdi_program_end_segment(p);
-    sdi_unet_forward(e, sdi_model_unet(model), y, x, t, kv, sdi_no_tensor());
+    sdi_unet_forward(e, sdi_model_unet(model), y, x, t, kv, sdi_no_tensor(), sdi_no_tensor());
     sdi_program_end_segment(p);
 }
 
@@ -280,7 +280,7 @@ static void build_text(int h, int w) {
     sdb_tensor ids = hold_typed(SDB_I32, 2, c->tokens, 1, 1);
     sdb_tensor y = hold_typed(SDB_F32, 2, c->tokens, 1, c->width);
     const sd_text_model *text = (const sd_text_model *)model->parts[SD_PART_TEXT];
-    sdi_text_model_forward(e, text, y, ids, 0);
+    sdi_text_model_forward(e, text, y, sdi_no_tensor(), ids, 0);
     sdi_program_end_segment(p);
 }
 

@@ -153,6 +153,8 @@ class ModelInfo(SizedStructure):
         ("default_spacing", c_int32),
         ("default_steps", c_int32),
         ("guidance_embedding", c_int32),
+        ("pooled_width", c_int32),
+        ("n_sizes", c_int32),
     ]
 
 
@@ -222,6 +224,14 @@ class TextParams(SizedStructure):
         ("clip_skip", c_int32),
         ("clean", c_int32),
         ("reserved", c_int32),
+        ("aesthetic_score", c_double),
+        ("negative_aesthetic_score", c_double),
+        ("original_width", c_int32),
+        ("original_height", c_int32),
+        ("target_width", c_int32),
+        ("target_height", c_int32),
+        ("crop_top", c_int32),
+        ("crop_left", c_int32),
     ]
 
 

@@ -32,7 +32,8 @@ class Cond(Handle):
 
     @classmethod
     def new(cls, context: "Context", tensors: "Mapping[str, np.ndarray]") -> "Cond":
-        """From arrays by name; today's name is "context", [n, tokens, width]."""
+        """From arrays by name: "context", [n, tokens, width], and of SDXL "pooled",
+        [n, pooled_width], and "sizes", [n, n_sizes]."""
         names = [_ffi.text_bytes("a name", name) for name in tensors]
         with contextlib.ExitStack() as stack:
             address = stack.enter_context(context._use())

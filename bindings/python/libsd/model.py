@@ -33,13 +33,36 @@ def _vae_params(tile: int, overlap: Optional[int], **fields) -> _ffi.VaeParams:
     )
 
 
-def _text_params(weighted, clip_skip, clean, **fields) -> _ffi.TextParams:
-    return _ffi.TextParams(
-        weighted=bool(weighted),
-        clip_skip=_ffi.c_integer("clip_skip", clip_skip),
-        clean=bool(clean),
-        **fields,
-    )
+SCORES = ("aesthetic_score", "negative_aesthetic_score")
+SIZES = (
+    "original_width",
+    "original_height",
+    "target_width",
+    "target_height",
+    "crop_top",
+    "crop_left",
+)
+
+
+def _text_params(sizes: "Mapping[str, float]", **fields) -> _ffi.TextParams:
+    """`sizes` is what SDXL is told of a picture."""
+    params = _ffi.TextParams(**fields)
+    for name, value in sizes.items():
+        if name in SCORES:
+            setattr(params, name, float(value))
+        elif name in SIZES:
+            setattr(params, name, _ffi.c_integer(name, value))
+        else:
+            raise TypeError(f"{name}: one of {', '.join(SIZES + SCORES)} was expected")
+    return params
+
+
+def _how(weighted, clip_skip, clean) -> "dict[str, int]":
+    return {
+        "weighted": bool(weighted),
+        "clip_skip": _ffi.c_integer("clip_skip", clip_skip),
+        "clean": bool(clean),
+    }
 
 
 def _loaded(picture, **options):
@@ -194,21 +217,26 @@ class Model(Handle):
         clip_skip: int = 0,
         clean: bool = False,
         stop: Optional[Stop] = None,
+        **sizes: float,
     ) -> Cond:
         """Prompts to conditioning, whose tensor("context") is float32 [n, text_tokens, text_width],
-        the last hidden state after the final LayerNorm.
+        the last hidden state after the final LayerNorm. That of SDXL, whose encoders' states before
+        the last layer lie side by side, has tensor("pooled") and tensor("sizes") too.
 
         weighted: the prompt syntax of the popular web UIs, (word:1.2), [word], BREAK; a long prompt
             has k times text_tokens, and so have those that are encoded with it.
         clip_skip: n > 1 ends n - 1 layers before the last.
         clean: texts first become what ftfy's fix_text and html.unescape make of them, as in the
             original's environment: straight quotes, plain letters, characters for entities.
+        sizes: what SDXL is told of a picture, original_width, original_height, target_width and
+            target_height (those of the run), crop_top and crop_left (0), and its refiner
+            aesthetic_score (6).
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         data = [_ffi.text_bytes("a text", text) for text in texts]
         array = (ctypes.c_char_p * len(data))(*data)
         with self._use() as model, use_stop(stop) as token:
-            params = _text_params(weighted, clip_skip, clean, stop=token)
+            params = _text_params(sizes, **_how(weighted, clip_skip, clean), stop=token)
             return call_cond(
                 self._context,
                 self._context_address,
@@ -219,19 +247,23 @@ class Model(Handle):
                 ctypes.byref(params),
             )
 
-    def encode_tokens(self, ids: np.ndarray, *, clip_skip: int = 0) -> Cond:
-        """encode_text from token ids [text_tokens] or [n, text_tokens] of the one text encoder that
-        models have today; needs no vocabulary."""
-        tokens, given = self.info.text_tokens, np.asarray(ids)
-        if given.dtype.kind not in "iu" or given.ndim not in (1, 2) or given.shape[-1] != tokens:
+    def encode_tokens(self, ids: np.ndarray, *, clip_skip: int = 0, **sizes: float) -> Cond:
+        """encode_text from token ids [text_tokens] or [n, text_tokens], of two text encoders
+        [2, n, text_tokens]; needs no vocabulary."""
+        info, given = self.info, np.asarray(ids)
+        tokens, encoders = info.text_tokens, max(info.n_encoders, 1)
+        dims = (1, 2) if encoders == 1 else (3,)
+        fits = given.ndim in dims and given.shape[-1] == tokens
+        if given.dtype.kind not in "iu" or not fits or (encoders > 1 and len(given) != encoders):
+            shape = f"[n, {tokens}]" if encoders == 1 else f"[{encoders}, n, {tokens}]"
             raise ArgumentError(
-                f"ids is {given.dtype} {list(given.shape)}; integers [n, {tokens}] were expected"
+                f"ids is {given.dtype} {list(given.shape)}; integers {shape} were expected"
             )
         if given.size and (given.min() < -(2**31) or given.max() >= 2**31):
             raise ArgumentError("ids has a number that is no token id")
-        values = np.ascontiguousarray(given, dtype=np.int32)
-        of_encoders = (ctypes.POINTER(ctypes.c_int32) * 1)(_int32s(values))
-        params = _ffi.TextParams(clip_skip=_ffi.c_integer("clip_skip", clip_skip))
+        values = np.ascontiguousarray(given, dtype=np.int32).reshape(encoders, -1, tokens)
+        of_encoders = (ctypes.POINTER(ctypes.c_int32) * encoders)(*map(_int32s, values))
+        params = _text_params(sizes, clip_skip=_ffi.c_integer("clip_skip", clip_skip))
         with self._use() as model:
             return call_cond(
                 self._context,
@@ -239,8 +271,8 @@ class Model(Handle):
                 lib.sd_encode_tokens,
                 model,
                 of_encoders,
-                1,
-                values.size // tokens,
+                encoders,
+                values.shape[1],
                 ctypes.byref(params),
             )
 
@@ -451,13 +483,16 @@ class Model(Handle):
         mask_any_pixel: a latent is painted where any pixel of its square is white, else where the
             first one is. only_masked: the masked part, with mask_padding pixels around it, is
             painted at width x height (the model's own) and put back; pictures have init's size.
-        weighted_prompts, clip_skip, clean_prompts: encode_text's weighted, clip_skip and clean.
+        weighted_prompts, clip_skip, clean_prompts: encode_text's weighted, clip_skip and clean, and
+            so are original_width and its like; negative_aesthetic_score (2.5) is of negative_prompt.
+            Without a negative_prompt SDXL's base has zeros in its place.
         tile, overlap: vae_decode's.
         seed: -1 is a random one, which Progress.seed tells. seeds: one for each picture.
         stop: ends the call while it is set.
         The others, and those of `sampling`, are Model.sampler's.
         """
         context = self._context_address
+        sizes = {name: sampling.pop(name) for name in SIZES + SCORES if name in sampling}
         watch = Watch(progress, context)
         if seed == -1:
             seed = secrets.randbelow(2**32)
@@ -489,7 +524,9 @@ class Model(Handle):
         params = _ffi.GenerateParams(
             masking=ctypes.pointer(masking),
             sampling=ctypes.pointer(options),
-            text=ctypes.pointer(_text_params(weighted_prompts, clip_skip, clean_prompts)),
+            text=ctypes.pointer(
+                _text_params(sizes, **_how(weighted_prompts, clip_skip, clean_prompts))
+            ),
             vae=ctypes.pointer(_vae_params(tile, overlap)),
         )
         if strength is not None:

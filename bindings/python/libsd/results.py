@@ -50,6 +50,10 @@ class ModelInfo:
     default_guidance: float
     guidance_embedding: bool
     """the UNet is told the guidance scale: a step evaluates once, and there is no uncond"""
+    pooled_width: int
+    """of a text as one vector, which SDXL's UNet takes too; 0: none"""
+    n_sizes: int
+    """numbers that the UNet is told of a picture: 6 of SDXL, 5 of its refiner; 0: none"""
 
 
 class Loss(NamedTuple):

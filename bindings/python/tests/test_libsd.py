@@ -113,8 +113,8 @@ class StagesTest(unittest.TestCase):
         for rows in (2, slice(1, 1), slice(0, 2, 2)):
             with self.assertRaises(IndexError):
                 cond[rows]
-        with self.assertRaisesRegex(libsd.UnsupportedError, 'pooled.*knows "context"'):
-            cond.tensor("pooled")
+        with self.assertRaisesRegex(libsd.UnsupportedError, 'depth.*knows "context"'):
+            cond.tensor("depth")
         with self.assertRaisesRegex(TypeError, "cond is ndarray"):
             model.unet_predict(np.zeros((1, 4, 8, 8)), 1, both)
         self.assertGreater(np.abs(both[0] - both[1]).max(), 1e-3)
