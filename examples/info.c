@@ -61,10 +61,6 @@ static void print_contents(const contents *c) {
                cli_bytes(bytes, sizeof bytes, c->types[i].bytes));
 }
 
-/* In the order of sd_timestep_spacing. */
-static const char *const spacings[] = {"auto",   "uniform", "quad",        "linspace", "trailing",
-                                       "karras", "leading", "exponential", "beta"};
-
 static void print_model(const sd_model *model, const sd_model_info *info) {
     char bytes[32];
     printf("family:      %s, %s layout\n", info->family, info->layout);
@@ -91,7 +87,7 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
                info->prediction);
     if (info->default_method)
         printf("sampling:    %s, %s spacing, %d steps, guidance %g by default%s\n",
-               info->default_method, spacings[info->default_spacing], info->default_steps,
+               info->default_method, sd_sampler_spacing(info->default_spacing), info->default_steps,
                info->default_guidance,
                info->guidance_embedding ? "; the UNet is told the guidance" : "");
     if (info->n_unexpected)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAX_NAMES 64 /* of a flag's value */
 #define ORIGINAL_CKPT "models/ldm/stable-diffusion-v1/model.ckpt"
 
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
@@ -57,8 +58,9 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
          "unipc, lcm, dpm_solver; without, ddim, or what a folder's scheduler is"},
         {"spacing", CLI_TEXT, &o->spacing,
-         "of timesteps: uniform, quad, linspace, trailing, karras, leading, exponential, beta; "
-         "without, uniform, or the folder's"},
+         "of timesteps: uniform, quad, linspace, trailing, leading, karras, exponential, beta, "
+         "sgm_uniform, simple, normal, ddim_uniform, ays, kl_optimal; without, uniform, or the "
+         "folder's"},
         {"clip_skip", CLI_INT, &o->clip_skip, "n > 1 ends the text encoder n - 1 layers early"},
         {"embedding", CLI_LIST, &o->embeddings,
          "NAME=FILE: a textual-inversion file for a word of prompts, any number of times; FILE "
@@ -85,10 +87,14 @@ static int choose(const char *program, const char *flag, const char *text, const
     return -1;
 }
 
-/* In the order of sd_timestep_spacing. */
-static const char *const spacings[] = {"auto",   "uniform", "quad",        "linspace", "trailing",
-                                       "karras", "leading", "exponential", "beta"};
-#define N_SPACINGS ((int)(sizeof spacings / sizeof *spacings))
+/* --spacing; -1 after saying that there is no such spacing. */
+static int choose_spacing(const char *program, const char *text) {
+    const char *names[MAX_NAMES];
+    int n = 0;
+    for (; n < MAX_NAMES && sd_sampler_spacing(n); n++)
+        names[n] = sd_sampler_spacing(n);
+    return choose(program, "spacing", text, names, n);
+}
 
 /* Methods by the names that the popular web UIs write. */
 static const char *const sampler_labels[][2] = {
@@ -112,8 +118,8 @@ static const char *sampling_method(const paint_options *o) {
 /* The original's flags are with its spacing. */
 static sd_timestep_spacing sampling_spacing(const paint_options *o) {
     bool original = o->dpm_solver || o->plms || o->original_seeds;
-    for (int i = 0; o->spacing && i < N_SPACINGS; i++)
-        if (!strcmp(o->spacing, spacings[i]))
+    for (int i = 0; o->spacing && sd_sampler_spacing(i); i++)
+        if (!strcmp(o->spacing, sd_sampler_spacing(i)))
             return (sd_timestep_spacing)i;
     return original ? SD_SPACING_UNIFORM : SD_SPACING_AUTO;
 }
@@ -293,7 +299,7 @@ static int check_options(const char *program, const paint_options *o) {
     }
     if (choose(program, "rng", o->rng, generators, 2) < 0)
         return 2;
-    if (o->spacing && choose(program, "spacing", o->spacing, spacings, N_SPACINGS) < 0)
+    if (o->spacing && choose_spacing(program, o->spacing) < 0)
         return 2;
     if (o->n_samples < 1 || o->n_iter < 1 || o->n_rows < 0) {
         fprintf(stderr, "%s: --n_samples and --n_iter must be at least 1, --n_rows at least 0\n",
@@ -509,7 +515,7 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
     if (spacing == SD_SPACING_KARRAS)
         snprintf(schedule, sizeof schedule, ", Schedule type: Karras");
     else if (spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_LEADING)
-        snprintf(schedule, sizeof schedule, ", Spacing: %s", spacings[spacing]);
+        snprintf(schedule, sizeof schedule, ", Spacing: %s", sd_sampler_spacing(spacing));
     if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
         snprintf(stream, sizeof stream, ", Noise: \"%d batches on, picture %d of %d\"",
                  (int)p->original.skip_draws, index + 1, sampling->batch);

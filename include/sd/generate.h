@@ -41,6 +41,15 @@ typedef struct sd_sampler_params {
     int32_t height;
     int32_t batch; /* pictures at once, >= 1 */
     sd_rng rng;
+    /* Times of the caller's own, copied, in place of steps and spacing, which are left out (0): one
+     * of these, or neither. As set_timesteps of diffusers takes them. */
+    const double *timesteps; /* n_timesteps train timesteps, whole or not, each below the one
+                                before, train_timesteps - 1 .. 0; or NULL */
+    const double *sigmas;    /* n_sigmas, one more than there are steps, each below the one before:
+                                4000 .. 0.0001, and last 0; methods on sigmas. The network is asked
+                                at the timestep where the model's sigma is that; or NULL */
+    int32_t n_timesteps;     /* 1 .. train_timesteps */
+    int32_t n_sigmas;        /* 2 .. train_timesteps + 1 */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \

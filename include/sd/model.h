@@ -145,8 +145,19 @@ enum {
     SD_SPACING_LEADING = 6,  /* diffusers' leading: just as many steps as are asked for, and the
                                 steps_offset of the folder, without one 1 */
     SD_SPACING_EXPONENTIAL = 7, /* evenly over the logarithm of all sigmas; methods on sigmas */
-    SD_SPACING_BETA = 8         /* sigmas by the beta distribution with 0.6 and 0.6 (Lee et al.
+    SD_SPACING_BETA = 8,        /* sigmas by the beta distribution with 0.6 and 0.6 (Lee et al.
                                    2024), over all sigmas; methods on sigmas */
+    /* The web UIs', with their numbers; docs/samplers.md compares them. */
+    SD_SPACING_SGM_UNIFORM = 9, /* evenly downward from the last train timestep, the first left out
+                                   of steps + 1 points, not rounded */
+    SD_SPACING_SIMPLE = 10,     /* every (train_timesteps / steps)-th from the last, whole */
+    SD_SPACING_NORMAL = 11,     /* evenly from the last train timestep to the first, not rounded */
+    SD_SPACING_DDIM_UNIFORM = 12, /* 1 and on by train_timesteps / steps, whole: where that leaves a
+                                     rest, there are more steps than are asked for */
+    SD_SPACING_AYS = 13,          /* Align Your Steps (Sabour et al. 2024): its table for SD 1.5, or
+                                     for SDXL, by log-linear interpolation; methods on sigmas */
+    SD_SPACING_KL_OPTIMAL = 14    /* evenly over the arc tangent of all sigmas (its eq. 38); methods
+                                     on sigmas */
 };
 
 typedef struct sd_model_info {

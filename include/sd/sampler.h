@@ -23,6 +23,9 @@ extern "C" {
  */
 LIBSD_API const char *sd_sampler_method(int32_t i);
 
+/* Name of the i-th sd_timestep_spacing, "auto", "uniform" and so on, or NULL after the last. */
+LIBSD_API const char *sd_sampler_spacing(int32_t i);
+
 /*
  * A sampler for pictures of one size. It keeps `model` alive, and what `params` names is copied;
  * NULL means all defaults. All memory of a run is taken here, for conditioning of the model's

@@ -10,6 +10,10 @@
 #define MAX_BATCH 1024
 #define MAX_SKIP 1000000
 
+/* Beyond these alphas_cumprod or what is left of it is nothing in float32. */
+#define SIGMA_MOST 4000.0
+#define SIGMA_LEAST 1e-4
+
 static sd_status check_method(const sd_context *ctx, const char *method) {
     char known[256] = "";
     size_t used = 0;
@@ -51,7 +55,7 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                p->guidance_scale);
     SD_REQUIRE(ctx, p->batch >= 1 && p->batch <= MAX_BATCH,
                "sd_sampler_params.batch is %d; 1 to %d was expected", p->batch, MAX_BATCH);
-    SD_REQUIRE(ctx, p->spacing >= SD_SPACING_AUTO && p->spacing <= SD_SPACING_BETA,
+    SD_REQUIRE(ctx, sdi_sampler_spacing(p->spacing),
                "sd_sampler_params.spacing is %d; a value of sd_timestep_spacing was expected",
                (int)p->spacing);
     SD_REQUIRE(ctx, p->guidance_rescale >= 0 && p->guidance_rescale <= 1,
@@ -60,6 +64,64 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     SD_REQUIRE(ctx, p->rng == SD_RNG_CPU || p->rng == SD_RNG_CUDA,
                "sd_sampler_params.rng is %d; a value of sd_rng was expected", (int)p->rng);
     return SD_OK;
+}
+
+/* The caller's own times: `count` numbers, each below the one before, from `top` down to `bottom`.
+ */
+static sd_status check_list(const sd_context *ctx, const char *name, const double *list, int count,
+                            double top, double bottom) {
+    for (int i = 0; i < count; i++) {
+        SD_REQUIRE(ctx, list[i] <= top && list[i] >= bottom,
+                   "sd_sampler_params.%s[%d] is %g; %g to %g was expected", name, i, list[i], top,
+                   bottom);
+        SD_REQUIRE(ctx, i == 0 || list[i] < list[i - 1],
+                   "sd_sampler_params.%s[%d] is %g, after %g; they go downward", name, i, list[i],
+                   list[i - 1]);
+    }
+    return SD_OK;
+}
+
+static sd_status check_count(const sd_context *ctx, const char *name, const void *list, int count,
+                             int least, int most) {
+    SD_REQUIRE(ctx, list ? count >= least && count <= most : count == 0,
+               "sd_sampler_params.n_%s is %d; %d to %d was expected, or 0 without %s", name, count,
+               least, most, name);
+    return SD_OK;
+}
+
+static sd_status check_sigmas(const sd_context *ctx, const double *sigmas, int count) {
+    if (!sigmas)
+        return SD_OK;
+    SD_REQUIRE(ctx, sigmas[count - 1] == 0.0,
+               "sd_sampler_params.sigmas ends with %g; 0 was expected, where the last step ends",
+               sigmas[count - 1]);
+    return check_list(ctx, "sigmas", sigmas, count - 1, SIGMA_MOST, SIGMA_LEAST);
+}
+
+/* Of the given parameters, before defaults are filled in. */
+static sd_status check_given_times(const sd_model *model, const sd_sampler_params *p) {
+    const sd_context *ctx = model->ctx;
+    int n = model->schedule.n, steps = p->timesteps ? p->n_timesteps : p->n_sigmas - 1;
+    sd_status status;
+    if ((status = check_count(ctx, "timesteps", p->timesteps, p->n_timesteps, 1, n)) ||
+        (status = check_count(ctx, "sigmas", p->sigmas, p->n_sigmas, 2, n + 1)))
+        return status;
+    if (!p->timesteps && !p->sigmas)
+        return SD_OK;
+    SD_REQUIRE(ctx, !p->timesteps || !p->sigmas,
+               "sd_sampler_params.timesteps and sigmas are given; one of them was expected");
+    SD_REQUIRE(ctx, p->steps == 0 || p->steps == steps,
+               "sd_sampler_params.steps is %d, and %s has %d; leave steps 0", p->steps,
+               p->timesteps ? "timesteps" : "sigmas", steps);
+    SD_REQUIRE(ctx, p->spacing == SD_SPACING_AUTO,
+               "sd_sampler_params.spacing is %d, and %s say the times; leave it SD_SPACING_AUTO",
+               (int)p->spacing, p->timesteps ? "timesteps" : "sigmas");
+    SD_REQUIRE(ctx, !p->original->use_original_steps,
+               "sd_original_params.use_original_steps is set; it does not go with timesteps or "
+               "sigmas");
+    if (p->timesteps)
+        return check_list(ctx, "timesteps", p->timesteps, steps, n - 1, 0.0);
+    return check_sigmas(ctx, p->sigmas, p->n_sigmas);
 }
 
 static sd_status read_original(const sd_context *ctx, const sd_original_params *given,
@@ -88,7 +150,9 @@ static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
     const sd_scheduler_config *c = &model->desc->scheduler;
     if (!p->method)
         p->method = c->method;
-    if (p->steps == 0)
+    if (p->timesteps || p->sigmas)
+        p->steps = p->timesteps ? p->n_timesteps : p->n_sigmas - 1;
+    else if (p->steps == 0)
         p->steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
     if (p->guidance_scale <= SD_AUTO)
         p->guidance_scale = c->guidance;
@@ -110,6 +174,9 @@ sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *give
     if (status)
         return status;
     full->original = original;
+    status = check_given_times(model, full);
+    if (status)
+        return status;
     fill_defaults(model, full);
     if (original->use_original_steps) {
         full->steps = model->schedule.n;
@@ -127,6 +194,10 @@ sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *give
 
 const char *sd_sampler_method(int32_t i) {
     return i < 0 ? NULL : sdi_sampler_method(i);
+}
+
+const char *sd_sampler_spacing(int32_t i) {
+    return sdi_sampler_spacing(i);
 }
 
 SD_PUBLIC(sd_sampler_new, (model, params, out), (model), const sd_model *model,

@@ -159,10 +159,13 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     return status;
 }
 
+#define SDXL_CONTEXT_DIM 2048
+
 static sd_status make_schedule(sd_model *model) {
     const sd_description *d = model->desc;
     sd_status status = sdi_schedule_make(&model->schedule, model->ctx, &d->schedule);
     model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
+    model->schedule.xl = d->unet.context_dim == SDXL_CONTEXT_DIM;
     return status;
 }
 

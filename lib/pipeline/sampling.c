@@ -92,6 +92,7 @@ static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_par
     s->params = *params;
     s->params.method = NULL; /* the caller's strings and arrays are not kept */
     s->params.seeds = NULL;
+    s->params.timesteps = s->params.sigmas = NULL;
     s->original = *params->original;
     s->params.original = &s->original;
     s->skip_draws = params->original->skip_draws;
@@ -229,6 +230,10 @@ sd_status sdi_sampler_estimate(const sd_model *model, const sd_sampler_params *p
 
 const sd_model *sdi_sampler_model(const sd_sampler *s) {
     return s->model;
+}
+
+const char *sdi_sampler_spacing(int i) {
+    return sdi_spacing_name(i);
 }
 
 const char *sdi_sampler_method(int i) {

@@ -32,6 +32,7 @@ sd_status sdi_sampler_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_te
 sd_status sdi_sampler_set_concat(sd_sampler *s, const sd_tensor *concat);
 sd_status sdi_sampler_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out);
 const char *sdi_sampler_method(int i);
+const char *sdi_sampler_spacing(int i);
 int sdi_sampler_n_inter(const sd_sampler *s);
 sd_status sdi_sampler_x_inter(const sd_sampler *s, int i, sd_tensor **latent);
 sd_status sdi_sampler_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **latent);

@@ -13,8 +13,7 @@ enum { COEF_X0 = 0, COEF_NEXT = 2, N_COEFS = 4 };
 /* Steps count down as everywhere, so the times are turned round: step i leads to times[i]. */
 static sd_status inverse_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                                const sd_sampler_params *params) {
-    sd_status status = sdi_times_fill(t, ctx, s, SD_TIMES_ORIGINAL, "ddim_inverse", params->spacing,
-                                      params->steps);
+    sd_status status = sdi_times_fill(t, ctx, s, SD_TIMES_ORIGINAL, "ddim_inverse", params);
     for (int i = 0, j = t->count - 1; i < j && !status; i++, j--) {
         double time = t->times[i], alpha = t->alphas[i];
         t->times[i] = t->times[j];

@@ -25,12 +25,12 @@ static double alpha_at(const sd_schedule *s, double time) {
  * from the last train timestep to the first, both included, so that linspace is the same. */
 static sd_status dpm_solver_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
                                   const sd_sampler_params *params) {
-    sd_timestep_spacing spacing = params->spacing;
-    if (spacing == SD_SPACING_AUTO) /* of a folder's scheduler, which is not this one */
-        spacing = SD_SPACING_UNIFORM;
-    sd_status status =
-        sdi_times_fill(t, ctx, s, SD_TIMES_ONE_MORE, "dpm_solver", spacing, params->steps);
-    if (status || (spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_LINSPACE))
+    sd_sampler_params own = *params;
+    if (own.spacing == SD_SPACING_AUTO) /* of a folder's scheduler, which is not this one */
+        own.spacing = SD_SPACING_UNIFORM;
+    sd_status status = sdi_times_fill(t, ctx, s, SD_TIMES_ONE_MORE, "dpm_solver", &own);
+    if (status || sdi_times_are_given(params) ||
+        (own.spacing != SD_SPACING_UNIFORM && own.spacing != SD_SPACING_LINSPACE))
         return status;
     for (int i = 0; i < t->count; i++) {
         t->times[i] = (i + 1) * ((s->n - 1) / (double)t->count);

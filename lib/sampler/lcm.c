@@ -21,9 +21,10 @@ static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule
     int original = s->folder ? s->folder->original_inference_steps : ORIGINAL_STEPS;
     int steps = params->steps;
     original = s->n < original ? s->n : original;
-    if (params->spacing != SD_SPACING_UNIFORM && params->spacing != SD_SPACING_LEADING &&
-        params->spacing != SD_SPACING_AUTO)
-        return sdi_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params->spacing, steps);
+    if (sdi_times_are_given(params) ||
+        (params->spacing != SD_SPACING_UNIFORM && params->spacing != SD_SPACING_LEADING &&
+         params->spacing != SD_SPACING_AUTO))
+        return sdi_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params);
     if (steps > original)
         return sdi_fail(ctx, SD_ERROR_ARGUMENT,
                         "steps is %d; \"lcm\" has %d times in uniform spacing, others have more",

@@ -75,7 +75,7 @@ static sd_status choose_times(sd_run *run, const sd_sampler_params *params) {
     if (method->fill_times)
         return method->fill_times(&run->times, run->ctx, run->schedule, params);
     return sdi_times_fill(&run->times, run->ctx, run->schedule, method->times, method->name,
-                          params->spacing, params->steps);
+                          params);
 }
 
 sd_status sdi_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *schedule,

@@ -10,6 +10,7 @@ typedef struct sd_schedule {
     double *betas;          /* [n] */
     double *alphas_cumprod; /* [n], DDPM eq. 4 */
     bool zero_snr;          /* nothing but noise is left at the last: its alpha is 0 */
+    bool xl;                /* SDXL's, which has its own table in align your steps */
     const sd_scheduler_config
         *folder; /* a diffusers folder's rules, not owned; NULL: there are none */
 } sd_schedule;

@@ -1,4 +1,5 @@
-/* Which times a run goes through: the spacings of diffusers' schedulers, in float64. */
+/* Which times a run goes through, in float64: times.c has a time and its sigma, spacing.c the
+ * spacings of diffusers' schedulers and which one is taken, spacing_ui.c those of the web UIs. */
 #ifndef SD_SAMPLER_TIMES_H
 #define SD_SAMPLER_TIMES_H
 
@@ -35,20 +36,41 @@ typedef struct sd_times {
 sd_status sdi_times_init(sd_times *t, const sd_context *ctx, const sd_schedule *s);
 void sdi_times_free(sd_times *t, const sd_context *ctx);
 
-/* Spaces `steps` times by the rules (SD_TIMES_*); `method` is for the sentence of a refusal.
- * SD_SPACING_AUTO is the spacing of s->folder, with all its rules; uniform where there is none. */
-sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
-                         const char *method, sd_timestep_spacing spacing, int steps);
-/* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
- * original (use_original_steps). */
-void sdi_times_all(sd_times *t, const sd_schedule *s);
-/* Sets times[i] to a whole timestep; they are to ascend. */
+/* Sets times[i], whole or not; they are to ascend. The first by diffusers' rule, by which a
+ * fraction's sigma lies on the line between its neighbours', the second by k-diffusion's, by which
+ * log sigma does. */
 void sdi_times_set(sd_times *t, const sd_schedule *s, int i, double time);
+void sdi_times_set_log(sd_times *t, const sd_schedule *s, int i, double time);
+/* Sets times[i] to where sigma is this, at the nearest end where it is beyond the schedule's. */
+void sdi_times_set_sigma(sd_times *t, const sd_schedule *s, int i, double sigma);
 
 /* The time, whole or not, at which sigma is this: _sigma_to_t of diffusers. */
 double sdi_time_of_sigma(const sd_schedule *s, double sigma);
 double sdi_sigma_of_alpha(double alpha);
+double sdi_sigma_at(const sd_schedule *s, int t);
 /* scipy.stats.beta.ppf(share, 0.6, 0.6). */
 double sdi_beta_quantile(double share);
+
+/* --- spacing.c */
+/* Spaces params->steps times by the rules (SD_TIMES_*), or takes those that `params` gives;
+ * `method` is for the sentence of a refusal. SD_SPACING_AUTO is the spacing of s->folder, with all
+ * its rules; uniform where there is none. */
+sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *s, unsigned rules,
+                         const char *method, const sd_sampler_params *params);
+/* Whether the caller says which times. */
+bool sdi_times_are_given(const sd_sampler_params *params);
+/* All train timesteps, the last step ending at x_0: alphas_cumprod and alphas_cumprod_prev of the
+ * original (use_original_steps). */
+void sdi_times_all(sd_times *t, const sd_schedule *s);
+
+/* --- spacing_ui.c */
+/* Name of the i-th spacing, in sd_timestep_spacing's order; NULL after the last. */
+const char *sdi_spacing_name(int i);
+/* Whether it is a curve of sigmas, for methods that go by these. */
+bool sdi_spacing_is_curve(sd_timestep_spacing spacing);
+/* Whether it is one of the web UIs', which are below. */
+bool sdi_spacing_is_ui(sd_timestep_spacing spacing);
+/* Fills the times, of which t->count are asked for; ddim_uniform may give more. */
+void sdi_times_fill_ui(sd_times *t, const sd_schedule *s, sd_timestep_spacing spacing);
 
 #endif

@@ -16,7 +16,7 @@ ENDS_WITH(sd_model_params, n_adapters);
 ENDS_WITH(sd_model_info, n_sizes);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
-ENDS_WITH(sd_sampler_params, rng);
+ENDS_WITH(sd_sampler_params, n_sigmas);
 ENDS_WITH(sd_text_params, crop_left);
 ENDS_WITH(sd_vae_params, reserved);
 ENDS_WITH(sd_mask_params, padding);

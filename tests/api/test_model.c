@@ -235,11 +235,12 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(width, 100, "width is 100"),
         BAD(height, -64, "height is -64"),
         BAD(width, 1 << 20, "width is 1048576"),
-        BAD(spacing, (sd_timestep_spacing)9, "spacing is 9"),
+        BAD(spacing, (sd_timestep_spacing)99, "spacing is 99"),
         BAD(rng, (sd_rng)9, "rng is 9"),
         BAD(guidance_rescale, 1.5, "guidance_rescale is 1.5"),
         BAD(spacing, SD_SPACING_KARRAS, "\"ddim\" goes by timesteps"),
         BAD(spacing, SD_SPACING_BETA, "\"ddim\" goes by timesteps"),
+        BAD(spacing, SD_SPACING_AYS, "ays spacing is for methods that go by sigmas"),
         {"guidance_scale is nan",
          {.struct_size = sizeof(sd_sampler_params), .guidance_scale = NAN, .batch = 1}},
 #undef BAD

@@ -179,6 +179,62 @@ START_TEST(options_out_of_range_are_named) {
 }
 END_TEST
 
+/* What is given in place of steps and spacing; the lists are copied. */
+START_TEST(own_times_are_checked) {
+    double times[] = {900, 400.5, 0}, sigmas[] = {9, 1, 0};
+    sd_sampler_params p = small_run();
+    sd_sampler *s;
+    p.steps = 0;
+    p.timesteps = times;
+    p.n_timesteps = 3;
+    ck_ok(sd_sampler_new(model, &p, &s));
+    times[1] = (double)NAN;
+    ck_assert_double_eq(sd_sampler_timestep(s, 2), 900);
+    ck_assert_double_eq(sd_sampler_timestep(s, 1), 400.5);
+    ck_assert(isnan(sd_sampler_timestep(s, 3)));
+    sd_tensor_free(sample(s, NULL, NULL));
+    sd_sampler_free(s);
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "timesteps[1] is nan");
+    times[1] = 900;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "timesteps[1] is 900, after 900");
+    times[1] = 5;
+    times[0] = 1000;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "timesteps[0] is 1000; 999 to 0");
+    times[0] = 900;
+    p.n_timesteps = 0;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "n_timesteps is 0; 1 to 1000");
+    p.n_timesteps = 3;
+    p.steps = 4;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "timesteps has 3; leave steps 0");
+    p.steps = 3; /* says the same */
+    p.spacing = SD_SPACING_TRAILING;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "leave it SD_SPACING_AUTO");
+    p.spacing = SD_SPACING_AUTO;
+    p.sigmas = sigmas;
+    p.n_sigmas = 3;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "timesteps and sigmas are given");
+    p.timesteps = NULL;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "n_timesteps is 3");
+    p.n_timesteps = p.steps = 0;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "sigmas are for methods that go");
+    p.method = "euler";
+    ck_ok(sd_sampler_new(model, &p, &s));
+    sd_sampler_free(s);
+    sigmas[2] = 0.03;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "sigmas ends with 0.03");
+    sigmas[2] = 0;
+    sigmas[0] = 5000;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "sigmas[0] is 5000");
+    sigmas[0] = 9;
+    sd_original_params original = SD_ORIGINAL_PARAMS_INIT;
+    original.use_original_steps = 1;
+    p.original = &original;
+    p.method = "ddim";
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps is set");
+    ck_assert_ptr_null(s);
+}
+END_TEST
+
 /* With p = 1 nothing is left of the noise; temperature 0 is the same. */
 START_TEST(all_of_the_noise_dropped) {
     sd_sampler_params p = noisy_run(NULL);
@@ -305,6 +361,7 @@ int main(void) {
     tcase_add_test(tests, intermediates_of_any_interval);
     tcase_add_test(tests, a_score_corrector_that_does_nothing_changes_nothing);
     tcase_add_test(tests, options_out_of_range_are_named);
+    tcase_add_test(tests, own_times_are_checked);
     tcase_add_test(tests, all_of_the_noise_dropped);
     tcase_add_test(tests, encoding_and_decoding_are_image_to_image);
     tcase_add_test(tests, original_steps_are_all_train_timesteps);

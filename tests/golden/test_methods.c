@@ -253,13 +253,19 @@ static bool goes(scene *s) {
     return true;
 }
 
+static bool is_curve(sd_timestep_spacing spacing) {
+    return spacing == SD_SPACING_KARRAS || spacing == SD_SPACING_EXPONENTIAL ||
+           spacing == SD_SPACING_BETA || spacing == SD_SPACING_AYS ||
+           spacing == SD_SPACING_KL_OPTIMAL;
+}
+
 /* One step, quad's equal timesteps, and a number of steps that leaves no room: all stay finite. */
 START_TEST(corners) {
     const char *method = sd_sampler_method(_i);
     bool on_sigmas = _i >= 4 && strcmp(method, "lcm") != 0 && strcmp(method, "dpm_solver") != 0;
     scene s = scene_open(&setup, method);
-    for (int spacing = SD_SPACING_AUTO; spacing <= SD_SPACING_BETA; spacing++) {
-        bool curve = spacing == SD_SPACING_KARRAS || spacing >= SD_SPACING_EXPONENTIAL;
+    for (int spacing = SD_SPACING_AUTO; sd_sampler_spacing(spacing); spacing++) {
+        bool curve = is_curve((sd_timestep_spacing)spacing);
         s.p.spacing = (sd_timestep_spacing)spacing;
         s.p.steps = 1;
         s.run.strength = 1;

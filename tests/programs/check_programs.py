@@ -52,7 +52,7 @@ class Programs(ProgramsCase):
         self.assertIn("dpmpp_2m_sde unipc lcm dpm_solver", done.stderr)
         done = self.paint("--spacing", "wide")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("trailing, karras, leading, exponential or beta was expected", done.stderr)
+        self.assertIn("simple, normal, ddim_uniform, ays or kl_optimal was expected", done.stderr)
         done = self.paint("--plms", "--ddim_eta", "0.5")
         self.assertIn('"plms" takes 0 only', done.stderr)
 

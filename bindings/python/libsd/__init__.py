@@ -36,7 +36,7 @@ from .errors import (
 from .image import Image, load_image, resize_image, save_image
 from .model import Model
 from .results import Loss, Memory, ModelInfo, Tokens, Work
-from .sampler import Intermediates, Progress, Sampler, sampling_methods
+from .sampler import Intermediates, Progress, Sampler, sampling_methods, sampling_spacings
 from .stop import Stop
 
 __version__ = version()
@@ -73,6 +73,7 @@ __all__ = [
     "load_image",
     "resize_image",
     "sampling_methods",
+    "sampling_spacings",
     "save_image",
     "version",
 ]

@@ -213,6 +213,10 @@ class SamplerParams(SizedStructure):
         ("height", c_int32),
         ("batch", c_int32),
         ("rng", c_int32),
+        ("timesteps", POINTER(c_double)),
+        ("sigmas", POINTER(c_double)),
+        ("n_timesteps", c_int32),
+        ("n_sigmas", c_int32),
     ]
 
 
@@ -503,6 +507,7 @@ FUNCTIONS = {
     "sd_image_from_tensor": (c_int, [c_tensor, c_int, POINTER(c_image)]),
     "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
     "sd_sampler_method": (c_char_p, [c_int]),
+    "sd_sampler_spacing": (c_char_p, [c_int]),
     "sd_sampler_new": (c_int, [c_model, POINTER(SamplerParams), POINTER(c_sampler)]),
     "sd_sampler_free": (None, [c_sampler]),
     "sd_sample": (c_int, [c_sampler, POINTER(RunParams), POINTER(c_tensor)]),
@@ -654,19 +659,17 @@ def word(name: str, value: str, words: "dict[str, int]") -> int:
     return words[value]
 
 
+def _numbered(name_of) -> "dict[str, int]":
+    """The words of an enumeration whose names the library has."""
+    words = {}
+    while name := name_of(len(words)):
+        words[name.decode()] = len(words)
+    return words
+
+
 PRECISIONS = {"auto": 0, "full": 1, "autocast": 2, "bfloat16": 3}
 RNGS = {"cpu": 0, "cuda": 1}
-SPACINGS = {
-    "auto": 0,
-    "uniform": 1,
-    "quad": 2,
-    "linspace": 3,
-    "trailing": 4,
-    "karras": 5,
-    "leading": 6,
-    "exponential": 7,
-    "beta": 8,
-}
+SPACINGS = _numbered(lib.sd_sampler_spacing)
 PIXELS = {"rgb8": 0, "rgba8": 1, "bgra8": 2, "grey8": 3}
 FORMATS = {"auto": 0, "png": 1, "jpeg": 2}
 LOSS_TYPES = {"l2": 0, "l1": 1}

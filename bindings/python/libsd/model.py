@@ -394,6 +394,8 @@ class Model(Handle):
         eta: Optional[float] = None,
         method: Optional[str] = None,
         spacing: Optional[str] = None,
+        timesteps: Optional[Sequence[float]] = None,
+        sigmas: Optional[Sequence[float]] = None,
         temperature: Optional[float] = None,
         rng: Optional[str] = None,
         seeds: Optional[Sequence[int]] = None,
@@ -418,9 +420,12 @@ class Model(Handle):
         eta: DDIM's eta (0).
         original_encode: with ddim and plms the latent is noised one step above the first that is
             run, as the original's img2img.py does.
-        method: one of sampling_methods() (info.default_method). spacing: "uniform", "quad",
-            "linspace", "trailing", "leading", or "karras", "exponential" and "beta" for methods on
-            sigmas (info.default_spacing).
+        method: one of sampling_methods() (info.default_method). spacing: one of
+            sampling_spacings() (info.default_spacing); "karras", "exponential", "beta", "ays" and
+            "kl_optimal" are for methods on sigmas.
+        timesteps, sigmas: times of your own in place of steps and spacing, one of the two, as
+            diffusers' set_timesteps takes them: downward; sigmas are one more, of which the last
+            is 0.
         temperature: factor of the noise that steps add (1). rng: torch's "cpu" or "cuda" generator.
         seeds: one for each picture. one_stream: the whole batch draws from `seed`.
         guidance_rescale: phi of Lin et al. 2024 (0). clip_denoised: ddpm clamps its x_0.

@@ -29,6 +29,11 @@ def sampling_methods() -> "list[str]":
     return names
 
 
+def sampling_spacings() -> "list[str]":
+    """Names for Model.sampler's `spacing`: ["auto", "uniform", ...]."""
+    return list(_ffi.SPACINGS)
+
+
 class Progress:
     """A step that was just done.
 
@@ -171,6 +176,11 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
         if len(seeds) != params.batch:
             raise ArgumentError(f"seeds has {len(seeds)} entries; batch is {params.batch}")
         params.seeds = (ctypes.c_uint64 * len(seeds))(*seeds)
+    for name in ("timesteps", "sigmas"):
+        if name in options:
+            numbers = [float(number) for number in options.pop(name)]
+            setattr(params, name, (ctypes.c_double * max(len(numbers), 1))(*numbers))
+            setattr(params, f"n_{name}", len(numbers))
     if "spacing" in options:
         params.spacing = _ffi.word("spacing", options.pop("spacing"), _ffi.SPACINGS)
     if "rng" in options:
