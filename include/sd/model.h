@@ -123,6 +123,25 @@ LIBSD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_mo
                                   sd_model **out);
 LIBSD_API void sd_model_free(sd_model *model);
 
+/*
+ * A new model: `model` with the parts[i] of from[i] in place of its own, for n names, each at most
+ * once: "unet", "vae", "text_encoder", "text_encoder_2", "class_embedder". Nothing is loaded or
+ * copied: models share what they have in common, which goes with the last of them, in whatever
+ * order they are freed; sd_model_info and sd_memory_estimate count it in each. A text encoder comes
+ * with its vocabulary and the words that it learned, a VAE with its latent_scale, and a UNet with
+ * its schedule, prediction, conditioning and what a sampler does by default. A combined model has
+ * no unexpected tensors.
+ *
+ * SD_ERROR_ARGUMENT where a name or a part is not there, or the models are of two contexts or were
+ * loaded with two precisions that the device tells apart; SD_ERROR_MODEL or _UNSUPPORTED where the
+ * parts do not fit each other (channels of the latent, width of the context). A VAE of another
+ * scale is told in the log.
+ *
+ * Thread-safety: as of sd_model; any number of threads at once.
+ */
+LIBSD_API sd_status sd_model_combine(const sd_model *model, const char *const *parts,
+                                     const sd_model *const *from, int32_t n, sd_model **out);
+
 /* What a model is conditioned on. */
 typedef int32_t sd_conditioning;
 enum {
@@ -163,12 +182,13 @@ enum {
 typedef struct sd_model_info {
     size_t struct_size;
     const char *family;         /* "Stable Diffusion 1.x"; valid as long as the model */
-    const char *layout;         /* "original" or "diffusers" */
+    const char *layout;         /* of the UNet, where there is one: "original" or "diffusers" */
     const char *prediction;     /* what the UNet gives: "epsilon", "v" or "sample"; NULL: no UNet */
     const char *default_method; /* what a sampler does that is not told: a diffusers folder's
                                    scheduler says it; else "ddim", uniform, 50, 7.5 */
     int64_t n_parameters;       /* of all networks */
-    uint64_t weight_bytes;      /* memory that the weights take on the device */
+    uint64_t weight_bytes;      /* memory that the weights take on the device, those that it shares
+                                   with other models too */
     double latent_scale;        /* 0.18215 */
     double default_guidance;
     int32_t latent_channels;  /* 4 */

@@ -1,6 +1,7 @@
 /* Models: section 2 of sd.h. */
 #include "api/check.h"
 #include "model/source.h"
+#include "pipeline/derive.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
 #include "pipeline/unet.h"
@@ -75,6 +76,22 @@ void sd_model_free(sd_model *model) {
     sdi_handle_free(model);
 }
 
+SD_PUBLIC(sd_model_combine, (model, parts, from, n, out), (model), const sd_model *model,
+          const char *const *parts, const sd_model *const *from, int32_t n, sd_model **out) {
+    SD_REQUIRE_PTR(NULL, out);
+    *out = NULL;
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE(model->ctx, n >= 0 && n <= SD_N_PARTS, "n is %d; 0 to %d was expected", (int)n,
+               SD_N_PARTS);
+    SD_REQUIRE(model->ctx, n == 0 || (parts && from), "parts or from is NULL");
+    for (int i = 0; i < n; i++) {
+        SD_REQUIRE(model->ctx, parts[i], "parts[%d] is NULL", i);
+        SD_REQUIRE(model->ctx, from[i], "from[%d] is NULL", i);
+        sdi_call_use(from[i]);
+    }
+    return sdi_model_combine(model, parts, from, n, out);
+}
+
 SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_model_info *info) {
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, info);
@@ -83,12 +100,13 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
     const sd_description *desc = model->desc;
     int downscale = sdi_model_downscale(model);
     int width, height;
+    sd_layout layout = desc->first_stage_only ? desc->vae.names.layout : desc->unet.names.layout;
     sdi_model_default_size(model, &width, &height);
     sd_model_info full = {
         .family = desc->family,
-        .layout = desc->vae.names.layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
-        .n_parameters = model->n_parameters,
-        .weight_bytes = model->weight_bytes,
+        .layout = layout == SD_LAYOUT_ORIGINAL ? "original" : "diffusers",
+        .n_parameters = sdi_model_parameters(model),
+        .weight_bytes = (uint64_t)sdi_model_weight_bytes(model),
         .latent_channels = desc->vae.latent_channels,
         .latent_downscale = downscale,
         .size_multiple = sdi_model_size_multiple(model),

@@ -88,10 +88,18 @@ static sd_status check_texts(const sd_context *ctx, const sd_description *d) {
     return check_label(ctx, d);
 }
 
+static sd_status check_context(const sd_context *ctx, const sd_description *d) {
+    if (d->conditioning == SD_CONDITIONING_CLASS && d->unet.context_dim != d->classes.width)
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: the UNet expects class embeddings %d wide, those here are %d wide",
+                        d->path, d->unet.context_dim, d->classes.width);
+    return check_texts(ctx, d);
+}
+
 sd_status sdi_check_description(const sd_context *ctx, const sd_description *d) {
     const char *path = d->path;
     int latent = d->vae.latent_channels;
-    sd_status status = d->first_stage_only ? SD_OK : check_texts(ctx, d);
+    sd_status status = d->first_stage_only ? SD_OK : check_context(ctx, d);
     if (status)
         return status;
     /* More are conditioned on pictures: a mask and what is around it, a depth map, ... */

@@ -1,6 +1,8 @@
 /* The life of a description, and what it has before anything was read. */
 #include "describe/description.h"
 
+#include <string.h>
+
 sd_scheduler_config sdi_scheduler_default(void) {
     return (sd_scheduler_config){.method = "ddim",
                                  .steps = 50,
@@ -70,6 +72,34 @@ sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description 
     d->path = path;
     d->scheduler = sdi_scheduler_default();
     return SD_OK;
+}
+
+/* A schedule's table is the description's own. */
+static sd_status copy_betas(const sd_context *ctx, sd_schedule_config *c, const double *betas) {
+    size_t n = (size_t)c->train_timesteps;
+    c->trained_betas = betas ? sdi_alloc_array(ctx, n, sizeof *betas) : NULL;
+    if (!betas || !c->trained_betas)
+        return betas ? SD_ERROR_MEMORY : SD_OK;
+    memcpy(c->trained_betas, betas, n * sizeof *betas);
+    return SD_OK;
+}
+
+sd_status sdi_description_copy(const sd_context *ctx, const sd_description *from, const char *path,
+                               sd_description **out) {
+    char *own = sdi_strdup(ctx, path);
+    *out = NULL;
+    sd_status status = own ? sdi_description_new(ctx, own, out) : SD_ERROR_MEMORY;
+    if (status)
+        return status;
+    sd_description *d = *out;
+    *d = *from;
+    d->path = own;
+    status = copy_betas(ctx, &d->schedule, from->schedule.trained_betas);
+    if (status) {
+        sdi_description_free(ctx, d);
+        *out = NULL;
+    }
+    return status;
 }
 
 void sdi_description_free(const sd_context *ctx, sd_description *d) {

@@ -220,6 +220,9 @@ enum { SD_SIZES_BASE = 6, SD_SIZES_REFINER = 5 };
 
 /* Takes `path`, also where it fails. */
 sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description **out);
+/* A description of its own that says the same, with another path. */
+sd_status sdi_description_copy(const sd_context *ctx, const sd_description *from, const char *path,
+                               sd_description **out);
 void sdi_description_free(const sd_context *ctx, sd_description *d);
 /* Completes a description when it is known what the UNet predicts, and with it the default size
  * where nothing said it: that of the 2.x models that predict v is 768 pixels. */

@@ -31,6 +31,7 @@ static const sd_place class_places[] = {{SD_LAYOUT_ORIGINAL, "cond_stage_model."
 /* The embedder's sizes are in the YAML config, without which no such checkpoint is loaded. */
 const sd_part_type sdi_class_part = {
     .what = "class embedder",
+    .name = "class_embedder",
     SD_PLACES(class_places),
     SD_CONFIG(classes),
     .size = sizeof(sd_class_model),

@@ -120,6 +120,7 @@ static const sd_place text_2_places[] = {
 
 const sd_part_type sdi_text_part = {
     .what = "text encoder",
+    .name = "text_encoder",
     SD_PLACES(text_places),
     .folder = "text_encoder",
     .stems = {"model", "pytorch_model"},
@@ -138,6 +139,7 @@ const sd_part_type sdi_text_part = {
 /* SDXL's larger one, whose end token is the text as one vector. */
 const sd_part_type sdi_text_2_part = {
     .what = "second text encoder",
+    .name = "text_encoder_2",
     SD_PLACES(text_2_places),
     .folder = "text_encoder_2",
     .stems = {"model", "pytorch_model"},

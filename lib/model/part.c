@@ -4,11 +4,37 @@
 #include "backend/device.h"
 #include "model/weight.h"
 
+#include <stdio.h>
+#include <string.h>
+
 const sd_part_type *const sdi_part_types[SD_N_PARTS] = {
     [SD_PART_TEXT] = &sdi_text_part,     [SD_PART_TEXT_2] = &sdi_text_2_part,
     [SD_PART_CLASSES] = &sdi_class_part, [SD_PART_UNET] = &sdi_unet_part,
     [SD_PART_VAE] = &sdi_vae_part,
 };
+
+void sdi_part_copy_config(const sd_part_type *type, sd_description *to,
+                          const sd_description *from) {
+    memcpy(sdi_part_config(type, to), sdi_part_config(type, from), type->config_size);
+}
+
+int sdi_part_find(const char *name) {
+    int kind = 0;
+    while (kind < SD_N_PARTS && strcmp(sdi_part_types[kind]->name, name) != 0)
+        kind++;
+    return kind < SD_N_PARTS ? kind : -1;
+}
+
+sd_status sdi_part_unknown(const sd_context *ctx, const char *call, const char *name) {
+    char names[160] = "";
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s\"%s\"", used ? ", " : "",
+                 sdi_part_types[i]->name);
+    }
+    return sdi_fail(ctx, SD_ERROR_ARGUMENT, "%s: no part is called \"%.60s\"; there are %s", call,
+                    name, names);
+}
 
 sd_part *sdi_part_retain(sd_part *part) {
     if (part)

@@ -35,13 +35,15 @@ struct sd_builder;
 
 typedef struct sd_part_type {
     const char *what;       /* "text encoder" */
+    const char *name;       /* for the host: "text_encoder" */
     const sd_place *places; /* [n_places]; of those of a layout the last is taken where none fits */
     int n_places;
     const char *folder;     /* within a diffusers folder; NULL: none has such a part */
     sd_stems stems;         /* of its files there */
     const char *classes[3]; /* that model_index.json may name; NULL ends them */
     size_t size;            /* of the network, which begins with an sd_part */
-    size_t config;          /* of its description: the offset in sd_description */
+    size_t config;          /* of its description: the offset in sd_description, */
+    size_t config_size;     /* and its size */
     bool (*wanted)(const sd_description *d);
     sd_status (*read)(const sd_context *ctx, const char *path, void *config); /* config.json */
     sd_status (*infer)(const sd_checkpoint *from, void *config); /* the shapes of tensors */
@@ -57,12 +59,21 @@ extern const sd_part_type sdi_text_part, sdi_text_2_part, sdi_class_part, sdi_un
 
 /* For rows. */
 #define SD_PLACES(rows) .places = (rows), .n_places = (int)SD_COUNT(rows)
-#define SD_CONFIG(member) .config = offsetof(sd_description, member)
+#define SD_CONFIG(member)                                                                          \
+    .config = offsetof(sd_description, member),                                                    \
+    .config_size = sizeof(((sd_description *)NULL)->member)
 
 /* A part's own description; it begins with an sd_naming. */
 static inline void *sdi_part_config(const sd_part_type *type, const sd_description *d) {
     return (char *)d + type->config;
 }
+
+/* Takes over what another model says of a part. */
+void sdi_part_copy_config(const sd_part_type *type, sd_description *to, const sd_description *from);
+/* The part that the host calls so; -1: none. */
+int sdi_part_find(const char *name);
+/* Fails with the names that there are. */
+sd_status sdi_part_unknown(const sd_context *ctx, const char *call, const char *name);
 
 typedef struct sd_list {
     void **items;

@@ -403,6 +403,7 @@ static const sd_place unet_places[] = {{SD_LAYOUT_ORIGINAL, "model.diffusion_mod
 
 const sd_part_type sdi_unet_part = {
     .what = "UNet",
+    .name = "unet",
     SD_PLACES(unet_places),
     .folder = "unet",
     .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},

@@ -274,6 +274,7 @@ static const sd_place vae_places[] = {{SD_LAYOUT_ORIGINAL, "first_stage_model.",
 
 const sd_part_type sdi_vae_part = {
     .what = "VAE",
+    .name = "vae",
     SD_PLACES(vae_places),
     .folder = "vae",
     .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},

@@ -54,7 +54,7 @@ sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *pa
     sd_status status = measure(model, params, tokens, how, 2, &cost);
     if (status)
         return status;
-    uint64_t weights = (uint64_t)model->weight_bytes;
+    uint64_t weights = (uint64_t)sdi_model_weight_bytes(model);
     *memory = (sd_memory_info){
         .struct_size = sizeof *memory,
         .weights = weights,

@@ -9,26 +9,6 @@
 
 #include <string.h>
 
-static void free_model(void *handle) {
-    sd_model *model = handle;
-    sd_context *ctx = model->ctx;
-    sdi_execs_free(model->execs);
-    for (int i = 0; i < SD_N_PARTS; i++)
-        sdi_part_release(model->parts[i]);
-    sdi_schedule_free(&model->schedule, ctx);
-    for (int i = 0; i < model->n_encoders; i++) {
-        sdi_tokenizer_free(model->encoders[i].tokenizer);
-        sdi_words_free(ctx, &model->encoders[i].words);
-    }
-    sdi_description_free(ctx, (sd_description *)model->desc);
-    for (int i = 0; i < model->n_unexpected; i++)
-        sdi_free(ctx, model->unexpected[i]);
-    sdi_free(ctx, model->unexpected);
-    sdi_free(ctx, model->vocab_error);
-    sdi_free(ctx, model);
-    sdi_context_release(ctx);
-}
-
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
  * checkpoint pads as its code does, whatever lies beside the vocabulary. */
 static sd_status find_padding(const sd_model *model, sd_encoder *encoder, const char *dir) {
@@ -135,14 +115,9 @@ static sd_status list_unexpected(sd_model *model, const sd_build *build, bool st
 static sd_status run_build(sd_model *model, sd_build *build, bool strict) {
     sd_status status;
     if ((status = sdi_build_parts(build, model->parts)) ||
-        (status = sdi_feeds_check_numbers(&build->feeds, strict)) ||
-        (status = list_unexpected(model, build, strict)))
+        (status = sdi_feeds_check_numbers(&build->feeds, strict)))
         return status;
-    for (int i = 0; i < SD_N_PARTS; i++) {
-        model->n_parameters += sdi_part_parameters(model->parts[i]);
-        model->weight_bytes += sdi_part_bytes(model->parts[i]);
-    }
-    return SD_OK;
+    return list_unexpected(model, build, strict);
 }
 
 static sd_status build_parts(sd_model *model, const sd_source *source,
@@ -156,16 +131,6 @@ static sd_status build_parts(sd_model *model, const sd_source *source,
     build.n_words = words->n;
     status = run_build(model, &build, params->strict != 0);
     sdi_build_free(&build);
-    return status;
-}
-
-#define SDXL_CONTEXT_DIM 2048
-
-static sd_status make_schedule(sd_model *model) {
-    const sd_description *d = model->desc;
-    sd_status status = sdi_schedule_make(&model->schedule, model->ctx, &d->schedule);
-    model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
-    model->schedule.xl = d->unet.context_dim == SDXL_CONTEXT_DIM;
     return status;
 }
 
@@ -215,8 +180,8 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
     sdi_source_close(source);
     if (!status && desc->schedule.prediction == SD_PREDICT_UNKNOWN)
         status = ask_prediction(model, desc);
-    if (!status && !desc->first_stage_only)
-        status = make_schedule(model);
+    if (!status)
+        status = sdi_model_make_schedule(model);
     return status;
 }
 
@@ -232,22 +197,17 @@ sd_status sdi_model_load(sd_context *ctx, const char *path, const sd_model_param
                          sd_model **out) {
     double start = sdi_clock_seconds();
     *out = NULL;
-    sd_model *model = sdi_zalloc(ctx, sizeof *model);
+    sd_model *model = sdi_model_new(ctx, activations(ctx, params->precision));
     if (!model)
         return SD_ERROR_MEMORY;
-    sdi_context_retain(ctx);
-    model->ctx = ctx;
-    sdi_handle_init(&model->handle, ctx, free_model);
-    model->precision = params->precision;
-    model->act = activations(ctx, params->precision);
     sd_status status = load(model, path, params);
     if (status) {
         sdi_handle_release(model);
         return status;
     }
     sdi_log(ctx, SD_LOG_LEVEL_INFO, "%s: %s, %.1f M parameters, %.0f MiB on %s, loaded in %.2f s",
-            path, model->desc->family, (double)model->n_parameters / 1e6,
-            (double)model->weight_bytes / (1024.0 * 1024.0), ctx->device->info.name,
+            path, model->desc->family, (double)sdi_model_parameters(model) / 1e6,
+            (double)sdi_model_weight_bytes(model) / (1024.0 * 1024.0), ctx->device->info.name,
             sdi_clock_seconds() - start);
     *out = model;
     return SD_OK;

@@ -1,6 +1,65 @@
-/* Questions to a model that was loaded. */
+/* The life of a model, and questions to it. */
 #include "pipeline/model.h"
+
+#include "pipeline/stage.h"
 #include "sampler/sampler.h"
+
+static void free_model(void *handle) {
+    sd_model *model = handle;
+    sd_context *ctx = model->ctx;
+    sdi_execs_release(model->execs);
+    for (int i = 0; i < SD_N_PARTS; i++)
+        sdi_part_release(model->parts[i]);
+    sdi_schedule_free(&model->schedule, ctx);
+    for (int i = 0; i < model->n_encoders; i++) {
+        sdi_tokenizer_release(model->encoders[i].tokenizer);
+        sdi_words_release(model->encoders[i].words);
+    }
+    sdi_description_free(ctx, (sd_description *)model->desc);
+    for (int i = 0; i < model->n_unexpected; i++)
+        sdi_free(ctx, model->unexpected[i]);
+    sdi_free(ctx, model->unexpected);
+    sdi_free(ctx, model->vocab_error);
+    sdi_free(ctx, model);
+    sdi_context_release(ctx);
+}
+
+sd_model *sdi_model_new(sd_context *ctx, sdb_type act) {
+    sd_model *model = sdi_zalloc(ctx, sizeof *model);
+    if (!model)
+        return NULL;
+    sdi_context_retain(ctx);
+    model->ctx = ctx;
+    model->act = act;
+    sdi_handle_init(&model->handle, ctx, free_model);
+    return model;
+}
+
+#define SDXL_CONTEXT_DIM 2048
+
+sd_status sdi_model_make_schedule(sd_model *model) {
+    const sd_description *d = model->desc;
+    if (d->first_stage_only)
+        return SD_OK;
+    sd_status status = sdi_schedule_make(&model->schedule, model->ctx, &d->schedule);
+    model->schedule.folder = d->scheduler.folder ? &d->scheduler : NULL;
+    model->schedule.xl = d->unet.context_dim == SDXL_CONTEXT_DIM;
+    return status;
+}
+
+int64_t sdi_model_parameters(const sd_model *model) {
+    int64_t n = 0;
+    for (int i = 0; i < SD_N_PARTS; i++)
+        n += sdi_part_parameters(model->parts[i]);
+    return n;
+}
+
+int64_t sdi_model_weight_bytes(const sd_model *model) {
+    int64_t n = 0;
+    for (int i = 0; i < SD_N_PARTS; i++)
+        n += sdi_part_bytes(model->parts[i]);
+    return n;
+}
 
 int sdi_model_downscale(const sd_model *model) {
     return 1 << (model->desc->vae.n_levels - 1);

@@ -15,13 +15,14 @@ typedef struct sd_encoder {
     const sd_text_config *config; /* the description's */
     sd_tokenizer *tokenizer;      /* NULL: no vocabulary found, vocab_error says where */
     int32_t pad;                  /* id of the padding token, where there is a tokenizer */
-    sd_words words;               /* textual inversion */
+    sd_words *words;              /* textual inversion; NULL: none */
 } sd_encoder;
 
+/* What models may share is counted: parts, tokenizers, words, idle executors. All else is the
+ * model's own. */
 struct sd_model {
-    sd_handle handle; /* samplers use it */
-    sd_context *ctx;  /* retained */
-    sd_precision precision;
+    sd_handle handle;           /* samplers use it */
+    sd_context *ctx;            /* retained */
     sdb_type act;               /* type of activations */
     const sd_description *desc; /* owned */
     sd_part *parts[SD_N_PARTS]; /* NULL: the description has none of the kind */
@@ -29,12 +30,16 @@ struct sd_model {
     int n_encoders; /* 0 where it is not conditioned on text */
     char *vocab_error;
     sd_schedule schedule;
-    int64_t n_parameters;
-    int64_t weight_bytes;
-    char **unexpected; /* names */
+    char **unexpected; /* names in its files; a derived model has none */
     int n_unexpected;
     struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };
+
+/* One with nothing but activations of that type; NULL: no memory. What it has at its last release
+ * goes with it. */
+sd_model *sdi_model_new(sd_context *ctx, sdb_type act);
+/* The noise schedule of the description, which is complete. */
+sd_status sdi_model_make_schedule(sd_model *model);
 
 /* The parts by their types; NULL: the model has no such network. */
 static inline const sd_class_model *sdi_model_classes(const sd_model *model) {
@@ -47,6 +52,9 @@ static inline const sd_vae *sdi_model_vae(const sd_model *model) {
     return (const sd_vae *)model->parts[SD_PART_VAE];
 }
 
+/* All networks together; a part that models share counts in each. */
+int64_t sdi_model_parameters(const sd_model *model);
+int64_t sdi_model_weight_bytes(const sd_model *model);
 int sdi_model_downscale(const sd_model *model);     /* pixels per latent: 8 */
 int sdi_model_size_multiple(const sd_model *model); /* of a picture's sides: 8 */
 void sdi_model_default_size(const sd_model *model, int *width, int *height);

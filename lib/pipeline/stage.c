@@ -10,6 +10,7 @@
 /* Places, each NULL or an executor that nobody has. There is no lock that a thread could hold at a
  * fork. */
 struct sd_exec_cache {
+    atomic_int refs;
     sd_context *ctx; /* not retained: the model does */
     _Atomic(sd_exec *) idle[MAX_IDLE];
 };
@@ -19,6 +20,7 @@ sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
     struct sd_exec_cache *cache = sdi_zalloc(ctx, sizeof *cache);
     if (!cache)
         return SD_ERROR_MEMORY;
+    atomic_init(&cache->refs, 1);
     cache->ctx = ctx;
     for (int i = 0; i < MAX_IDLE; i++)
         atomic_init(&cache->idle[i], NULL);
@@ -26,8 +28,14 @@ sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
     return SD_OK;
 }
 
-void sdi_execs_free(struct sd_exec_cache *cache) {
-    if (!cache)
+struct sd_exec_cache *sdi_execs_retain(struct sd_exec_cache *cache) {
+    if (cache)
+        atomic_fetch_add_explicit(&cache->refs, 1, memory_order_relaxed);
+    return cache;
+}
+
+void sdi_execs_release(struct sd_exec_cache *cache) {
+    if (!cache || atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel) > 1)
         return;
     for (int i = 0; i < MAX_IDLE; i++)
         sdi_exec_free(atomic_load(&cache->idle[i]));

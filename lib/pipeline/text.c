@@ -127,7 +127,7 @@ static sd_status encode_rows(const sd_model *model, const sd_encoder *encoder, c
 
 /* The text encoder's own, and those of the words that it learned besides. */
 static int count_ids(const sd_encoder *encoder) {
-    return encoder->config->vocab_size + encoder->words.n_rows;
+    return encoder->config->vocab_size + (encoder->words ? encoder->words->n_rows : 0);
 }
 
 /* The first that is none of them; -1: all are. */
@@ -235,8 +235,9 @@ sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *const *i
 
 /* Says once of each word that no prompt of a call has it; a call without prompts says nothing. */
 static void tell_unused(const sd_model *model, const sd_encoder *encoder, const sd_rows *rows) {
-    for (int i = 0; i < encoder->words.n && !rows->empty; i++) {
-        sd_word *word = &encoder->words.at[i];
+    int n = encoder->words ? encoder->words->n : 0;
+    for (int i = 0; i < n && !rows->empty; i++) {
+        sd_word *word = &encoder->words->at[i];
         if (!(rows->words >> i & 1) && !atomic_exchange(&word->told, true))
             sdi_log(
                 model->ctx, SD_LOG_LEVEL_WARN,
@@ -271,7 +272,7 @@ static sd_status make_rows(const sd_model *model, const char *const *texts, int 
     for (int i = 0; i < model->n_encoders && !status; i++) {
         const sd_encoder *encoder = &model->encoders[i];
         const sd_row_params how = {.tokenizer = encoder->tokenizer,
-                                   .words = &encoder->words,
+                                   .words = encoder->words,
                                    .pad = encoder->pad,
                                    .tokens = encoder->config->tokens,
                                    .clean = params->clean != 0,

@@ -78,13 +78,12 @@ static sd_status read_rows(const sd_model *model, const char *path, int encoder,
 static sd_status add_word(sd_model *model, int i, const sd_adapter_use *use, sd_word_files *files) {
     sd_encoder *encoder = &model->encoders[i];
     const sd_text_config *config = encoder->config;
-    sd_words *words = &encoder->words;
+    sd_words *words = encoder->words;
     sd_word_rows *rows = &files->rows[i][files->n - 1];
     rows->weights = files->weights[files->n - 1];
     sd_status status;
     if ((status = read_rows(model, use->path, i, rows)) ||
-        (status = sdi_words_add(words, model->ctx, encoder->tokenizer, use->path, use->word,
-                                config->tokens)))
+        (status = sdi_words_add(words, encoder->tokenizer, use->path, use->word, config->tokens)))
         return status;
     sd_word *word = &words->at[words->n - 1];
     word->first = config->vocab_size + words->n_rows;
@@ -114,9 +113,9 @@ sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int
                         model->vocab_error);
     sd_status status = SD_OK;
     for (int i = 0; i < model->n_encoders && !status; i++) {
-        sd_words *words = &model->encoders[i].words;
-        words->at = sdi_alloc_array(model->ctx, (size_t)n, sizeof *words->at);
-        status = words->at ? SD_OK : SD_ERROR_MEMORY;
+        sd_encoder *encoder = &model->encoders[i];
+        encoder->words = sdi_words_new(model->ctx, n);
+        status = encoder->words ? SD_OK : SD_ERROR_MEMORY;
     }
     for (int i = 0; i < n && !status; i++)
         status = open_word(model, uses[i], files);

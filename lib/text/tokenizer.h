@@ -20,7 +20,9 @@ sd_status sdi_tokenizer_load(sd_context *ctx, const char *path, sd_tokenizer **o
  */
 sd_status sdi_tokenizer_find(sd_context *ctx, const char *path, const char *tokenizer_dir,
                              const char *directory, sd_tokenizer **out);
-void sdi_tokenizer_free(sd_tokenizer *t);
+/* A tokenizer is counted, and may be NULL here. The last release frees. */
+sd_tokenizer *sdi_tokenizer_retain(sd_tokenizer *t);
+void sdi_tokenizer_release(sd_tokenizer *t);
 
 /*
  * Start, ids of `text`, end, padding: `capacity` entries of `ids` are all written (capacity >= 2);

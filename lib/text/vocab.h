@@ -18,8 +18,9 @@ typedef struct sd_merge {
 
 /* Immutable once loaded. */
 struct sd_tokenizer {
-    sd_context *ctx;
-    char *text; /* all tokens, each with a 0 byte after it */
+    atomic_int refs;
+    sd_context *ctx; /* which lives longer */
+    char *text;      /* all tokens, each with a 0 byte after it */
     size_t text_size, text_capacity;
     size_t *offset; /* [n_ids] into `text`, plus 1; 0 where no token has this id */
     size_t offset_capacity;

@@ -184,8 +184,10 @@ static sd_status read_file(sd_tokenizer *t, const char *path) {
 
 static sd_tokenizer *new_tokenizer(sd_context *ctx) {
     sd_tokenizer *t = sdi_zalloc(ctx, sizeof *t);
-    if (t)
-        t->ctx = ctx;
+    if (!t)
+        return NULL;
+    atomic_init(&t->refs, 1);
+    t->ctx = ctx;
     return t;
 }
 
@@ -199,10 +201,17 @@ static void clear(sd_tokenizer *t) {
     sdi_free(ctx, t->pad_token);
     sdi_added_free(ctx, &t->added);
     *t = (sd_tokenizer){.ctx = ctx};
+    atomic_init(&t->refs, 1);
 }
 
-void sdi_tokenizer_free(sd_tokenizer *t) {
-    if (!t)
+sd_tokenizer *sdi_tokenizer_retain(sd_tokenizer *t) {
+    if (t)
+        atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    return t;
+}
+
+void sdi_tokenizer_release(sd_tokenizer *t) {
+    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) > 1)
         return;
     clear(t);
     sdi_free(t->ctx, t);
@@ -211,7 +220,7 @@ void sdi_tokenizer_free(sd_tokenizer *t) {
 /* Hands `t` out, or frees it. */
 static sd_status give(sd_tokenizer *t, sd_status status, sd_tokenizer **out) {
     if (status)
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
     else
         *out = t;
     return status;

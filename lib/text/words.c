@@ -52,8 +52,9 @@ static sd_status check_new(const sd_context *ctx, const sd_words *words, const s
     return SD_OK;
 }
 
-sd_status sdi_words_add(sd_words *words, const sd_context *ctx, const sd_tokenizer *t,
-                        const char *path, const char *name, int tokens) {
+sd_status sdi_words_add(sd_words *words, const sd_tokenizer *t, const char *path, const char *name,
+                        int tokens) {
+    const sd_context *ctx = words->ctx;
     sd_word *word = &words->at[words->n++];
     word->name = name ? sdi_strdup(ctx, name) : name_of(ctx, path);
     word->path = sdi_strdup(ctx, path);
@@ -63,13 +64,29 @@ sd_status sdi_words_add(sd_words *words, const sd_context *ctx, const sd_tokeniz
     return status ? status : check_new(ctx, words, word);
 }
 
-void sdi_words_free(const sd_context *ctx, sd_words *words) {
+sd_words *sdi_words_new(const sd_context *ctx, int n) {
+    sd_words *words = sdi_zalloc(ctx, sizeof *words + (size_t)n * sizeof *words->at);
+    if (!words)
+        return NULL;
+    atomic_init(&words->refs, 1);
+    words->ctx = ctx;
+    return words;
+}
+
+sd_words *sdi_words_retain(sd_words *words) {
+    if (words)
+        atomic_fetch_add_explicit(&words->refs, 1, memory_order_relaxed);
+    return words;
+}
+
+void sdi_words_release(sd_words *words) {
+    if (!words || atomic_fetch_sub_explicit(&words->refs, 1, memory_order_acq_rel) > 1)
+        return;
     for (int i = 0; i < words->n; i++) {
-        sdi_free(ctx, words->at[i].name);
-        sdi_free(ctx, words->at[i].path);
-        sdi_free(ctx, words->at[i].ids);
-        sdi_free(ctx, words->at[i].clean_ids);
+        sdi_free(words->ctx, words->at[i].name);
+        sdi_free(words->ctx, words->at[i].path);
+        sdi_free(words->ctx, words->at[i].ids);
+        sdi_free(words->ctx, words->at[i].clean_ids);
     }
-    sdi_free(ctx, words->at);
-    *words = (sd_words){0};
+    sdi_free(words->ctx, words);
 }

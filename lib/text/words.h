@@ -18,17 +18,24 @@ typedef struct sd_word {
     atomic_bool told; /* the log said that it is in no prompt */
 } sd_word;
 
+/* The words of one text encoder, which never change once all are added. */
 typedef struct sd_words {
-    sd_word *at;
+    atomic_int refs;
+    const sd_context *ctx; /* which lives longer */
     int n;
     int n_rows; /* of all */
+    sd_word at[];
 } sd_words;
 
+/* Room for n of them; NULL: no memory. */
+sd_words *sdi_words_new(const sd_context *ctx, int n);
+/* Words are counted, and may be NULL here. The last release frees. */
+sd_words *sdi_words_retain(sd_words *words);
+void sdi_words_release(sd_words *words);
+
 /* Reads one more word: `name`, or the file's name, which has 1 to tokens - 2 tokens and is not
- * there yet. There is room at words->at, which is zeros; its ids of rows are the caller's to set.
- */
-sd_status sdi_words_add(sd_words *words, const sd_context *ctx, const sd_tokenizer *t,
-                        const char *path, const char *name, int tokens);
-void sdi_words_free(const sd_context *ctx, sd_words *words);
+ * there yet. Its ids of rows are the caller's to set. */
+sd_status sdi_words_add(sd_words *words, const sd_tokenizer *t, const char *path, const char *name,
+                        int tokens);
 
 #endif

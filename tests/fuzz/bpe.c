@@ -43,7 +43,7 @@ static sd_status fuzz_vocab(const char *path) {
     FUZZ_REQUIRE(sdi_tokenizer_text(t, sdi_tokenizer_start(t)));
     FUZZ_REQUIRE(!sdi_tokenizer_text(t, sdi_tokenizer_size(t)));
     status = encode(t, "a photo of a cat, it's 12 \xc3\xa9\xf0\x9f\x90\x88 <|endoftext|> aaaaaaaa");
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     return status;
 }
 

@@ -58,7 +58,7 @@ static void limited_free(void *user, void *ptr, size_t size) {
 }
 
 static void end(void) {
-    sdi_tokenizer_free(fuzz_tokenizer);
+    sdi_tokenizer_release(fuzz_tokenizer);
     sdi_context_release(fuzz_ctx);
     files_remove_tree(folder);
 }

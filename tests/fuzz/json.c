@@ -40,7 +40,7 @@ static sd_status read_pad(void) {
     FUZZ_REQUIRE(sdi_tokenizer_load(fuzz_ctx, SD_TEST_DATA "/tokenizer/merges.txt", &t) == SD_OK);
     sd_status status = sdi_tokenizer_take_pad(t, fuzz_folder());
     FUZZ_REQUIRE(sdi_tokenizer_pad(t) < sdi_tokenizer_size(t));
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     return status;
 }
 

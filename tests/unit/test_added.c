@@ -74,7 +74,7 @@ static void expect_ids(const char *path, const char *fixture, int32_t pad) {
     ck_assert_int_eq(sdi_tokenizer_end(t), 913);
     ck_assert_int_eq(sdi_tokenizer_pad(t), pad);
     check_ids(t, fixture, PAD, 299);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 
 /* As transformers 5 writes it: the folder, and the file by its own name and by another. */
@@ -85,7 +85,7 @@ START_TEST(tokenizer_json) {
     sd_tokenizer *t = load(files_path(dir, "other.json"));
     ck_assert_int_eq(sdi_tokenizer_pad(t), 913);
     ck_assert_str_eq(sdi_tokenizer_text(t, 914), "<toy>");
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -137,7 +137,7 @@ START_TEST(special_ones_keep_their_case) {
     ck_assert(n == 3 && ids[1] == 914);
     ck_assert_int_eq(sdi_tokenizer_encode(t, "<toy>", PAD, ids, 8, &n), SD_OK);
     ck_assert_int_gt(n, 3);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -168,7 +168,7 @@ START_TEST(following) {
         ck_assert_int_eq(chunks.ids[weighted ? 9 : 6], weighted ? 914 : 915);
         sdi_chunks_free(ctx, &chunks);
     }
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -186,7 +186,7 @@ START_TEST(without_rows) {
         ck_assert_int_lt(ids[i], 915);
     ck_assert(ids[1] == 914 && ids[2] == 914 && n > 5);
     ck_assert_int_eq(sdi_tokenizer_following(t, 914, 1), -1);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -217,12 +217,12 @@ START_TEST(padding) {
             files_write_text(config, rows[i].config);
         sd_tokenizer *t = load(dir);
         ck_assert_int_eq(sdi_tokenizer_pad(t), rows[i].pad);
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
         /* the same of a folder beside another vocabulary */
         t = load(DATA "tokenizer");
         ck_assert_int_eq(sdi_tokenizer_take_pad(t, dir), SD_OK);
         ck_assert_int_eq(sdi_tokenizer_pad(t), rows[i].pad == 914 ? -1 : rows[i].pad);
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
     }
     sd_tokenizer *t = load(DATA "added"); /* its "!" pads, until it does not */
     int32_t ids[4];
@@ -232,7 +232,7 @@ START_TEST(padding) {
     ck_assert_int_eq(sdi_tokenizer_encode(t, "!", PAD, ids, 4, NULL), SD_OK);
     ck_assert_int_eq(ids[1], 256);
     ck_assert_int_eq(sdi_tokenizer_pad(t), 913);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -287,7 +287,7 @@ START_TEST(foreign_tokenizer_json) {
     ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, dir, DATA "tokenizer", &t), SD_OK);
     ck_assert_int_eq(sdi_tokenizer_size(t), 914);
     ck_assert_msg(strstr(logged, dir) && strstr(logged, "Unigram"), "%s", logged);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -302,7 +302,7 @@ START_TEST(special_tokens_are_added) {
     ck_assert_int_eq(sdi_tokenizer_size(t), 10);
     ck_assert_int_eq(sdi_tokenizer_encode(t, "a", PAD, ids, 4, NULL), SD_OK);
     ck_assert(ids[0] == 7 && ids[1] == 1 && ids[2] == 9 && ids[3] == PAD);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -326,7 +326,7 @@ START_TEST(many) {
         ck_assert_int_eq(ids[1], 914 + i);
         ck_assert_int_eq(ids[2], 913);
     }
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 

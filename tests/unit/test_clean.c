@@ -84,7 +84,7 @@ START_TEST(ids_of_the_original) {
     printf("%d of %d texts have the ids of the original\n", n_same, n);
     ck_assert_int_ge(n, 700);
     ck_assert_int_eq(n_same, n);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 

@@ -30,7 +30,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    sdi_tokenizer_free(tokenizer);
+    sdi_tokenizer_release(tokenizer);
     sdi_context_release(ctx);
 }
 

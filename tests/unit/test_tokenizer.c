@@ -92,7 +92,7 @@ START_TEST(clip_vocabulary) {
     ck_assert_ptr_null(sdi_tokenizer_text(t, 49408));
     ck_assert_ptr_null(sdi_tokenizer_text(t, -1));
     check_ids(t, data_path("clip_ids.txt"), PAD, 2000);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -104,7 +104,7 @@ START_TEST(small_vocabulary) {
         ck_assert_int_eq(sdi_tokenizer_start(t), 912);
         ck_assert_int_eq(sdi_tokenizer_end(t), 913);
         check_ids(t, data_path("small_ids.txt"), PAD, 900);
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
     }
 }
 END_TEST
@@ -123,7 +123,7 @@ START_TEST(list_of_merges) {
         sd_tokenizer *t = load(scratch_path(names[i]));
         ck_assert_int_eq(sdi_tokenizer_size(t), 914);
         check_ids(t, data_path("small_ids.txt"), PAD, 900);
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
     }
 }
 END_TEST
@@ -145,7 +145,7 @@ START_TEST(search_order) {
     /* An explicit path wins, and nowhere else is looked. */
     ck_assert_int_eq(sdi_tokenizer_find(ctx, full, scratch, scratch, &t), SD_OK);
     ck_assert_int_eq(sdi_tokenizer_size(t), 914);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     ck_assert_int_eq(sdi_tokenizer_find(ctx, "/nowhere/vocab", full, full, &t), SD_ERROR_IO);
     ck_assert_ptr_null(t);
     ck_assert_msg(strstr(sentence(), "/nowhere/vocab"), "%s", sentence());
@@ -153,13 +153,13 @@ START_TEST(search_order) {
     /* Then tokenizer/, then the checkpoint's folder. */
     ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, full, scratch, &t), SD_OK);
     ck_assert_int_eq(sdi_tokenizer_size(t), 914);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, scratch, full, &t), SD_OK);
     ck_assert_int_eq(sdi_tokenizer_size(t), 515);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     ck_assert_int_eq(sdi_tokenizer_find(ctx, NULL, "/nowhere", full, &t), SD_OK);
     ck_assert_int_eq(sdi_tokenizer_size(t), 914);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -170,7 +170,7 @@ START_TEST(nothing_found) {
         ck_assert_int_eq(status, SD_OK);
         ck_assert_int_eq(sdi_tokenizer_size(t), 49408);
         check_ids(t, data_path("clip_ids.txt"), PAD, 2000);
-        sdi_tokenizer_free(t);
+        sdi_tokenizer_release(t);
         return;
     }
     printf("not found: %s\n", sentence());
@@ -301,7 +301,7 @@ START_TEST(capacity) {
     ck_assert_int_eq(sdi_tokenizer_encode(t, "", PAD, ids, 3, NULL), SD_OK);
     ck_assert(ids[0] == 912 && ids[1] == 913 && ids[2] == PAD);
     ck_assert_int_eq(sdi_tokenizer_encode(t, "a", PAD, ids, 1, NULL), SD_ERROR_ARGUMENT);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -318,7 +318,7 @@ START_TEST(unknown_bytes) {
     ck_assert_int_eq(n_used, 7);
     ck_assert_mem_eq(ids, expected, sizeof ids);
     ck_assert_ptr_null(sdi_tokenizer_text(t, 3)); /* a hole between the ids */
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -346,7 +346,7 @@ START_TEST(long_words) {
         ck_assert_int_eq(ids[TOKENS - 1], 913);
     }
     free(text);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -386,7 +386,7 @@ START_TEST(many_threads) {
         ck_assert_mem_eq(jobs[i].ids, jobs[4].ids, sizeof jobs[4].ids);
     }
     ck_assert_int_gt(jobs[4].n_used, 80);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
 }
 END_TEST
 
@@ -419,7 +419,7 @@ static sd_status load_and_encode(sd_context *c, const char *path, int32_t *ids) 
     sd_status status = sdi_tokenizer_find(c, NULL, NULL, path, &t);
     if (!status)
         status = sdi_tokenizer_encode(t, mixed, PAD, ids, TOKENS, NULL);
-    sdi_tokenizer_free(t);
+    sdi_tokenizer_release(t);
     return status;
 }
 

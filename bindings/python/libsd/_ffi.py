@@ -411,6 +411,10 @@ FUNCTIONS = {
     "sd_context_device": (c_char_p, [c_context]),
     "sd_context_cancel": (None, [c_context]),
     "sd_model_load": (c_int, [c_context, c_char_p, POINTER(ModelParams), POINTER(c_model)]),
+    "sd_model_combine": (
+        c_int,
+        [c_model, POINTER(c_char_p), POINTER(c_model), c_int32, POINTER(c_model)],
+    ),
     "sd_model_free": (None, [c_model]),
     "sd_model_get_info": (c_int, [c_model, POINTER(ModelInfo)]),
     "sd_model_unexpected": (c_char_p, [c_model, c_int]),

@@ -159,6 +159,31 @@ class Model(Handle):
                 lib.sd_model_free(pointer)  # loaded all the same where Ctrl-C came late
                 raise
 
+    def combine(self, **parts: "Model") -> "Model":
+        """This model with parts of others: model.combine(vae=other). Memory is shared.
+
+        parts: "unet", "vae", "text_encoder", "text_encoder_2" or "class_embedder".
+        """
+        names = [_ffi.text_bytes("parts", name) for name in parts]
+        pointer = ctypes.c_void_p()
+        with contextlib.ExitStack() as stack:
+            address = stack.enter_context(self._use())
+            donors = [stack.enter_context(model._use()) for model in parts.values()]
+            try:
+                call(
+                    self._context_address,
+                    lib.sd_model_combine,
+                    address,
+                    (ctypes.c_char_p * len(names))(*names),
+                    (ctypes.c_void_p * len(donors))(*donors),
+                    len(names),
+                    ctypes.byref(pointer),
+                )
+                return Model(pointer.value, self._context, self._context_address)
+            except BaseException:
+                lib.sd_model_free(pointer)
+                raise
+
     @property
     def context(self) -> Context:
         return self._context

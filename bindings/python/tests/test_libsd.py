@@ -71,6 +71,16 @@ class ModelTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.ModelError, "model_ema"):
             ctx.load(FILE, use_ema=True)
 
+    def test_combine(self):
+        with ctx.load(FILE) as other:
+            both = model.combine(vae=other, unet=other)
+            with self.assertRaisesRegex(libsd.ArgumentError, '"text_encoder"'):
+                model.combine(clip=other)
+        with both:
+            self.assertEqual(both.info.layout, "original")
+            self.assertEqual(both.info.n_parameters, model.info.n_parameters)
+            np.testing.assert_array_equal(both.tokenize("a cat").ids, model.tokenize("a cat").ids)
+
     def test_estimates(self):
         small = model.memory_estimate(**RUN)
         large = model.memory_estimate(**{**RUN, "batch": 3})
