@@ -85,6 +85,12 @@ static sd_status check_texts(const sd_context *ctx, const sd_description *d) {
                         "%s: one text encoder takes %d tokens and the other %d; the same number "
                         "was expected",
                         d->path, d->text.tokens, d->text_2.tokens);
+    if (d->texts == SD_TEXTS_BOTH && d->text.hidden && d->text.hidden != d->text.layers - 1)
+        return sdi_fail(
+            ctx, SD_ERROR_UNSUPPORTED,
+            "%s: \"layer_idx\" of the first text encoder is %d; %d, which is before the "
+            "last of its %d layers, was expected",
+            d->path, d->text.hidden, d->text.layers - 1, d->text.layers);
     return check_label(ctx, d);
 }
 

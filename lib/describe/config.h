@@ -39,12 +39,13 @@ typedef struct sd_checkpoint {
     bool configured; /* a YAML config was read, which says all but the sizes of a text encoder */
 } sd_checkpoint;
 
-/* Whether it is one, and whole. */
-sd_status sdi_infer_kind(const sd_checkpoint *from, const sd_description *d);
+/* Whether it is one, and whole; which text encoders it has, unless a config said that. */
+sd_status sdi_infer_kind(const sd_checkpoint *from, sd_description *d);
 /* The description of one network by the shapes of its tensors, whose names are known. */
 sd_status sdi_infer_unet(const sd_checkpoint *from, void *config);
 sd_status sdi_infer_vae(const sd_checkpoint *from, void *config);
 sd_status sdi_infer_text(const sd_checkpoint *from, void *config);
+sd_status sdi_infer_text_2(const sd_checkpoint *from, void *config);
 /* Schedule, prediction and scale, when the networks are known. */
 sd_status sdi_infer_rest(const sd_checkpoint *from, sd_description *d);
 

@@ -14,6 +14,16 @@ sd_scheduler_config sdi_scheduler_default(void) {
                                  .timestep_scaling = 10.0};
 }
 
+sd_scheduler_config sdi_scheduler_xl(bool inpainting) {
+    sd_scheduler_config c = sdi_scheduler_default();
+    c.method = "euler";
+    c.guidance = SD_XL_GUIDANCE(inpainting);
+    c.folder = true;
+    c.spacing = SD_SPACING_LEADING;
+    c.steps_offset = 1;
+    return c;
+}
+
 sd_schedule_config sdi_schedule_default(void) {
     return (sd_schedule_config){.beta_schedule = SD_BETA_SCALED_LINEAR,
                                 .beta_start = 0.00085,

@@ -37,6 +37,7 @@ typedef struct sd_text_config {
     float eps;        /* 1e-5 */
     int skip;         /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
     bool penultimate; /* it gives the hidden state before the last layer, without the final norm */
+    int hidden;       /* of a YAML config: the layers that it is of; 0: it does not say */
     int projection;   /* width of the text as one vector (text_projection); 0: it gives none */
 } sd_text_config;
 
@@ -201,6 +202,9 @@ typedef struct sd_description {
  * and DDIM as the original has it. */
 sd_schedule_config sdi_schedule_default(void);
 sd_scheduler_config sdi_scheduler_default(void);
+/* Of SDXL's scheduler/ and pipelines, which diffusers takes for a single file too. */
+sd_scheduler_config sdi_scheduler_xl(bool inpainting);
+#define SD_XL_GUIDANCE(inpainting) ((inpainting) ? 7.5 : 5.0)
 
 /* Where a level's ResBlocks begin in input_blocks, the first of which is conv_in, and in
  * output_blocks, which has one more of each level. */

@@ -14,7 +14,7 @@
 #define TEXT "cond_stage_model."
 
 /* The way out, which follows the kind. */
-#define OTHER "libsd loads Stable Diffusion 1.x and 2.x"
+#define OTHER "libsd loads Stable Diffusion 1.x, 2.x and XL"
 #define UNCLIP "libsd does not know its picture conditioning; Stable Diffusion 2.1 paints from text"
 #define UPSCALE "libsd does not support upscaling"
 #define CONFIG "it needs its YAML config (config, --config)"
@@ -26,7 +26,7 @@
 #define NAMING                                                                                     \
     "give a diffusers folder, or a file in the original naming (model.diffusion_model...)"
 #define FOLDER "give the folder that has model_index.json"
-#define WHOLE "give the whole checkpoint, which has all three networks"
+#define WHOLE "give the whole checkpoint, which has all networks"
 #define EMBEDDING                                                                                  \
     "a textual inversion embedding", "give it beside a checkpoint (embeddings, --embedding)"
 
@@ -39,20 +39,24 @@ typedef enum where {
 typedef struct signature {
     where where;
     const char *text;
-    const char *what, *way;
+    const char *what, *way; /* NULL: it is a checkpoint that libsd loads */
     int dim; /* 1 .. : of the tensor that is named dimension dim - 1 is `size`; 0: any shape */
     int64_t size;
 } signature;
 
 static const signature signatures[] = {
     /* whole checkpoints of other models */
-    {PREFIX, "conditioner.embedders.", "a Stable Diffusion XL checkpoint", OTHER},
     {PREFIX, "noise_augmentor.", "an unCLIP checkpoint", UNCLIP},
     {PREFIX, "embedder.model.visual.", "an unCLIP checkpoint", UNCLIP},
     {PREFIX, UNET "input_blocks.1.0.time_stack.", "a Stable Video Diffusion checkpoint", OTHER},
+    {EXACT, "edm_mean", "a Playground v2.5 checkpoint", OTHER},
+    {PREFIX, "edm_vpred.", "a CosXL checkpoint", OTHER},
+    {PREFIX, "conditioner.embedders.1.model.", NULL, NULL}, /* Stable Diffusion XL */
+    {PREFIX, "conditioner.embedders.0.model.", NULL, NULL}, /* its refiner */
     {EXACT, UNET "label_emb.weight", "the x4 upscaler's checkpoint", UPSCALE, 1, 1000},
-    {EXACT, LABELS, "a Stable Diffusion XL checkpoint", OTHER, 2, 2816},
-    {EXACT, LABELS, "a Stable Diffusion XL refiner", OTHER, 2, 2560},
+    {EXACT, LABELS, "a Stable Diffusion XL checkpoint without text encoders (pruned)", WHOLE, 2,
+     2816},
+    {EXACT, LABELS, "a Stable Diffusion XL refiner without text encoder (pruned)", WHOLE, 2, 2560},
     {EXACT, LABELS, "an unCLIP checkpoint", UNCLIP, 2, 2048},
     {EXACT, LABELS, "an unCLIP checkpoint", UNCLIP, 2, 1536},
     {PREFIX, UNET "label_emb.", "a checkpoint with class or size conditioning", OTHER},
@@ -103,7 +107,8 @@ static const signature signatures[] = {
     {PREFIX, "image_proj_model.", "an IP-Adapter", CONTROL},
 
     /* words and prompts */
-    {EXACT, "clip_g", "a textual inversion embedding for Stable Diffusion XL", NO_XL},
+    {EXACT, "clip_g", "a textual inversion embedding for Stable Diffusion XL",
+     "give it beside a checkpoint (embeddings, --embedding)"},
     {EXACT, "emb_params", EMBEDDING},
     {EXACT, "*", EMBEDDING},
     {PREFIX, "320.0.linear", "a hypernetwork", UNKNOWN},
@@ -120,7 +125,7 @@ static const signature signatures[] = {
     {EXACT, "body.0.weight", "an upscaler (Real-ESRGAN's small one)", UPSCALE, 2, 3},
 
     /* parts of a model */
-    {PREFIX, "add_embedding.", "the UNet of Stable Diffusion XL in diffusers' naming", OTHER},
+    {PREFIX, "add_embedding.", "the UNet of a Stable Diffusion XL diffusers folder", FOLDER},
     {PREFIX, "transformer_blocks.", "the transformer of a newer model in diffusers' naming", OTHER},
     {PREFIX, "unet.", "a single file in diffusers' naming", NAMING},
     {PREFIX, "down_blocks.", "the UNet of a diffusers folder", FOLDER},
@@ -141,6 +146,7 @@ static const signature signatures[] = {
 static const signature alone[] = {
     {PREFIX, VAE, "a VAE alone", WHOLE},
     {PREFIX, TEXT, "a text encoder alone", WHOLE},
+    {PREFIX, "conditioner.embedders.", "the text encoders of Stable Diffusion XL alone", WHOLE},
 };
 
 /* A word's embeddings as diffusers writes them: one tensor of the word's name. */
@@ -188,7 +194,7 @@ static bool is_word(const sd_weights *w) {
 static const signature *find(const sd_weights *w, const char **name) {
     bool checkpoint = sdi_weights_has_prefix(w, UNET);
     const signature *s = search(w, signatures, SD_COUNT(signatures), checkpoint, name);
-    if (!s && !checkpoint)
+    if ((!s || !s->what) && !checkpoint)
         s = search(w, alone, SD_COUNT(alone), checkpoint, name);
     if (!s && is_word(w)) {
         *name = sdi_weights_at(w, 0)->name;
@@ -200,7 +206,7 @@ static const signature *find(const sd_weights *w, const char **name) {
 sd_status sdi_family_check(const sd_context *ctx, const char *path, const sd_weights *w) {
     const char *name;
     const signature *s = find(w, &name);
-    if (s)
+    if (s && s->what)
         return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
                         "%s: this looks like %s (it has tensors named '%.100s...'): %s", path,
                         s->what, name, s->way);

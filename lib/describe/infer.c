@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define UNET "model.diffusion_model."
+#define SIZE_DIM 256 /* ConcatTimestepEmbedderND's outdim in SDXL's configs */
 
 /* -------------------------------------------------------------------- what kind of file */
 
@@ -26,7 +27,8 @@ static sd_status check_whole(const sd_checkpoint *from, const sd_description *d)
                         "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
                         "with a vae/",
                         from->path);
-    if (text && !sdi_weights_has_prefix(from->weights, "cond_stage_model."))
+    if (text && d->texts == SD_TEXTS_FIRST &&
+        !sdi_weights_has_prefix(from->weights, "cond_stage_model."))
         return sdi_fail(from->ctx, SD_ERROR_MODEL,
                         "%s: the checkpoint has no text encoder (pruned): no tensor is named "
                         "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
@@ -35,10 +37,19 @@ static sd_status check_whole(const sd_checkpoint *from, const sd_description *d)
     return SD_OK;
 }
 
+/* generative-models' conditioner: SDXL's second text encoder is its last. */
+static sd_texts which_texts(const sd_weights *w) {
+    return sdi_weights_has_prefix(w, "conditioner.embedders.1.model.")   ? SD_TEXTS_BOTH
+           : sdi_weights_has_prefix(w, "conditioner.embedders.0.model.") ? SD_TEXTS_SECOND
+                                                                         : SD_TEXTS_FIRST;
+}
+
 /* A checkpoint with a config may be of a kind that needs one, but not a LoRA or a VAE alone. */
-sd_status sdi_infer_kind(const sd_checkpoint *from, const sd_description *d) {
+sd_status sdi_infer_kind(const sd_checkpoint *from, sd_description *d) {
     if (from->configured && d->first_stage_only)
         return SD_OK;
+    if (!from->configured)
+        d->texts = which_texts(from->weights);
     bool known = from->configured && sdi_weights_has_prefix(from->weights, UNET);
     sd_status status = known ? SD_OK : sdi_family_check(from->ctx, from->path, from->weights);
     return status ? status : check_whole(from, d);
@@ -238,6 +249,10 @@ sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
     c->model_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "out.2.weight");
+    if (has(in, "label_emb.0.0.weight")) {
+        c->label_dim = dim(in, 2, 1, SD_MAX_CHANNELS, "label_emb.0.0.weight");
+        c->size_dim = SIZE_DIM;
+    }
     read_levels(in, c);
     read_middle(in, c);
     read_up(in, c);
@@ -282,8 +297,9 @@ sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     if (dim(in, 4, 0, SD_MAX_CHANNELS, "quant_conv.weight") != 2 * c->latent_channels)
         fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
     c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
+    double scale = which_texts(in->weights) == SD_TEXTS_FIRST ? 0.18215 : 0.13025;
     c->scaling_factor =
-        sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", 0.18215, 1e-6, 1e6);
+        sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", scale, 1e-6, 1e6);
     sd_status status = end(in);
     return status ? status : sdi_check_vae(from->ctx, from->path, c);
 }
@@ -313,16 +329,17 @@ static void infer_open_clip(infer *in, sd_text_config *c) {
         fail(in, SD_ERROR_MODEL, "its text encoder has too few layers for the penultimate");
 }
 
-/* How many layers are left out is what a YAML config said; without one, that FrozenOpenCLIPEmbedder
- * has layer "penultimate". */
-sd_status sdi_infer_text(const sd_checkpoint *from, void *config) {
-    sd_text_config *c = config;
+/* The last `skip` layers are left out. */
+static sd_status infer_text(const sd_checkpoint *from, sd_text_config *c, int skip, bool projects) {
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
     bool open_clip = c->names.layout == SD_LAYOUT_OPEN_CLIP;
     *c = (sd_text_config){.names = c->names,
                           .eps = 1e-5f,
                           .act = open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU,
-                          .skip = from->configured ? c->skip : open_clip};
+                          .hidden = c->hidden,
+                          .skip = skip};
+    if (projects)
+        c->projection = dim(in, 2, 1, SD_MAX_CHANNELS, "text_projection");
     if (open_clip)
         infer_open_clip(in, c);
     else
@@ -334,6 +351,19 @@ sd_status sdi_infer_text(const sd_checkpoint *from, void *config) {
         sdi_reader_int(said(in, "sd.text_heads"), "sd.text_heads", c->heads, 1, SD_MAX_CHANNELS);
     sd_status status = end(in);
     return status ? status : sdi_check_text(from->ctx, from->path, c);
+}
+
+/* What a YAML config said of skip; without one, that FrozenOpenCLIPEmbedder has layer
+ * "penultimate". */
+sd_status sdi_infer_text(const sd_checkpoint *from, void *config) {
+    sd_text_config *c = config;
+    return infer_text(from, c, from->configured ? c->skip : c->names.layout == SD_LAYOUT_OPEN_CLIP,
+                      false);
+}
+
+/* FrozenOpenCLIPEmbedder2, whose last layer makes the pooled vector. */
+sd_status sdi_infer_text_2(const sd_checkpoint *from, void *config) {
+    return infer_text(from, config, 0, true);
 }
 
 /* -------------------------------------------------------------------- the rest */
@@ -364,7 +394,8 @@ static void infer_prediction(infer *in, sd_description *d) {
     }
     if (sdi_weights_find(w, "v_pred"))
         d->schedule.prediction = SD_PREDICT_V;
-    else if (d->unet.linear_projection && d->unet.in_channels == d->vae.latent_channels)
+    else if (d->unet.linear_projection && d->unet.in_channels == d->vae.latent_channels &&
+             d->texts == SD_TEXTS_FIRST)
         d->schedule.prediction = SD_PREDICT_UNKNOWN;
 }
 
@@ -397,6 +428,10 @@ static void read_scale(infer *in, sd_description *d) {
 
 sd_status sdi_infer_rest(const sd_checkpoint *from, sd_description *d) {
     infer in = begin(from, "");
+    if (d->texts != SD_TEXTS_FIRST) {
+        d->scheduler = sdi_scheduler_xl(d->unet.in_channels > d->vae.latent_channels);
+        d->zeros_for_empty = d->texts == SD_TEXTS_BOTH;
+    }
     if (from->configured && d->scale_by_std)
         read_scale(&in, d);
     if (from->configured)

@@ -15,296 +15,6 @@
 
 typedef sd_ldm_section section;
 
-/* ------------------------------------------------------------------------- UNetModel */
-
-static const char *const unet_read[] = {"in_channels",
-                                        "out_channels",
-                                        "model_channels",
-                                        "num_res_blocks",
-                                        "attention_resolutions",
-                                        "channel_mult",
-                                        "conv_resample",
-                                        "num_heads",
-                                        "num_head_channels",
-                                        "num_heads_upsample",
-                                        "use_scale_shift_norm",
-                                        "resblock_updown",
-                                        "use_new_attention_order",
-                                        "use_spatial_transformer",
-                                        "transformer_depth",
-                                        "context_dim",
-                                        "legacy",
-                                        "use_linear_in_transformer",
-                                        NULL};
-
-static const char *const unet_ignored[] = {"image_size", "dropout",  "use_checkpoint",
-                                           "use_fp16",   "use_bf16", NULL};
-
-static const sd_fixed unet_fixed[] = {
-    {"dims", SD_FIXED_NUMBER, 2, NULL},
-    {"num_classes", SD_FIXED_UNSET, 0, NULL},
-    {"n_embed", SD_FIXED_UNSET, 0, NULL},
-    {"adm_in_channels", SD_FIXED_UNSET, 0, NULL},
-    {"disable_self_attentions", SD_FIXED_UNSET, 0, NULL},
-    {"num_attention_blocks", SD_FIXED_UNSET, 0, NULL},
-    {"disable_middle_self_attn", SD_FIXED_FALSE, 0, NULL},
-};
-
-static void need(section *s, const char *key) {
-    if (!s->r.status && !sdi_reader_get(&s->r, key) && !s->r.status)
-        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT, "%s: \"%s\" of %s is missing", s->r.path,
-                               key, s->target);
-}
-
-/* A list of integers, perhaps empty; returns how many. */
-static int read_integers(section *s, const char *key, int *out, int max_n, int max) {
-    const int none = 0;
-    const json_t *v = sdi_reader_get(&s->r, key);
-    if (!v || (json_is_array(v) && json_array_size(v) == 0))
-        return 0;
-    return sdi_reader_list(&s->r, key, &none, 0, out, max_n, 1, max);
-}
-
-/* channel_mult times model_channels. */
-static int read_levels(section *s, const char *key, const int *fallback, int n_fallback, int base,
-                       int *channels) {
-    int mult[SD_MAX_LEVELS] = {1};
-    int n = sdi_reader_list(&s->r, key, fallback, n_fallback, mult, SD_MAX_LEVELS, 1, 1024);
-    for (int i = 0; i < n; i++) {
-        channels[i] = base * mult[i]; /* at most 2^14 * 2^10 */
-        if (!s->r.status && channels[i] > SD_MAX_CHANNELS)
-            s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
-                                   "%s: \"%s\" makes %d channels; at most %d were expected",
-                                   s->r.path, key, channels[i], SD_MAX_CHANNELS);
-    }
-    return n;
-}
-
-/*
- * Heads at each level, as UNetModel chooses them: num_heads, or as many as there are groups of
- * num_head_channels. With `legacy` (the default) and a SpatialTransformer the head size is then
- * channels / heads, which is the same number. num_heads_upsample only counts for AttentionBlocks.
- */
-static void read_heads(section *s, sd_unet_config *c) {
-    int heads = sdi_reader_int(&s->r, "num_heads", -1, -1, SD_MAX_CHANNELS);
-    int width = sdi_reader_int(&s->r, "num_head_channels", -1, -1, SD_MAX_CHANNELS);
-    int up = sdi_reader_int(&s->r, "num_heads_upsample", -1, -1, SD_MAX_CHANNELS);
-    sdi_reader_bool(&s->r, "legacy", true);
-    if (s->r.status)
-        return;
-    if (heads < 1 && width < 1)
-        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
-                               "%s: \"num_heads\" or \"num_head_channels\" is missing", s->r.path);
-    else if (up != -1 && up != heads && width < 1)
-        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_UNSUPPORTED,
-                               "%s: \"num_heads_upsample\" is %d; libsd knows only num_heads, %d",
-                               s->r.path, up, heads);
-    for (int i = 0; i < c->n_levels && !s->r.status; i++) {
-        c->heads[i] = width > 0 ? c->channels[i] / width : heads;
-        if (c->heads[i] < 1 || (width > 0 && c->channels[i] % width != 0))
-            s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT,
-                                   "%s: \"num_head_channels\" is %d, which does not divide the %d "
-                                   "channels of level %d",
-                                   s->r.path, width, c->channels[i], i);
-    }
-}
-
-/* attention_resolutions are factors of downsampling: 1 is the first level, 8 the fourth. The middle
- * is as deep as the last level, whether that has attention or not. */
-static void read_unet_attention(section *s, sd_unet_config *c) {
-    int factors[32], depth[SD_MAX_LEVELS];
-    int n = read_integers(s, "attention_resolutions", factors, (int)SD_COUNT(factors), 1 << 20);
-    sdi_reader_levels(&s->r, "transformer_depth", 1, c->n_levels, depth, 1, 32);
-    for (int i = 0; i < c->n_levels; i++)
-        for (int j = 0; j < n && !s->r.status; j++)
-            if (factors[j] == 1 << i)
-                sdi_unet_set_depths(c, i, depth[i]);
-    c->mid_blocks = 2;
-    c->depth_mid = depth[c->n_levels - 1];
-}
-
-static void read_unet(section *s) {
-    static const char *const needed[] = {"in_channels", "out_channels", "model_channels",
-                                         "num_res_blocks", "attention_resolutions"};
-    static const int mult[] = {1, 2, 4, 8};
-    sd_unet_config *c = &s->desc->unet;
-    int size = c->sample_size; /* LatentDiffusion's image_size */
-    sd_reader *r = &s->r;
-    sdi_ldm_check(s, unet_read, unet_ignored, unet_fixed, SD_COUNT(unet_fixed));
-    for (size_t i = 0; i < SD_COUNT(needed); i++)
-        need(s, needed[i]);
-    *c = (sd_unet_config){.norm_groups = 32, .norm_eps = 1e-5f, .sample_size = size};
-    c->in_channels = sdi_reader_int(r, "in_channels", 4, 1, SD_MAX_CHANNELS);
-    c->out_channels = sdi_reader_int(r, "out_channels", 4, 1, SD_MAX_CHANNELS);
-    c->model_channels = sdi_reader_int(r, "model_channels", 320, 1, SD_MAX_CHANNELS);
-    int blocks = sdi_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
-    c->n_levels = read_levels(s, "channel_mult", mult, 4, c->model_channels, c->channels);
-    if (!r->status && c->channels[0] != c->model_channels)
-        r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                             "%s: \"channel_mult\" begins with another number than 1", r->path);
-    for (int i = 0; i < c->n_levels; i++)
-        c->res_blocks[i] = blocks;
-    read_unet_attention(s, c);
-    read_heads(s, c);
-    c->plain_attention = !sdi_reader_bool(r, "use_spatial_transformer", false);
-    c->whole_qkv = sdi_reader_bool(r, "use_new_attention_order", false);
-    c->scale_shift_norm = sdi_reader_bool(r, "use_scale_shift_norm", false);
-    c->updown_blocks = sdi_reader_bool(r, "resblock_updown", false);
-    c->pooled_resample = !sdi_reader_bool(r, "conv_resample", true);
-    c->linear_projection = sdi_reader_bool(r, "use_linear_in_transformer", false);
-    c->context_dim = sdi_reader_same(r, "context_dim", 0, 1, SD_MAX_CHANNELS);
-    if (!r->status && c->plain_attention != (c->context_dim == 0))
-        r->status =
-            sdi_fail(r->ctx, SD_ERROR_FORMAT,
-                     "%s: \"use_spatial_transformer\" and \"context_dim\" go together", r->path);
-    if (!r->status)
-        r->status = sdi_check_unet(r->ctx, r->path, c);
-}
-
-static const sd_ldm_class unets[] = {
-    {"ldm.modules.diffusionmodules.openaimodel.UNetModel", read_unet},
-};
-
-/* ------------------------------------------------------------------------- first stages */
-
-static const char *const dd_read[] = {
-    "double_z", "z_channels",     "resolution",       "in_channels", "out_ch", "ch",
-    "ch_mult",  "num_res_blocks", "attn_resolutions", "attn_type",   NULL};
-static const sd_fixed dd_fixed[] = {
-    {"resamp_with_conv", SD_FIXED_TRUE, 0, NULL},
-    {"use_linear_attn", SD_FIXED_FALSE, 0, NULL},
-    {"give_pre_end", SD_FIXED_FALSE, 0, NULL},
-    {"tanh_out", SD_FIXED_FALSE, 0, NULL},
-};
-
-/* The place of a string in `names`. */
-static int read_word(section *s, const char *key, const char *fallback, const char *const *names,
-                     int n, const char *expected) {
-    const char *word = sdi_reader_string(&s->r, key, fallback);
-    for (int i = 0; i < n; i++)
-        if (strcmp(names[i], word) == 0)
-            return i;
-    sdi_reader_unsupported(&s->r, key, sdi_reader_get(&s->r, key), expected);
-    return 0;
-}
-
-/* Encoder's and Decoder's arguments. */
-static void read_ddconfig(section *s) {
-    static const char *const needed[] = {
-        "z_channels", "resolution", "in_channels",    "out_ch",
-        "ch",         "ch_mult",    "num_res_blocks", "attn_resolutions"};
-    /* xformers computes the same */
-    static const char *const types[] = {"none", "vanilla", "vanilla-xformers"};
-    static const int mult[] = {1, 2, 4, 8};
-    sd_vae_config *c = &s->desc->vae;
-    sd_reader *r = &s->r;
-    int sides[32];
-    sdi_ldm_ignore_others(s, dd_read, dd_fixed, SD_COUNT(dd_fixed));
-    for (size_t i = 0; i < SD_COUNT(needed); i++)
-        need(s, needed[i]);
-    c->in_channels = sdi_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
-    c->out_channels = sdi_reader_int(r, "out_ch", 3, 1, SD_MAX_CHANNELS);
-    c->z_channels = sdi_reader_int(r, "z_channels", 4, 1, SD_MAX_CHANNELS / 2);
-    c->res_blocks = sdi_reader_same(r, "num_res_blocks", 2, 1, SD_MAX_BLOCKS);
-    int ch = sdi_reader_int(r, "ch", 128, 1, SD_MAX_CHANNELS);
-    c->n_levels = read_levels(s, "ch_mult", mult, 4, ch, c->channels);
-    int resolution = sdi_reader_int(r, "resolution", 256, 1, 1 << 20);
-    int n = read_integers(s, "attn_resolutions", sides, (int)SD_COUNT(sides), 1 << 20);
-    /* make_attn: "none" is nn.Identity, also in the middle */
-    c->mid_attention = read_word(s, "attn_type", "vanilla", types, 3,
-                                 "\"vanilla\", \"vanilla-xformers\" and \"none\"") > 0;
-    for (int i = 0; i < c->n_levels && c->mid_attention; i++)
-        for (int j = 0; j < n && !r->status; j++)
-            c->attention[i] = c->attention[i] || sides[j] == resolution >> i;
-    bool double_z = sdi_reader_bool(r, "double_z", true);
-    if (!r->status && double_z != (c->kind == SD_FIRST_STAGE_KL))
-        r->status = sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
-                             "%s: \"double_z\" is %s; an AutoencoderKL has it and a VQ model not",
-                             r->path, double_z ? "true" : "false");
-    if (s->desc->first_stage_only)
-        s->desc->unet.sample_size = resolution >> (c->n_levels - 1);
-}
-
-static const char *const vae_read[] = {"ddconfig", "embed_dim", NULL};
-static const char *const vq_read[] = {"ddconfig", "embed_dim", "n_embed", NULL};
-static const char *const vae_ignored[] = {"lossconfig",
-                                          "ckpt_path",
-                                          "ignore_keys",
-                                          "image_key",
-                                          "monitor",
-                                          "ema_decay",
-                                          "batch_resize_range",
-                                          "scheduler_config",
-                                          "lr_g_factor",
-                                          "sane_index_shape",
-                                          "use_ema",
-                                          "learn_logvar",
-                                          NULL};
-static const sd_fixed vae_fixed[] = {
-    {"colorize_nlabels", SD_FIXED_UNSET, 0, NULL},
-    {"remap", SD_FIXED_UNSET, 0, NULL},
-};
-
-static void read_autoencoder(section *s, sd_first_stage kind) {
-    sd_vae_config *c = &s->desc->vae;
-    double scale = c->scaling_factor;
-    sdi_ldm_check(s, kind == SD_FIRST_STAGE_VQ ? vq_read : vae_read, vae_ignored, vae_fixed,
-                  SD_COUNT(vae_fixed));
-    need(s, "ddconfig");
-    need(s, "embed_dim");
-    *c = (sd_vae_config){.kind = kind,
-                         .norm_groups = 32,
-                         .quant_conv = true,
-                         .post_quant_conv = true,
-                         .scaling_factor = scale};
-    c->latent_channels = sdi_reader_int(&s->r, "embed_dim", 4, 1, SD_MAX_CHANNELS / 2);
-    if (kind == SD_FIRST_STAGE_VQ) {
-        need(s, "n_embed");
-        c->n_codes = sdi_reader_int(&s->r, "n_embed", 1, 1, SD_MAX_VOCAB);
-    }
-    if (s->r.status)
-        return;
-    section dd;
-    sdi_ldm_open(&dd, s, "ddconfig", sdi_reader_get(&s->r, "ddconfig"));
-    read_ddconfig(&dd);
-    sdi_ldm_keep(s, sdi_ldm_close(&dd));
-    if (!s->r.status)
-        s->r.status = sdi_check_vae(s->r.ctx, s->r.path, c);
-}
-
-static void read_kl(section *s) {
-    read_autoencoder(s, SD_FIRST_STAGE_KL);
-}
-
-static void read_vq(section *s) {
-    read_autoencoder(s, SD_FIRST_STAGE_VQ);
-}
-
-/* VQModelInterface's parent, whose encode quantises in place of its decode. */
-static void read_vq_model(section *s) {
-    read_vq(s);
-    s->desc->vae.encode_quantizes = true;
-}
-
-static void read_identity(section *s) {
-    static const char *const ignored[] = {"vq_interface", NULL};
-    sd_vae_config *c = &s->desc->vae;
-    sdi_ldm_check(s, NULL, ignored, NULL, 0);
-    *c = (sd_vae_config){.kind = SD_FIRST_STAGE_IDENTITY,
-                         .in_channels = 3,
-                         .out_channels = 3,
-                         .latent_channels = 3,
-                         .n_levels = 1,
-                         .scaling_factor = c->scaling_factor};
-}
-
-static const sd_ldm_class first_stages[] = {
-    {"ldm.models.autoencoder.AutoencoderKL", read_kl},
-    {"ldm.models.autoencoder.VQModelInterface", read_vq},
-    {"ldm.models.autoencoder.VQModel", read_vq_model},
-    {"ldm.models.autoencoder.IdentityFirstStage", read_identity},
-};
-
 /* ------------------------------------------------------------------------- conditioning */
 
 /* The sizes come from the tensors; the config names the network and where its output is taken. */
@@ -350,7 +60,7 @@ static void read_class(section *s) {
     static const char *const ignored[] = {"key", NULL};
     const sd_unet_config *unet = &s->desc->unet;
     sdi_ldm_check(s, read, ignored, NULL, 0);
-    need(s, "embed_dim");
+    sdi_ldm_need(s, "embed_dim");
     int width = sdi_reader_int(&s->r, "embed_dim", 512, 1, SD_MAX_CHANNELS);
     int n = sdi_reader_int(&s->r, "n_classes", 1000, 1, SD_MAX_VOCAB);
     s->desc->classes = (sd_class_config){.n = n, .width = width};
@@ -433,9 +143,10 @@ static void read_schedule(section *s) {
     static const sd_prediction predictions[] = {SD_PREDICT_EPSILON, SD_PREDICT_SAMPLE,
                                                 SD_PREDICT_V};
     sd_schedule_config *c = &s->desc->schedule;
-    int kind = read_word(s, "beta_schedule", "linear", names, 4,
-                         "\"linear\", \"cosine\", \"sqrt_linear\" and \"sqrt\"");
-    int output = read_word(s, "parameterization", "eps", outputs, 3, "\"eps\", \"x0\" and \"v\"");
+    int kind = sdi_ldm_word(s, "beta_schedule", "linear", names, 4,
+                            "\"linear\", \"cosine\", \"sqrt_linear\" and \"sqrt\"");
+    int output =
+        sdi_ldm_word(s, "parameterization", "eps", outputs, 3, "\"eps\", \"x0\" and \"v\"");
     *c = (sd_schedule_config){.beta_schedule = kinds[kind], .prediction = predictions[output]};
     c->beta_start = sdi_reader_number(&s->r, "linear_start", 1e-4, 1e-9, 0.999);
     c->beta_end = sdi_reader_number(&s->r, "linear_end", 2e-2, c->beta_start, 0.999);
@@ -450,8 +161,8 @@ static void read_condition_key(section *s, const char *fallback) {
     if (!fallback)
         fallback = concat ? "concat" : "crossattn";
     s->desc->condition_key =
-        (sd_conditioning_key)read_word(s, "conditioning_key", fallback, names, 3,
-                                       "\"crossattn\", \"concat\", \"hybrid\" and null");
+        (sd_conditioning_key)sdi_ldm_word(s, "conditioning_key", fallback, names, 3,
+                                          "\"crossattn\", \"concat\", \"hybrid\" and null");
 }
 
 /* The three networks must agree. */
@@ -486,14 +197,8 @@ static void check_networks(section *s) {
 
 static void read_diffusion(section *s, const char *conditioning_key) {
     sd_description *desc = s->desc;
-    static const struct {
-        const char *key;
-        const sd_ldm_class *rows;
-        size_t n;
-    } parts[] = {{"unet_config", unets, SD_COUNT(unets)},
-                 {"first_stage_config", first_stages, SD_COUNT(first_stages)}};
     sdi_ldm_check(s, ldm_read, ldm_ignored, ldm_fixed, SD_COUNT(ldm_fixed));
-    need(s, "cond_stage_config");
+    sdi_ldm_need(s, "cond_stage_config");
     read_schedule(s);
     read_condition_key(s, conditioning_key);
     desc->unet.sample_size = sdi_reader_int(&s->r, "image_size", 256, 1, SD_MAX_SAMPLE);
@@ -502,12 +207,8 @@ static void read_diffusion(section *s, const char *conditioning_key) {
     desc->average = !sdi_reader_bool(&s->r, "use_ema", true)   ? SD_AVERAGE_NONE
                     : sdi_reader_get(&s->r, "use_ema") != NULL ? SD_AVERAGE_ASKED
                                                                : SD_AVERAGE_ASSUMED;
-    for (size_t i = 0; i < SD_COUNT(parts); i++) {
-        need(s, parts[i].key);
-        if (!s->r.status)
-            s->r.status = sdi_ldm_instantiate(s, parts[i].key, sdi_reader_get(&s->r, parts[i].key),
-                                              parts[i].rows, parts[i].n);
-    }
+    sdi_ldm_unet(s, "unet_config");
+    sdi_ldm_first_stage(s, "first_stage_config");
     if (!s->r.status)
         read_cond_stage(s);
     check_networks(s);
@@ -521,32 +222,23 @@ static void read_inpaint(section *s) {
     read_diffusion(s, "hybrid");
 }
 
-static void read_first_stage_alone(section *s, void (*read)(section *s)) {
+/* The target is the first stage's own. */
+static void read_first_stage_alone(section *s) {
     s->desc->first_stage_only = true;
     s->desc->conditioning = SD_CONDITIONING_NONE;
     s->desc->condition_key = SD_CONDITION_NONE;
     s->desc->vae.scaling_factor = 1.0;
-    read(s);
-}
-
-static void read_kl_alone(section *s) {
-    read_first_stage_alone(s, read_kl);
-}
-
-static void read_vq_alone(section *s) {
-    read_first_stage_alone(s, read_vq);
-}
-
-static void read_vq_model_alone(section *s) {
-    read_first_stage_alone(s, read_vq_model);
+    sdi_ldm_first_stage_alone(s);
 }
 
 static const sd_ldm_class models[] = {
     {"ldm.models.diffusion.ddpm.LatentDiffusion", read_ldm},
     {"ldm.models.diffusion.ddpm.LatentInpaintDiffusion", read_inpaint},
-    {"ldm.models.autoencoder.AutoencoderKL", read_kl_alone},
-    {"ldm.models.autoencoder.VQModelInterface", read_vq_alone},
-    {"ldm.models.autoencoder.VQModel", read_vq_model_alone},
+    {"sgm.models.diffusion.DiffusionEngine", sdi_sgm_engine},
+    {"ldm.models.diffusion.DiffusionEngine", sdi_sgm_engine},
+    {"ldm.models.autoencoder.AutoencoderKL", read_first_stage_alone},
+    {"ldm.models.autoencoder.VQModelInterface", read_first_stage_alone},
+    {"ldm.models.autoencoder.VQModel", read_first_stage_alone},
 };
 
 static const char *family_of(const sd_description *d) {
@@ -554,8 +246,10 @@ static const char *family_of(const sd_description *d) {
         return d->vae.kind == SD_FIRST_STAGE_VQ ? "first stage (VQ)" : "first stage (KL)";
     if (d->conditioning != SD_CONDITIONING_TEXT)
         return "latent diffusion";
-    return d->text.names.layout == SD_LAYOUT_OPEN_CLIP ? "Stable Diffusion 2.x"
-                                                       : "Stable Diffusion 1.x";
+    return d->texts == SD_TEXTS_BOTH                     ? "Stable Diffusion XL"
+           : d->texts == SD_TEXTS_SECOND                 ? "Stable Diffusion XL refiner"
+           : d->text.names.layout == SD_LAYOUT_OPEN_CLIP ? "Stable Diffusion 2.x"
+                                                         : "Stable Diffusion 1.x";
 }
 
 sd_status sdi_ldm_config(const sd_context *ctx, const char *path, sd_description *desc) {

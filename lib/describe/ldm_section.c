@@ -80,6 +80,22 @@ void sdi_ldm_ignore_others(section *s, const char *const *read, const sd_fixed *
     sdi_reader_fixed(&s->r, fixed, n_fixed);
 }
 
+void sdi_ldm_need(section *s, const char *key) {
+    if (!s->r.status && !sdi_reader_get(&s->r, key) && !s->r.status)
+        s->r.status = sdi_fail(s->r.ctx, SD_ERROR_FORMAT, "%s: \"%s\" of %s is missing", s->r.path,
+                               key, s->target);
+}
+
+int sdi_ldm_word(section *s, const char *key, const char *fallback, const char *const *names, int n,
+                 const char *expected) {
+    const char *word = sdi_reader_string(&s->r, key, fallback);
+    for (int i = 0; i < n; i++)
+        if (strcmp(names[i], word) == 0)
+            return i;
+    sdi_reader_unsupported(&s->r, key, sdi_reader_get(&s->r, key), expected);
+    return 0;
+}
+
 /* ------------------------------------------------------------------------- targets */
 
 /* Classes of the original and its forks that people have configs of. */
@@ -93,7 +109,7 @@ static const struct {
     {"ldm.models.diffusion.ddpm.ImageEmbeddingConditionedLatentDiffusion", "unCLIP"},
     {"cldm.cldm.ControlLDM", "ControlNet"},
     {"cldm.cldm.ControlledUnetModel", "ControlNet"},
-    {"sgm.models.diffusion.DiffusionEngine", "Stable Diffusion XL"},
+    {"sgm.models.diffusion.SampleDiffusionEngine", "Stable Video Diffusion"},
     {"ldm.modules.encoders.modules.BERTEmbedder", "the BERT encoder of latent diffusion"},
     {"ldm.modules.encoders.modules.FrozenT5Embedder", "a T5 text encoder"},
 };
@@ -130,6 +146,12 @@ sd_status sdi_ldm_instantiate(const section *parent, const char *key, const json
         row->read(&s);
     }
     return sdi_ldm_close(&s);
+}
+
+void sdi_ldm_instantiate_key(section *s, const char *key, const sd_ldm_class *rows, size_t n_rows) {
+    sdi_ldm_need(s, key);
+    if (!s->r.status)
+        sdi_ldm_keep(s, sdi_ldm_instantiate(s, key, sdi_reader_get(&s->r, key), rows, n_rows));
 }
 
 void sdi_ldm_keep(section *s, sd_status status) {

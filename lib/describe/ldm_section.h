@@ -36,8 +36,24 @@ void sdi_ldm_check(sd_ldm_section *s, const char *const *read, const char *const
 void sdi_ldm_ignore_others(sd_ldm_section *s, const char *const *read, const sd_fixed *fixed,
                            size_t n_fixed);
 
+/* Fails where the parameter is not there. */
+void sdi_ldm_need(sd_ldm_section *s, const char *key);
+/* The place of a string in `names`. */
+int sdi_ldm_word(sd_ldm_section *s, const char *key, const char *fallback, const char *const *names,
+                 int n, const char *expected);
+
 /* {target, params} under `key` of the parent: the row of its class reads the parameters. */
 sd_status sdi_ldm_instantiate(const sd_ldm_section *parent, const char *key, const json_t *v,
                               const sd_ldm_class *rows, size_t n_rows);
+/* That of a parameter, which is needed; s keeps the failure. */
+void sdi_ldm_instantiate_key(sd_ldm_section *s, const char *key, const sd_ldm_class *rows,
+                             size_t n_rows);
+
+/* ldm_networks.c: a parameter that is a UNet, or a first stage; a section that is one. */
+void sdi_ldm_unet(sd_ldm_section *s, const char *key);
+void sdi_ldm_first_stage(sd_ldm_section *s, const char *key);
+void sdi_ldm_first_stage_alone(sd_ldm_section *s);
+/* sgm_config.c: DiffusionEngine of generative-models. */
+void sdi_sgm_engine(sd_ldm_section *s);
 
 #endif

@@ -107,6 +107,8 @@ static bool text_2_wanted(const sd_description *d) {
 /* Some writers (transformers 5 among them) leave "text_model." out. */
 static const sd_place text_places[] = {
     {SD_LAYOUT_OPEN_CLIP, "cond_stage_model.model.", ""},
+    {SD_LAYOUT_ORIGINAL, "conditioner.embedders.0.transformer.", "embeddings."},
+    {SD_LAYOUT_ORIGINAL, "conditioner.embedders.0.transformer.text_model.", ""},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.", "embeddings."},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.text_model.", ""},
     {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
@@ -114,6 +116,8 @@ static const sd_place text_places[] = {
 };
 
 static const sd_place text_2_places[] = {
+    {SD_LAYOUT_OPEN_CLIP, "conditioner.embedders.1.model.", ""},
+    {SD_LAYOUT_OPEN_CLIP, "conditioner.embedders.0.model.", ""},
     {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
     {SD_LAYOUT_DIFFUSERS, "", ""},
 };
@@ -148,6 +152,8 @@ const sd_part_type sdi_text_2_part = {
     .size = sizeof(sd_text_model),
     .wanted = text_2_wanted,
     .read = sdi_config_text_2,
+    .infer = sdi_infer_text_2,
+    .measured = true,
     .reads_texts = true,
     .tokenizer = "tokenizer_2",
     .build = text_build,

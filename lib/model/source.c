@@ -67,7 +67,7 @@ static const char *pipeline_name(sd_reader *r) {
 
 /* What StableDiffusionXLPipeline and its like have by default. */
 static void take_xl(sd_source *s, sd_reader *r, const char *name) {
-    s->desc->scheduler.guidance = strstr(name, "Inpaint") ? 7.5 : 5.0;
+    s->desc->scheduler.guidance = SD_XL_GUIDANCE(strstr(name, "Inpaint") != NULL);
     s->desc->zeros_for_empty = sdi_reader_bool(r, "force_zeros_for_empty_prompt", true);
 }
 

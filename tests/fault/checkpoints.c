@@ -14,7 +14,10 @@ static const char *tiny_file(void) {
 static const struct {
     const char *tensor, *shape, *part;
 } families[] = {
-    {"conditioner.embedders.0.transformer.x", "[1]", "XL"},
+    {"conditioner.embedders.0.transformer.x", "[1]", "text encoders of Stable Diffusion XL alone"},
+    {"conditioner.embedders.1.model.x", "[1]", "text encoders of Stable Diffusion XL alone"},
+    {"edm_mean", "[4]", "Playground"},
+    {"edm_vpred.sigma_max", "[]", "CosXL"},
     {"model.diffusion_model.label_emb.0.0.weight", "[1, 1]", "class or size"},
     {"model.diffusion_model.joint_blocks.0.x", "[1]", "Diffusion 3"},
     {"model.diffusion_model.double_blocks.0.x", "[1]", "Flux"},
@@ -58,12 +61,12 @@ static const struct {
     {"768.0.linear.0.weight", "[1, 1]", "hypernetwork"},
     {"embedder.model.visual.proj", "[1, 1]", "unCLIP"},
     {"noise_augmentor.data_mean", "[1, 1]", "unCLIP"},
-    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2816]", "Diffusion XL checkpoint"},
-    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2560]", "refiner"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2816]", "without text encoders"},
+    {"model.diffusion_model.label_emb.0.0.weight", "[1, 2560]", "refiner without"},
     {"model.diffusion_model.label_emb.0.0.weight", "[1, 2048]", "unCLIP"},
     {"model.diffusion_model.label_emb.weight", "[1000, 1]", "upscaler"},
     {"model.diffusion_model.input_blocks.1.0.time_stack.x", "[1]", "Video"},
-    {"add_embedding.linear_1.weight", "[1]", "Diffusion XL in diffusers"},
+    {"add_embedding.linear_1.weight", "[1]", "Diffusion XL diffusers folder"},
     {"transformer_blocks.0.attn.to_q.weight", "[1]", "transformer of a newer model"},
     {"unet.conv_in.weight", "[1]", "single file in diffusers' naming"},
     {"decoder.up.0.block.0.conv1.weight", "[1]", "VAE alone"},

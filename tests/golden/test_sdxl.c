@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LIMIT 1e-5
 #define LIMIT_RUN 1e-4 /* of some guided steps */
@@ -17,14 +18,18 @@
 
 /* As make_sdxl_golden.py's. */
 static const char *const prompts[] = {"a red boat on a lake",
-                                      "A castle at sunset, oil painting; 2 moons!"};
+                                      "A castle at sunset, oil painting; 2 moons"};
 #define NEGATIVE "blurry, ugly"
 
 static const struct {
     const char *name, *backend, *suffix; /* of the model's path: "" is a folder */
+    bool configured;
 } setups[] = {
     {"reference, folder", "reference", ""},
     {"cpu, folder", "cpu", ""},
+    {"reference, file", "reference", ".safetensors"},
+    {"cpu, file", "cpu", ".safetensors"},
+    {"cpu, file, config", "cpu", ".safetensors", true},
 };
 #define N_SETUPS ((int)(sizeof(setups) / sizeof(setups[0])))
 
@@ -32,7 +37,7 @@ static const struct {
 static bool open_xl(golden *g, int setup, const char *model) {
     sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
-    char path[4096], vocab[4096];
+    char path[4096], vocab[4096], config[4096];
     cp.backend = golden_backend(setups[setup].backend);
     if (!cp.backend)
         return false;
@@ -41,6 +46,8 @@ static bool open_xl(golden *g, int setup, const char *model) {
     snprintf(path, sizeof path, "%s/%s%s", getenv("SD_XL_MODELS"), model, setups[setup].suffix);
     snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TINY_FOLDER"));
     mp.vocab = *setups[setup].suffix ? vocab : NULL; /* a folder has two of its own */
+    snprintf(config, sizeof config, "%s/sdxl/%s.yaml", getenv("SD_GOLDEN_DATA"), model);
+    mp.config = setups[setup].configured ? config : NULL;
     mp.strict = 1;
     mp.precision = SD_PRECISION_FULL;
     must(sd_model_load(g->ctx, path, &mp, &g->model));
@@ -152,7 +159,8 @@ static void check_info(const golden *g, int setup, const char *family, int encod
     ck_assert(info.default_guidance == 5.0 && info.default_steps == 50);
     ck_assert(info.n_encoders == encoders && info.text_width == width && info.text_tokens == 77);
     ck_assert(info.pooled_width == 64 && info.n_sizes == sizes && info.has_vocabulary);
-    ck_assert(info.latent_scale == 0.13025 && info.default_width == SIDE);
+    ck_assert(info.latent_scale == 0.13025);
+    ck_assert_int_eq(info.default_width, setups[setup].configured ? 1024 : SIDE);
     ck_assert_int_eq(info.n_unexpected, 0);
 }
 
@@ -219,14 +227,20 @@ static void check_picture(const golden *g, const char *setup, sd_generate_params
     sd_image_free(image);
 }
 
+/* Runs take their time: by the processor's backend, and once for each way to load. */
+static bool open_for_run(golden *g, int setup, const char *model) {
+    return strcmp(setups[setup].backend, "reference") && open_xl(g, setup, model);
+}
+
 START_TEST(text_to_image) {
     golden g;
     sd_text_params text = SD_TEXT_PARAMS_INIT;
-    if (_i == 0 || !open_xl(&g, _i, "tiny-xl"))
+    if (!open_for_run(&g, _i, "tiny-xl"))
         return;
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
     sd_generate_params p = SD_GENERATE_PARAMS_INIT;
     sampling.steps = STEPS;
+    sampling.width = sampling.height = SIDE;
     check_picture(&g, setups[_i].name, &p, &sampling, "sdxl/runs", 0);
 
     text.original_height = 200;
@@ -271,6 +285,7 @@ static void check_run(const golden *g, const char *setup, const sd_run_params *r
     sd_sampler *sampler;
     sd_tensor *latent;
     p.steps = STEPS;
+    p.guidance_scale = run->concat ? 7.5 : 5.0;
     must(sd_sampler_new(g->model, &p, &sampler));
     must(sd_sample(sampler, run, &latent));
     golden_check(setup, fixture, latent, LIMIT_RUN);
@@ -280,7 +295,7 @@ static void check_run(const golden *g, const char *setup, const sd_run_params *r
 START_TEST(image_to_image) {
     golden g;
     sd_cond *cond, *uncond;
-    if (_i == 0 || !open_xl(&g, _i, "tiny-xl"))
+    if (setups[_i].configured || !open_for_run(&g, _i, "tiny-xl"))
         return;
     sd_tensor *init = golden_tensor(&g, "sdxl/init", 0, 0);
     encode_run(&g, &cond, &uncond);
@@ -314,7 +329,7 @@ START_TEST(inpainting) {
     golden g;
     sd_cond *cond, *uncond;
     sd_tensor *pixels, *mask, *posterior, *concat;
-    if (_i == 0 || !open_xl(&g, _i, "tiny-xl-inpaint"))
+    if (setups[_i].configured || !open_for_run(&g, _i, "tiny-xl-inpaint"))
         return;
     make_scene(&g, &pixels, &mask);
     must(sd_randn(g.ctx, SD_RNG_CPU, GOLDEN_SEED, 4, dims, &posterior));
@@ -334,12 +349,73 @@ START_TEST(inpainting) {
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------- configs */
+
+/* tiny-xl.yaml with `from` replaced by `to`, and what is said of it. */
+static const struct {
+    const char *from, *to;
+    sd_status status;
+    const char *part;
+} configs[] = {
+    {"num_classes: sequential", "num_classes: timestep", SD_ERROR_UNSUPPORTED, "num_classes"},
+    {"adm_in_channels: 1600", "adm_in_channels: 1601", SD_ERROR_MODEL, "1601"},
+    {"layer_idx: 2", "layer_idx: 1", SD_ERROR_UNSUPPORTED, "layer_idx"},
+    {"layer: hidden", "layer: last", SD_ERROR_UNSUPPORTED, "layer"},
+    {"legacy: False", "legacy: True", SD_ERROR_UNSUPPORTED, "legacy"},
+    {"layer: penultimate", "layer: last", SD_ERROR_UNSUPPORTED, "penultimate"},
+    {"crop_coords_top_left", "fps_id", SD_ERROR_UNSUPPORTED, "emb_models"},
+    {"outdim: 256", "outdim: 128", SD_ERROR_UNSUPPORTED, "outdim"},
+    {"num_idx: 1000", "num_idx: 500", SD_ERROR_MODEL, "num_idx"},
+    {"EpsScaling", "EDMScaling", SD_ERROR_UNSUPPORTED, "EDMScaling"},
+    {"LegacyDDPMDiscretization", "EDMDiscretization", SD_ERROR_UNSUPPORTED, "EDMDiscretization"},
+    {"context_dim: 192", "context_dim: 190", SD_ERROR_MODEL, "190"},
+    {"transformer_depth: [1, 1, 2]", "transformer_depth: [1, 1]", SD_ERROR_FORMAT, "list of 3"},
+};
+#define N_CONFIGS ((int)(sizeof(configs) / sizeof(configs[0])))
+
+static void write_changed(const char *path, const char *from, const char *to) {
+    static char text[16384];
+    char source[4096];
+    snprintf(source, sizeof source, "%s/sdxl/tiny-xl.yaml", getenv("SD_GOLDEN_DATA"));
+    FILE *f = fopen(source, "rb");
+    ck_assert_ptr_nonnull(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    char *at = strstr(text, from);
+    ck_assert_msg(at != NULL, "%s", from);
+    f = fopen(path, "wb");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    fclose(f);
+}
+
+START_TEST(refuses_other_configs) {
+    char config[] = "/tmp/sd-sdxl-XXXXXX", path[4096];
+    sd_context_params cp = SD_CONTEXT_PARAMS_INIT;
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    sd_context *ctx;
+    sd_model *model;
+    int fd = mkstemp(config);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    write_changed(config, configs[_i].from, configs[_i].to);
+    snprintf(path, sizeof path, "%s/tiny-xl.safetensors", getenv("SD_XL_MODELS"));
+    cp.backend = "cpu";
+    must(sd_context_new(&cp, &ctx));
+    mp.config = config;
+    sd_status status = sd_model_load(ctx, path, &mp, &model);
+    ck_assert_msg(status == configs[_i].status && strstr(sd_last_error(), configs[_i].part),
+                  "%s: %d, %s", configs[_i].to, (int)status, sd_last_error());
+    sd_context_free(ctx);
+    unlink(config);
+}
+END_TEST
+
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    const golden_test tests[] = {{networks_of_the_base, 0, N_SETUPS},
-                                 {networks_of_the_refiner, 0, N_SETUPS},
-                                 {text_to_image, 0, N_SETUPS},
-                                 {image_to_image, 0, N_SETUPS},
-                                 {inpainting, 0, N_SETUPS}};
-    return golden_main("sdxl", tests, 5);
+    const golden_test tests[] = {
+        {networks_of_the_base, 0, N_SETUPS}, {networks_of_the_refiner, 0, N_SETUPS},
+        {text_to_image, 0, N_SETUPS},        {image_to_image, 0, N_SETUPS},
+        {inpainting, 0, N_SETUPS},           {refuses_other_configs, 0, N_CONFIGS}};
+    return golden_main("sdxl", tests, 6);
 }

@@ -21,7 +21,7 @@ import torch
 
 from make_golden import randn
 
-PROMPTS = ["a red boat on a lake", "A castle at sunset, oil painting; 2 moons!"]
+PROMPTS = ["a red boat on a lake", "A castle at sunset, oil painting; 2 moons"]
 NEGATIVE = "blurry, ugly"
 SEED = 42
 SIDE = 128

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_NAMES 2048
+#define MAX_NAMES 4096
 
 static const sd_description sd15 = {
     .path = (char *)"sd15",
@@ -49,6 +49,45 @@ static const sd_description sd15 = {
             .mid_attention = true,
             .quant_conv = true,
             .post_quant_conv = true},
+};
+
+/* SDXL's base and refiner. */
+#define SDXL_TEXT_2(place)                                                                         \
+    {                                                                                              \
+        .names = {SD_LAYOUT_OPEN_CLIP, place}, .vocab_size = 49408, .width = 1280, .layers = 32,   \
+        .heads = 20, .mlp_width = 5120, .tokens = 77, .eps = 1e-5f, .projection = 1280             \
+    }
+#define SDXL_UNET                                                                                  \
+    .names = {.prefix = "model.diffusion_model."}, .in_channels = 4, .out_channels = 4,            \
+    .size_dim = 256, .norm_groups = 32, .norm_eps = 1e-5f, .linear_projection = true,              \
+    .mid_blocks = 2
+static const sd_description sdxl = {
+    .path = (char *)"sdxl",
+    .texts = SD_TEXTS_BOTH,
+    .text = {.names = {.prefix = "conditioner.embedders.0.transformer.text_model."},
+             .vocab_size = 49408,
+             .width = 768,
+             .layers = 12,
+             .heads = 12,
+             .mlp_width = 3072,
+             .tokens = 77,
+             .eps = 1e-5f},
+    .text_2 = SDXL_TEXT_2("conditioner.embedders.1.model."),
+    .unet = {SDXL_UNET, .model_channels = 320, .n_levels = 3, .channels = {320, 640, 1280},
+             .res_blocks = {2, 2, 2}, .depth_in = {0, 0, 0, 0, 2, 2, 0, 10, 10}, .depth_mid = 10,
+             .depth_out = {10, 10, 10, 2, 2, 2, 0, 0, 0}, .heads = {5, 10, 20}, .context_dim = 2048,
+             .label_dim = 2816, .n_sizes = 6},
+    .vae = {.kind = SD_FIRST_STAGE_IDENTITY},
+};
+static const sd_description refiner = {
+    .path = (char *)"refiner",
+    .texts = SD_TEXTS_SECOND,
+    .text_2 = SDXL_TEXT_2("conditioner.embedders.0.model."),
+    .unet = {SDXL_UNET, .model_channels = 384, .n_levels = 4, .channels = {384, 768, 1536, 1536},
+             .res_blocks = {2, 2, 2, 2}, .depth_in = {0, 0, 0, 0, 4, 4, 0, 4, 4}, .depth_mid = 4,
+             .depth_out = {0, 0, 0, 4, 4, 4, 4, 4, 4}, .heads = {6, 12, 24, 24},
+             .context_dim = 1280, .label_dim = 2560, .n_sizes = 5},
+    .vae = {.kind = SD_FIRST_STAGE_IDENTITY},
 };
 
 typedef struct names {
@@ -118,6 +157,22 @@ START_TEST(counts_of_the_original) {
     ck_assert_int_eq(count_prefix(&all, "cond_stage_model."), 196);
     /* UNet, autoencoder, text: as published */
     ck_assert_int_eq(all.parameters, 859520964LL + 83653863LL + 123060480LL);
+    clear(&all);
+}
+END_TEST
+
+/* As published: the UNets of 2.57 and 2.26 G parameters, and the text encoders. */
+START_TEST(counts_of_sdxl) {
+    names all;
+    list(&all, &sdxl);
+    ck_assert_int_eq(count_prefix(&all, "model.diffusion_model."), 1680);
+    ck_assert(has(&all, "model.diffusion_model.label_emb.0.0.weight\t1280,2816"));
+    ck_assert(has(&all, "conditioner.embedders.1.model.text_projection\t1280,1280"));
+    ck_assert_int_eq(all.parameters, 2567463684LL + 123060480LL + 694659840LL);
+    clear(&all);
+    list(&all, &refiner);
+    ck_assert_int_eq(count_prefix(&all, "model.diffusion_model."), 1220);
+    ck_assert_int_eq(all.parameters, 2259526660LL + 694659840LL);
     clear(&all);
 }
 END_TEST
@@ -256,6 +311,7 @@ int main(void) {
     Suite *suite = suite_create("names");
     TCase *tc = tcase_create("names");
     tcase_add_test(tc, counts_of_the_original);
+    tcase_add_test(tc, counts_of_sdxl);
     tcase_add_test(tc, names_of_the_original);
     tcase_add_test(tc, names_of_diffusers);
     tcase_add_test(tc, manifest_of_sd15);
