@@ -68,8 +68,9 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
            (double)info->n_parameters / 1e6,
            cli_bytes(bytes, sizeof bytes, (uint64_t)info->weight_bytes));
     if (info->conditioning == SD_CONDITIONING_TEXT)
-        printf("text:        %d tokens of width %d, vocabulary %s\n", info->text_tokens,
-               info->text_width, info->has_vocabulary ? "found" : "not found");
+        printf("text:        %d tokens of width %d%s, vocabulary %s\n", info->text_tokens,
+               info->text_width, info->n_encoders > 1 ? " by two encoders" : "",
+               info->has_vocabulary ? "found" : "not found");
     else if (info->conditioning == SD_CONDITIONING_CLASS)
         printf("classes:     %d, of width %d\n", info->n_classes, info->text_width);
     else
@@ -90,6 +91,9 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
                info->default_method, sd_sampler_spacing(info->default_spacing), info->default_steps,
                info->default_guidance,
                info->guidance_embedding ? "; the UNet is told the guidance" : "");
+    if (info->pooled_width)
+        printf("beside time: a text as %d numbers, and %d of the picture%s\n", info->pooled_width,
+               info->n_sizes, info->n_sizes == 5 ? ", an aesthetic score among them" : "");
     if (info->n_unexpected)
         printf("unexpected:  %d tensors that no network uses\n", info->n_unexpected);
     for (int i = 0; i < info->n_unexpected && i < 10; i++)

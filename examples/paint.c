@@ -70,6 +70,15 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"no_ema", CLI_FLAG, &o->no_ema,
          "the weights that training ended with; with neither flag a config's use_ema decides"},
         {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
+        {"original_width", CLI_INT, &o->sizes.original_width,
+         "SDXL is told: size of the picture before it was scaled; 0, as of the next: the run's"},
+        {"original_height", CLI_INT, &o->sizes.original_height, "... its height"},
+        {"target_width", CLI_INT, &o->sizes.target_width, "... and the size that is wanted"},
+        {"target_height", CLI_INT, &o->sizes.target_height, "... its height"},
+        {"crop_top", CLI_INT, &o->sizes.crop_top, "... and what was cut off above"},
+        {"crop_left", CLI_INT, &o->sizes.crop_left, "... and on the left"},
+        {"aesthetic_score", CLI_DOUBLE, &o->sizes.aesthetic_score,
+         "SDXL's refiner is told: how the picture is liked, 0 to 10"},
     };
     memcpy(rows, common, sizeof common);
 }
@@ -238,6 +247,18 @@ static sd_status load_model(paint *p, sd_model_params *model) {
     return status;
 }
 
+/* As the model, but for what is said of that alone. */
+static sd_status load_refiner(paint *p, sd_model_params *model) {
+    model->adapters = NULL;
+    model->n_adapters = 0;
+    model->config = NULL;
+    model->use_ema = SD_EMA_AUTO;
+    cli_progress_begin(&p->progress, "loading the refiner");
+    sd_status status = sd_model_load(p->ctx, p->options->refiner, model, &p->refiner);
+    cli_progress_end(&p->progress);
+    return status;
+}
+
 static int load(paint *p) {
     static const char *const precisions[] = {"full", "autocast", "bfloat16"};
     const paint_options *o = p->options;
@@ -260,6 +281,8 @@ static int load(paint *p) {
     model.progress_user = &p->progress;
     model.use_ema = choose_weights(p);
     status = load_model(p, &model);
+    if (!status && o->refiner)
+        status = load_refiner(p, &model);
     return status ? cli_fail(p->program, status) : check_latents(p);
 }
 
@@ -383,6 +406,7 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
                  .text = SD_TEXT_PARAMS_INIT,
                  .vae = SD_VAE_PARAMS_INIT,
                  .info = SD_MODEL_INFO_INIT};
+    p->text = options->sizes;
     p->text.weighted = options->weighted;
     p->text.clean = !options->no_clean;
     p->text.clip_skip = options->clip_skip;
@@ -403,6 +427,7 @@ void paint_end(paint *p) {
     free(p->kept);
     free(p->prompts);
     free(p->lines);
+    sd_model_free(p->refiner);
     sd_model_free(p->model);
     sd_context_free(p->ctx);
 }
@@ -414,6 +439,8 @@ sd_generate_params paint_request(const paint *p, const paint_round *round) {
     params.negative_prompt = p->options->negative;
     params.sampling = &round->sampling;
     params.text = &p->text;
+    params.refiner = p->refiner;
+    params.refiner_start = p->options->refiner_start;
     params.vae = &p->vae;
     return params;
 }
@@ -506,7 +533,8 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
     const char *format =
         "%s%s%s\nSteps: %d, Sampler: %s%s, CFG scale: %g, Seed: %llu, Size: %dx%d, "
         "Model: %s, Eta: %g, RNG: %s%s%s%s, Version: libsd %s";
-    const char *label = *o->negative ? "\nNegative prompt: " : "";
+    const char *negative = o->negative ? o->negative : "";
+    const char *label = *negative ? "\nNegative prompt: " : "";
     const char *prompt = round->prompts ? round->prompts[index] : round->prompt;
     char *text = NULL, stream[64] = "", skip[32] = "", schedule[48] = "";
     sd_timestep_spacing spacing = sampling->spacing;
@@ -523,7 +551,7 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
         snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
         int n = snprintf(
-            text, (size_t)size, format, prompt, label, o->negative, sampling->steps,
+            text, (size_t)size, format, prompt, label, negative, sampling->steps,
             sampler_label(sampling->method), schedule, (double)sampling->guidance_scale,
             (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
             sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,

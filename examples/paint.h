@@ -10,8 +10,9 @@
 
 /* Flags of the original scripts/txt2img.py and img2img.py, and ours. */
 typedef struct paint_options {
-    const char *prompt, *negative, *outdir, *ckpt, *precision, *from_file;
-    int ddim_steps; /* 0: the model's */
+    const char *prompt, *outdir, *ckpt, *precision, *from_file;
+    const char *negative; /* NULL: what the model has for none */
+    int ddim_steps;       /* 0: the model's */
     int n_iter, n_samples, n_rows, latent_channels, downscale;
     float ddim_eta, scale; /* scale NaN: not given */
     uint64_t seed;
@@ -21,6 +22,9 @@ typedef struct paint_options {
     bool plms, dpm_solver, fixed_code, skip_grid, skip_save, original_seeds;
     bool weighted, clean, no_clean; /* cleaned unless no_clean, as in the original's environment */
     int clip_skip;
+    sd_text_params sizes; /* of the picture, for SDXL: the members that say them */
+    const char *refiner;  /* NULL: none */
+    double refiner_start;
     bool use_ema, no_ema, tiled;
     bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
     bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
@@ -30,12 +34,12 @@ typedef struct paint_options {
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS 36
+#define PAINT_N_OPTIONS 43
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
-    .negative = "", .precision = "autocast", .scale = NAN, .seed = 42, .backend = "auto",          \
-    .rng = "cpu"
+    .precision = "autocast", .sizes = SD_TEXT_PARAMS_INIT, .scale = NAN, .seed = 42,               \
+    .backend = "auto", .rng = "cpu"
 
 /* For the help texts. */
 #define PAINT_ABSENT                                                                               \
@@ -57,7 +61,7 @@ typedef struct paint {
     const paint_options *options;
     const char *ckpt; /* --ckpt, or the original's place */
     sd_context *ctx;
-    sd_model *model;
+    sd_model *model, *refiner; /* the second may be NULL */
     cli_progress progress;
     paint_place samples; /* OUTDIR/samples/ */
     char **lines;        /* of --from-file, or NULL */

@@ -40,9 +40,13 @@ int main(int argc, char **argv) {
     };
     int width = 0, height = 0;
     bool laion400m = false;
-    cli_option rows[PAINT_N_OPTIONS + 4] = {
+    cli_option rows[PAINT_N_OPTIONS + 6] = {
         [PAINT_N_OPTIONS] = {"W", CLI_INT, &width, "width in pixels; 0 is the model's"},
         {"H", CLI_INT, &height, "height in pixels; 0 is the model's"},
+        {"refiner", CLI_TEXT, &o.refiner,
+         "a model that paints the last steps, as SDXL's refiner: a file or folder as of --ckpt"},
+        {"refiner_start", CLI_DOUBLE, &o.refiner_start,
+         "share of the train timesteps that is done when --refiner begins; 0 is 0.8"},
         {"original_seeds", CLI_FLAG, &o.original_seeds,
          "all pictures from one stream of --seed, as the original on a GPU if --rng is cuda; "
          "without, picture i has seed + i"},
@@ -52,7 +56,7 @@ int main(int argc, char **argv) {
     paint_option_rows(&o, rows);
     const cli_program program = {
         PROGRAM, "Paints pictures from a prompt with Stable Diffusion.\n" PAINT_ABSENT, NULL, rows,
-        PAINT_N_OPTIONS + 4};
+        PAINT_N_OPTIONS + 6};
     int exit_code;
     if (cli_parse(&program, argc, argv, &exit_code) < 0)
         return exit_code;

@@ -144,6 +144,11 @@ typedef struct sd_generate_params {
                         are run, as Python computes it, and init is noised to the first one's
                         timestep; at 1 nothing of it is seen. SD_AUTO (default): 0.75, with a mask
                         1 */
+    const sd_model *refiner; /* SDXL's refiner, or another model of the same context and latents,
+                                that paints the last steps; NULL (default): none. It encodes the
+                                prompts itself, which are no `cond` then */
+    double refiner_start; /* the share of the train timesteps that is done when it begins, 0 .. 1;
+                             0 (default) is 0.8: sd_run_params.denoising_start */
 } sd_generate_params;
 
 #define SD_GENERATE_PARAMS_INIT                                                                    \

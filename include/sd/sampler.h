@@ -73,6 +73,12 @@ typedef struct sd_run_params {
                                  image to image, as `init` with original_encode is for ddim and
                                  plms. 0 (default): by strength */
     int32_t reserved;
+    /* Shares of the train timesteps, 0 .. 1, between which the run's steps are made, as diffusers
+     * has them: a run that ends before 1 leaves noise in the latent, from which another, most often
+     * of SDXL's refiner, goes on at the same share. 0 (default) is the whole. */
+    double denoising_start; /* with init, which is taken as it is, whatever the strength; not with
+                               `noise`, last_steps or ddim_inverse */
+    double denoising_end;   /* above denoising_start; not with ddim_inverse */
 } sd_run_params;
 
 #define SD_RUN_PARAMS_INIT                                                                         \

@@ -4,6 +4,7 @@
 #include "api/check.h"
 
 #define MAX_BLUR 512
+#define REFINER_START 0.8
 
 static sd_status read_masking(const sd_context *ctx, const sd_mask_params *given,
                               sd_masking *masking) {
@@ -38,6 +39,39 @@ static sd_status read_strength(const sd_context *ctx, const sd_generate_params *
     return SD_OK;
 }
 
+/* A refiner goes on with the model's latents. */
+static sd_status read_refiner(const sd_model *model, const sd_generate_params *p,
+                              sd_request *request) {
+    const sd_context *ctx = model->ctx;
+    const sd_model *refiner = p->refiner;
+    SD_REQUIRE(ctx, p->refiner_start >= 0 && p->refiner_start < 1,
+               "sd_generate_params.refiner_start is %g; a share from 0 to 1 was expected",
+               p->refiner_start);
+    SD_REQUIRE(ctx, refiner || p->refiner_start == 0,
+               "sd_generate_params.refiner_start is %g and refiner is NULL", p->refiner_start);
+    if (!refiner)
+        return SD_OK;
+    sdi_call_use(refiner);
+    SD_REQUIRE(ctx, refiner->ctx == ctx,
+               "sd_generate_params.refiner is of another context; the model's was expected");
+    SD_REQUIRE(ctx, !p->cond && !p->uncond,
+               "sd_generate_params has refiner and %s; the refiner encodes the prompts itself, and "
+               "prompts were expected",
+               p->cond ? "cond" : "uncond");
+    const sd_vae_config *own = &refiner->desc->vae, *latents = &model->desc->vae;
+    if (refiner->desc->first_stage_only || own->latent_channels != latents->latent_channels ||
+        refiner->desc->unet.in_channels != own->latent_channels ||
+        own->scaling_factor != latents->scaling_factor ||
+        sdi_model_downscale(refiner) != sdi_model_downscale(model))
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "sd_generate_params.refiner, %s, is no model that takes the latents of %s "
+                        "alone",
+                        refiner->desc->path, model->desc->path);
+    request->refiner = refiner;
+    request->refiner_start = p->refiner_start > 0 ? p->refiner_start : REFINER_START;
+    return SD_OK;
+}
+
 /* All that a request has, whole and checked. The call uses its handles and heeds its tokens. */
 static sd_status read_request(const sd_model *model, const sd_generate_params *p,
                               sd_request *request) {
@@ -54,7 +88,8 @@ static sd_status read_request(const sd_model *model, const sd_generate_params *p
         (status = sdi_read_sampling(model, p->sampling, &request->sampling, &request->original)) ||
         (status = sdi_read_text(model, p->text, &request->text)) ||
         (status = sdi_read_vae(ctx, p->vae, false, &request->vae)) ||
-        (status = read_masking(ctx, p->masking, &request->masking)))
+        (status = read_masking(ctx, p->masking, &request->masking)) ||
+        (status = read_refiner(model, p, request)))
         return status;
     return read_strength(ctx, p, &request->strength);
 }

@@ -252,6 +252,13 @@ static sd_status read_run(const sd_context *ctx, const sd_run_params *given, sd_
     SD_REQUIRE(ctx, !p->mask == !p->mask_x0,
                "sd_run_params.%s is NULL and %s is not; both or neither",
                p->mask ? "mask_x0" : "mask", p->mask ? "mask" : "mask_x0");
+    SD_REQUIRE(ctx,
+               p->denoising_start >= 0 && p->denoising_start < 1 && p->denoising_end >= 0 &&
+                   p->denoising_end <= 1 &&
+                   (p->denoising_end == 0 || p->denoising_end > p->denoising_start),
+               "sd_run_params.denoising_start and denoising_end are %g and %g; shares from 0 to 1 "
+               "were expected, the end's above the start's or 0",
+               p->denoising_start, p->denoising_end);
     return sdi_check_reserved(ctx, "sd_run_params", p->reserved);
 }
 

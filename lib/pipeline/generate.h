@@ -19,6 +19,8 @@ typedef struct sd_request {
     sd_sampler_params sampling;
     sd_original_params original; /* where sampling.original points */
     double strength;             /* with init: 0 .. 1 */
+    const sd_model *refiner;     /* NULL: none */
+    double refiner_start;        /* share that is done when it begins */
     sd_text_params text;
     sd_vae_params vae;
 } sd_request;
@@ -34,7 +36,8 @@ typedef struct sd_painting {
 
 /* A request on its way, stage by stage; NULL is what it has no need of. */
 typedef struct sd_generation {
-    const sd_model *model;
+    const sd_model *base;  /* that was asked, */
+    const sd_model *model; /* and that is at work: it, or its refiner */
     const sd_request *request;
     sd_sampler_params sampling; /* the request's, with sides filled in */
     sd_painting painting;

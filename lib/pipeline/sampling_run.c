@@ -51,6 +51,22 @@ static sd_status check_last_steps(const sd_sampler *s, const sd_run_params *give
     return check_forward(s, "last_steps");
 }
 
+/* Where a run is but a share of one. */
+static sd_status check_shares(const sd_sampler *s, const sd_run_params *given) {
+    const sd_context *ctx = s->model->ctx;
+    bool starts = given->denoising_start > 0.0;
+    if (!starts && given->denoising_end == 0.0)
+        return SD_OK;
+    if (starts && (!given->init || given->noise || given->last_steps > 0))
+        return sdi_fail(ctx, SD_ERROR_ARGUMENT,
+                        "denoising_start is %g and %s; a run that goes on begins at init as it is",
+                        given->denoising_start,
+                        !given->init   ? "init is NULL"
+                        : given->noise ? "noise is given"
+                                       : "last_steps is too");
+    return check_forward(s, starts ? "denoising_start" : "denoising_end");
+}
+
 static sd_status check_init(const sd_sampler *s, const sd_tensor *init) {
     if (init)
         return sdi_sampler_check_latent(s, init, "init", true);
@@ -68,7 +84,8 @@ static sd_status check_inputs(const sd_sampler *s, const sd_run_params *given) {
         (status = check_init(s, given->init)) ||
         (given->noise && (status = sdi_sampler_check_latent(s, given->noise, "noise", false))))
         return status;
-    return check_last_steps(s, given);
+    status = check_last_steps(s, given);
+    return status ? status : check_shares(s, given);
 }
 
 /*
@@ -109,6 +126,29 @@ static double start_of(sd_sampler *s, const sd_run_params *given) {
             "--diffusers_strength) there are none",
             given->strength, s->run.times.times[t_enc], s->run.times.times[t_enc - 1]);
     return sdi_run_alpha(&s->run, t_enc);
+}
+
+/* Steps whose times are below what a share of the train timesteps leaves: diffusers rounds that as
+ * Python does, to the even number. */
+static int steps_after(const sd_sampler *s, double share) {
+    double n = s->model->schedule.n, cutoff = rint(n - share * n);
+    int steps = 0;
+    while (steps < s->run.times.count && s->run.times.times[steps] < cutoff)
+        steps++;
+    return steps;
+}
+
+/* A run of the last n steps, that begins at init as it is. */
+static void take_last_steps(sd_sampler *s, int n) {
+    s->run.total = n;
+    s->run.next = n - 1;
+}
+
+/* Leaves out the steps after the share. */
+static void end_before(sd_sampler *s, double share) {
+    int left = s->run.next + 1 - steps_after(s, share);
+    if (left < s->run.total)
+        s->run.total = left > 0 ? left : 0;
 }
 
 /* The seeds' first draw of a run, into [n, c, h, w]. */
@@ -195,12 +235,14 @@ static sd_status start(sd_sampler *s) {
 /* The latent of the first step into s->host, where its noise is, and which step that is. */
 static void begin_latent(sd_sampler *s, const sd_run_params *given) {
     double alpha = 1.0;
-    if (given->last_steps > 0) {
-        s->run.total = given->last_steps;
-        s->run.next = given->last_steps - 1;
-    } else {
+    if (given->last_steps > 0)
+        take_last_steps(s, given->last_steps);
+    else if (given->denoising_start > 0.0)
+        take_last_steps(s, steps_after(s, given->denoising_start));
+    else
         alpha = start_of(s, given);
-    }
+    if (given->denoising_end > 0.0)
+        end_before(s, given->denoising_end);
     if (given->noise) /* replaces the first draw; later draws stay what they are */
         memcpy(s->host->data, given->noise->data,
                (size_t)given->noise->n_elements * sizeof *given->noise->data);

@@ -14,6 +14,7 @@
 #define LIMIT_RUN 1e-4 /* of some guided steps */
 #define STEPS 6
 #define SIDE 128
+#define HANDED_OVER 0.6
 #define N_LATENT (4 * 16 * 16)
 
 /* As make_sdxl_golden.py's. */
@@ -204,6 +205,8 @@ END_TEST
 
 static int32_t keep_latent(void *user, const sd_progress *progress) {
     sd_tensor **latent = user;
+    sd_tensor_free(*latent); /* of another model of the run */
+    *latent = NULL;
     if (progress->step == progress->total)
         must(sd_sampler_latent(progress->sampler, latent));
     return 0;
@@ -302,6 +305,108 @@ START_TEST(image_to_image) {
     check_run(&g, setups[_i].name, GIVEN(run_at(0.7, run_of(cond, uncond, init, NULL))),
               "sdxl/img2img");
     sd_tensor_free(init);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
+    golden_close(&g);
+}
+END_TEST
+
+/* Another model of the same context. */
+static sd_model *open_beside(const golden *g, int setup, const char *model) {
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    char path[4096], vocab[4096];
+    sd_model *out;
+    snprintf(path, sizeof path, "%s/%s%s", getenv("SD_XL_MODELS"), model, setups[setup].suffix);
+    snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TINY_FOLDER"));
+    mp.vocab = *setups[setup].suffix ? vocab : NULL;
+    must(sd_model_load(g->ctx, path, &mp, &out));
+    return out;
+}
+
+static sd_run_params between(double start, double end, sd_run_params p) {
+    p.denoising_start = start;
+    p.denoising_end = end;
+    return p;
+}
+
+/* The refiner's part of the run, from the base's latent. */
+static void check_last_part(const golden *g, const char *setup) {
+    static const char *const nothing[] = {""};
+    sd_text_params text = SD_TEXT_PARAMS_INIT;
+    sd_tensor *latent = golden_tensor(g, "sdxl/handed-over", 0, 0);
+    sd_cond *cond, *uncond;
+    must(sd_encode_text(g->model, prompts, 1, NULL, &cond));
+    text.aesthetic_score = 2.5;
+    must(sd_encode_text(g->model, nothing, 1, &text, &uncond));
+    check_run(g, setup, GIVEN(between(HANDED_OVER, 0.0, run_of(cond, uncond, latent, NULL))),
+              "sdxl/refined");
+    sd_tensor_free(latent);
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
+}
+
+/* Two models share a run: each part, and both in one call. */
+START_TEST(refining) {
+    golden g;
+    sd_cond *cond, *uncond;
+    if (setups[_i].configured || !open_for_run(&g, _i, "tiny-xl"))
+        return;
+    golden refiner = {g.ctx, open_beside(&g, _i, "tiny-xl-refiner")};
+    encode_run(&g, &cond, &uncond);
+    check_run(&g, setups[_i].name,
+              GIVEN(between(0.0, HANDED_OVER, run_of(cond, uncond, NULL, NULL))),
+              "sdxl/handed-over");
+    check_last_part(&refiner, setups[_i].name);
+
+    sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
+    sd_generate_params p = SD_GENERATE_PARAMS_INIT;
+    sampling.steps = STEPS;
+    p.refiner = refiner.model;
+    p.refiner_start = HANDED_OVER;
+    check_picture(&g, setups[_i].name, &p, &sampling, "sdxl/refined", 0);
+
+    sd_image *none;
+    p.prompt = NULL;
+    p.cond = cond;
+    ck_assert_int_eq(sd_generate(g.model, &p, &none, 1), SD_ERROR_ARGUMENT);
+    ck_assert(strstr(sd_last_error(), "has refiner and cond"));
+    p.cond = NULL;
+    p.refiner = NULL;
+    ck_assert_int_eq(sd_generate(g.model, &p, &none, 1), SD_ERROR_ARGUMENT);
+    ck_assert(strstr(sd_last_error(), "refiner is NULL"));
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
+    sd_model_free(refiner.model);
+    golden_close(&g);
+}
+END_TEST
+
+/* What a share of a run does not go with. */
+START_TEST(shares_are_checked) {
+    static const struct {
+        double start, end;
+        const char *part;
+    } bad[] = {{0.5, 0.5, "denoising_end are 0.5 and 0.5"},
+               {1.0, 0.0, "are 1 and 0"},
+               {-0.1, 0.0, "are -0.1 and 0"},
+               {0.0, 1.5, "are 0 and 1.5"},
+               {0.5, 0.0, "denoising_start is 0.5 and init is NULL"}};
+    golden g;
+    sd_cond *cond, *uncond;
+    sd_sampler_params p = SD_SAMPLER_PARAMS_INIT;
+    sd_sampler *sampler;
+    sd_tensor *none;
+    if (!open_xl(&g, 1, "tiny-xl"))
+        return;
+    p.steps = STEPS;
+    encode_run(&g, &cond, &uncond);
+    must(sd_sampler_new(g.model, &p, &sampler));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sd_run_params run = between(bad[i].start, bad[i].end, run_of(cond, uncond, NULL, NULL));
+        ck_assert_int_eq(sd_sample(sampler, &run, &none), SD_ERROR_ARGUMENT);
+        ck_assert_msg(strstr(sd_last_error(), bad[i].part) != NULL, "%s", sd_last_error());
+    }
+    sd_sampler_free(sampler);
     sd_cond_free(cond);
     sd_cond_free(uncond);
     golden_close(&g);
@@ -413,9 +518,13 @@ END_TEST
 
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
-    const golden_test tests[] = {
-        {networks_of_the_base, 0, N_SETUPS}, {networks_of_the_refiner, 0, N_SETUPS},
-        {text_to_image, 0, N_SETUPS},        {image_to_image, 0, N_SETUPS},
-        {inpainting, 0, N_SETUPS},           {refuses_other_configs, 0, N_CONFIGS}};
-    return golden_main("sdxl", tests, 6);
+    const golden_test tests[] = {{networks_of_the_base, 0, N_SETUPS},
+                                 {networks_of_the_refiner, 0, N_SETUPS},
+                                 {text_to_image, 0, N_SETUPS},
+                                 {image_to_image, 0, N_SETUPS},
+                                 {refining, 0, N_SETUPS},
+                                 {shares_are_checked, 0, 1},
+                                 {inpainting, 0, N_SETUPS},
+                                 {refuses_other_configs, 0, N_CONFIGS}};
+    return golden_main("sdxl", tests, (int)(sizeof tests / sizeof *tests));
 }

@@ -14,7 +14,7 @@ import unittest
 
 from programs import (
     BENCH, DATA, EMA, FILE, FOLDER, IMG2IMG, INFO, INPAINT, NINE, ProgramsCase, QUICK, TXT2IMG,
-    UNET, parameters, png_chunks, png_pixels, rename_tensors, run, write_png,
+    UNET, XL, parameters, png_chunks, png_pixels, rename_tensors, run, write_png,
 )
 
 
@@ -311,6 +311,21 @@ class Programs(ProgramsCase):
         (folder / "model_index.json").write_text(json.dumps(index))
         text = pictures("--ddim_steps", "0")[0]
         self.assertIn("Steps: 4, Sampler: Euler, Spacing: trailing, CFG scale: 8.5", text)
+
+    def test_sdxl_and_its_refiner(self):
+        self.assertIn("family:      Stable Diffusion XL, diffusers", run(INFO, XL / "tiny-xl").stdout)
+        told = run(INFO, XL / "tiny-xl-refiner.safetensors").stdout
+        self.assertIn("family:      Stable Diffusion XL refiner, original", told)
+        self.assertIn("a text as 64 numbers, and 5 of the picture, an aesthetic score", told)
+        pictures = set()
+        for flags in ([], ["--refiner", XL / "tiny-xl-refiner", "--refiner_start", "0.5"],
+                      ["--negative", ""], ["--original_width", "16"]):
+            done = self.paint(*flags, ckpt=XL / "tiny-xl")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            pictures.add(b"".join(png_pixels(done.stdout.strip())[2]))
+        self.assertEqual(len(pictures), 4)
+        done = self.paint("--refiner_start", "0.5", ckpt=XL / "tiny-xl")
+        self.assertIn("refiner is NULL", done.stderr)
 
     def test_info_tells_and_lists(self):
         done = run(INFO, FOLDER)

@@ -18,6 +18,7 @@ FILE = os.environ["SD_TEST_TINY_FILE"]
 EMA = os.environ["SD_TINY_EMA"]
 NINE = os.environ["SD_TEST_INPAINT_FOLDER"]
 DATA = os.environ["SD_GOLDEN_DATA"]
+XL = pathlib.Path(os.environ["SD_XL_MODELS"])
 SIZE = ["--ddim_steps", "2", "--W", "64", "--H", "64"]
 QUICK = [*SIZE, "--n_iter", "1", "--n_samples", "1", "--skip_grid"]
 

@@ -279,6 +279,8 @@ class GenerateParams(SizedStructure):
         ("vae", POINTER(VaeParams)),
         ("stop", c_stop),
         ("strength", c_double),
+        ("refiner", c_model),
+        ("refiner_start", c_double),
     ]
 
 
@@ -348,6 +350,8 @@ class RunParams(SizedStructure):
         ("strength", c_double),
         ("last_steps", c_int32),
         ("reserved", c_int32),
+        ("denoising_start", c_double),
+        ("denoising_end", c_double),
     ]
 
 

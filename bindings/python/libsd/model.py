@@ -477,6 +477,8 @@ class Model(Handle):
         init: Optional[Picture] = None,
         mask: Optional[Picture] = None,
         strength: Optional[float] = None,
+        refiner: "Optional[Model]" = None,
+        refiner_start: float = 0.0,
         mask_blur: float = 0.0,
         mask_invert: bool = False,
         mask_any_pixel: bool = False,
@@ -509,6 +511,8 @@ class Model(Handle):
             black kept, grey blends the two; where it has one colour and an alpha channel, that is
             the mask.
         strength: 0 to 1, how much may change (0.75, with a mask 1, where nothing of it is seen).
+        refiner: a model that paints the last steps, from the share refiner_start of the train
+            timesteps on (0.8).
         mask_blur: sigma of a Gaussian blur, in pixels. mask_invert: black is painted.
         mask_any_pixel: a latent is painted where any pixel of its square is white, else where the
             first one is. only_masked: the masked part, with mask_padding pixels around it, is
@@ -561,6 +565,7 @@ class Model(Handle):
         )
         if strength is not None:
             params.strength = float(strength)
+        params.refiner_start = float(refiner_start)
         if several:
             texts = [_ffi.text_bytes("prompt", text) for text in prompt]
             params.prompts = (ctypes.c_char_p * len(texts))(*texts)
@@ -571,6 +576,8 @@ class Model(Handle):
         images = (ctypes.c_void_p * options.batch)()
         with contextlib.ExitStack() as stack:
             model = stack.enter_context(self._use())
+            if refiner is not None:
+                params.refiner = stack.enter_context(refiner._use())
             params.cond = stack.enter_context(use_cond("cond", cond))
             params.uncond = stack.enter_context(use_cond("uncond", uncond))
             params.init = stack.enter_context(as_image(context, "init", _loaded(init)))

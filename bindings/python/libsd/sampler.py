@@ -236,6 +236,8 @@ class Sampler(Handle):
         concat: Optional[np.ndarray] = None,
         strength: float = 0.75,
         last_steps: int = 0,
+        denoising_start: float = 0.0,
+        denoising_end: float = 0.0,
     ) -> np.ndarray:
         """A whole run: float32 [batch, channels, h, w].
 
@@ -246,6 +248,8 @@ class Sampler(Handle):
         noise: [batch, channels, h, w] in place of the seed's first draw.
         mask, mask_x0: see set_mask. concat: see set_concat.
         last_steps: DDIMSampler.decode, the last so many steps from init as it is; 0 is by strength.
+        denoising_start, denoising_end: shares of the train timesteps between which steps are made, as
+            diffusers has them: the one goes on from init as it is, the other leaves noise for it.
 
         Each run starts the seeds afresh.
         """
@@ -265,6 +269,8 @@ class Sampler(Handle):
         concat: Optional[np.ndarray] = None,
         strength: float = 0.75,
         last_steps: int = 0,
+        denoising_start: float = 0.0,
+        denoising_end: float = 0.0,
     ) -> None:
         """Begins a run to be made a step() at a time, with the arguments of sample()."""
         inputs, context = locals(), self._error_context
@@ -328,6 +334,8 @@ class Sampler(Handle):
         concat: Optional[np.ndarray] = None,
         strength: float = 0.75,
         last_steps: int = 0,
+        denoising_start: float = 0.0,
+        denoising_end: float = 0.0,
     ) -> Iterator[Progress]:
         """begin(), then one step for each turn of a loop. Between two turns the latent may be read
         and replaced; leaving the loop early is fine."""
@@ -394,6 +402,8 @@ def _run_params(context: int, inputs: dict):
     params = _ffi.RunParams(
         strength=float(inputs["strength"]),
         last_steps=_ffi.c_integer("last_steps", inputs["last_steps"]),
+        denoising_start=float(inputs["denoising_start"]),
+        denoising_end=float(inputs["denoising_end"]),
     )
     with contextlib.ExitStack() as stack:
         for name in ("cond", "uncond"):
