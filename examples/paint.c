@@ -56,7 +56,9 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"dpm", CLI_FLAG, &o->dpm_solver, "Stability's flag for the same"},
         {"sampler", CLI_TEXT, &o->sampler,
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
-         "unipc, lcm, dpm_solver; without, ddim, or what a folder's scheduler is"},
+         "unipc, lcm, dpm_solver, dpm2_a, dpmpp_2s, dpmpp_2s_a, dpmpp_sde, dpmpp_3m_sde, deis, "
+         "tcd; "
+         "without, ddim, or what a folder's scheduler is"},
         {"spacing", CLI_TEXT, &o->spacing,
          "of timesteps: uniform, quad, linspace, trailing, leading, karras, exponential, beta, "
          "sgm_uniform, simple, normal, ddim_uniform, ays, kl_optimal; without, uniform, or the "

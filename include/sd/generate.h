@@ -28,8 +28,8 @@ typedef struct sd_sampler_params {
     void *progress_user;
     const sd_original_params *original; /* NULL: none of it */
     uint64_t seed;                      /* picture i draws from seed + i, unless `seeds` is set */
-    double eta;            /* DDIM's eta >= 0 (eq. 16); 0 is deterministic. plms takes 0 only, the
-                              other methods do not look at it */
+    double eta;            /* DDIM's eta >= 0 (eq. 16), and tcd's gamma 0 .. 1; 0 is deterministic.
+                              plms takes 0 only, the other methods do not look at it */
     double guidance_scale; /* s of e_u + s (e_c - e_u); 1 evaluates once, and 0 does not look at the
                               prompt, which the log says; SD_AUTO (default): the model's,
                               most often 7.5. A UNet that is told the scale
@@ -48,12 +48,18 @@ typedef struct sd_sampler_params {
     const double *sigmas;    /* n_sigmas, one more than there are steps, each below the one before:
                                 4000 .. 0.0001, and last 0; methods on sigmas. The network is asked
                                 at the timestep where the model's sigma is that; or NULL */
+    double ancestral_eta;    /* eta >= 0 of the methods that draw noise in their steps in any case:
+                                euler_a, dpm2_a, dpmpp_2s_a and those named _sde; default 1. What
+                                the web UIs call eta, DDIM's being another there */
     int32_t n_timesteps;     /* 1 .. train_timesteps */
     int32_t n_sigmas;        /* 2 .. train_timesteps + 1 */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \
-    { .struct_size = sizeof(sd_sampler_params), .seed = 42, .guidance_scale = SD_AUTO, .batch = 1 }
+    {                                                                                              \
+        .struct_size = sizeof(sd_sampler_params), .seed = 42, .guidance_scale = SD_AUTO,           \
+        .batch = 1, .ancestral_eta = 1.0                                                           \
+    }
 LIBSD_API void sd_sampler_params_init(sd_sampler_params *params, size_t struct_size);
 
 typedef struct sd_text_params {

@@ -159,8 +159,7 @@ enum {
     SD_SPACING_LINSPACE = 3, /* evenly from the first train timestep to the last, both included */
     SD_SPACING_TRAILING = 4, /* evenly downward from the last train timestep */
     SD_SPACING_KARRAS = 5,   /* Karras et al. 2022, eq. 5, rho 7, over all sigmas of the schedule;
-                                for the methods on sigmas: euler to unipc in sd_sampler_method's
-                                order */
+                                for the methods on sigmas: sd_sampler_method */
     SD_SPACING_LEADING = 6,  /* diffusers' leading: just as many steps as are asked for, and the
                                 steps_offset of the folder, without one 1 */
     SD_SPACING_EXPONENTIAL = 7, /* evenly over the logarithm of all sigmas; methods on sigmas */

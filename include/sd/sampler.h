@@ -18,8 +18,18 @@ extern "C" {
  *   lcm               for latent consistency models; a few steps
  *   dpm_solver        the original's DPMSolverSampler (--dpm_solver): dpmpp_2m with times of its
  *                     own, most of them between two train timesteps, for uniform and linspace
- * heun and dpm2 evaluate the network twice a step. The latent x_t is scaled alike in all:
- * sqrt(a_t) x0 + sqrt(1 - a_t) noise.
+ *   dpm2_a, dpmpp_2s, deis
+ *                     as diffusers' KDPM2AncestralDiscreteScheduler, DPMSolverSinglestepScheduler
+ *                     and DEISMultistepScheduler
+ *   dpmpp_2s_a, dpmpp_sde, dpmpp_3m_sde
+ *                     as k-diffusion; noise is drawn from the seeds, step by step, where that takes
+ *                     the SDE methods' from a Brownian tree of torchsde: pictures of the web UIs by
+ *                     these are other pictures here
+ *   tcd               trajectory consistency distillation, as diffusers; a few steps
+ * heun, dpm2, dpm2_a, dpmpp_2s_a and dpmpp_sde evaluate the network twice a step; dpmpp_sde draws
+ * two noises, in the middle and at the end. Methods on sigmas are all but ddim, plms, ddpm,
+ * ddim_inverse, lcm, dpm_solver and tcd. The latent x_t is scaled alike in all:
+ * sqrt(a_t) x0 + sqrt(1 - a_t) noise. docs/samplers.md has what others call them.
  */
 LIBSD_API const char *sd_sampler_method(int32_t i);
 

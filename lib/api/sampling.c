@@ -50,6 +50,9 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
                "sd_sampler_params.steps is %d; 1 to %d was expected", p->steps, model->schedule.n);
     SD_REQUIRE(ctx, isfinite(p->eta) && p->eta >= 0,
                "sd_sampler_params.eta is %g; a number from 0 upward was expected", p->eta);
+    SD_REQUIRE(ctx, isfinite(p->ancestral_eta) && p->ancestral_eta >= 0,
+               "sd_sampler_params.ancestral_eta is %g; a number from 0 upward was expected",
+               p->ancestral_eta);
     SD_REQUIRE(ctx, isfinite(p->guidance_scale),
                "sd_sampler_params.guidance_scale is %g; a finite number was expected",
                p->guidance_scale);

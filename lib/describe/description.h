@@ -155,7 +155,7 @@ typedef struct sd_scheduler_config {
     int steps_offset;
     bool alpha_to_one;            /* set_alpha_to_one */
     bool sigma_min;               /* final_sigmas_type "sigma_min" */
-    int order;                    /* solver_order: 1 or 2 */
+    int order;                    /* solver_order: 1 or 2, of DEIS up to 3 */
     bool heun;                    /* solver_type "heun" of DPM-Solver++ */
     bool bh1;                     /* solver_type "bh1" of UniPC */
     bool lower_order_final;       /* ... with fewer than 15 steps */

@@ -50,18 +50,18 @@ static const scheduler_class classes[] = {
     {"EulerAncestralDiscrete", "euler_a", true, SD_SPACING_LINSPACE, OFFSET | ZERO_SNR},
     {"HeunDiscrete", "heun", true, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
     {"KDPM2Discrete", "dpm2", true, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
-    {"KDPM2AncestralDiscrete", "euler_a", false, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
+    {"KDPM2AncestralDiscrete", "dpm2_a", true, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
     {"LMSDiscrete", "lms", true, SD_SPACING_LINSPACE, ON_SIGMAS},
     {"DPMSolverMultistep", "dpmpp_2m", true, SD_SPACING_LINSPACE, OF_SOLVERS | ZERO_SNR},
     {"DPMSolverMultistepInverse", "dpmpp_2m", false, SD_SPACING_LINSPACE, OF_SOLVERS},
-    {"DPMSolverSinglestep", "dpmpp_2m", false, SD_SPACING_LINSPACE,
-     KARRAS | CURVES | FINAL | THRESHOLD},
-    {"DPMSolverSDE", "dpmpp_2m_sde", false, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
-    {"DEISMultistep", "dpmpp_2m", false, SD_SPACING_LINSPACE, ON_SIGMAS | SOLVER | THRESHOLD},
+    {"DPMSolverSinglestep", "dpmpp_2s", true, SD_SPACING_LINSPACE,
+     KARRAS | CURVES | FINAL | THRESHOLD | SOLVER},
+    {"DPMSolverSDE", "dpmpp_sde", false, SD_SPACING_LINSPACE, ON_SIGMAS | SD_BETAS},
+    {"DEISMultistep", "deis", true, SD_SPACING_LINSPACE, ON_SIGMAS | SOLVER | THRESHOLD},
     {"SASolver", "dpmpp_2m_sde", false, SD_SPACING_LINSPACE, ON_SIGMAS | THRESHOLD},
     {"UniPCMultistep", "unipc", true, SD_SPACING_LINSPACE, OF_SOLVERS | ZERO_SNR},
     {"LCM", "lcm", true, SD_SPACING_LEADING, OF_LCM},
-    {"TCD", "lcm", false, SD_SPACING_LEADING, OF_LCM},
+    {"TCD", "tcd", true, SD_SPACING_LEADING, OF_LCM & ~(unsigned)CLIP},
     {"EDMEuler", "euler", false, SD_SPACING_LINSPACE, SD_BETAS | SCALED_BETAS},
     {"EDMDPMSolverMultistep", "dpmpp_2m", false, SD_SPACING_LINSPACE, SD_BETAS | SCALED_BETAS},
 };
@@ -216,26 +216,30 @@ static void read_x0(reading *in, sd_scheduler_config *c) {
 /* solver_order, and which of the last steps are of a lower one. */
 static void read_solver(reading *in, sd_scheduler_config *c) {
     bool unipc = strcmp(c->method, "unipc") == 0;
+    bool singlestep = strcmp(c->method, "dpmpp_2s") == 0;
     if (!knows(in, SOLVER))
         return;
     int order = sdi_reader_int(&in->r, "solver_order", 2, 1, 3);
-    c->order = order < 2 ? order : 2;
-    if (order > 2)
+    int most = strcmp(c->method, "deis") == 0 ? 3 : 2;
+    c->order = order < most ? order : most;
+    if (order > most)
         ignore(in, "solver_order");
-    c->lower_order_final = sdi_reader_bool(&in->r, "lower_order_final", true);
+    c->lower_order_final = sdi_reader_bool(&in->r, "lower_order_final", !singlestep);
     c->euler_at_final = sdi_reader_bool(&in->r, "euler_at_final", false);
     const char *type = sdi_reader_string(&in->r, "solver_type", unipc ? "bh2" : "midpoint");
     c->bh1 = unipc && strcmp(type, "bh1") == 0;
     c->heun = !unipc && strcmp(type, "heun") == 0;
     const char *algorithm = sdi_reader_string(&in->r, "algorithm_type", "dpmsolver++");
-    if (in->class->same && strncmp(algorithm, "sde-", 4) == 0)
+    bool sde = strncmp(algorithm, "sde-", 4) == 0;
+    if (in->class->same && sde && !singlestep)
         c->method = "dpmpp_2m_sde";
-    if (in->class->same && (!strcmp(algorithm, "dpmsolver") || !strcmp(algorithm, "sde-dpmsolver")))
+    if (in->class->same && (!strcmp(algorithm, "dpmsolver") ||
+                            !strcmp(algorithm, "sde-dpmsolver") || (sde && singlestep)))
         ignore(in, "algorithm_type");
 }
 
 static void read_lcm(reading *in, sd_scheduler_config *c) {
-    if (strcmp(c->method, "lcm") != 0)
+    if (strcmp(c->method, "lcm") != 0 && strcmp(c->method, "tcd") != 0)
         return;
     c->original_inference_steps = sdi_reader_int(&in->r, "original_inference_steps", 50, 1, 100000);
     c->timestep_scaling = sdi_reader_number(&in->r, "timestep_scaling", 10.0, 1e-6, 1e9);

@@ -75,15 +75,16 @@ void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time) {
 
 /* The noises of a step. As many times as DROPPED is in it, the original draws some more, which it
  * multiplies by 0. */
-enum { OF_MASK = 1, OF_STEP = 2, DROPPED = 4 };
+enum { OF_MASK = 1, OF_STEP = 2, MORE_OF_STEP = 4, DROPPED = 8 };
 
 /* The noises of step i, `done` steps after the run's first. Without a mask nothing comes after the
  * noises that are multiplied by 0, so that they need not be drawn. */
 static unsigned noises_of(const sd_sampler *s, int i, int done) {
     const sd_method *method = s->run.method;
-    unsigned noisy = sdi_run_noisy(&s->run, i);
-    unsigned all = s->has_mask && method->draws ? (unsigned)method->draws(done) : noisy;
-    return (s->has_mask ? OF_MASK : 0) | (noisy ? OF_STEP : 0) | (all - noisy) * DROPPED;
+    unsigned noises = (unsigned)sdi_run_noises(&s->run, i);
+    unsigned all = s->has_mask && method->draws ? (unsigned)method->draws(done) : noises;
+    return (s->has_mask ? OF_MASK : 0) | (noises > 0 ? OF_STEP : 0) |
+           (noises > 1 ? MORE_OF_STEP : 0) | (all - noises) * DROPPED;
 }
 
 /* A step's own noise, on the host. */
@@ -103,6 +104,10 @@ static void draw(sd_sampler *s, unsigned noises) {
     if (noises & OF_STEP) {
         draw_step(s);
         sdi_exec_put(s->e, s->run.noise, s->host, 0);
+    }
+    if (noises & MORE_OF_STEP) {
+        draw_step(s);
+        sdi_exec_put(s->e, s->run.second_noise, s->host, 0);
     }
     for (unsigned i = 0; i < noises / DROPPED; i++)
         draw_step(s);

@@ -2,8 +2,8 @@
  * SDE-DPM-Solver++(2M): Lu et al. 2022b, appendix; k-diffusion's sample_dpmpp_2m_sde; diffusers'
  * DPMSolverMultistepScheduler with algorithm_type sde-dpmsolver++, solver_order 2, solver_type
  * midpoint, steps_offset 1, final_sigmas_type zero, lower_order_final. The noise is drawn once a
- * step, as there (k-diffusion takes it from a Brownian tree). The last step, which ends at sigma
- * 0, draws none.
+ * step, as there (k-diffusion takes it from a Brownian tree, and has ancestral_eta). The last step,
+ * which ends at sigma 0, draws none.
  */
 #include "sampler/sampler.h"
 
@@ -15,21 +15,22 @@ enum { COEF_FIRST = 0, COEF_SECOND = 3, N_COEFS = 7 };
 static void dpmpp_2m_sde_coefs(const sd_run *run, int i, double *coefs) {
     double a = sdi_run_alpha(run, i), a_prev = sdi_run_alpha(run, i - 1);
     double h = sdi_run_lambda(run, i - 1) - sdi_run_lambda(run, i); /* infinite at the last */
-    double x = sqrt((1.0 - a_prev) / (1.0 - a)) * exp(-h);
-    double spread = -expm1(-2.0 * h), x0 = sqrt(a_prev) * spread;
+    double eta = run->ancestral_eta, rate = 1.0 + eta, decay = eta > 0.0 ? eta * h : 0.0;
+    double x = sqrt((1.0 - a_prev) / (1.0 - a)) * exp(-decay);
+    double spread = -expm1(-rate * h), x0 = sqrt(a_prev) * spread;
     double older = sdi_run_older_share(run, i);
     if (run->schedule->folder && run->schedule->folder->heun && older > 0.0)
-        older *= 2.0 * (1.0 - spread / (2.0 * h)) / spread;
+        older *= 2.0 * (1.0 - spread / (rate * h)) / spread;
     coefs[COEF_FIRST] = coefs[COEF_SECOND] = x;
     coefs[COEF_FIRST + 1] = coefs[COEF_SECOND + 1] =
-        sqrt((1.0 - a_prev) * spread) * run->temperature;
+        sqrt((1.0 - a_prev) * -expm1(-2.0 * decay)) * run->temperature;
     coefs[COEF_FIRST + 2] = x0;
     coefs[COEF_SECOND + 2] = x0 * (1.0 + older);
     coefs[COEF_SECOND + 3] = -x0 * older;
 }
 
 static bool dpmpp_2m_sde_noisy(const sd_run *run, int i) {
-    return i > 0 || run->times.final_alpha < 1.0;
+    return run->ancestral_eta > 0.0 && (i > 0 || run->times.final_alpha < 1.0);
 }
 
 static void dpmpp_2m_sde_step(sd_run *run, int i) {

@@ -5,7 +5,7 @@
  * the next time; the last step's f is the result. Uniform spacing takes its times, from the top
  * down, out of the 50 that the models were distilled on.
  */
-#include "sampler/sampler.h"
+#include "sampler/lcm.h"
 
 #include <math.h>
 
@@ -16,19 +16,19 @@ enum { COEF_F = 0, COEF_NEXT = 2, N_COEFS = 4 };
 #define TIME_SCALE 10.0
 #define SIGMA_DATA 0.5
 
-static sd_status lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
-                           const sd_sampler_params *params) {
+sd_status sdi_lcm_times(sd_times *t, const sd_context *ctx, const sd_schedule *s,
+                        const sd_sampler_params *params) {
     int original = s->folder ? s->folder->original_inference_steps : ORIGINAL_STEPS;
     int steps = params->steps;
     original = s->n < original ? s->n : original;
     if (sdi_times_are_given(params) ||
         (params->spacing != SD_SPACING_UNIFORM && params->spacing != SD_SPACING_LEADING &&
          params->spacing != SD_SPACING_AUTO))
-        return sdi_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, "lcm", params);
+        return sdi_times_fill(t, ctx, s, SD_TIMES_TO_ZERO, params->method, params);
     if (steps > original)
         return sdi_fail(ctx, SD_ERROR_ARGUMENT,
-                        "steps is %d; \"lcm\" has %d times in uniform spacing, others have more",
-                        steps, original);
+                        "steps is %d; \"%s\" has %d times in uniform spacing, others have more",
+                        steps, params->method, original);
     t->count = steps;
     t->final_alpha = 1.0;
     for (int i = 0; i < steps; i++) { /* numpy.linspace(0, 50, steps, endpoint=False), floored */
@@ -68,7 +68,7 @@ const sd_method sdi_method_lcm = {
     .name = "lcm",
     .n_coefs = N_COEFS,
     .at_zero = true,
-    .fill_times = lcm_times,
+    .fill_times = sdi_lcm_times,
     .coefs = lcm_coefs,
     .noisy = lcm_noisy,
     .step = lcm_step,

@@ -30,15 +30,6 @@ static double integral(const double *sigmas, int order, int k, double from, doub
            (lagrange(sigmas, order, k, middle - at) + lagrange(sigmas, order, k, middle + at));
 }
 
-/* How many of the steps before i have a sigma of their own: timesteps may be equal. */
-static int usable_order(const sd_run *run, int i, int order) {
-    int n = 1;
-    while (n < order && i + n < run->times.count &&
-           sdi_run_sigma(run, i + n) > sdi_run_sigma(run, i + n - 1))
-        n++;
-    return n;
-}
-
 static void lms_coefs(const sd_run *run, int i, double *coefs) {
     double scale = sqrt(sdi_run_alpha(run, i - 1)), to = sdi_run_sigma(run, i - 1);
     double sigmas[MAX_ORDER] = {0};
@@ -46,7 +37,7 @@ static void lms_coefs(const sd_run *run, int i, double *coefs) {
         sigmas[k] = sdi_run_sigma(run, i + k);
     for (int order = 1; order <= MAX_ORDER; order++) {
         double *row = coefs + first_coef[order - 1];
-        int usable = usable_order(run, i, order);
+        int usable = sdi_run_distinct(run, i, order);
         row[0] = scale / sqrt(sdi_run_alpha(run, i));
         for (int k = 0; k < order; k++)
             row[1 + k] = k < usable ? scale * integral(sigmas, usable, k, sigmas[0], to) : 0.0;

@@ -132,6 +132,34 @@ double sdi_run_older_share(const sd_run *run, int i) {
     return before > 0.0 ? h / before / 2.0 : 0.0;
 }
 
+int sdi_run_noises(const sd_run *run, int i) {
+    if (!run->method->noisy || !run->method->noisy(run, i))
+        return 0;
+    return run->method->n_noises > 1 ? run->method->n_noises : 1;
+}
+
+int sdi_run_distinct(const sd_run *run, int i, int n) {
+    int distinct = 1;
+    while (distinct < n && i + distinct < run->times.count &&
+           sdi_run_sigma(run, i + distinct) > sdi_run_sigma(run, i + distinct - 1))
+        distinct++;
+    return distinct;
+}
+
+sd_ancestral sdi_ancestral(double from, double to, double eta) {
+    double up = eta * eta * (to * to * (from * from - to * to) / (from * from));
+    up = fmin(fmax(up, 0.0), to * to);
+    return (sd_ancestral){.down = sqrt(to * to - up), .up = sqrt(up)};
+}
+
+sd_ancestral sdi_run_ancestral(const sd_run *run, int i) {
+    return sdi_ancestral(sdi_run_sigma(run, i), sdi_run_sigma(run, i - 1), run->ancestral_eta);
+}
+
+bool sdi_run_ancestral_noisy(const sd_run *run, int i) {
+    return i > 0 && run->ancestral_eta > 0.0 && run->temperature > 0.0;
+}
+
 void sdi_flow_coefs(double a, double b, double out[2]) {
     out[0] = sqrt(b) / sqrt(a);
     out[1] = sqrt(b) * (sdi_sigma_of_alpha(b) - sdi_sigma_of_alpha(a));

@@ -5,10 +5,13 @@
 #include <string.h>
 
 static const sd_method *const methods[] = {
-    &sdi_method_ddim,  &sdi_method_plms,       &sdi_method_ddpm,         &sdi_method_ddim_inverse,
-    &sdi_method_euler, &sdi_method_euler_a,    &sdi_method_heun,         &sdi_method_dpm2,
-    &sdi_method_lms,   &sdi_method_dpmpp_2m,   &sdi_method_dpmpp_2m_sde, &sdi_method_unipc,
-    &sdi_method_lcm,   &sdi_method_dpm_solver,
+    &sdi_method_ddim,         &sdi_method_plms,         &sdi_method_ddpm,
+    &sdi_method_ddim_inverse, &sdi_method_euler,        &sdi_method_euler_a,
+    &sdi_method_heun,         &sdi_method_dpm2,         &sdi_method_lms,
+    &sdi_method_dpmpp_2m,     &sdi_method_dpmpp_2m_sde, &sdi_method_unipc,
+    &sdi_method_lcm,          &sdi_method_dpm_solver,   &sdi_method_dpm2_a,
+    &sdi_method_dpmpp_2s,     &sdi_method_dpmpp_2s_a,   &sdi_method_dpmpp_sde,
+    &sdi_method_dpmpp_3m_sde, &sdi_method_deis,         &sdi_method_tcd,
 };
 
 const sd_method *sdi_method_at(int i) {
@@ -84,6 +87,7 @@ sd_status sdi_run_init(sd_run *run, const sd_context *ctx, const sd_schedule *sc
                     .schedule = schedule,
                     .prediction = prediction,
                     .eta = params->eta,
+                    .ancestral_eta = params->ancestral_eta,
                     .temperature = params->original->temperature,
                     .clip_denoised = params->original->clip_denoised != 0};
     run->method = params->method ? sdi_method_find(params->method) : methods[0];
@@ -126,6 +130,8 @@ void sdi_run_layout(sd_run *run, sd_exec *e) {
     run->e = e;
     for (size_t i = 0; i < SD_COUNT(latents); i++)
         *latents[i] = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
+    if (run->method->n_noises > 1)
+        run->second_noise = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     if (run->raw)
         run->output = sdi_exec_tensor_typed(e, SDB_F32, like.n, like.h, like.w, like.c);
     for (int i = 0; i < run->method->n_history; i++)
@@ -137,9 +143,3 @@ void sdi_run_layout(sd_run *run, sd_exec *e) {
 void sdi_run_upload(sd_run *run) {
     sdi_exec_upload(run->e, run->numbers, run->table);
 }
-
-bool sdi_run_noisy(const sd_run *run, int i) {
-    return run->method->noisy && run->method->noisy(run, i);
-}
-
-/* Numbers of step i from `first` on, as a tensor of their own. */

@@ -26,6 +26,7 @@ typedef struct sd_method {
     const char *name;
     int n_coefs;    /* numbers of a step, at most SD_METHOD_MAX_COEFS */
     int n_history;  /* latents kept from step to step, at most SD_METHOD_MAX_HISTORY */
+    int n_noises;   /* that a noisy step takes: 2, or 0 for one */
     unsigned times; /* SD_TIMES_* */
     /* Image to image with sd_original_params.original_encode noises the init latent to the time
      * above the first step's, as scripts/img2img.py does. */
@@ -42,7 +43,8 @@ typedef struct sd_method {
     /* The n_coefs numbers of step i, which leads from times[i] to times[i - 1]. Where a run will
      * begin is not known here: a multistep method has numbers for each order. */
     void (*coefs)(const sd_run *run, int i, double *coefs);
-    /* Whether step i takes noise, which is in run->noise then. NULL: no step does. */
+    /* Whether step i takes noise, which is in run->noise then, and of n_noises in
+     * run->second_noise. NULL: no step does. */
     bool (*noisy)(const sd_run *run, int i);
     /* How many noises the original draws in a step, `done` steps after the run's first, also those
      * that it multiplies by 0: with a mask, whose noises come of the same stream, all are drawn.
@@ -67,7 +69,7 @@ struct sd_run {
     const sd_method *method;
     const sd_schedule *schedule; /* not owned */
     sd_prediction prediction;
-    double eta, temperature;
+    double eta, ancestral_eta, temperature;
     bool clip_denoised; /* DDPM's */
     double clip;        /* clip_sample_range of a folder; 0: x_0 is not clipped */
     /* x_0 is made of what the network gives (v, x_0), not of epsilon: where alpha may be 0, and
@@ -86,6 +88,7 @@ struct sd_run {
     sdb_tensor pred_x0; /* the last predicted x_0 */
     sdb_tensor output;  /* with `raw`: what the network gave */
     sdb_tensor noise;   /* of a step that is noisy */
+    sdb_tensor second_noise;
     sdb_tensor history[SD_METHOD_MAX_HISTORY];
     sdb_tensor numbers; /* `table` on the device, [1, 1, 1, all of it] */
 
@@ -107,9 +110,10 @@ void sdi_run_free(sd_run *run);
 void sdi_run_layout(sd_run *run, sd_exec *e);
 /* Puts the numbers on the device. */
 void sdi_run_upload(sd_run *run);
-bool sdi_run_noisy(const sd_run *run, int i);
 
 /* --- run.c --- */
+/* How many noises step i takes. */
+int sdi_run_noises(const sd_run *run, int i);
 int sdi_run_row_size(const sd_run *run);
 /* y = x0 noised to the time of step i: DDPM eq. 4. In place is fine. */
 void sdi_run_q_sample(sd_run *run, int i, sdb_tensor y, sdb_tensor x0, sdb_tensor noise);
@@ -147,6 +151,9 @@ double sdi_run_lambda(const sd_run *run, int i);
 double sdi_run_end(const sd_run *run, int i);
 /* For multistep solvers: whether step i is of their second order, as done and a folder have it. */
 bool sdi_run_second_order(const sd_run *run, int i);
+/* For multistep methods: how many of steps i, i + 1, .. i + n - 1 have a sigma of their own, since
+ * timesteps may be equal. */
+int sdi_run_distinct(const sd_run *run, int i, int n);
 /* 1 / (2 r_0) of the multistep solvers (Lu et al. 2022b, algorithm 2): how much of the prediction
  * before comes off step i's. 0 where there is none before, where step i ends at x_0, and where
  * timesteps are equal. */
@@ -156,10 +163,22 @@ double sdi_run_older_share(const sd_run *run, int i);
  */
 void sdi_flow_coefs(double a, double b, double out[2]);
 
+/* A step from sigma `from` to `to` with noise anew, as in DDPM's posterior times eta^2: epsilon
+ * goes to `down`, and `up` of noise comes to it, down^2 + up^2 = to^2 (get_ancestral_step of
+ * k-diffusion). */
+typedef struct sd_ancestral {
+    double down, up;
+} sd_ancestral;
+sd_ancestral sdi_ancestral(double from, double to, double eta);
+/* ... of step i, and whether that takes noise. */
+sd_ancestral sdi_run_ancestral(const sd_run *run, int i);
+bool sdi_run_ancestral_noisy(const sd_run *run, int i);
+
 /* The methods. */
 extern const sd_method sdi_method_ddim, sdi_method_plms, sdi_method_ddpm, sdi_method_ddim_inverse,
     sdi_method_euler, sdi_method_euler_a, sdi_method_heun, sdi_method_dpm2, sdi_method_lms,
     sdi_method_dpmpp_2m, sdi_method_dpmpp_2m_sde, sdi_method_unipc, sdi_method_lcm,
-    sdi_method_dpm_solver;
+    sdi_method_dpm_solver, sdi_method_dpm2_a, sdi_method_dpmpp_2s, sdi_method_dpmpp_2s_a,
+    sdi_method_dpmpp_sde, sdi_method_dpmpp_3m_sde, sdi_method_deis, sdi_method_tcd;
 
 #endif

@@ -189,7 +189,9 @@ sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *
     if (spacing == SD_SPACING_AUTO)
         spacing = by_folder ? s->folder->spacing : SD_SPACING_UNIFORM;
     t->count = params->steps;
-    t->final_alpha = rules & SD_TIMES_TO_ZERO ? 1.0 : s->alphas_cumprod[0];
+    bool ui = sdi_spacing_is_ui(spacing) && rules & SD_TIMES_SIGMAS;
+    bool to_zero = ui || params->sigmas || rules & SD_TIMES_TO_ZERO;
+    t->final_alpha = to_zero ? 1.0 : s->alphas_cumprod[0];
     if (sdi_times_are_given(params)) {
         fill_given(t, s, params);
         if (by_folder && !params->sigmas)
@@ -200,9 +202,7 @@ sd_status sdi_times_fill(sd_times *t, const sd_context *ctx, const sd_schedule *
         status = fill_named(t, ctx, s, rules, spacing);
     }
     bool from_top = spacing != SD_SPACING_UNIFORM && spacing != SD_SPACING_QUAD &&
-                    spacing != SD_SPACING_LEADING;
-    t->noise_scale = !status && rules & SD_TIMES_SCALE_NOISE && from_top
-                         ? sqrt(1.0 - t->alphas[t->count - 1])
-                         : 1.0;
+                    spacing != SD_SPACING_LEADING && rules & SD_TIMES_SCALE_NOISE;
+    t->noise_scale = !status && (ui || from_top) ? sqrt(1.0 - t->alphas[t->count - 1]) : 1.0;
     return status;
 }

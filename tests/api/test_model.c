@@ -232,6 +232,7 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(method, "no such", "\"no such\""),
         BAD(method, "", "ddim"),
         BAD(eta, -1.0, "eta is -1"),
+        BAD(ancestral_eta, -0.5, "ancestral_eta is -0.5"),
         BAD(width, 100, "width is 100"),
         BAD(height, -64, "height is -64"),
         BAD(width, 1 << 20, "width is 1048576"),

@@ -175,6 +175,10 @@ START_TEST(options_out_of_range_are_named) {
     original.use_original_steps = 1;
     p.method = "euler";
     ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "use_original_steps");
+    original = none;
+    p.method = "tcd";
+    p.eta = 1.5;
+    ck_status(sd_sampler_new(model, &p, &s), SD_ERROR_ARGUMENT, "\"tcd\" takes 0 to 1");
     ck_assert_ptr_null(s);
 }
 END_TEST

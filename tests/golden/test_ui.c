@@ -19,9 +19,9 @@ static sd_tensor *sample(scene *s) {
     return latent;
 }
 
-/* Euler in 20 steps and in 7, which do not divide 1000. */
+/* Euler in 10 steps and in 7, which do not divide 1000. */
 START_TEST(spacings) {
-    static const int steps[] = {20, 7};
+    static const int steps[] = {10, 7};
     scene s = scene_open(&backends[0], "euler");
     for (int i = 0; i < 12; i++) {
         char what[64];
@@ -32,7 +32,7 @@ START_TEST(spacings) {
         scene_check_row(what, "ui-spacings", i, sample(&s), LIMIT);
     }
     s.p.spacing = SD_SPACING_EXPONENTIAL;
-    s.p.steps = 20;
+    s.p.steps = 10;
     scene_check_row("euler         exponential, of k-diffusion", "ui-exponential", 0, sample(&s),
                     LIMIT);
     scene_close(&s);
@@ -70,8 +70,65 @@ START_TEST(given) {
 }
 END_TEST
 
+static const double karras[] = {
+    14.614641229333643,  7.094410691754973,   3.168603072959619,   1.274100208978096,
+    0.44691820937343973, 0.13030758649055046, 0.02916715815172038, 0};
+
+/* Normal spacing and SGM uniform with eta 0.5 in 9 steps, Karras sigmas in 7, these also on the
+ * reference backend. The sigmas of Karras are
+ * given, as k-diffusion asks for times between the timesteps; noise is not scaled by them. */
+static void check_karras(scene *s, const char *fixture) {
+    s->p.spacing = SD_SPACING_AUTO;
+    s->p.steps = 0;
+    s->p.sigmas = karras;
+    s->p.n_sigmas = 8;
+    scene_check_row("              Karras sigmas", fixture, 1, sample(s), LIMIT);
+}
+
+START_TEST(methods) {
+    static const char *const names[] = {"euler_a",   "dpm2_a",       "dpmpp_2s_a",
+                                        "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde"};
+    const char *name = names[_i];
+    scene s = scene_open(&backends[0], name);
+    char fixture[32], what[64];
+    snprintf(fixture, sizeof fixture, "ui-%s", name);
+    snprintf(what, sizeof what, "%-14snormal", name);
+    s.p.steps = 9;
+    s.p.spacing = SD_SPACING_NORMAL;
+    scene_check_row(what, fixture, 0, sample(&s), LIMIT);
+    s.p.spacing = SD_SPACING_SGM_UNIFORM;
+    s.p.ancestral_eta = 0.5;
+    snprintf(what, sizeof what, "%-14ssgm_uniform, eta 0.5", name);
+    scene_check_row(what, fixture, 2, sample(&s), LIMIT);
+    s.p.ancestral_eta = 1;
+    check_karras(&s, fixture);
+    scene_close(&s);
+    s = scene_open(&backends[1], name);
+    check_karras(&s, fixture);
+    scene_close(&s);
+}
+END_TEST
+
+/* Distilled models' steps: TCD at several gammas, and at one step. */
+START_TEST(tcd) {
+    static const struct {
+        int steps;
+        double eta;
+    } rows[] = {{4, 0.3}, {8, 0.0}, {4, 1.0}, {1, 0.3}};
+    scene s = scene_open(&backends[0], "tcd");
+    for (int i = 0; i < 4; i++) {
+        char what[64];
+        s.p.steps = rows[i].steps;
+        s.p.eta = rows[i].eta;
+        snprintf(what, sizeof what, "tcd           %d steps, eta %g", s.p.steps, s.p.eta);
+        scene_check_row(what, "ui-tcd", i, sample(&s), LIMIT);
+    }
+    scene_close(&s);
+}
+END_TEST
+
 int main(void) {
-    const golden_test tests[] = {{spacings, 0, 1}, {given, 0, 2}};
+    const golden_test tests[] = {{spacings, 0, 1}, {given, 0, 2}, {methods, 0, 6}, {tcd, 0, 1}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     return golden_main("golden ui", tests, sizeof(tests) / sizeof(tests[0]));
 }

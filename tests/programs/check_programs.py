@@ -49,7 +49,7 @@ class Programs(ProgramsCase):
             self.assertRegex(text.decode(), words)
         done = self.paint("--sampler", "elsewhere")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("dpmpp_2m_sde unipc lcm dpm_solver", done.stderr)
+        self.assertIn("dpmpp_3m_sde deis tcd", done.stderr)
         done = self.paint("--spacing", "wide")
         self.assertEqual(done.returncode, 2)
         self.assertIn("simple, normal, ddim_uniform, ays or kl_optimal was expected", done.stderr)

@@ -133,6 +133,18 @@ CASES = {
         "not-lower": dict(lower_order_final=False, **SIGMA_MIN),
         "zero-snr": dict(**ZERO, **V),
     }),
+    "KDPM2AncestralDiscrete": ({}, {"linspace": LINSPACE, "karras": KARRAS}),
+    "DPMSolverSinglestep": ({}, {
+        "linspace": {}, "karras": KARRAS,
+        "heun": dict(solver_type="heun"),
+        "sigma-min": SIGMA_MIN,
+    }),
+    "DEISMultistep": ({}, {
+        "linspace": LINSPACE, "leading": LEADING, "karras": KARRAS,
+        "order-3": dict(solver_order=3, **TRAILING),
+        "not-lower": dict(lower_order_final=False, **LEADING),
+    }),
+    "TCD": ({}, {"sd": {}, "settings": dict(original_inference_steps=100, **V)}),
     "LCM": ({}, {
         "sd": {},
         "lcm": {},

@@ -7,12 +7,14 @@ functions, which need nothing else of that package:
   pip install scipy
   pip install --no-deps k-diffusion    # its requirements are those of training
 
-ui-spacings has for each spacing of SPACINGS two rows, of 20 steps and of 7, which do not divide 1000,
-by sample_euler; ui-given a row each for timesteps and sigmas of the caller's, by diffusers. Sigmas are
+ui-spacings has for each spacing of SPACINGS two rows, of 10 steps and of 7, which do not divide 1000,
+by sample_euler; ui-METHOD has three rows: normal spacing in 9 steps, Karras sigmas in 7, and SGM
+uniform with eta 0.5 in 9. ui-tcd is by diffusers. ui-given a row each for timesteps and sigmas of the caller's, by diffusers. Sigmas are
 by the formulas of A1111's modules/sd_schedulers.py and ComfyUI's comfy/samplers.py, in float64.
 """
 
 import importlib.util
+import inspect
 import sys
 import types
 
@@ -20,7 +22,7 @@ import diffusers
 import numpy as np
 import torch
 
-from make_golden import SEEDS, STEPS
+from make_golden import SEEDS
 from make_sampler_golden import LATENT, SD, Samplers
 
 ODD_STEPS = 7
@@ -66,13 +68,15 @@ class UI(Samplers):
         e = self.guided((x / np.sqrt(sigma ** 2 + 1)).float(), self.time_of(sigma)).double()
         return x - sigma * e
 
-    def sample(self, function, sigmas, **options):
+    def sample(self, function, sigmas, wide=False, **options):
+        """`wide`: x_T is as diffusers' leading spacing has it, sqrt(sigma^2 + 1) of noise."""
         generator = torch.Generator().manual_seed(SEEDS[0])
         draw = lambda *_: torch.randn(LATENT, generator=generator).double()
         sigmas = torch.as_tensor(np.append(sigmas, 0.0))
-        if "noise_sampler" in function.__code__.co_varnames:
+        if "noise_sampler" in inspect.signature(function).parameters:
             options["noise_sampler"] = draw
-        return function(self.denoise, draw() * sigmas[0], sigmas, disable=True, **options)
+        x = draw() * (np.sqrt(sigmas[0] ** 2 + 1) if wide else sigmas[0])
+        return function(self.denoise, x, sigmas, disable=True, **options)
 
     # --- spacings
 
@@ -98,10 +102,34 @@ class UI(Samplers):
 
     def spacings(self):
         rows = [self.sample(self.kd.sample_euler, getattr(self, spacing)(steps))
-                for spacing in SPACINGS for steps in (STEPS, ODD_STEPS)]
+                for spacing in SPACINGS for steps in (10, ODD_STEPS)]
         self.save("ui-spacings", torch.cat(rows))
-        n, exponential = 20, self.kd.get_sigmas_exponential(20, self.sigmas[0], self.sigmas[-1])
-        self.save("ui-exponential", self.sample(self.kd.sample_euler, exponential[:n].numpy()))
+        exponential = self.kd.get_sigmas_exponential(10, self.sigmas[0], self.sigmas[-1])[:10]
+        self.save("ui-exponential", self.sample(self.kd.sample_euler, exponential.numpy()))
+
+    def methods(self):
+        for name, function, options in METHODS:
+            rows = [self.sample(getattr(self.kd, function), getattr(self, spacing)(steps), **more,
+                                **options)
+                    for spacing, steps, more in (("normal", 9, {}), ("karras", ODD_STEPS, dict(wide=True)),
+                                                 ("sgm_uniform", 9, dict(eta=0.5)))]
+            self.save("ui-" + name, torch.cat(rows))
+
+    def karras(self, n):
+        return self.kd.get_sigmas_karras(n, self.sigmas[0], self.sigmas[-1])[:n].double().numpy()
+
+    def tcd(self):
+        """eta 0.3 and 0, and of one step."""
+        rows = [self.distilled(steps, eta) for steps, eta in ((4, 0.3), (8, 0.0), (4, 1.0), (1, 0.3))]
+        self.save("ui-tcd", torch.cat(rows))
+
+    def distilled(self, steps, eta):
+        scheduler, generator = diffusers.TCDScheduler(), torch.Generator().manual_seed(SEEDS[0])
+        x = torch.randn(LATENT, generator=generator)
+        scheduler.set_timesteps(steps)
+        for t in scheduler.timesteps:
+            x = scheduler.step(self.guided(x, t), t, x, eta=eta, generator=generator).prev_sample
+        return x
 
     def given(self):
         rows = [self.run(diffusers.EulerDiscreteScheduler(**LEADING), timesteps=list(TIMESTEPS)),
@@ -112,7 +140,15 @@ class UI(Samplers):
 
 
 SPACINGS = ("sgm_uniform", "simple", "normal", "ddim_uniform", "ays", "kl_optimal")
-PARTS = ("spacings", "given")
+METHODS = (
+    ("euler_a", "sample_euler_ancestral", {}),
+    ("dpm2_a", "sample_dpm_2_ancestral", {}),
+    ("dpmpp_2s_a", "sample_dpmpp_2s_ancestral", {}),
+    ("dpmpp_sde", "sample_dpmpp_sde", {}),
+    ("dpmpp_2m_sde", "sample_dpmpp_2m_sde", {}),
+    ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", {}),
+)
+PARTS = ("spacings", "given", "methods", "tcd")
 
 
 def main(args):

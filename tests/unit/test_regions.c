@@ -118,12 +118,14 @@ static const struct recorded_method {
     const char *method;
     int evaluations;
 } methods[] = {
-    {"ddim", 8},  {"ddim_inverse", 8}, {"euler", 8},
+    {"ddim", 8},         {"ddim_inverse", 8}, {"euler", 8},
     {"plms", 9}, /* two in the first step */
-    {"lms", 8},   {"ddpm", 8},         {"euler_a", 8},
-    {"lcm", 8},   {"heun", 15}, /* one in the last step */
-    {"dpm2", 15}, {"dpmpp_2m", 8},     {"dpmpp_2m_sde", 8},
-    {"unipc", 8}, {"dpm_solver", 8},
+    {"lms", 8},          {"ddpm", 8},         {"euler_a", 8},
+    {"lcm", 8},          {"heun", 15}, /* one in the last step */
+    {"dpm2", 15},        {"dpmpp_2m", 8},     {"dpmpp_2m_sde", 8},
+    {"unipc", 8},        {"dpm_solver", 8},   {"dpm2_a", 15},
+    {"dpmpp_2s", 8},     {"dpmpp_2s_a", 15},  {"dpmpp_sde", 15},
+    {"dpmpp_3m_sde", 8}, {"deis", 8},         {"tcd", 8},
 };
 
 static sd_sampler_params eight_steps(const char *method) {

@@ -215,6 +215,7 @@ class SamplerParams(SizedStructure):
         ("rng", c_int32),
         ("timesteps", POINTER(c_double)),
         ("sigmas", POINTER(c_double)),
+        ("ancestral_eta", c_double),
         ("n_timesteps", c_int32),
         ("n_sigmas", c_int32),
     ]

@@ -421,6 +421,7 @@ class Model(Handle):
         spacing: Optional[str] = None,
         timesteps: Optional[Sequence[float]] = None,
         sigmas: Optional[Sequence[float]] = None,
+        ancestral_eta: Optional[float] = None,
         temperature: Optional[float] = None,
         rng: Optional[str] = None,
         seeds: Optional[Sequence[int]] = None,
@@ -442,7 +443,8 @@ class Model(Handle):
         guidance_scale: s of e_u + s (e_c - e_u); 1 evaluates once
             (info.default_guidance).
         width, height: pixels, multiples of info.size_multiple (the model's). batch: pictures (1).
-        eta: DDIM's eta (0).
+        eta: DDIM's eta, and tcd's gamma (0). ancestral_eta: eta of the methods that draw noise in
+            any case, the ancestral and the SDE ones (1).
         original_encode: with ddim and plms the latent is noised one step above the first that is
             run, as the original's img2img.py does.
         method: one of sampling_methods() (info.default_method). spacing: one of

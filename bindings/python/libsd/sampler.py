@@ -128,7 +128,7 @@ class Watch:
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
 _INTEGERS = ("steps", "width", "height", "batch")
-_FLOATS = ("eta", "guidance_scale", "guidance_rescale")
+_FLOATS = ("eta", "ancestral_eta", "guidance_scale", "guidance_rescale")
 _ORIGINAL_INTEGERS = ("skip_draws", "log_every_t")
 _ORIGINAL_FLOATS = ("temperature", "noise_dropout")
 _ORIGINAL_SWITCHES = (
