@@ -57,7 +57,8 @@ enum {
  * of tokens where their word stands in a prompt. */
 typedef struct sd_adapter_use {
     size_t struct_size;
-    const char *path;     /* embeddings [k, text_width] in a .safetensors, .pt or .bin file */
+    const char *path;     /* embeddings [k, text_width] in a .safetensors, .pt or .bin file; of SDXL
+                             "clip_l" and "clip_g" with a width of each encoder */
     const char *word;     /* that stands for them; NULL: the file's name without its extension */
     double unet_strength; /* default 1, and so is the next; SD_ERROR_UNSUPPORTED where an adapter */
     double text_strength; /* knows no strengths, as textual inversion, and another is asked for */

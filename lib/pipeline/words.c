@@ -1,7 +1,8 @@
 /*
  * Textual inversion (Gal et al. 2022): embeddings that were learned for a word. The web UIs write
  * them as "emb_params" (.safetensors) or below "string_to_param" (.pt), diffusers as one tensor of
- * the placeholder's name; the word is the file's name, or one that the host gives.
+ * the placeholder's name; those for SDXL have "clip_l" and "clip_g", one for each text encoder. The
+ * word is the file's name, or one that the host gives.
  */
 #include "pipeline/words.h"
 #include "io/decode.h"
@@ -67,11 +68,39 @@ static sd_status check_rows(const sd_model *model, const char *path, const sd_en
     return SD_OK;
 }
 
-static sd_status read_rows(const sd_model *model, const char *path, int encoder,
-                           sd_word_rows *word) {
-    word->entry = find_entry(word->weights);
-    sd_status status = refuse_family(model, path, word->weights, word->entry);
-    return status ? status : check_rows(model, path, &model->encoders[encoder], word);
+/* A file for SDXL has a tensor for each encoder. */
+static sd_status find_own(const sd_model *model, const char *path, sd_part_kind part,
+                          sd_word_rows *word) {
+    const char *name = part == SD_PART_TEXT_2 ? "clip_g" : "clip_l";
+    word->entry = sdi_weights_find(word->weights, name);
+    if (word->entry)
+        return SD_OK;
+    return sdi_fail(model->ctx, SD_ERROR_MODEL,
+                    "%s: there is no tensor '%s'; %s is %s, whose embeddings have clip_l and "
+                    "clip_g: use one that was made for it",
+                    path, name, model->desc->path, model->desc->family);
+}
+
+static sd_status read_rows(const sd_model *model, const char *path, int i, sd_word_rows *word) {
+    const sd_encoder *encoder = &model->encoders[i];
+    sd_status status;
+    if (model->desc->texts != SD_TEXTS_FIRST) {
+        status = find_own(model, path, encoder->part, word);
+    } else {
+        word->entry = find_entry(word->weights);
+        status = refuse_family(model, path, word->weights, word->entry);
+    }
+    return status ? status : check_rows(model, path, encoder, word);
+}
+
+/* Where one encoder has other rows than the next, a prompt would have other tokens for each. */
+static sd_status check_alike(const sd_model *model, const char *path, const sd_word_rows *first,
+                             const sd_word_rows *word) {
+    if (first->rows == word->rows)
+        return SD_OK;
+    return sdi_fail(model->ctx, SD_ERROR_MODEL,
+                    "%s: tensor '%s' has %d rows and '%s' %d; as many were expected", path,
+                    first->entry->name, first->rows, word->entry->name, word->rows);
 }
 
 /* The word of the file that was opened last, as one encoder knows it. */
@@ -83,6 +112,7 @@ static sd_status add_word(sd_model *model, int i, const sd_adapter_use *use, sd_
     rows->weights = files->weights[files->n - 1];
     sd_status status;
     if ((status = read_rows(model, use->path, i, rows)) ||
+        (status = check_alike(model, use->path, &files->rows[0][files->n - 1], rows)) ||
         (status = sdi_words_add(words, encoder->tokenizer, use->path, use->word, config->tokens)))
         return status;
     sd_word *word = &words->at[words->n - 1];

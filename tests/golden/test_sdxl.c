@@ -311,6 +311,91 @@ START_TEST(image_to_image) {
 }
 END_TEST
 
+/* The first chunk of `plain` times the weight of its token `at`, the mean of each encoder's columns
+ * restored. */
+static void weigh(float *y, int width, int at, float weight, int first, int n) {
+    double before = 0, after = 0;
+    for (int i = 0; i < 77; i++)
+        for (int j = first; j < first + n; j++) {
+            before += (double)y[i * width + j];
+            y[i * width + j] *= i == at ? weight : 1.0f;
+            after += (double)y[i * width + j];
+        }
+    for (int i = 0; i < 77; i++)
+        for (int j = first; j < first + n; j++)
+            y[i * width + j] *= (float)(before / after);
+}
+
+/* Weights are each encoder's own, chunks lie side by side, and the text's vector is the first's. */
+START_TEST(weighted_prompts) {
+    static const char *const text[] = {"a (boat:1.3) BREAK lake"}, *const plain[] = {"a boat",
+                                                                                     "lake"};
+    enum { WIDTH = 192, CHUNK = 77 * WIDTH };
+    sd_text_params p = SD_TEXT_PARAMS_INIT;
+    golden g;
+    sd_cond *cond, *parts;
+    if (!open_xl(&g, 1, "tiny-xl"))
+        return;
+    p.weighted = 1;
+    must(sd_encode_text(g.model, text, 1, &p, &cond));
+    must(sd_encode_text(g.model, plain, 2, NULL, &parts));
+    sd_tensor *got = part_of(cond, "context"), *want = part_of(parts, "context");
+    ck_assert_int_eq(sd_tensor_dims(got)[1], 2 * 77);
+    float *y = sd_tensor_data_mut(want);
+    weigh(y, WIDTH, 2, 1.3f, 0, 64);
+    weigh(y, WIDTH, 2, 1.3f, 64, 128);
+    ck_assert(check_error("weighted", sd_tensor_data(got), y, 2 * CHUNK, 1e-6));
+    sd_tensor *pooled = part_of(cond, "pooled"), *first = part_of(parts, "pooled");
+    ck_assert(check_error("pooled", sd_tensor_data(pooled), sd_tensor_data(first), 64, 1e-6));
+    sd_tensor *const all[] = {got, want, pooled, first};
+    for (int i = 0; i < 4; i++)
+        sd_tensor_free(all[i]);
+    sd_cond_free(cond);
+    sd_cond_free(parts);
+    golden_close(&g);
+}
+END_TEST
+
+/* A model beside the context's, with the embeddings of a file; SD_OK or what loading says. */
+static sd_status load_word(const golden *g, int setup, const char *model, const char *file,
+                           sd_model **out) {
+    sd_model_params mp = SD_MODEL_PARAMS_INIT;
+    sd_adapter_use use = SD_ADAPTER_USE_INIT;
+    const sd_adapter_use *uses[] = {&use};
+    char path[4096], vocab[4096], word[4096];
+    snprintf(path, sizeof path, "%s/%s%s", getenv("SD_XL_MODELS"), model, setups[setup].suffix);
+    snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TINY_FOLDER"));
+    snprintf(word, sizeof word, "%s/%s", getenv("SD_GOLDEN_DATA"), file);
+    mp.vocab = *setups[setup].suffix ? vocab : NULL;
+    use.path = word;
+    mp.adapters = uses;
+    mp.n_adapters = 1;
+    return sd_model_load(g->ctx, path, &mp, out);
+}
+
+/* Textual inversion: a word has as many rows for both encoders. */
+START_TEST(a_word) {
+    static const char *const text[] = {"a photograph of zzlake, at sunset"};
+    golden g;
+    sd_model *model;
+    sd_cond *cond;
+    if (setups[_i].configured || !open_xl(&g, _i, "tiny-xl"))
+        return;
+    golden with = {g.ctx, NULL};
+    must(load_word(&g, _i, "tiny-xl", "sdxl/zzlake.safetensors", &with.model));
+    must(sd_encode_text(with.model, text, 1, NULL, &cond));
+    golden_check(setups[_i].name, "sdxl/word-text", thinned(&with, part_of(cond, "context")),
+                 LIMIT);
+    sd_cond_free(cond);
+    sd_model_free(with.model);
+    must(load_word(&g, _i, "tiny-xl-refiner", "sdxl/zzlake.safetensors", &model));
+    sd_model_free(model);
+    ck_assert_int_eq(load_word(&g, _i, "tiny-xl", "lake.pt", &model), SD_ERROR_MODEL);
+    ck_assert_msg(strstr(sd_last_error(), "no tensor 'clip_l'") != NULL, "%s", sd_last_error());
+    golden_close(&g);
+}
+END_TEST
+
 /* Another model of the same context. */
 static sd_model *open_beside(const golden *g, int setup, const char *model) {
     sd_model_params mp = SD_MODEL_PARAMS_INIT;
@@ -524,6 +609,8 @@ int main(void) {
                                  {image_to_image, 0, N_SETUPS},
                                  {refining, 0, N_SETUPS},
                                  {shares_are_checked, 0, 1},
+                                 {weighted_prompts, 0, 1},
+                                 {a_word, 1, N_SETUPS},
                                  {inpainting, 0, N_SETUPS},
                                  {refuses_other_configs, 0, N_CONFIGS}};
     return golden_main("sdxl", tests, (int)(sizeof tests / sizeof *tests));

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from make_golden import randn
+from safetensors.torch import save_file
 
 PROMPTS = ["a red boat on a lake", "A castle at sunset, oil painting; 2 moons"]
 NEGATIVE = "blurry, ugly"
@@ -30,6 +31,10 @@ SIZES = [[200, 300, 16, 8, 128, 192], [128, 192, 0, 0, 128, 192]]
 SCORES = [6.5, 2.0]
 STEPS = 6
 HANDED_OVER = 0.6
+
+
+# Textual inversion: a word of two rows, for both text encoders.
+WORD, WORD_PROMPT = "zzlake", "a photograph of zzlake, at sunset"
 
 
 def generator():
@@ -72,6 +77,16 @@ class Golden:
         added = dict(text_embeds=pooled, time_ids=torch.tensor(sizes))
         self.save(name + "-unet-in", x)
         self.save(name + "-unet", pipe.unet(x, t, embeds, added_cond_kwargs=added).sample)
+
+    def word(self, pipe):
+        rows = dict(clip_l=0.1 * randn(21, 2, 64), clip_g=0.1 * randn(22, 2, 128))
+        save_file(rows, os.path.join(self.out, WORD + ".safetensors"))
+        for key, encoder, tokenizer in (("clip_l", pipe.text_encoder, pipe.tokenizer),
+                                        ("clip_g", pipe.text_encoder_2, pipe.tokenizer_2)):
+            pipe.load_textual_inversion(rows[key], token=WORD, text_encoder=encoder,
+                                        tokenizer=tokenizer)
+        embeds = pipe.encode_prompt(WORD_PROMPT, device="cpu", do_classifier_free_guidance=False)[0]
+        self.save("word-text", embeds[:, ::7])
 
     def vae(self, pipe):
         z = randn(2, 1, 4, 4, 6)
@@ -150,6 +165,7 @@ def main(args):
         golden.img2img(base)
         golden.refine(base)
         golden.inpaint()
+        golden.word(base)
     return 0
 
 
