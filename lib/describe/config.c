@@ -276,6 +276,7 @@ sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config) 
     c->mid_attention = sdi_reader_bool(&r, "mid_block_add_attention", true);
     c->quant_conv = sdi_reader_bool(&r, "use_quant_conv", true);
     c->post_quant_conv = sdi_reader_bool(&r, "use_post_quant_conv", true);
+    c->force_upcast = sdi_reader_bool(&r, "force_upcast", true);
     sdi_reader_close(&r);
     return r.status ? r.status : sdi_check_vae(ctx, path, c);
 }

@@ -101,6 +101,7 @@ typedef struct sd_vae_config {
     double shift_factor;              /* 0 */
     bool mid_attention;               /* true */
     bool quant_conv, post_quant_conv; /* true */
+    bool force_upcast; /* of a config.json: float16 is not trusted; true where none says */
     sd_first_stage kind;
     int z_channels;                /* of encoder and decoder; 0: latent_channels */
     int n_codes;                   /* rows of the codebook (VQ) */
@@ -197,6 +198,13 @@ typedef struct sd_description {
     bool zeros_for_empty;  /* a negative prompt that is not given is zeros, not the empty text */
     sd_average average;
 } sd_description;
+
+/* The scale of SDXL's latents, whose decoder float16 overflows in unless a config.json says that it
+ * was mended (force_upcast). SD 1.x has no such trouble, and config.json files without the key. */
+#define SD_XL_SCALE 0.13025
+static inline bool sdi_vae_overflows(const sd_vae_config *c) {
+    return c->force_upcast && c->scaling_factor == SD_XL_SCALE;
+}
 
 /* Stable Diffusion's: configs/stable-diffusion/v1-inference.yaml, whose "linear" is scaled_linear,
  * and DDIM as the original has it. */

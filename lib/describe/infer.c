@@ -271,8 +271,11 @@ sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
 sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     sd_vae_config *c = config;
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
-    *c = (sd_vae_config){
-        .names = c->names, .norm_groups = 32, .quant_conv = true, .post_quant_conv = true};
+    *c = (sd_vae_config){.names = c->names,
+                         .norm_groups = 32,
+                         .quant_conv = true,
+                         .post_quant_conv = true,
+                         .force_upcast = true};
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "encoder.conv_in.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "decoder.conv_out.weight");
     int n = 0, block = 0;
@@ -297,7 +300,7 @@ sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     if (dim(in, 4, 0, SD_MAX_CHANNELS, "quant_conv.weight") != 2 * c->latent_channels)
         fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
     c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
-    double scale = which_texts(in->weights) == SD_TEXTS_FIRST ? 0.18215 : 0.13025;
+    double scale = which_texts(in->weights) == SD_TEXTS_FIRST ? 0.18215 : SD_XL_SCALE;
     c->scaling_factor =
         sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", scale, 1e-6, 1e6);
     sd_status status = end(in);

@@ -254,6 +254,7 @@ static void read_autoencoder(section *s, sd_first_stage kind) {
                          .norm_groups = 32,
                          .quant_conv = true,
                          .post_quant_conv = true,
+                         .force_upcast = true,
                          .scaling_factor = scale};
     c->latent_channels = sdi_reader_int(&s->r, "embed_dim", 4, 1, SD_MAX_CHANNELS / 2);
     if (kind == SD_FIRST_STAGE_VQ) {

@@ -39,6 +39,16 @@ void sdi_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *
     }
 }
 
+/* The type of a part's activations. */
+static sdb_type activations_of(const sd_build *b, const sd_part_type *type, const void *config) {
+    bool narrow = b->compute == SDB_F16 && type->overflows && type->overflows(config);
+    if (narrow)
+        sdi_log(b->ctx, SD_LOG_LEVEL_INFO,
+                "%s: the %s computes in bfloat16, since float16 overflows in it",
+                b->source->desc->path, type->what);
+    return narrow ? SDB_BF16 : b->compute;
+}
+
 /* The network is freed with the part, also where it was not built to its end. */
 static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
     const sd_part_type *type = sdi_part_types[kind];
@@ -49,6 +59,7 @@ static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
         return SD_ERROR_MEMORY;
     atomic_init(&part->refs, 1);
     part->ctx = b->ctx;
+    part->act = activations_of(b, type, config);
     sd_status status = sdi_programs_init(&part->programs, b->ctx);
     if (status)
         return status;

@@ -162,7 +162,7 @@ void sdi_weight_load(sd_builder *b, sd_weight *w) {
                             .n_parts = n,
                             .parts = parts,
                             .bias = bias ? parts + n : NULL,
-                            .compute = build->compute,
+                            .compute = b->part->act,
                             .upsample = w->form.upsample,
                             .scratch = scratch};
     if (!b->status) {

@@ -23,7 +23,7 @@ typedef struct sd_build {
     const sd_source *source;
     sd_interrupt interrupt;
     bool listing;     /* weights are noted, and none is loaded */
-    sdb_type compute; /* type of the activations */
+    sdb_type compute; /* type of the activations, unless a part's are wider */
     int done, total;  /* tensors, for progress */
     sd_progress_fn progress;
     void *progress_user;

@@ -45,6 +45,8 @@ typedef struct sd_part_type {
     size_t config;          /* of its description: the offset in sd_description, */
     size_t config_size;     /* and its size */
     bool (*wanted)(const sd_description *d);
+    /* Whether float16 is too narrow for it, so that it computes in bfloat16 instead; NULL: never */
+    bool (*overflows)(const void *config);
     sd_status (*read)(const sd_context *ctx, const char *path, void *config); /* config.json */
     sd_status (*infer)(const sd_checkpoint *from, void *config); /* the shapes of tensors */
     bool measured;         /* also beside a YAML config, which has no sizes of such a part */
@@ -85,6 +87,7 @@ typedef struct sd_list {
 typedef struct sd_part {
     atomic_int refs;
     sd_context *ctx;      /* which lives longer */
+    sdb_type act;         /* of its activations, which its weights were prepared for */
     sd_list weights;      /* sd_weight */
     sd_list blocks;       /* memory */
     sd_programs programs; /* of the shapes that it met last */

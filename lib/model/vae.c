@@ -267,6 +267,10 @@ static bool vae_wanted(const sd_description *d) {
     return true;
 }
 
+static bool vae_overflows(const void *config) {
+    return sdi_vae_overflows(config);
+}
+
 /* A first stage's own checkpoint has no prefix. */
 static const sd_place vae_places[] = {{SD_LAYOUT_ORIGINAL, "first_stage_model.", ""},
                                       {SD_LAYOUT_ORIGINAL, "", ""},
@@ -282,6 +286,7 @@ const sd_part_type sdi_vae_part = {
     SD_CONFIG(vae),
     .size = sizeof(sd_vae),
     .wanted = vae_wanted,
+    .overflows = vae_overflows,
     .read = sdi_config_vae,
     .infer = sdi_infer_vae,
     .build = vae_build,

@@ -123,6 +123,7 @@ static void take_io(sd_stage *s) {
 /* The program is for `use`: sdi_exec_use or sdi_exec_plan. */
 static sd_status prepare(sd_stage *s, void (*use)(sd_exec *e, sd_program *p)) {
     sd_program *p;
+    s->e->act = s->model->parts[s->type->part]->act;
     sdi_exec_begin(s->e);
     sd_status status = find_program(s, &p);
     if (status) {
