@@ -57,8 +57,8 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"sampler", CLI_TEXT, &o->sampler,
          "ddim, plms, ddpm, ddim_inverse, euler, euler_a, heun, dpm2, lms, dpmpp_2m, dpmpp_2m_sde, "
          "unipc, lcm, dpm_solver, dpm2_a, dpmpp_2s, dpmpp_2s_a, dpmpp_sde, dpmpp_3m_sde, deis, "
-         "tcd; "
-         "without, ddim, or what a folder's scheduler is"},
+         "tcd; or as a web UI or diffusers names it (\"DPM++ 2M Karras\"); without, ddim, or what "
+         "a folder's scheduler is"},
         {"spacing", CLI_TEXT, &o->spacing,
          "of timesteps: uniform, quad, linspace, trailing, leading, karras, exponential, beta, "
          "sgm_uniform, simple, normal, ddim_uniform, ays, kl_optimal; without, uniform, or the "
@@ -107,38 +107,39 @@ static int choose_spacing(const char *program, const char *text) {
     return choose(program, "spacing", text, names, n);
 }
 
-/* Methods by the names that the popular web UIs write. */
-static const char *const sampler_labels[][2] = {
-    {"ddim", "DDIM"},   {"plms", "PLMS"},
-    {"ddpm", "DDPM"},   {"ddim_inverse", "DDIM inverse"},
-    {"euler", "Euler"}, {"euler_a", "Euler a"},
-    {"heun", "Heun"},   {"dpm2", "DPM2"},
-    {"lms", "LMS"},     {"dpmpp_2m", "DPM++ 2M"},
-    {"unipc", "UniPC"}, {"dpmpp_2m_sde", "DPM++ 2M SDE"},
-    {"lcm", "LCM"},     {"dpm_solver", "DPM-Solver"},
-};
+/* What --sampler stands for. A name that is none is left for the library to refuse. */
+static const char *named_method(const paint_options *o, sd_timestep_spacing *spacing) {
+    const char *method = NULL;
+    *spacing = SD_SPACING_AUTO;
+    if (!o->sampler || sd_sampler_find(o->sampler, &method, spacing))
+        return o->sampler;
+    return method;
+}
 
 /* NULL: the model's. Seeds of the original are for what it has. */
 static const char *sampling_method(const paint_options *o) {
+    sd_timestep_spacing spacing;
     return o->dpm_solver                      ? "dpm_solver"
            : o->plms                          ? "plms"
            : o->original_seeds && !o->sampler ? "ddim"
-                                              : o->sampler;
+                                              : named_method(o, &spacing);
 }
 
 /* The original's flags are with its spacing. */
 static sd_timestep_spacing sampling_spacing(const paint_options *o) {
     bool original = o->dpm_solver || o->plms || o->original_seeds;
+    sd_timestep_spacing named;
     for (int i = 0; o->spacing && sd_sampler_spacing(i); i++)
         if (!strcmp(o->spacing, sd_sampler_spacing(i)))
             return (sd_timestep_spacing)i;
-    return original ? SD_SPACING_UNIFORM : SD_SPACING_AUTO;
+    named_method(o, &named);
+    return original && named == SD_SPACING_AUTO ? SD_SPACING_UNIFORM : named;
 }
 
 static const char *sampler_label(const char *method) {
-    for (size_t i = 0; i < sizeof sampler_labels / sizeof *sampler_labels; i++)
-        if (!strcmp(method, sampler_labels[i][0]))
-            return sampler_labels[i][1];
+    for (int i = 0; sd_sampler_method(i); i++)
+        if (!strcmp(method, sd_sampler_method(i)))
+            return sd_sampler_label(i);
     return method;
 }
 

@@ -21,8 +21,9 @@ typedef struct sd_original_params sd_original_params;
 
 typedef struct sd_sampler_params {
     size_t struct_size;
-    const char *method;    /* NULL (default): the model's, sd_model_info.default_method;
-                              sd_sampler_method lists them */
+    const char *method;    /* NULL (default): the model's, sd_model_info.default_method; a name of
+                              sd_sampler_method, or any that sd_sampler_find knows, whose spacing
+                              is taken where `spacing` is SD_SPACING_AUTO */
     const uint64_t *seeds; /* `batch` seeds, or NULL */
     sd_progress_fn progress;
     void *progress_user;

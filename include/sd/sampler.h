@@ -33,6 +33,21 @@ extern "C" {
  */
 LIBSD_API const char *sd_sampler_method(int32_t i);
 
+/* What the web UIs call the i-th method, "DPM++ 2M SDE"; NULL after the last. */
+LIBSD_API const char *sd_sampler_label(int32_t i);
+
+/*
+ * The method, and the spacing, that a sampler's name stands for: ours, a web UI's, of A1111 or
+ * ComfyUI, followed by its schedule where there is one ("DPM++ 2M SDE Karras", "Euler a",
+ * "k_dpm_2_a", "dpmpp_2m_sde_gpu sgm_uniform"), or the class of a diffusers scheduler
+ * ("UniPCMultistepScheduler"). Case and whatever is no letter, digit or "+" do not matter. *spacing
+ * gets SD_SPACING_AUTO where the name has none; "uniform" in a name is A1111's, SD_SPACING_NORMAL
+ * here. *method is static. SD_ERROR_ARGUMENT where a name stands for nothing here; the sentence has
+ * what is near it. sd_sampler_params.method takes the same names. Any thread.
+ */
+LIBSD_API sd_status sd_sampler_find(const char *name, const char **method,
+                                    sd_timestep_spacing *spacing);
+
 /* Name of the i-th sd_timestep_spacing, "auto", "uniform" and so on, or NULL after the last. */
 LIBSD_API const char *sd_sampler_spacing(int32_t i);
 

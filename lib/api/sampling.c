@@ -3,6 +3,7 @@
 #include "api/check.h"
 #include "core/expect.h"
 #include "pipeline/estimate.h"
+#include "sampler/names.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,25 +14,6 @@
 /* Beyond these alphas_cumprod or what is left of it is nothing in float32. */
 #define SIGMA_MOST 4000.0
 #define SIGMA_LEAST 1e-4
-
-static sd_status check_method(const sd_context *ctx, const char *method) {
-    char known[256] = "";
-    size_t used = 0;
-    for (int i = 0; sdi_sampler_method(i); i++) {
-        const char *name = sdi_sampler_method(i);
-        if (!strcmp(name, method))
-            return SD_OK;
-        if (used + strlen(name) + 3 < sizeof known) {
-            if (used)
-                known[used++] = ' ';
-            memcpy(known + used, name, strlen(name) + 1);
-            used += strlen(name);
-        }
-    }
-    return sdi_fail(ctx, SD_ERROR_ARGUMENT,
-                    "sd_sampler_params.method is \"%s\"; one of these was expected: %s", method,
-                    known);
-}
 
 static sd_status check_side(const sd_model *model, const char *name, int side) {
     int multiple = sdi_model_size_multiple(model);
@@ -147,6 +129,18 @@ static sd_status read_original(const sd_context *ctx, const sd_original_params *
     return sdi_check_reserved(ctx, "sd_original_params", p->reserved);
 }
 
+/* The method that the caller's name stands for, and its spacing where no other and no times are
+ * given. */
+static sd_status resolve_method(const sd_context *ctx, sd_sampler_params *p) {
+    sd_timestep_spacing spacing;
+    if (!p->method)
+        return SD_OK;
+    sd_status status = sdi_sampler_find(ctx, p->method, &p->method, &spacing);
+    if (!status && p->spacing == SD_SPACING_AUTO && !p->timesteps && !p->sigmas)
+        p->spacing = spacing;
+    return status;
+}
+
 /* Fills in what the caller did not say. The spacing of the folder's scheduler stays
  * SD_SPACING_AUTO, which has all of its rules. */
 static void fill_defaults(const sd_model *model, sd_sampler_params *p) {
@@ -177,17 +171,14 @@ sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *give
     if (status)
         return status;
     full->original = original;
-    status = check_given_times(model, full);
-    if (status)
+    if ((status = check_given_times(model, full)) || (status = resolve_method(model->ctx, full)))
         return status;
     fill_defaults(model, full);
     if (original->use_original_steps) {
         full->steps = model->schedule.n;
         full->spacing = SD_SPACING_UNIFORM;
     }
-    status = check_method(model->ctx, full->method);
-    if (!status)
-        status = check_numbers(model, full);
+    status = check_numbers(model, full);
     if (!status)
         status = check_side(model, "width", full->width);
     if (!status)
@@ -197,6 +188,20 @@ sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *give
 
 const char *sd_sampler_method(int32_t i) {
     return i < 0 ? NULL : sdi_sampler_method(i);
+}
+
+const char *sd_sampler_label(int32_t i) {
+    return sdi_method_label(i);
+}
+
+SD_PUBLIC(sd_sampler_find, (name, method, spacing), (NULL), const char *name, const char **method,
+          sd_timestep_spacing *spacing) {
+    SD_REQUIRE_PTR(NULL, method);
+    *method = NULL;
+    SD_REQUIRE_PTR(NULL, spacing);
+    *spacing = SD_SPACING_AUTO;
+    SD_REQUIRE_PTR(NULL, name);
+    return sdi_sampler_find(NULL, name, method, spacing);
 }
 
 const char *sd_sampler_spacing(int32_t i) {

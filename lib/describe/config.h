@@ -61,4 +61,8 @@ void sdi_join_description(sd_description *d);
 /* The networks fit each other. */
 sd_status sdi_check_description(const sd_context *ctx, const sd_description *d);
 
+/* The i-th of diffusers' schedulers, without "Scheduler", and the sampling method that it is; NULL:
+ * it is none of ours. False after the last. */
+bool sdi_scheduler_class(int i, const char **name, const char **method);
+
 #endif

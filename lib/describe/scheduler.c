@@ -82,6 +82,14 @@ static const scheduler_class *find_class(const char *name) {
     return NULL;
 }
 
+bool sdi_scheduler_class(int i, const char **name, const char **method) {
+    if (i < 0 || (size_t)i >= SD_COUNT(classes))
+        return false;
+    *name = classes[i].name;
+    *method = classes[i].same ? classes[i].method : NULL;
+    return true;
+}
+
 /* Keys with a value that changes the picture and that is not followed: named once, at the end. */
 typedef struct reading {
     sd_reader r;

@@ -230,7 +230,7 @@ START_TEST(bad_sampling_parameters_are_named) {
         {"steps is -1", {.struct_size = sizeof(sd_sampler_params), .steps = -1, .batch = 1}},
         {"batch is 0", {.struct_size = sizeof(sd_sampler_params), .steps = 3}},
         BAD(method, "no such", "\"no such\""),
-        BAD(method, "", "ddim"),
+        BAD(method, "", "near it are"),
         BAD(eta, -1.0, "eta is -1"),
         BAD(ancestral_eta, -0.5, "ancestral_eta is -0.5"),
         BAD(width, 100, "width is 100"),

@@ -37,6 +37,8 @@ class Programs(ProgramsCase):
             (["--plms"], "Sampler: PLMS, CFG"),
             (["--dpm_solver"], "Sampler: DPM-Solver, CFG"),
             (["--dpm"], "Sampler: DPM-Solver, CFG"),
+            (["--sampler", "DPM++ 2M Karras"],
+             "Sampler: DPM\\+\\+ 2M, Schedule type: Karras, CFG"),
             (["--sampler", "dpmpp_2m", "--spacing", "karras"],
              "Sampler: DPM\\+\\+ 2M, Schedule type: Karras, CFG"),
             (["--sampler", "euler_a", "--spacing", "trailing"],
@@ -49,7 +51,7 @@ class Programs(ProgramsCase):
             self.assertRegex(text.decode(), words)
         done = self.paint("--sampler", "elsewhere")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("dpmpp_3m_sde deis tcd", done.stderr)
+        self.assertIn("near it are", done.stderr)
         done = self.paint("--spacing", "wide")
         self.assertEqual(done.returncode, 2)
         self.assertIn("simple, normal, ddim_uniform, ays or kl_optimal was expected", done.stderr)

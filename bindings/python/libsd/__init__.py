@@ -36,7 +36,14 @@ from .errors import (
 from .image import Image, load_image, resize_image, save_image
 from .model import Model
 from .results import Loss, Memory, ModelInfo, Tokens, Work
-from .sampler import Intermediates, Progress, Sampler, sampling_methods, sampling_spacings
+from .sampler import (
+    Intermediates,
+    Progress,
+    Sampler,
+    find_sampler,
+    sampling_methods,
+    sampling_spacings,
+)
 from .stop import Stop
 
 __version__ = version()
@@ -69,6 +76,7 @@ __all__ = [
     "UnsupportedError",
     "Work",
     "build_info",
+    "find_sampler",
     "library_path",
     "load_image",
     "resize_image",

@@ -517,6 +517,8 @@ FUNCTIONS = {
     "sd_image_to_tensor": (c_int, [c_image, POINTER(c_tensor)]),
     "sd_sampler_method": (c_char_p, [c_int]),
     "sd_sampler_spacing": (c_char_p, [c_int]),
+    "sd_sampler_label": (c_char_p, [c_int]),
+    "sd_sampler_find": (c_int, [c_char_p, POINTER(c_char_p), POINTER(c_int32)]),
     "sd_sampler_new": (c_int, [c_model, POINTER(SamplerParams), POINTER(c_sampler)]),
     "sd_sampler_free": (None, [c_sampler]),
     "sd_sample": (c_int, [c_sampler, POINTER(RunParams), POINTER(c_tensor)]),

@@ -447,7 +447,8 @@ class Model(Handle):
             any case, the ancestral and the SDE ones (1).
         original_encode: with ddim and plms the latent is noised one step above the first that is
             run, as the original's img2img.py does.
-        method: one of sampling_methods() (info.default_method). spacing: one of
+        method: one of sampling_methods(), or any name that find_sampler() knows, with its spacing
+            (info.default_method). spacing: one of
             sampling_spacings() (info.default_spacing); "karras", "exponential", "beta", "ays" and
             "kl_optimal" are for methods on sigmas.
         timesteps, sigmas: times of your own in place of steps and spacing, one of the two, as

@@ -34,6 +34,15 @@ def sampling_spacings() -> "list[str]":
     return list(_ffi.SPACINGS)
 
 
+def find_sampler(name: str) -> "tuple[str, str]":
+    """Method and spacing of a sampler's name in a web UI or diffusers: ("dpmpp_2m", "karras") of
+    "DPM++ 2M Karras". An ArgumentError with what is near it where there is none."""
+    method, spacing = ctypes.c_char_p(), ctypes.c_int32()
+    out = ctypes.byref(method), ctypes.byref(spacing)
+    call(None, lib.sd_sampler_find, _ffi.text_bytes("name", name), *out)
+    return method.value.decode(), list(_ffi.SPACINGS)[spacing.value]
+
+
 class Progress:
     """A step that was just done.
 

@@ -40,6 +40,21 @@ class SamplerTest(unittest.TestCase):
         with model.sampler(**RUN, batch=2, eta=0.5) as other:
             np.testing.assert_array_equal(other.sample(cond, uncond), whole)
 
+    def test_names_and_times_of_ones_own(self):
+        self.assertEqual(libsd.find_sampler("DPM++ 2M Karras"), ("dpmpp_2m", "karras"))
+        self.assertEqual(libsd.find_sampler("Euler a"), ("euler_a", "auto"))
+        with self.assertRaisesRegex(libsd.ArgumentError, "near it are"):
+            libsd.find_sampler("DPM+- 9M")
+        self.assertIn("sgm_uniform", libsd.sampling_spacings())
+        with model.sampler(method="Euler SGM Uniform", steps=4, width=SIDE, height=SIDE) as sampler:
+            np.testing.assert_allclose(sampler.timesteps, [249.75, 499.5, 749.25, 999])
+        with model.sampler(method="euler", timesteps=[900, 300], ancestral_eta=0.5) as sampler:
+            self.assertEqual(sampler.timesteps.tolist(), [300, 900])
+        with model.sampler(method="euler", sigmas=[14, 2, 0]) as sampler:
+            self.assertEqual(len(sampler.timesteps), 2)
+        with self.assertRaisesRegex(libsd.ArgumentError, "n_timesteps is 0|they go downward"):
+            model.sampler(method="euler", timesteps=[1, 2])
+
     def test_threads_agree(self):
         cond, uncond = conditioning()
         results = []
