@@ -120,6 +120,8 @@ static __device__ __forceinline__ float cuda_activate(sdb_act act, float x) {
         return x * cuda_sigmoid(1.702f * x);
     case SDB_ACT_GELU:
         return 0.5f * x * (1.0f + erff(x * 0.70710678118654752440f));
+    case SDB_ACT_RELU:
+        return x < 0.0f ? 0.0f : x;
     default:
         return x;
     }

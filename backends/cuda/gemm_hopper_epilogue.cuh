@@ -59,6 +59,10 @@ template <int N> static __device__ __forceinline__ void activate(float (&v)[N], 
 #pragma unroll
         for (int i = 0; i < N; i++)
             v[i] = fast_gelu(v[i]);
+    } else if (act == SDB_ACT_RELU) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            v[i] = v[i] < 0.0f ? 0.0f : v[i];
     } else {
         const float slope = act == SDB_ACT_QUICK_GELU ? 1.702f : 1.0f;
 #pragma unroll

@@ -15,6 +15,8 @@ double ref_act(sdb_act act, double x) {
         return x * sigmoid(1.702 * x);
     case SDB_ACT_GELU:
         return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440)); /* 1 / sqrt(2) */
+    case SDB_ACT_RELU:
+        return x < 0.0 ? 0.0 : x;
     default:
         return x;
     }

@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define SDB_API_VERSION 6
+#define SDB_API_VERSION 7
 
 typedef enum sdb_type {
     SDB_F32 = 0,
@@ -166,7 +166,8 @@ typedef enum sdb_act {
     SDB_ACT_NONE = 0,
     SDB_ACT_SILU = 1,
     SDB_ACT_QUICK_GELU = 2, /* x sigmoid(1.702 x) */
-    SDB_ACT_GELU = 3        /* exact, with erf */
+    SDB_ACT_GELU = 3,       /* exact, with erf */
+    SDB_ACT_RELU = 4        /* max(x, 0); NaN stays NaN */
 } sdb_act;
 
 /*

@@ -54,7 +54,8 @@ static void run_conv(kt_device *d, const void *test_case) {
 
 static void describe(char *text, size_t size, const void *test_case) {
     const conv_case *c = test_case;
-    static const char *types[] = {"f32", "f16", "bf16"}, *acts[] = {"", " silu", " qgelu", " gelu"},
+    static const char *types[] = {"f32", "f16", "bf16"},
+                      *acts[] = {"", " silu", " qgelu", " gelu", " relu"},
                       *ups[] = {" up", " up -row", " up -column", " up -both"};
     snprintf(text, size, "%dx%dx%dx%d -> %d%s stride %d pad %d%s%s%s%s%s%s%s ld+%d", c->n, c->h,
              c->w, c->in, c->out, c->flags & UP ? ups[c->flags / CUT_H] : "", c->stride, c->pad,
@@ -74,6 +75,8 @@ static const conv_case cases[] = {
     {1, 17, 9, 40, 33, 1, 1, BIAS | RESIDUAL, .scale = 0.5f, .margin = 3, .type = SDB_BF16},
     {1, 17, 9, 320, 320, 1, 1, BIAS | EMB | RESIDUAL, SDB_ACT_NONE},
     {2, 8, 8, 320, 64, 1, 1, BIAS | ALIAS, .type = SDB_F16},
+    {1, 17, 13, 64, 64, 1, 1, BIAS | RESIDUAL, SDB_ACT_RELU},
+    {1, 16, 16, 64, 64, 1, 1, BIAS, SDB_ACT_RELU, .type = SDB_F16},
     {1, 16, 16, 96, 320, 1, 1, BIAS, .type = SDB_F16},
     {1, 9, 17, 64, 64, 2, 1, BIAS, .margin = 4},
     {3, 17, 9, 64, 40, 2, 0, BIAS, .type = SDB_F16},
@@ -102,7 +105,7 @@ static void randomise(kt_rng *r, void *test_case) {
                          .stride = KT_PICK(r, 1, 1, 2),
                          .pad = KT_PICK(r, 1, 1, 0),
                          .flags = kt_below(r, 128),
-                         .act = (sdb_act)kt_below(r, 4),
+                         .act = (sdb_act)kt_below(r, 5),
                          .scale = kt_below(r, 3) ? 0 : 0.7f,
                          .margin = KT_PICK(r, 0, 0, 1, 4, 7),
                          .type = (sdb_type)kt_below(r, 3)};

@@ -162,11 +162,12 @@ static const shape_case activation_cases[] = {{1, 1, 1, 1, 0, 0, SDB_ACT_SILU, "
                                               {1, 1, 7, 3, 5, 1, SDB_ACT_GELU, "gelu"},
                                               {3, 77, 1, 64, 0, 1, SDB_ACT_QUICK_GELU, "quick"},
                                               {1, 5, 3, 4, 4, 0, SDB_ACT_QUICK_GELU, "quick"},
+                                              {2, 17, 9, 40, 1, 1, SDB_ACT_RELU, "relu"},
                                               {2, 5, 3, 4, 4, 0, SDB_ACT_NONE, "none"}};
 
 static void random_activation(kt_rng *r, void *test_case) {
     random_shape(r, test_case);
-    ((shape_case *)test_case)->variant = kt_below(r, 4);
+    ((shape_case *)test_case)->variant = kt_below(r, 5);
 }
 
 /* ------------------------------------------------------------------------------------ posterior */

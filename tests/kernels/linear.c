@@ -48,7 +48,8 @@ static void run_linear(kt_device *d, const void *test_case) {
 
 static void describe(char *text, size_t size, const void *test_case) {
     const linear_case *c = test_case;
-    static const char *types[] = {"f32", "f16", "bf16"}, *acts[] = {"", " silu", " qgelu", " gelu"};
+    static const char *types[] = {"f32", "f16", "bf16"},
+                      *acts[] = {"", " silu", " qgelu", " gelu", " relu"};
     char rows[64] = "";
     for (int i = 0, at = 0; i < 4 && c->parts[i]; i++)
         at += snprintf(rows + at, sizeof rows - (size_t)at, "%s%d", i ? "+" : "", c->parts[i]);
@@ -97,7 +98,7 @@ static void randomise(kt_rng *r, void *test_case) {
                            .w = KT_PICK(r, 1, 1, 3, 9),
                            .in = KT_PICK(r, 1, 3, 4, 33, 40, 320, 515),
                            .flags = kt_below(r, 32),
-                           .act = (sdb_act)kt_below(r, 4),
+                           .act = (sdb_act)kt_below(r, 5),
                            .scale = kt_below(r, 3) ? 0 : 1.3f,
                            .margin = KT_PICK(r, 0, 0, 1, 4, 7),
                            .type = (sdb_type)kt_below(r, 3)};

@@ -32,6 +32,9 @@ static void activate(sdb_act act, float *y, const float *x, size_t n) {
     case SDB_ACT_GELU:
         activate_act(SDB_ACT_GELU, y, x, n);
         break;
+    case SDB_ACT_RELU:
+        activate_act(SDB_ACT_RELU, y, x, n);
+        break;
     default:
         activate_act(SDB_ACT_NONE, y, x, n);
         break;

@@ -53,6 +53,9 @@ static void epilogue(const cpu_epilogue *e, int rows, int cols, const float *c, 
     case SDB_ACT_GELU:
         epilogue_act(e, SDB_ACT_GELU, rows, cols, c, ldc);
         break;
+    case SDB_ACT_RELU:
+        epilogue_act(e, SDB_ACT_RELU, rows, cols, c, ldc);
+        break;
     default:
         epilogue_act(e, SDB_ACT_NONE, rows, cols, c, ldc);
         break;

@@ -75,6 +75,8 @@ SD_INLINE vf v_act(sdb_act act, vf x) {
         return v_quick_gelu(x);
     case SDB_ACT_GELU:
         return v_gelu(x);
+    case SDB_ACT_RELU:
+        return v_max(v_set(0.0f), x);
     default:
         return x;
     }
