@@ -71,6 +71,10 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
         {"no_ema", CLI_FLAG, &o->no_ema,
          "the weights that training ended with; with neither flag a config's use_ema decides"},
+        {"taesd", CLI_TEXT, &o->taesd,
+         "small autoencoder (TAESD, TAESDXL) of the model's latents: a file or diffusers' folder"},
+        {"tiny_vae", CLI_FLAG, &o->tiny_vae,
+         "the small autoencoder in place of the VAE: faster pictures, not as fine"},
         {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
         {"original_width", CLI_INT, &o->sizes.original_width,
          "SDXL is told: size of the picture before it was scaled; 0, as of the next: the run's"},
@@ -280,6 +284,7 @@ static int load(paint *p) {
     model.precision = (sd_precision)(SD_PRECISION_FULL + precision); /* in that order */
     model.vocab = o->vocab;
     model.config = o->config;
+    model.taesd = o->taesd;
     model.progress = on_load;
     model.progress_user = &p->progress;
     model.use_ema = choose_weights(p);
@@ -414,6 +419,7 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     p->text.clean = !options->no_clean;
     p->text.clip_skip = options->clip_skip;
     p->vae.tile = options->tiled ? CLI_TILE : 0;
+    p->vae.tiny = options->tiny_vae;
     int exit_code = check_options(program, options);
     if (!exit_code)
         exit_code = plan(p);

@@ -25,7 +25,8 @@ typedef struct paint_options {
     sd_text_params sizes; /* of the picture, for SDXL: the members that say them */
     const char *refiner;  /* NULL: none */
     double refiner_start;
-    bool use_ema, no_ema, tiled;
+    bool use_ema, no_ema, tiled, tiny_vae;
+    const char *taesd;    /* a small autoencoder, or NULL */
     bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
     bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
     cli_list embeddings;  /* NAME=FILE, or FILE */
@@ -34,7 +35,7 @@ typedef struct paint_options {
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS 43
+#define PAINT_N_OPTIONS 45
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \

@@ -86,6 +86,11 @@ typedef struct sd_model_params {
                        used (or in an embedding), is an error, not a warning */
     sd_ema use_ema; /* default SD_EMA_AUTO */
     int32_t n_adapters;
+    const char *taesd; /* a small autoencoder of the model's latents (TAESD, TAESDXL: diffusers'
+                          AutoencoderTiny), for previews and sd_vae_params.tiny: the folder or file
+                          that diffusers writes, taesd_decoder with its taesd_encoder beside it,
+                          which may be missing, or a file of both; NULL: the taesd/ of a diffusers
+                          folder, if there is one. One of other latents is SD_ERROR_MODEL */
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
@@ -97,8 +102,8 @@ LIBSD_API void sd_model_params_init(sd_model_params *params, size_t struct_size)
  * (.pt, .pth: what torch.save writes, also before torch 1.6), or a folder as diffusers lays it out
  * (model_index.json, unet/, vae/, text_encoder/, tokenizer/, scheduler/) with .safetensors or .bin
  * files, of the variant that is there (of several the one without, then fp16, fp32, bf16, others);
- * its scheduler says what a sampler does by default. Also a folder that holds one checkpoint, and
- * the path of a model_index.json.
+ * its scheduler says what a sampler does by default, and its vae may be an AutoencoderTiny. Also a
+ * folder that holds one checkpoint, and the path of a model_index.json.
  *
  * Weights may be float64 (read as float32), float32, float16, bfloat16, or float8 (read as
  * float16), with the scales "X.scale_weight" or "X.weight_scale" that some float8 files have
@@ -126,12 +131,12 @@ LIBSD_API void sd_model_free(sd_model *model);
 
 /*
  * A new model: `model` with the parts[i] of from[i] in place of its own, for n names, each at most
- * once: "unet", "vae", "text_encoder", "text_encoder_2", "class_embedder". Nothing is loaded or
- * copied: models share what they have in common, which goes with the last of them, in whatever
- * order they are freed; sd_model_info and sd_memory_estimate count it in each. A text encoder comes
- * with its vocabulary and the words that it learned, a VAE with its latent_scale, and a UNet with
- * its schedule, prediction, conditioning and what a sampler does by default. A combined model has
- * no unexpected tensors.
+ * once: "unet", "vae", "text_encoder", "text_encoder_2", "class_embedder", "taesd". Nothing is
+ * loaded or copied: models share what they have in common, which goes with the last of them, in
+ * whatever order they are freed; sd_model_info and sd_memory_estimate count it in each. A text
+ * encoder comes with its vocabulary and the words that it learned, a VAE with its latent_scale, and
+ * a UNet with its schedule, prediction, conditioning and what a sampler does by default. A combined
+ * model has no unexpected tensors.
  *
  * SD_ERROR_ARGUMENT where a name or a part is not there, or the models are of two contexts or were
  * loaded with two precisions that the device tells apart; SD_ERROR_MODEL or _UNSUPPORTED where the

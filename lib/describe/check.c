@@ -38,6 +38,21 @@ sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_
     return SD_OK;
 }
 
+sd_status sdi_check_tiny(const sd_context *ctx, const char *path, const sd_description *d) {
+    const sd_vae_config *tiny = &d->tiny, *vae = &d->vae;
+    if (tiny->latent_channels != vae->latent_channels || tiny->n_levels != vae->n_levels)
+        return sdi_fail(ctx, SD_ERROR_MODEL,
+                        "%s: it is for latents of %d channels and 1/%d of a picture's sides; those "
+                        "of %s have %d and 1/%d",
+                        path, tiny->latent_channels, 1 << (tiny->n_levels - 1), d->path,
+                        vae->latent_channels, 1 << (vae->n_levels - 1));
+    if (tiny->in_channels != 3 || tiny->out_channels != 3)
+        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
+                        "%s: it takes %d and gives %d channels; libsd knows only 3", path,
+                        tiny->in_channels, tiny->out_channels);
+    return SD_OK;
+}
+
 void sdi_join_description(sd_description *d) {
     sd_unet_config *unet = &d->unet;
     bool two = d->texts != SD_TEXTS_FIRST;
@@ -118,6 +133,8 @@ sd_status sdi_check_description(const sd_context *ctx, const sd_description *d) 
                         "%s: the UNet gives %d channels where the latent has %d (a learned "
                         "variance is not supported)",
                         path, d->unet.out_channels, latent);
+    if (d->tiny.n_levels > 0 && (status = sdi_check_tiny(ctx, path, d)))
+        return status;
     if (d->vae.in_channels != 3 || d->vae.out_channels != 3)
         return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
                         "%s: the VAE takes %d and gives %d channels; libsd knows only 3", path,

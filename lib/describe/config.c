@@ -215,6 +215,8 @@ sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config)
 
 /* ------------------------------------------------------------------------- VAE */
 
+#define TINY_CLASS "AutoencoderTiny"
+
 static const sd_fixed vae_fixed[] = {
     {"_class_name", SD_FIXED_TEXT, 0, "AutoencoderKL"},
     {"act_fn", SD_FIXED_TEXT, 0, "silu"},
@@ -254,31 +256,90 @@ static void read_latent_stats(sd_reader *r, sd_vae_config *c) {
     memset(c->latents_std, 0, sizeof c->latents_std);
 }
 
-sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config) {
-    sd_vae_config *c = config;
+/* Channels of all levels, which AutoencoderTiny has no layer to change. */
+static int read_width(sd_reader *r, const char *key, int n) {
+    static const int channels[] = {64, 64, 64, 64};
+    int widths[SD_MAX_LEVELS] = {0};
+    int levels = sdi_reader_list(r, key, channels, 4, widths, SD_MAX_LEVELS, 1, SD_MAX_CHANNELS);
+    bool same = levels == n;
+    for (int i = 1; i < levels && i < n; i++)
+        same = same && widths[i] == widths[0];
+    if (!r->status && !same)
+        r->status =
+            sdi_fail(r->ctx, SD_ERROR_UNSUPPORTED,
+                     "%s: \"%s\": %d levels of equal channels were expected", r->path, key, n);
+    return widths[0];
+}
+
+static const sd_fixed tiny_fixed[] = {
+    {"_class_name", SD_FIXED_TEXT, 0, TINY_CLASS},
+    {"act_fn", SD_FIXED_TEXT, 0, "relu"},
+    {"upsample_fn", SD_FIXED_TEXT, 0, "nearest"},
+    {"upsampling_scaling_factor", SD_FIXED_NUMBER, 2, NULL},
+};
+
+/* Its latent_magnitude and latent_shift are for latents that are stored as pictures: neither
+ * encoder nor decoder knows them. */
+static void read_tiny(sd_reader *r, sd_vae_config *c) {
+    static const int down[] = {1, 3, 3, 3}, up[] = {3, 3, 3, 1};
+    *c = (sd_vae_config){.names = c->names, .kind = SD_FIRST_STAGE_TINY};
+    sdi_reader_fixed(r, tiny_fixed, SD_COUNT(tiny_fixed));
+    c->in_channels = sdi_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(r, "out_channels", 3, 1, SD_MAX_CHANNELS);
+    c->latent_channels = sdi_reader_int(r, "latent_channels", 4, 1, SD_MAX_CHANNELS);
+    c->n_levels = sdi_reader_list(r, "num_encoder_blocks", down, 4, c->tiny_encoder.blocks,
+                                  SD_MAX_LEVELS, 0, SD_MAX_BLOCKS);
+    int n = sdi_reader_list(r, "num_decoder_blocks", up, 4, c->tiny_decoder.blocks, SD_MAX_LEVELS,
+                            0, SD_MAX_BLOCKS);
+    if (!r->status && n != c->n_levels)
+        sdi_reader_wrong(r, "num_decoder_blocks", sdi_reader_get(r, "num_decoder_blocks"),
+                         "as many levels as in \"num_encoder_blocks\"");
+    c->tiny_encoder.width = read_width(r, "encoder_block_out_channels", c->n_levels);
+    c->tiny_decoder.width = read_width(r, "decoder_block_out_channels", c->n_levels);
+    c->scaling_factor = sdi_reader_number(r, "scaling_factor", 1.0, 1e-6, 1e6);
+    c->shift_factor = sdi_reader_number(r, "shift_factor", 0.0, -1e6, 1e6);
+}
+
+sd_status sdi_config_tiny(const sd_context *ctx, const char *path, void *config) {
+    sd_reader r = sdi_reader_open(ctx, path);
+    read_tiny(&r, config);
+    sdi_reader_close(&r);
+    return r.status;
+}
+
+static void read_vae(sd_reader *r, sd_vae_config *c) {
     static const int channels[] = {64};
     bool unused[SD_MAX_LEVELS];
-    sd_reader r = sdi_reader_open(ctx, path);
     *c = (sd_vae_config){.names = c->names};
-    sdi_reader_fixed(&r, vae_fixed, SD_COUNT(vae_fixed));
-    c->in_channels = sdi_reader_int(&r, "in_channels", 3, 1, SD_MAX_CHANNELS);
-    c->out_channels = sdi_reader_int(&r, "out_channels", 3, 1, SD_MAX_CHANNELS);
-    c->n_levels = sdi_reader_list(&r, "block_out_channels", channels, 1, c->channels, SD_MAX_LEVELS,
+    sdi_reader_fixed(r, vae_fixed, SD_COUNT(vae_fixed));
+    c->in_channels = sdi_reader_int(r, "in_channels", 3, 1, SD_MAX_CHANNELS);
+    c->out_channels = sdi_reader_int(r, "out_channels", 3, 1, SD_MAX_CHANNELS);
+    c->n_levels = sdi_reader_list(r, "block_out_channels", channels, 1, c->channels, SD_MAX_LEVELS,
                                   1, SD_MAX_CHANNELS);
-    read_blocks(&r, "down_block_types", "DownEncoderBlock2D", NULL, c->n_levels, false, unused);
-    read_blocks(&r, "up_block_types", "UpDecoderBlock2D", NULL, c->n_levels, true, unused);
-    c->res_blocks = sdi_reader_same(&r, "layers_per_block", 1, 1, SD_MAX_BLOCKS);
-    c->latent_channels = sdi_reader_int(&r, "latent_channels", 4, 1, SD_MAX_CHANNELS / 2);
-    c->norm_groups = sdi_reader_int(&r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
-    c->scaling_factor = sdi_reader_number(&r, "scaling_factor", 0.18215, 1e-6, 1e6);
-    c->shift_factor = sdi_reader_number(&r, "shift_factor", 0.0, -1e6, 1e6);
-    read_latent_stats(&r, c);
-    c->mid_attention = sdi_reader_bool(&r, "mid_block_add_attention", true);
-    c->quant_conv = sdi_reader_bool(&r, "use_quant_conv", true);
-    c->post_quant_conv = sdi_reader_bool(&r, "use_post_quant_conv", true);
-    c->force_upcast = sdi_reader_bool(&r, "force_upcast", true);
+    read_blocks(r, "down_block_types", "DownEncoderBlock2D", NULL, c->n_levels, false, unused);
+    read_blocks(r, "up_block_types", "UpDecoderBlock2D", NULL, c->n_levels, true, unused);
+    c->res_blocks = sdi_reader_same(r, "layers_per_block", 1, 1, SD_MAX_BLOCKS);
+    c->latent_channels = sdi_reader_int(r, "latent_channels", 4, 1, SD_MAX_CHANNELS / 2);
+    c->norm_groups = sdi_reader_int(r, "norm_num_groups", 32, 1, SD_MAX_CHANNELS);
+    c->scaling_factor = sdi_reader_number(r, "scaling_factor", 0.18215, 1e-6, 1e6);
+    c->shift_factor = sdi_reader_number(r, "shift_factor", 0.0, -1e6, 1e6);
+    read_latent_stats(r, c);
+    c->mid_attention = sdi_reader_bool(r, "mid_block_add_attention", true);
+    c->quant_conv = sdi_reader_bool(r, "use_quant_conv", true);
+    c->post_quant_conv = sdi_reader_bool(r, "use_post_quant_conv", true);
+    c->force_upcast = sdi_reader_bool(r, "force_upcast", true);
+}
+
+sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config) {
+    sd_vae_config *c = config;
+    sd_reader r = sdi_reader_open(ctx, path);
+    if (strcmp(sdi_reader_string(&r, "_class_name", ""), TINY_CLASS) == 0)
+        read_tiny(&r, c);
+    else
+        read_vae(&r, c);
     sdi_reader_close(&r);
-    return r.status ? r.status : sdi_check_vae(ctx, path, c);
+    bool checked = r.status || c->kind == SD_FIRST_STAGE_TINY; /* which has no norms */
+    return checked ? r.status : sdi_check_vae(ctx, path, c);
 }
 
 /* ------------------------------------------------------------------------- text encoder */

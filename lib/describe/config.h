@@ -16,6 +16,8 @@
 /* config.c: `path` is the JSON file; `config` the network's description, whose names stay. */
 sd_status sdi_config_unet(const sd_context *ctx, const char *path, void *config);
 sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config);
+/* AutoencoderTiny; sdi_config_vae takes one, too. */
+sd_status sdi_config_tiny(const sd_context *ctx, const char *path, void *config);
 sd_status sdi_config_text(const sd_context *ctx, const char *path, void *config);
 sd_status sdi_config_text_2(const sd_context *ctx, const char *path, void *config);
 
@@ -44,6 +46,8 @@ sd_status sdi_infer_kind(const sd_checkpoint *from, sd_description *d);
 /* The description of one network by the shapes of its tensors, whose names are known. */
 sd_status sdi_infer_unet(const sd_checkpoint *from, void *config);
 sd_status sdi_infer_vae(const sd_checkpoint *from, void *config);
+/* In any layout. */
+sd_status sdi_infer_tiny(const sd_checkpoint *from, void *config);
 sd_status sdi_infer_text(const sd_checkpoint *from, void *config);
 sd_status sdi_infer_text_2(const sd_checkpoint *from, void *config);
 /* Schedule, prediction and scale, when the networks are known. */
@@ -56,6 +60,8 @@ sd_status sdi_ldm_config(const sd_context *ctx, const char *path, sd_description
 sd_status sdi_check_unet(const sd_context *ctx, const char *path, const sd_unet_config *c);
 sd_status sdi_check_vae(const sd_context *ctx, const char *path, const sd_vae_config *c);
 sd_status sdi_check_text(const sd_context *ctx, const char *path, const sd_text_config *c);
+/* A small autoencoder takes the latents of the model that it is beside. */
+sd_status sdi_check_tiny(const sd_context *ctx, const char *path, const sd_description *d);
 /* What networks say of each other: that there are two text encoders, how many sizes are told. */
 void sdi_join_description(sd_description *d);
 /* The networks fit each other. */

@@ -84,10 +84,18 @@ typedef struct sd_unet_config {
 } sd_unet_config;
 
 typedef enum sd_first_stage {
-    SD_FIRST_STAGE_KL,      /* AutoencoderKL */
-    SD_FIRST_STAGE_VQ,      /* VQModelInterface */
-    SD_FIRST_STAGE_IDENTITY /* IdentityFirstStage: the latents are the pixels */
+    SD_FIRST_STAGE_KL,       /* AutoencoderKL */
+    SD_FIRST_STAGE_VQ,       /* VQModelInterface */
+    SD_FIRST_STAGE_IDENTITY, /* IdentityFirstStage: the latents are the pixels */
+    SD_FIRST_STAGE_TINY      /* AutoencoderTiny (TAESD) */
 } sd_first_stage;
+
+/* Encoder or decoder of an AutoencoderTiny, whose convolutions are all of one width. */
+typedef struct sd_tiny_half {
+    int width;                 /* 64; 0: there is no such half */
+    int blocks[SD_MAX_LEVELS]; /* of each level in the order of the run: 1, 3, 3, 3 and 3, 3, 3, 1
+                                */
+} sd_tiny_half;
 
 typedef struct sd_vae_config {
     sd_naming names;
@@ -109,6 +117,7 @@ typedef struct sd_vae_config {
     bool encode_quantizes;         /* VQModel: its encode takes the nearest codes, its decode not */
     /* diffusers' latents_mean and latents_std, one a latent channel; std 0: there are none. */
     float latents_mean[SD_MAX_LATENT_STATS], latents_std[SD_MAX_LATENT_STATS];
+    sd_tiny_half tiny_encoder, tiny_decoder;
 } sd_vae_config;
 
 typedef enum sd_beta_schedule {
@@ -189,6 +198,8 @@ typedef struct sd_description {
     sd_class_config classes;
     sd_unet_config unet;
     sd_vae_config vae;
+    sd_vae_config
+        tiny; /* a small autoencoder of the same latents, for previews; n_levels 0: none */
     sd_schedule_config schedule;
     sd_scheduler_config scheduler;
     sd_conditioning conditioning; /* what is to be encoded: text, a class, nothing */

@@ -27,6 +27,7 @@
     "give a diffusers folder, or a file in the original naming (model.diffusion_model...)"
 #define FOLDER "give the folder that has model_index.json"
 #define WHOLE "give the whole checkpoint, which has all networks"
+#define SMALL "a small autoencoder (TAESD)", "give it beside a checkpoint (taesd, --taesd)"
 #define EMBEDDING                                                                                  \
     "a textual inversion embedding", "give it beside a checkpoint (embeddings, --embedding)"
 
@@ -137,8 +138,11 @@ static const signature signatures[] = {
     {PREFIX, "encoder.block.0.layer.", "a T5 text encoder", OTHER},
     {PREFIX, "encoder.down.", "a VAE alone", WHOLE},
     {PREFIX, "decoder.up.", "a VAE alone", WHOLE},
-    {PREFIX, "encoder.layers.", "a small autoencoder (TAESD) alone", WHOLE},
-    {PREFIX, "decoder.layers.", "a small autoencoder (TAESD) alone", WHOLE},
+    {PREFIX, "encoder.layers.", SMALL},
+    {PREFIX, "decoder.layers.", SMALL},
+    {PREFIX, "taesd_", SMALL},
+    {EXACT, "1.conv.0.weight", SMALL},
+    {EXACT, "3.conv.0.weight", SMALL},
     {PREFIX, "input_blocks.", "a UNet alone, without text encoder and VAE", WHOLE},
 };
 

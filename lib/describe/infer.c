@@ -307,6 +307,79 @@ sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     return status ? status : sdi_check_vae(from->ctx, from->path, c);
 }
 
+/* -------------------------------------------------------------------- AutoencoderTiny */
+
+/* A layer of one half: a convolution, or a block of three. The original's decoder begins with a
+ * Clamp, which diffusers does not count. */
+typedef struct tiny_layers {
+    infer *in;
+    bool decoder;
+    const char *path; /* "encoder." or "encoder.layers." */
+    int first;        /* the number of conv_in */
+} tiny_layers;
+
+static bool tiny_has(const tiny_layers *l, int i, const char *what) {
+    return has(l->in, "%s%d.%s", l->path, i, what);
+}
+
+/* The convolution that begins the next level, which alone has no bias; its number is *at then. */
+static bool tiny_next_level(const tiny_layers *l, int *at) {
+    int conv = *at + l->decoder; /* behind Upsample */
+    if (!tiny_has(l, conv, "weight") || tiny_has(l, conv, "bias"))
+        return false;
+    *at = conv;
+    return true;
+}
+
+/* Returns how many levels there are; *last is the number of conv_out. */
+static int tiny_levels(const tiny_layers *l, sd_tiny_half *half, int *last) {
+    int at = l->first + 1 + l->decoder, level = 0; /* ReLU */
+    for (;; at++) {
+        if (tiny_has(l, at, "conv.0.weight") && half->blocks[level] < SD_MAX_BLOCKS)
+            half->blocks[level]++;
+        else if (level + 1 < SD_MAX_LEVELS && tiny_next_level(l, &at))
+            level++;
+        else
+            break;
+    }
+    *last = at;
+    return level + 1;
+}
+
+/* What is outside of a half in its first convolution, and in its last. */
+static void infer_half(infer *in, sd_layout layout, bool decoder, sd_vae_config *c) {
+    bool diffusers = layout == SD_LAYOUT_DIFFUSERS;
+    const tiny_layers l = {in, decoder,
+                           decoder     ? diffusers ? "decoder.layers." : "decoder."
+                           : diffusers ? "encoder.layers."
+                                       : "encoder.",
+                           decoder && !diffusers};
+    sd_tiny_half *half = decoder ? &c->tiny_decoder : &c->tiny_encoder;
+    int last;
+    if (!decoder && !tiny_has(&l, l.first, "weight"))
+        return; /* a decoder alone, for previews */
+    half->width = dim(in, 4, 0, SD_MAX_CHANNELS, "%s%d.weight", l.path, l.first);
+    int first = dim(in, 4, 1, SD_MAX_CHANNELS, "%s%d.weight", l.path, l.first);
+    int levels = tiny_levels(&l, half, &last);
+    int end = dim(in, 4, 0, SD_MAX_CHANNELS, "%s%d.weight", l.path, last);
+    bool differs = c->n_levels &&
+                   (c->n_levels != levels || c->out_channels != first || c->latent_channels != end);
+    if (differs)
+        fail(in, SD_ERROR_MODEL, "its encoder and its decoder differ in levels or channels");
+    c->n_levels = levels;
+    c->latent_channels = decoder ? first : end;
+    c->in_channels = c->out_channels = decoder ? end : first;
+}
+
+sd_status sdi_infer_tiny(const sd_checkpoint *from, void *config) {
+    sd_vae_config *c = config;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    *c = (sd_vae_config){.names = c->names, .kind = SD_FIRST_STAGE_TINY, .scaling_factor = 1.0};
+    infer_half(in, c->names.layout, true, c);
+    infer_half(in, c->names.layout, false, c);
+    return end(in);
+}
+
 /* -------------------------------------------------------------------- text encoder */
 
 static void infer_clip(infer *in, sd_text_config *c) {

@@ -13,6 +13,9 @@ sd_status sdi_weights_open(sd_context *ctx, const char *path, sd_weights **out);
 /* sdi_weights_open of an input, which is closed with the weights, or at once where this fails;
  * `name` stands for the path. */
 sd_status sdi_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out);
+/* n files as one table, in which each file's names lie behind its prefix. */
+sd_status sdi_weights_open_several(sd_context *ctx, const char *const *paths,
+                                   const char *const *prefixes, int n, sd_weights **out);
 void sdi_weights_close(sd_weights *w);
 
 const sd_entry *sdi_weights_find(const sd_weights *w, const char *name); /* NULL: not there */

@@ -167,6 +167,41 @@ sd_status sdi_weights_open(sd_context *ctx, const char *path, sd_weights **out) 
                 out);
 }
 
+/* Names from entry `first` on get `prefix`. */
+static sd_status prefix_names(sd_weights *w, size_t first, const char *prefix) {
+    size_t n = strlen(prefix);
+    for (size_t i = first; i < w->n_entries; i++) {
+        size_t length = strlen(w->entries[i].name) + 1;
+        char *name = sdi_alloc(w->ctx, n + length);
+        if (!name)
+            return SD_ERROR_MEMORY;
+        memcpy(name, prefix, n);
+        memcpy(name + n, w->entries[i].name, length);
+        sdi_free(w->ctx, (char *)w->entries[i].name);
+        w->entries[i].name = name;
+    }
+    return SD_OK;
+}
+
+static sd_status open_prefixed(sd_weights *w, const char *path, const char *prefix) {
+    size_t first = w->n_entries;
+    int file = find_shard(w, path);
+    sd_status status = file < 0 ? SD_ERROR_MEMORY : open_shard(w, file);
+    return status ? status : prefix_names(w, first, prefix);
+}
+
+sd_status sdi_weights_open_several(sd_context *ctx, const char *const *paths,
+                                   const char *const *prefixes, int n, sd_weights **out) {
+    *out = NULL;
+    sd_weights *w = new_weights(ctx, paths[0]);
+    if (!w)
+        return SD_ERROR_MEMORY;
+    sd_status status = SD_OK;
+    for (int i = 0; i < n && !status; i++)
+        status = open_prefixed(w, paths[i], prefixes[i]);
+    return give(w, status ? status : index_names(w), out);
+}
+
 sd_status sdi_weights_open_input(sd_context *ctx, const char *name, sd_input in, sd_weights **out) {
     *out = NULL;
     sd_weights *w = new_weights(ctx, name);

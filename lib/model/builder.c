@@ -113,6 +113,16 @@ const sdb_weight *sdi_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key 
     return get_one(b, path, key, c, true, FORM(SDB_WEIGHT_CONV3X3, c, .upsample = true));
 }
 
+const sdb_weight *sdi_get_conv3x3_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
+                                          int in) {
+    return get_one(b, path, key, out, false, FORM(SDB_WEIGHT_CONV3X3, in));
+}
+
+const sdb_weight *sdi_get_conv3x3_up_no_bias(sd_builder *b, const sd_path *path, sd_key key,
+                                             int c) {
+    return get_one(b, path, key, c, false, FORM(SDB_WEIGHT_CONV3X3, c, .upsample = true));
+}
+
 const sdb_weight *sdi_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels) {
     return get_one(b, path, key, channels, true, FORM(SDB_WEIGHT_VECTOR, 1));
 }

@@ -32,8 +32,11 @@ const sdb_weight *sdi_get_linear_no_bias(sd_builder *b, const sd_path *path, sd_
                                          int in);
 const sdb_weight *sdi_get_geglu(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
 const sdb_weight *sdi_get_conv3x3(sd_builder *b, const sd_path *path, sd_key key, int out, int in);
+const sdb_weight *sdi_get_conv3x3_no_bias(sd_builder *b, const sd_path *path, sd_key key, int out,
+                                          int in);
 /* From c channels to c, of the picture doubled by nearest neighbours and no other. */
 const sdb_weight *sdi_get_conv3x3_up(sd_builder *b, const sd_path *path, sd_key key, int c);
+const sdb_weight *sdi_get_conv3x3_up_no_bias(sd_builder *b, const sd_path *path, sd_key key, int c);
 const sdb_weight *sdi_get_norm(sd_builder *b, const sd_path *path, sd_key key, int channels);
 const sdb_weight *sdi_get_embedding(sd_builder *b, const sd_path *path, sd_key key, int n,
                                     int width);

@@ -33,6 +33,7 @@ static sd_status list_resolved(sd_context *ctx, const char *path, sd_checkpoint_
     status = sdi_source_open(ctx, path, &source);
     if (status)
         return status;
+    status = sdi_source_add_tiny(source, NULL);
     for (int i = 0; i < source->n_files && !status; i++)
         status = list_file(ctx, source->files[i], fn, user);
     sdi_source_close(source);

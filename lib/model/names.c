@@ -120,6 +120,11 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_VAE_ATTENTION_K] = {"k", "to_k", "key", CONV_ORIGINAL},
     [SD_KEY_VAE_ATTENTION_V] = {"v", "to_v", "value", CONV_ORIGINAL},
     [SD_KEY_VAE_ATTENTION_OUT] = {"proj_out", "to_out.0", "proj_attn", CONV_ORIGINAL},
+
+    [SD_KEY_TINY_LAYER] = {"{flat}", "layers.{layer}"},
+    [SD_KEY_TINY_CONV1] = {"conv.0"},
+    [SD_KEY_TINY_CONV2] = {"conv.2"},
+    [SD_KEY_TINY_CONV3] = {"conv.4"},
 };
 
 typedef struct harmless_row {

@@ -107,6 +107,12 @@ typedef enum sd_key {
     SD_KEY_VAE_ATTENTION_K,
     SD_KEY_VAE_ATTENTION_V,
     SD_KEY_VAE_ATTENTION_OUT,
+    /* AutoencoderTiny: a layer of encoder or decoder, and the convolutions of one that is a block
+     */
+    SD_KEY_TINY_LAYER,
+    SD_KEY_TINY_CONV1,
+    SD_KEY_TINY_CONV2,
+    SD_KEY_TINY_CONV3,
     SD_N_KEYS
 } sd_key;
 
@@ -117,7 +123,7 @@ typedef struct sd_indices {
     int block;    /* within the level */
     int flat;     /* of input_blocks or output_blocks in the original UNet */
     int slot;     /* of the Upsample within its output_blocks entry: 1, or 2 after attention */
-    int layer;    /* of a transformer */
+    int layer;    /* of a transformer; of AutoencoderTiny, whose original counts it as `flat` */
 } sd_indices;
 
 #define SD_MAX_PATH 4

@@ -48,7 +48,8 @@ void sdi_unet_guidance(const sd_unet *m, double scale, float *embedding);
 void sdi_unet_forward(sd_exec *e, const sd_unet *m, sdb_tensor y, sdb_tensor x, sdb_tensor t,
                       sdb_tensor kv, sdb_tensor guidance, sdb_tensor label);
 
-/* AutoencoderKL, VQModelInterface, IdentityFirstStage. */
+/* AutoencoderKL, VQModelInterface, IdentityFirstStage, AutoencoderTiny (whose pixels here are in
+ * [0, 1]). */
 /* z [n, h, w, latent] (already divided by the scale) of SDB_F32 to y [n, 8h, 8w, 3] of SDB_F32. A
  * VQ model quantises z first where `quantize`. */
 void sdi_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tensor z,

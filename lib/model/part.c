@@ -10,7 +10,7 @@
 const sd_part_type *const sdi_part_types[SD_N_PARTS] = {
     [SD_PART_TEXT] = &sdi_text_part,     [SD_PART_TEXT_2] = &sdi_text_2_part,
     [SD_PART_CLASSES] = &sdi_class_part, [SD_PART_UNET] = &sdi_unet_part,
-    [SD_PART_VAE] = &sdi_vae_part,
+    [SD_PART_VAE] = &sdi_vae_part,       [SD_PART_TINY] = &sdi_tiny_part,
 };
 
 void sdi_part_copy_config(const sd_part_type *type, sd_description *to,

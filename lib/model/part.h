@@ -22,6 +22,7 @@ typedef enum sd_part_kind {
     SD_PART_CLASSES,
     SD_PART_UNET,
     SD_PART_VAE,
+    SD_PART_TINY,
     SD_N_PARTS
 } sd_part_kind;
 
@@ -57,7 +58,7 @@ typedef struct sd_part_type {
 
 extern const sd_part_type *const sdi_part_types[SD_N_PARTS];
 extern const sd_part_type sdi_text_part, sdi_text_2_part, sdi_class_part, sdi_unet_part,
-    sdi_vae_part;
+    sdi_vae_part, sdi_tiny_part;
 
 /* For rows. */
 #define SD_PLACES(rows) .places = (rows), .n_places = (int)SD_COUNT(rows)

@@ -11,16 +11,19 @@
 
 /* ------------------------------------------------------------------- files */
 
+void sdi_source_keep(sd_source *s, sd_weights *w) {
+    s->files[s->n_files++] = w;
+}
+
 /* Another file, to be closed with the source. */
 static sd_status open_file(sd_source *s, const char *path, sd_weights **out) {
     sd_status status = sdi_weights_open(s->ctx, path, out);
     if (!status)
-        s->files[s->n_files++] = *out;
+        sdi_source_keep(s, *out);
     return status;
 }
 
-/* The names that a file has a part's tensors under, in one of the layouts (bits). */
-static sd_naming find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts) {
+sd_naming sdi_find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts) {
     const sd_place *last = NULL;
     char name[256];
     for (int i = 0; i < type->n_places; i++) {
@@ -200,7 +203,8 @@ static sd_status open_part(sd_source *s, sd_part_kind kind) {
     if (!status)
         status = open_file(s, path, &s->weights[kind]);
     if (!status)
-        *names_of(type, s->desc) = find_names(type, s->weights[kind], 1u << SD_LAYOUT_DIFFUSERS);
+        *names_of(type, s->desc) =
+            sdi_find_names(type, s->weights[kind], 1u << SD_LAYOUT_DIFFUSERS);
     sdi_free(s->ctx, path);
     sdi_free(s->ctx, folder);
     return status;
@@ -250,7 +254,7 @@ static sd_status infer_part(const sd_checkpoint *from, const sd_part_type *type,
                             sd_description *d) {
     const unsigned any = 1u << SD_LAYOUT_ORIGINAL | 1u << SD_LAYOUT_OPEN_CLIP;
     sd_naming *names = names_of(type, d);
-    *names = find_names(type, from->weights, from->configured ? 1u << names->layout : any);
+    *names = sdi_find_names(type, from->weights, from->configured ? 1u << names->layout : any);
     bool sized = from->configured && !type->measured;
     return sized ? SD_OK : type->infer(from, sdi_part_config(type, d));
 }

@@ -39,6 +39,17 @@ sd_status sdi_source_choose_weights(sd_source *source, sd_ema choice);
 sd_status sdi_source_check_files(const sd_source *source);
 void sdi_source_close(sd_source *source);
 
+/* Closes `w` with the source; once for each part at most. */
+void sdi_source_keep(sd_source *source, sd_weights *w);
+/* The names that a file has a part's tensors under, in one of the layouts (bits). */
+sd_naming sdi_find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts);
+/*
+ * Adds a small autoencoder (TAESD): a file of both halves in any layout, taesd_decoder beside
+ * which its taesd_encoder may lie, or a folder as diffusers writes it. `path` NULL: the taesd/ of
+ * the source's own folder, where there is one. tiny_source.c
+ */
+sd_status sdi_source_add_tiny(sd_source *source, const char *path);
+
 /*
  * The file or folder that is meant by a path that a model is to be loaded from, allocated: the
  * folder of a model_index.json; the checkpoint of a folder that holds that one alone. Fails where a

@@ -1,12 +1,14 @@
 /*
- * AutoencoderKL, and VQModelInterface (VQ-GAN: Esser et al. 2021), which has a codebook where the
- * other has a posterior (Rombach et al. 2022; model.py and autoencoder.py).
+ * First stages: AutoencoderTiny, which model/tiny.c has; AutoencoderKL, and VQModelInterface
+ * (VQ-GAN: Esser et al. 2021), which has a codebook where the other has a posterior (Rombach et al.
+ * 2022; model.py and autoencoder.py).
  *
  * Encoder and decoder are the same ladder of levels, walked in opposite directions: conv_in, then
  * for each level its ResnetBlocks, with a Downsample or Upsample before each level but the first.
  * The middle block comes after the encoder's last level and before the decoder's first.
  */
 #include "model/blocks.h"
+#include "model/tiny.h"
 
 #define VAE_NORM_EPS 1e-6f /* Normalize() in model.py */
 #define MAX_RES_BLOCKS 64
@@ -39,6 +41,7 @@ struct sd_vae {
     vae_ladder encoder, decoder;
     const sdb_weight *quant, *post_quant; /* 1x1 convolutions */
     const sdb_weight *codebook;           /* VQ alone */
+    sd_tiny tiny_encoder, tiny_decoder;   /* AutoencoderTiny has nothing else */
 };
 
 /* ------------------------------------------------------------------------- building */
@@ -126,13 +129,17 @@ static void build_ladder(sd_builder *b, vae_ladder *ladder, const sd_vae_config 
     ladder->conv_out = sdi_get_conv3x3(b, &top, SD_KEY_VAE_CONV_OUT, out, last);
 }
 
-static void check_config(sd_builder *b, const sd_vae_config *c) {
+static void check_channels(sd_builder *b, const sd_vae_config *c) {
     sdi_builder_range(b, "the autoencoder's number of levels", c->n_levels, 1, SD_MAX_LEVELS);
-    sdi_builder_range(b, "the autoencoder's number of ResnetBlocks a level", c->res_blocks, 1,
-                      MAX_RES_BLOCKS);
     sdi_builder_range(b, "the autoencoder's input channels", c->in_channels, 1, SD_MAX_WIDTH);
     sdi_builder_range(b, "the autoencoder's output channels", c->out_channels, 1, SD_MAX_WIDTH);
     sdi_builder_range(b, "the autoencoder's latent channels", c->latent_channels, 1, SD_MAX_WIDTH);
+}
+
+static void check_config(sd_builder *b, const sd_vae_config *c) {
+    check_channels(b, c);
+    sdi_builder_range(b, "the autoencoder's number of ResnetBlocks a level", c->res_blocks, 1,
+                      MAX_RES_BLOCKS);
     sdi_builder_range(b, "the autoencoder's z_channels", z_channels(c), 1, SD_MAX_WIDTH);
     if (c->kind == SD_FIRST_STAGE_VQ)
         sdi_builder_range(b, "the number of codes", c->n_codes, 1, 1 << 24);
@@ -141,14 +148,17 @@ static void check_config(sd_builder *b, const sd_vae_config *c) {
                           SD_MAX_WIDTH);
 }
 
-static void vae_build(sd_builder *b, void *network, const void *config) {
-    sd_vae *m = network;
-    const sd_vae_config *c = &m->config;
-    m->config = *(const sd_vae_config *)config;
+static void build_tiny(sd_builder *b, sd_vae *m, const sd_vae_config *c) {
+    check_channels(b, c);
+    if (b->status)
+        return;
+    sdi_tiny_build(b, &m->tiny_encoder, c, false);
+    sdi_tiny_build(b, &m->tiny_decoder, c, true);
+}
+
+static void build_ladders(sd_builder *b, sd_vae *m, const sd_vae_config *c) {
     sd_path top = sdi_path_top();
     int latent = c->latent_channels, z = z_channels(c), n = moments_per_channel(c);
-    if (c->kind == SD_FIRST_STAGE_IDENTITY)
-        return;
     check_config(b, c);
     if (b->status)
         return;
@@ -160,6 +170,15 @@ static void vae_build(sd_builder *b, void *network, const void *config) {
     if (c->post_quant_conv)
         m->post_quant = sdi_get_linear(b, &top, SD_KEY_VAE_POST_QUANT, z, latent);
     build_ladder(b, &m->decoder, c, true);
+}
+
+static void vae_build(sd_builder *b, void *network, const void *config) {
+    sd_vae *m = network;
+    m->config = *(const sd_vae_config *)config;
+    if (m->config.kind == SD_FIRST_STAGE_TINY)
+        build_tiny(b, m, &m->config);
+    else if (m->config.kind != SD_FIRST_STAGE_IDENTITY)
+        build_ladders(b, m, &m->config);
 }
 
 /* ------------------------------------------------------------------------- running */
@@ -235,6 +254,8 @@ void sdi_vae_decoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor y, sdb_tens
     const sd_vae_config *c = &m->config;
     if (c->kind == SD_FIRST_STAGE_IDENTITY)
         sdi_op_copy(e, y, z);
+    else if (c->kind == SD_FIRST_STAGE_TINY)
+        sdi_tiny_forward(e, &m->tiny_decoder, y, sdi_as_activations(e, z));
     else
         sdi_conv_to(e, y, ladder_forward(e, &m->decoder, c, decoder_input(e, m, z, quantize)),
                     m->decoder.conv_out);
@@ -248,6 +269,10 @@ void sdi_vae_encoder_forward(sd_exec *e, const sd_vae *m, sdb_tensor moments, sd
     const sd_vae_config *c = &m->config;
     if (c->kind == SD_FIRST_STAGE_IDENTITY) {
         sdi_op_copy(e, moments, x);
+        return;
+    }
+    if (c->kind == SD_FIRST_STAGE_TINY) {
+        sdi_tiny_forward(e, &m->tiny_encoder, moments, sdi_as_activations(e, x));
         return;
     }
     sdb_tensor h = ladder_forward(e, &m->encoder, c, sdi_as_activations(e, x));
@@ -282,12 +307,37 @@ const sd_part_type sdi_vae_part = {
     SD_PLACES(vae_places),
     .folder = "vae",
     .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
-    .classes = {"AutoencoderKL"},
+    .classes = {"AutoencoderKL", "AutoencoderTiny"},
     SD_CONFIG(vae),
     .size = sizeof(sd_vae),
     .wanted = vae_wanted,
     .overflows = vae_overflows,
     .read = sdi_config_vae,
     .infer = sdi_infer_vae,
+    .build = vae_build,
+};
+
+static bool tiny_wanted(const sd_description *d) {
+    return d->tiny.n_levels > 0;
+}
+
+/* Files of both halves: some writers begin with "taesd_", and diffusers' have "layers". */
+static const sd_place tiny_places[] = {{SD_LAYOUT_ORIGINAL, "taesd_", "decoder."},
+                                       {SD_LAYOUT_DIFFUSERS, "", "decoder.layers."},
+                                       {SD_LAYOUT_ORIGINAL, "", ""}};
+
+/* A small autoencoder beside the model's own: tiny_source.c finds it. */
+const sd_part_type sdi_tiny_part = {
+    .what = "small autoencoder",
+    .name = "taesd",
+    SD_PLACES(tiny_places),
+    .folder = "taesd",
+    .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
+    .classes = {"AutoencoderTiny"},
+    SD_CONFIG(tiny),
+    .size = sizeof(sd_vae),
+    .wanted = tiny_wanted,
+    .read = sdi_config_tiny,
+    .infer = sdi_infer_tiny,
     .build = vae_build,
 };

@@ -50,7 +50,7 @@ static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *param
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
 sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
                               const sd_vae_params *how, sd_memory_info *memory) {
-    run_cost cost;
+    run_cost cost = {{0}};
     sd_status status = measure(model, params, tokens, how, 2, &cost);
     if (status)
         return status;
@@ -73,7 +73,7 @@ sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *pa
 sd_status sdi_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
                             sd_work_info *work) {
     const sd_vae_params whole = SD_VAE_PARAMS_INIT;
-    run_cost cost;
+    run_cost cost = {{0}};
     sd_status status = measure(model, params, tokens, &whole, 1, &cost);
     if (status)
         return status;

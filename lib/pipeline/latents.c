@@ -1,5 +1,7 @@
-/* The scale of latents, in float32 as torch has it. */
+/* The scale of latents and of pixels, in float32 as torch has it. */
 #include "pipeline/latents.h"
+
+#include <math.h>
 
 void sdi_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, int64_t i,
                         sd_tensor *z) {
@@ -13,6 +15,19 @@ void sdi_latent_unscale(const sd_vae_config *config, const sd_tensor *latent, in
             x = x * config->latents_std[c] + config->latents_mean[c] * scale;
         z->data[k] = x / scale + shift;
     }
+    for (int64_t k = 0; k < z->n_elements && config->kind == SD_FIRST_STAGE_TINY; k++)
+        z->data[k] = tanhf(z->data[k] / 3.0f) * 3.0f;
+}
+
+void sdi_pixels_of_network(const sd_vae_config *config, sd_tensor *pixels) {
+    for (int64_t i = 0; i < pixels->n_elements && config->kind == SD_FIRST_STAGE_TINY; i++)
+        pixels->data[i] = 2.0f * pixels->data[i] - 1.0f;
+}
+
+void sdi_pixels_for_network(const sd_tensor *pixels, int64_t i, sd_tensor *unit) {
+    const float *from = pixels->data + i * unit->n_elements;
+    for (int64_t k = 0; k < unit->n_elements; k++)
+        unit->data[k] = (from[k] + 1.0f) / 2.0f;
 }
 
 void sdi_latent_shift(const sd_vae_config *config, sd_tensor *z) {

@@ -175,7 +175,9 @@ static sd_status load(sd_model *model, const char *path, const sd_model_params *
         return status;
     sd_description *desc = source->desc;
     model->desc = desc;
-    status = load_source(model, source, params);
+    status = sdi_source_add_tiny(source, params->taesd);
+    if (!status)
+        status = load_source(model, source, params);
     source->desc = NULL; /* the model's */
     sdi_source_close(source);
     if (!status && desc->schedule.prediction == SD_PREDICT_UNKNOWN)

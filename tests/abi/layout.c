@@ -12,13 +12,13 @@
 
 ENDS_WITH(sd_context_params, log_level);
 ENDS_WITH(sd_adapter_use, text_strength);
-ENDS_WITH(sd_model_params, n_adapters);
+ENDS_WITH(sd_model_params, taesd);
 ENDS_WITH(sd_model_info, n_sizes);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
 ENDS_WITH(sd_sampler_params, n_sigmas);
 ENDS_WITH(sd_text_params, crop_left);
-ENDS_WITH(sd_vae_params, reserved);
+ENDS_WITH(sd_vae_params, tiny);
 ENDS_WITH(sd_mask_params, padding);
 ENDS_WITH(sd_generate_params, refiner_start);
 ENDS_WITH(sd_pixels, reserved);

@@ -85,8 +85,8 @@ START_TEST(what_does_not_go_together_is_refused) {
     p = request(&run);
     p.vae = NOISE(noise);
     ck_status(sd_generate(model, &p, images, 1), SD_ERROR_ARGUMENT, "sd_vae_params.noise");
-    p.vae = VAE(.reserved = 1);
-    ck_status(sd_generate(model, &p, images, 1), SD_ERROR_UNSUPPORTED, "sd_vae_params.reserved");
+    p.vae = VAE(.tiny = 1);
+    ck_status(sd_generate(model, &p, images, 1), SD_ERROR_UNSUPPORTED, "no small autoencoder");
     p = request(&run);
     p.text = TEXT(.reserved = 1);
     ck_status(sd_generate(model, &p, images, 1), SD_ERROR_UNSUPPORTED, "sd_text_params.reserved");

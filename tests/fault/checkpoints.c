@@ -47,6 +47,7 @@ static const struct {
     {"lora_controlnet", "[]", "Control-LoRA"},
     {"adapter.body.0.resnets.0.block1.weight", "[1]", "T2I-Adapter"},
     {"body.0.block1.weight", "[1]", "T2I-Adapter"},
+    {"3.conv.0.weight", "[1]", "TAESD"},
     {"down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", "[1]", "AnimateDiff"},
     {"ip_adapter.1.to_k_ip.weight", "[1, 1]", "IP-Adapter"},
     {"image_proj.proj.weight", "[1, 1]", "IP-Adapter"},

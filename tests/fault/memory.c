@@ -35,6 +35,16 @@ static sd_status open_configured(void) {
     return status;
 }
 
+/* `target` is a small autoencoder, or one half of it. */
+static sd_status add_tiny(void) {
+    sd_source *s;
+    sd_status status = sdi_source_open(fault_ctx, getenv("SD_TEST_TINY_FILE"), &s);
+    if (!status)
+        status = sdi_source_add_tiny(s, target);
+    sdi_source_close(s);
+    return status;
+}
+
 static sd_status decode(void) {
     sd_image *image;
     sd_status status = sdi_image_decode(fault_ctx, target, image_bytes, n_image_bytes, &image);
@@ -145,6 +155,10 @@ START_TEST(no_memory_for_files) {
     fail_each("sdi_weights_open, deflated", open_weights);
     snprintf(target, sizeof target, "%s", getenv("SD_TEST_TINY_FILE"));
     fail_each("sdi_source_open_config", open_configured);
+    snprintf(target, sizeof target, "%s", getenv("SD_TEST_TAESD_FOLDER"));
+    fail_each("sdi_source_add_tiny, a folder", add_tiny);
+    snprintf(target, sizeof target, "%s/taesd_decoder.safetensors", getenv("SD_TEST_TAESD_HALVES"));
+    fail_each("sdi_source_add_tiny, halves", add_tiny);
     files_make_tiny_diffusers(fault_dir);
     files_write_text(files_path(fault_dir, "tokenizer/special_tokens_map.json"),
                      "{\"pad_token\": \"x\"}");

@@ -85,6 +85,8 @@ bool golden_open(const golden_setup *setup, golden *g) {
         snprintf(config, sizeof(config), "%s/%s", environment("SD_GOLDEN_DATA"), setup->config);
         mp.config = config;
     }
+    if (setup->taesd)
+        mp.taesd = environment(setup->taesd);
     mp.use_ema = setup->use_ema;
     mp.precision = SD_PRECISION_FULL;
     must(sd_model_load(g->ctx, environment(setup->model), &mp, &g->model));

@@ -20,6 +20,7 @@ typedef struct golden_setup {
     const char *model; /* environment variable that has the path */
     int use_ema;
     const char *config; /* a YAML config among the fixtures, or NULL */
+    const char *taesd;  /* environment variable that has the path of a small autoencoder, or NULL */
 } golden_setup;
 
 /* Every backend, and both layouts. The first is "reference", which takes its time. */

@@ -33,7 +33,17 @@ typedef struct model_size {
     int unet_levels; /* xl alone, as the rest */
     int unet_depth[N_LEVELS], mid_depth;
     text_2_size text_2;
+    const char *tiny; /* the name of a tiny_size that it has in place of a VAE; NULL: a VAE */
 } model_size;
+
+/* AutoencoderTiny. */
+typedef struct tiny_size {
+    const char *name;
+    int width;
+    int encoder_blocks[N_LEVELS], decoder_blocks[N_LEVELS];
+} tiny_size;
+
+const tiny_size *tiny_size_find(const char *name); /* NULL: unknown */
 
 /* SDXL's UNet is told numbers of the picture, as sinusoids of this width. */
 #define SIZE_WIDTH 256
@@ -55,7 +65,15 @@ const model_size *model_size_find(const char *name); /* NULL: unknown */
 #define TEXT_TOKENS 77
 #define LATENT_CHANNELS 4
 
-typedef enum component { TEXT, TEXT_2, UNET, VAE, N_COMPONENTS } component;
+typedef enum component {
+    TEXT,
+    TEXT_2,
+    UNET,
+    VAE,
+    TINY_ENCODER, /* of an AutoencoderTiny, whose */
+    TINY_DECODER, /* original files are of one half each, with names that do not say which */
+    N_COMPONENTS
+} component;
 
 typedef enum tensor_kind {
     KIND_WEIGHT,    /* uniform, standard deviation 1 / sqrt(fan_in) */
@@ -91,6 +109,10 @@ typedef struct tensor_list {
 
 /* All tensors of a model in the order of the networks. False: out of memory, or a name too long. */
 bool tensor_list_build(const model_size *size, tensor_list *list);
+/* Those of an AutoencoderTiny behind what the list has. */
+bool tensor_list_add_tiny(const tiny_size *size, tensor_list *list);
+/* One more, all zeros. NULL: out of memory, and the list has failed. */
+tensor_spec *tensor_list_add(tensor_list *list);
 int64_t tensor_elements(const tensor_spec *t);
 
 typedef enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64 } dtype;
@@ -108,7 +130,8 @@ typedef struct value_options {
 void random_values(const tensor_spec *t, const value_options *o, dtype type, int64_t first,
                    size_t n, void *out);
 
-/* The tensors of `network`, or of all networks where it is N_COMPONENTS, named as in the layout. */
+/* The tensors of `network`, or of all networks where it is N_COMPONENTS, named as in the layout.
+ * VAE: those of an AutoencoderTiny too. `size` NULL: of no model. */
 bool safetensors_write(const char *path, const tensor_list *list, const value_options *o,
                        component network, bool diffusers_names, const model_size *size);
 
@@ -116,6 +139,9 @@ bool safetensors_write(const char *path, const tensor_list *list, const value_op
  * model_ema.*, and model.diffusion_model.* are those of the next seed. */
 bool torch_write(const char *path, const tensor_list *list, const value_options *o, bool ema,
                  const model_size *size);
+
+/* config.json of an AutoencoderTiny. */
+bool tiny_config_write(const char *folder, const tiny_size *size);
 
 /* The folder's JSON files and tokenizer; the weights are safetensors_write's. */
 bool diffusers_configs_write(const char *folder, const model_size *size);

@@ -55,14 +55,15 @@ static json_t *integers(const int *items, int n) {
     return array;
 }
 
-static json_t *model_index(void) {
+static json_t *model_index(const model_size *s) {
     return json_pack("{s:s, s:s, s:[n, n], s:b, s:[n, n], s:[s, s], s:[s, s], s:[s, s], s:[s, s],"
                      " s:[s, s]}",
                      "_class_name", "StableDiffusionPipeline", "_diffusers_version", "0.6.0",
                      "feature_extractor", "requires_safety_checker", 0, "safety_checker",
                      "scheduler", "diffusers", "DDIMScheduler", "text_encoder", "transformers",
                      "CLIPTextModel", "tokenizer", "transformers", "CLIPTokenizer", "unet",
-                     "diffusers", "UNet2DConditionModel", "vae", "diffusers", "AutoencoderKL");
+                     "diffusers", "UNet2DConditionModel", "vae", "diffusers",
+                     s->tiny ? "AutoencoderTiny" : "AutoencoderKL");
 }
 
 static json_t *text_config(const model_size *s) {
@@ -106,6 +107,24 @@ static json_t *vae_config(const model_size *s) {
                      "norm_num_groups", 32, "out_channels", 3, "sample_size", 8 * s->sample_size,
                      "scaling_factor", s->xl ? 0.13025 : 0.18215, "up_block_types",
                      repeated("UpDecoderBlock2D"));
+}
+
+static json_t *tiny_config(const tiny_size *s) {
+    const int widths[N_LEVELS] = {s->width, s->width, s->width, s->width};
+    return json_pack(
+        "{s:s, s:s, s:s, s:o, s:o, s:o, s:b, s:i, s:i, s:i, s:f, s:o, s:o, s:i, s:f,"
+        " s:s, s:i}",
+        "_class_name", "AutoencoderTiny", "_diffusers_version", "0.20.0", "act_fn", "relu",
+        "block_out_channels", integers(widths, N_LEVELS), "decoder_block_out_channels",
+        integers(widths, N_LEVELS), "encoder_block_out_channels", integers(widths, N_LEVELS),
+        "force_upcast", 0, "in_channels", 3, "latent_channels", LATENT_CHANNELS, "latent_magnitude",
+        3, "latent_shift", 0.5, "num_decoder_blocks", integers(s->decoder_blocks, N_LEVELS),
+        "num_encoder_blocks", integers(s->encoder_blocks, N_LEVELS), "out_channels", 3,
+        "scaling_factor", 1.0, "upsample_fn", "nearest", "upsampling_scaling_factor", 2);
+}
+
+bool tiny_config_write(const char *folder, const tiny_size *size) {
+    return make_folder(folder) && write_json(folder, "config.json", tiny_config(size));
 }
 
 /* --- SDXL --- */
@@ -219,12 +238,13 @@ static bool write_in(const char *folder, const char *part, const char *name, jso
 bool diffusers_configs_write(const char *folder, const model_size *size) {
     bool xl = size->xl;
     return make_folder(folder) &&
-           write_json(folder, "model_index.json", xl ? xl_index(size) : model_index()) &&
+           write_json(folder, "model_index.json", xl ? xl_index(size) : model_index(size)) &&
            (is_refiner(size) ||
             write_in(folder, "text_encoder", "config.json", text_config(size))) &&
            (!xl || write_in(folder, "text_encoder_2", "config.json", text_2_config(size))) &&
            write_in(folder, "unet", "config.json", xl ? xl_unet_config(size) : unet_config(size)) &&
-           write_in(folder, "vae", "config.json", vae_config(size)) &&
+           write_in(folder, "vae", "config.json",
+                    size->tiny ? tiny_config(tiny_size_find(size->tiny)) : vae_config(size)) &&
            write_in(folder, "scheduler", "scheduler_config.json",
                     xl ? xl_scheduler_config() : scheduler_config());
 }

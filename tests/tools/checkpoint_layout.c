@@ -11,6 +11,20 @@ static const model_size sizes[] = {
     /* All features of the full model at the least width. Heads of 4, 8 and 12 channels. */
     {"tiny", 1000, 128, 3, 2, 512, {32, 64, 96, 96}, 2, 8, {32, 32, 64, 64}, 1, 16, 4},
     {"tiny-inpaint", 1000, 128, 3, 2, 512, {32, 64, 96, 96}, 2, 8, {32, 32, 64, 64}, 1, 16, 9},
+    {"tiny-taesd-vae",
+     1000,
+     128,
+     3,
+     2,
+     512,
+     {32, 64, 96, 96},
+     2,
+     8,
+     {32, 32, 64, 64},
+     1,
+     16,
+     4,
+     .tiny = "taesd-tiny"},
     /* For quick benchmarks. */
     {"small", 1000, 256, 4, 4, 1024, {96, 192, 384, 384}, 2, 8, {32, 64, 128, 128}, 2, 32, 4},
     {"sd15",
@@ -110,7 +124,7 @@ static module numbered(const module *m, const char *original, int i, int j, cons
     return child(m, o, d);
 }
 
-static tensor_spec *add(tensor_list *list) {
+tensor_spec *tensor_list_add(tensor_list *list) {
     if (list->n == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 256;
         tensor_spec *items = realloc(list->items, capacity * sizeof(*items));
@@ -128,7 +142,7 @@ static tensor_spec *add(tensor_list *list) {
 
 static tensor_spec *put(const module *m, const char *original, const char *diffusers,
                         const char *suffix, tensor_kind kind, int n_dims, const int64_t dims[4]) {
-    tensor_spec *t = add(m->list);
+    tensor_spec *t = tensor_list_add(m->list);
     if (!t)
         return NULL;
     t->network = m->network;
@@ -482,6 +496,9 @@ bool tensor_list_build(const model_size *size, tensor_list *list) {
     if (size->xl)
         put_text_2(list, size);
     put_unet(list, size);
-    put_vae(list, size);
+    if (size->tiny)
+        tensor_list_add_tiny(tiny_size_find(size->tiny), list);
+    else
+        put_vae(list, size);
     return !list->failed;
 }

@@ -17,10 +17,12 @@ typedef struct selection {
 } selection;
 
 static const char *selected_name(const selection *s, const tensor_spec *t) {
-    if (s->network != N_COMPONENTS && s->network != t->network)
+    bool half = s->network == TINY_ENCODER || s->network == TINY_DECODER;
+    bool within = s->network == VAE && t->network > VAE; /* AutoencoderTiny as the VAE */
+    if (s->network != N_COMPONENTS && s->network != t->network && !within)
         return NULL;
     if (!s->diffusers)
-        return t->original;
+        return half ? strchr(t->original, '.') + 1 : t->original;
     return t->diffusers[0] ? t->diffusers : NULL;
 }
 
@@ -49,7 +51,7 @@ static json_t *shape_of(const selection *s, const tensor_spec *t) {
  * SD 1.5. */
 static json_t *metadata_of(const selection *s, const model_size *size) {
     json_t *metadata = json_pack("{s:s}", "format", "pt");
-    if (!s->diffusers && size->sample_size != 64) {
+    if (!s->diffusers && size && size->sample_size != 64) {
         char text[16];
         snprintf(text, sizeof(text), "%d", size->sample_size);
         json_object_set_new(metadata, "sd.sample_size", json_string(text));

@@ -1,7 +1,7 @@
 /*
  * sd-random-checkpoint: a Stable Diffusion 1.x or XL model with random weights, as a file in the
- * original layout (safetensors or torch's) or as a diffusers folder; all hold the same weights. See
- * --help.
+ * original layout (safetensors or torch's) or as a diffusers folder; all hold the same weights. Or
+ * a small autoencoder (TAESD). See --help.
  */
 #include "checkpoint.h"
 
@@ -10,13 +10,14 @@
 
 static const char help[] =
     "usage: sd-random-checkpoint [options] --out PATH\n"
-    "  --layout original|diffusers|ckpt  one .safetensors file (default), a folder, or one file\n"
-    "                               as torch.save writes it\n"
+    "  --layout original|diffusers|ckpt|halves  one .safetensors file (default), a folder, or one\n"
+    "                               file as torch.save writes it\n"
     "  --size tiny|tiny-inpaint|small|sd15|tiny-xl|tiny-xl-inpaint|tiny-xl-refiner|\n"
-    "         sdxl|sdxl-inpaint|sdxl-refiner\n"
+    "         sdxl|sdxl-inpaint|sdxl-refiner|tiny-taesd-vae|taesd|taesd-tiny\n"
     "                               default tiny; sd15 has the released file's 1,131 tensors;\n"
     "                               those for inpainting have 9 channels. SDXL comes in the first\n"
-    "                               two layouts\n"
+    "                               two layouts; TAESD as one file, as diffusers' folder, or as a\n"
+    "                               folder of one file for each half\n"
     "  --dtype f32|f16|bf16         default f16\n"
     "  --seed N                     default 0\n"
     "  --bits N                     significant bits of a weight, 4 .. 24 (default 24: all that\n"
@@ -28,7 +29,8 @@ static const char help[] =
 typedef struct options {
     const model_size *size;
     value_options values;
-    bool diffusers, torch, ema;
+    const tiny_size *tiny; /* in place of a model */
+    bool diffusers, torch, ema, halves;
     const char *out;
     const char *stamp;
 } options;
@@ -57,13 +59,15 @@ static bool parse_option(options *o, const char *name, const char *value) {
     if (strcmp(name, "--layout") == 0) {
         o->diffusers = strcmp(value, "diffusers") == 0;
         o->torch = strcmp(value, "ckpt") == 0;
-        ok = o->diffusers || o->torch || strcmp(value, "original") == 0;
+        o->halves = strcmp(value, "halves") == 0;
+        ok = o->diffusers || o->torch || o->halves || strcmp(value, "original") == 0;
     } else if (strcmp(name, "--ema") == 0) {
         ok = parse_number(value, 0, 1, &number);
         o->ema = number == 1;
     } else if (strcmp(name, "--size") == 0) {
         o->size = model_size_find(value);
-        ok = o->size != NULL;
+        o->tiny = tiny_size_find(value);
+        ok = o->size || o->tiny;
     } else if (strcmp(name, "--dtype") == 0) {
         ok = parse_dtype(value, &o->values.type);
     } else if (strcmp(name, "--seed") == 0) {
@@ -105,6 +109,37 @@ static bool write_folder(const options *o, const tensor_list *list) {
     return ok;
 }
 
+static bool write_in(const options *o, const tensor_list *list, component network,
+                     const char *name) {
+    char path[PATH_SIZE];
+    return join_path(path, o->out, name) &&
+           safetensors_write(path, list, &o->values, network, o->diffusers, NULL);
+}
+
+/* A small autoencoder, in one of three layouts. */
+static bool write_tiny(const options *o, tensor_list *list) {
+    if (!tensor_list_add_tiny(o->tiny, list))
+        return false;
+    if (o->halves)
+        return make_folder(o->out) &&
+               write_in(o, list, TINY_ENCODER, "taesd_encoder.safetensors") &&
+               write_in(o, list, TINY_DECODER, "taesd_decoder.safetensors");
+    if (o->diffusers)
+        return tiny_config_write(o->out, o->tiny) &&
+               write_in(o, list, N_COMPONENTS, "diffusion_pytorch_model.safetensors");
+    return safetensors_write(o->out, list, &o->values, N_COMPONENTS, false, NULL);
+}
+
+static bool write_model(const options *o, tensor_list *list) {
+    if (!tensor_list_build(o->size, list))
+        return false;
+    if (o->diffusers)
+        return write_folder(o, list);
+    if (o->torch)
+        return torch_write(o->out, list, &o->values, o->ema, o->size);
+    return safetensors_write(o->out, list, &o->values, N_COMPONENTS, false, o->size);
+}
+
 static bool write_stamp(const char *path) {
     FILE *f = fopen(path, "wb");
     if (f && fclose(f) == 0)
@@ -128,17 +163,15 @@ int main(int argc, char **argv) {
         fputs("--out PATH is missing\n", stderr);
         return 1;
     }
-    if (o.torch && o.size->xl) {
-        fputs("--layout ckpt has no SDXL\n", stderr);
+    if (o.torch && (o.tiny || o.size->xl)) {
+        fputs("--layout ckpt has no SDXL and no TAESD\n", stderr);
         return 1;
     }
-    bool ok = tensor_list_build(o.size, &list);
-    if (ok && o.diffusers)
-        ok = write_folder(&o, &list);
-    else if (ok && o.torch)
-        ok = torch_write(o.out, &list, &o.values, o.ema, o.size);
-    else if (ok)
-        ok = safetensors_write(o.out, &list, &o.values, N_COMPONENTS, false, o.size);
+    if (o.size && (o.halves || (o.size->tiny && !o.diffusers))) {
+        fputs("this --layout is for TAESD, and --size tiny-taesd-vae for diffusers\n", stderr);
+        return 1;
+    }
+    bool ok = o.tiny ? write_tiny(&o, &list) : write_model(&o, &list);
     if (ok && o.stamp)
         ok = write_stamp(o.stamp);
     free(list.items);

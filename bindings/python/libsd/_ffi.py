@@ -121,6 +121,7 @@ class ModelParams(SizedStructure):
         ("strict", c_int32),
         ("use_ema", c_int32),
         ("n_adapters", c_int32),
+        ("taesd", c_char_p),
     ]
 
 
@@ -248,7 +249,7 @@ class VaeParams(SizedStructure):
         ("tile", c_int32),
         ("overlap", c_int32),
         ("unquantized", c_int32),
-        ("reserved", c_int32),
+        ("tiny", c_int32),
     ]
 
 

@@ -102,6 +102,7 @@ class Model(Handle):
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: Optional[bool] = None,
         config: "str | os.PathLike | None" = None,
+        taesd: "str | os.PathLike | None" = None,
         stop: Optional[Stop] = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
@@ -118,6 +119,9 @@ class Model(Handle):
             ended with. None: what the config says, as the original has it; else the last ones.
         config: a YAML file of the original repositories (v1-inference.yaml) that says what the
             checkpoint holds; None knows Stable Diffusion by its tensors.
+        taesd: a small autoencoder (TAESD, AutoencoderTiny) of the model's latents, for previews
+            and `tiny`: diffusers' folder or file, or taesd_decoder with taesd_encoder beside it.
+            None: the taesd/ of a diffusers folder, if there is one.
         stop: ends the loading while it is set.
         """
         context = context or Context()
@@ -148,6 +152,8 @@ class Model(Handle):
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:
             params.config = _ffi.path_bytes(config)
+        if taesd is not None:
+            params.taesd = _ffi.path_bytes(taesd)
         file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
         with context._use() as address, use_stop(stop) as token:
             params.stop = token
@@ -318,16 +324,18 @@ class Model(Handle):
         *,
         tile: int = 0,
         overlap: Optional[int] = None,
+        tiny: bool = False,
         stop: Optional[Stop] = None,
     ) -> np.ndarray:
         """Pixels float32 [n, 3, h, w] in [-1, 1] to a latent [n, channels, h / 8, w / 8], times
         latent_scale. With `noise` of the latent's shape the posterior is sampled; without, the
         latent is its mean. With `tile` latents a side it takes the memory of one tile; tiles fade
-        into each other over `overlap` latents (a quarter of a tile)."""
+        into each other over `overlap` latents (a quarter of a tile). tiny: by the model's small
+        autoencoder (`taesd` of load)."""
         context = self._context_address
         with self._use() as model, as_tensor(context, "pixels", pixels) as x:
             with as_tensor(context, "noise", noise) as n, use_stop(stop) as token:
-                how = ctypes.byref(_vae_params(tile, overlap, noise=n, stop=token))
+                how = ctypes.byref(_vae_params(tile, overlap, tiny=bool(tiny), noise=n, stop=token))
                 return call_tensor(context, lib.sd_vae_encode, model, x, how)
 
     def vae_decode(
@@ -337,15 +345,18 @@ class Model(Handle):
         quantize: bool = True,
         tile: int = 0,
         overlap: Optional[int] = None,
+        tiny: bool = False,
         stop: Optional[Stop] = None,
     ) -> np.ndarray:
         """A latent, as a sampler leaves it, to pixels float32 [n, 3, 8 h, 8 w], about [-1, 1] and
         not clamped. A VQ model takes the nearest row of its codebook first, where `quantize`.
-        `tile` and `overlap` are as in vae_encode."""
+        `tile`, `overlap` and `tiny` are as in vae_encode."""
         context = self._context_address
         with self._use() as model, as_tensor(context, "latent", latent) as z:
             with use_stop(stop) as token:
-                params = _vae_params(tile, overlap, unquantized=not quantize, stop=token)
+                params = _vae_params(
+                    tile, overlap, tiny=bool(tiny), unquantized=not quantize, stop=token
+                )
                 how = ctypes.byref(params)
                 return call_tensor(context, lib.sd_vae_decode, model, z, how)
 
@@ -492,6 +503,7 @@ class Model(Handle):
         clean_prompts: bool = False,
         tile: int = 0,
         overlap: Optional[int] = None,
+        tiny: bool = False,
         steps: Optional[int] = None,
         seed: Optional[int] = None,
         seeds: Optional[Sequence[int]] = None,
@@ -523,7 +535,7 @@ class Model(Handle):
         weighted_prompts, clip_skip, clean_prompts: encode_text's weighted, clip_skip and clean, and
             so are original_width and its like; negative_aesthetic_score (2.5) is of negative_prompt.
             Without a negative_prompt SDXL's base has zeros in its place.
-        tile, overlap: vae_decode's.
+        tile, overlap, tiny: vae_decode's.
         seed: -1 is a random one, which Progress.seed tells. seeds: one for each picture.
         stop: ends the call while it is set.
         The others, and those of `sampling`, are Model.sampler's.
@@ -564,7 +576,7 @@ class Model(Handle):
             text=ctypes.pointer(
                 _text_params(sizes, **_how(weighted_prompts, clip_skip, clean_prompts))
             ),
-            vae=ctypes.pointer(_vae_params(tile, overlap)),
+            vae=ctypes.pointer(_vae_params(tile, overlap, tiny=bool(tiny))),
         )
         if strength is not None:
             params.strength = float(strength)
@@ -640,12 +652,13 @@ class Model(Handle):
         *,
         tile: int = 0,
         overlap: Optional[int] = None,
+        tiny: bool = False,
         text_tokens: Optional[int] = None,
         **sampling,
     ) -> Memory:
         """What a run with Model.sampler's options will take, before it takes it; with the VAE in
-        tiles as vae_decode has them, and conditioning of text_tokens (the model's)."""
-        how, struct = _vae_params(tile, overlap), _ffi.MemoryInfo()
+        tiles and tiny as vae_decode has them, and conditioning of text_tokens (the model's)."""
+        how, struct = _vae_params(tile, overlap, tiny=bool(tiny)), _ffi.MemoryInfo()
         self._estimate(lib.sd_memory_estimate, struct, sampling, how, text_tokens)
         return Memory(*struct_values(struct, Memory))
 
