@@ -2,7 +2,7 @@
 #ifndef SD_MODEL_H
 #define SD_MODEL_H
 
-#include <sd/context.h>
+#include <sd/adapter.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -53,21 +53,6 @@ enum {
     SD_EMA_OFF = 2   /* those that training ended with */
 };
 
-/* An adapter, and how it is used: today the embeddings of textual inversion, which take the place
- * of tokens where their word stands in a prompt. */
-typedef struct sd_adapter_use {
-    size_t struct_size;
-    const char *path;     /* embeddings [k, text_width] in a .safetensors, .pt or .bin file; of SDXL
-                             "clip_l" and "clip_g" with a width of each encoder */
-    const char *word;     /* that stands for them; NULL: the file's name without its extension */
-    double unet_strength; /* default 1, and so is the next; SD_ERROR_UNSUPPORTED where an adapter */
-    double text_strength; /* knows no strengths, as textual inversion, and another is asked for */
-} sd_adapter_use;
-
-#define SD_ADAPTER_USE_INIT                                                                        \
-    { .struct_size = sizeof(sd_adapter_use), .unet_strength = 1.0, .text_strength = 1.0 }
-LIBSD_API void sd_adapter_use_init(sd_adapter_use *use, size_t struct_size);
-
 typedef struct sd_model_params {
     size_t struct_size;
     const char *vocab; /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a folder
@@ -79,7 +64,7 @@ typedef struct sd_model_params {
                            what the checkpoint holds, as instantiate_from_config reads it; NULL:
                            Stable Diffusion, known by the tensors' names and shapes; what a 2.x
                            model predicts, by its metadata or by one call of its UNet */
-    const sd_adapter_use *const *adapters; /* n_adapters of them; at most 63 */
+    const sd_adapter_use *const *adapters; /* n_adapters of them, all at once; or NULL */
     const sd_stop *stop;                   /* ends the loading: sd_stop; or NULL */
     sd_precision precision; /* default SD_PRECISION_AUTO; the CPU backend computes in full */
     int32_t strict; /* non-zero: a tensor that no network uses, and NaN or infinity in one that is
@@ -117,6 +102,11 @@ LIBSD_API void sd_model_params_init(sd_model_params *params, size_t struct_size)
  * shortens or writes to meanwhile is SD_ERROR_IO. To rename another file over it, or to remove it,
  * is safe.
  *
+ * Adapters change weights while these are read: W + strength * delta, in float32, rounded once to
+ * the weight's own type or to that of 16-bit activations; this takes no memory. An adapter of
+ * another family is SD_ERROR_MODEL; modules of one that fit nothing are named in the log and
+ * counted (sd_model_info.n_unmatched). The model keeps its adapters, whose files stay open.
+ *
  * A checkpoint without a vocabulary loads; sd_tokenize and sd_encode_text then say where a
  * vocabulary was looked for.
  *
@@ -128,6 +118,22 @@ LIBSD_API void sd_model_params_init(sd_model_params *params, size_t struct_size)
 LIBSD_API sd_status sd_model_load(sd_context *ctx, const char *path, const sd_model_params *params,
                                   sd_model **out);
 LIBSD_API void sd_model_free(sd_model *model);
+
+/*
+ * A new model: `model` as n adapters change it, beside those that it has already. It shares each
+ * weight that none of the new ones touches and has its own of the others, which are read from the
+ * model's files again: W + strength * delta of all adapters, in float32, rounded once as at
+ * sd_model_load. The model that is given stays as it is, to the bit, and models are freed in any
+ * order; what only this one has goes with it. All strengths 0 give a model that shares everything.
+ *
+ * SD_ERROR_IO where a file that is needed was written to, replaced or removed since it was loaded,
+ * or an adapter's since it was opened; _MODEL where an adapter is for another family, fits nowhere
+ * or is misshapen; _UNSUPPORTED, _FORMAT as of sd_adapter_load; _CANCELLED by sd_context_cancel.
+ *
+ * Thread-safety: as of sd_model; any number of threads at once.
+ */
+LIBSD_API sd_status sd_model_adapt(const sd_model *model, const sd_adapter_use *const *uses,
+                                   int32_t n, sd_model **out);
 
 /*
  * A new model: `model` with the parts[i] of from[i] in place of its own, for n names, each at most
@@ -219,6 +225,8 @@ typedef struct sd_model_info {
     int32_t guidance_embedding;
     int32_t pooled_width; /* of a text as one vector, which SDXL's UNet takes too: 1280; 0: none */
     int32_t n_sizes; /* numbers that the UNet is told of a picture: 6, or 5 of a refiner; 0: none */
+    int32_t n_adapters;  /* that it was made with */
+    int32_t n_unmatched; /* of their modules fit nothing */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \

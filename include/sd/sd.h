@@ -4,7 +4,7 @@
  * Its sections are headers that read from simple to advanced; include this one, which has all:
  *
  *   1. sd/context.h   the context: processor, threads, memory, log; ending a call early
- *   2. sd/model.h     models: loading and asking what was loaded
+ *   2. sd/model.h     models: loading and asking what was loaded; sd/adapter.h: LoRA and its kin
  *   3. sd/generate.h  pictures in one call: sd_generate
  *   4. sd/image.h     images: files, pixels, resizing
  *   5. sd/tensor.h    tensors: float32 arrays in and out

@@ -1,18 +1,21 @@
 /* Models: section 2 of sd.h. */
 #include "api/check.h"
 #include "model/source.h"
+#include "pipeline/adapt.h"
 #include "pipeline/derive.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
 #include "pipeline/unet.h"
-#include "pipeline/words.h"
 
 #include <math.h>
 
+#define MAX_ADAPTERS 4096
+
 /* The adapters that are used: whole, and pointed to. */
 typedef struct adapters {
-    sd_adapter_use full[SD_MAX_WORDS];
-    const sd_adapter_use *uses[SD_MAX_WORDS];
+    sd_adapter_use *full; /* [n]; their handles are retained */
+    const sd_adapter_use **uses;
+    int n;
 } adapters;
 
 static sd_status read_adapter(const sd_context *ctx, const sd_adapter_use *given,
@@ -21,32 +24,59 @@ static sd_status read_adapter(const sd_context *ctx, const sd_adapter_use *given
     sd_status status = sdi_read_params(ctx, "sd_adapter_use", full, sizeof *full, given);
     if (status)
         return status;
-    SD_REQUIRE(ctx, full->path, "sd_adapter_use.path is NULL");
-    if (full->unet_strength != 1 || full->text_strength != 1)
-        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
-                        "%s: its strengths are %g and %g; textual inversion knows none, and 1 was "
-                        "expected",
-                        full->path, full->unet_strength, full->text_strength);
+    SD_REQUIRE(ctx, full->path || full->adapter,
+               "sd_adapter_use.path is NULL, and so is sd_adapter_use.adapter");
+    SD_REQUIRE(ctx, !full->path || !full->adapter,
+               "sd_adapter_use has both a path and an adapter; one was expected");
+    SD_REQUIRE(ctx, isfinite(full->unet_strength) && isfinite(full->text_strength),
+               "the strengths of sd_adapter_use are %g and %g; finite numbers were expected",
+               full->unet_strength, full->text_strength);
     return SD_OK;
 }
 
-/* The caller's adapters with defaults filled in; p->adapters are then those of `own`. */
-static sd_status read_adapters(const sd_context *ctx, sd_model_params *p, adapters *own) {
-    SD_REQUIRE(ctx, p->n_adapters >= 0, "sd_model_params.n_adapters is %d", (int)p->n_adapters);
-    SD_REQUIRE(ctx, p->n_adapters == 0 || p->adapters, "sd_model_params.adapters is NULL");
-    if (p->n_adapters > SD_MAX_WORDS)
-        return sdi_fail(ctx, SD_ERROR_UNSUPPORTED,
-                        "sd_model_params.n_adapters is %d; a model takes at most %d",
-                        (int)p->n_adapters, SD_MAX_WORDS);
-    for (int i = 0; i < p->n_adapters; i++) {
-        SD_REQUIRE(ctx, p->adapters[i], "sd_model_params.adapters[%d] is NULL", i);
-        sd_status status = read_adapter(ctx, p->adapters[i], &own->full[i]);
-        if (status)
-            return status;
+static sd_status read_all(const sd_context *ctx, const sd_adapter_use *const *given, int n,
+                          const char *what, adapters *own) {
+    sd_status status = SD_OK;
+    own->full = sdi_alloc_array(ctx, (size_t)n, sizeof *own->full);
+    own->uses = sdi_alloc_array(ctx, (size_t)n, sizeof *own->uses);
+    if (!own->full || !own->uses)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i < n && !status; i++) {
+        SD_REQUIRE(ctx, given[i], "%s[%d] is NULL", what, i);
+        status = read_adapter(ctx, given[i], &own->full[i]);
         own->uses[i] = &own->full[i];
+        if (!status)
+            sdi_handle_retain(own->full[own->n++].adapter);
     }
-    p->adapters = own->uses;
-    return SD_OK;
+    return status;
+}
+
+/* The caller's adapters with defaults filled in. To be freed after a failure, too. */
+static sd_status read_adapters(const sd_context *ctx, const sd_adapter_use *const *given, int n,
+                               const char *what, adapters *own) {
+    *own = (adapters){0};
+    SD_REQUIRE(ctx, n >= 0 && n <= MAX_ADAPTERS, "n_adapters is %d; 0 to %d was expected", n,
+               MAX_ADAPTERS);
+    SD_REQUIRE(ctx, n == 0 || given, "%s is NULL", what);
+    return n ? read_all(ctx, given, n, what, own) : SD_OK;
+}
+
+static void free_adapters(const sd_context *ctx, adapters *own) {
+    for (int i = 0; i < own->n; i++)
+        sdi_handle_release(own->full[i].adapter);
+    sdi_free(ctx, own->full);
+    sdi_free(ctx, (void *)own->uses);
+}
+
+static sd_status load_model(sd_context *ctx, const char *path, sd_model_params *p, sd_model **out) {
+    adapters own;
+    sd_status status =
+        read_adapters(ctx, p->adapters, p->n_adapters, "sd_model_params.adapters", &own);
+    p->adapters = own.uses;
+    if (!status)
+        status = sdi_model_load(ctx, path, p, out);
+    free_adapters(ctx, &own);
+    return status;
 }
 
 SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
@@ -64,12 +94,21 @@ SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const
                (int)p.precision);
     SD_REQUIRE(ctx, p.use_ema >= SD_EMA_AUTO && p.use_ema <= SD_EMA_OFF,
                "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p.use_ema);
-    adapters own;
-    status = read_adapters(ctx, &p, &own);
-    if (status)
-        return status;
     sdi_call_heed(p.stop);
-    return sdi_model_load(ctx, path, &p, out);
+    return load_model(ctx, path, &p, out);
+}
+
+SD_PUBLIC(sd_model_adapt, (model, uses, n, out), (model), const sd_model *model,
+          const sd_adapter_use *const *uses, int32_t n, sd_model **out) {
+    SD_REQUIRE_PTR(NULL, model);
+    SD_REQUIRE_PTR(model->ctx, out);
+    *out = NULL;
+    adapters own;
+    sd_status status = read_adapters(model->ctx, uses, n, "uses", &own);
+    if (!status)
+        status = sdi_model_adapt(model, own.uses, n, out);
+    free_adapters(model->ctx, &own);
+    return status;
 }
 
 void sd_model_free(sd_model *model) {
@@ -132,6 +171,8 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .default_guidance = desc->first_stage_only ? 0.0 : desc->scheduler.guidance,
         .pooled_width = desc->unet.n_sizes > 0 ? sdi_unet_pooled_width(model) : 0,
         .n_sizes = desc->unet.n_sizes,
+        .n_adapters = model->n_adapters,
+        .n_unmatched = model->n_unmatched,
         .guidance_embedding = !desc->first_stage_only && desc->unet.guidance_dim > 0,
     };
     return sdi_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);

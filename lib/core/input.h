@@ -20,6 +20,7 @@ typedef struct sd_input {
     /* The range will be read soon. NULL: it does not matter. */
     void (*will_need)(void *user, uint64_t offset, uint64_t n);
     void (*close)(void *user, const sd_context *ctx); /* NULL: nothing to do */
+    uint64_t stamp; /* of what was last written to it: another number then; 0: it is not known */
 } sd_input;
 
 /* A regular file. */

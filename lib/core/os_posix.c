@@ -140,7 +140,8 @@ sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out)
     }
     *f = (file_input){.fd = fd, .size = (uint64_t)st.st_size, .changed = st.st_mtim};
     atomic_init(&f->error, 0);
-    *out = (sd_input){f->size, f, read_input, check_input, will_need_input, close_input};
+    uint64_t stamp = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec;
+    *out = (sd_input){f->size, f, read_input, check_input, will_need_input, close_input, stamp};
     return SD_OK;
 }
 

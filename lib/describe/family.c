@@ -19,8 +19,8 @@
 #define UPSCALE "libsd does not support upscaling"
 #define CONFIG "it needs its YAML config (config, --config)"
 #define CONTROL "libsd cannot use one; a Stable Diffusion checkpoint was expected"
-#define MERGE                                                                                      \
-    "it changes a checkpoint and is none; merge it into one with another program, and give that"
+#define MERGE "it changes a checkpoint and is none; give it beside one (adapters, --lora)"
+#define OTHER_KIND "libsd does not know such adapters"
 #define NO_XL "libsd runs no XL models"
 #define UNKNOWN "libsd does not know them; a Stable Diffusion checkpoint was expected"
 #define NAMING                                                                                     \
@@ -71,16 +71,16 @@ static const signature signatures[] = {
     {PREFIX, "control_model.", "a ControlNet", CONTROL},
 
     /* what changes or steers a model */
-    {PREFIX, "lora_te1_", "a LoRA for Stable Diffusion XL", NO_XL},
-    {PREFIX, "lora_te2_", "a LoRA for Stable Diffusion XL", NO_XL},
-    {PREFIX, "lora_unet_input_blocks_", "a LoRA for Stable Diffusion XL", NO_XL},
-    {PREFIX, "text_encoder_2.", "a LoRA for Stable Diffusion XL", NO_XL},
+    {PREFIX, "lora_te1_", "a LoRA for Stable Diffusion XL", MERGE},
+    {PREFIX, "lora_te2_", "a LoRA for Stable Diffusion XL", MERGE},
+    {PREFIX, "lora_unet_input_blocks_", "a LoRA for Stable Diffusion XL", MERGE},
+    {PREFIX, "text_encoder_2.", "a LoRA for Stable Diffusion XL", MERGE},
     {PREFIX, "lora_unet_double_blocks_", "a LoRA for Flux", OTHER},
     {PREFIX, "transformer.single_transformer_blocks.", "a LoRA for Flux", OTHER},
     {WITHIN, ".hada_w1_a", "a LyCORIS file (LoHa)", MERGE},
     {WITHIN, ".lokr_w1", "a LyCORIS file (LoKr)", MERGE},
-    {WITHIN, ".oft_blocks", "a LyCORIS file (OFT)", MERGE},
-    {WITHIN, ".oft_diag", "a LyCORIS file (OFT)", MERGE},
+    {WITHIN, ".oft_blocks", "a LyCORIS file (OFT)", OTHER_KIND},
+    {WITHIN, ".oft_diag", "a LyCORIS file (OFT)", OTHER_KIND},
     {PREFIX, "lycoris_", "a LyCORIS file", MERGE},
     {PREFIX, "lllite_", "a ControlNet-LLLite", CONTROL},
     {EXACT, "lora_controlnet", "a Control-LoRA", CONTROL},

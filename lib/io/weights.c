@@ -228,6 +228,15 @@ sd_status sdi_weights_check(const sd_weights *w) {
     return status;
 }
 
+uint64_t sdi_weights_stamp(const sd_weights *w) {
+    uint64_t stamp = 14695981039346656037u; /* Fowler, Noll and Vo's, by words */
+    for (size_t i = 0; i < w->n_shards; i++) {
+        stamp = (stamp ^ w->shards[i].input.size) * 1099511628211u;
+        stamp = (stamp ^ w->shards[i].input.stamp) * 1099511628211u;
+    }
+    return stamp;
+}
+
 void sdi_weights_will_need(sd_weights *w, const sd_entry *entry) {
     sd_shard *s = &w->shards[entry->file];
     const sd_input *in = &s->input;

@@ -47,6 +47,8 @@ sd_status sdi_weights_read(const sd_weights *w, const sd_entry *entry, size_t at
 sd_status sdi_weights_fail(const sd_weights *w, const sd_entry *entry, sd_status status);
 /* SD_ERROR_IO where any of the files was shortened or written to since it was opened. */
 sd_status sdi_weights_check(const sd_weights *w);
+/* Sizes and times of its files in one number, which is the same as long as they are. */
+uint64_t sdi_weights_stamp(const sd_weights *w);
 /* The entry, and what comes behind it in the file, will be read soon. One thread. */
 void sdi_weights_will_need(sd_weights *w, const sd_entry *entry);
 

@@ -50,7 +50,7 @@ static sdb_type activations_of(const sd_build *b, const sd_part_type *type, cons
 }
 
 /* The network is freed with the part, also where it was not built to its end. */
-static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
+sd_status sdi_build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
     const sd_part_type *type = sdi_part_types[kind];
     const void *config = sdi_part_config(type, b->source->desc);
     sd_part *part = sdi_zalloc(b->ctx, type->size);
@@ -66,18 +66,34 @@ static sd_status build_part(sd_build *b, sd_part_kind kind, sd_part **out) {
     sd_builder builder = {.build = b,
                           .part = part,
                           .kind = kind,
+                          .net = type->net,
+                          .base = b->shared ? b->shared[kind] : NULL,
                           .weights = b->source->weights[kind],
                           .names = *(const sd_naming *)config};
     type->build(&builder, part, config);
     return builder.status;
 }
 
+/* Parts of one file have one. */
+static sd_status note_origin(const sd_build *b, sd_part *const parts[SD_N_PARTS], int kind) {
+    const sd_source *s = b->source;
+    for (int i = 0; i < kind; i++)
+        if (parts[i] && s->weights[i] == s->weights[kind]) {
+            parts[kind]->origin = sdi_origin_retain(parts[i]->origin);
+            return SD_OK;
+        }
+    return sdi_origin_new(b->ctx, s->weights[kind], &b->uses, &parts[kind]->origin);
+}
+
 sd_status sdi_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]) {
     sd_status status = SD_OK;
     for (int i = 0; i < SD_N_PARTS; i++) {
         parts[i] = NULL;
-        if (!status && sdi_part_types[i]->wanted(b->source->desc))
-            status = build_part(b, (sd_part_kind)i, &parts[i]);
+        if (status || !sdi_part_types[i]->wanted(b->source->desc))
+            continue;
+        status = sdi_build_part(b, (sd_part_kind)i, &parts[i]);
+        if (!status && !b->listing)
+            status = note_origin(b, parts, i);
     }
     return status;
 }
@@ -113,11 +129,15 @@ static void list_part(const listing *l, const sd_part *part) {
     }
 }
 
+sd_status sdi_build_listed(sd_context *ctx, const sd_source *source, sd_part *parts[SD_N_PARTS]) {
+    sd_build b = {.ctx = ctx, .source = source, .listing = true};
+    return sdi_build_parts(&b, parts);
+}
+
 sd_status sdi_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn,
                          void *user) {
-    sd_build b = {.ctx = ctx, .source = source, .listing = true};
     sd_part *parts[SD_N_PARTS];
-    sd_status status = sdi_build_parts(&b, parts);
+    sd_status status = sdi_build_listed(ctx, source, parts);
     for (int i = 0; i < SD_N_PARTS; i++) {
         listing l = {sdi_part_config(sdi_part_types[i], source->desc), fn, user};
         if (parts[i] && !status)

@@ -15,10 +15,15 @@ void sdi_build_free(sd_build *b);
 /* All parts that the description has; the others are NULL. After a failure too the caller releases
  * them. */
 sd_status sdi_build_parts(sd_build *b, sd_part *parts[SD_N_PARTS]);
+/* One part, without its origin. After a failure too the caller releases it. */
+sd_status sdi_build_part(sd_build *b, sd_part_kind kind, sd_part **out);
 /* Calls fn for each tensor of the files that no network took and that is not on the list of
  * harmless extras (position_ids and the like). */
 void sdi_build_unexpected(const sd_build *b, void (*fn)(void *user, const char *name), void *user);
 
+/* The parts of a source's description without weights, which tell what they would ask for. Released
+ * by the caller, also after a failure. */
+sd_status sdi_build_listed(sd_context *ctx, const sd_source *source, sd_part *parts[SD_N_PARTS]);
 /* Calls fn for each tensor that the networks of the source's description take, without looking at
  * its files: names in the usual spelling of the layout, shapes as that layout stores them. */
 sd_status sdi_build_list(sd_context *ctx, const sd_source *source, sd_build_list_fn fn, void *user);

@@ -58,6 +58,12 @@ void sdi_builder_pass_over(sd_builder *b, const sd_path *path) {
     sdi_weights_take_prefix(b->weights, name);
 }
 
+/* The weight that the base part has in its place, where nothing touches it; or NULL. */
+static sd_weight *find_shared(const sd_builder *b, size_t i) {
+    sd_weight *w = b->base && !b->build->listing ? b->base->weights.items[i] : NULL;
+    return w && !sdi_weight_is_touched(b->build, b->net, w) ? w : NULL;
+}
+
 /* The weight of these rows of tensors. */
 static const sdb_weight *get(sd_builder *b, const sd_weight_form *form, const sd_param *params,
                              int n) {
@@ -65,13 +71,16 @@ static const sdb_weight *get(sd_builder *b, const sd_weight_form *form, const sd
     if (b->status)
         return NULL;
     bool room = list_reserve(b->build->ctx, owned);
-    sd_weight *w = room ? sdi_weight_new(b->build->ctx, form, params, n) : NULL;
+    sd_weight *shared = find_shared(b, owned->n);
+    sd_weight *w = !room    ? NULL
+                   : shared ? sdi_weight_retain(shared)
+                            : sdi_weight_new(b->build->ctx, form, params, n);
     if (!w) {
         b->status = SD_ERROR_MEMORY;
         return NULL;
     }
     owned->items[owned->n++] = w;
-    if (!b->build->listing)
+    if (!b->build->listing && !shared)
         sdi_weight_load(b, w);
     return w->dev;
 }

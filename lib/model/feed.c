@@ -1,6 +1,8 @@
 /* Decoded rows for a device, and the look for numbers that are none. */
 #include "model/feed.h"
 
+#include "model/arithmetic.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -60,6 +62,8 @@ static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
     sd_feed *s = user;
     sd_status status = sdi_decoder_read(&s->decoder, first, n, dst);
     int none = SD_OK;
+    if (!status && s->change)
+        sdi_change_apply(s->change, first, n, dst);
     if (status)
         atomic_compare_exchange_strong(&s->status, &none, (int)status);
     else if (has_broken(s->type, dst, n))
@@ -68,10 +72,6 @@ static sd_status read_part(void *user, size_t first, size_t n, void *dst) {
 }
 
 /* ------------------------------------------------------------------------- parts */
-
-static sdb_type device_type(const sd_decoder *d) {
-    return d->type == SD_DTYPE_F16 ? SDB_F16 : d->type == SD_DTYPE_BF16 ? SDB_BF16 : SDB_F32;
-}
 
 sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
                         sdb_weight_part *out) {
@@ -83,9 +83,26 @@ sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_ent
     s->next = feeds->last;
     feeds->last = s;
     sd_status status = sdi_decoder_open(feeds->ctx, weights, entry, rows, &s->decoder);
-    s->type = device_type(&s->decoder);
+    s->type = sdi_decoded_type(s->decoder.type);
     *out = (sdb_weight_part){.type = s->type, .rows = rows, .read = read_part, .source = s};
     return status;
+}
+
+void sdi_feed_change(sd_feeds *feeds, sd_change *change, sdb_weight_part *part) {
+    sd_feed *s = feeds->last;
+    if (!change)
+        return;
+    s->change = change;
+    s->type = part->type = change->to;
+    if (s->transposed)
+        sdi_change_apply(change, 0, sdi_change_count(change), s->transposed);
+}
+
+void sdi_feeds_drop_changes(sd_feeds *feeds) {
+    for (sd_feed *s = feeds->last; s; s = s->next) {
+        sdi_change_free(s->change);
+        s->change = NULL;
+    }
 }
 
 sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_size) {
@@ -129,6 +146,7 @@ sd_status sdi_feed_fail(const sd_feeds *feeds, sd_status status) {
 }
 
 void sdi_feeds_close(sd_feeds *feeds) {
+    sdi_feeds_drop_changes(feeds);
     while (feeds->last) {
         sd_feed *s = feeds->last;
         feeds->last = s->next;

@@ -8,10 +8,11 @@
 #define SD_MODEL_FEED_H
 
 #include "backend/backend.h"
-#include "io/decode.h"
+#include "model/change.h"
 
 typedef struct sd_feed {
     sd_decoder decoder;
+    sd_change *change;    /* owned; NULL: nothing changes it */
     sdb_type type;        /* that the device gets */
     atomic_int status;    /* of the first read that failed */
     atomic_bool broken;   /* NaN or infinity was seen */
@@ -28,6 +29,10 @@ typedef struct sd_feeds {
 /* `rows` rows of the entry, whose type was checked, until the feeds are closed. */
 sd_status sdi_feed_open(sd_feeds *feeds, const sd_weights *weights, const sd_entry *entry, int rows,
                         sdb_weight_part *out);
+/* The part of the feed that was opened last, as adapters change it: `change` is taken over. */
+void sdi_feed_change(sd_feeds *feeds, sd_change *change, sdb_weight_part *part);
+/* Nothing will be read any more: what the changes take is freed. */
+void sdi_feeds_drop_changes(sd_feeds *feeds);
 /* Rows first .. first + n - 1 of a part with row_size elements a row. */
 sdb_weight_part sdi_feed_rows(sdb_weight_part whole, int first, int n, int row_size);
 /* A part [rows, columns] that was opened last becomes [columns, rows], in memory until the feeds

@@ -80,8 +80,28 @@ static void report_progress(sd_builder *b) {
                          build->source->desc->path);
 }
 
+/* What adapters make of the tensor that was opened last. Vectors are float32 on the device: they
+ * are not rounded on their way. */
+static void change_tensor(sd_builder *b, const sd_wanted *want, const sd_delta_shape *shape,
+                          const sd_entry *entry, sdb_weight_part *part) {
+    sd_change *change;
+    const sd_changed_tensor tensor = {.net = b->net,
+                                      .path = want->path,
+                                      .shape = *shape,
+                                      .weights = b->weights,
+                                      .entry = entry,
+                                      .transposed = want->transposed,
+                                      .compute = shape->in == 1 ? SDB_F32 : b->part->act};
+    if (b->status)
+        return;
+    b->status = sdi_change_new(b->build->ctx, &b->build->uses, &tensor, &change);
+    if (!b->status)
+        sdi_feed_change(&b->build->feeds, change, part);
+}
+
 /* All rows of a tensor; none after a failure. */
-static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
+static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want,
+                                   const sd_delta_shape *delta) {
     char shape[128], expected[128];
     sdb_weight_part part = {.rows = (int)want->dims[0]};
     const sd_entry *entry = b->status ? NULL : find(b, want);
@@ -98,6 +118,7 @@ static sdb_weight_part open_tensor(sd_builder *b, const sd_wanted *want) {
     b->status = sdi_feed_open(&b->build->feeds, b->weights, entry, part.rows, &part);
     if (!b->status && want->transposed)
         b->status = sdi_feed_transpose(&b->build->feeds, (int)want->dims[1], &part);
+    change_tensor(b, want, delta, entry, &part);
     if (!b->status)
         report_progress(b);
     return part;
@@ -112,9 +133,12 @@ static void open_param(sd_builder *b, const sd_weight *w, const sd_param *p) {
         return;
     sd_wanted want = sdi_weight_wants(w, p, b->names.layout);
     sd_wanted bias = sdi_weight_wants_bias(p, b->names.layout);
+    int in = w->form.kind == SDB_WEIGHT_VECTOR ? 1 : w->form.in;
+    const sd_delta_shape of_weight = {p->of, in, (int)sdi_weight_row_size(&w->form) / in, false};
+    const sd_delta_shape of_bias = {p->of, 1, 1, true};
     last->path = p->path;
-    last->weight = open_tensor(b, &want);
-    last->bias = p->bias ? open_tensor(b, &bias) : (sdb_weight_part){.rows = p->of};
+    last->weight = open_tensor(b, &want, &of_weight);
+    last->bias = p->bias ? open_tensor(b, &bias, &of_bias) : (sdb_weight_part){.rows = p->of};
 }
 
 /* The rows of its tensors, and below them those of words. Returns whether there is a bias. */
@@ -138,6 +162,16 @@ static bool open_parts(sd_builder *b, const sd_weight *w, int n, sdb_weight_part
     return bias;
 }
 
+bool sdi_weight_is_touched(const sd_build *build, unsigned net, const sd_weight *w) {
+    bool touched = w->form.words && build->words_added;
+    for (int i = 0; i < w->n_params && !touched; i++) {
+        const sd_param *p = &w->params[i];
+        touched = sdi_uses_touch(&build->added, net, &p->path, p->of, false) ||
+                  (p->bias && sdi_uses_touch(&build->added, net, &p->path, p->of, true));
+    }
+    return touched;
+}
+
 /* Lent to the device, and kept from weight to weight: fresh pages would cost more than what is read
  * into them. */
 static void *scratch_of(sd_build *build) {
@@ -154,6 +188,8 @@ void sdi_weight_load(sd_builder *b, sd_weight *w) {
     int n = w->n_params + (w->form.words ? build->n_words : 0);
     sdb_weight_part *parts = sdi_alloc_array(ctx, 2 * (size_t)n, sizeof *parts);
     void *scratch = parts ? scratch_of(build) : NULL;
+    if (!sdi_path_equal(&b->opened.path, &w->params[0].path))
+        sdi_feeds_drop_changes(&build->feeds); /* no more rows of those tensors will come */
     if (!scratch)
         b->status = SD_ERROR_MEMORY;
     bool bias = scratch && open_parts(b, w, n, parts, parts + n);

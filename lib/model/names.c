@@ -10,6 +10,8 @@ typedef struct name_row {
     const char *old;       /* diffusers' former name; NULL: the same */
     unsigned conv1x1;      /* the layouts that store this Linear as [out, in, 1, 1]; or CONV1D */
     const char *open_clip; /* in OpenCLIP's text tower */
+    const char *processor; /* in LoRA files of diffusers before 0.20, where attention's processors
+                              had the matrices; NULL: as in diffusers */
 } name_row;
 
 enum { CONV_ORIGINAL = 1u << SD_LAYOUT_ORIGINAL, CONV_DIFFUSERS = 1u << SD_LAYOUT_DIFFUSERS };
@@ -17,16 +19,18 @@ enum { CONV_ORIGINAL = 1u << SD_LAYOUT_ORIGINAL, CONV_DIFFUSERS = 1u << SD_LAYOU
 #define CONV1D 8u /* [out, in, 1] in all layouts */
 #define TEXT(name, open_clip)                                                                      \
     { name, NULL, NULL, 0, open_clip }
+#define ATTENTION(module, name, old)                                                               \
+    { module "." name, .processor = module ".processor." old }
 
 static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_TEXT_TOKEN] = TEXT("embeddings.token_embedding", "token_embedding"),
     [SD_KEY_TEXT_POSITION] = TEXT("embeddings.position_embedding", "positional_embedding"),
     [SD_KEY_TEXT_LAYER] = TEXT("encoder.layers.{layer}", "transformer.resblocks.{layer}"),
     [SD_KEY_TEXT_NORM1] = TEXT("layer_norm1", "ln_1"),
-    [SD_KEY_TEXT_Q] = {"self_attn.q_proj"},
-    [SD_KEY_TEXT_K] = {"self_attn.k_proj"},
-    [SD_KEY_TEXT_V] = {"self_attn.v_proj"},
-    [SD_KEY_TEXT_OUT] = TEXT("self_attn.out_proj", "attn.out_proj"),
+    [SD_KEY_TEXT_Q] = {"self_attn.q_proj", .processor = "self_attn.to_q"},
+    [SD_KEY_TEXT_K] = {"self_attn.k_proj", .processor = "self_attn.to_k"},
+    [SD_KEY_TEXT_V] = {"self_attn.v_proj", .processor = "self_attn.to_v"},
+    [SD_KEY_TEXT_OUT] = {"self_attn.out_proj", NULL, NULL, 0, "attn.out_proj", "self_attn.to_out"},
     [SD_KEY_TEXT_NORM2] = TEXT("layer_norm2", "ln_2"),
     [SD_KEY_TEXT_FC1] = TEXT("mlp.fc1", "mlp.c_fc"),
     [SD_KEY_TEXT_FC2] = TEXT("mlp.fc2", "mlp.c_proj"),
@@ -76,15 +80,15 @@ static const name_row rows[SD_N_KEYS] = {
     [SD_KEY_ST_PROJ_OUT_LINEAR] = {"proj_out"},
     [SD_KEY_ST_BLOCK] = {"transformer_blocks.{layer}"},
     [SD_KEY_ST_NORM1] = {"norm1"},
-    [SD_KEY_ST_SELF_Q] = {"attn1.to_q"},
-    [SD_KEY_ST_SELF_K] = {"attn1.to_k"},
-    [SD_KEY_ST_SELF_V] = {"attn1.to_v"},
-    [SD_KEY_ST_SELF_OUT] = {"attn1.to_out.0"},
+    [SD_KEY_ST_SELF_Q] = ATTENTION("attn1", "to_q", "to_q"),
+    [SD_KEY_ST_SELF_K] = ATTENTION("attn1", "to_k", "to_k"),
+    [SD_KEY_ST_SELF_V] = ATTENTION("attn1", "to_v", "to_v"),
+    [SD_KEY_ST_SELF_OUT] = ATTENTION("attn1", "to_out.0", "to_out"),
     [SD_KEY_ST_NORM2] = {"norm2"},
-    [SD_KEY_ST_CROSS_Q] = {"attn2.to_q"},
-    [SD_KEY_ST_CROSS_K] = {"attn2.to_k"},
-    [SD_KEY_ST_CROSS_V] = {"attn2.to_v"},
-    [SD_KEY_ST_CROSS_OUT] = {"attn2.to_out.0"},
+    [SD_KEY_ST_CROSS_Q] = ATTENTION("attn2", "to_q", "to_q"),
+    [SD_KEY_ST_CROSS_K] = ATTENTION("attn2", "to_k", "to_k"),
+    [SD_KEY_ST_CROSS_V] = ATTENTION("attn2", "to_v", "to_v"),
+    [SD_KEY_ST_CROSS_OUT] = ATTENTION("attn2", "to_out.0", "to_out"),
     [SD_KEY_ST_NORM3] = {"norm3"},
     [SD_KEY_ST_GEGLU] = {"ff.net.0.proj"},
     [SD_KEY_ST_FF_OUT] = {"ff.net.2"},
@@ -269,6 +273,37 @@ const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout
     }
     append(&t, suffix, strlen(suffix));
     return name;
+}
+
+static const char *key_pattern(const name_row *row, int naming) {
+    return naming == 1 && row->processor ? row->processor
+           : naming == 2                 ? row->original
+           : naming == 3                 ? row_pattern(row, SD_LAYOUT_OPEN_CLIP, 0)
+                                         : row_pattern(row, SD_LAYOUT_DIFFUSERS, 0);
+}
+
+const char *sdi_path_key(char key[SD_MAX_NAME], const sd_path *path, int naming) {
+    name_text t = {key, 0};
+    key[0] = 0;
+    for (int i = 0; i < path->depth; i++) {
+        append_pattern(&t, key_pattern(&rows[path->keys[i]], naming), &path->at);
+        append(&t, "_", i + 1 < path->depth);
+    }
+    for (char *dot = strchr(key, '.'); dot; dot = strchr(dot, '.'))
+        *dot = '_';
+    return key;
+}
+
+int sdi_path_modules(const sd_path *path, int outputs, sd_module_rows modules[3]) {
+    static const sd_key thirds[3] = {SD_KEY_TEXT_Q, SD_KEY_TEXT_K, SD_KEY_TEXT_V};
+    modules[0] = (sd_module_rows){*path, 0, outputs};
+    if (path->depth == 0 || path->keys[path->depth - 1] != SD_KEY_TEXT_QKV)
+        return 1;
+    for (int i = 0; i < 3; i++) {
+        modules[i] = (sd_module_rows){*path, i * (outputs / 3), outputs / 3};
+        modules[i].path.keys[path->depth - 1] = thirds[i];
+    }
+    return 3;
 }
 
 int sdi_key_matrix_dims(sd_key key, sd_layout layout) {

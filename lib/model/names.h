@@ -148,6 +148,22 @@ bool sdi_path_equal(const sd_path *a, const sd_path *b);
 const char *sdi_path_name(char name[SD_MAX_NAME], const sd_path *path, sd_layout layout,
                           int spelling, const char *prefix, const char *suffix);
 
+/*
+ * What files of adapters call a module: its path without its network's prefix, dots as underscores,
+ * in one of the namings (diffusers' and transformers', that of old LoRA files, the original's and
+ * OpenCLIP's), which may be the same for a module.
+ */
+#define SD_N_NAMINGS 4
+const char *sdi_path_key(char key[SD_MAX_NAME], const sd_path *path, int naming);
+
+/* The modules that adapters know in a module of so many outputs, and which of its rows each is:
+ * one, or query, key and value of OpenCLIP's in_proj. */
+typedef struct sd_module_rows {
+    sd_path path;
+    int first, rows;
+} sd_module_rows;
+int sdi_path_modules(const sd_path *path, int outputs, sd_module_rows modules[3]);
+
 /* How many dimensions the layout stores this Linear with: 2; 4 where it is a 1x1 convolution [out,
  * in, 1, 1], 3 where it is one over tokens. */
 int sdi_key_matrix_dims(sd_key key, sd_layout layout);

@@ -47,6 +47,7 @@ void sdi_part_release(sd_part *part) {
         return;
     sd_context *ctx = part->ctx;
     sdi_programs_free(&part->programs);
+    sdi_origin_release(part->origin);
     for (size_t i = 0; i < part->weights.n; i++)
         sdi_weight_release(part->weights.items[i]);
     for (size_t i = 0; i < part->blocks.n; i++)

@@ -11,6 +11,7 @@
 #include "backend/cache.h"
 #include "describe/config.h"
 #include "io/folder.h"
+#include "model/origin.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -53,6 +54,7 @@ typedef struct sd_part_type {
     bool measured;         /* also beside a YAML config, which has no sizes of such a part */
     bool reads_texts;      /* it is a text encoder: its description is an sd_text_config */
     const char *tokenizer; /* the folder of its tokenizer, beside its own */
+    unsigned net;          /* by which adapters know it: adapter.h; 0: they do not change it */
     void (*build)(struct sd_builder *b, void *network, const void *config);
 } sd_part_type;
 
@@ -88,6 +90,7 @@ typedef struct sd_list {
 typedef struct sd_part {
     atomic_int refs;
     sd_context *ctx;      /* which lives longer */
+    sd_origin *origin;    /* that its weights came from; NULL: it is only listed */
     sdb_type act;         /* of its activations, which its weights were prepared for */
     sd_list weights;      /* sd_weight */
     sd_list blocks;       /* memory */

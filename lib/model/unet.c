@@ -413,5 +413,6 @@ const sd_part_type sdi_unet_part = {
     .wanted = unet_wanted,
     .read = sdi_config_unet,
     .infer = sdi_infer_unet,
+    .net = SD_NET_UNET,
     .build = unet_build,
 };

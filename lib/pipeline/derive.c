@@ -78,10 +78,18 @@ static sd_status share_encoders(sd_model *model, const sd_model *const from[]) {
     return status;
 }
 
+static int larger(int a, int b) {
+    return a > b ? a : b;
+}
+
 static sd_status fill(sd_model *model, const sd_model *base, const sd_model *const from[]) {
     sd_status status = describe(model, base, from);
     if (status)
         return status;
+    for (int i = 0; i < SD_N_PARTS; i++) {
+        model->n_adapters = larger(model->n_adapters, from[i]->n_adapters);
+        model->n_unmatched = larger(model->n_unmatched, from[i]->n_unmatched);
+    }
     model->execs = sdi_execs_retain(base->execs);
     share_parts(model, from);
     status = share_encoders(model, from);

@@ -3,6 +3,7 @@
 #include "backend/device.h"
 #include "model/build.h"
 #include "model/feed.h"
+#include "model/match.h"
 #include "pipeline/probe.h"
 #include "pipeline/stage.h"
 #include "pipeline/words.h"
@@ -121,32 +122,47 @@ static sd_status run_build(sd_model *model, sd_build *build, bool strict) {
 }
 
 static sd_status build_parts(sd_model *model, const sd_source *source,
-                             const sd_model_params *params, const sd_word_files *words) {
+                             const sd_model_params *params, const sd_uses *uses) {
     sd_build build;
+    sd_word_rows *rows[SD_MAX_ENCODERS] = {NULL};
     sd_status status = sdi_build_init(&build, model->ctx, source, model->act, params);
     if (status)
         return status;
-    for (int i = 0; i < model->n_encoders; i++)
-        build.words[model->encoders[i].part] = words->rows[i];
-    build.n_words = words->n;
-    status = run_build(model, &build, params->strict != 0);
+    for (int i = 0; i < model->n_encoders && !status; i++) {
+        status = sdi_words_open(model, i, uses, &rows[i]);
+        build.words[model->encoders[i].part] = rows[i];
+    }
+    build.n_words = sdi_uses_count_words(uses);
+    build.uses = *uses;
+    if (!status)
+        status = run_build(model, &build, params->strict != 0);
+    for (int i = 0; i < SD_MAX_ENCODERS; i++)
+        sdi_free(model->ctx, rows[i]);
     sdi_build_free(&build);
     return status;
 }
 
-/* Textual inversion's files are read with the text encoder that they are for. */
-static sd_status load_parts(sd_model *model, const sd_source *source,
-                            const sd_model_params *params) {
-    sd_word_files words = {.n = 0};
-    sd_status status = SD_OK;
-    if (params->n_adapters > 0)
-        status = sdi_words_open(model, params->adapters, params->n_adapters, &words);
+/* An adapter of another family is refused before anything is read for it. */
+static sd_status match_adapters(sd_model *model, const sd_source *source, const sd_uses *uses) {
+    sd_part *parts[SD_N_PARTS];
+    model->n_adapters = uses->n;
+    if (uses->n == 0)
+        return SD_OK;
+    sd_status status = sdi_build_listed(model->ctx, source, parts);
     if (!status)
-        status = build_parts(model, source, params, &words);
-    for (int i = 0; i < words.n && !status; i++)
-        status = sdi_weights_check(words.weights[i]);
-    sdi_words_close(&words);
-    return status ? status : sdi_source_check_files(source);
+        status = sdi_match_uses(model->ctx, model->desc, parts, uses, &model->n_unmatched);
+    for (int i = 0; i < SD_N_PARTS; i++)
+        sdi_part_release(parts[i]);
+    return status ? status : sdi_words_check(model, uses);
+}
+
+static sd_status load_parts(sd_model *model, const sd_source *source, const sd_model_params *params,
+                            const sd_uses *uses) {
+    sd_status status;
+    if ((status = match_adapters(model, source, uses)) ||
+        (status = build_parts(model, source, params, uses)) || (status = sdi_uses_check(uses)))
+        return status;
+    return sdi_source_check_files(source);
 }
 
 static sd_status load_source(sd_model *model, sd_source *source, const sd_model_params *params) {
@@ -155,7 +171,11 @@ static sd_status load_source(sd_model *model, sd_source *source, const sd_model_
         (status = find_encoders(model, source, params->vocab)) ||
         (status = sdi_execs_new(model->ctx, &model->execs)))
         return status;
-    return load_parts(model, source, params);
+    sd_uses uses;
+    if (!(status = sdi_uses_load(model->ctx, params->adapters, params->n_adapters, &uses)))
+        status = load_parts(model, source, params, &uses);
+    sdi_uses_free(model->ctx, &uses);
+    return status;
 }
 
 /* Completes a description that does not say what the UNet predicts. */

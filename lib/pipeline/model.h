@@ -32,6 +32,8 @@ struct sd_model {
     sd_schedule schedule;
     char **unexpected; /* names in its files; a derived model has none */
     int n_unexpected;
+    int n_adapters,
+        n_unmatched; /* that it was made with, and how many modules of them fit nothing */
     struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };
 

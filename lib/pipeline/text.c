@@ -238,7 +238,7 @@ static void tell_unused(const sd_model *model, const sd_encoder *encoder, const 
     int n = encoder->words ? encoder->words->n : 0;
     for (int i = 0; i < n && !rows->empty; i++) {
         sd_word *word = &encoder->words->at[i];
-        if (!(rows->words >> i & 1) && !atomic_exchange(&word->told, true))
+        if (!sdi_rows_have(rows, i) && !atomic_exchange(&word->told, true))
             sdi_log(
                 model->ctx, SD_LOG_LEVEL_WARN,
                 "%s: the prompt does not have the word \"%s\", so that this embedding is not used",

@@ -93,27 +93,30 @@ static sd_status read_rows(const sd_model *model, const char *path, int i, sd_wo
     return status ? status : check_rows(model, path, encoder, word);
 }
 
-/* Where one encoder has other rows than the next, a prompt would have other tokens for each. */
-static sd_status check_alike(const sd_model *model, const char *path, const sd_word_rows *first,
-                             const sd_word_rows *word) {
-    if (first->rows == word->rows)
+/* Where one encoder has other rows than the first, a prompt would have other tokens for each. */
+static sd_status check_alike(const sd_model *model, const char *path, int i, int at,
+                             const sd_word_rows *rows) {
+    int first = i ? model->encoders[0].words->at[at].n_rows : rows->rows;
+    if (first == rows->rows)
         return SD_OK;
-    return sdi_fail(model->ctx, SD_ERROR_MODEL,
-                    "%s: tensor '%s' has %d rows and '%s' %d; as many were expected", path,
-                    first->entry->name, first->rows, word->entry->name, word->rows);
+    return sdi_fail(
+        model->ctx, SD_ERROR_MODEL,
+        "%s: tensor '%s' has %d rows, and that of the first text encoder has %d; as many "
+        "were expected",
+        path, rows->entry->name, rows->rows, first);
 }
 
-/* The word of the file that was opened last, as one encoder knows it. */
-static sd_status add_word(sd_model *model, int i, const sd_adapter_use *use, sd_word_files *files) {
+/* A word as one encoder knows it. */
+static sd_status add_word(sd_model *model, int i, const sd_use *use, sd_word_rows *rows) {
     sd_encoder *encoder = &model->encoders[i];
     const sd_text_config *config = encoder->config;
+    const char *path = use->adapter->path;
     sd_words *words = encoder->words;
-    sd_word_rows *rows = &files->rows[i][files->n - 1];
-    rows->weights = files->weights[files->n - 1];
+    rows->weights = use->adapter->weights;
     sd_status status;
-    if ((status = read_rows(model, use->path, i, rows)) ||
-        (status = check_alike(model, use->path, &files->rows[0][files->n - 1], rows)) ||
-        (status = sdi_words_add(words, encoder->tokenizer, use->path, use->word, config->tokens)))
+    if ((status = read_rows(model, path, i, rows)) ||
+        (status = check_alike(model, path, i, words->n, rows)) ||
+        (status = sdi_words_add(words, encoder->tokenizer, path, use->word, config->tokens)))
         return status;
     sd_word *word = &words->at[words->n - 1];
     word->first = config->vocab_size + words->n_rows;
@@ -122,38 +125,34 @@ static sd_status add_word(sd_model *model, int i, const sd_adapter_use *use, sd_
     return SD_OK;
 }
 
-static sd_status open_word(sd_model *model, const sd_adapter_use *use, sd_word_files *files) {
-    sd_status status = sdi_weights_open(model->ctx, use->path, &files->weights[files->n]);
-    if (status)
-        return status;
-    files->n++;
-    for (int i = 0; i < model->n_encoders && !status; i++)
-        status = add_word(model, i, use, files);
-    return status;
-}
-
-sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
-                         sd_word_files *files) {
+sd_status sdi_words_check(const sd_model *model, const sd_uses *uses) {
+    int i = 0;
+    while (i < uses->n && !sdi_use_has_words(&uses->at[i]))
+        i++;
+    if (i == uses->n)
+        return SD_OK;
+    const char *path = uses->at[i].adapter->path;
     if (model->n_encoders == 0)
         return sdi_fail(model->ctx, SD_ERROR_UNSUPPORTED,
-                        "%s: %s has no text encoder that could take embeddings", uses[0]->path,
+                        "%s: %s has no text encoder that could take embeddings", path,
                         model->desc->path);
     if (!sdi_model_has_vocabulary(model))
-        return sdi_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", uses[0]->path,
+        return sdi_fail(model->ctx, SD_ERROR_IO, "%s: the word cannot be read: %s", path,
                         model->vocab_error);
-    sd_status status = SD_OK;
-    for (int i = 0; i < model->n_encoders && !status; i++) {
-        sd_encoder *encoder = &model->encoders[i];
-        encoder->words = sdi_words_new(model->ctx, n);
-        status = encoder->words ? SD_OK : SD_ERROR_MEMORY;
-    }
-    for (int i = 0; i < n && !status; i++)
-        status = open_word(model, uses[i], files);
-    return status;
+    return SD_OK;
 }
 
-void sdi_words_close(sd_word_files *files) {
-    for (int i = 0; i < files->n; i++)
-        sdi_weights_close(files->weights[i]);
-    files->n = 0;
+sd_status sdi_words_open(sd_model *model, int encoder, const sd_uses *uses, sd_word_rows **rows) {
+    sd_encoder *e = &model->encoders[encoder];
+    int n = sdi_uses_count_words(uses), at = 0;
+    *rows = NULL;
+    if (n == 0)
+        return SD_OK;
+    e->words = sdi_words_new(model->ctx, n);
+    *rows = sdi_alloc_array(model->ctx, (size_t)n, sizeof **rows);
+    sd_status status = e->words && *rows ? SD_OK : SD_ERROR_MEMORY;
+    for (int i = 0; i < uses->n && !status; i++)
+        if (sdi_use_has_words(&uses->at[i]))
+            status = add_word(model, encoder, &uses->at[i], &(*rows)[at++]);
+    return status;
 }

@@ -5,18 +5,13 @@
 #include "model/build.h"
 #include "pipeline/model.h"
 
-#define SD_MAX_WORDS 63 /* a bit for each: sd_chunks.words */
-
-typedef struct sd_word_files {
-    sd_weights *weights[SD_MAX_WORDS];
-    sd_word_rows rows[SD_MAX_ENCODERS][SD_MAX_WORDS]; /* of each for each text encoder */
-    int n;
-} sd_word_files;
-
-/* Fills the encoders' words; the model has a description, and a tokenizer where a vocabulary was
- * found. The uses are whole, and SD_MAX_WORDS at most. */
-sd_status sdi_words_open(sd_model *model, const sd_adapter_use *const *uses, int n,
-                         sd_word_files *files);
-void sdi_words_close(sd_word_files *files);
+/*
+ * Fills the words of a text encoder, which has none yet, with those that the uses have, and gives
+ * their rows, allocated; NULL: there are none. The model has a description, and a tokenizer where a
+ * vocabulary was found. The rows are to be freed after a failure, too.
+ */
+sd_status sdi_words_open(sd_model *model, int encoder, const sd_uses *uses, sd_word_rows **rows);
+/* SD_ERROR_UNSUPPORTED or _IO, where the model cannot take the words that the uses have. */
+sd_status sdi_words_check(const sd_model *model, const sd_uses *uses);
 
 #endif

@@ -149,7 +149,7 @@ static sd_status next_unit(chunker *c, int *i, int n) {
     int32_t id = c->ids[*i];
     c->n_unit = 0;
     if (word)
-        c->out->words |= (uint64_t)1 << (word - c->words->at);
+        c->out->words[word - c->words->at] = true;
     *i += word ? length : 1;
     sd_status status = add_to_unit(c, word ? word->first : id);
     for (int k = 1; word && k < word->n_rows && !status; k++)
@@ -211,6 +211,13 @@ static sd_status put_plain(chunker *c, const char *text) {
     return status;
 }
 
+static sd_status note_words(chunker *c) {
+    if (!c->words || c->words->n == 0)
+        return SD_OK;
+    c->out->words = sdi_alloc_array(c->t->ctx, (size_t)c->words->n, sizeof *c->out->words);
+    return c->out->words ? SD_OK : SD_ERROR_MEMORY;
+}
+
 sd_status sdi_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const char *text,
                             bool weighted, int tokens, int32_t pad, sd_chunks *out, int *n_used) {
     chunker c = {.t = t, .words = words, .out = out, .pad = pad, .room = tokens - 2, .n_used = 2};
@@ -219,7 +226,9 @@ sd_status sdi_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const 
         return sdi_fail(t->ctx, SD_ERROR_UNSUPPORTED,
                         "the text encoder takes %d tokens; a prompt needs at least 3", tokens);
     c.comma = sdi_vocab_id(t, ",</w>", 5);
-    sd_status status = weighted ? put_prompt(&c, text) : put_plain(&c, text);
+    sd_status status = note_words(&c);
+    if (!status)
+        status = weighted ? put_prompt(&c, text) : put_plain(&c, text);
     sdi_free(t->ctx, c.ids);
     sdi_free(t->ctx, c.unit);
     if (status)
@@ -232,5 +241,6 @@ sd_status sdi_prompt_chunks(const sd_tokenizer *t, const sd_words *words, const 
 void sdi_chunks_free(const sd_context *ctx, sd_chunks *chunks) {
     sdi_free(ctx, chunks->ids);
     sdi_free(ctx, chunks->weights);
+    sdi_free(ctx, chunks->words);
     *chunks = (sd_chunks){0};
 }

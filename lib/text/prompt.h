@@ -40,8 +40,8 @@ typedef struct sd_chunks {
     int32_t *ids; /* [n, tokens] */
     float *weights;
     int n, tokens;
-    bool weighted;  /* a weight is not 1 */
-    uint64_t words; /* bit i: of sd_words the i-th is in the text */
+    bool weighted; /* a weight is not 1 */
+    bool *words;   /* of each of sd_words, whether it is in the text; NULL: there are none */
 } sd_chunks;
 
 /*

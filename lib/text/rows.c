@@ -31,7 +31,6 @@ static sd_status split_text(sd_rows *rows, const sd_context *ctx, const sd_row_p
         sdi_log(ctx, SD_LOG_LEVEL_WARN, "the prompt has %d tokens; it was cut to %d", n_used,
                 p->tokens);
     rows->longest = chunks->n > rows->longest ? chunks->n : rows->longest;
-    rows->words |= chunks->words;
     rows->empty = rows->empty && !*text;
     return SD_OK;
 }
@@ -80,6 +79,13 @@ void sdi_rows_free(sd_rows *rows, const sd_context *ctx) {
     sdi_free(ctx, rows->cleaned);
     sdi_free(ctx, rows->chunks);
     sdi_free(ctx, rows->ids);
+}
+
+bool sdi_rows_have(const sd_rows *rows, int i) {
+    for (int k = 0; k < rows->n; k++)
+        if (rows->chunks[k].words[i])
+            return true;
+    return false;
 }
 
 /* y [tokens, width] times its tokens' weights; then its mean is what it was. */

@@ -19,10 +19,9 @@ typedef struct sd_rows {
     sd_chunks
         *chunks; /* [n + 1]; those of the empty prompt come last and fill up the shorter ones */
     int n, tokens;
-    int longest;    /* rows of the longest text, then of each */
-    int32_t *ids;   /* [n, longest, tokens] */
-    bool empty;     /* all texts are "" */
-    uint64_t words; /* bit i: of sd_words the i-th is in one of the texts */
+    int longest;  /* rows of the longest text, then of each */
+    int32_t *ids; /* [n, longest, tokens] */
+    bool empty;   /* all texts are "" */
 } sd_rows;
 
 /* Says in the log what was cut and what nothing here acts on. To be freed after a failure, too. */
@@ -31,6 +30,8 @@ sd_status sdi_rows_split(sd_rows *rows, const sd_context *ctx, const sd_row_para
 /* Then the ids: `longest` rows of each text, not less than the longest has. */
 sd_status sdi_rows_join(sd_rows *rows, const sd_context *ctx, int longest);
 void sdi_rows_free(sd_rows *rows, const sd_context *ctx);
+/* Whether word i of the params' is in one of the texts. */
+bool sdi_rows_have(const sd_rows *rows, int i);
 /* Embeddings [n, longest, tokens, width] times their tokens' weights; the mean of a row is kept. */
 void sdi_rows_weigh(const sd_rows *rows, float *embeddings, int width);
 

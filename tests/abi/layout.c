@@ -11,9 +11,9 @@
         [sizeof(type) == offsetof(type, last) + sizeof(((type *)0)->last) ? 1 : -1]
 
 ENDS_WITH(sd_context_params, log_level);
-ENDS_WITH(sd_adapter_use, text_strength);
+ENDS_WITH(sd_adapter_use, config);
 ENDS_WITH(sd_model_params, taesd);
-ENDS_WITH(sd_model_info, n_sizes);
+ENDS_WITH(sd_model_info, n_unmatched);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
 ENDS_WITH(sd_sampler_params, n_sigmas);

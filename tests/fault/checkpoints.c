@@ -28,7 +28,7 @@ static const struct {
     {"first_stage_model.quantize.embedding.weight", "[1, 1]", "VQ"},
     {"control_model.input_blocks.0.0.weight", "[1]", "ControlNet"},
     {"lora_unet_down_blocks_0.lora_up.weight", "[1, 1]", "a LoRA ("},
-    {"lora_te_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "merge it into one"},
+    {"lora_te_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "--lora"},
     {"lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "LoRA for Stable Diffusion XL"},
     {"lora_te2_text_model_encoder_layers_0_mlp_fc1.alpha", "[]", "LoRA for Stable Diffusion XL"},
     {"lora_unet_input_blocks_4_1_proj_in.lora_down.weight", "[1, 1]", "Diffusion XL"},

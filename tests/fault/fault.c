@@ -99,6 +99,7 @@ int main(void) {
     fault_add_images(suite);
     fault_add_memory(suite);
     fault_add_changes(suite);
+    fault_add_adapters(suite);
     int failed = suite_run(suite, CK_NOFORK);
     printf("%ld broken inputs refused with a sentence; %ld inputs with random damage survived, "
            "%ld of them readable\n",

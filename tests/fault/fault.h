@@ -36,6 +36,7 @@ void fault_add_folders(Suite *suite);
 void fault_add_images(Suite *suite);
 void fault_add_memory(Suite *suite);
 void fault_add_changes(Suite *suite);
+void fault_add_adapters(Suite *suite);
 /* A case whose tests have fault_dir and the leak check around them. */
 TCase *fault_case(Suite *suite, const char *name);
 
