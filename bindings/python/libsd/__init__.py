@@ -17,6 +17,7 @@ stages with KeyboardInterrupt.
 """
 
 from ._ffi import build_info, library_path, version
+from .adapter import Adapter
 from .cond import Cond
 from .context import Context, TensorInfo
 from .errors import (
@@ -35,7 +36,7 @@ from .errors import (
 )
 from .image import Image, load_image, resize_image, save_image
 from .model import Model
-from .results import Loss, Memory, ModelInfo, Tokens, Work
+from .results import AdapterInfo, Loss, Memory, ModelInfo, Tokens, Work
 from .sampler import (
     Intermediates,
     Progress,
@@ -49,6 +50,8 @@ from .stop import Stop
 __version__ = version()
 
 __all__ = [
+    "Adapter",
+    "AdapterInfo",
     "ArgumentError",
     "BackendError",
     "CancelledError",

@@ -27,7 +27,7 @@ from ctypes import (
 from . import errors
 
 # Handles are opaque addresses.
-c_context = c_model = c_cond = c_stop = c_sampler = c_tensor = c_image = c_void_p
+c_context = c_model = c_adapter = c_cond = c_stop = c_sampler = c_tensor = c_image = c_void_p
 
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
@@ -105,6 +105,35 @@ class AdapterUse(SizedStructure):
         ("word", c_char_p),
         ("unet_strength", c_double),
         ("text_strength", c_double),
+        ("adapter", c_adapter),
+        ("config", c_char_p),
+    ]
+
+
+class AdapterParams(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("config", c_char_p),
+    ]
+
+
+class AdapterInfo(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("kind", c_char_p),
+        ("family", c_char_p),
+        ("title", c_char_p),
+        ("base_model", c_char_p),
+        ("trigger_words", c_char_p),
+        ("alpha", c_double),
+        ("min_rank", c_int32),
+        ("max_rank", c_int32),
+        ("n_unet", c_int32),
+        ("n_text", c_int32),
+        ("n_text_2", c_int32),
+        ("n_unknown", c_int32),
+        ("n_tokens", c_int32),
+        ("token_width", c_int32),
     ]
 
 
@@ -156,6 +185,8 @@ class ModelInfo(SizedStructure):
         ("guidance_embedding", c_int32),
         ("pooled_width", c_int32),
         ("n_sizes", c_int32),
+        ("n_adapters", c_int32),
+        ("n_unmatched", c_int32),
     ]
 
 
@@ -417,6 +448,16 @@ FUNCTIONS = {
     "sd_context_device": (c_char_p, [c_context]),
     "sd_context_cancel": (None, [c_context]),
     "sd_model_load": (c_int, [c_context, c_char_p, POINTER(ModelParams), POINTER(c_model)]),
+    "sd_adapter_load": (
+        c_int,
+        [c_context, c_char_p, POINTER(AdapterParams), POINTER(c_adapter)],
+    ),
+    "sd_adapter_free": (None, [c_adapter]),
+    "sd_adapter_get_info": (c_int, [c_adapter, POINTER(AdapterInfo)]),
+    "sd_model_adapt": (
+        c_int,
+        [c_model, POINTER(POINTER(AdapterUse)), c_int32, POINTER(c_model)],
+    ),
     "sd_model_combine": (
         c_int,
         [c_model, POINTER(c_char_p), POINTER(c_model), c_int32, POINTER(c_model)],

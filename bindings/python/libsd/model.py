@@ -13,6 +13,7 @@ from . import _ffi
 from ._call import call, callback
 from ._ffi import lib
 from ._handle import Handle
+from .adapter import Adapters, adapter_uses
 from .cond import Cond, call_cond, use_cond
 from .context import Context
 from .errors import ArgumentError
@@ -99,6 +100,7 @@ class Model(Handle):
         precision: str = "auto",
         strict: bool = False,
         embeddings: "Sequence[str | os.PathLike] | Mapping[str, str | os.PathLike]" = (),
+        adapters: Adapters = (),
         progress: Optional[Callable[[int, int], Optional[bool]]] = None,
         use_ema: Optional[bool] = None,
         config: "str | os.PathLike | None" = None,
@@ -114,6 +116,8 @@ class Model(Handle):
         strict: a tensor that no network uses, and NaN or infinity in one, is an error.
         embeddings: textual-inversion files; a file's name without extension is its word. Or a
             mapping of words to files.
+        adapters: LoRA and its kin: files, or Adapters; or a mapping of these to their strengths, a
+            number, or one for the UNet and one for the text encoders.
         progress: called with tensors done and in total; True cancels.
         use_ema: the UNet's averaged weights (model_ema.*), or with False those that training
             ended with. None: what the config says, as the original has it; else the last ones.
@@ -135,19 +139,17 @@ class Model(Handle):
                 )
             ),
         )
+        learned = []
         if embeddings:
             words = embeddings if isinstance(embeddings, Mapping) else [None] * len(embeddings)
             files = embeddings.values() if isinstance(embeddings, Mapping) else embeddings
-            uses = [
+            learned = [
                 _ffi.AdapterUse(
                     path=_ffi.path_bytes(file),
                     word=None if word is None else _ffi.text_bytes("embeddings", word),
                 )
                 for word, file in zip(words, files)
             ]
-            kind = ctypes.POINTER(_ffi.AdapterUse)
-            params.adapters = (kind * len(uses))(*(ctypes.pointer(use) for use in uses))
-            params.n_adapters = len(uses)
         if vocab is not None:
             params.vocab = _ffi.path_bytes(vocab)
         if config is not None:
@@ -155,14 +157,33 @@ class Model(Handle):
         if taesd is not None:
             params.taesd = _ffi.path_bytes(taesd)
         file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
-        with context._use() as address, use_stop(stop) as token:
+        used = adapter_uses(adapters, learned)
+        with context._use() as address, use_stop(stop) as token, used as (uses, n):
             params.stop = token
+            params.adapters = uses
+            params.n_adapters = n
             try:
                 out = ctypes.byref(pointer)
                 call(address, lib.sd_model_load, address, file, ctypes.byref(params), out)
                 return cls(pointer.value, context, address)
             except BaseException:
                 lib.sd_model_free(pointer)  # loaded all the same where Ctrl-C came late
+                raise
+
+    def adapt(self, adapters: Adapters) -> "Model":
+        """This model changed by LoRA and its kin: model.adapt({"style.safetensors": 0.8}). Whatever
+        they do not touch is shared, and this model stays as it is.
+
+        adapters: as those of load().
+        """
+        pointer = ctypes.c_void_p()
+        with self._use() as address, adapter_uses(adapters) as (uses, n):
+            try:
+                out = ctypes.byref(pointer)
+                call(self._context_address, lib.sd_model_adapt, address, uses, n, out)
+                return Model(pointer.value, self._context, self._context_address)
+            except BaseException:
+                lib.sd_model_free(pointer)
                 raise
 
     def combine(self, **parts: "Model") -> "Model":

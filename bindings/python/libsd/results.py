@@ -54,6 +54,36 @@ class ModelInfo:
     """of a text as one vector, which SDXL's UNet takes too; 0: none"""
     n_sizes: int
     """numbers that the UNet is told of a picture: 6 of SDXL, 5 of its refiner; 0: none"""
+    n_adapters: int
+    """that it was made with"""
+    n_unmatched: int
+    """of their modules fit nothing"""
+
+
+@dataclasses.dataclass(frozen=True)
+class AdapterInfo:
+    """What an adapter is; None is what its file does not say."""
+
+    kind: str
+    """"LoRA", "LoHa + DoRA", "textual inversion", ..."""
+    family: Optional[str]
+    """that it was made for: "Stable Diffusion XL\""""
+    title: Optional[str]
+    base_model: Optional[str]
+    trigger_words: Optional[str]
+    alpha: float
+    """of the first module; 0: none, which is as the rank"""
+    min_rank: int
+    max_rank: int
+    n_unet: int
+    """modules for the UNet, and below for the text encoders"""
+    n_text: int
+    n_text_2: int
+    n_unknown: int
+    """tensors that are passed over, since nothing here knows their names"""
+    n_tokens: int
+    """of embeddings: how many, and how wide"""
+    token_width: int
 
 
 class Loss(NamedTuple):

@@ -20,6 +20,8 @@ class HeaderTest(unittest.TestCase):
         "sd_context_params": _ffi.ContextParams,
         "sd_model_params": _ffi.ModelParams,
         "sd_adapter_use": _ffi.AdapterUse,
+        "sd_adapter_params": _ffi.AdapterParams,
+        "sd_adapter_info": _ffi.AdapterInfo,
         "sd_model_info": _ffi.ModelInfo,
         "sd_progress": _ffi.Progress,
         "sd_score_info": _ffi.ScoreInfo,
@@ -74,7 +76,7 @@ class HeaderTest(unittest.TestCase):
         "sd_write_fn": _ffi.WRITE_FN,
         "sd_score_corrector_fn": _ffi.SCORE_CORRECTOR_FN,
     }
-    HANDLES = ("sd_context", "sd_model", "sd_cond", "sd_stop", "sd_sampler", "sd_tensor", "sd_image")
+    HANDLES = ("sd_context", "sd_model", "sd_adapter", "sd_cond", "sd_stop", "sd_sampler", "sd_tensor", "sd_image")
 
     @classmethod
     def setUpClass(cls):

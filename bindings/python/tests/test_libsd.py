@@ -81,6 +81,21 @@ class ModelTest(unittest.TestCase):
             self.assertEqual(both.info.n_parameters, model.info.n_parameters)
             np.testing.assert_array_equal(both.tokenize("a cat").ids, model.tokenize("a cat").ids)
 
+    def test_adapters(self):
+        golden = pathlib.Path(__file__).resolve().parents[3] / "tests" / "golden" / "data" / "adapters"
+        lora, loha = golden / "lora-kohya.safetensors", golden / "loha.safetensors"
+        with libsd.Adapter(ctx, lora) as adapter:
+            self.assertEqual(adapter.info.kind, "LoRA")
+            self.assertEqual(adapter.info.trigger_words, "golden style")
+            adapted = model.adapt({adapter: 0.5, loha: (1, 0)})
+        with adapted, ctx.load(FOLDER, adapters={lora: 0.5, loha: (1, 0)}) as loaded:
+            self.assertEqual(adapted.info.n_adapters, 2)
+            a, b = (m.encode_text(["a cat"]).tensor() for m in (adapted, loaded))
+            np.testing.assert_array_equal(a, b)
+            self.assertGreater(np.abs(a - model.encode_text(["a cat"]).tensor()).max(), 1e-3)
+        with self.assertRaisesRegex(libsd.FileError, "nowhere"):
+            model.adapt(["nowhere.safetensors"])
+
     def test_estimates(self):
         small = model.memory_estimate(**RUN)
         large = model.memory_estimate(**{**RUN, "batch": 3})
