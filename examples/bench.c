@@ -309,13 +309,11 @@ static void open_card(bench *b) {
                 PROGRAM ": cuBLAS was not found; there is no matrix rate to compare with\n");
 }
 
-static sd_status load(bench *b, const char *path, const char *config) {
-    sd_model_params params = SD_MODEL_PARAMS_INIT;
+static sd_status load(bench *b, const char *path, const sd_model_params *params) {
     cli_progress bar;
     double begin = peak_clock();
-    params.config = config;
     cli_progress_begin(&bar, "loading");
-    sd_status status = sd_model_load(b->ctx, path, &params, &b->model);
+    sd_status status = sd_model_load(b->ctx, path, params, &b->model);
     double seconds = peak_clock() - begin;
     cli_progress_end(&bar);
     if (status)
@@ -335,9 +333,10 @@ static sd_status load(bench *b, const char *path, const char *config) {
 
 int main(int argc, char **argv) {
     bench b = {.batch = 1, .runs = 5, .steps = 20, .scale = 7.5f};
-    const char *backend = "auto", *config = NULL;
+    const char *backend = "auto";
+    sd_model_params loading = SD_MODEL_PARAMS_INIT;
     bool whole = false;
-    const cli_option rows[] = {
+    cli_option rows[11 + CLI_N_PARTS] = {
         {"W", CLI_INT, &b.width, "width in pixels; 0 is the model's"},
         {"H", CLI_INT, &b.height, "height in pixels; 0 is the model's"},
         {"n_samples", CLI_INT, &b.batch, "pictures at once"},
@@ -346,10 +345,11 @@ int main(int argc, char **argv) {
         {"whole", CLI_FLAG, &whole, "time a whole picture too"},
         {"ddim_steps", CLI_INT, &b.steps, "steps of the whole picture"},
         {"profile", CLI_FLAG, &b.profile, "tell for each stage which operations take its time"},
-        {"config", CLI_TEXT, &config, "YAML config of the checkpoint; most need none"},
+        {"config", CLI_TEXT, &loading.config, "YAML config of the checkpoint; most need none"},
         {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
         {"threads", CLI_INT, &b.threads, "CPU threads; 0 is two"},
     };
+    cli_part_rows(&loading, rows + 11);
     const cli_program program = {PROGRAM, "Times each stage of Stable Diffusion on this machine.",
                                  "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
     int exit_code, first = cli_parse(&program, argc, argv, &exit_code);
@@ -372,7 +372,7 @@ int main(int argc, char **argv) {
     if (status)
         return cli_fail(PROGRAM, status);
     cli_cancel_on_interrupt(b.ctx);
-    status = load(&b, argv[first], config);
+    status = load(&b, argv[first], &loading);
     if (!status)
         open_card(&b);
     if (!status)

@@ -158,6 +158,19 @@ int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
     return optind;
 }
 
+void cli_part_rows(sd_model_params *params, cli_option rows[CLI_N_PARTS]) {
+    const cli_option parts[CLI_N_PARTS] = {
+        {"unet", CLI_TEXT, &params->unet,
+         "a file or folder whose UNet takes the place of the checkpoint's"},
+        {"vae", CLI_TEXT, &params->vae, "one whose VAE does"},
+        {"text_encoder", CLI_TEXT, &params->text_encoder, "one whose text encoder does"},
+        {"text_encoder_2", CLI_TEXT, &params->text_encoder_2, "one whose second one does (SDXL)"},
+        {"taesd", CLI_TEXT, &params->taesd,
+         "small autoencoder (TAESD, TAESDXL) of the model's latents: a file or diffusers' folder"},
+    };
+    memcpy(rows, parts, sizeof parts);
+}
+
 int cli_fail(const char *program, sd_status status) {
     const char *sentence = sd_last_error();
     fprintf(stderr, "%s: %s\n", program, *sentence ? sentence : sd_status_string(status));

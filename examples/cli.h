@@ -46,6 +46,10 @@ typedef struct cli_program {
  * end with *exit_code (help was asked for, or the line is wrong and that was said). */
 int cli_parse(const cli_program *program, int argc, char **argv, int *exit_code);
 
+/* Options of all programs that load a model, for the parts that come from files of their own. */
+#define CLI_N_PARTS 5
+void cli_part_rows(sd_model_params *params, cli_option rows[CLI_N_PARTS]);
+
 /* "program: sentence" on standard error; returns the exit code 1 (130 when cancelled). */
 int cli_fail(const char *program, sd_status status);
 

@@ -136,7 +136,7 @@ int main(int argc, char **argv) {
     int width = 0, height = 0, batch = 1, threads = 0;
     const char *backend = "auto";
     sd_model_params loading = SD_MODEL_PARAMS_INIT;
-    const cli_option rows[] = {
+    cli_option rows[8 + CLI_N_PARTS] = {
         {"tensors", CLI_FLAG, &list, "list name, type and shape of every tensor, and no more"},
         {"config", CLI_TEXT, &loading.config, "YAML config of the checkpoint; most need none"},
         {"W", CLI_INT, &width, "width in pixels for the memory estimate; 0 is the model's"},
@@ -146,6 +146,7 @@ int main(int argc, char **argv) {
         {"backend", CLI_TEXT, &backend, "auto, cpu, reference, cuda, cuda:1"},
         {"threads", CLI_INT, &threads, "CPU threads; 0 is one per core"},
     };
+    cli_part_rows(&loading, rows + 8);
     const cli_program program = {PROGRAM, "Tells what a checkpoint holds and what a run takes.",
                                  "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
     int exit_code, first = cli_parse(&program, argc, argv, &exit_code);

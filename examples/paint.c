@@ -15,7 +15,7 @@
 #define ORIGINAL_CKPT "models/ldm/stable-diffusion-v1/model.ckpt"
 
 void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
-    const cli_option common[PAINT_N_OPTIONS] = {
+    const cli_option common[PAINT_N_OPTIONS - CLI_N_PARTS] = {
         {"prompt", CLI_TEXT, &o->prompt, "what to paint"},
         {"negative", CLI_TEXT, &o->negative, "what to stay away from"},
         {"ckpt", CLI_TEXT, &o->ckpt,
@@ -71,8 +71,6 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
         {"no_ema", CLI_FLAG, &o->no_ema,
          "the weights that training ended with; with neither flag a config's use_ema decides"},
-        {"taesd", CLI_TEXT, &o->taesd,
-         "small autoencoder (TAESD, TAESDXL) of the model's latents: a file or diffusers' folder"},
         {"tiny_vae", CLI_FLAG, &o->tiny_vae,
          "the small autoencoder in place of the VAE: faster pictures, not as fine"},
         {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
@@ -87,6 +85,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "SDXL's refiner is told: how the picture is liked, 0 to 10"},
     };
     memcpy(rows, common, sizeof common);
+    cli_part_rows(&o->parts, rows + PAINT_N_OPTIONS - CLI_N_PARTS);
 }
 
 /* The index of `text` in `names`, or -1 after saying so. */
@@ -260,6 +259,7 @@ static sd_status load_refiner(paint *p, sd_model_params *model) {
     model->n_adapters = 0;
     model->config = NULL;
     model->use_ema = SD_EMA_AUTO;
+    model->unet = model->vae = model->text_encoder = model->text_encoder_2 = NULL;
     cli_progress_begin(&p->progress, "loading the refiner");
     sd_status status = sd_model_load(p->ctx, p->options->refiner, model, &p->refiner);
     cli_progress_end(&p->progress);
@@ -280,11 +280,10 @@ static int load(paint *p) {
     if (status)
         return cli_fail(p->program, status);
     cli_cancel_on_interrupt(p->ctx);
-    sd_model_params model = SD_MODEL_PARAMS_INIT;
+    sd_model_params model = o->parts;
     model.precision = (sd_precision)(SD_PRECISION_FULL + precision); /* in that order */
     model.vocab = o->vocab;
     model.config = o->config;
-    model.taesd = o->taesd;
     model.progress = on_load;
     model.progress_user = &p->progress;
     model.use_ema = choose_weights(p);

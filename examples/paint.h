@@ -26,21 +26,21 @@ typedef struct paint_options {
     const char *refiner;  /* NULL: none */
     double refiner_start;
     bool use_ema, no_ema, tiled, tiny_vae;
-    const char *taesd;    /* a small autoencoder, or NULL */
-    bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
-    bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
-    cli_list embeddings;  /* NAME=FILE, or FILE */
-    bool from_picture;    /* the program is img2img: --original_seeds are that script's */
-    double strength;      /* of img2img */
+    sd_model_params parts; /* their files alone */
+    bool ema_where_given;  /* without either: averaged weights where the checkpoint has them */
+    bool own_names;        /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
+    cli_list embeddings;   /* NAME=FILE, or FILE */
+    bool from_picture;     /* the program is img2img: --original_seeds are that script's */
+    double strength;       /* of img2img */
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS 45
+#define PAINT_N_OPTIONS (44 + CLI_N_PARTS)
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
     .precision = "autocast", .sizes = SD_TEXT_PARAMS_INIT, .scale = NAN, .seed = 42,               \
-    .backend = "auto", .rng = "cpu"
+    .backend = "auto", .rng = "cpu", .parts = SD_MODEL_PARAMS_INIT
 
 /* For the help texts. */
 #define PAINT_ABSENT                                                                               \

@@ -76,6 +76,11 @@ typedef struct sd_model_params {
                           that diffusers writes, taesd_decoder with its taesd_encoder beside it,
                           which may be missing, or a file of both; NULL: the taesd/ of a diffusers
                           folder, if there is one. One of other latents is SD_ERROR_MODEL */
+    const char *unet;  /* files or folders of parts that take the place of the model's own, or are
+                          there where it has none: sd_model_load; NULL (default): none */
+    const char *vae;
+    const char *text_encoder;
+    const char *text_encoder_2;
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \
@@ -97,6 +102,12 @@ LIBSD_API void sd_model_params_init(sd_model_params *params, size_t struct_size)
  * never run: tensors are found in their dictionaries and modules, other objects are passed over,
  * and a name that does harm where Python loads the file (os.system, eval) is an error. `params`
  * NULL means all defaults.
+ *
+ * Each of the parts `unet`, `vae`, `text_encoder` and `text_encoder_2` may have a file or folder of
+ * its own: a folder of diffusers' (config.json and weights) or one that has such a folder, a whole
+ * checkpoint, or a file of the part alone, in either naming. What neither a config nor the shapes
+ * of its tensors tell, a VAE's scale among it, is as in the model at `path`, and the log says so.
+ * The model's own part is not read then, and may be missing. Vocabularies are `vocab`.
  *
  * When this returns the file is closed and may be changed or removed. A file that another process
  * shortens or writes to meanwhile is SD_ERROR_IO. To rename another file over it, or to remove it,

@@ -38,7 +38,13 @@ typedef struct sd_checkpoint {
     const sd_context *ctx;
     const char *path;
     const sd_weights *weights;
-    bool configured; /* a YAML config was read, which says all but the sizes of a text encoder */
+    bool configured;  /* a YAML config was read, which says all but the sizes of a text encoder */
+    const void *base; /* the description of the part that this takes the place of, for what no shape
+                         tells; NULL: there is none */
+    double scale;     /* the latents', where nothing says it: that of the family */
+    struct {
+        bool unet, vae, text, text_2;
+    } given; /* parts that come from files of their own */
 } sd_checkpoint;
 
 /* Whether it is one, and whole; which text encoders it has, unless a config said that. */

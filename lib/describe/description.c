@@ -120,6 +120,10 @@ void sdi_description_free(const sd_context *ctx, sd_description *d) {
     sdi_free(ctx, d);
 }
 
+double sdi_description_scale(const sd_description *d) {
+    return d->texts == SD_TEXTS_FIRST ? 0.18215 : SD_XL_SCALE;
+}
+
 void sdi_description_predicts(sd_description *d, sd_prediction prediction) {
     bool large = prediction == SD_PREDICT_V && d->unet.linear_projection;
     d->schedule.prediction = prediction;

@@ -26,13 +26,13 @@ typedef enum sd_text_act { SD_TEXT_QUICK_GELU, SD_TEXT_GELU } sd_text_act;
 
 /* CLIP's text tower. */
 typedef struct sd_text_config {
-    sd_naming names; /* of OpenCLIP's, it pads with id 0 where no tokenizer's folder says how */
-    int vocab_size;  /* 49408 */
-    int width;       /* 768 */
-    int layers;      /* 12 */
-    int heads;       /* 12 */
-    int mlp_width;   /* 3072 */
-    int tokens;      /* 77 */
+    sd_naming names;
+    int vocab_size; /* 49408 */
+    int width;      /* 768 */
+    int layers;     /* 12 */
+    int heads;      /* 12 */
+    int mlp_width;  /* 3072 */
+    int tokens;     /* 77 */
     sd_text_act act;
     float eps;        /* 1e-5 */
     int skip;         /* more layers that the checkpoint has and that are not run (SD 2.x: 1) */
@@ -247,6 +247,8 @@ sd_status sdi_description_new(const sd_context *ctx, char *path, sd_description 
 sd_status sdi_description_copy(const sd_context *ctx, const sd_description *from, const char *path,
                                sd_description **out);
 void sdi_description_free(const sd_context *ctx, sd_description *d);
+/* The scale of a family's latents, where nothing says it. */
+double sdi_description_scale(const sd_description *d);
 /* Completes a description when it is known what the UNet predicts, and with it the default size
  * where nothing said it: that of the 2.x models that predict v is 768 pixels. */
 void sdi_description_predicts(sd_description *d, sd_prediction prediction);

@@ -20,28 +20,43 @@
 /* Checkpoints are pruned by people, too. */
 static sd_status check_whole(const sd_checkpoint *from, const sd_description *d) {
     bool text = d->conditioning == SD_CONDITIONING_TEXT;
-    if (d->vae.kind != SD_FIRST_STAGE_IDENTITY &&
+    if (d->vae.kind != SD_FIRST_STAGE_IDENTITY && !from->given.vae &&
         !sdi_weights_has_prefix(from->weights, "first_stage_model."))
         return sdi_fail(from->ctx, SD_ERROR_MODEL,
                         "%s: the checkpoint has no VAE (pruned): no tensor is named "
-                        "'first_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                        "with a vae/",
+                        "'first_stage_model...'; give the whole checkpoint, or a file of the "
+                        "VAE beside it (vae, --vae)",
                         from->path);
-    if (text && d->texts == SD_TEXTS_FIRST &&
+    if (text && d->texts == SD_TEXTS_FIRST && !from->given.text &&
         !sdi_weights_has_prefix(from->weights, "cond_stage_model."))
         return sdi_fail(from->ctx, SD_ERROR_MODEL,
                         "%s: the checkpoint has no text encoder (pruned): no tensor is named "
-                        "'cond_stage_model...'; give the whole checkpoint, or a diffusers folder "
-                        "with a text_encoder/",
+                        "'cond_stage_model...'; give the whole checkpoint, or a file of the text "
+                        "encoder beside it (text_encoder, --text_encoder)",
                         from->path);
     return SD_OK;
 }
 
 /* generative-models' conditioner: SDXL's second text encoder is its last. */
-static sd_texts which_texts(const sd_weights *w) {
+static sd_texts which_texts(const sd_checkpoint *from) {
+    const sd_weights *w = from->weights;
+    bool first =
+        from->given.text || sdi_weights_has_prefix(w, "conditioner.embedders.0.transformer.");
     return sdi_weights_has_prefix(w, "conditioner.embedders.1.model.")   ? SD_TEXTS_BOTH
            : sdi_weights_has_prefix(w, "conditioner.embedders.0.model.") ? SD_TEXTS_SECOND
-                                                                         : SD_TEXTS_FIRST;
+           : !from->given.text_2                                         ? SD_TEXTS_FIRST
+           : first                                                       ? SD_TEXTS_BOTH
+                                                                         : SD_TEXTS_SECOND;
+}
+
+/* A checkpoint that lacks what is given is no less one. */
+static bool is_known(const sd_checkpoint *from) {
+    const sd_weights *w = from->weights;
+    if (sdi_weights_has_prefix(w, UNET))
+        return from->configured || from->given.text_2;
+    return from->given.unet && (sdi_weights_has_prefix(w, "first_stage_model.") ||
+                                sdi_weights_has_prefix(w, "cond_stage_model.") ||
+                                sdi_weights_has_prefix(w, "conditioner."));
 }
 
 /* A checkpoint with a config may be of a kind that needs one, but not a LoRA or a VAE alone. */
@@ -49,9 +64,9 @@ sd_status sdi_infer_kind(const sd_checkpoint *from, sd_description *d) {
     if (from->configured && d->first_stage_only)
         return SD_OK;
     if (!from->configured)
-        d->texts = which_texts(from->weights);
-    bool known = from->configured && sdi_weights_has_prefix(from->weights, UNET);
-    sd_status status = known ? SD_OK : sdi_family_check(from->ctx, from->path, from->weights);
+        d->texts = which_texts(from);
+    sd_status status =
+        is_known(from) ? SD_OK : sdi_family_check(from->ctx, from->path, from->weights);
     return status ? status : check_whole(from, d);
 }
 
@@ -157,21 +172,21 @@ static sd_status end(infer *in) {
 
 /* -------------------------------------------------------------------- UNet */
 
-/* transformer_blocks in the SpatialTransformer of a block; 0: it has none. It says how wide the
+/* transformer_blocks in the SpatialTransformer of that name; 0: there is none. It says how wide the
  * context is, and whether its projections are Linear. */
 static int count_depth(infer *in, const char *block, sd_unet_config *c) {
     char name[64];
     int depth = 0;
     while (depth < SD_MAX_BLOCKS &&
-           has(in, "%s.1.transformer_blocks.%d.attn2.to_k.weight", block, depth))
+           has(in, "%s.transformer_blocks.%d.attn2.to_k.weight", block, depth))
         depth++;
     if (depth == 0)
         return 0;
     int context =
-        dim(in, 2, 1, SD_MAX_CHANNELS, "%s.1.transformer_blocks.0.attn2.to_k.weight", block);
+        dim(in, 2, 1, SD_MAX_CHANNELS, "%s.transformer_blocks.0.attn2.to_k.weight", block);
     if (c->context_dim == 0)
         c->context_dim = context;
-    snprintf(name, sizeof name, "%s.1.proj_in.weight", block);
+    snprintf(name, sizeof name, "%s.proj_in.weight", block);
     c->linear_projection = c->linear_projection || rank(in, name) == 2;
     if (c->context_dim != context)
         fail(in, SD_ERROR_MODEL, "its cross-attention layers expect contexts of different widths");
@@ -190,6 +205,7 @@ static void read_block(infer *in, int i, int level, int block, sd_unet_config *c
     if (block > 0 && channels != c->channels[level])
         fail(in, SD_ERROR_UNSUPPORTED, "the blocks of one level of its UNet differ in kind");
     c->channels[level] = channels;
+    snprintf(name, sizeof name, "input_blocks.%d.1", i);
     if (i < SD_MAX_UNET_BLOCKS)
         c->depth_in[i] = count_depth(in, name, c);
 }
@@ -222,7 +238,7 @@ static void read_levels(infer *in, sd_unet_config *c) {
 
 /* SSD-1B, Vega and KOALA are pruned in the middle too. */
 static void read_middle(infer *in, sd_unet_config *c) {
-    c->depth_mid = count_depth(in, "middle_block", c);
+    c->depth_mid = count_depth(in, "middle_block.1", c);
     c->mid_blocks = has(in, "middle_block.2.in_layers.2.weight") || c->depth_mid > 0 ? 2
                     : has(in, "middle_block.0.in_layers.2.weight")                   ? 1
                                                                                      : 0;
@@ -237,15 +253,12 @@ static void read_up(infer *in, sd_unet_config *c) {
     char name[32];
     int n = sdi_unet_out_block(c, -1);
     for (int i = 0; i < n && i < SD_MAX_UNET_BLOCKS; i++) {
-        snprintf(name, sizeof name, "output_blocks.%d", i);
+        snprintf(name, sizeof name, "output_blocks.%d.1", i);
         c->depth_out[i] = count_depth(in, name, c);
     }
 }
 
-sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
-    sd_unet_config *c = config;
-    infer shapes = begin(from, c->names.prefix), *in = &shapes;
-    *c = (sd_unet_config){.names = c->names, .norm_groups = 32, .norm_eps = 1e-5f};
+static void read_original_unet(infer *in, sd_unet_config *c) {
     c->model_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "input_blocks.0.0.weight");
     c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "out.2.weight");
@@ -256,28 +269,93 @@ sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
     read_levels(in, c);
     read_middle(in, c);
     read_up(in, c);
-    for (int i = 0; i < c->n_levels; i++) /* 2.x has heads of 64 channels */
-        c->heads[i] = !c->linear_projection ? 8 : c->channels[i] >= 64 ? c->channels[i] / 64 : 1;
+}
+
+/* Blocks of one level on one way in diffusers' naming. `i` counts as the file does, upwards from
+ * the last level. */
+static int count_blocks(infer *in, const char *way, int i) {
+    int n = 0;
+    while (n < SD_MAX_BLOCKS && has(in, "%s_blocks.%d.resnets.%d.conv1.weight", way, i, n))
+        n++;
+    return n;
+}
+
+static void read_depths(infer *in, sd_unet_config *c, int level, bool up) {
+    char name[64];
+    for (int i = 0; i < c->res_blocks[level] + up; i++) {
+        snprintf(name, sizeof name, "%s_blocks.%d.attentions.%d", up ? "up" : "down",
+                 up ? c->n_levels - 1 - level : level, i);
+        sdi_unet_set_depth(c, up, level, i, count_depth(in, name, c));
+    }
+}
+
+static void read_diffusers_levels(infer *in, sd_unet_config *c) {
+    int n = 0;
+    for (int blocks; n < SD_MAX_LEVELS && (blocks = count_blocks(in, "down", n)) > 0; n++) {
+        c->res_blocks[n] = blocks;
+        c->channels[n] = dim(in, 4, 0, SD_MAX_CHANNELS, "down_blocks.%d.resnets.0.conv1.weight", n);
+    }
+    c->n_levels = n;
+    if (n == 0)
+        dim(in, 4, 0, SD_MAX_CHANNELS, "down_blocks.0.resnets.0.conv1.weight"); /* is missing */
+    for (int i = 0; i < n; i++)
+        for (int up = 0; up < 2; up++)
+            read_depths(in, c, i, up);
+}
+
+static void read_diffusers_unet(infer *in, sd_unet_config *c) {
+    c->model_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "conv_in.weight");
+    c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "conv_in.weight");
+    c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "conv_out.weight");
+    if (has(in, "add_embedding.linear_1.weight")) {
+        c->label_dim = dim(in, 2, 1, SD_MAX_CHANNELS, "add_embedding.linear_1.weight");
+        c->size_dim = SIZE_DIM;
+    }
+    if (has(in, "time_embedding.cond_proj.weight"))
+        c->guidance_dim = dim(in, 2, 1, SD_MAX_CHANNELS, "time_embedding.cond_proj.weight");
+    read_diffusers_levels(in, c);
+    c->depth_mid = count_depth(in, "mid_block.attentions.0", c);
+    c->mid_blocks = has(in, "mid_block.resnets.1.conv1.weight")   ? 2
+                    : has(in, "mid_block.resnets.0.conv1.weight") ? 1
+                                                                  : 0;
+}
+
+/* Heads of the network that this takes the place of, where it has its channels; else 2.x has those
+ * of 64 channels. */
+static void guess_heads(const sd_unet_config *base, sd_unet_config *c) {
+    bool same = base && base->n_levels == c->n_levels &&
+                base->linear_projection == c->linear_projection &&
+                !memcmp(base->channels, c->channels, sizeof c->channels);
+    for (int i = 0; i < c->n_levels; i++)
+        c->heads[i] = same                    ? base->heads[i]
+                      : !c->linear_projection ? 8
+                      : c->channels[i] >= 64  ? c->channels[i] / 64
+                                              : 1;
+}
+
+sd_status sdi_infer_unet(const sd_checkpoint *from, void *config) {
+    sd_unet_config *c = config;
+    const sd_unet_config *base = from->base;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    *c = (sd_unet_config){.names = c->names,
+                          .norm_groups = base ? base->norm_groups : 32,
+                          .norm_eps = base ? base->norm_eps : 1e-5f};
+    if (c->names.layout == SD_LAYOUT_DIFFUSERS)
+        read_diffusers_unet(in, c);
+    else
+        read_original_unet(in, c);
+    guess_heads(base, c);
     if (sdi_reader_get(said(in, "sd.unet_heads"), "sd.unet_heads"))
         sdi_reader_levels(&in->r, "sd.unet_heads", 8, c->n_levels, c->heads, 1, SD_MAX_CHANNELS);
-    c->sample_size =
-        sdi_reader_int(said(in, "sd.sample_size"), "sd.sample_size", 0, 1, SD_MAX_SAMPLE);
+    c->sample_size = sdi_reader_int(said(in, "sd.sample_size"), "sd.sample_size",
+                                    base ? base->sample_size : 0, 1, SD_MAX_SAMPLE);
     sd_status status = end(in);
     return status ? status : sdi_check_unet(from->ctx, from->path, c);
 }
 
 /* -------------------------------------------------------------------- VAE */
 
-sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
-    sd_vae_config *c = config;
-    infer shapes = begin(from, c->names.prefix), *in = &shapes;
-    *c = (sd_vae_config){.names = c->names,
-                         .norm_groups = 32,
-                         .quant_conv = true,
-                         .post_quant_conv = true,
-                         .force_upcast = true};
-    c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "encoder.conv_in.weight");
-    c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "decoder.conv_out.weight");
+static void read_original_vae(infer *in, sd_vae_config *c) {
     int n = 0, block = 0;
     while (n < SD_MAX_LEVELS && has(in, "encoder.down.%d.block.0.conv1.weight", n)) {
         c->channels[n] = dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down.%d.block.0.conv1.weight", n);
@@ -296,11 +374,49 @@ sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
     if (n == 0)
         dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down.0.block.0.conv1.weight"); /* is missing */
     c->n_levels = n;
-    c->latent_channels = dim(in, 4, 1, SD_MAX_CHANNELS / 2, "decoder.conv_in.weight");
+    c->quant_conv = c->post_quant_conv = true;
     if (dim(in, 4, 0, SD_MAX_CHANNELS, "quant_conv.weight") != 2 * c->latent_channels)
         fail(in, SD_ERROR_UNSUPPORTED, "the latent of its VAE and z_channels differ in width");
     c->mid_attention = has(in, "encoder.mid.attn_1.q.weight");
-    double scale = which_texts(in->weights) == SD_TEXTS_FIRST ? 0.18215 : SD_XL_SCALE;
+}
+
+static int count_vae_blocks(infer *in, int level) {
+    int n = 0;
+    while (n < SD_MAX_BLOCKS && has(in, "encoder.down_blocks.%d.resnets.%d.conv1.weight", level, n))
+        n++;
+    return n;
+}
+
+static void read_diffusers_vae(infer *in, sd_vae_config *c) {
+    int n = 0;
+    for (int blocks; n < SD_MAX_LEVELS && (blocks = count_vae_blocks(in, n)) > 0; n++) {
+        if (n > 0 && blocks != c->res_blocks)
+            fail(in, SD_ERROR_UNSUPPORTED, "the levels of its VAE have different depths");
+        c->res_blocks = blocks;
+        c->channels[n] =
+            dim(in, 4, 0, SD_MAX_CHANNELS, "encoder.down_blocks.%d.resnets.0.conv1.weight", n);
+    }
+    c->n_levels = n;
+    c->quant_conv = has(in, "quant_conv.weight");
+    c->post_quant_conv = has(in, "post_quant_conv.weight");
+    c->mid_attention = has(in, "encoder.mid_block.attentions.0.group_norm.weight");
+}
+
+sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
+    sd_vae_config *c = config;
+    const sd_vae_config *base = from->base;
+    double scale = base ? base->scaling_factor : from->scale;
+    infer shapes = begin(from, c->names.prefix), *in = &shapes;
+    *c = (sd_vae_config){.names = c->names,
+                         .norm_groups = base ? base->norm_groups : 32,
+                         .force_upcast = !base || base->force_upcast};
+    c->in_channels = dim(in, 4, 1, SD_MAX_CHANNELS, "encoder.conv_in.weight");
+    c->out_channels = dim(in, 4, 0, SD_MAX_CHANNELS, "decoder.conv_out.weight");
+    c->latent_channels = dim(in, 4, 1, SD_MAX_CHANNELS / 2, "decoder.conv_in.weight");
+    if (c->names.layout == SD_LAYOUT_DIFFUSERS)
+        read_diffusers_vae(in, c);
+    else
+        read_original_vae(in, c);
     c->scaling_factor =
         sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", scale, 1e-6, 1e6);
     sd_status status = end(in);
@@ -405,24 +521,40 @@ static void infer_open_clip(infer *in, sd_text_config *c) {
         fail(in, SD_ERROR_MODEL, "its text encoder has too few layers for the penultimate");
 }
 
+/* Rows of a matrix whose name stands beside the part's prefix. */
+static int dim_at_top(infer *in, const char *name) {
+    infer top = *in;
+    top.prefix = "";
+    int rows = dim(&top, 2, 0, SD_MAX_CHANNELS, "%s", name);
+    in->r.status = top.r.status;
+    return rows;
+}
+
 /* The last `skip` layers are left out. */
 static sd_status infer_text(const sd_checkpoint *from, sd_text_config *c, int skip, bool projects) {
     infer shapes = begin(from, c->names.prefix), *in = &shapes;
     bool open_clip = c->names.layout == SD_LAYOUT_OPEN_CLIP;
+    bool diffusers = c->names.layout == SD_LAYOUT_DIFFUSERS;
+    const sd_text_config *base = from->base;
     *c = (sd_text_config){.names = c->names,
-                          .eps = 1e-5f,
-                          .act = open_clip ? SD_TEXT_GELU : SD_TEXT_QUICK_GELU,
+                          .eps = base ? base->eps : 1e-5f,
+                          .act = open_clip || (diffusers && projects) ? SD_TEXT_GELU
+                                 : diffusers && base                  ? base->act
+                                                                      : SD_TEXT_QUICK_GELU,
                           .hidden = c->hidden,
                           .skip = skip};
     if (projects)
-        c->projection = dim(in, 2, 1, SD_MAX_CHANNELS, "text_projection");
+        c->projection = diffusers ? dim_at_top(in, "text_projection.weight")
+                                  : dim(in, 2, 1, SD_MAX_CHANNELS, "text_projection");
     if (open_clip)
         infer_open_clip(in, c);
     else
         infer_clip(in, c);
     if (c->vocab_size < 3 || c->tokens < 2)
         fail(in, SD_ERROR_MODEL, "its text encoder has too few tokens or positions to be CLIP's");
-    c->heads = c->width / 64 > 0 ? c->width / 64 : 1; /* every CLIP has heads of 64 */
+    c->heads = base && base->width == c->width ? base->heads
+               : c->width / 64 > 0             ? c->width / 64 /* every CLIP has heads of 64 */
+                                               : 1;
     c->heads =
         sdi_reader_int(said(in, "sd.text_heads"), "sd.text_heads", c->heads, 1, SD_MAX_CHANNELS);
     sd_status status = end(in);

@@ -169,6 +169,12 @@ void sdi_weights_take_prefix(sd_weights *w, const char *prefix) {
     }
 }
 
+void sdi_weights_take_others(sd_weights *w, const char *prefix) {
+    for (size_t i = 0; i < w->n_entries; i++)
+        if (strncmp(w->entries[i].name, prefix, strlen(prefix)) != 0)
+            w->entries[i].taken = true;
+}
+
 size_t sdi_weights_count(const sd_weights *w) {
     return w->n_entries;
 }

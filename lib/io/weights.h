@@ -38,8 +38,9 @@ bool sdi_weights_is_redirected(const sd_weights *w);
 /* sdi_weights_find for a network: the entry is marked as taken, and so is one that has the name
  * itself where it was looked up elsewhere. */
 const sd_entry *sdi_weights_take(sd_weights *w, const char *name);
-/* Marks all whose names begin so. */
+/* Marks all whose names begin so; all others. */
 void sdi_weights_take_prefix(sd_weights *w, const char *prefix);
+void sdi_weights_take_others(sd_weights *w, const char *prefix);
 /* n bytes of the entry from `at`, which it must have. Any thread; a failure records no sentence, so
  * that threads which are not the host's can read: sdi_weights_fail records it later. */
 sd_status sdi_weights_read(const sd_weights *w, const sd_entry *entry, size_t at, void *dst,

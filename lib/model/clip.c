@@ -104,22 +104,25 @@ static bool text_2_wanted(const sd_description *d) {
     return is_on_text(d) && d->texts != SD_TEXTS_FIRST;
 }
 
-/* Some writers (transformers 5 among them) leave "text_model." out. */
+/* Some writers (transformers 5 among them) leave "text_model." out; a tower's own file in
+ * OpenCLIP's naming has no prefix. */
 static const sd_place text_places[] = {
+    {SD_LAYOUT_OPEN_CLIP, "", "transformer.resblocks."},
     {SD_LAYOUT_OPEN_CLIP, "cond_stage_model.model.", ""},
     {SD_LAYOUT_ORIGINAL, "conditioner.embedders.0.transformer.", "embeddings."},
     {SD_LAYOUT_ORIGINAL, "conditioner.embedders.0.transformer.text_model.", ""},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.", "embeddings."},
     {SD_LAYOUT_ORIGINAL, "cond_stage_model.transformer.text_model.", ""},
     {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
-    {SD_LAYOUT_DIFFUSERS, "", ""},
+    {SD_LAYOUT_DIFFUSERS, "", "embeddings."},
 };
 
 static const sd_place text_2_places[] = {
+    {SD_LAYOUT_OPEN_CLIP, "", "transformer.resblocks."},
     {SD_LAYOUT_OPEN_CLIP, "conditioner.embedders.1.model.", ""},
     {SD_LAYOUT_OPEN_CLIP, "conditioner.embedders.0.model.", ""},
     {SD_LAYOUT_DIFFUSERS, "text_model.", ""},
-    {SD_LAYOUT_DIFFUSERS, "", ""},
+    {SD_LAYOUT_DIFFUSERS, "", "embeddings."},
 };
 
 const sd_part_type sdi_text_part = {
@@ -129,6 +132,7 @@ const sd_part_type sdi_text_part = {
     .folder = "text_encoder",
     .stems = {"model", "pytorch_model"},
     .classes = {"CLIPTextModel", "CLIPTextModelWithProjection"},
+    SD_FILE(text_encoder),
     SD_CONFIG(text),
     .size = sizeof(sd_text_model),
     .wanted = text_wanted,
@@ -149,6 +153,7 @@ const sd_part_type sdi_text_2_part = {
     .folder = "text_encoder_2",
     .stems = {"model", "pytorch_model"},
     .classes = {"CLIPTextModelWithProjection"},
+    SD_FILE(text_encoder_2),
     SD_CONFIG(text_2),
     .size = sizeof(sd_text_model),
     .wanted = text_2_wanted,

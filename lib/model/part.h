@@ -43,6 +43,7 @@ typedef struct sd_part_type {
     const char *folder;     /* within a diffusers folder; NULL: none has such a part */
     sd_stems stems;         /* of its files there */
     const char *classes[3]; /* that model_index.json may name; NULL ends them */
+    size_t file;            /* its member of sd_model_params: the offset; 0: it has none */
     size_t size;            /* of the network, which begins with an sd_part */
     size_t config;          /* of its description: the offset in sd_description, */
     size_t config_size;     /* and its size */
@@ -68,9 +69,16 @@ extern const sd_part_type sdi_text_part, sdi_text_2_part, sdi_class_part, sdi_un
     .config = offsetof(sd_description, member),                                                    \
     .config_size = sizeof(((sd_description *)NULL)->member)
 
+#define SD_FILE(member) .file = offsetof(sd_model_params, member)
+
 /* A part's own description; it begins with an sd_naming. */
 static inline void *sdi_part_config(const sd_part_type *type, const sd_description *d) {
     return (char *)d + type->config;
+}
+
+/* The file or folder that a part is to come from; NULL: the model's own. */
+static inline const char *sdi_part_file(const sd_part_type *type, const sd_model_params *params) {
+    return type->file ? *(const char *const *)((const char *)params + type->file) : NULL;
 }
 
 /* Takes over what another model says of a part. */

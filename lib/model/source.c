@@ -1,5 +1,5 @@
 /* Opening a model: its files, and its description from what is in them. */
-#include "model/source.h"
+#include "model/source_internal.h"
 
 #include "core/os.h"
 #include "describe/config.h"
@@ -11,35 +11,12 @@
 
 /* ------------------------------------------------------------------- files */
 
-void sdi_source_keep(sd_source *s, sd_weights *w) {
-    s->files[s->n_files++] = w;
-}
-
-/* Another file, to be closed with the source. */
-static sd_status open_file(sd_source *s, const char *path, sd_weights **out) {
-    sd_status status = sdi_weights_open(s->ctx, path, out);
-    if (!status)
-        sdi_source_keep(s, *out);
-    return status;
-}
-
 sd_naming sdi_find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts) {
-    const sd_place *last = NULL;
-    char name[256];
-    for (int i = 0; i < type->n_places; i++) {
-        const sd_place *place = &type->places[i];
-        if (!(layouts >> place->layout & 1))
-            continue;
-        last = place;
-        snprintf(name, sizeof name, "%s%s", place->prefix, place->tells);
-        if (sdi_weights_has_prefix(w, name))
-            break;
-    }
-    return last ? (sd_naming){last->layout, last->prefix} : (sd_naming){.prefix = ""};
-}
-
-static sd_naming *names_of(const sd_part_type *type, sd_description *d) {
-    return sdi_part_config(type, d);
+    const sd_place *place = sdi_source_find_place(type, w, layouts);
+    for (int i = type->n_places; i-- > 0 && !place;)
+        if (layouts >> type->places[i].layout & 1)
+            place = &type->places[i];
+    return place ? (sd_naming){place->layout, place->prefix} : (sd_naming){.prefix = ""};
 }
 
 /* ------------------------------------------------------------------- diffusers' folder */
@@ -177,6 +154,12 @@ static sd_status read_config(sd_source *s, const sd_part_type *type) {
     return status;
 }
 
+/* A part of the folder's own; or one that is given, for which the folder's is the base. */
+static sd_status describe_part(sd_source *s, const char *given, sd_part_kind kind) {
+    sd_status status = read_config(s, sdi_part_types[kind]);
+    return given ? sdi_source_take_part(s, kind, given, !status, false) : status;
+}
+
 /* Steps and guidance are the pipeline's. */
 static sd_status read_scheduler(sd_source *s, const sd_index *index) {
     int steps = s->desc->scheduler.steps;
@@ -201,9 +184,9 @@ static sd_status open_part(sd_source *s, sd_part_kind kind) {
     if (!status && !path)
         status = sdi_folder_has_none(s->ctx, folder, &type->stems);
     if (!status)
-        status = open_file(s, path, &s->weights[kind]);
+        status = sdi_source_open_file(s, path, &s->weights[kind]);
     if (!status)
-        *names_of(type, s->desc) =
+        *sdi_part_names(type, s->desc) =
             sdi_find_names(type, s->weights[kind], 1u << SD_LAYOUT_DIFFUSERS);
     sdi_free(s->ctx, path);
     sdi_free(s->ctx, folder);
@@ -228,20 +211,21 @@ static const char *stable_diffusion(const sd_description *d) {
                                          : "Stable Diffusion 1.x";
 }
 
-static sd_status open_folder(sd_source *s) {
+static sd_status open_folder(sd_source *s, const char *const given[]) {
     sd_index index = {.scheduler = ""};
+    s->folder = true;
     s->directory = sdi_strdup(s->ctx, s->desc->path);
     sd_status status = s->directory ? read_index(s, &index) : SD_ERROR_MEMORY;
     for (int i = 0; i < SD_N_PARTS && !status; i++)
         if (sdi_part_types[i]->wanted(s->desc))
-            status = read_config(s, sdi_part_types[i]);
+            status = describe_part(s, given[i], (sd_part_kind)i);
     if (!status)
         status = read_scheduler(s, &index);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
         if (sdi_part_types[i]->tokenizer && sdi_part_types[i]->wanted(s->desc))
             status = open_tokenizer(s, (sd_part_kind)i);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
-        if (sdi_part_types[i]->wanted(s->desc))
+        if (sdi_part_types[i]->wanted(s->desc) && !given[i])
             status = open_part(s, (sd_part_kind)i);
     s->desc->family = stable_diffusion(s->desc);
     return status;
@@ -253,49 +237,94 @@ static sd_status open_folder(sd_source *s) {
 static sd_status infer_part(const sd_checkpoint *from, const sd_part_type *type,
                             sd_description *d) {
     const unsigned any = 1u << SD_LAYOUT_ORIGINAL | 1u << SD_LAYOUT_OPEN_CLIP;
-    sd_naming *names = names_of(type, d);
+    sd_naming *names = sdi_part_names(type, d);
     *names = sdi_find_names(type, from->weights, from->configured ? 1u << names->layout : any);
     bool sized = from->configured && !type->measured;
     return sized ? SD_OK : type->infer(from, sdi_part_config(type, d));
 }
 
-static sd_status describe_checkpoint(sd_source *s, const char *config) {
+/* Where a part is given, the file's own is its base, if there is a sound one. */
+static sd_status take_or_infer(sd_source *s, const sd_checkpoint *from, const char *given,
+                               sd_part_kind kind) {
+    const sd_part_type *type = sdi_part_types[kind];
+    bool sized = from->configured && !type->measured;
+    if (!given)
+        return infer_part(from, type, s->desc);
+    bool there = sized || sdi_source_find_place(type, from->weights, SD_ANY_LAYOUT);
+    bool known = there && !infer_part(from, type, s->desc);
+    sdi_source_pass_over(type, s->files[0]);
+    return sdi_source_take_part(s, kind, given, known, sized);
+}
+
+static sd_status describe_checkpoint(sd_source *s, const char *config, const char *const given[]) {
     sd_description *d = s->desc;
-    const sd_checkpoint from = {s->ctx, d->path, s->files[0], config != NULL};
+    sd_checkpoint from = {.ctx = s->ctx,
+                          .path = d->path,
+                          .weights = s->files[0],
+                          .configured = config != NULL,
+                          .given = {.unet = given[SD_PART_UNET],
+                                    .vae = given[SD_PART_VAE],
+                                    .text = given[SD_PART_TEXT],
+                                    .text_2 = given[SD_PART_TEXT_2]}};
     sd_status status = config ? sdi_ldm_config(s->ctx, config, d) : SD_OK;
     if (!status)
         status = sdi_infer_kind(&from, d);
+    from.scale = sdi_description_scale(d);
     for (int i = 0; i < SD_N_PARTS && !status; i++)
         if (sdi_part_types[i]->wanted(d))
-            status = infer_part(&from, sdi_part_types[i], d);
-    if (!config)
+            status = take_or_infer(s, &from, given[i], (sd_part_kind)i);
+    if (!config) {
         d->family = stable_diffusion(d);
+        from.weights = s->weights[SD_PART_UNET]; /* whose file says what it predicts */
+    }
     return status ? status : sdi_infer_rest(&from, d);
 }
 
-static sd_status open_checkpoint(sd_source *s, const char *config) {
+static sd_status open_checkpoint(sd_source *s, const char *config, const char *const given[]) {
     s->directory = sdi_path_dirname(s->ctx, s->desc->path);
     sd_weights *w;
-    sd_status status = s->directory ? open_file(s, s->desc->path, &w) : SD_ERROR_MEMORY;
+    sd_status status = s->directory ? sdi_source_open_file(s, s->desc->path, &w) : SD_ERROR_MEMORY;
     if (status)
         return status;
     for (int i = 0; i < SD_N_PARTS; i++)
         s->weights[i] = w;
     sdi_ema_take_alone(w); /* for what is read off the tensors */
-    return describe_checkpoint(s, config);
+    return describe_checkpoint(s, config, given);
 }
 
-sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out) {
-    return sdi_source_open_config(ctx, path, NULL, out);
+/* A part that was given is one of the model's. */
+static sd_status check_given(const sd_source *s, const char *const given[]) {
+    for (int i = 0; i < SD_N_PARTS; i++)
+        if (given[i] && !sdi_part_types[i]->wanted(s->desc))
+            return sdi_fail(s->ctx, SD_ERROR_ARGUMENT,
+                            "%s: this model takes no %s (sd_model_params.%s is \"%s\")",
+                            s->desc->path, sdi_part_types[i]->what, sdi_part_types[i]->name,
+                            given[i]);
+    return SD_OK;
+}
+
+static sd_status open_and_check(sd_source *s, const sd_model_params *params) {
+    const char *given[SD_N_PARTS];
+    for (int i = 0; i < SD_N_PARTS; i++)
+        given[i] = sdi_part_file(sdi_part_types[i], params);
+    sd_status status = sdi_is_directory(s->desc->path) ? open_folder(s, given)
+                                                       : open_checkpoint(s, params->config, given);
+    if (!status)
+        status = check_given(s, given);
+    if (status)
+        return status;
+    sdi_join_description(s->desc);
+    return sdi_check_description(s->ctx, s->desc);
 }
 
 /* `path` is resolved, and taken over. */
-static sd_status open_resolved(sd_context *ctx, char *path, const char *config, sd_source **out) {
+static sd_status open_resolved(sd_context *ctx, char *path, const sd_model_params *params,
+                               sd_source **out) {
     sd_status status = SD_OK;
-    if (config && sdi_is_directory(path))
+    if (params->config && sdi_is_directory(path))
         status = sdi_fail(ctx, SD_ERROR_ARGUMENT,
                           "%s: a diffusers folder has its own configs; %s cannot be used with it",
-                          path, config);
+                          path, params->config);
     sd_source *s = status ? NULL : sdi_zalloc(ctx, sizeof *s);
     if (!s) {
         sdi_free(ctx, path);
@@ -303,15 +332,8 @@ static sd_status open_resolved(sd_context *ctx, char *path, const char *config, 
     }
     s->ctx = ctx;
     status = sdi_description_new(ctx, path, &s->desc);
-    if (status) {
-        sdi_source_close(s);
-        return status;
-    }
-    status = sdi_is_directory(s->desc->path) ? open_folder(s) : open_checkpoint(s, config);
-    if (!status) {
-        sdi_join_description(s->desc);
-        status = sdi_check_description(ctx, s->desc);
-    }
+    if (!status)
+        status = open_and_check(s, params);
     if (status)
         sdi_source_close(s);
     else
@@ -319,12 +341,17 @@ static sd_status open_resolved(sd_context *ctx, char *path, const char *config, 
     return status;
 }
 
-sd_status sdi_source_open_config(sd_context *ctx, const char *path, const char *config,
+sd_status sdi_source_open_params(sd_context *ctx, const char *path, const sd_model_params *params,
                                  sd_source **out) {
     char *resolved;
     *out = NULL;
     sd_status status = sdi_resolve_path(ctx, path, false, &resolved);
-    return status ? status : open_resolved(ctx, resolved, config, out);
+    return status ? status : open_resolved(ctx, resolved, params, out);
+}
+
+sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out) {
+    const sd_model_params params = SD_MODEL_PARAMS_INIT;
+    return sdi_source_open_params(ctx, path, &params, out);
 }
 
 /* The config decides where the caller did not say. DDPM's use_ema is True by default. */

@@ -9,11 +9,12 @@
 
 typedef struct sd_source {
     sd_context *ctx;
-    sd_description *desc;             /* closed with the source; NULL: somebody took it */
-    char *tokenizer_dirs[SD_N_PARTS]; /* diffusers' tokenizer/ of each text encoder, or NULL */
-    char *directory;                  /* that the checkpoint lies in */
-    sd_weights *weights[SD_N_PARTS];  /* that each part is in; parts may share one */
-    sd_weights *files[SD_N_PARTS];    /* each once: what sdi_source_close closes */
+    sd_description *desc;              /* closed with the source; NULL: somebody took it */
+    char *tokenizer_dirs[SD_N_PARTS];  /* diffusers' tokenizer/ of each text encoder, or NULL */
+    bool folder;                       /* it is one of diffusers' */
+    char *directory;                   /* that the checkpoint lies in */
+    sd_weights *weights[SD_N_PARTS];   /* that each part is in; parts may share one */
+    sd_weights *files[SD_N_PARTS + 1]; /* each once: what sdi_source_close closes */
     int n_files;
 } sd_source;
 
@@ -28,8 +29,9 @@ typedef struct sd_source {
  *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)
  */
 sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out);
-/* Opens a source with the sizes of an LDM YAML config (ldm_config.c); `config` NULL: without. */
-sd_status sdi_source_open_config(sd_context *ctx, const char *path, const char *config,
+/* Opens a source with the sizes of an LDM YAML config (ldm_config.c), and parts from files of their
+ * own (source_part.c), where the parameters name such. */
+sd_status sdi_source_open_params(sd_context *ctx, const char *path, const sd_model_params *params,
                                  sd_source **out);
 /* Which of a UNet's two sets of weights is loaded: the averages (model_ema.*), or those that
  * training ended with. The choice and the config decide, and what the file has. */
@@ -39,9 +41,10 @@ sd_status sdi_source_choose_weights(sd_source *source, sd_ema choice);
 sd_status sdi_source_check_files(const sd_source *source);
 void sdi_source_close(sd_source *source);
 
-/* Closes `w` with the source; once for each part at most. */
+/* Closes `w` with the source; for each part and the model's own file once at most. */
 void sdi_source_keep(sd_source *source, sd_weights *w);
-/* The names that a file has a part's tensors under, in one of the layouts (bits). */
+/* The names that a file has a part's tensors under, in one of the layouts (bits); where none fits,
+ * those of the last place of such a layout. */
 sd_naming sdi_find_names(const sd_part_type *type, const sd_weights *w, unsigned layouts);
 /*
  * Adds a small autoencoder (TAESD): a file of both halves in any layout, taesd_decoder beside

@@ -398,8 +398,10 @@ static bool unet_wanted(const sd_description *d) {
     return !d->first_stage_only;
 }
 
-static const sd_place unet_places[] = {{SD_LAYOUT_ORIGINAL, "model.diffusion_model.", ""},
-                                       {SD_LAYOUT_DIFFUSERS, "", ""}};
+/* A UNet's own file has no prefix. */
+static const sd_place unet_places[] = {{SD_LAYOUT_ORIGINAL, "", "input_blocks."},
+                                       {SD_LAYOUT_ORIGINAL, "model.diffusion_model.", ""},
+                                       {SD_LAYOUT_DIFFUSERS, "", "down_blocks."}};
 
 const sd_part_type sdi_unet_part = {
     .what = "UNet",
@@ -408,6 +410,7 @@ const sd_part_type sdi_unet_part = {
     .folder = "unet",
     .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
     .classes = {"UNet2DConditionModel"},
+    SD_FILE(unet),
     SD_CONFIG(unet),
     .size = sizeof(sd_unet),
     .wanted = unet_wanted,

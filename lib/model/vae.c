@@ -298,8 +298,9 @@ static bool vae_overflows(const void *config) {
 
 /* A first stage's own checkpoint has no prefix. */
 static const sd_place vae_places[] = {{SD_LAYOUT_ORIGINAL, "first_stage_model.", ""},
-                                      {SD_LAYOUT_ORIGINAL, "", ""},
-                                      {SD_LAYOUT_DIFFUSERS, "", ""}};
+                                      {SD_LAYOUT_ORIGINAL, "", "encoder.down."},
+                                      {SD_LAYOUT_DIFFUSERS, "", "encoder.down_blocks."},
+                                      {SD_LAYOUT_DIFFUSERS, "", "decoder.layers."}};
 
 const sd_part_type sdi_vae_part = {
     .what = "VAE",
@@ -308,6 +309,7 @@ const sd_part_type sdi_vae_part = {
     .folder = "vae",
     .stems = {"diffusion_pytorch_model", "diffusion_pytorch_model"},
     .classes = {"AutoencoderKL", "AutoencoderTiny"},
+    SD_FILE(vae),
     SD_CONFIG(vae),
     .size = sizeof(sd_vae),
     .wanted = vae_wanted,

@@ -11,16 +11,18 @@
 #include <string.h>
 
 /* A folder's tokenizer/ says how to pad, whichever vocabulary is used with it; an original
- * checkpoint pads as its code does, whatever lies beside the vocabulary. */
-static sd_status find_padding(const sd_model *model, sd_encoder *encoder, const char *dir) {
-    sd_layout layout = encoder->config->names.layout;
+ * checkpoint pads as its code does, whatever lies beside the vocabulary: OpenCLIP's, whose networks
+ * have the exact GELU, with id 0. */
+static sd_status find_padding(const sd_model *model, sd_encoder *encoder, const sd_source *source) {
+    const char *dir = source->tokenizer_dirs[encoder->part];
     sd_tokenizer *t = encoder->tokenizer;
     sd_status status = SD_OK;
-    encoder->pad = layout == SD_LAYOUT_OPEN_CLIP ? 0 : sdi_tokenizer_end(t);
-    if (layout != SD_LAYOUT_DIFFUSERS) {
+    if (!source->folder) {
+        encoder->pad = encoder->config->act == SD_TEXT_GELU ? 0 : sdi_tokenizer_end(t);
         sdi_tokenizer_drop_pad(t);
         return SD_OK;
     }
+    encoder->pad = sdi_tokenizer_end(t);
     if (dir)
         status = sdi_tokenizer_take_pad(t, dir);
     if (status || !sdi_tokenizer_pad_text(t))
@@ -42,7 +44,7 @@ static sd_status find_vocabulary(sd_model *model, sd_encoder *encoder, const sd_
         sdi_tokenizer_find(model->ctx, path, dir, source->directory, &encoder->tokenizer);
     if (!status) {
         sdi_tokenizer_limit(encoder->tokenizer, model->desc->path, encoder->config->vocab_size);
-        return find_padding(model, encoder, dir);
+        return find_padding(model, encoder, source);
     }
     encoder->tokenizer = NULL;
     if (path || status == SD_ERROR_MEMORY)
@@ -190,7 +192,7 @@ static sd_status ask_prediction(sd_model *model, sd_description *desc) {
 /* The description is complete when this returns, and does not change any more. */
 static sd_status load(sd_model *model, const char *path, const sd_model_params *params) {
     sd_source *source;
-    sd_status status = sdi_source_open_config(model->ctx, path, params->config, &source);
+    sd_status status = sdi_source_open_params(model->ctx, path, params, &source);
     if (status)
         return status;
     sd_description *desc = source->desc;

@@ -12,7 +12,7 @@
 
 ENDS_WITH(sd_context_params, log_level);
 ENDS_WITH(sd_adapter_use, config);
-ENDS_WITH(sd_model_params, taesd);
+ENDS_WITH(sd_model_params, text_encoder_2);
 ENDS_WITH(sd_model_info, n_unmatched);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);

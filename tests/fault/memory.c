@@ -29,7 +29,9 @@ static sd_status open_source(void) {
 /* `target` is the tiny model's file. */
 static sd_status open_configured(void) {
     sd_source *s;
-    sd_status status = sdi_source_open_config(fault_ctx, target, SD_TEST_CONFIG, &s);
+    sd_model_params params = SD_MODEL_PARAMS_INIT;
+    params.config = SD_TEST_CONFIG;
+    sd_status status = sdi_source_open_params(fault_ctx, target, &params, &s);
     ck_assert((status == SD_OK) == (s != NULL));
     sdi_source_close(s);
     return status;
@@ -154,7 +156,7 @@ START_TEST(no_memory_for_files) {
     snprintf(target, sizeof target, "%s", SD_TEST_DATA "/ckpt/deflated.ckpt");
     fail_each("sdi_weights_open, deflated", open_weights);
     snprintf(target, sizeof target, "%s", getenv("SD_TEST_TINY_FILE"));
-    fail_each("sdi_source_open_config", open_configured);
+    fail_each("sdi_source_open_params", open_configured);
     snprintf(target, sizeof target, "%s", getenv("SD_TEST_TAESD_FOLDER"));
     fail_each("sdi_source_add_tiny, a folder", add_tiny);
     snprintf(target, sizeof target, "%s/taesd_decoder.safetensors", getenv("SD_TEST_TAESD_HALVES"));

@@ -151,6 +151,10 @@ class ModelParams(SizedStructure):
         ("use_ema", c_int32),
         ("n_adapters", c_int32),
         ("taesd", c_char_p),
+        ("unet", c_char_p),
+        ("vae", c_char_p),
+        ("text_encoder", c_char_p),
+        ("text_encoder_2", c_char_p),
     ]
 
 

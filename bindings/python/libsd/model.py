@@ -106,6 +106,10 @@ class Model(Handle):
         config: "str | os.PathLike | None" = None,
         taesd: "str | os.PathLike | None" = None,
         stop: Optional[Stop] = None,
+        unet: "str | os.PathLike | None" = None,
+        vae: "str | os.PathLike | None" = None,
+        text_encoder: "str | os.PathLike | None" = None,
+        text_encoder_2: "str | os.PathLike | None" = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
@@ -127,6 +131,8 @@ class Model(Handle):
             and `tiny`: diffusers' folder or file, or taesd_decoder with taesd_encoder beside it.
             None: the taesd/ of a diffusers folder, if there is one.
         stop: ends the loading while it is set.
+        unet, vae, text_encoder, text_encoder_2: files or folders of parts that take the place of
+            the model's own, or are there where it has none.
         """
         context = context or Context()
         params = _ffi.ModelParams(
@@ -150,12 +156,18 @@ class Model(Handle):
                 )
                 for word, file in zip(words, files)
             ]
-        if vocab is not None:
-            params.vocab = _ffi.path_bytes(vocab)
-        if config is not None:
-            params.config = _ffi.path_bytes(config)
-        if taesd is not None:
-            params.taesd = _ffi.path_bytes(taesd)
+        paths = {
+            "vocab": vocab,
+            "config": config,
+            "taesd": taesd,
+            "unet": unet,
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "text_encoder_2": text_encoder_2,
+        }
+        for name, file in paths.items():
+            if file is not None:
+                setattr(params, name, _ffi.path_bytes(file))
         file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
         used = adapter_uses(adapters, learned)
         with context._use() as address, use_stop(stop) as token, used as (uses, n):

@@ -71,6 +71,13 @@ class ModelTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.ModelError, "model_ema"):
             ctx.load(FILE, use_ema=True)
 
+    def test_parts(self):
+        with ctx.load(FILE, vae=FOLDER, unet=pathlib.Path(FOLDER) / "unet") as mixed:
+            self.assertEqual(mixed.info.layout, "diffusers")
+            self.assertEqual(mixed.unexpected, [])
+        with self.assertRaisesRegex(libsd.ModelError, "no VAE"):
+            ctx.load(FILE, vae=os.path.join(FOLDER, "unet"))
+
     def test_combine(self):
         with ctx.load(FILE) as other:
             both = model.combine(vae=other, unet=other)
