@@ -33,7 +33,7 @@ static int run(paint *p, const sd_image *init, const repaint *r) {
         sd_generate_params params = paint_request(p, &round);
         params.init = init;
         params.strength = o->strength;
-        sd_status status = sd_generate(p->model, &params, images, round.sampling.batch);
+        sd_status status = paint_generate(p, &round, &params, images);
         exit_code = paint_save(p, status, &round, images, extra);
     }
     if (!exit_code && !cli_interrupted())

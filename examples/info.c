@@ -100,6 +100,48 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
         printf("  %s\n", sd_model_unexpected(model, i));
 }
 
+static void print_text(const char *name, const char *text) {
+    if (text)
+        printf("%-12s %s\n", name, text);
+}
+
+static void print_adapter(const sd_adapter_info *info) {
+    print_text("kind:", info->kind);
+    print_text("for:", info->family ? info->family : "any model that it fits: it does not tell");
+    print_text("title:", info->title);
+    print_text("base model:", info->base_model);
+    print_text("triggers:", info->trigger_words);
+    if (info->n_tokens) {
+        printf("embeddings:  %d of width %d\n", info->n_tokens, info->token_width);
+        return;
+    }
+    printf("modules:     %d of the UNet, %d of the text encoder, %d of the second one\n",
+           info->n_unet, info->n_text, info->n_text_2);
+    if (info->max_rank)
+        printf("rank:        %d to %d", info->min_rank, info->max_rank);
+    if (info->max_rank && info->alpha > 0)
+        printf(", alpha %g", info->alpha);
+    if (info->max_rank)
+        printf("\n");
+    if (info->n_unknown)
+        printf("unknown:     %d tensors, which are passed over\n", info->n_unknown);
+}
+
+/* Whether the file is an adapter, which is told then. */
+static bool tell_adapter(sd_context *ctx, const char *path) {
+    sd_adapter *adapter;
+    sd_adapter_info info = SD_ADAPTER_INFO_INIT;
+    if (sd_adapter_load(ctx, path, NULL, &adapter))
+        return false;
+    sd_status status = sd_adapter_get_info(adapter, &info);
+    if (!status) {
+        printf("adapter:     %s\n", path);
+        print_adapter(&info);
+    }
+    sd_adapter_free(adapter);
+    return !status;
+}
+
 static sd_status print_memory(sd_model *model, const sd_model_info *info, int width, int height,
                               int batch, bool tiled) {
     sd_sampler_params sampling = SD_SAMPLER_PARAMS_INIT;
@@ -147,8 +189,9 @@ int main(int argc, char **argv) {
         {"threads", CLI_INT, &threads, "CPU threads; 0 is one per core"},
     };
     cli_part_rows(&loading, rows + 8);
-    const cli_program program = {PROGRAM, "Tells what a checkpoint holds and what a run takes.",
-                                 "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
+    const cli_program program = {
+        PROGRAM, "Tells what a checkpoint holds and what a run takes, or what an adapter is.",
+        "CHECKPOINT", rows, (int)(sizeof rows / sizeof *rows)};
     int exit_code, first = cli_parse(&program, argc, argv, &exit_code);
     if (first < 0)
         return exit_code;
@@ -167,6 +210,10 @@ int main(int argc, char **argv) {
     if (status)
         return cli_fail(PROGRAM, status);
     cli_cancel_on_interrupt(ctx);
+    if (!list && tell_adapter(ctx, argv[first])) {
+        sd_context_free(ctx);
+        return 0;
+    }
     contents c = {.list = list};
     status = sd_checkpoint_list(ctx, argv[first], on_tensor, &c);
     if (!status && !list) {

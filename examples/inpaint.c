@@ -62,7 +62,7 @@ static sd_status paint_batch(inpaint *job, const paint_round *round, sd_image **
     params.mask = job->mask;
     params.masking = &masking;
     params.strength = job->strength;
-    return sd_generate(job->p.model, &params, images, round->sampling.batch);
+    return paint_generate(&job->p, round, &params, images);
 }
 
 /* The mask in the picture's parameters, by the names that the popular web UIs have where they have

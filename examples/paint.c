@@ -67,6 +67,12 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"embedding", CLI_LIST, &o->embeddings,
          "NAME=FILE: a textual-inversion file for a word of prompts, any number of times; FILE "
          "alone (also one whose path has a '='): for its name"},
+        {"lora", CLI_LIST, &o->loras,
+         "FILE[:STRENGTH[:TEXT_STRENGTH]]: a LoRA, LoHa, LoKr, DoRA or difference that changes the "
+         "model, any number of times"},
+        {"lora-dir", CLI_TEXT, &o->lora_dir,
+         "folder of the files that <lora:NAME:STRENGTH> in prompts stands for, also <lyco:...> and "
+         "with :TEXT_STRENGTH behind; without, such a tag is text"},
         {"use_ema", CLI_FLAG, &o->use_ema,
          "the UNet's averaged weights (model_ema.*), as ema_scope of the original"},
         {"no_ema", CLI_FLAG, &o->no_ema,
@@ -233,17 +239,20 @@ static sd_ema choose_weights(const paint *p) {
     return found ? SD_EMA_ON : SD_EMA_AUTO;
 }
 
-static sd_status load_model(paint *p, sd_model_params *model) {
+static sd_status load_model(paint *p, sd_model_params *model, const lora_list *loras) {
     const paint_options *o = p->options;
     sd_adapter_use uses[CLI_LIST_MAX];
-    const sd_adapter_use *adapters[CLI_LIST_MAX];
+    const sd_adapter_use *adapters[2 * CLI_LIST_MAX];
     char *words[CLI_LIST_MAX] = {NULL};
+    int n = read_embeddings(p->program, &o->embeddings, uses, words);
     sd_status status = SD_ERROR_MEMORY;
-    for (int i = 0; i < CLI_LIST_MAX; i++)
+    for (int i = 0; i < n; i++)
         adapters[i] = &uses[i];
+    for (int i = 0; i < loras->n && n >= 0; i++)
+        adapters[n++] = &loras->uses[i];
     model->adapters = adapters;
-    model->n_adapters = read_embeddings(p->program, &o->embeddings, uses, words);
-    if (model->n_adapters >= 0) {
+    model->n_adapters = n;
+    if (n >= 0) {
         cli_progress_begin(&p->progress, "loading");
         status = sd_model_load(p->ctx, p->ckpt, model, &p->model);
         cli_progress_end(&p->progress);
@@ -287,7 +296,14 @@ static int load(paint *p) {
     model.progress = on_load;
     model.progress_user = &p->progress;
     model.use_ema = choose_weights(p);
-    status = load_model(p, &model);
+    lora_list loras = {.n = 0};
+    for (int i = 0; i < o->loras.n; i++)
+        if (!lora_add(&loras, p->program, o->loras.items[i])) {
+            lora_free(&loras);
+            return 2;
+        }
+    status = load_model(p, &model, &loras);
+    lora_free(&loras);
     if (!status && o->refiner)
         status = load_refiner(p, &model);
     return status ? cli_fail(p->program, status) : check_latents(p);
@@ -370,10 +386,55 @@ static int read_prompts(paint *p) {
     return 0;
 }
 
+/* n prompts without their tags, which all have the same; the caller frees them, and the tags. False
+ * with a sentence printed. */
+static bool take_tags(const paint *p, const char *const *prompts, int n, char **plain,
+                      lora_list *tags) {
+    bool ok = true;
+    for (int i = 0; i < n && ok; i++) {
+        lora_list own = {.n = 0};
+        plain[i] = lora_take(i ? &own : tags, p->program, prompts[i], p->options->lora_dir);
+        ok = plain[i] && (i == 0 || !*prompts[i] || lora_same(&own, tags));
+        if (plain[i] && !ok)
+            fprintf(stderr, "%s: prompts that are painted at once have other adapters: \"%s\"\n",
+                    p->program, prompts[i]);
+        lora_free(&own);
+    }
+    return ok;
+}
+
+static void free_plain(char **plain, int n) {
+    for (int i = 0; i < n; i++)
+        free(plain[i]);
+    free(plain);
+}
+
+/* Whether the files of all tags are there, before anything is painted. */
+static int check_tags(const paint *p) {
+    const paint_options *o = p->options;
+    int at_once = p->lines ? p->lines_at_once : 1, all = p->lines ? p->n_lines : 1;
+    char **plain = calloc((size_t)at_once, sizeof *plain);
+    bool ok = plain != NULL;
+    for (int i = 0; i < all && ok; i += at_once) {
+        lora_list tags = {.n = 0};
+        const char *const *prompts = p->lines ? p->prompts + i : &o->prompt;
+        ok = take_tags(p, prompts, at_once, plain, &tags);
+        for (int k = 0; k < at_once; k++) {
+            free(plain[k]);
+            plain[k] = NULL;
+        }
+        lora_free(&tags);
+    }
+    free(plain);
+    return ok ? 0 : 2;
+}
+
 /* The prompts, and room for the grid's pictures. */
 static int plan(paint *p) {
     const paint_options *o = p->options;
     int exit_code = o->from_file ? read_prompts(p) : 0;
+    if (!exit_code && o->lora_dir)
+        exit_code = check_tags(p);
     if (exit_code)
         return exit_code;
     size_t pictures = (size_t)o->n_iter * (size_t)(p->lines ? p->n_lines : o->n_samples);
@@ -435,6 +496,8 @@ void paint_end(paint *p) {
     free(p->kept);
     free(p->prompts);
     free(p->lines);
+    lora_free(&p->tags);
+    sd_model_free(p->adapted);
     sd_model_free(p->refiner);
     sd_model_free(p->model);
     sd_context_free(p->ctx);
@@ -451,6 +514,44 @@ sd_generate_params paint_request(const paint *p, const paint_round *round) {
     params.refiner_start = p->options->refiner_start;
     params.vae = &p->vae;
     return params;
+}
+
+/* The model as tags change it: that of the round before, where it has the same. Takes the tags. */
+static sd_status adapt(paint *p, lora_list *tags) {
+    const sd_adapter_use *uses[CLI_LIST_MAX];
+    bool same = p->adapted && lora_same(tags, &p->tags);
+    for (int i = 0; i < tags->n; i++)
+        uses[i] = &tags->uses[i];
+    if (same) {
+        lora_free(tags);
+        return SD_OK;
+    }
+    sd_model_free(p->adapted);
+    p->adapted = NULL;
+    lora_free(&p->tags);
+    p->tags = *tags;
+    return tags->n ? sd_model_adapt(p->model, uses, tags->n, &p->adapted) : SD_OK;
+}
+
+sd_status paint_generate(paint *p, const paint_round *round, sd_generate_params *params,
+                         sd_image **images) {
+    int n = round->prompts ? round->sampling.batch : 1;
+    const char *const *prompts = round->prompts ? round->prompts : &round->prompt;
+    lora_list tags = {.n = 0};
+    char **plain = p->options->lora_dir ? calloc((size_t)n, sizeof *plain) : NULL;
+    sd_status status = SD_OK;
+    if (p->options->lora_dir) {
+        bool ok = plain && take_tags(p, prompts, n, plain, &tags);
+        status = ok ? adapt(p, &tags) : SD_ERROR_MEMORY; /* all else was checked before */
+        params->prompt = ok ? plain[0] : NULL;
+        params->prompts = ok && round->prompts ? (const char *const *)plain : NULL;
+    }
+    if (!status)
+        status =
+            sd_generate(p->adapted ? p->adapted : p->model, params, images, round->sampling.batch);
+    if (plain)
+        free_plain(plain, n);
+    return status;
 }
 
 /* Rounds of one iteration. */

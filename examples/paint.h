@@ -3,7 +3,7 @@
 #ifndef SD_EXAMPLES_PAINT_H
 #define SD_EXAMPLES_PAINT_H
 
-#include "cli.h"
+#include "lora.h"
 #include <sd/original.h>
 
 #include <math.h>
@@ -30,12 +30,14 @@ typedef struct paint_options {
     bool ema_where_given;  /* without either: averaged weights where the checkpoint has them */
     bool own_names;        /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
     cli_list embeddings;   /* NAME=FILE, or FILE */
+    cli_list loras;        /* FILE[:STRENGTH[:TEXT_STRENGTH]] */
+    const char *lora_dir;  /* of <lora:NAME:STRENGTH> in prompts, or NULL */
     bool from_picture;     /* the program is img2img: --original_seeds are that script's */
     double strength;       /* of img2img */
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS (44 + CLI_N_PARTS)
+#define PAINT_N_OPTIONS (46 + CLI_N_PARTS)
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
@@ -63,6 +65,8 @@ typedef struct paint {
     const char *ckpt; /* --ckpt, or the original's place */
     sd_context *ctx;
     sd_model *model, *refiner; /* the second may be NULL */
+    sd_model *adapted;         /* as the tags of the prompts that were painted last; or NULL */
+    lora_list tags;            /* of these */
     cli_progress progress;
     paint_place samples; /* OUTDIR/samples/ */
     char **lines;        /* of --from-file, or NULL */
@@ -99,6 +103,10 @@ paint_round paint_round_at(paint *p, int index);
 /* What sd_generate is asked for in a round by the common flags; `p` and `round` stay while it is
  * used. */
 sd_generate_params paint_request(const paint *p, const paint_round *round);
+
+/* sd_generate of a round, by the model as the tags of its prompts (--lora-dir) change it. */
+sd_status paint_generate(paint *p, const paint_round *round, sd_generate_params *params,
+                         sd_image **images);
 
 /* Ends a round whose call gave `status`: says what failed, or writes the pictures as
  * samples/%05d.png with their generation parameters, prints each path, and takes them. No file that

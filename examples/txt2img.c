@@ -20,7 +20,7 @@ static int run(paint *p, int width, int height) {
         round.sampling.width = width;
         round.sampling.height = height;
         sd_generate_params params = paint_request(p, &round);
-        sd_status status = sd_generate(p->model, &params, images, round.sampling.batch);
+        sd_status status = paint_generate(p, &round, &params, images);
         exit_code = paint_save(p, status, &round, images, "");
     }
     if (!exit_code && !cli_interrupted())

@@ -59,12 +59,12 @@ static const char *kind_of(const sd_adapter *a) {
 
 static void count_module(const sd_adapter *a, const sd_adapter_module *m, sd_adapter_info *info) {
     int rank = sdi_delta_rank(m);
-    double alpha = rank ? sdi_adapter_scale(a, m, rank) * rank : 0.0;
+    double alpha = isnan(m->alpha) ? sdi_adapter_config_alpha(&a->config, m) : m->alpha;
     bool first = info->max_rank == 0 && rank > 0;
     info->n_unet += (m->nets & SD_NET_UNET) != 0;
     info->n_text += m->nets == SD_NET_TEXT;
     info->n_text_2 += m->nets == SD_NET_TEXT_2;
-    if (first && !(isnan(m->alpha) && isnan(sdi_adapter_config_alpha(&a->config, m))))
+    if (first && !isnan(alpha))
         info->alpha = alpha;
     if (first || (rank && rank < info->min_rank))
         info->min_rank = rank;

@@ -226,6 +226,34 @@ class Programs(ProgramsCase):
         many = [word for i in range(65) for word in ("--embedding", f"w{i}={cat}")]
         self.assertIn("too often", self.paint(*many).stderr)
 
+    def test_adapters(self):
+        lora = DATA + "/adapters/lora-kohya.safetensors"
+        folder = pathlib.Path(self.scratch.name) / "loras"
+        folder.mkdir()
+        shutil.copy(lora, folder / "style:2.safetensors")
+        shutil.copy(lora, folder / "style.safetensors")
+
+        def paint(prompt, *flags):
+            done = self.paint("--prompt", prompt, *flags)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return png_pixels(done.stdout.strip())
+
+        by_flag = paint("a boat", "--lora", lora + ":0.8")
+        self.assertNotEqual(by_flag, paint("a boat"))
+        self.assertEqual(by_flag, paint("a boat", "--lora", f"{folder}/style:2.safetensors:.8:0.8"))
+        self.assertEqual(by_flag, paint("a <lora:style:0.8> boat", "--lora-dir", folder))
+        self.assertEqual(paint("a boat", "--lora", lora + ":1:0"),
+                         paint("<lyco:style:1:0>a boat", "--lora-dir", folder))
+        for flags, words in ((["--lora", folder / "none.pt"], "none.pt"),
+                             (["--prompt", "<lora:none:1>", "--lora-dir", folder], "has no none")):
+            done = self.paint(*flags)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(words, done.stderr)
+        told = run(INFO, lora).stdout
+        for words in ("LoRA", "Golden", "golden style", "5 of the UNet, 3 of", "alpha 4"):
+            self.assertIn(words, told)
+        self.assertIn("2 of width 128", run(INFO, DATA + "/golden-style.safetensors").stdout)
+
     def test_errors_are_sentences(self):
         cases = [
             ([TXT2IMG], 2, "--ckpt is missing"),
