@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_OPTIONS 64
+#define MAX_OPTIONS 96
 #define HELP MAX_OPTIONS
 
 /* ------------------------------------------------------------------------- command line */

@@ -25,6 +25,10 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"ddim_steps", CLI_INT, &o->ddim_steps,
          "number of steps, of any sampler; 0 is the model's, most often 50"},
         {"ddim_eta", CLI_FLOAT, &o->ddim_eta, "DDIM's eta; 0 is deterministic"},
+        {"eta", CLI_FLOAT, &o->eta, "of the samplers that are ancestral or SDE"},
+        {"subseed", CLI_SEED, &o->subseed, "variation seed of the first picture"},
+        {"subseed_strength", CLI_FLOAT, &o->subseed_strength, "how far noise goes to it, 0 to 1"},
+        {"ensd", CLI_INT, &o->ensd, "eta noise seed delta: noise of steps is of seed + ENSD"},
         {"n_iter", CLI_INT, &o->n_iter, "how many times to sample"},
         {"n_samples", CLI_INT, &o->n_samples, "pictures at once"},
         {"n_rows", CLI_INT, &o->n_rows, "pictures side by side in the grid; 0: n_samples"},
@@ -143,13 +147,6 @@ static sd_timestep_spacing sampling_spacing(const paint_options *o) {
             return (sd_timestep_spacing)i;
     named_method(o, &named);
     return original && named == SD_SPACING_AUTO ? SD_SPACING_UNIFORM : named;
-}
-
-static const char *sampler_label(const char *method) {
-    for (int i = 0; sd_sampler_method(i); i++)
-        if (!strcmp(method, sd_sampler_method(i)))
-            return sd_sampler_label(i);
-    return method;
 }
 
 static int32_t on_load(void *user, const sd_progress *progress) {
@@ -612,9 +609,13 @@ paint_round paint_round_at(paint *p, int index) {
     sampling.spacing = sampling_spacing(o);
     sampling.steps = steps_of(p);
     sampling.eta = o->ddim_eta;
+    sampling.ancestral_eta = o->eta;
+    sampling.subseed = o->subseed + round_seed(p, index) - o->seed;
+    sampling.subseed_strength = o->subseed_strength;
+    sampling.eta_noise_seed_delta = o->ensd;
     sampling.guidance_scale = scale_of(p);
     sampling.batch = p->lines ? p->lines_at_once : o->n_samples;
-    sampling.seed = round_seed(p, index);
+    sampling.seed = o->subseed_strength > 0 ? o->seed : round_seed(p, index);
     sampling.original = &p->original;
     p->original = (sd_original_params)SD_ORIGINAL_PARAMS_INIT;
     if (o->original_seeds) {
@@ -645,7 +646,8 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
     const char *negative = o->negative ? o->negative : "";
     const char *label = *negative ? "\nNegative prompt: " : "";
     const char *prompt = round->prompts ? round->prompts[index] : round->prompt;
-    char *text = NULL, stream[64] = "", skip[32] = "", schedule[48] = "";
+    char *text = NULL, stream[64] = "", skip[192] = "", schedule[48] = "";
+    bool one_seed = o->original_seeds || sampling->subseed_strength > 0;
     sd_timestep_spacing spacing = sampling->spacing;
     if (spacing == SD_SPACING_AUTO)
         spacing = p->info.default_spacing;
@@ -656,16 +658,17 @@ static char *parameters_of(const paint *p, const paint_round *round, int index,
     if (o->original_seeds) /* the seed alone does not say which picture of the stream it is */
         snprintf(stream, sizeof stream, ", Noise: \"%d batches on, picture %d of %d\"",
                  (int)p->original.skip_draws, index + 1, sampling->batch);
+    parameters_noise(sampling, index, skip, sizeof skip);
     if (o->clip_skip > 1)
-        snprintf(skip, sizeof skip, ", Clip skip: %d", o->clip_skip);
+        snprintf(skip + strlen(skip), sizeof skip - strlen(skip), ", Clip skip: %d", o->clip_skip);
     for (int size = 0;;) {
-        int n = snprintf(
-            text, (size_t)size, format, prompt, label, negative, sampling->steps,
-            sampler_label(sampling->method), schedule, (double)sampling->guidance_scale,
-            (unsigned long long)(sampling->seed + (o->original_seeds ? 0 : (uint64_t)index)),
-            sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
-            strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra,
-            sd_library_version_string());
+        int n = snprintf(text, (size_t)size, format, prompt, label, negative, sampling->steps,
+                         parameters_sampler(sampling->method), schedule,
+                         (double)sampling->guidance_scale,
+                         (unsigned long long)(sampling->seed + (one_seed ? 0 : (uint64_t)index)),
+                         sd_image_width(image), sd_image_height(image), model, (double)o->ddim_eta,
+                         strcmp(o->rng, "cuda") ? "CPU" : "GPU", stream, skip, extra,
+                         sd_library_version_string());
         if (n < size || n < 0)
             return text;
         size = n + 1;

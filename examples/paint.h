@@ -15,7 +15,9 @@ typedef struct paint_options {
     int ddim_steps;       /* 0: the model's */
     int n_iter, n_samples, n_rows, latent_channels, downscale;
     float ddim_eta, scale; /* scale NaN: not given */
-    uint64_t seed;
+    uint64_t seed, subseed;
+    float subseed_strength, eta;
+    int ensd;
     int threads;
     const char *backend, *vocab, *rng, *config;
     const char *sampler, *spacing; /* NULL: not given */
@@ -37,11 +39,11 @@ typedef struct paint_options {
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS (46 + CLI_N_PARTS)
+#define PAINT_N_OPTIONS (50 + CLI_N_PARTS)
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
-    .precision = "autocast", .sizes = SD_TEXT_PARAMS_INIT, .scale = NAN, .seed = 42,               \
+    .precision = "autocast", .sizes = SD_TEXT_PARAMS_INIT, .scale = NAN, .seed = 42, .eta = 1,     \
     .backend = "auto", .rng = "cpu", .parts = SD_MODEL_PARAMS_INIT
 
 /* For the help texts. */

@@ -48,3 +48,22 @@ char *parameters_model(const char *path) {
     free(name);
     return quoted;
 }
+
+void parameters_noise(const sd_sampler_params *sampling, int index, char *out, size_t size) {
+    int n = 0;
+    out[0] = 0;
+    if (sampling->subseed_strength > 0)
+        n = snprintf(out, size, ", Variation seed: %llu, Variation seed strength: %g",
+                     (unsigned long long)(sampling->subseed + (uint64_t)index),
+                     sampling->subseed_strength);
+    if (sampling->eta_noise_seed_delta && n >= 0 && (size_t)n < size)
+        snprintf(out + n, size - (size_t)n, ", ENSD: %lld",
+                 (long long)sampling->eta_noise_seed_delta);
+}
+
+const char *parameters_sampler(const char *method) {
+    for (int i = 0; sd_sampler_method(i); i++)
+        if (!strcmp(method, sd_sampler_method(i)))
+            return sd_sampler_label(i);
+    return method;
+}

@@ -54,6 +54,16 @@ typedef struct sd_sampler_params {
                                 the web UIs call eta, DDIM's being another there */
     int32_t n_timesteps;     /* 1 .. train_timesteps */
     int32_t n_sigmas;        /* 2 .. train_timesteps + 1 */
+    /* The first noise as A1111 varies it; not with one_stream. */
+    int64_t eta_noise_seed_delta; /* ENSD: noise of steps is drawn from seed + this; 0 (default): it
+                                     goes on after the first noise. 31337 in many old pictures */
+    uint64_t subseed;             /* with a strength: the variation seed */
+    double subseed_strength; /* 0 (default) .. 1: how far each picture's first noise goes, along
+                                the sphere, to that of subseed + i. All pictures have the one
+                                `seed` then, unless `seeds` is set */
+    int32_t
+        seed_resize_width; /* both or neither (0): the noise is that of a picture of this size */
+    int32_t seed_resize_height; /* in pixels, in the middle of the picture's own */
 } sd_sampler_params;
 
 #define SD_SAMPLER_PARAMS_INIT                                                                     \

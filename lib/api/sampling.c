@@ -51,6 +51,27 @@ static sd_status check_numbers(const sd_model *model, const sd_sampler_params *p
     return SD_OK;
 }
 
+static sd_status check_variation(const sd_model *model, const sd_sampler_params *p) {
+    const sd_context *ctx = model->ctx;
+    int width = p->seed_resize_width, height = p->seed_resize_height;
+    int least = sdi_model_downscale(model);
+    SD_REQUIRE(ctx, p->subseed_strength >= 0 && p->subseed_strength <= 1,
+               "sd_sampler_params.subseed_strength is %g; 0 to 1 was expected",
+               p->subseed_strength);
+    SD_REQUIRE(ctx,
+               (width == 0 && height == 0) ||
+                   (width >= least && height >= least && width <= SD_MAX_RUN_SIDE &&
+                    height <= SD_MAX_RUN_SIDE),
+               "sd_sampler_params.seed_resize_width and seed_resize_height are %d and %d; %d to %d "
+               "was expected, or 0 for both",
+               width, height, least, SD_MAX_RUN_SIDE);
+    bool varied = p->eta_noise_seed_delta != 0 || p->subseed_strength != 0 || width > 0;
+    SD_REQUIRE(ctx, !varied || !p->original->one_stream,
+               "sd_original_params.one_stream is set; it does not go with subseed_strength, "
+               "eta_noise_seed_delta and seed_resize_width");
+    return SD_OK;
+}
+
 /* The caller's own times: `count` numbers, each below the one before, from `top` down to `bottom`.
  */
 static sd_status check_list(const sd_context *ctx, const char *name, const double *list, int count,
@@ -179,6 +200,8 @@ sd_status sdi_read_sampling(const sd_model *model, const sd_sampler_params *give
         full->spacing = SD_SPACING_UNIFORM;
     }
     status = check_numbers(model, full);
+    if (!status)
+        status = check_variation(model, full);
     if (!status)
         status = check_side(model, "width", full->width);
     if (!status)

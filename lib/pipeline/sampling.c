@@ -108,6 +108,11 @@ static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_par
         (status = sdi_run_init(&s->run, ctx, &model->schedule, prediction, params)) ||
         (status = sdi_noise_init(&s->noise, ctx, params)))
         return status;
+    s->noise.variation = (sd_variation){.subseed = params->subseed,
+                                        .strength = params->subseed_strength,
+                                        .h = params->seed_resize_height / scale,
+                                        .w = params->seed_resize_width / scale,
+                                        .delta = (uint64_t)params->eta_noise_seed_delta};
     s->run.user = s;
     s->run.denoise = sdi_sampler_denoise;
     s->run.quantize = params->original->quantize_denoised ? quantize : NULL;

@@ -152,10 +152,8 @@ static void end_before(sd_sampler *s, double share) {
 }
 
 /* The seeds' first draw of a run, into [n, c, h, w]. */
-static void first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
-    sdi_noise_restart(noise);
-    for (int i = 0; i <= s->skip_draws; i++)
-        sdi_noise_draw(noise, out, (int64_t)s->c * s->h * s->w);
+static sd_status first_noise(const sd_sampler *s, sd_noise *noise, float *out) {
+    return sdi_noise_first(noise, s->model->ctx, s->skip_draws + 1, s->c, s->h, s->w, out);
 }
 
 /* The sampler is as before its first run. */
@@ -209,7 +207,7 @@ static void prepare(sd_sampler *s, const sd_run_params *given) {
         sdi_sampler_put_mask(s, given->mask, given->mask_x0);
     if (given->concat)
         sdi_sampler_put_concat(s, given->concat);
-    first_noise(s, &s->noise, s->host->data);
+    sdi_exec_fail(s->e, first_noise(s, &s->noise, s->host->data));
 }
 
 /* The run's token ends its steps too, which are calls of their own. */
@@ -273,9 +271,9 @@ static sd_status draw_apart(const sd_sampler *s, float *out) {
         sdi_alloc_array(s->model->ctx, (size_t)noise.n_generators, sizeof *noise.generators);
     if (!noise.generators)
         return SD_ERROR_MEMORY;
-    first_noise(s, &noise, out);
+    sd_status status = first_noise(s, &noise, out);
     sdi_free(s->model->ctx, noise.generators);
-    return SD_OK;
+    return status;
 }
 
 static sd_status check_index(const sd_sampler *s, int t) {

@@ -15,9 +15,10 @@ sd_status sdi_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sample
         sdi_noise_free(noise, ctx);
         return SD_ERROR_MEMORY;
     }
+    bool varied = params->subseed_strength != 0.0; /* by subseeds that differ */
     bool own_seeds = params->seeds && !params->original->one_stream;
     for (int i = 0; i < n; i++)
-        noise->seeds[i] = own_seeds ? params->seeds[i] : params->seed + (uint64_t)i;
+        noise->seeds[i] = own_seeds ? params->seeds[i] : params->seed + (varied ? 0 : (uint64_t)i);
     sdi_noise_restart(noise);
     return SD_OK;
 }

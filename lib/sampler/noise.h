@@ -6,6 +6,14 @@
 #include "core/tensor.h"
 #include "sampler/schedule.h"
 
+/* How the first noise is varied: variation.c. */
+typedef struct sd_variation {
+    uint64_t subseed;
+    double strength; /* of the subseed's noise */
+    int h, w;        /* latents of the picture whose noise is laid in the middle; 0: none */
+    uint64_t delta;  /* to the seeds of the noise of steps; 0: it goes on in the first's stream */
+} sd_variation;
+
 typedef struct sd_noise {
     sd_generator *generators;
     sd_generator *kept; /* see sdi_noise_keep */
@@ -13,6 +21,7 @@ typedef struct sd_noise {
     int n_pictures;
     sd_rng kind;
     uint64_t *seeds; /* [n_generators] */
+    sd_variation variation;
 } sd_noise;
 
 sd_status sdi_noise_init(sd_noise *noise, const sd_context *ctx, const sd_sampler_params *params);
@@ -23,6 +32,10 @@ void sdi_noise_keep(sd_noise *noise);
 void sdi_noise_go_back(sd_noise *noise);
 /* torch.randn of [n_pictures, ...], `count` values for each picture. */
 void sdi_noise_draw(sd_noise *noise, float *out, int64_t count);
+/* variation.c: restarts, and makes the last of so many draws, [n_pictures, c, h, w], a run's first
+ * noise. */
+sd_status sdi_noise_first(sd_noise *noise, const sd_context *ctx, int draws, int c, int h, int w,
+                          float *out);
 /* F.dropout of what was drawn. */
 void sdi_noise_dropout(sd_noise *noise, float *x, int64_t count, double p);
 /* sqrt(a) x0 + sqrt(1 - a) noise; out may be one of them. DDPM eq. 4. */

@@ -16,7 +16,7 @@ ENDS_WITH(sd_model_params, text_encoder_2);
 ENDS_WITH(sd_model_info, n_unmatched);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
-ENDS_WITH(sd_sampler_params, n_sigmas);
+ENDS_WITH(sd_sampler_params, seed_resize_height);
 ENDS_WITH(sd_text_params, crop_left);
 ENDS_WITH(sd_vae_params, tiny);
 ENDS_WITH(sd_mask_params, padding);

@@ -233,6 +233,8 @@ START_TEST(bad_sampling_parameters_are_named) {
         BAD(method, "", "near it are"),
         BAD(eta, -1.0, "eta is -1"),
         BAD(ancestral_eta, -0.5, "ancestral_eta is -0.5"),
+        BAD(subseed_strength, 1.5, "subseed_strength is 1.5"),
+        BAD(seed_resize_width, 512, "seed_resize_height are 512 and 0"),
         BAD(width, 100, "width is 100"),
         BAD(height, -64, "height is -64"),
         BAD(width, 1 << 20, "width is 1048576"),

@@ -127,8 +127,38 @@ START_TEST(tcd) {
 }
 END_TEST
 
+/* First noises with a subseed, of another size, and a run with ENSD. */
+START_TEST(varied) {
+    static const struct {
+        double strength;
+        int width, height;
+    } rows[] = {{0.3, 0, 0}, {0.3, 96, 48}, {0.0, 32, 128}};
+    scene s = scene_open(&backends[0], "euler_a");
+    sd_tensor *latent;
+    s.p.subseed = 777;
+    s.p.steps = 7;
+    for (int i = 2; i >= 0; i--) {
+        char what[64];
+        s.p.subseed_strength = rows[i].strength;
+        s.p.seed_resize_width = rows[i].width;
+        s.p.seed_resize_height = rows[i].height;
+        snprintf(what, sizeof what, "noise         subseed %g, of %d x %d", rows[i].strength,
+                 rows[i].width, rows[i].height);
+        must(sd_sampler_begin(scene_sampler(&s), &s.run));
+        must(sd_sampler_latent(s.sampler, &latent));
+        scene_check_row(what, "ui-varied", i, latent, 1e-6);
+    }
+    s.p.spacing = SD_SPACING_NORMAL;
+    s.p.eta_noise_seed_delta = 31337;
+    scene_check_row("euler_a       subseed, ENSD", "ui-varied", 3, sample(&s), LIMIT);
+    scene_check_row("euler_a       and again", "ui-varied", 3, sample(&s), LIMIT);
+    scene_close(&s);
+}
+END_TEST
+
 int main(void) {
-    const golden_test tests[] = {{spacings, 0, 1}, {given, 0, 2}, {methods, 0, 6}, {tcd, 0, 1}};
+    const golden_test tests[] = {
+        {spacings, 0, 1}, {given, 0, 2}, {methods, 0, 6}, {tcd, 0, 1}, {varied, 0, 1}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     return golden_main("golden ui", tests, sizeof(tests) / sizeof(tests[0]));
 }

@@ -9,7 +9,8 @@ functions, which need nothing else of that package:
 
 ui-spacings has for each spacing of SPACINGS two rows, of 10 steps and of 7, which do not divide 1000,
 by sample_euler; ui-METHOD has three rows: normal spacing in 9 steps, Karras sigmas in 7, and SGM
-uniform with eta 0.5 in 9. ui-tcd is by diffusers. ui-given a row each for timesteps and sigmas of the caller's, by diffusers. Sigmas are
+uniform with eta 0.5 in 9. ui-tcd is by diffusers. ui-varied has three first noises, and a run of the first
+of them with ENSD 31337. ui-given a row each for timesteps and sigmas of the caller's, by diffusers. Sigmas are
 by the formulas of A1111's modules/sd_schedulers.py and ComfyUI's comfy/samplers.py, in float64.
 """
 
@@ -131,6 +132,42 @@ class UI(Samplers):
             x = scheduler.step(self.guided(x, t), t, x, eta=eta, generator=generator).prev_sample
         return x
 
+    def varied(self):
+        """ImageRNG of A1111's modules/rng.py, on the CPU: subseed, seed resize and ENSD."""
+        def slerp(val, low, high):
+            low_norm = low / torch.norm(low, dim=1, keepdim=True)
+            high_norm = high / torch.norm(high, dim=1, keepdim=True)
+            omega = torch.acos((low_norm * high_norm).sum(1))
+            so = torch.sin(omega)
+            return (torch.sin((1.0 - val) * omega) / so).unsqueeze(1) * low + \
+                (torch.sin(val * omega) / so).unsqueeze(1) * high
+
+        seeded = lambda seed: torch.Generator().manual_seed(seed)
+        shape = LATENT[1:]
+        rows = []
+        for strength, size in ((0.3, shape), (0.3, (4, 6, 12)), (0.0, (4, 16, 4))):
+            generator = seeded(SEEDS[0])
+            noise = x = torch.randn(shape, generator=generator)
+            if size != shape:
+                noise = torch.randn(size, generator=seeded(SEEDS[0]))
+            if strength:
+                noise = slerp(strength, noise, torch.randn(size, generator=seeded(777)))
+            if size != shape:
+                inside = [(abs(s - f) // 2, min(s, f)) for s, f in zip(shape[1:], size[1:])]
+                to = [slice(d, d + n) if s >= f else slice(0, s)
+                      for (d, n), s, f in zip(inside, shape[1:], size[1:])]
+                of = [slice(d, d + n) if s < f else slice(0, f)
+                      for (d, n), s, f in zip(inside, shape[1:], size[1:])]
+                x[:, to[0], to[1]] = noise[:, of[0], of[1]]
+                noise = x
+            rows.append(noise[None])
+        generator = seeded(SEEDS[0] + 31337)
+        sigmas = torch.as_tensor(np.append(self.normal(ODD_STEPS), 0.0))
+        draw = lambda *_: torch.randn(LATENT, generator=generator).double()
+        rows.append(self.kd.sample_euler_ancestral(
+            self.denoise, rows[0].double() * sigmas[0], sigmas, disable=True, noise_sampler=draw))
+        self.save("ui-varied", torch.cat([row.float() for row in rows]))
+
     def given(self):
         rows = [self.run(diffusers.EulerDiscreteScheduler(**LEADING), timesteps=list(TIMESTEPS)),
                 self.run(diffusers.DPMSolverMultistepScheduler(**LEADING), timesteps=list(TIMESTEPS)),
@@ -148,7 +185,7 @@ METHODS = (
     ("dpmpp_2m_sde", "sample_dpmpp_2m_sde", {}),
     ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", {}),
 )
-PARTS = ("spacings", "given", "methods", "tcd")
+PARTS = ("spacings", "given", "methods", "tcd", "varied")
 
 
 def main(args):

@@ -254,6 +254,11 @@ class SamplerParams(SizedStructure):
         ("ancestral_eta", c_double),
         ("n_timesteps", c_int32),
         ("n_sigmas", c_int32),
+        ("eta_noise_seed_delta", c_int64),
+        ("subseed", c_uint64),
+        ("subseed_strength", c_double),
+        ("seed_resize_width", c_int32),
+        ("seed_resize_height", c_int32),
     ]
 
 

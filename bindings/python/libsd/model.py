@@ -466,6 +466,11 @@ class Model(Handle):
         timesteps: Optional[Sequence[float]] = None,
         sigmas: Optional[Sequence[float]] = None,
         ancestral_eta: Optional[float] = None,
+        subseed: Optional[int] = None,
+        subseed_strength: Optional[float] = None,
+        eta_noise_seed_delta: Optional[int] = None,
+        seed_resize_width: Optional[int] = None,
+        seed_resize_height: Optional[int] = None,
         temperature: Optional[float] = None,
         rng: Optional[str] = None,
         seeds: Optional[Sequence[int]] = None,
@@ -495,6 +500,10 @@ class Model(Handle):
             (info.default_method). spacing: one of
             sampling_spacings() (info.default_spacing); "karras", "exponential", "beta", "ays" and
             "kl_optimal" are for methods on sigmas.
+        subseed, subseed_strength: A1111's variation seed and strength (0): the first noise goes so
+            far to that of subseed + i, from that of `seed` for all pictures.
+        eta_noise_seed_delta: A1111's ENSD (0). seed_resize_width, seed_resize_height: A1111's seed
+            resize: the noise of a picture of that size, in the middle.
         timesteps, sigmas: times of your own in place of steps and spacing, one of the two, as
             diffusers' set_timesteps takes them: downward; sigmas are one more, of which the last
             is 0.

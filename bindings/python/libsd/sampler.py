@@ -136,8 +136,8 @@ class Watch:
 
 
 _MAX_BATCH = 65536  # more than the library takes, and little enough for an array of pointers
-_INTEGERS = ("steps", "width", "height", "batch")
-_FLOATS = ("eta", "ancestral_eta", "guidance_scale", "guidance_rescale")
+_INTEGERS = ("steps", "width", "height", "batch", "seed_resize_width", "seed_resize_height")
+_FLOATS = ("eta", "ancestral_eta", "guidance_scale", "guidance_rescale", "subseed_strength")
 _ORIGINAL_INTEGERS = ("skip_draws", "log_every_t")
 _ORIGINAL_FLOATS = ("temperature", "noise_dropout")
 _ORIGINAL_SWITCHES = (
@@ -180,6 +180,13 @@ def sampler_params(watch: Optional[Watch], options: dict) -> _ffi.SamplerParams:
         params.method = _ffi.text_bytes("method", options.pop("method"))
     if "seed" in options:
         params.seed = _ffi.integer("seed", options.pop("seed"), 0, 2**64 - 1)
+    if "subseed" in options:
+        params.subseed = _ffi.integer("subseed", options.pop("subseed"), 0, 2**64 - 1)
+    if "eta_noise_seed_delta" in options:
+        delta = _ffi.integer(
+            "eta_noise_seed_delta", options.pop("eta_noise_seed_delta"), -(2**63), 2**63 - 1
+        )
+        params.eta_noise_seed_delta = delta
     if "seeds" in options:
         seeds = [_ffi.integer("seeds", seed, 0, 2**64 - 1) for seed in options.pop("seeds")]
         if len(seeds) != params.batch:
