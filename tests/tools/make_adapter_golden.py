@@ -8,7 +8,8 @@ column of an embedding. The fixtures are committed, so the tests need no Python.
   pip install torch transformers diffusers peft lycoris-lora safetensors numpy
   build/tests/tools/sd-random-checkpoint --layout diffusers --size tiny --seed 2 --dtype f32 \
       --bits 8 --out tiny
-  python3 tests/tools/make_adapter_golden.py tiny tests/golden/data
+  ninja -C build tests/tools/tiny-xl.stamp
+  python3 tests/tools/make_adapter_golden.py tiny tests/golden/data build/tests/tools/tiny-xl
 """
 
 import copy
@@ -24,6 +25,7 @@ from lycoris.modules.loha import LohaModule
 from lycoris.modules.lokr import LokrModule
 from peft import LoraConfig, inject_adapter_in_model
 from peft.utils import get_peft_model_state_dict
+from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -162,8 +164,48 @@ def old_diffusers(tensors, alpha, rank):
     return out
 
 
+# Modules of the tiny SDXL: network, diffusers' path, the original's where kohya's scripts use it.
+XL = [
+    ("unet", "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+     "input_blocks_4_1_transformer_blocks_0_attn1_to_q"),
+    ("unet", "mid_block.attentions.0.transformer_blocks.1.ff.net.2",
+     "middle_block_1_transformer_blocks_1_ff_net_2"),
+    ("unet", "up_blocks.0.attentions.1.proj_in", "output_blocks_1_1_proj_in"),
+    ("unet", "down_blocks.1.resnets.0.conv1", "input_blocks_4_0_in_layers_2"),
+    ("text_encoder", "encoder.layers.0.mlp.fc1", None),
+    ("text_encoder_2", "encoder.layers.1.self_attn.q_proj", None),
+    ("text_encoder_2", "encoder.layers.1.self_attn.v_proj", None),
+    ("text_encoder_2", "encoder.layers.0.self_attn.out_proj", None),
+]
+
+
+def xl_shape(folder, net, path):
+    name = path if net == "unet" else "text_model." + path
+    file = "diffusion_pytorch_model" if net == "unet" else "model"
+    with safe_open(os.path.join(folder, net, file + ".safetensors"), "pt") as f:
+        return tuple(f.get_slice(name + ".weight").get_shape())
+
+
+def xl(g, folder):
+    """The same numbers as kohya's scripts name them and as diffusers does."""
+    kohya_file, peft_file = {}, {}
+    places = {"unet": "lora_unet_", "text_encoder": "lora_te1_text_model_",
+              "text_encoder_2": "lora_te2_text_model_"}
+    for i, (net, path, original) in enumerate(XL):
+        shape = xl_shape(folder, net, path)
+        down = 0.25 * randn(300 + i, 2, *shape[1:])
+        up = 0.25 * randn(400 + i, shape[0], 2, *(1,) * (len(shape) - 2))
+        key = places[net] + (original or path.replace(".", "_"))
+        kohya_file.update({key + ".lora_down.weight": down, key + ".lora_up.weight": up,
+                           key + ".alpha": torch.tensor(2.0)})
+        peft_file.update({f"{net}.{path}.lora_A.weight": down, f"{net}.{path}.lora_B.weight": up})
+    g.file("xl-kohya", kohya_file)
+    g.file("xl-peft", peft_file)
+
+
 def main():
     g = Golden(sys.argv[1], sys.argv[2])
+    xl(g, sys.argv[3])
     attn, conv = BLOCK + "attn1.to_q", RES + "conv1"
     g.lycoris("lora-tucker", [
         (attn, LoConModule, {"alpha": 3, "dim": 4}), (conv, LoConModule, {"use_tucker": True}),
@@ -216,4 +258,5 @@ def main():
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # of what is not set here, and DoRA's magnitudes follow
     main()
