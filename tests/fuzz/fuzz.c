@@ -12,6 +12,7 @@
 
 const fuzz_target fuzz_targets[] = {
     {"safetensors", fuzz_safetensors, 5000},
+    {"adapter", fuzz_adapter, 5000},
     {"torch", fuzz_torch, 5000},
     {"pickle", fuzz_pickle, 20000},
     {"json", fuzz_json, 10000},

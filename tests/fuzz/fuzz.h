@@ -44,6 +44,7 @@ void fuzz_broken(const char *file, int line, const char *condition);
 const char *fuzz_file(const char *name, const uint8_t *data, size_t size);
 const char *fuzz_folder(void);
 
+sd_status fuzz_adapter(const uint8_t *data, size_t size);
 sd_status fuzz_safetensors(const uint8_t *data, size_t size);
 sd_status fuzz_torch(const uint8_t *data, size_t size);
 sd_status fuzz_pickle(const uint8_t *data, size_t size);

@@ -280,12 +280,33 @@ YAML = {
 }
 
 
+# Modules of 8 outputs and inputs, and of 4 with 3x3, of each kind.
+ADAPTER = {
+    "lora": {"lora_unet_a.lora_down.weight": [2, 8], "lora_unet_a.lora_up.weight": [8, 2],
+             "lora_unet_a.alpha": [], "unet.b.lora_A.weight": [1, 8], "unet.b.lora_B.weight": [8, 1],
+             "unet.b.lora_B.bias": [8], "unet.b.lora_magnitude_vector": [8]},
+    "tucker": {"lora_te_c.lora_down.weight": [2, 4, 1, 1], "lora_te_c.lora_up.weight": [4, 2, 1, 1],
+               "lora_te_c.lora_mid.weight": [2, 2, 3, 3], "lora_te_c.dora_scale": [4, 1, 1, 1]},
+    "loha": {"lycoris_d.hada_w1_a": [8, 2], "lycoris_d.hada_w1_b": [2, 8],
+             "lycoris_d.hada_w2_a": [8, 1], "lycoris_d.hada_w2_b": [1, 8]},
+    "loha-tucker": {"e.hada_w1_a": [2, 4], "e.hada_w1_b": [2, 4], "e.hada_t1": [2, 2, 3, 3],
+                    "e.hada_w2_a": [2, 4], "e.hada_w2_b": [2, 4], "e.hada_t2": [2, 2, 3, 3]},
+    "lokr": {"f.lokr_w1": [2, 4], "f.lokr_w2": [4, 2], "g.lokr_w1_a": [2, 1], "g.lokr_w1_b": [1, 2],
+             "g.lokr_w2_a": [4, 2], "g.lokr_w2_b": [2, 4], "g.alpha": [1]},
+    "full": {"h.diff": [8, 8], "h.diff_b": [8], "i.w_norm": [8], "i.b_norm": [8]},
+    "words": {"emb_params": [2, 8]},
+    "refused": {"j.oft_blocks": [2, 2]},
+}
+
+
 def main(args):
     if len(args) != 1:
         print(__doc__, file=sys.stderr)
         return 2
     groups = {
         "safetensors": WEIGHTS,
+        "adapter": {name: safetensors({n: ("F16", s) for n, s in tensors.items()}, {"ss_output_name": name})
+                    for name, tensors in ADAPTER.items()},
         "json": {n: (kind + json.dumps(value)).encode() for n, (kind, value) in JSON.items()},
         "bpe": BPE,
         "clean": CLEAN,
