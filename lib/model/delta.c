@@ -34,6 +34,14 @@ static sd_status read_numbers(const sd_decoder *decoder, size_t n, float *out) {
     return status;
 }
 
+/* Zero times an infinity or NaN is none. */
+static bool are_finite(const float *x, size_t n) {
+    float sum = 0.0f;
+    for (size_t i = 0; i < n; i++)
+        sum += 0.0f * x[i];
+    return sum == 0.0f;
+}
+
 sd_status sdi_adapter_numbers(sd_context *ctx, const sd_adapter *a, const sd_entry *entry,
                               float **out) {
     sd_decoder decoder;
@@ -49,6 +57,10 @@ sd_status sdi_adapter_numbers(sd_context *ctx, const sd_adapter *a, const sd_ent
     if (!status && (status = read_numbers(&decoder, n, *out)))
         sdi_weights_fail(a->weights, entry, status);
     sdi_decoder_close(ctx, &decoder);
+    if (!status && !are_finite(*out, n))
+        status = sdi_fail(ctx, SD_ERROR_MODEL,
+                          "%s: NaN or infinity in tensor '%s' (a training that went wrong?)",
+                          a->path, entry->name);
     return status;
 }
 

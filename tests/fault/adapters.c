@@ -149,6 +149,18 @@ START_TEST(cut) {
 }
 END_TEST
 
+/* NaN in an adapter would be in the model. */
+START_TEST(no_numbers) {
+    const char *path = write_row(&good);
+    size_t n;
+    uint8_t *bytes = files_read(path, &n);
+    bytes[n - 1] = 0x7e; /* of the last number, float16 */
+    files_write(path, bytes, n);
+    free(bytes);
+    fault_refused("NaN", use_adapter(NULL, path), SD_ERROR_MODEL, path, "NaN or infinity");
+}
+END_TEST
+
 static void load_copy(const char *copy, sd_model **model) {
     size_t n;
     uint8_t *bytes = files_read(getenv("SD_TEST_TINY_FILE"), &n);
@@ -181,5 +193,6 @@ void fault_add_adapters(Suite *suite) {
     tcase_add_test(tcase, other_kinds);
     tcase_add_test(tcase, other_models);
     tcase_add_test(tcase, cut);
+    tcase_add_test(tcase, no_numbers);
     tcase_add_test(tcase, the_file_changed);
 }

@@ -103,6 +103,89 @@ START_TEST(thirds) {
 }
 END_TEST
 
+#define OUT 13
+#define IN 300
+
+/* Float32 tensors of random-looking numbers. */
+static const char *write_numbers(const char *name, const char *header, size_t n) {
+    static uint8_t bytes[1 << 16];
+    size_t length = strlen(header), at = 8 + length;
+    const char *path = files_path(dir, name);
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(length >> (8 * i));
+    memcpy(bytes + 8, header, length);
+    for (size_t i = 0; i < n; i++) {
+        float x = (float)((i * 7919 + 13) % 257) / 64.0f - 2.0f;
+        memcpy(bytes + at + 4 * i, &x, 4);
+    }
+    files_write(path, bytes, at + 4 * n);
+    return path;
+}
+
+/* Rows of a weight in any pieces are the same bits, and what the equation says; of two uses the
+ * sum, and in the type of 16-bit activations where the file has 16 bits. */
+START_TEST(pieces) {
+    static float whole[OUT * IN], cut[OUT * IN], base[OUT * IN];
+    static uint16_t half[OUT * IN];
+    const char *path = write_numbers(
+        "lora.safetensors",
+        "{\"lora_unet_conv_in.lora_down.weight\":{\"dtype\":\"F32\",\"shape\":[3,300],"
+        "\"data_offsets\":[0,3600]},\"lora_unet_conv_in.lora_up.weight\":{\"dtype\":\"F32\","
+        "\"shape\":[13,3],\"data_offsets\":[3600,3756]}}",
+        939);
+    const char *base_path = write_numbers("base.safetensors",
+                                          "{\"w\":{\"dtype\":\"BF16\",\"shape\":[13,300],"
+                                          "\"data_offsets\":[0,7800]}}",
+                                          1950);
+    sd_path where = sdi_path_child(sdi_path_top(), SD_KEY_UNET_CONV_IN);
+    sd_adapter *a;
+    sd_weights *w;
+    sd_change *c;
+    float *down, *up;
+    ck_assert_int_eq(sdi_adapter_load(ctx, path, NULL, &a), SD_OK);
+    ck_assert_int_eq(sdi_weights_open(ctx, base_path, &w), SD_OK);
+    sd_use use[2] = {{a, 0.5, 1, NULL}, {a, 0.25, 0, NULL}};
+    const sd_uses uses = {use, 2};
+    sd_changed_tensor tensor = {.net = SD_NET_UNET,
+                                .path = &where,
+                                .shape = {OUT, IN, 1, false},
+                                .weights = w,
+                                .entry = sdi_weights_find(w, "w"),
+                                .compute = SDB_F16};
+    ck_assert_msg(sdi_change_new(ctx, &uses, &tensor, &c) == SD_OK, "%s", sdi_error_get());
+    ck_assert_int_eq(c->from, SDB_BF16);
+    ck_assert_int_eq(c->to, SDB_F16);
+    ck_assert_int_eq(sdi_weights_read(w, tensor.entry, 0, half, sizeof half), SD_OK);
+    sdi_arithmetic()->widen(base, half, SDB_BF16, OUT * IN);
+    sdi_change_apply(c, 0, OUT * IN, half);
+    c->from = c->to = SDB_F32;
+    memcpy(whole, base, sizeof base);
+    memcpy(cut, base, sizeof base);
+    sdi_change_apply(c, 0, OUT * IN, whole);
+    for (size_t i = 0, n = 1; i < OUT * IN; i += n) {
+        n = n * 7 % 911 + 1;
+        n = OUT * IN - i < n ? OUT * IN - i : n;
+        sdi_change_apply(c, i, n, cut + i);
+    }
+    ck_assert_mem_eq(whole, cut, sizeof whole);
+    const sd_adapter_module *m = &a->modules[0];
+    ck_assert_int_eq(sdi_adapter_numbers(ctx, a, m->tensors[SD_LORA_DOWN], &down), SD_OK);
+    ck_assert_int_eq(sdi_adapter_numbers(ctx, a, m->tensors[SD_LORA_UP], &up), SD_OK);
+    for (int i = 0; i < OUT * IN; i++) {
+        double sum = (double)base[i];
+        for (int p = 0; p < 3; p++)
+            sum += 0.75 * (double)up[i / IN * 3 + p] * (double)down[p * IN + i % IN];
+        ck_assert_double_eq_tol((double)whole[i], sum, 1e-5);
+        ck_assert_int_eq(half[i], sdi_half_of((double)whole[i]));
+    }
+    sdi_free(ctx, down);
+    sdi_free(ctx, up);
+    sdi_change_free(c);
+    sdi_weights_close(w);
+    sdi_handle_release(a);
+}
+END_TEST
+
 /* All 65,536 numbers of float16 there and back, and what is halfway between two. */
 START_TEST(halves) {
     static uint16_t half[65536], back[65536];
@@ -157,6 +240,7 @@ int main(void) {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, sharing);
     tcase_add_test(tcase, thirds);
+    tcase_add_test(tcase, pieces);
     tcase_add_test(tcase, halves);
     tcase_add_test(tcase, products);
     suite_add_tcase(suite, tcase);
