@@ -131,8 +131,8 @@ static sd_status encode_ids(bench *b, int first, int n, sd_cond **out) {
         return SD_ERROR_MEMORY;
     for (int i = 0; i < tokens * n; i++)
         ids[i] = first + i;
-    const int32_t *of_encoders[] = {ids};
-    sd_status status = sd_encode_tokens(b->model, of_encoders, 1, n, NULL, out);
+    const int32_t *of_encoders[] = {ids, ids};
+    sd_status status = sd_encode_tokens(b->model, of_encoders, b->info.n_encoders, n, NULL, out);
     free(ids);
     return status;
 }

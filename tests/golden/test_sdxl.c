@@ -367,6 +367,7 @@ static sd_status load_word(const golden *g, int setup, const char *model, const 
     snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TINY_FOLDER"));
     snprintf(word, sizeof word, "%s/%s", getenv("SD_GOLDEN_DATA"), file);
     mp.vocab = *setups[setup].suffix ? vocab : NULL;
+    mp.precision = SD_PRECISION_FULL;
     use.path = word;
     mp.adapters = uses;
     mp.n_adapters = 1;
@@ -404,6 +405,7 @@ static sd_model *open_beside(const golden *g, int setup, const char *model) {
     snprintf(path, sizeof path, "%s/%s%s", getenv("SD_XL_MODELS"), model, setups[setup].suffix);
     snprintf(vocab, sizeof vocab, "%s/tokenizer", getenv("SD_TINY_FOLDER"));
     mp.vocab = *setups[setup].suffix ? vocab : NULL;
+    mp.precision = SD_PRECISION_FULL;
     must(sd_model_load(g->ctx, path, &mp, &out));
     return out;
 }
