@@ -94,6 +94,9 @@ static void print_model(const sd_model *model, const sd_model_info *info) {
     if (info->pooled_width)
         printf("beside time: a text as %d numbers, and %d of the picture%s\n", info->pooled_width,
                info->n_sizes, info->n_sizes == 5 ? ", an aesthetic score among them" : "");
+    static const char *const previews[] = {"", "the VAE", "factors", "the small autoencoder"};
+    printf("previews:    by %s%s\n", previews[info->default_preview],
+           info->has_taesd ? ", which lies beside the VAE" : "");
     if (info->n_unexpected)
         printf("unexpected:  %d tensors that no network uses\n", info->n_unexpected);
     for (int i = 0; i < info->n_unexpected && i < 10; i++)

@@ -83,6 +83,11 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
          "the weights that training ended with; with neither flag a config's use_ema decides"},
         {"tiny_vae", CLI_FLAG, &o->tiny_vae,
          "the small autoencoder in place of the VAE: faster pictures, not as fine"},
+        {"preview", CLI_TEXT, &o->preview.path,
+         "PNG that is rewritten while a picture is painted, with how it looks by now"},
+        {"preview_every", CLI_INT, &o->preview.every, "steps from one preview to the next"},
+        {"preview_method", CLI_TEXT, &o->preview.method,
+         "auto, vae, matrix (colours of the latent, its size) or tiny (by --taesd)"},
         {"tiled", CLI_FLAG, &o->tiled, "the VAE in tiles: large pictures with the memory of one"},
         {"original_width", CLI_INT, &o->sizes.original_width,
          "SDXL is told: size of the picture before it was scaled; 0, as of the next: the run's"},
@@ -157,6 +162,7 @@ static int32_t on_load(void *user, const sd_progress *progress) {
 static int32_t on_step(void *user, const sd_progress *state) {
     paint *p = user;
     cli_progress_update(&p->progress, state->step, state->total);
+    preview_update(&p->preview, state);
     return cli_interrupted();
 }
 
@@ -477,7 +483,9 @@ int paint_begin(paint *p, const char *program, const paint_options *options) {
     p->text.clip_skip = options->clip_skip;
     p->vae.tile = options->tiled ? CLI_TILE : 0;
     p->vae.tiny = options->tiny_vae;
-    int exit_code = check_options(program, options);
+    p->preview = options->preview;
+    p->preview.program = program;
+    int exit_code = preview_check(&p->preview) ? check_options(program, options) : 2;
     if (!exit_code)
         exit_code = plan(p);
     if (exit_code)

@@ -4,6 +4,7 @@
 #define SD_EXAMPLES_PAINT_H
 
 #include "lora.h"
+#include "preview.h"
 #include <sd/original.h>
 
 #include <math.h>
@@ -29,22 +30,24 @@ typedef struct paint_options {
     double refiner_start;
     bool use_ema, no_ema, tiled, tiny_vae;
     sd_model_params parts; /* their files alone */
-    bool ema_where_given;  /* without either: averaged weights where the checkpoint has them */
-    bool own_names;        /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
-    cli_list embeddings;   /* NAME=FILE, or FILE */
-    cli_list loras;        /* FILE[:STRENGTH[:TEXT_STRENGTH]] */
-    const char *lora_dir;  /* of <lora:NAME:STRENGTH> in prompts, or NULL */
-    bool from_picture;     /* the program is img2img: --original_seeds are that script's */
-    double strength;       /* of img2img */
+    preview preview;
+    bool ema_where_given; /* without either: averaged weights where the checkpoint has them */
+    bool own_names;       /* pictures go to paint_save_as: no OUTDIR/samples, no grid */
+    cli_list embeddings;  /* NAME=FILE, or FILE */
+    cli_list loras;       /* FILE[:STRENGTH[:TEXT_STRENGTH]] */
+    const char *lora_dir; /* of <lora:NAME:STRENGTH> in prompts, or NULL */
+    bool from_picture;    /* the program is img2img: --original_seeds are that script's */
+    double strength;      /* of img2img */
     float script_scale; /* the original script's, for models that are used as Stable Diffusion is */
 } paint_options;
 
-#define PAINT_N_OPTIONS (50 + CLI_N_PARTS)
+#define PAINT_N_OPTIONS (53 + CLI_N_PARTS)
 
 /* Defaults that all these programs share, for the options' initialiser. */
 #define PAINT_COMMON_DEFAULTS                                                                      \
     .precision = "autocast", .sizes = SD_TEXT_PARAMS_INIT, .scale = NAN, .seed = 42, .eta = 1,     \
-    .backend = "auto", .rng = "cpu", .parts = SD_MODEL_PARAMS_INIT
+    .backend = "auto", .rng = "cpu", .parts = SD_MODEL_PARAMS_INIT,                                \
+    .preview = {.method = "auto", .every = 1}
 
 /* For the help texts. */
 #define PAINT_ABSENT                                                                               \
@@ -70,6 +73,7 @@ typedef struct paint {
     sd_model *adapted;         /* as the tags of the prompts that were painted last; or NULL */
     lora_list tags;            /* of these */
     cli_progress progress;
+    preview preview;
     paint_place samples; /* OUTDIR/samples/ */
     char **lines;        /* of --from-file, or NULL */
     int n_lines;

@@ -236,8 +236,10 @@ typedef struct sd_model_info {
     int32_t guidance_embedding;
     int32_t pooled_width; /* of a text as one vector, which SDXL's UNet takes too: 1280; 0: none */
     int32_t n_sizes; /* numbers that the UNet is told of a picture: 6, or 5 of a refiner; 0: none */
-    int32_t n_adapters;  /* that it was made with */
-    int32_t n_unmatched; /* of their modules fit nothing */
+    int32_t n_adapters;      /* that it was made with */
+    int32_t n_unmatched;     /* of their modules fit nothing */
+    int32_t has_taesd;       /* a small autoencoder beside the VAE: sd_model_params.taesd */
+    int32_t default_preview; /* sd_preview_method that SD_PREVIEW_AUTO is */
 } sd_model_info;
 
 #define SD_MODEL_INFO_INIT                                                                         \

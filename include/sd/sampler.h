@@ -173,8 +173,14 @@ LIBSD_API sd_status sd_inpaint_concat(const sd_model *model, const sd_tensor *pi
 /* How a predicted x_0 becomes a picture. */
 typedef int32_t sd_preview_method;
 enum {
-    SD_PREVIEW_AUTO = 0, /* the cheapest that the model has: the VAE */
-    SD_PREVIEW_VAE = 1   /* at full size */
+    SD_PREVIEW_AUTO = 0,   /* the cheapest good one that the model has: tiny, else matrix, else VAE;
+                              sd_model_info.default_preview tells */
+    SD_PREVIEW_VAE = 1,    /* at full size */
+    SD_PREVIEW_MATRIX = 2, /* colours alone: each pixel of the latent, times 4 x 3 factors, is one
+                              of a picture of the latent's size (64 x 64 of 512 x 512); no time. The
+                              published factors of Stable Diffusion and XL, or those that the model
+                              brings: docs/previews.md */
+    SD_PREVIEW_TINY = 3    /* the small autoencoder (taesd of sd_model_params), at full size */
 };
 
 typedef struct sd_preview_params {
@@ -189,7 +195,7 @@ typedef struct sd_preview_params {
 LIBSD_API void sd_preview_params_init(sd_preview_params *params, size_t struct_size);
 
 /* A picture of the predicted x_0, also within a run's callback. `params` NULL means all defaults.
- */
+ * SD_ERROR_UNSUPPORTED where the model has not what the method needs. */
 LIBSD_API sd_status sd_sampler_preview(sd_sampler *sampler, const sd_preview_params *params,
                                        sd_image **out);
 

@@ -5,6 +5,7 @@
 #include "pipeline/derive.h"
 #include "pipeline/estimate.h"
 #include "pipeline/load.h"
+#include "pipeline/preview.h"
 #include "pipeline/unet.h"
 
 #include <math.h>
@@ -173,6 +174,8 @@ SD_PUBLIC(sd_model_get_info, (model, info), (model), const sd_model *model, sd_m
         .n_sizes = desc->unet.n_sizes,
         .n_adapters = model->n_adapters,
         .n_unmatched = model->n_unmatched,
+        .has_taesd = model->parts[SD_PART_TINY] != NULL,
+        .default_preview = sdi_preview_default(model),
         .guidance_embedding = !desc->first_stage_only && desc->unet.guidance_dim > 0,
     };
     return sdi_write_struct(model->ctx, "sd_model_info", info, &full, sizeof full);

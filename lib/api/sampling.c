@@ -402,9 +402,9 @@ SD_PUBLIC(sd_sampler_preview, (sampler, params, out), (sampler), sd_sampler *sam
     sd_status status = sdi_read_params(ctx, "sd_preview_params", &p, sizeof p, params);
     if (status)
         return status;
-    SD_REQUIRE(ctx, p.method == SD_PREVIEW_AUTO || p.method == SD_PREVIEW_VAE,
+    SD_REQUIRE(ctx, p.method >= SD_PREVIEW_AUTO && p.method <= SD_PREVIEW_TINY,
                "sd_preview_params.method is %d; a value of sd_preview_method was expected",
                (int)p.method);
     status = sdi_read_vae(ctx, p.vae, false, &vae);
-    return status ? status : sdi_sampler_preview(sampler, p.index, &vae, out);
+    return status ? status : sdi_sampler_preview(sampler, p.index, p.method, &vae, out);
 }

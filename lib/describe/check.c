@@ -54,6 +54,7 @@ sd_status sdi_check_tiny(const sd_context *ctx, const char *path, const sd_descr
 }
 
 void sdi_join_description(sd_description *d) {
+    sdi_complete_latent_rgb(&d->vae);
     sd_unet_config *unet = &d->unet;
     bool two = d->texts != SD_TEXTS_FIRST;
     d->text.penultimate = d->text_2.penultimate = two;

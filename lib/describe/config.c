@@ -298,6 +298,7 @@ static void read_tiny(sd_reader *r, sd_vae_config *c) {
     c->tiny_decoder.width = read_width(r, "decoder_block_out_channels", c->n_levels);
     c->scaling_factor = sdi_reader_number(r, "scaling_factor", 1.0, 1e-6, 1e6);
     c->shift_factor = sdi_reader_number(r, "shift_factor", 0.0, -1e6, 1e6);
+    sdi_read_latent_rgb(r, "_latent_rgb", c);
 }
 
 sd_status sdi_config_tiny(const sd_context *ctx, const char *path, void *config) {
@@ -328,6 +329,7 @@ static void read_vae(sd_reader *r, sd_vae_config *c) {
     c->quant_conv = sdi_reader_bool(r, "use_quant_conv", true);
     c->post_quant_conv = sdi_reader_bool(r, "use_post_quant_conv", true);
     c->force_upcast = sdi_reader_bool(r, "force_upcast", true);
+    sdi_read_latent_rgb(r, "_latent_rgb", c);
 }
 
 sd_status sdi_config_vae(const sd_context *ctx, const char *path, void *config) {

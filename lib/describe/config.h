@@ -5,6 +5,7 @@
 #define SD_DESCRIBE_CONFIG_H
 
 #include "describe/description.h"
+#include "io/reader.h"
 #include "io/weights.h"
 
 #define SD_MAX_CHANNELS 16384
@@ -27,6 +28,13 @@ typedef struct sd_index {
     bool corrects_scheduler; /* diffusers' StableDiffusionPipeline and its like: steps_offset is 1
                                 and clip_sample false whatever the scheduler says */
 } sd_index;
+
+/* latent_rgb.c: the value of `key`, if it is there: a list of [r, g, b] for each latent channel,
+ * and perhaps one that is added; r->status has a failure. */
+void sdi_read_latent_rgb(sd_reader *r, const char *key, sd_vae_config *c);
+/* Takes the factors that were published for Stable Diffusion's latents and XL's, where these are
+ * the VAE's and nothing said others. */
+void sdi_complete_latent_rgb(sd_vae_config *c);
 
 /* scheduler.c: scheduler_config.json, into `schedule` and `scheduler`. */
 sd_status sdi_config_scheduler(const sd_context *ctx, const char *path, const sd_index *index,

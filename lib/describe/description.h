@@ -118,6 +118,10 @@ typedef struct sd_vae_config {
     /* diffusers' latents_mean and latents_std, one a latent channel; std 0: there are none. */
     float latents_mean[SD_MAX_LATENT_STATS], latents_std[SD_MAX_LATENT_STATS];
     sd_tiny_half tiny_encoder, tiny_decoder;
+    /* Pixels in [-1, 1] as sums of a latent's channels, of which there are as many rows, then what
+     * is added: latent_rgb.c. */
+    float latent_rgb[SD_MAX_LATENT_STATS + 1][3];
+    bool has_latent_rgb;
 } sd_vae_config;
 
 typedef enum sd_beta_schedule {

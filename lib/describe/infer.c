@@ -148,8 +148,9 @@ static sd_reader *said(infer *in, const char *key) {
     json_t *value = sdi_json_load(text, strlen(text), JSON_DECODE_ANY, &error);
     if (!value)
         r->status = sdi_fail(r->ctx, SD_ERROR_FORMAT,
-                             "%s: __metadata__ '%s' is \"%.60s\"; a number was expected", r->path,
-                             key, text);
+                             "%s: __metadata__ '%s' is \"%.60s\"; a number or a list was "
+                             "expected",
+                             r->path, key, text);
     else if (json_object_set_new(r->root, key, value) != 0)
         r->status = sdi_fail(r->ctx, SD_ERROR_MEMORY, "%s: out of memory", r->path);
     return r;
@@ -419,6 +420,7 @@ sd_status sdi_infer_vae(const sd_checkpoint *from, void *config) {
         read_original_vae(in, c);
     c->scaling_factor =
         sdi_reader_number(said(in, "sd.scaling_factor"), "sd.scaling_factor", scale, 1e-6, 1e6);
+    sdi_read_latent_rgb(said(in, "sd.latent_rgb"), "sd.latent_rgb", c);
     sd_status status = end(in);
     return status ? status : sdi_check_vae(from->ctx, from->path, c);
 }

@@ -26,6 +26,7 @@ typedef struct sd_source {
  * "[5, 10, 20, 20]", one a level   (default 8) "sd.text_heads"      "12" (default width / 64)
  *   "sd.sample_size"     "64", latents at the default size       (default 64)
  *   "sd.scaling_factor"  "0.18215"                               (default 0.18215)
+ *   "sd.latent_rgb"      "[[r, g, b], ...]", pixels of latents   (default: latent_rgb.c)
  *   "sd.prediction"      "\"epsilon\"" or "\"v\""                 (default: infer.c says)
  */
 sd_status sdi_source_open(sd_context *ctx, const char *path, sd_source **out);

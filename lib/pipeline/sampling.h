@@ -30,7 +30,8 @@ sd_status sdi_sampler_set_latent(sd_sampler *s, const sd_tensor *latent);
 sd_status sdi_sampler_set_mask(sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);
 /* NULL: none. */
 sd_status sdi_sampler_set_concat(sd_sampler *s, const sd_tensor *concat);
-sd_status sdi_sampler_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out);
+sd_status sdi_sampler_preview(sd_sampler *s, int index, sd_preview_method method,
+                              const sd_vae_params *how, sd_image **out);
 const char *sdi_sampler_method(int i);
 const char *sdi_sampler_spacing(int i);
 int sdi_sampler_n_inter(const sd_sampler *s);

@@ -1,8 +1,7 @@
 /* Reading from struct sd_sampler, and setting in it, between steps. */
-#include "io/pixels.h"
+#include "pipeline/preview.h"
 #include "pipeline/sampling.h"
 #include "pipeline/sampling_internal.h"
-#include "pipeline/vae.h"
 
 sd_status sdi_sampler_pred_x0(sd_sampler *s, sd_tensor **latent) {
     *latent = NULL;
@@ -64,8 +63,9 @@ sd_status sdi_sampler_set_concat(sd_sampler *s, const sd_tensor *concat) {
     return s->e->status;
 }
 
-sd_status sdi_sampler_preview(sd_sampler *s, int index, const sd_vae_params *how, sd_image **out) {
-    sd_tensor *latent = NULL, *pixels;
+sd_status sdi_sampler_preview(sd_sampler *s, int index, sd_preview_method method,
+                              const sd_vae_params *how, sd_image **out) {
+    sd_tensor *latent = NULL;
     *out = NULL;
     if (!s->has_x0)
         return sdi_sampler_fail_none(s, "predicted x_0");
@@ -75,11 +75,7 @@ sd_status sdi_sampler_preview(sd_sampler *s, int index, const sd_vae_params *how
     sd_status status = sdi_sampler_copy(s, sdi_view_batch(s->run.pred_x0, index, 1), &latent);
     if (status)
         return status;
-    status = sdi_stage_vae_decode(s->model, latent, how, &pixels);
+    status = sdi_preview(s->model, latent, method, how, out);
     sdi_tensor_free(latent);
-    if (status)
-        return status;
-    status = sdi_pixels_to_image(pixels, 0, out);
-    sdi_tensor_free(pixels);
     return status;
 }

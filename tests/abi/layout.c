@@ -13,7 +13,7 @@
 ENDS_WITH(sd_context_params, log_level);
 ENDS_WITH(sd_adapter_use, config);
 ENDS_WITH(sd_model_params, text_encoder_2);
-ENDS_WITH(sd_model_info, n_unmatched);
+ENDS_WITH(sd_model_info, default_preview);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);
 ENDS_WITH(sd_sampler_params, seed_resize_height);

@@ -285,10 +285,10 @@ START_TEST(steps_one_by_one_are_the_whole_run) {
     sd_tensor *x0;
     ck_ok(sd_sampler_pred_x0(s, &x0));
     sd_image *preview;
-    ck_ok(sd_sampler_preview(s, NULL, &preview));
+    ck_ok(sd_sampler_preview(s, PREVIEW(.method = SD_PREVIEW_VAE), &preview));
     ck_assert_int_eq(sd_image_width(preview), 64);
     sd_image_free(preview);
-    ck_status(sd_sampler_preview(s, PREVIEW(1), &preview), SD_ERROR_ARGUMENT, "1");
+    ck_status(sd_sampler_preview(s, PREVIEW(.index = 1), &preview), SD_ERROR_ARGUMENT, "1");
     sd_tensor_free(x0);
     sd_tensor_free(whole);
     ck_status(sd_sample(s, RUN(cond, NULL, NULL, NULL), &whole), SD_ERROR_ARGUMENT, "uncond");

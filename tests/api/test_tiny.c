@@ -1,7 +1,8 @@
-/* Small autoencoders (TAESD) beside a model's VAE and in its place. */
+/* Small autoencoders (TAESD) beside a model's VAE and in its place, and previews. */
 #include "../support/params.h"
 #include "api.h"
 
+#include <math.h>
 #include <sd/profile.h>
 #include <unistd.h>
 
@@ -126,6 +127,107 @@ START_TEST(takes_less_memory) {
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------- previews */
+
+/* A sampler that has made one step without guidance. */
+static sd_sampler *stepped(const sd_model *model) {
+    const char *const text[] = {"a lake"};
+    sd_sampler_params p = small_run();
+    sd_run_params run = SD_RUN_PARAMS_INIT;
+    sd_cond *cond;
+    sd_sampler *s;
+    p.guidance_scale = 1;
+    ck_ok(sd_encode_text(model, text, 1, NULL, &cond));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    run.cond = cond;
+    ck_ok(sd_sampler_begin(s, &run));
+    ck_ok(sd_sampler_step(s));
+    sd_cond_free(cond);
+    return s;
+}
+
+static sd_image *preview(sd_sampler *s, sd_preview_method method) {
+    sd_image *image;
+    ck_ok(sd_sampler_preview(s, PREVIEW(.method = method), &image));
+    return image;
+}
+
+static bool same_picture(sd_image *a, sd_image *b) {
+    int width = sd_image_width(a), height = sd_image_height(a);
+    bool same = width == sd_image_width(b) && height == sd_image_height(b) &&
+                !memcmp(sd_image_pixels(a), sd_image_pixels(b), 3 * (size_t)width * (size_t)height);
+    sd_image_free(a);
+    sd_image_free(b);
+    return same;
+}
+
+static sd_image *picture_of(const sd_model *model, sd_sampler *s, const sd_vae_params *how) {
+    sd_tensor *x0, *pixels;
+    sd_image *image;
+    ck_ok(sd_sampler_pred_x0(s, &x0));
+    ck_ok(sd_vae_decode(model, x0, how, &pixels));
+    ck_ok(sd_image_from_tensor(pixels, 0, &image));
+    sd_tensor_free(x0);
+    sd_tensor_free(pixels);
+    return image;
+}
+
+START_TEST(by_networks) {
+    sd_sampler *s = stepped(with);
+    ck_assert(same_picture(preview(s, SD_PREVIEW_VAE), picture_of(with, s, NULL)));
+    ck_assert(same_picture(preview(s, SD_PREVIEW_TINY), picture_of(with, s, TINY)));
+    ck_assert(same_picture(preview(s, SD_PREVIEW_AUTO), preview(s, SD_PREVIEW_TINY)));
+    sd_sampler_free(s);
+}
+END_TEST
+
+static int byte_of(double x) {
+    double v = x / 2 + 0.5;
+    return (int)lrint(255 * (v < 0 ? 0 : v > 1 ? 1 : v));
+}
+
+/* The factors that were published for Stable Diffusion 1: a picture of the latent's size. */
+START_TEST(by_factors) {
+    static const double factors[4][3] = {{0.298, 0.207, 0.208},
+                                         {0.187, 0.286, 0.173},
+                                         {-0.158, 0.189, 0.264},
+                                         {-0.184, -0.271, -0.473}};
+    sd_sampler *s = stepped(plain);
+    sd_image *image = preview(s, SD_PREVIEW_AUTO), *none;
+    sd_tensor *x0;
+    ck_ok(sd_sampler_pred_x0(s, &x0));
+    int area = (int)sd_tensor_dims(x0)[2] * (int)sd_tensor_dims(x0)[3];
+    ck_assert_int_eq(sd_image_width(image), 8);
+    ck_assert_int_eq(sd_image_height(image), 8);
+    for (int i = 0; i < 3 * area; i++) {
+        double sum = 0;
+        for (int c = 0; c < 4; c++)
+            sum += factors[c][i % 3] * (double)sd_tensor_data(x0)[c * area + i / 3];
+        ck_assert_int_le(abs(byte_of(sum) - sd_image_pixels(image)[i]), 1);
+    }
+    ck_status(sd_sampler_preview(s, PREVIEW(.method = SD_PREVIEW_TINY), &none),
+              SD_ERROR_UNSUPPORTED, "no small autoencoder");
+    ck_status(sd_sampler_preview(s, PREVIEW(.method = 4), &none), SD_ERROR_ARGUMENT, "is 4");
+    sd_tensor_free(x0);
+    sd_image_free(image);
+    sd_sampler_free(s);
+}
+END_TEST
+
+/* Of a VAE that is small itself it is not known whose latents they are. */
+START_TEST(by_what_there_is) {
+    sd_model *model;
+    sd_image *none;
+    ck_ok(load(taesd("VAE"), NULL, &model));
+    sd_sampler *s = stepped(model);
+    ck_status(sd_sampler_preview(s, PREVIEW(.method = SD_PREVIEW_MATRIX), &none),
+              SD_ERROR_UNSUPPORTED, "sd.latent_rgb");
+    ck_assert(same_picture(preview(s, SD_PREVIEW_AUTO), preview(s, SD_PREVIEW_VAE)));
+    sd_sampler_free(s);
+    sd_model_free(model);
+}
+END_TEST
+
 START_TEST(halves) {
     char path[PATH], alone[] = "/tmp/taesd-XXXXXX", copy[PATH];
     sd_model *model;
@@ -172,6 +274,9 @@ int main(void) {
     tcase_add_test(tc, is_the_vae);
     tcase_add_test(tc, in_tiles);
     tcase_add_test(tc, takes_less_memory);
+    tcase_add_test(tc, by_networks);
+    tcase_add_test(tc, by_factors);
+    tcase_add_test(tc, by_what_there_is);
     tcase_add_test(tc, halves);
     tcase_add_test(tc, refused);
     suite_add_tcase(suite, tc);

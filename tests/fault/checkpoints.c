@@ -317,15 +317,26 @@ END_TEST
 static const struct {
     const char *key, *value, *part;
 } overrides[] = {
-    {"sd.unet_heads", "", "sd.unet_heads"},       {"sd.unet_heads", "eight", "sd.unet_heads"},
-    {"sd.unet_heads", "0", "1 to 16384"},         {"sd.unet_heads", "-8", "1 to 16384"},
-    {"sd.unet_heads", "[8, 8]", "a list of 3"},   {"sd.unet_heads", "[8, 8, \"8\"]", "\"8\""},
-    {"sd.unet_heads", "7", "do not divide"},      {"sd.unet_heads", "99999999999", "1 to 16384"},
-    {"sd.text_heads", "3", "do not divide"},      {"sd.text_heads", "1.5", "sd.text_heads"},
-    {"sd.text_heads", "[2]", "sd.text_heads"},    {"sd.sample_size", "0", "sd.sample_size"},
-    {"sd.sample_size", "1e9", "sd.sample_size"},  {"sd.scaling_factor", "0", "sd.scaling_factor"},
-    {"sd.scaling_factor", "-1", "a number from"}, {"sd.scaling_factor", "NaN", "sd.scaling_factor"},
-    {"sd.scaling_factor", "true", "a number"},    {"sd.scaling_factor", "{}", "an object"},
+    {"sd.unet_heads", "", "sd.unet_heads"},
+    {"sd.unet_heads", "eight", "sd.unet_heads"},
+    {"sd.unet_heads", "0", "1 to 16384"},
+    {"sd.unet_heads", "-8", "1 to 16384"},
+    {"sd.unet_heads", "[8, 8]", "a list of 3"},
+    {"sd.unet_heads", "[8, 8, \"8\"]", "\"8\""},
+    {"sd.unet_heads", "7", "do not divide"},
+    {"sd.unet_heads", "99999999999", "1 to 16384"},
+    {"sd.text_heads", "3", "do not divide"},
+    {"sd.text_heads", "1.5", "sd.text_heads"},
+    {"sd.text_heads", "[2]", "sd.text_heads"},
+    {"sd.sample_size", "0", "sd.sample_size"},
+    {"sd.sample_size", "1e9", "sd.sample_size"},
+    {"sd.scaling_factor", "0", "sd.scaling_factor"},
+    {"sd.scaling_factor", "-1", "a number from"},
+    {"sd.scaling_factor", "NaN", "sd.scaling_factor"},
+    {"sd.latent_rgb", "[[1, 2]]", "sd.latent_rgb"},
+    {"sd.latent_rgb", "x", "a list"},
+    {"sd.scaling_factor", "true", "a number"},
+    {"sd.scaling_factor", "{}", "an object"},
 };
 
 START_TEST(bad_overrides) {

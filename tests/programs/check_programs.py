@@ -297,7 +297,8 @@ class Programs(ProgramsCase):
         for flag in ("mask_blur", "mask_invert", "mask_any_pixel", "only_masked", "mask_padding"):
             self.assertRegex(run(INPAINT, "--help").stdout, f"(?m)^  --{flag} ")
         for program in (TXT2IMG, IMG2IMG, INPAINT):
-            for flag in ("use_ema", "no_ema", "embedding", "tiled", "clean", "no_clean"):
+            for flag in ("use_ema", "no_ema", "embedding", "tiled", "clean", "no_clean", "taesd", "tiny_vae",
+                         "preview", "preview_every", "preview_method"):
                 self.assertRegex(run(program, "--help").stdout, f"(?m)^  --{flag} ")
         flags = ("prompt outdir skip_grid skip_save ddim_steps plms fixed_code ddim_eta n_iter H W C "
                  "f n_samples n_rows scale from-file config ckpt seed precision").split()
@@ -308,6 +309,20 @@ class Programs(ProgramsCase):
                 self.assertRegex(text, f"(?m)^  --{flag} ")
             self.assertIn("safety", text)
             self.assertIn("watermark are absent", text)
+
+    def test_previews_are_one_file(self):
+        path = os.path.join(self.scratch.name, "preview.png")
+        paint = (TXT2IMG, "--ckpt", FOLDER, "--outdir", self.scratch.name, *QUICK)
+        done = run(*paint, "--preview", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(png_pixels(path)[:2], (8, 8))  # colours alone, of the latent's size
+        done = run(*paint, "--preview", path, "--preview_method", "vae", "--preview_every", "5")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(png_pixels(path)[:2], (64, 64))
+        for method, sentence in (("tiny", "no small autoencoder"), ("best", "--preview_method")):
+            done = run(*paint, "--preview", path, "--preview_method", method)
+            self.assertIn(sentence, done.stderr)
+            self.assertEqual(done.returncode, 2 if method == "best" else 0)
 
     def test_laion400m_stands_for_three_flags(self):
         done = run(TXT2IMG, "--laion400m", "--ckpt", FOLDER, cwd=self.scratch.name)

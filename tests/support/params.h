@@ -13,8 +13,8 @@
 #define TEXT(...) (&(const sd_text_params){.struct_size = sizeof(sd_text_params), __VA_ARGS__})
 #define MASKING(...)                                                                               \
     (&(const sd_mask_params){.struct_size = sizeof(sd_mask_params), .padding = 32, __VA_ARGS__})
-#define PREVIEW(i)                                                                                 \
-    (&(const sd_preview_params){.struct_size = sizeof(sd_preview_params), .index = (i)})
+#define PREVIEW(...)                                                                               \
+    (&(const sd_preview_params){.struct_size = sizeof(sd_preview_params), __VA_ARGS__})
 #define TILED(run, tiles)                                                                          \
     (&(const sd_estimate_params){                                                                  \
         .struct_size = sizeof(sd_estimate_params), .sampling = (run), .vae = (tiles)})

@@ -96,12 +96,16 @@ START_TEST(reads_an_original_checkpoint) {
     safetensors_metadata(t, "sd.text_heads", "4");
     safetensors_metadata(t, "sd.sample_size", "8");
     safetensors_metadata(t, "sd.scaling_factor", "0.5");
+    safetensors_metadata(t, "sd.latent_rgb",
+                         "[[1, 2, 3], [4, 5, 6], [7, 8, 9], [10, 11, 12], [0.5, 0, 1]]");
     safetensors_save(t, path);
     safetensors_free(t);
     s = open_source(path);
     check_ints(s->desc->unet.heads, (const int[]){2, 4, 8}, 3);
     ck_assert(s->desc->text.heads == 4 && s->desc->unet.sample_size == 8 &&
               s->desc->vae.scaling_factor == 0.5);
+    ck_assert(s->desc->vae.has_latent_rgb && s->desc->vae.latent_rgb[3][1] == 11.0f &&
+              s->desc->vae.latent_rgb[4][0] == 0.5f);
     sdi_source_close(s);
 }
 END_TEST

@@ -191,6 +191,8 @@ class ModelInfo(SizedStructure):
         ("n_sizes", c_int32),
         ("n_adapters", c_int32),
         ("n_unmatched", c_int32),
+        ("has_taesd", c_int32),
+        ("default_preview", c_int32),
     ]
 
 
@@ -730,6 +732,7 @@ def _numbered(name_of) -> "dict[str, int]":
 
 
 PRECISIONS = {"auto": 0, "full": 1, "autocast": 2, "bfloat16": 3}
+PREVIEWS = {"auto": 0, "vae": 1, "matrix": 2, "tiny": 3}
 RNGS = {"cpu": 0, "cuda": 1}
 SPACINGS = _numbered(lib.sd_sampler_spacing)
 PIXELS = {"rgb8": 0, "rgba8": 1, "bgra8": 2, "grey8": 3}

@@ -234,9 +234,11 @@ class Model(Handle):
             call(self._context_address, lib.sd_model_get_info, model, ctypes.byref(info))
             values = dict(zip(ModelInfo.__dataclass_fields__, struct_values(info, ModelInfo)))
         values["has_vocabulary"] = bool(values["has_vocabulary"])
+        values["default_preview"] = list(_ffi.PREVIEWS)[values["default_preview"]]
         values["conditioning"] = ("text", "class", "none")[values["conditioning"]]
         values["default_spacing"] = list(_ffi.SPACINGS)[values["default_spacing"]]
-        values["guidance_embedding"] = bool(values["guidance_embedding"])
+        for name in ("guidance_embedding", "has_taesd"):
+            values[name] = bool(values[name])
         return ModelInfo(**values)
 
     @property

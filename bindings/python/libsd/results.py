@@ -58,6 +58,10 @@ class ModelInfo:
     """that it was made with"""
     n_unmatched: int
     """of their modules fit nothing"""
+    has_taesd: bool
+    """a small autoencoder beside the VAE: Model.load's taesd"""
+    default_preview: str
+    """"vae", "matrix" or "tiny": what preview's method "auto" is"""
 
 
 @dataclasses.dataclass(frozen=True)

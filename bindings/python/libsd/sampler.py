@@ -43,6 +43,12 @@ def find_sampler(name: str) -> "tuple[str, str]":
     return method.value.decode(), list(_ffi.SPACINGS)[spacing.value]
 
 
+def _preview_params(index: int, method: str) -> _ffi.PreviewParams:
+    return _ffi.PreviewParams(
+        index=_ffi.c_integer("index", index), method=_ffi.word("method", method, _ffi.PREVIEWS)
+    )
+
+
 class Progress:
     """A step that was just done.
 
@@ -76,9 +82,11 @@ class Progress:
         """The current latent x_t: float32 [batch, channels, h, w]."""
         return call_tensor(self._context, lib.sd_sampler_latent, self._running())
 
-    def preview(self, index: int = 0) -> Image:
-        """Picture `index` of the predicted x_0, decoded at full size."""
-        how = ctypes.byref(_ffi.PreviewParams(index=_ffi.c_integer("index", index)))
+    def preview(self, index: int = 0, method: str = "auto") -> Image:
+        """Picture `index` of the predicted x_0: by "vae" or "tiny" (Model.load's taesd) at full
+        size, by "matrix" in colours alone, with a pixel for each of the latent. "auto" is
+        ModelInfo.default_preview."""
+        how = ctypes.byref(_preview_params(index, method))
         return call_image(self._context, lib.sd_sampler_preview, self._running(), how)
 
 
@@ -404,9 +412,9 @@ class Sampler(Handle):
             with as_tensor(self._error_context, "concat", concat) as c:
                 call(self._error_context, lib.sd_sampler_set_concat, sampler, c)
 
-    def preview(self, index: int = 0) -> Image:
-        """Picture `index` of the predicted x_0, decoded by the VAE."""
-        how = ctypes.byref(_ffi.PreviewParams(index=_ffi.c_integer("index", index)))
+    def preview(self, index: int = 0, method: str = "auto") -> Image:
+        """Picture `index` of the predicted x_0, as Progress.preview makes it."""
+        how = ctypes.byref(_preview_params(index, method))
         with self._use() as sampler:
             return call_image(self._error_context, lib.sd_sampler_preview, sampler, how)
 

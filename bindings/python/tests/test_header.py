@@ -154,6 +154,7 @@ class HeaderTest(unittest.TestCase):
             ("SD_LOSS_", _ffi.LOSS_TYPES),
             ("SD_PIXELS_", _ffi.PIXELS),
             ("SD_FORMAT_", _ffi.FORMATS),
+            ("SD_PREVIEW_", _ffi.PREVIEWS),
         ):
             of_kind = [n for n in values if n.startswith(prefix)]
             self.assertEqual(words, {n[len(prefix) :].lower(): values[n] for n in of_kind})

@@ -160,15 +160,21 @@ class SamplerTest(unittest.TestCase):
         pictures = []
 
         def progress(p):
-            pictures.append((p.preview(), p.latent()))
+            pictures.append((p.preview(method="vae"), p.latent()))
 
         with model.sampler(**RUN, progress=progress) as sampler:
             latent = sampler.sample(cond, uncond)
             np.testing.assert_array_equal(pictures[-1][1], latent)
             self.assertEqual(pictures[0][0].shape, (SIDE, SIDE, 3))
-            np.testing.assert_array_equal(sampler.preview(0), pictures[-1][0])
+            np.testing.assert_array_equal(sampler.preview(0, "vae"), pictures[-1][0])
             expected = model.to_images(model.vae_decode(sampler.pred_x0))[0]
-            np.testing.assert_array_equal(sampler.preview(), expected)
+            np.testing.assert_array_equal(sampler.preview(method="vae"), expected)
+            self.assertEqual(model.info.default_preview, "matrix")
+            self.assertEqual(sampler.preview().shape, (SIDE // 8, SIDE // 8, 3))
+            with self.assertRaisesRegex(libsd.UnsupportedError, "no small autoencoder"):
+                sampler.preview(method="tiny")
+            with self.assertRaisesRegex(libsd.ArgumentError, "method is 'best'"):
+                sampler.preview(method="best")
             last = sampler._watch.last[0]
             with self.assertRaisesRegex(libsd.StateError, "inside the progress callback"):
                 last.latent()
