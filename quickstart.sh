@@ -15,6 +15,7 @@ say "building"
 [ -d build ] || meson setup build . >/dev/null
 ninja -C build --quiet
 
-say "painting: $prompt"
+say "painting: $prompt (outputs/quickstart/preview.png shows how it comes along)"
+mkdir -p outputs/quickstart
 build/examples/sd-txt2img --ckpt "$model" --prompt "$prompt" --outdir outputs/quickstart \
-    --ddim_steps 20 --n_iter 1 --n_samples 1 --skip_grid
+    --ddim_steps 20 --n_iter 1 --n_samples 1 --skip_grid --preview outputs/quickstart/preview.png

@@ -2,6 +2,8 @@
 #include "compare.h"
 #include "landscape.h"
 
+#include <math.h>
+
 static double psnr(const sd_image *a, const sd_image *b) {
     size_t n = (size_t)sd_image_width(a) * (size_t)sd_image_height(a) * 3;
     return psnr_u8(sd_image_pixels((sd_image *)a), sd_image_pixels((sd_image *)b), n);
@@ -44,7 +46,66 @@ START_TEST(strength_says_how_much_of_the_picture_stays) {
 }
 END_TEST
 
+/* Previews of a run's last step. */
+typedef struct seen {
+    sd_image *tiny, *matrix;
+} seen;
+
+static sd_image *preview(sd_sampler *sampler, sd_preview_method method) {
+    sd_preview_params params = SD_PREVIEW_PARAMS_INIT;
+    sd_image *image;
+    params.method = method;
+    ck_ok(sd_sampler_preview(sampler, &params, &image));
+    return image;
+}
+
+static int32_t look(void *user, const sd_progress *at) {
+    seen *s = user;
+    if (at->stage == SD_STAGE_SAMPLE && at->step == at->total) {
+        s->tiny = preview(at->sampler, SD_PREVIEW_AUTO); /* the model has a taesd/ */
+        s->matrix = preview(at->sampler, SD_PREVIEW_MATRIX);
+    }
+    return 0;
+}
+
+/* The root of the mean square difference of a picture's squares of 8 x 8 from pixels, of 255. */
+static double difference(sd_image *small, const sd_image *whole) {
+    int n = sd_image_width(small), width = sd_image_width(whole);
+    const uint8_t *pixels = sd_image_pixels(whole);
+    double all = 0;
+    for (int i = 0; i < 3 * n * n; i++) {
+        int x = i / 3 % n * 8, y = i / 3 / n * 8;
+        double mean = 0;
+        for (int k = 0; k < 64; k++)
+            mean += pixels[((y + k / 8) * width + x + k % 8) * 3 + i % 3] / 64.0;
+        all += (mean - sd_image_pixels(small)[i]) * (mean - sd_image_pixels(small)[i]);
+    }
+    return sqrt(all / (3 * n * n));
+}
+
+START_TEST(previews_show_what_comes) {
+    seen s = {NULL, NULL};
+    sd_sampler_params run = sampling(1, 5.0f);
+    sd_generate_params params = SD_GENERATE_PARAMS_INIT;
+    sd_image *image;
+    run.progress = look;
+    run.progress_user = &s;
+    params.prompt = "a desert at day with a yellow sun, clear sky";
+    params.sampling = &run;
+    ck_ok(sd_generate(model, &params, &image, 1));
+    double tiny = psnr(s.tiny, image), matrix = difference(s.matrix, image);
+    printf("previews: PSNR %.1f dB by the small autoencoder; %.1f of 255 off by factors\n", tiny,
+           matrix);
+    ck_assert_double_gt(tiny, 27.0);
+    ck_assert_double_lt(matrix, 40.0);
+    sd_image_free(s.tiny);
+    sd_image_free(s.matrix);
+    sd_image_free(image);
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {strength_says_how_much_of_the_picture_stays};
-    return run_tests("landscape-image", tests, 1);
+    const TTest *const tests[] = {strength_says_how_much_of_the_picture_stays,
+                                  previews_show_what_comes};
+    return run_tests("landscape-image", tests, 2);
 }
