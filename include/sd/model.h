@@ -53,6 +53,55 @@ enum {
     SD_EMA_OFF = 2   /* those that training ended with */
 };
 
+/*
+ * Files that the host has elsewhere than in the file system: in an archive, encrypted, in memory.
+ * Where a call is given one, all files that it reads are its own, and no other is looked at. Names
+ * are the paths that the host gave, and what they lead to: a folder is names with a '/', a file
+ * beside another has that one's folder, and no name begins with "./".
+ *
+ * `size` and `read` may be called by several threads at once, `read` also by threads of the
+ * library's; it gives all `n` bytes, which lie within the size, and returns 0, or the call fails
+ * with SD_ERROR_IO and the file's name. `size` and the bytes of a name do not change until
+ * `release`, which is told once, when the library will not use `user` any more: before the call
+ * returns where it fails, else with the last model that was made of these files, since
+ * sd_model_adapt reads them again.
+ */
+typedef int64_t(SD_CALL *sd_io_size_fn)(void *user, const char *name);
+typedef int32_t(SD_CALL *sd_io_read_fn)(void *user, const char *name, uint64_t at, void *to,
+                                        size_t n);
+typedef const char *(SD_CALL *sd_io_name_fn)(void *user, int32_t i);
+
+typedef struct sd_io {
+    size_t struct_size;
+    void *user;
+    sd_io_size_fn size;    /* bytes; -1: there is no such file */
+    sd_io_read_fn read;    /* 0: it gave all n bytes */
+    sd_io_name_fn name;    /* of the i-th file, in any order that stays, and valid until the next;
+                              NULL after the last. May be NULL where no folders are to be found */
+    sd_release_fn release; /* NULL: user needs none */
+} sd_io;
+
+#define SD_IO_INIT                                                                                 \
+    { .struct_size = sizeof(sd_io) }
+LIBSD_API void sd_io_init(sd_io *io, size_t struct_size);
+
+/* A file in memory, and several, for sd_io_memory. */
+typedef struct sd_memory_file {
+    const char *name;
+    const void *data;
+    size_t size;
+} sd_memory_file;
+
+typedef struct sd_memory_files {
+    const sd_memory_file *files;
+    int32_t n;
+    int32_t reserved;
+} sd_memory_files;
+
+/* Sets the members of *io, which SD_IO_INIT made, but `release`: those of files in memory, which
+ * are not copied and stay where they are, `files` too, until the release. */
+LIBSD_API void sd_io_memory(const sd_memory_files *files, sd_io *io);
+
 typedef struct sd_model_params {
     size_t struct_size;
     const char *vocab; /* CLIP vocabulary: bpe_simple_vocab_16e6.txt[.gz], tokenizer.json, a folder
@@ -81,6 +130,7 @@ typedef struct sd_model_params {
     const char *vae;
     const char *text_encoder;
     const char *text_encoder_2;
+    const sd_io *io; /* what all these files are read from; NULL: the file system */
 } sd_model_params;
 
 #define SD_MODEL_PARAMS_INIT                                                                       \

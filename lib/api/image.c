@@ -2,6 +2,7 @@
 #include "io/image.h"
 
 #include "api/check.h"
+#include "core/files.h"
 #include "core/os.h"
 #include "io/pixel_format.h"
 #include "io/pixels.h"

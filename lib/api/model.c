@@ -1,5 +1,6 @@
 /* Models: section 2 of sd.h. */
 #include "api/check.h"
+#include "core/files.h"
 #include "model/source.h"
 #include "pipeline/adapt.h"
 #include "pipeline/derive.h"
@@ -80,23 +81,46 @@ static sd_status load_model(sd_context *ctx, const char *path, sd_model_params *
     return status;
 }
 
+static sd_status check_and_load(sd_context *ctx, const char *path, sd_model_params *p,
+                                sd_model **out) {
+    SD_REQUIRE_PTR(ctx, path);
+    SD_REQUIRE(ctx, p->precision >= SD_PRECISION_AUTO && p->precision <= SD_PRECISION_BFLOAT16,
+               "sd_model_params.precision is %d; a value of sd_precision was expected",
+               (int)p->precision);
+    SD_REQUIRE(ctx, p->use_ema >= SD_EMA_AUTO && p->use_ema <= SD_EMA_OFF,
+               "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p->use_ema);
+    sdi_call_heed(p->stop);
+    return load_model(ctx, path, p, out);
+}
+
+/* From the host's files, which are its own again once nothing reads them. */
+static sd_status load_from(sd_context *ctx, const char *path, sd_model_params *p, sd_model **out) {
+    sd_io io = SD_IO_INIT;
+    sd_host_files *files;
+    sd_status status = sdi_read_params(ctx, "sd_io", &io, sizeof io, p->io);
+    if (!status)
+        status = sdi_host_files_new(ctx, &io, &files);
+    if (status)
+        return status;
+    sdi_host_files_enter(files);
+    status = io.size && io.read
+                 ? check_and_load(ctx, path, p, out)
+                 : sdi_fail(ctx, SD_ERROR_ARGUMENT, "sd_io.%s is NULL", io.size ? "read" : "size");
+    sdi_host_files_enter(NULL);
+    sdi_host_files_release(files);
+    return status;
+}
+
 SD_PUBLIC(sd_model_load, (ctx, path, params, out), (ctx), sd_context *ctx, const char *path,
           const sd_model_params *params, sd_model **out) {
     SD_REQUIRE_PTR(ctx, out);
     *out = NULL;
     SD_REQUIRE_PTR(ctx, ctx);
-    SD_REQUIRE_PTR(ctx, path);
     sd_model_params p = SD_MODEL_PARAMS_INIT;
     sd_status status = sdi_read_params(ctx, "sd_model_params", &p, sizeof p, params);
     if (status)
         return status;
-    SD_REQUIRE(ctx, p.precision >= SD_PRECISION_AUTO && p.precision <= SD_PRECISION_BFLOAT16,
-               "sd_model_params.precision is %d; a value of sd_precision was expected",
-               (int)p.precision);
-    SD_REQUIRE(ctx, p.use_ema >= SD_EMA_AUTO && p.use_ema <= SD_EMA_OFF,
-               "sd_model_params.use_ema is %d; a value of sd_ema was expected", (int)p.use_ema);
-    sdi_call_heed(p.stop);
-    return load_model(ctx, path, &p, out);
+    return p.io ? load_from(ctx, path, &p, out) : check_and_load(ctx, path, &p, out);
 }
 
 SD_PUBLIC(sd_model_adapt, (model, uses, n, out), (model), const sd_model *model,

@@ -17,6 +17,7 @@ static void fill(void *given, size_t struct_size, const void *defaults, size_t k
     X(sd_context_params, SD_CONTEXT_PARAMS_INIT)                                                   \
     X(sd_adapter_params, SD_ADAPTER_PARAMS_INIT)                                                   \
     X(sd_adapter_info, SD_ADAPTER_INFO_INIT)                                                       \
+    X(sd_io, SD_IO_INIT)                                                                           \
     X(sd_adapter_use, SD_ADAPTER_USE_INIT)                                                         \
     X(sd_model_params, SD_MODEL_PARAMS_INIT)                                                       \
     X(sd_model_info, SD_MODEL_INFO_INIT)                                                           \

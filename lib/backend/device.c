@@ -118,7 +118,7 @@ static sd_status open_module(sd_context *ctx, struct sd_device_slot *slot, const
 static bool has_module(sd_context *ctx, const char *name, const char *dir) {
     char *file = sdi_format(ctx, "libsd-%s.so", name);
     char *path = file ? sdi_path_join(ctx, dir, file) : NULL;
-    bool there = path && sdi_is_file(path);
+    bool there = path && sdi_os_is_file(path);
     sdi_free(ctx, path);
     sdi_free(ctx, file);
     return there;

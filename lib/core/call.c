@@ -70,6 +70,7 @@ void sdi_call_enter(sd_call *call, const char *name, const void *const *handles,
     call->name = name;
     call->n_uses = 0;
     call->owner = NULL;
+    call->files = NULL;
     call->sentence[0] = '\0';
     const sd_context *ctx = n > 0 && handles[0] ? ((const sd_handle *)handles[0])->ctx : NULL;
     call->interrupt = sdi_interrupt_begin(ctx);

@@ -20,9 +20,10 @@ typedef struct sd_call {
     const char *name;      /* "sd_sample" */
     const void *uses[SD_CALL_HANDLES];
     int n_uses;
-    sd_interrupt interrupt;     /* its context is that of the first handle; or NULL */
-    atomic_uintptr_t *owner;    /* what sdi_call_claim got; or NULL */
-    char sentence[SD_SENTENCE]; /* of what failed last in it; "": nothing did */
+    sd_interrupt interrupt;      /* its context is that of the first handle; or NULL */
+    struct sd_host_files *files; /* what it reads: core/files.h */
+    atomic_uintptr_t *owner;     /* what sdi_call_claim got; or NULL */
+    char sentence[SD_SENTENCE];  /* of what failed last in it; "": nothing did */
 } sd_call;
 
 /* `handles` are structs that begin with an sd_handle, or NULL. */

@@ -23,7 +23,7 @@ typedef struct sd_input {
     uint64_t stamp; /* of what was last written to it: another number then; 0: it is not known */
 } sd_input;
 
-/* A regular file. */
+/* A regular file, or the host's of that name (core/files.h). */
 sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out);
 /* A range that the size does not have is a failure too. `name` begins the sentence. */
 sd_status sdi_input_read(const sd_context *ctx, const sd_input *in, const char *name,

@@ -13,20 +13,19 @@
  * processor finds them with fewer look-ups, and they come with fewer faults, in large pages. */
 void sdi_prefer_large_pages(void *data, size_t size);
 
-bool sdi_is_file(const char *path);
-bool sdi_is_directory(const char *path);
-/* The names in a folder, sorted by their bytes, without "." and ".."; none where it is no folder.
- * Also after a failure sdi_free_names. */
-sd_status sdi_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n);
+/* The file system's own, for core/files.h: what reads files that a host may have asks that. */
+bool sdi_os_is_file(const char *path);
+bool sdi_os_is_directory(const char *path);
+sd_status sdi_os_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n);
+sd_status sdi_os_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
+                           size_t *size);
+struct sd_input;
+sd_status sdi_os_input_open(const sd_context *ctx, const char *path, struct sd_input *out);
 void sdi_free_names(const sd_context *ctx, char **names, size_t n);
 /* dir + "/" + name, allocated. */
 char *sdi_path_join(const sd_context *ctx, const char *dir, const char *name);
 /* The directory part of a path ("." where there is none), allocated. */
 char *sdi_path_dirname(const sd_context *ctx, const char *path);
-/* Whole file, with a 0 byte after its end that *size does not count. More than max_size bytes is
- * SD_ERROR_FORMAT. Free with sdi_free. */
-sd_status sdi_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
-                        size_t *size);
 /* os_write.c: a temporary file beside `path` takes the name once it is whole, so that no half file
  * is ever seen and none is left. What is no regular file, a pipe or a device, is written to. */
 sd_status sdi_write_file(const sd_context *ctx, const char *path, const void *data, size_t size);

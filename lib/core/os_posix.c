@@ -120,7 +120,7 @@ static void close_input(void *user, const sd_context *ctx) {
     sdi_free(ctx, f);
 }
 
-sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out) {
+sd_status sdi_os_input_open(const sd_context *ctx, const char *path, sd_input *out) {
     *out = (sd_input){0};
     size_t size;
     sd_status status;
@@ -145,12 +145,12 @@ sd_status sdi_input_open(const sd_context *ctx, const char *path, sd_input *out)
     return SD_OK;
 }
 
-bool sdi_is_file(const char *path) {
+bool sdi_os_is_file(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-bool sdi_is_directory(const char *path) {
+bool sdi_os_is_directory(const char *path) {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
@@ -176,7 +176,7 @@ static int by_bytes(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-sd_status sdi_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n) {
+sd_status sdi_os_list_names(const sd_context *ctx, const char *dir, char ***names, size_t *n) {
     size_t room = 0;
     bool ok = true;
     *names = NULL;
@@ -228,8 +228,8 @@ static ssize_t read_full(int fd, uint8_t *data, size_t size) {
     return (ssize_t)done;
 }
 
-sd_status sdi_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
-                        size_t *size) {
+sd_status sdi_os_read_file(const sd_context *ctx, const char *path, size_t max_size, uint8_t **data,
+                           size_t *size) {
     *data = NULL;
     *size = 0;
     size_t file_size;

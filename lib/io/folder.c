@@ -1,6 +1,7 @@
 /* Choosing among the files of weights in a folder. */
 #include "io/folder.h"
 
+#include "core/files.h"
 #include "core/os.h"
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* Reads JSON with as much memory as it may take asked for first. */
 #include "io/json.h"
 
+#include "core/files.h"
 #include "core/os.h"
 
 #include <string.h>

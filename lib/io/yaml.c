@@ -1,6 +1,7 @@
 /* Builds the tree from libyaml's events. */
 #include "io/yaml.h"
 
+#include "core/files.h"
 #include "core/os.h"
 #include "io/yaml_internal.h"
 

@@ -1,6 +1,7 @@
 /* Opening an adapter: its file, the table of its modules, and what family it is for. */
 #include "model/adapter.h"
 
+#include "core/files.h"
 #include "core/os.h"
 #include "io/folder.h"
 

@@ -1,4 +1,5 @@
 /* sd_checkpoint_list: the tensors in the files of a checkpoint. */
+#include "core/files.h"
 #include "core/os.h"
 #include "model/source.h"
 

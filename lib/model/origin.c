@@ -3,13 +3,15 @@
 
 #include "describe/ema.h"
 
-static sd_status make(sd_context *ctx, const char *path, const sd_uses *uses, sd_origin **out) {
+static sd_status make(sd_context *ctx, const char *path, sd_host_files *files, const sd_uses *uses,
+                      sd_origin **out) {
     sd_origin *o = sdi_zalloc(ctx, sizeof *o);
     *out = NULL;
     if (!o)
         return SD_ERROR_MEMORY;
     atomic_init(&o->refs, 1);
     o->ctx = ctx;
+    o->files = sdi_host_files_retain(files);
     o->path = sdi_strdup(ctx, path);
     sd_status status = o->path ? sdi_uses_copy(ctx, uses, &o->uses) : SD_ERROR_MEMORY;
     if (status)
@@ -21,7 +23,7 @@ static sd_status make(sd_context *ctx, const char *path, const sd_uses *uses, sd
 
 sd_status sdi_origin_new(sd_context *ctx, const sd_weights *w, const sd_uses *uses,
                          sd_origin **out) {
-    sd_status status = make(ctx, sdi_weights_path(w, NULL), uses, out);
+    sd_status status = make(ctx, sdi_weights_path(w, NULL), sdi_host_files_now(), uses, out);
     if (!status) {
         (*out)->stamp = sdi_weights_stamp(w);
         (*out)->averaged = sdi_weights_is_redirected(w);
@@ -30,7 +32,7 @@ sd_status sdi_origin_new(sd_context *ctx, const sd_weights *w, const sd_uses *us
 }
 
 sd_status sdi_origin_with(const sd_origin *from, const sd_uses *uses, sd_origin **out) {
-    sd_status status = make(from->ctx, from->path, uses, out);
+    sd_status status = make(from->ctx, from->path, from->files, uses, out);
     if (!status) {
         (*out)->stamp = from->stamp;
         (*out)->averaged = from->averaged;
@@ -49,6 +51,7 @@ void sdi_origin_release(sd_origin *o) {
         return;
     sdi_uses_free(o->ctx, &o->uses);
     sdi_free(o->ctx, o->path);
+    sdi_host_files_release(o->files);
     sdi_free(o->ctx, o);
 }
 
@@ -64,7 +67,9 @@ static sd_status check(const sd_origin *o, sd_weights *w) {
 }
 
 sd_status sdi_origin_open(const sd_origin *o, sd_weights **out) {
+    sd_host_files *before = sdi_host_files_enter(o->files);
     sd_status status = sdi_weights_open(o->ctx, o->path, out);
+    sdi_host_files_enter(before);
     if (!status && (status = check(o, *out))) {
         sdi_weights_close(*out);
         *out = NULL;

@@ -5,6 +5,7 @@
 #ifndef SD_MODEL_ORIGIN_H
 #define SD_MODEL_ORIGIN_H
 
+#include "core/files.h"
 #include "io/weights.h"
 #include "model/uses.h"
 
@@ -12,8 +13,9 @@ typedef struct sd_origin {
     atomic_int refs;
     sd_context *ctx; /* which lives longer */
     char *path;
-    uint64_t stamp; /* sdi_weights_stamp */
-    bool averaged;  /* the UNet's names find the averages */
+    sd_host_files *files; /* that it is one of; NULL: the file system's */
+    uint64_t stamp;       /* sdi_weights_stamp */
+    bool averaged;        /* the UNet's names find the averages */
     sd_uses uses;
 } sd_origin;
 

@@ -1,4 +1,5 @@
 /* Paths that a model is loaded from: a checkpoint, a diffusers folder, or something in one. */
+#include "core/files.h"
 #include "core/os.h"
 #include "model/source.h"
 

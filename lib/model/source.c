@@ -1,6 +1,7 @@
 /* Opening a model: its files, and its description from what is in them. */
 #include "model/source_internal.h"
 
+#include "core/files.h"
 #include "core/os.h"
 #include "describe/config.h"
 #include "describe/ema.h"

@@ -1,4 +1,5 @@
 /* Parts of a model that come from a file or folder of their own. */
+#include "core/files.h"
 #include "core/os.h"
 #include "describe/ema.h"
 #include "model/source_internal.h"

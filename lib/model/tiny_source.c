@@ -1,4 +1,5 @@
 /* The small autoencoder beside a model's own: its files, in the forms that they come in. */
+#include "core/files.h"
 #include "core/os.h"
 #include "describe/config.h"
 #include "model/source.h"

@@ -3,6 +3,7 @@
  * tokenizer.json (all that transformers 5 writes, with tokenizer_config.json), and what says which
  * tokens were added and which one pads.
  */
+#include "core/files.h"
 #include "core/os.h"
 #include "text/vocab.h"
 

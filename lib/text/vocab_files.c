@@ -1,4 +1,5 @@
 /* Where a vocabulary comes from: files in the layouts of OpenAI and of transformers. */
+#include "core/files.h"
 #include "core/os.h"
 #include "text/vocab.h"
 

@@ -12,7 +12,9 @@
 
 ENDS_WITH(sd_context_params, log_level);
 ENDS_WITH(sd_adapter_use, config);
-ENDS_WITH(sd_model_params, text_encoder_2);
+ENDS_WITH(sd_io, release);
+ENDS_WITH(sd_memory_files, reserved);
+ENDS_WITH(sd_model_params, io);
 ENDS_WITH(sd_model_info, default_preview);
 ENDS_WITH(sd_progress, reserved);
 ENDS_WITH(sd_checkpoint_tensor, reserved);

@@ -3,6 +3,7 @@
  * is written by tests/tools/make_tokenizer_fixtures.py --added.
  */
 #include "core/context_new.h"
+#include "core/files.h"
 #include "core/os.h"
 #include "text/prompt.h"
 #include "text/vocab.h"

@@ -1,6 +1,7 @@
 /* Memory, errors, files and the thread pool. */
 #include "core/call.h"
 #include "core/context_new.h"
+#include "core/files.h"
 #include "core/input.h"
 #include "core/os.h"
 #include "core/tensor.h"

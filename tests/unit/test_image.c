@@ -6,6 +6,7 @@
 
 #include "../tools/counting.h"
 #include "../tools/suite.h"
+#include "core/files.h"
 #include "core/os.h"
 
 #include <check.h>

@@ -4,6 +4,7 @@
  * clip/bpe_simple_vocab_16e6.txt.gz.
  */
 #include "core/context_new.h"
+#include "core/files.h"
 #include "core/os.h"
 #include "text/vocab.h"
 

@@ -33,6 +33,9 @@ LOG_FN = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 ALLOC_FN = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
 FREE_FN = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
 RELEASE_FN = CFUNCTYPE(None, c_void_p)
+IO_SIZE_FN = CFUNCTYPE(c_int64, c_void_p, c_char_p)
+IO_READ_FN = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_uint64, c_void_p, c_size_t)
+IO_NAME_FN = CFUNCTYPE(c_char_p, c_void_p, c_int32)
 
 
 class Progress(Structure):
@@ -137,6 +140,25 @@ class AdapterInfo(SizedStructure):
     ]
 
 
+class Io(SizedStructure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("user", c_void_p),
+        ("size", IO_SIZE_FN),
+        ("read", IO_READ_FN),
+        ("name", IO_NAME_FN),
+        ("release", RELEASE_FN),
+    ]
+
+
+class MemoryFile(Structure):
+    _fields_ = [("name", c_char_p), ("data", c_void_p), ("size", c_size_t)]
+
+
+class MemoryFiles(Structure):
+    _fields_ = [("files", POINTER(MemoryFile)), ("n", c_int32), ("reserved", c_int32)]
+
+
 class ModelParams(SizedStructure):
     _fields_ = [
         ("struct_size", c_size_t),
@@ -155,6 +177,7 @@ class ModelParams(SizedStructure):
         ("vae", c_char_p),
         ("text_encoder", c_char_p),
         ("text_encoder_2", c_char_p),
+        ("io", POINTER(Io)),
     ]
 
 
@@ -473,6 +496,7 @@ FUNCTIONS = {
         c_int,
         [c_model, POINTER(c_char_p), POINTER(c_model), c_int32, POINTER(c_model)],
     ),
+    "sd_io_memory": (None, [POINTER(MemoryFiles), POINTER(Io)]),
     "sd_model_free": (None, [c_model]),
     "sd_model_get_info": (c_int, [c_model, POINTER(ModelInfo)]),
     "sd_model_unexpected": (c_char_p, [c_model, c_int]),

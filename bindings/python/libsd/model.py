@@ -75,6 +75,25 @@ def _int32s(array: np.ndarray):
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
 
 
+# Files in memory that the library may still read, by the address of their MemoryFiles.
+_in_memory: dict = {}
+_forget = _ffi.RELEASE_FN(lambda user: _in_memory.pop(user, None) and None)
+
+
+def _memory_io(files: "Mapping[str, bytes]") -> _ffi.Io:
+    """What is read from `files`, which stay until the library releases them."""
+    held = [(_ffi.text_bytes("files", name), bytes(data)) for name, data in files.items()]
+    rows = (_ffi.MemoryFile * len(held))()
+    for row, (name, data) in zip(rows, held):
+        row.name, row.size = name, len(data)
+        row.data = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p)
+    all_files = _ffi.MemoryFiles(rows, len(held))
+    io = _ffi.Io(release=_forget)
+    lib.sd_io_memory(ctypes.byref(all_files), ctypes.byref(io))
+    _in_memory[io.user] = (all_files, held)
+    return io
+
+
 def _go_on(_done: int, _total: int) -> None:
     """Progress that nobody asked for: Python looks for signals in it."""
 
@@ -110,6 +129,7 @@ class Model(Handle):
         vae: "str | os.PathLike | None" = None,
         text_encoder: "str | os.PathLike | None" = None,
         text_encoder_2: "str | os.PathLike | None" = None,
+        files: "Mapping[str, bytes] | None" = None,
     ) -> "Model":
         """Loads a .safetensors or .ckpt file in the original naming, or a diffusers folder.
 
@@ -133,6 +153,8 @@ class Model(Handle):
         stop: ends the loading while it is set.
         unet, vae, text_encoder, text_encoder_2: files or folders of parts that take the place of
             the model's own, or are there where it has none.
+        files: bytes by name, which all of these paths name then in place of files: a folder is
+            names with a "/". They are kept until the last model made of them is gone.
         """
         context = context or Context()
         params = _ffi.ModelParams(
@@ -169,6 +191,8 @@ class Model(Handle):
             if file is not None:
                 setattr(params, name, _ffi.path_bytes(file))
         file, pointer = _ffi.path_bytes(path), ctypes.c_void_p()
+        if files is not None:
+            params.io = ctypes.pointer(_memory_io(files))
         used = adapter_uses(adapters, learned)
         with context._use() as address, use_stop(stop) as token, used as (uses, n):
             params.stop = token

@@ -19,6 +19,9 @@ class HeaderTest(unittest.TestCase):
     STRUCTS = {
         "sd_context_params": _ffi.ContextParams,
         "sd_model_params": _ffi.ModelParams,
+        "sd_io": _ffi.Io,
+        "sd_memory_file": _ffi.MemoryFile,
+        "sd_memory_files": _ffi.MemoryFiles,
         "sd_adapter_use": _ffi.AdapterUse,
         "sd_adapter_params": _ffi.AdapterParams,
         "sd_adapter_info": _ffi.AdapterInfo,
@@ -71,6 +74,9 @@ class HeaderTest(unittest.TestCase):
         "sd_alloc_fn": _ffi.ALLOC_FN,
         "sd_free_fn": _ffi.FREE_FN,
         "sd_release_fn": _ffi.RELEASE_FN,
+        "sd_io_size_fn": _ffi.IO_SIZE_FN,
+        "sd_io_read_fn": _ffi.IO_READ_FN,
+        "sd_io_name_fn": _ffi.IO_NAME_FN,
         "sd_checkpoint_fn": _ffi.CHECKPOINT_FN,
         "sd_progress_fn": _ffi.PROGRESS_FN,
         "sd_write_fn": _ffi.WRITE_FN,
@@ -120,7 +126,8 @@ class HeaderTest(unittest.TestCase):
         constants = {**self.enumerators(), **{n: float(v) for n, v in self.numbers.items()}}
         seen = 0
         for name, struct in self.STRUCTS.items():
-            if name in ("sd_progress", "sd_checkpoint_tensor", "sd_score_info", "sd_pixels"):
+            if name in ("sd_progress", "sd_checkpoint_tensor", "sd_score_info", "sd_pixels",
+                        "sd_memory_file", "sd_memory_files"):
                 continue
             values = dict(re.findall(r"\.(\w+) = ([^,}]+?)\s*[,}]", self.macros[name.upper() + "_INIT"]))
             made = struct()

@@ -78,6 +78,22 @@ class ModelTest(unittest.TestCase):
         with self.assertRaisesRegex(libsd.ModelError, "no VAE"):
             ctx.load(FILE, vae=os.path.join(FOLDER, "unet"))
 
+    def test_files(self):
+        root = pathlib.Path(FOLDER)
+        files = {
+            "m/" + str(path.relative_to(root)): path.read_bytes()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
+        with ctx.load("m", files=files) as inside:
+            files.clear()
+            self.assertEqual(inside.info, model.info)
+            np.testing.assert_array_equal(
+                inside.tokenize("a cat").ids, model.tokenize("a cat").ids
+            )
+        with self.assertRaisesRegex(libsd.FileError, "no such file"):
+            ctx.load(FILE, files={"x": b""})
+
     def test_combine(self):
         with ctx.load(FILE) as other:
             both = model.combine(vae=other, unet=other)
