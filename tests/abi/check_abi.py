@@ -28,6 +28,9 @@ def only_grew(block):
     if re.match(r"'enum ", lines[0]):
         return all(re.match(r"type size hasn't changed|\d+ enumerator insertions?:|'\S+' value '", line)
                    for line in lines[1:])
+    # Another name alone, which abidiff says no more of: `reserved` that became a member.
+    if re.match(r"'struct ", lines[0]) and lines[1:] == ["type size hasn't changed"]:
+        return True
     size = re.match(r"type size changed from (\d+) to \d+ \(in bits\)", lines[1])
     if not re.match(r"'struct ", lines[0]) or not size:
         return False
@@ -69,6 +72,12 @@ typedef struct params {
 #endif
     int first;
     double second;
+#ifdef OTHER_NAME
+    int third;
+#else
+    int reserved;
+#endif
+    int fourth;
 #ifdef MEMBER_AFTER
     double last;
 #endif
@@ -99,6 +108,7 @@ int more(void) { return 0; }
 #endif
 """
 CHANGES = {"NONE": 0, "MEMBER_AFTER": 0, "FUNCTION_COMES": 0, "HIDDEN_MEMBER": 0, "THREE_COMES": 0,
+           "OTHER_NAME": 0,
            "MEMBER_BEFORE": 1, "FUNCTION_GOES": 1, "OTHER_TYPE": 1, "TWO_CHANGES=1": 1}
 
 
