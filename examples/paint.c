@@ -49,7 +49,7 @@ void paint_option_rows(paint_options *o, cli_option rows[PAINT_N_OPTIONS]) {
         {"backend", CLI_TEXT, &o->backend, "auto, cpu, reference, cuda, cuda:1"},
         {"vocab", CLI_TEXT, &o->vocab, "CLIP vocabulary, where the checkpoint has none beside it"},
         {"weighted", CLI_FLAG, &o->weighted,
-         "prompts with (weights:1.2), [less], BREAK, any length"},
+         "prompts with (weights:1.2), [less], BREAK, [from:to:0.5], [a|b], AND"},
         {"clean", CLI_FLAG, &o->clean,
          "prompts as ftfy cleans them (straight quotes, plain letters, no entities), which the "
          "original's environment has: this is done unless --no_clean"},

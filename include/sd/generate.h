@@ -81,7 +81,10 @@ typedef struct sd_text_params {
                             SDXL before the last but one, where it ends anyway, without a norm: as
                             diffusers counts, less 1 */
     int32_t clean;       /* non-zero: texts are cleaned first: sd_encode_text */
-    int32_t reserved;
+    int32_t steps;       /* of the run that weighted texts with programs are for, as the web UIs
+                            count them: for methods that evaluate twice a step (heun, dpm2, dpm2_a,
+                            dpmpp_2s_a, dpmpp_sde) twice as many. 0 (default): of sd_generate its
+                            own, else the model's default ones */
     /* What SDXL is told of a picture besides the text (Podell et al. 2023, section 2.2), for models
      * with sd_model_info.n_sizes; others are told nothing, and the log says so where it is set. */
     double aesthetic_score;          /* how it is liked, 0 .. 10, default 6: refiners alone, which

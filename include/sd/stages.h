@@ -49,12 +49,40 @@ LIBSD_API sd_status sd_cond_new(sd_context *ctx, const char *const *names,
                                 const sd_tensor *const *values, int32_t n, sd_cond **out);
 LIBSD_API void sd_cond_free(sd_cond *cond);
 
-/* A copy of the tensor of that name. */
+/* A copy of the tensor of that name; of a schedule what a run begins with, of a combination its
+ * first. */
 LIBSD_API sd_status sd_cond_get(const sd_cond *cond, const char *name, sd_tensor **out);
 
 /* Rows first .. first + n - 1 as conditioning of their own: of prompts that were encoded together,
  * so that all have the tokens of the longest, the prompts and the negative one. */
 LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, sd_cond **out);
+
+/*
+ * Conditioning that changes in the course of a run: conds[i] is looked at while the share of the
+ * run that is done is below until[i]. The shares ascend, above 0, and the last one is 1. What is
+ * counted are evaluations of the network, of all that sd_sampler_params.steps take: steps, or twice
+ * as many where a method evaluates twice a step. As in the web UIs a run of image to image begins
+ * at 0 and, having fewer steps, does not come to 1. One that goes on with another's latent
+ * (sd_run_params.denoising_start) begins at that one's end.
+ *
+ * All have the same parts, as many tokens (those of texts that are encoded together have), and as
+ * many rows, or one. They may be schedules and combinations, whose shares are the whole run's too.
+ * Values are copied, but those of rows of one sd_encode_text shared. SD_ERROR_ARGUMENT for what is
+ * not so; sd_unet_predict and sd_training_loss take no such conditioning.
+ */
+LIBSD_API sd_status sd_cond_schedule(const sd_cond *const *conds, const double *until, int32_t n,
+                                     sd_cond **out);
+
+/*
+ * Several that are looked at together, each with its weight w: composable diffusion (Liu et al.
+ * 2022), as combine_denoised of the web UIs has it, e_u + s sum_i w_i (e_i - e_u). Each takes an
+ * evaluation of the network in each step, in one batch with the others. In schedules and
+ * combinations of combinations the terms add up: more than 7 are SD_ERROR_UNSUPPORTED. A run
+ * without an unconditional half, as guidance scale 1 has, takes weights alone whose sum is 1, and
+ * its `uncond` may be a schedule, but no combination. Else as sd_cond_schedule.
+ */
+LIBSD_API sd_status sd_cond_combine(const sd_cond *const *conds, const double *weights, int32_t n,
+                                    sd_cond **out);
 
 /*
  * Prompts to conditioning: its context is [n_texts, text_tokens, text_width], the last hidden state
@@ -69,9 +97,22 @@ LIBSD_API sd_status sd_cond_rows(const sd_cond *cond, int32_t first, int32_t n, 
  * A weight multiplies the embeddings of its tokens, and the mean of a chunk's embeddings is
  * restored. A prompt takes as many chunks of text_tokens as it needs, each encoded alone, side by
  * side: [n_texts, k * text_tokens, text_width], where shorter texts are filled up with empty
- * prompts. No text is refused: brackets without a partner are read as the web UIs read them. What
- * else those UIs act on (<lora:...>, [from:to:0.5], [a|b], AND) is text here, and one line of the
- * log names it.
+ * prompts. No text is refused, but one that combines more than 7 by AND (SD_ERROR_UNSUPPORTED):
+ * brackets without a partner are read as the web UIs read them. <lora:...> is text here, and one
+ * line of the log names it. Programs, which become sd_cond_schedule and sd_cond_combine:
+ *
+ *   [from:to:0.5]   from, and after half of the steps to   [to:0.5]      nothing, then to
+ *   [from:to:12]    and after 12 of params->steps          [from::0.5]   from, then nothing
+ *   [a|b|c]         in turns, one step each                a AND b :0.7  both, b with a weight
+ *
+ * They nest, and are read as prompt_parser.py of AUTOMATIC1111's web UI reads them, with its
+ * default options: a number with a point is a share of the steps, rounded down, and one without
+ * counts them. As there, steps are evaluations of the network, and what lasts for n of them is seen
+ * by n + 1, since the first has number 0: [a|b] is a, a, b, a, b ... A number at the end of a text
+ * weighs it also where there is no AND, and then the log says so; brackets that do not match are
+ * text, and so is all of a text with a | outside of brackets. In sd_generate's negative prompt AND
+ * is a word. Texts with programs are encoded together with all that they become, and have the
+ * chunks of the longest.
  *
  * With `clean` a text is first what the tokenizers of the original's environment made of it, where
  * ftfy was installed: fix_text of ftfy 6.3 (curly quotes and apostrophes straight, full-width

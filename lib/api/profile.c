@@ -11,7 +11,7 @@ typedef struct question {
     sd_sampler_params sampling;
     sd_original_params original;
     sd_vae_params vae;
-    int tokens;
+    int tokens, terms;
 } question;
 
 static sd_status read_question(const sd_model *model, const sd_estimate_params *params,
@@ -21,9 +21,12 @@ static sd_status read_question(const sd_model *model, const sd_estimate_params *
     sd_status status;
     if ((status = sdi_read_params(ctx, "sd_estimate_params", &p, sizeof p, params)) ||
         (status = sdi_read_sampling(model, p.sampling, &q->sampling, &q->original)) ||
-        (status = sdi_read_vae(ctx, p.vae, false, &q->vae)) ||
-        (status = sdi_check_reserved(ctx, "sd_estimate_params", p.reserved)))
+        (status = sdi_read_vae(ctx, p.vae, false, &q->vae)))
         return status;
+    SD_REQUIRE(ctx, p.combined >= 0 && p.combined <= SD_COND_MAX_TERMS,
+               "sd_estimate_params.combined is %d; 0 to %d was expected", (int)p.combined,
+               SD_COND_MAX_TERMS);
+    q->terms = p.combined > 0 ? p.combined : 1;
     SD_REQUIRE(ctx, p.text_tokens >= 0 && p.text_tokens <= SD_COND_MAX_TOKENS,
                "sd_estimate_params.text_tokens is %d; 0 to %d was expected", (int)p.text_tokens,
                SD_COND_MAX_TOKENS);
@@ -41,7 +44,7 @@ SD_PUBLIC(sd_memory_estimate, (model, params, memory), (model), const sd_model *
     question q;
     sd_status status = read_question(model, params, &q);
     if (!status)
-        status = sdi_pipeline_memory(model, &q.sampling, q.tokens, &q.vae, &full);
+        status = sdi_pipeline_memory(model, &q.sampling, q.tokens, q.terms, &q.vae, &full);
     return status ? status
                   : sdi_write_struct(model->ctx, "sd_memory_info", memory, &full, sizeof full);
 }
@@ -54,7 +57,7 @@ SD_PUBLIC(sd_work_estimate, (model, params, work), (model), const sd_model *mode
     question q;
     sd_status status = read_question(model, params, &q);
     if (!status)
-        status = sdi_pipeline_work(model, &q.sampling, q.tokens, &full);
+        status = sdi_pipeline_work(model, &q.sampling, q.tokens, q.terms, &full);
     return status ? status : sdi_write_struct(model->ctx, "sd_work_info", work, &full, sizeof full);
 }
 

@@ -7,8 +7,8 @@
 #include "pipeline/vae.h"
 #include "sampler/noise.h"
 
-#define MAX_TEXTS 4096
-#define MAX_SIZE 65536 /* of what a picture was */
+#define MAX_SIZE 65536  /* of what a picture was */
+#define MAX_STEPS 10000 /* that a text has programs for */
 
 /* Texts and tokens name an encoder, counted from 0. */
 static sd_status check_encoder(const sd_model *model, const char *call, int encoder) {
@@ -89,9 +89,10 @@ sd_status sdi_read_text(const sd_model *model, const sd_text_params *given, sd_t
             layers = model->encoders[i].config->layers;
     SD_REQUIRE(model->ctx, p->clip_skip >= 0 && p->clip_skip <= layers,
                "sd_text_params.clip_skip is %d; 0 to %d was expected", (int)p->clip_skip, layers);
+    SD_REQUIRE(model->ctx, p->steps >= 0 && p->steps <= MAX_STEPS,
+               "sd_text_params.steps is %d; 0 to %d was expected", (int)p->steps, MAX_STEPS);
     sdi_call_heed(p->stop);
-    status = check_sizes(model, p);
-    return status ? status : sdi_check_reserved(model->ctx, "sd_text_params", p->reserved);
+    return check_sizes(model, p);
 }
 
 static sd_status read_text(const sd_model *model, const char *call, int n_texts,
@@ -99,8 +100,8 @@ static sd_status read_text(const sd_model *model, const char *call, int n_texts,
     sd_status status = sdi_need_conditioning(model, call, SD_CONDITIONING_TEXT);
     if (status)
         return status;
-    SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= MAX_TEXTS,
-               "%s: n_texts is %d; 1 to %d was expected", call, n_texts, MAX_TEXTS);
+    SD_REQUIRE(model->ctx, n_texts >= 1 && n_texts <= SD_MAX_TEXTS,
+               "%s: n_texts is %d; 1 to %d was expected", call, n_texts, SD_MAX_TEXTS);
     return sdi_read_text(model, given, p);
 }
 
@@ -148,8 +149,8 @@ SD_PUBLIC(sd_encode_class, (model, ids, n, out), (model), const sd_model *model,
     *out = NULL;
     SD_REQUIRE_PTR(NULL, model);
     SD_REQUIRE_PTR(model->ctx, ids);
-    SD_REQUIRE(model->ctx, n >= 1 && n <= MAX_TEXTS,
-               "sd_encode_class: n is %d; 1 to %d was expected", n, MAX_TEXTS);
+    SD_REQUIRE(model->ctx, n >= 1 && n <= SD_MAX_TEXTS,
+               "sd_encode_class: n is %d; 1 to %d was expected", n, SD_MAX_TEXTS);
     return sdi_stage_encode_class(model, ids, n, out);
 }
 

@@ -16,6 +16,7 @@ static void free_cond(void *handle) {
     sd_context *ctx = cond->ctx;
     for (int i = 0; i < SD_COND_N_PARTS; i++)
         sdi_tensor_free(cond->parts[i]);
+    sdi_cond_program_free(ctx, cond->program);
     sdi_free(ctx, cond);
     sdi_context_release(ctx);
 }
@@ -24,7 +25,7 @@ void sdi_cond_free(sd_cond *cond) {
     sdi_handle_release(cond);
 }
 
-static sd_status new_cond(sd_context *ctx, sd_cond **out) {
+sd_status sdi_cond_begin(sd_context *ctx, sd_cond **out) {
     *out = sdi_zalloc(ctx, sizeof **out);
     if (!*out)
         return SD_ERROR_MEMORY;
@@ -32,6 +33,10 @@ static sd_status new_cond(sd_context *ctx, sd_cond **out) {
     (*out)->ctx = ctx;
     sdi_handle_init(&(*out)->handle, ctx, free_cond);
     return SD_OK;
+}
+
+const char *sdi_cond_part_name(int part) {
+    return parts[part].name;
 }
 
 /* Which part a name is of. */
@@ -70,6 +75,23 @@ static sd_status copy_rows(sd_context *ctx, const sd_tensor *from, int64_t first
     return status;
 }
 
+sd_status sdi_cond_gather(const sd_cond *cond, int part, const int *rows, int n, sd_tensor **out) {
+    sd_tensor *from = cond->parts[part];
+    if (!from || from->dims[0] == 1) {
+        sdi_handle_retain(from);
+        *out = from;
+        return SD_OK;
+    }
+    int64_t dims[SD_MAX_DIMS], row = from->n_elements / from->dims[0];
+    memcpy(dims, from->dims, sizeof dims);
+    dims[0] = n;
+    sd_status status = sdi_tensor_new_raw(cond->ctx, from->n_dims, dims, out);
+    for (int64_t i = 0; i < n && !status; i++)
+        memcpy((*out)->data + i * row, sdi_cond_row(from, rows[i]),
+               (size_t)row * sizeof *from->data);
+    return status;
+}
+
 static sd_status add_part(sd_cond *cond, const char *name, const sd_tensor *value) {
     int part;
     sd_status status = find_part(cond->ctx, name, &part);
@@ -82,7 +104,7 @@ static sd_status add_part(sd_cond *cond, const char *name, const sd_tensor *valu
 }
 
 /* As many as the longest part has; the others have as many, or one for all. */
-static int64_t count_rows(const sd_cond *cond) {
+int64_t sdi_cond_stock_rows(const sd_cond *cond) {
     int64_t n = 1;
     for (int i = 0; i < SD_COND_N_PARTS; i++)
         if (cond->parts[i] && cond->parts[i]->dims[0] > n)
@@ -90,8 +112,12 @@ static int64_t count_rows(const sd_cond *cond) {
     return n;
 }
 
+int64_t sdi_cond_count(const sd_cond *cond) {
+    return cond->program ? cond->program->rows : sdi_cond_stock_rows(cond);
+}
+
 static sd_status check_whole(const sd_cond *cond) {
-    int64_t n = count_rows(cond);
+    int64_t n = sdi_cond_stock_rows(cond);
     if (!cond->parts[SD_COND_CONTEXT])
         return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
                         "conditioning is given no \"%s\", which was expected",
@@ -109,7 +135,7 @@ sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tenso
                        int n, sd_cond **out) {
     sd_cond *cond;
     *out = NULL;
-    sd_status status = new_cond(ctx, &cond);
+    sd_status status = sdi_cond_begin(ctx, &cond);
     if (status)
         return status;
     for (int i = 0; i < n && !status; i++)
@@ -124,13 +150,32 @@ sd_status sdi_cond_new(sd_context *ctx, const char *const *names, const sd_tenso
 }
 
 sd_status sdi_cond_take(sd_tensor *const taken[SD_COND_N_PARTS], sd_cond **out) {
-    sd_status status = new_cond(taken[SD_COND_CONTEXT]->ctx, out);
+    sd_status status = sdi_cond_begin(taken[SD_COND_CONTEXT]->ctx, out);
     for (int i = 0; i < SD_COND_N_PARTS; i++) {
         if (status)
             sdi_tensor_free(taken[i]);
         else
             (*out)->parts[i] = taken[i];
     }
+    return status;
+}
+
+/* Of a program what is looked at first. */
+static sd_status copy_first(const sd_cond *cond, int part, sd_tensor **out) {
+    sd_cond_pick *picks = cond->program->picks;
+    int n = cond->program->rows;
+    int *rows = sdi_alloc_array(cond->ctx, (size_t)n, sizeof *rows);
+    if (!rows)
+        return SD_ERROR_MEMORY;
+    for (int i = 0; i < n; i++)
+        rows[i] = picks[i].row;
+    sd_tensor *some;
+    sd_status status = sdi_cond_gather(cond, part, rows, n, &some);
+    sdi_free(cond->ctx, rows);
+    if (status)
+        return status;
+    status = copy_rows(cond->ctx, some, 0, some->dims[0], out);
+    sdi_tensor_free(some);
     return status;
 }
 
@@ -143,18 +188,16 @@ sd_status sdi_cond_copy(const sd_cond *cond, const char *name, sd_tensor **out) 
     const sd_tensor *value = cond->parts[part];
     if (!value)
         return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT, "this conditioning has no \"%s\"", name);
+    if (cond->program)
+        return copy_first(cond, part, out);
     return copy_rows(cond->ctx, value, 0, value->dims[0], out);
 }
 
-sd_status sdi_cond_cut(const sd_cond *cond, int first, int n, sd_cond **out) {
-    int64_t rows = count_rows(cond);
+sd_status sdi_cond_cut_plain(const sd_cond *cond, int first, int n, sd_cond **out) {
+    int64_t rows = sdi_cond_stock_rows(cond);
     sd_cond *cut;
     *out = NULL;
-    if (first < 0 || n < 1 || n > rows - first)
-        return sdi_fail(cond->ctx, SD_ERROR_ARGUMENT,
-                        "%d rows from row %d on were asked for; the conditioning has %lld", n,
-                        first, (long long)rows);
-    sd_status status = new_cond(cond->ctx, &cut);
+    sd_status status = sdi_cond_begin(cond->ctx, &cut);
     if (status)
         return status;
     for (int i = 0; i < SD_COND_N_PARTS && !status; i++) {

@@ -28,8 +28,8 @@ sd_status sdi_sampler_check_concat(const sd_sampler *s, const sd_tensor *concat)
 
 void sdi_sampler_put_concat(sd_sampler *s, const sd_tensor *concat) {
     sdi_exec_put(s->e, s->beside, concat, 0);
-    for (int i = 0; i < s->halves; i++) {
-        sdb_tensor half = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
-        sdi_op_copy(s->e, sdi_view_channels(half, s->c, s->extra), s->beside);
+    for (int i = 0; i < sdi_sampler_parts(s); i++) {
+        sdb_tensor part = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
+        sdi_op_copy(s->e, sdi_view_channels(part, s->c, s->extra), s->beside);
     }
 }

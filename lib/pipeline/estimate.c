@@ -12,12 +12,12 @@ typedef struct run_cost {
 } run_cost;
 
 static sd_status measure(const sd_model *model, const sd_sampler_params *params, int tokens,
-                         const sd_vae_params *how, int n_texts, run_cost *cost) {
+                         int terms, const sd_vae_params *how, int n_texts, run_cost *cost) {
     int scale = sdi_model_downscale(model);
     int h = params->height / scale, w = params->width / scale;
     sd_status status;
     if ((status = sdi_text_estimate(model, n_texts, &cost->text)) ||
-        (status = sdi_sampler_estimate(model, params, tokens, &cost->step)) ||
+        (status = sdi_sampler_estimate(model, params, tokens, terms, &cost->step)) ||
         (status = sdi_vae_decode_estimate(model, params->batch, h, w, how, &cost->decode)))
         return status;
     return sdi_vae_encode_estimate(model, h, w, how, &cost->encode);
@@ -49,9 +49,9 @@ static uint64_t host_bytes(const sd_model *model, const sd_sampler_params *param
 
 /* One executor serves the stages of a run in turn, so the largest of them counts (execs.c). */
 sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
-                              const sd_vae_params *how, sd_memory_info *memory) {
+                              int terms, const sd_vae_params *how, sd_memory_info *memory) {
     run_cost cost = {{0}};
-    sd_status status = measure(model, params, tokens, how, 2, &cost);
+    sd_status status = measure(model, params, tokens, terms, how, 1 + terms, &cost);
     if (status)
         return status;
     uint64_t weights = (uint64_t)sdi_model_weight_bytes(model);
@@ -71,10 +71,10 @@ sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *pa
 }
 
 sd_status sdi_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
-                            sd_work_info *work) {
+                            int terms, sd_work_info *work) {
     const sd_vae_params whole = SD_VAE_PARAMS_INIT;
     run_cost cost = {{0}};
-    sd_status status = measure(model, params, tokens, &whole, 1, &cost);
+    sd_status status = measure(model, params, tokens, terms, &whole, 1, &cost);
     if (status)
         return status;
     *work = (sd_work_info){sizeof *work, cost.text.flops, cost.step.flops, cost.decode.flops,

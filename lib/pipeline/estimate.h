@@ -6,11 +6,11 @@
 
 #include <sd/profile.h>
 
-/* Parameters are whole; `tokens` of the conditioning. */
+/* Parameters are whole; `tokens` of the conditioning, of which `terms` are combined. */
 sd_status sdi_pipeline_memory(const sd_model *model, const sd_sampler_params *params, int tokens,
-                              const sd_vae_params *how, sd_memory_info *memory);
+                              int terms, const sd_vae_params *how, sd_memory_info *memory);
 /* Arithmetic: the VAE's on whole pictures. */
 sd_status sdi_pipeline_work(const sd_model *model, const sd_sampler_params *params, int tokens,
-                            sd_work_info *work);
+                            int terms, sd_work_info *work);
 
 #endif

@@ -26,6 +26,9 @@ static void drop_cond(sd_generation *g) {
 static sd_status condition(sd_generation *g) {
     const sd_request *r = g->request;
     bool guided = sdi_is_guided(g->model, &g->sampling);
+    sd_text_params text = r->text;
+    if (text.steps == 0)
+        text.steps = sdi_sampler_evaluations(&g->sampling);
     g->cond = (sd_cond *)r->cond;
     g->uncond = guided ? (sd_cond *)r->uncond : NULL;
     sdi_handle_retain(g->cond);
@@ -34,7 +37,7 @@ static sd_status condition(sd_generation *g) {
                                 .prompts = r->prompts,
                                 .negative = r->negative_prompt,
                                 .tokens = g->cond ? sdi_cond_context(g->cond)->dims[1] : 0};
-    return sdi_encode_prompts(g->model, &prompts, &r->text, g->sampling.batch,
+    return sdi_encode_prompts(g->model, &prompts, &text, g->sampling.batch,
                               g->cond ? NULL : &g->cond, guided && !g->uncond ? &g->uncond : NULL);
 }
 

@@ -19,6 +19,7 @@ static void quantize(void *user, sdb_tensor x) {
 static void layout(sd_sampler *s) {
     sd_exec *e = s->e;
     s->guidance = sdi_exec_tensor_typed(e, SDB_F32, 1, 1, 1, 2);
+    s->mixing = sdi_exec_tensor_typed(e, SDB_F32, s->n, 1, 1, sdi_sampler_parts(s));
     s->mask = sdi_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, 1);
     s->known = sdi_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
     s->mask_noise = sdi_exec_tensor_typed(e, SDB_F32, s->n, s->h, s->w, s->c);
@@ -49,10 +50,16 @@ static sd_status settle(sd_sampler *s) {
     return status;
 }
 
-sd_status sdi_sampler_plan(sd_sampler *s, int tokens) {
-    if (s->unet.e && s->unet.tokens == tokens)
-        return SD_OK;
+static void set_shape(sd_sampler *s, int tokens, int terms) {
+    s->terms = terms;
     s->unet.tokens = tokens;
+    s->unet.n = sdi_sampler_parts(s) * s->n;
+}
+
+sd_status sdi_sampler_plan(sd_sampler *s, int tokens, int terms) {
+    if (s->unet.e && s->unet.tokens == tokens && s->terms == terms)
+        return SD_OK;
+    set_shape(s, tokens, terms);
     return settle(s);
 }
 
@@ -101,7 +108,7 @@ static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_par
     s->w = params->width / scale;
     s->c = model->desc->vae.latent_channels;
     s->extra = model->desc->unet.in_channels - s->c;
-    s->halves = sdi_is_guided(model, params) ? 2 : 1;
+    s->guided = sdi_is_guided(model, params);
     sd_prediction prediction = model->desc->schedule.prediction;
     sd_status status;
     if ((status = check_options(model, params)) ||
@@ -117,13 +124,9 @@ static sd_status init(sd_sampler *s, const sd_model *model, const sd_sampler_par
     s->run.denoise = sdi_sampler_denoise;
     s->run.quantize = params->original->quantize_denoised ? quantize : NULL;
     bool told = sdi_unet_guidance_dim(sdi_model_unet(model)) > 0;
-    s->unet = (sd_stage){.type = &sdi_unet_stage,
-                         .model = model,
-                         .n = s->halves * s->n,
-                         .h = s->h,
-                         .w = s->w,
-                         .tokens = sdi_model_context_tokens(model),
-                         .options = told};
+    s->unet =
+        (sd_stage){.type = &sdi_unet_stage, .model = model, .h = s->h, .w = s->w, .options = told};
+    set_shape(s, sdi_model_context_tokens(model), 1);
     status = new_latent(s, &s->host);
     for (int i = 0; i < 2 && !status && params->original->score_corrector; i++)
         status = new_latent(s, &s->score[i]);
@@ -141,7 +144,7 @@ static void free_host(sd_sampler *s) {
 
 /* (1 - s) e_uncond + s e_cond is e_uncond in float32. */
 static void warn_of_guidance(const sd_sampler *s) {
-    if (s->halves == 2 && fabs(s->params.guidance_scale) < (double)FLT_EPSILON / 2)
+    if (s->guided && fabs(s->params.guidance_scale) < (double)FLT_EPSILON / 2)
         sdi_log(
             s->model->ctx, SD_LOG_LEVEL_WARN,
             "guidance scale %g: the prompt is not used, the picture follows the negative prompt "
@@ -153,6 +156,7 @@ static void destroy(void *handle) {
     sd_sampler *s = handle;
     const sd_model *model = s->model;
     sdi_handle_release(s->token);
+    sdi_sampler_keep_conds(s, NULL, NULL);
     sdi_execs_give(model, s->e);
     sdi_inter_free(s);
     free_host(s);
@@ -215,10 +219,10 @@ sd_status sdi_sampler_claim(sd_sampler *s) {
 }
 
 sd_status sdi_sampler_estimate(const sd_model *model, const sd_sampler_params *params, int tokens,
-                               sd_cost *cost) {
+                               int terms, sd_cost *cost) {
     sd_sampler s = {0};
     sd_status status = init(&s, model, params);
-    s.unet.tokens = tokens;
+    set_shape(&s, tokens, terms);
     if (!status)
         status = sdi_exec_new(model->ctx, model->act, &s.e);
     if (!status) {
@@ -244,6 +248,10 @@ const char *sdi_sampler_spacing(int i) {
 const char *sdi_sampler_method(int i) {
     const sd_method *method = sdi_method_at(i);
     return method ? method->name : NULL;
+}
+
+int sdi_sampler_evaluations(const sd_sampler_params *params) {
+    return sdi_method_evaluations(sdi_method_find(params->method), params->steps);
 }
 
 void sdi_sampler_skip(sd_sampler *s, int draws) {

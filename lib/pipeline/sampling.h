@@ -41,8 +41,11 @@ sd_status sdi_sampler_pred_x0_inter(const sd_sampler *s, int i, sd_tensor **late
 /* The generators' first `draws` draws are taken already, outside of the sampler. */
 void sdi_sampler_skip(sd_sampler *s, int draws);
 
-/* `tokens` of its conditioning. */
+/* How often the network is evaluated in a whole run; the parameters are. */
+int sdi_sampler_evaluations(const sd_sampler_params *params);
+
+/* `tokens` of its conditioning, of which `terms` are combined. */
 sd_status sdi_sampler_estimate(const sd_model *model, const sd_sampler_params *params, int tokens,
-                               sd_cost *cost);
+                               int terms, sd_cost *cost);
 
 #endif

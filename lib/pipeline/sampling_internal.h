@@ -1,7 +1,8 @@
 /*
  * struct sd_sampler, for the files that make it up: sampling.c has its memory, sampling_run.c a
- * run, sampling_step.c one step of it, sampling_access.c what is read and set between steps,
- * concat.c what the network sees beside the latent.
+ * run, sampling_step.c one step of it, sampling_cond.c what the network is conditioned on in each
+ * evaluation, sampling_access.c what is read and set between steps, concat.c what the network sees
+ * beside the latent.
  */
 #ifndef SD_PIPELINE_SAMPLING_INTERNAL_H
 #define SD_PIPELINE_SAMPLING_INTERNAL_H
@@ -27,7 +28,8 @@ struct sd_sampler {
     sd_sampler_params params;
     sd_original_params original; /* where params.original points */
     int n, h, w, c; /* the latents: [n, c, h, w] in public, [n, h, w, c] on the device */
-    int halves;     /* 2 with guidance: unconditional, then conditional */
+    bool guided;    /* an unconditional evaluation goes with each conditional one */
+    int terms;      /* conditionings that are combined; most often 1 */
     int extra;      /* channels that the UNet takes beside the latent's */
     sd_noise noise;
     int skip_draws;
@@ -39,12 +41,18 @@ struct sd_sampler {
     const sd_stop *token; /* of the run, retained; or NULL */
 
     sd_exec *e;            /* the UNet's */
-    sd_stage unet;         /* of halves * n pictures: x is x_t, then `beside` */
+    sd_stage unet;         /* of n pictures for each conditioning, the unconditional one first: x is
+                              x_t, then `beside` */
     sdb_tensor guidance;   /* [1, 1, 1, 2]: 1 - s, s */
+    sdb_tensor mixing;     /* [n, 1, 1, conditionings]: what each adds to the conditional half */
     sdb_tensor beside;     /* [n, h, w, extra], or none: what concat.c puts there */
     sdb_tensor mask;       /* [n, h, w, 1], with has_mask: 1 where `known` is held */
     sdb_tensor known;      /* [n, h, w, c]: x_0 */
     sdb_tensor mask_noise; /* [n, h, w, c]: that it is noised with in a step */
+
+    const sd_cond *cond, *uncond; /* of the run, retained; or NULL */
+    int evaluations;              /* of the network that the run has made */
+    int entry, unentry;           /* of cond and uncond, which the network looks at; -1: none yet */
 
     sd_inter inter;
 
@@ -55,9 +63,9 @@ struct sd_sampler {
 /* sampling.c */
 /* A call begins; inside a run's callback it is part of the run. */
 void sdi_sampler_enter(sd_sampler *s);
-/* Takes memory for conditioning of so many tokens; nothing where that was so already. What the
- * device had is gone then. */
-sd_status sdi_sampler_plan(sd_sampler *s, int tokens);
+/* Takes memory for so many conditionings of so many tokens; nothing where that was so already. What
+ * the device had is gone then. */
+sd_status sdi_sampler_plan(sd_sampler *s, int tokens, int terms);
 /* Finite latents [n, c, h, w], and where `one_is_fine` also [1, c, h, w]. */
 sd_status sdi_sampler_check_latent(const sd_sampler *s, const sd_tensor *t, const char *what,
                                    bool one_is_fine);
@@ -74,6 +82,20 @@ void sdi_sampler_compute(sd_sampler *s, int i);
 void sdi_sampler_compute_measured(sd_sampler *s);
 /* The run's `denoise`; `user` is the sampler. */
 void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time);
+
+/* sampling_cond.c */
+/* How many conditionings a step evaluates. */
+static inline int sdi_sampler_parts(const sd_sampler *s) {
+    return s->guided + s->terms;
+}
+/* Whether the run's conditioning is there, and has the right shape. */
+sd_status sdi_sampler_check_conds(const sd_sampler *s, const sd_run_params *given);
+/* Keeps it, also past the call. */
+void sdi_sampler_keep_conds(sd_sampler *s, const sd_cond *cond, const sd_cond *uncond);
+/* An evaluation begins: the network looks at what it is to see now. */
+void sdi_sampler_look(sd_sampler *s);
+/* Predictions of several conditionings become the conditional half. */
+void sdi_sampler_mix(sd_sampler *s);
 
 /* sampling_access.c: a mask and what it holds. */
 sd_status sdi_sampler_check_mask(const sd_sampler *s, const sd_tensor *mask, const sd_tensor *x0);

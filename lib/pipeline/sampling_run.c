@@ -10,23 +10,6 @@
 
 /* -------------------------------------------------------------------------------- beginning */
 
-/* Guidance's two halves are one batch, and so have the same tokens. */
-static sd_status check_conds(const sd_sampler *s, const sd_run_params *given) {
-    if (sdi_model_context_tokens(s->model) == 0)
-        return given->cond
-                   ? sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                              "cond is given; the model is unconditional, NULL was expected")
-                   : SD_OK;
-    sd_status status = sdi_unet_check_cond(s->model, given->cond, "cond", s->n, true, -1);
-    if (status || s->halves == 1)
-        return status;
-    if (!given->uncond)
-        return sdi_fail(s->model->ctx, SD_ERROR_ARGUMENT,
-                        "uncond is NULL; the guidance scale %g needs it", s->params.guidance_scale);
-    return sdi_unet_check_cond(s->model, given->uncond, "uncond", s->n, true,
-                               sdi_cond_context(given->cond)->dims[1]);
-}
-
 /* Encoding and decoding know one direction of time. */
 static sd_status check_forward(const sd_sampler *s, const char *what) {
     if (!s->run.method->inverse)
@@ -79,7 +62,8 @@ static sd_status check_init(const sd_sampler *s, const sd_tensor *init) {
 
 static sd_status check_inputs(const sd_sampler *s, const sd_run_params *given) {
     sd_status status;
-    if ((status = check_conds(s, given)) || (status = sdi_sampler_check_concat(s, given->concat)) ||
+    if ((status = sdi_sampler_check_conds(s, given)) ||
+        (status = sdi_sampler_check_concat(s, given->concat)) ||
         (given->mask && (status = sdi_sampler_check_mask(s, given->mask, given->mask_x0))) ||
         (status = check_init(s, given->init)) ||
         (given->noise && (status = sdi_sampler_check_latent(s, given->noise, "noise", false))))
@@ -144,6 +128,13 @@ static void take_last_steps(sd_sampler *s, int n) {
     s->run.next = n - 1;
 }
 
+/* A run that another one begins: programs go on where that one ended. */
+static void go_on(sd_sampler *s, double share) {
+    int n = steps_after(s, share);
+    take_last_steps(s, n);
+    s->evaluations = sdi_method_evaluations(s->run.method, s->run.times.count - n);
+}
+
 /* Leaves out the steps after the share. */
 static void end_before(sd_sampler *s, double share) {
     int left = s->run.next + 1 - steps_after(s, share);
@@ -179,21 +170,6 @@ static void upload_scale(sd_sampler *s) {
     sdi_free(s->model->ctx, row);
 }
 
-/* Rows of cond or uncond as what images first .. first + n - 1 see. */
-static void upload_rows(sd_sampler *s, int first, const sd_cond *cond, double score) {
-    for (int i = 0; i < s->n; i++)
-        sdi_unet_put_cond(&s->unet, first + i, cond, i, score);
-}
-
-static void prepare_prompts(sd_sampler *s, const sd_cond *cond, const sd_cond *uncond) {
-    if (s->unet.tokens == 0)
-        return;
-    if (s->halves == 2)
-        upload_rows(s, 0, uncond, SD_NEGATIVE_SCORE);
-    upload_rows(s, (s->halves - 1) * s->n, cond, SD_AESTHETIC_SCORE);
-    sdi_stage_compute_apart(&s->unet);
-}
-
 /* Uploads what a run needs besides its latent; the seeds' first draw into s->host. */
 static void prepare(sd_sampler *s, const sd_run_params *given) {
     float scale = (float)s->params.guidance_scale;
@@ -202,7 +178,6 @@ static void prepare(sd_sampler *s, const sd_run_params *given) {
     sdi_run_upload(&s->run);
     sdi_exec_upload(s->e, s->guidance, guidance);
     upload_scale(s);
-    prepare_prompts(s, given->cond, given->uncond);
     if (given->mask)
         sdi_sampler_put_mask(s, given->mask, given->mask_x0);
     if (given->concat)
@@ -236,7 +211,7 @@ static void begin_latent(sd_sampler *s, const sd_run_params *given) {
     if (given->last_steps > 0)
         take_last_steps(s, given->last_steps);
     else if (given->denoising_start > 0.0)
-        take_last_steps(s, steps_after(s, given->denoising_start));
+        go_on(s, given->denoising_start);
     else
         alpha = start_of(s, given);
     if (given->denoising_end > 0.0)
@@ -255,10 +230,12 @@ static sd_status begin(sd_sampler *s, const sd_run_params *given) {
     reset(s);
     sd_status status = check_inputs(s, given);
     if (!status)
-        status = sdi_sampler_plan(s, context ? (int)context->dims[1] : 0);
+        status = sdi_sampler_plan(s, context ? (int)context->dims[1] : 0,
+                                  context ? sdi_cond_terms(given->cond) : 1);
     if (status)
         return status;
     keep_token(s, given->stop);
+    sdi_sampler_keep_conds(s, given->cond, given->uncond);
     prepare(s, given);
     begin_latent(s, given);
     return start(s);

@@ -59,13 +59,16 @@ static void correct_score(sd_sampler *s, sdb_tensor x) {
 void sdi_sampler_denoise(void *user, sdb_tensor x, sdb_tensor time) {
     sd_sampler *s = user;
     sd_exec *e = s->e;
-    for (int i = 0; i < s->halves; i++) {
-        sdb_tensor half = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
-        sdi_op_copy(e, sdi_view_channels(half, 0, s->c), x);
+    if (!e->planning)
+        sdi_sampler_look(s);
+    for (int i = 0; i < sdi_sampler_parts(s); i++) {
+        sdb_tensor part = sdi_view_batch(s->unet.io[SD_UNET_X], i * s->n, s->n);
+        sdi_op_copy(e, sdi_view_channels(part, 0, s->c), x);
     }
     sdi_op_copy(e, s->unet.io[SD_UNET_T], time);
     sdi_stage_compute(&s->unet);
-    if (s->halves == 2)
+    sdi_sampler_mix(s);
+    if (s->guided)
         guide(s);
     if (s->original.score_corrector && !e->planning)
         correct_score(s, x);

@@ -3,6 +3,9 @@
 #include "core/expect.h"
 #include "pipeline/stage.h"
 #include "pipeline/unet.h"
+#include "sampler/sampler.h"
+#include "text/clean.h"
+#include "text/program.h"
 #include "text/rows.h"
 
 #include <string.h>
@@ -275,7 +278,6 @@ static sd_status make_rows(const sd_model *model, const char *const *texts, int 
                                    .words = encoder->words,
                                    .pad = encoder->pad,
                                    .tokens = encoder->config->tokens,
-                                   .clean = params->clean != 0,
                                    .weighted = params->weighted != 0,
                                    .quiet = i > 0};
         status = sdi_rows_split(&rows[i], model->ctx, &how, texts, n);
@@ -288,13 +290,11 @@ static sd_status make_rows(const sd_model *model, const char *const *texts, int 
     return status;
 }
 
-sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts, int n,
-                                int n_negative, const sd_text_params *params, sd_cond **out) {
+/* Texts as they are to be read, a row of conditioning for each. */
+static sd_status encode_each(const sd_model *model, const char *const *texts, int n, int n_negative,
+                             const sd_text_params *params, sd_cond **out) {
     encoded all[SD_MAX_ENCODERS] = {{NULL, NULL}};
     sd_rows rows[SD_MAX_ENCODERS] = {{0}};
-    *out = NULL;
-    if (!sdi_model_has_vocabulary(model))
-        return sdi_fail(model->ctx, SD_ERROR_IO, "%s", model->vocab_error);
     sd_status status = make_rows(model, texts, n, params, rows);
     for (int i = 0; i < model->n_encoders && !status; i++)
         status = encode_prompts(model, &model->encoders[i], &rows[i], params, &all[i]);
@@ -303,6 +303,54 @@ sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts,
     encoded_free(all, model->n_encoders);
     for (int i = 0; i < model->n_encoders; i++)
         sdi_rows_free(&rows[i], model->ctx);
+    return status;
+}
+
+/* What the programs of texts pick from is encoded together, and so has the same tokens. */
+static sd_status encode_programs(const sd_model *model, sd_text_rows *rows,
+                                 const sd_text_params *params, sd_cond **out) {
+    sd_cond *stock = NULL;
+    if (rows->n > SD_MAX_TEXTS)
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "the prompts are %d different texts in the course of a run; at most %d "
+                        "were expected",
+                        rows->n, SD_MAX_TEXTS);
+    sd_status status = encode_each(model, (const char *const *)rows->texts, rows->n,
+                                   rows->n_negative, params, &stock);
+    if (!status)
+        status = sdi_cond_take_program(stock, rows->program, out);
+    if (stock)
+        rows->program = NULL; /* taken */
+    sdi_cond_free(stock);
+    return status;
+}
+
+/* Of the run that the texts are for. */
+static int count_evaluations(const sd_model *model, const sd_text_params *params) {
+    const sd_scheduler_config *c = &model->desc->scheduler;
+    int steps = c->steps < model->schedule.n ? c->steps : model->schedule.n;
+    return params->steps > 0 ? params->steps
+                             : sdi_method_evaluations(sdi_method_find(c->method), steps);
+}
+
+sd_status sdi_stage_encode_text(const sd_model *model, const char *const *texts, int n,
+                                int n_negative, const sd_text_params *params, sd_cond **out) {
+    sd_context *ctx = model->ctx;
+    char **cleaned = NULL;
+    sd_text_rows rows = {0};
+    *out = NULL;
+    if (!sdi_model_has_vocabulary(model))
+        return sdi_fail(ctx, SD_ERROR_IO, "%s", model->vocab_error);
+    sd_status status = params->clean ? sdi_texts_clean(ctx, texts, n, &cleaned) : SD_OK;
+    if (cleaned)
+        texts = (const char *const *)cleaned;
+    if (!status && params->weighted)
+        status = sdi_text_rows(ctx, texts, n, n_negative, count_evaluations(model, params), &rows);
+    if (!status)
+        status = rows.program ? encode_programs(model, &rows, params, out)
+                              : encode_each(model, texts, n, n_negative, params, out);
+    sdi_text_rows_free(ctx, &rows);
+    sdi_texts_free(ctx, cleaned, n);
     return status;
 }
 

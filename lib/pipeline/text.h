@@ -5,6 +5,9 @@
 #include "core/cond.h"
 #include "pipeline/stage.h"
 
+/* Of one call, and that one call's programs have. */
+#define SD_MAX_TEXTS 4096
+
 sd_status sdi_stage_encode_tokens(const sd_model *model, const int32_t *const *ids, int n,
                                   const sd_text_params *params, sd_cond **out);
 /* The last `n_negative` are negative prompts, of which a refiner is told another score. */

@@ -59,7 +59,7 @@ static sd_status check_part(const sd_model *model, const sd_cond *cond, sd_cond_
                             const char *name, int64_t n, int width) {
     const sd_tensor *t = cond->parts[part];
     bool is_optional = part == SD_COND_SIZES;
-    const int64_t dims[] = {t && t->dims[0] == 1 ? 1 : n, width};
+    const int64_t dims[] = {cond->program ? -1 : t && t->dims[0] == 1 ? 1 : n, width};
     if (t && width > 0)
         return sdi_expect_shape(t, name, 2, dims);
     if (t)
@@ -79,11 +79,15 @@ sd_status sdi_unet_check_cond(const sd_model *model, const sd_cond *cond, const 
                               int64_t n, bool one_is_fine, int64_t tokens) {
     const sd_unet_config *config = &model->desc->unet;
     const sd_tensor *context = sdi_cond_context(cond);
-    bool one = one_is_fine && context && context->dims[0] == 1;
-    const int64_t dims[] = {one ? 1 : n, tokens, config->context_dim};
-    char name[64];
     if (!context)
         return sdi_fail(model->ctx, SD_ERROR_ARGUMENT, "%s is NULL", what);
+    int64_t rows = sdi_cond_count(cond);
+    bool one = one_is_fine && context->dims[0] == 1;
+    const int64_t dims[] = {cond->program ? -1 : one ? 1 : n, tokens, config->context_dim};
+    char name[64];
+    if (cond->program && rows != n && !(one_is_fine && rows == 1))
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT, "%s has %lld rows; %lld or 1 were expected",
+                        what, (long long)rows, (long long)n);
     sd_status status = sdi_expect_shape(context, what, 3, dims);
     sdi_print(name, sizeof name, "%s (\"pooled\")", what);
     if (!status)
@@ -129,6 +133,10 @@ static sd_status check_times(const sd_context *ctx, const double *timesteps, int
 }
 
 static sd_status check_cond(const sd_model *model, const sd_cond *cond, int64_t n) {
+    if (cond && cond->program)
+        return sdi_fail(model->ctx, SD_ERROR_ARGUMENT,
+                        "cond changes in the course of a run, or combines several, as samplers do; "
+                        "one that is evaluated once was expected");
     if (sdi_unet_kv_width(sdi_model_unet(model)) > 0)
         return sdi_unet_check_cond(model, cond, "cond", n, false, -1);
     if (cond)

@@ -35,6 +35,7 @@ static void dpm2_step(sd_run *run, int i) {
 
 const sd_method sdi_method_dpm2 = {
     .name = "dpm2",
+    .twice = true,
     .n_coefs = N_COEFS,
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |

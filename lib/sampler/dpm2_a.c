@@ -16,6 +16,7 @@ static void dpm2_a_step(sd_run *run, int i) {
 
 const sd_method sdi_method_dpm2_a = {
     .name = "dpm2_a",
+    .twice = true,
     .n_coefs = SD_MIDDLE_N_COEFS,
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_WHOLE_KARRAS | SD_TIMES_TO_ZERO |

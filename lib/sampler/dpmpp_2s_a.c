@@ -22,6 +22,7 @@ static void dpmpp_2s_a_step(sd_run *run, int i) {
 
 const sd_method sdi_method_dpmpp_2s_a = {
     .name = "dpmpp_2s_a",
+    .twice = true,
     .n_coefs = SD_MIDDLE_N_COEFS,
     .n_history = 1,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,

@@ -31,6 +31,7 @@ static void dpmpp_sde_step(sd_run *run, int i) {
 
 const sd_method sdi_method_dpmpp_sde = {
     .name = "dpmpp_sde",
+    .twice = true,
     .n_coefs = SD_MIDDLE_N_COEFS,
     .n_history = 1,
     .n_noises = 2,

@@ -33,6 +33,7 @@ static void heun_step(sd_run *run, int i) {
 
 const sd_method sdi_method_heun = {
     .name = "heun",
+    .twice = true,
     .n_coefs = N_COEFS,
     .n_history = N_HISTORY,
     .times = SD_TIMES_SIGMAS | SD_TIMES_FRACTIONS | SD_TIMES_TO_ZERO | SD_TIMES_SCALE_NOISE,

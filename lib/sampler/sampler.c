@@ -25,6 +25,10 @@ const sd_method *sdi_method_find(const char *name) {
     return NULL;
 }
 
+int sdi_method_evaluations(const sd_method *method, int steps) {
+    return method->twice ? 2 * steps : steps;
+}
+
 /* x_0 = out[0] x + out[1] epsilon, or, with run->raw, times the network's output. */
 static void x0_coefs(const sd_run *run, double a, double out[2]) {
     bool v = run->prediction == SD_PREDICT_V;

@@ -34,6 +34,7 @@ typedef struct sd_method {
     bool inverse;  /* from x_0 to noise: the run begins at the init latent as it is */
     bool original; /* of the original: takes quantize_denoised and use_original_steps */
     bool mixes;    /* predictions of several x: see sd_run.raw */
+    bool twice;    /* evaluates the network twice in each step but the last */
     bool at_zero;  /* needs no x_0 / sqrt(alpha): a schedule may end at alpha 0 */
     /* Refuses parameters that the method cannot follow. NULL: it follows all. */
     sd_status (*check)(const sd_context *ctx, const sd_sampler_params *params);
@@ -57,6 +58,9 @@ typedef struct sd_method {
 
 const sd_method *sdi_method_at(int i); /* NULL after the last; the first is the default */
 const sd_method *sdi_method_find(const char *name); /* NULL: unknown */
+/* How often the network is evaluated in so many steps, as the web UIs count (total_steps): the last
+ * one's second that is left out is counted. */
+int sdi_method_evaluations(const sd_method *method, int steps);
 
 /* A row of the table: the time, two numbers that turn the network's output into epsilon, two that
  * make x_0 from x and epsilon, two that noise an x_0, then the method's own. */

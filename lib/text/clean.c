@@ -322,3 +322,17 @@ sd_status sdi_text_clean(const sd_context *ctx, const char *text, char **out) {
     free_all(&c);
     return status;
 }
+
+sd_status sdi_texts_clean(const sd_context *ctx, const char *const *texts, int n, char ***out) {
+    *out = sdi_alloc_array(ctx, (size_t)n, sizeof **out);
+    sd_status status = *out ? SD_OK : SD_ERROR_MEMORY;
+    for (int i = 0; i < n && !status; i++)
+        status = sdi_text_clean(ctx, texts[i], &(*out)[i]);
+    return status;
+}
+
+void sdi_texts_free(const sd_context *ctx, char **texts, int n) {
+    for (int i = 0; i < n && texts; i++)
+        sdi_free(ctx, texts[i]);
+    sdi_free(ctx, texts);
+}

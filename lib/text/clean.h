@@ -18,6 +18,10 @@
  */
 sd_status sdi_text_clean(const sd_context *ctx, const char *text, char **out);
 
+/* Each of n texts cleaned; sdi_texts_free *out, after a failure too. */
+sd_status sdi_texts_clean(const sd_context *ctx, const char *const *texts, int n, char ***out);
+void sdi_texts_free(const sd_context *ctx, char **texts, int n);
+
 /* --- the steps --- */
 
 /* clean_steps.c. A text that a step reads, and the one that it makes; then they change places. */

@@ -89,19 +89,14 @@ static bool is_number(const char *s, size_t n) {
 }
 
 /* A whole bracket, text[b->start .. end]. */
-static void close_bracket(sd_odd_words *odd, const char *text, const bracket *b, size_t end,
-                          bool weighted) {
+static void close_bracket(sd_odd_words *odd, const char *text, const bracket *b, size_t end) {
     size_t n = end + 1 - b->start;
     bool number = b->colon != NONE && is_number(text + b->colon + 1, end - b->colon - 1);
-    if (b->kind == ']' && b->bar)
-        add(odd, SD_ODD_TURNS, text + b->start, n);
-    else if (b->kind == ']' && number)
-        add(odd, SD_ODD_EDIT, text + b->start, n);
-    else if (b->kind == ')' && number && !weighted)
-        add(odd, SD_ODD_WEIGHT, text + b->start, n);
+    if ((b->kind == ']' && b->bar) || number)
+        add(odd, SD_ODD_WEIGHTED, text + b->start, n);
 }
 
-static void find_brackets(sd_odd_words *odd, const char *text, bool weighted) {
+static void find_brackets(sd_odd_words *odd, const char *text) {
     bracket open[MAX_DEPTH];
     size_t depth = 0;
     for (size_t i = 0; text[i]; i++) {
@@ -115,7 +110,7 @@ static void find_brackets(sd_odd_words *odd, const char *text, bool weighted) {
             while (k > 0 && open[k - 1].kind != c)
                 k--;
             if (k > 0)
-                close_bracket(odd, text, &open[k - 1], i, weighted);
+                close_bracket(odd, text, &open[k - 1], i);
             depth = k > 0 ? k - 1 : depth;
         } else if (depth && c == '|') {
             open[depth - 1].bar = true;
@@ -134,17 +129,15 @@ static bool has_small_letters(const char *text) {
     return false;
 }
 
-static void find_words(sd_odd_words *odd, const char *text, bool weighted) {
-    if (!weighted && !has_small_letters(text)) /* all of it is in capitals */
+static void find_words(sd_odd_words *odd, const char *text) {
+    if (!has_small_letters(text)) /* all of it is in capitals */
         return;
     for (size_t i = 0; text[i];) {
         size_t n = 0;
         while (is_word(text[i + n]))
             n++;
-        if (n == 3 && !memcmp(text + i, "AND", 3))
-            add(odd, SD_ODD_AND, text + i, n);
-        if (n == 5 && !weighted && !memcmp(text + i, "BREAK", 5))
-            add(odd, SD_ODD_WEIGHT, text + i, n);
+        if ((n == 3 && !memcmp(text + i, "AND", 3)) || (n == 5 && !memcmp(text + i, "BREAK", 5)))
+            add(odd, SD_ODD_WEIGHTED, text + i, n);
         i += n ? n : 1;
     }
 }
@@ -155,19 +148,18 @@ void sdi_odd_words_find(sd_odd_words *odd, const char *text, bool weighted) {
         if (n)
             add(odd, SD_ODD_NETWORK, p, n);
     }
-    find_brackets(odd, text, weighted);
-    find_words(odd, text, weighted);
+    if (weighted)
+        return;
+    find_brackets(odd, text);
+    find_words(odd, text);
 }
 
 void sdi_odd_words_log(const sd_odd_words *odd, const sd_context *ctx) {
     static const char *const reasons[SD_ODD_KINDS] = {
         "no LoRA or other network is loaded by a prompt",
-        "a prompt does not change between steps",
-        "words do not take turns",
-        "prompts are not combined",
-        "the weighted syntax is off: sd_text_params.weighted_syntax, --weighted",
+        "the weighted syntax is off: sd_text_params.weighted, --weighted",
     };
-    char line[960] = "";
+    char line[640] = "";
     for (int i = 0; i < SD_ODD_KINDS; i++) {
         size_t used = strlen(line);
         char more[24] = "";

@@ -28,10 +28,6 @@ typedef struct parser {
 
 static const double round_weight = 1.1, square_weight = 1 / 1.1;
 
-static bool is_space(char c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 static void add_span(parser *p, bool is_break, const char *text, size_t n) {
     if (!p->status)
         p->status =
@@ -68,8 +64,7 @@ static bool close_bracket(parser *p, brackets *b, double weight) {
 
 /* ---------------------------------------------------------------------------------- numbers */
 
-/* [+-]?[.0-9]+ as a number; strtod would ask the locale what a point is. */
-static const char *read_number(const char *s, double *out) {
+const char *sdi_prompt_number(const char *s, double *out) {
     double sign = *s == '-' ? -1 : 1, value = 0, scale = 1;
     int points = 0, digits = 0;
     if (*s == '+' || *s == '-')
@@ -93,15 +88,15 @@ static const char *read_number(const char *s, double *out) {
 
 /* ":1.3)" at s: where it ends; else NULL. */
 static const char *match_weight(const char *s, double *weight) {
-    for (s++; is_space(*s);)
+    for (s++; sdi_is_space(*s);)
         s++;
-    s = read_number(s, weight);
-    while (s && is_space(*s))
+    s = sdi_prompt_number(s, weight);
+    while (s && sdi_is_space(*s))
         s++;
     return s && *s == ')' ? s + 1 : NULL;
 }
 
-/* ------------------------------------------------------------------------------------ BREAK */
+/* ------------------------------------------------------------------------------------ words */
 
 /* The code point that begins at s, or -1 where there is no whole one. */
 static int32_t code_point(const char *s, size_t n) {
@@ -133,11 +128,11 @@ static bool word_before(const char *text, size_t i) {
     return is_word(code_point(text + start, i - start));
 }
 
-/* The next BREAK that stands alone in text[from .. n - 1], or n. */
-static size_t find_break(const char *text, size_t from, size_t n) {
-    for (size_t i = from; i + 5 <= n; i++)
-        if (text[i] == 'B' && !memcmp(text + i, "BREAK", 5) && !word_before(text, i) &&
-            !is_word(code_point(text + i + 5, n - i - 5)))
+size_t sdi_prompt_find_word(const char *text, size_t from, size_t n, const char *word) {
+    size_t size = strlen(word);
+    for (size_t i = from; i + size <= n; i++)
+        if (text[i] == *word && !memcmp(text + i, word, size) && !word_before(text, i) &&
+            !is_word(code_point(text + i + size, n - i - size)))
             return i;
     return n;
 }
@@ -145,15 +140,15 @@ static size_t find_break(const char *text, size_t from, size_t n) {
 /* Plain text, with the breaks in it and the white space around them. */
 static void add_text(parser *p, const char *text, size_t n) {
     for (size_t i = 0;;) {
-        size_t at = find_break(text, i, n), end = at;
+        size_t at = sdi_prompt_find_word(text, i, n, "BREAK"), end = at;
         if (at < n)
-            while (end > i && is_space(text[end - 1]))
+            while (end > i && sdi_is_space(text[end - 1]))
                 end--;
         add_span(p, false, text + i, end - i);
         if (at == n)
             return;
         add_span(p, true, "", 0);
-        for (i = at + 5; i < n && is_space(text[i]);)
+        for (i = at + 5; i < n && sdi_is_space(text[i]);)
             i++;
     }
 }

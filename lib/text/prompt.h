@@ -33,6 +33,15 @@ typedef struct sd_prompt {
 sd_status sdi_prompt_parse(const sd_context *ctx, const char *text, sd_prompt *out);
 void sdi_prompt_free(const sd_context *ctx, sd_prompt *prompt);
 
+static inline bool sdi_is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+/* [+-]?[.0-9]+ as a number: where it ends, or NULL where there is none. strtod would ask the locale
+ * what a point is. */
+const char *sdi_prompt_number(const char *s, double *out);
+/* The next `word` that stands alone in text[from .. n - 1], or n: \bword\b. */
+size_t sdi_prompt_find_word(const char *text, size_t from, size_t n, const char *word);
+
 #define SD_PROMPT_MAX_CHUNKS 256
 
 /* Rows of `tokens` ids each: start, tokens - 2 of text, end; and their weights. */

@@ -1,22 +1,10 @@
 /* Prompts as rows of ids: see rows.h. */
 #include "text/rows.h"
 
-#include "text/clean.h"
 #include "text/odd_words.h"
 
 #include <math.h>
 #include <string.h>
-
-static sd_status clean_texts(sd_rows *rows, const sd_context *ctx) {
-    sd_status status = SD_OK;
-    rows->cleaned = sdi_alloc_array(ctx, (size_t)rows->n, sizeof *rows->cleaned);
-    if (!rows->cleaned)
-        return SD_ERROR_MEMORY;
-    for (int i = 0; i < rows->n && !status; i++)
-        status = sdi_text_clean(ctx, rows->texts[i], &rows->cleaned[i]);
-    rows->texts = (const char *const *)rows->cleaned;
-    return status;
-}
 
 /* The chunks of text i, or behind the last of the empty one. */
 static sd_status split_text(sd_rows *rows, const sd_context *ctx, const sd_row_params *p, int i) {
@@ -67,16 +55,12 @@ sd_status sdi_rows_join(sd_rows *rows, const sd_context *ctx, int longest) {
 sd_status sdi_rows_split(sd_rows *rows, const sd_context *ctx, const sd_row_params *params,
                          const char *const *texts, int n) {
     *rows = (sd_rows){.texts = texts, .n = n, .tokens = params->tokens, .empty = true};
-    sd_status status = params->clean ? clean_texts(rows, ctx) : SD_OK;
-    return status ? status : split_texts(rows, ctx, params);
+    return split_texts(rows, ctx, params);
 }
 
 void sdi_rows_free(sd_rows *rows, const sd_context *ctx) {
     for (int i = 0; i <= rows->n && rows->chunks; i++)
         sdi_chunks_free(ctx, &rows->chunks[i]);
-    for (int i = 0; i < rows->n && rows->cleaned; i++)
-        sdi_free(ctx, rows->cleaned[i]);
-    sdi_free(ctx, rows->cleaned);
     sdi_free(ctx, rows->chunks);
     sdi_free(ctx, rows->ids);
 }

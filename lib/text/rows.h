@@ -1,4 +1,4 @@
-/* Prompts as rows of ids that a text encoder takes: cleaned, cut into chunks, and of one length. */
+/* Prompts as rows of ids that a text encoder takes: cut into chunks, and of one length. */
 #ifndef SD_TEXT_ROWS_H
 #define SD_TEXT_ROWS_H
 
@@ -9,13 +9,12 @@ typedef struct sd_row_params {
     const sd_words *words;
     int32_t pad;
     int tokens; /* of a row */
-    bool clean, weighted;
+    bool weighted;
     bool quiet; /* nothing is said: it was, of another encoder */
 } sd_row_params;
 
 typedef struct sd_rows {
     const char *const *texts;
-    char **cleaned; /* [n], what `texts` is then; or NULL */
     sd_chunks
         *chunks; /* [n + 1]; those of the empty prompt come last and fill up the shorter ones */
     int n, tokens;

@@ -32,7 +32,7 @@ ENDS_WITH(sd_score_info, width);
 ENDS_WITH(sd_original_params, reserved);
 ENDS_WITH(sd_loss_params, reserved);
 ENDS_WITH(sd_loss_info, logvar);
-ENDS_WITH(sd_estimate_params, reserved);
+ENDS_WITH(sd_estimate_params, combined);
 ENDS_WITH(sd_memory_info, peak);
 ENDS_WITH(sd_work_info, encode);
 ENDS_WITH(sd_profile_row, bytes);

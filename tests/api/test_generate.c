@@ -88,8 +88,8 @@ START_TEST(what_does_not_go_together_is_refused) {
     p.vae = VAE(.tiny = 1);
     ck_status(sd_generate(model, &p, images, 1), SD_ERROR_UNSUPPORTED, "no small autoencoder");
     p = request(&run);
-    p.text = TEXT(.reserved = 1);
-    ck_status(sd_generate(model, &p, images, 1), SD_ERROR_UNSUPPORTED, "sd_text_params.reserved");
+    p.text = TEXT(.steps = -1);
+    ck_status(sd_generate(model, &p, images, 1), SD_ERROR_ARGUMENT, "sd_text_params.steps is -1");
     p = request(&run);
     p.strength = 1.01;
     ck_status(sd_generate(model, &p, images, 1), SD_ERROR_ARGUMENT, "strength is 1.01");

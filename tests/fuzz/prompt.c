@@ -1,7 +1,8 @@
-/* The weighted prompt syntax, and the rows that it becomes. */
+/* The weighted prompt syntax, its programs, and the rows that it becomes. */
 #include "fuzz.h"
 
 #include "text/odd_words.h"
+#include "text/program.h"
 #include "text/prompt.h"
 
 #include <math.h>
@@ -36,6 +37,23 @@ static void check_rows(const sd_tokenizer *t, const sd_chunks *c) {
     }
 }
 
+/* The program of a prompt, and as the second half of it a negative one. */
+static void check_program(const char *text) {
+    const char *const texts[] = {text, text + strlen(text) / 2};
+    int steps = 1 + (int)(strlen(text) % 20);
+    sd_text_rows rows;
+    sd_status status = sdi_text_rows(fuzz_ctx, texts, 2, 1, steps, &rows);
+    FUZZ_REQUIRE(!status || status == SD_ERROR_UNSUPPORTED);
+    const sd_cond_program *p = rows.program;
+    for (int i = 0; !status && p && i < p->n; i++) {
+        FUZZ_REQUIRE(p->until[i] > (i > 0 ? p->until[i - 1] : 0.0) && p->until[i] <= 1.0);
+        for (int k = 0; k < p->terms * p->rows; k++)
+            FUZZ_REQUIRE(p->picks[i * p->terms * p->rows + k].row < rows.n);
+    }
+    FUZZ_REQUIRE(status || !p || p->until[p->n - 1] == 1.0);
+    sdi_text_rows_free(fuzz_ctx, &rows);
+}
+
 sd_status fuzz_prompt(const uint8_t *data, size_t size) {
     char text[MAX_TEXT + 1];
     sd_prompt prompt;
@@ -46,6 +64,7 @@ sd_status fuzz_prompt(const uint8_t *data, size_t size) {
     sd_odd_words odd = {0};
     sdi_odd_words_find(&odd, text, size & 1);
     sdi_odd_words_log(&odd, fuzz_ctx);
+    check_program(text);
     FUZZ_REQUIRE(!sdi_prompt_parse(fuzz_ctx, text, &prompt));
     check_parts(&prompt, strlen(text));
     sdi_prompt_free(fuzz_ctx, &prompt);

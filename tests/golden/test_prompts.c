@@ -15,7 +15,7 @@
 #define CASTLE "oil painting of a (castle:1.2) by the lake at sunset"
 #define N_TEXTS 4
 static const char *const prompts[N_TEXTS] = {
-    "a (photograph:1.3) of [an astronaut] riding a ((horse)), [blurry:0.5]",
+    "a (photograph:1.3) of [an astronaut] riding a ((horse)), [blurry\\:0.5]",
     CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE ", " CASTLE,
     "a castle BREAK by the (lake:0.5) at sunset, \\(detailed\\) BREAK",
     "",

@@ -49,7 +49,7 @@ CASES = [
 ]
 
 PROMPTS = [
-    "a (photograph:1.3) of [an astronaut] riding a ((horse)), [blurry:0.5]",
+    "a (photograph:1.3) of [an astronaut] riding a ((horse)), [blurry\\:0.5]",
     ", ".join(["oil painting of a (castle:1.2) by the lake at sunset"] * 7),
     "a castle BREAK by the (lake:0.5) at sunset, \\(detailed\\) BREAK",
     "",

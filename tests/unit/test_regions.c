@@ -6,6 +6,7 @@
 #include "../support/cond.h"
 #include "../tools/suite.h"
 #include "recorder.h"
+#include "sampler/sampler.h"
 
 /* -------------------------------------------------------------------------------------- fixture */
 
@@ -159,6 +160,15 @@ START_TEST(regions_change_no_bit) {
     sd_sampler_free(sampler);
     sd_tensor_free(expected);
     sd_tensor_free(init);
+}
+END_TEST
+
+/* A method that asks twice a step says so: programs of prompts count evaluations. */
+START_TEST(methods_say_how_often) {
+    for (size_t i = 0; i < SD_COUNT(methods); i++) {
+        int said = sdi_method_evaluations(sdi_method_find(methods[i].method), 8);
+        ck_assert_msg(said == (methods[i].evaluations == 15 ? 16 : 8), "%s", methods[i].method);
+    }
 }
 END_TEST
 
@@ -382,6 +392,7 @@ int main(void) {
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_loop_test(tc, regions_change_no_bit, 0, (int)SD_COUNT(methods));
     tcase_add_test(tc, every_method_is_in_the_table);
+    tcase_add_test(tc, methods_say_how_often);
     tcase_add_loop_test(tc, options_record_nothing_anew, 0, (int)SD_COUNT(options));
     tcase_add_test(tc, short_runs_record_when_they_are_repeated);
     tcase_add_test(tc, a_score_corrector_does_not_disturb_a_region);

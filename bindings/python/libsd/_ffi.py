@@ -294,7 +294,7 @@ class TextParams(SizedStructure):
         ("weighted", c_int32),
         ("clip_skip", c_int32),
         ("clean", c_int32),
-        ("reserved", c_int32),
+        ("steps", c_int32),
         ("aesthetic_score", c_double),
         ("negative_aesthetic_score", c_double),
         ("original_width", c_int32),
@@ -366,7 +366,7 @@ class EstimateParams(SizedStructure):
         ("sampling", POINTER(SamplerParams)),
         ("vae", POINTER(VaeParams)),
         ("text_tokens", c_int32),
-        ("reserved", c_int32),
+        ("combined", c_int32),
     ]
 
 
@@ -565,6 +565,8 @@ FUNCTIONS = {
         c_int,
         [c_context, POINTER(c_char_p), POINTER(c_tensor), c_int32, POINTER(c_cond)],
     ),
+    "sd_cond_combine": (c_int, [POINTER(c_cond), POINTER(c_double), c_int32, POINTER(c_cond)]),
+    "sd_cond_schedule": (c_int, [POINTER(c_cond), POINTER(c_double), c_int32, POINTER(c_cond)]),
     "sd_cond_free": (None, [c_cond]),
     "sd_cond_get": (c_int, [c_cond, c_char_p, POINTER(c_tensor)]),
     "sd_cond_rows": (c_int, [c_cond, c_int32, c_int32, POINTER(c_cond)]),

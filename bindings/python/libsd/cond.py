@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Optional
 
 import numpy as np
@@ -51,6 +51,18 @@ class Cond(Handle):
                 len(names),
             )
 
+    @classmethod
+    def schedule(cls, parts: "Iterable[tuple[Cond, float]]") -> "Cond":
+        """Conditioning that changes in the course of a run: pairs of a conditioning and the share
+        of the run, above 0 up to 1, until which it is looked at; the last one's is 1."""
+        return _together(lib.sd_cond_schedule, parts)
+
+    @classmethod
+    def combine(cls, parts: "Iterable[tuple[Cond, float]]") -> "Cond":
+        """Several that are looked at together, in pairs with their weights: composable diffusion,
+        AND of the web UIs."""
+        return _together(lib.sd_cond_combine, parts)
+
     def tensor(self, name: str = "context") -> np.ndarray:
         """A copy of the tensor of that name: float32."""
         text = _ffi.text_bytes("name", name)
@@ -68,6 +80,26 @@ class Cond(Handle):
         with self._use() as cond:
             owner, address = self._context, self._context_address
             return call_cond(owner, address, lib.sd_cond_rows, cond, first, end - first)
+
+
+def _together(function, parts: "Iterable[tuple[Cond, float]]") -> Cond:
+    """Calls a function that makes one of several with their numbers."""
+    pairs = list(parts)
+    if not pairs:
+        raise ValueError("no conditioning; pairs of a Cond and a number were expected")
+    with contextlib.ExitStack() as stack:
+        addresses = [stack.enter_context(use_cond("cond", cond)) for cond, _ in pairs]
+        if None in addresses:
+            raise TypeError("a cond is None; a Cond was expected")
+        first = pairs[0][0]
+        return call_cond(
+            first._context,
+            first._context_address,
+            function,
+            (_ffi.c_cond * len(pairs))(*addresses),
+            (ctypes.c_double * len(pairs))(*(number for _, number in pairs)),
+            len(pairs),
+        )
 
 
 def call_cond(context: "Context", address: int, function, *arguments) -> Cond:

@@ -306,6 +306,7 @@ class Model(Handle):
         weighted: bool = False,
         clip_skip: int = 0,
         clean: bool = False,
+        steps: int = 0,
         stop: Optional[Stop] = None,
         **sizes: float,
     ) -> Cond:
@@ -314,10 +315,13 @@ class Model(Handle):
         the last layer lie side by side, has tensor("pooled") and tensor("sizes") too.
 
         weighted: the prompt syntax of the popular web UIs, (word:1.2), [word], BREAK; a long prompt
-            has k times text_tokens, and so have those that are encoded with it.
+            has k times text_tokens, and so have those that are encoded with it. Its programs,
+            [a:b:0.5], [a|b] and a AND b :0.7, become what Cond.schedule and Cond.combine give.
         clip_skip: n > 1 ends n - 1 layers before the last.
         clean: texts first become what ftfy's fix_text and html.unescape make of them, as in the
             original's environment: straight quotes, plain letters, characters for entities.
+        steps: of the run that programs are for, twice as many for methods that evaluate twice a
+            step (heun, dpm2, dpm2_a, dpmpp_2s_a, dpmpp_sde); 0: the model's default ones.
         sizes: what SDXL is told of a picture, original_width, original_height, target_width and
             target_height (those of the run), crop_top and crop_left (0), and its refiner
             aesthetic_score (6).
@@ -326,7 +330,8 @@ class Model(Handle):
         data = [_ffi.text_bytes("a text", text) for text in texts]
         array = (ctypes.c_char_p * len(data))(*data)
         with self._use() as model, use_stop(stop) as token:
-            params = _text_params(sizes, **_how(weighted, clip_skip, clean), stop=token)
+            how = _how(weighted, clip_skip, clean)
+            params = _text_params(sizes, **how, steps=_ffi.c_integer("steps", steps), stop=token)
             return call_cond(
                 self._context,
                 self._context_address,
@@ -722,24 +727,29 @@ class Model(Handle):
         overlap: Optional[int] = None,
         tiny: bool = False,
         text_tokens: Optional[int] = None,
+        combined: int = 1,
         **sampling,
     ) -> Memory:
         """What a run with Model.sampler's options will take, before it takes it; with the VAE in
-        tiles and tiny as vae_decode has them, and conditioning of text_tokens (the model's)."""
+        tiles and tiny as vae_decode has them, conditioning of text_tokens (the model's), and so
+        many that are combined (Cond.combine)."""
         how, struct = _vae_params(tile, overlap, tiny=bool(tiny)), _ffi.MemoryInfo()
-        self._estimate(lib.sd_memory_estimate, struct, sampling, how, text_tokens)
+        self._estimate(lib.sd_memory_estimate, struct, sampling, how, text_tokens, combined)
         return Memory(*struct_values(struct, Memory))
 
-    def work_estimate(self, *, text_tokens: Optional[int] = None, **sampling) -> Work:
+    def work_estimate(
+        self, *, text_tokens: Optional[int] = None, combined: int = 1, **sampling
+    ) -> Work:
         """How much arithmetic a run with Model.sampler's options is."""
         struct = _ffi.WorkInfo()
-        self._estimate(lib.sd_work_estimate, struct, sampling, None, text_tokens)
+        self._estimate(lib.sd_work_estimate, struct, sampling, None, text_tokens, combined)
         return Work(*struct_values(struct, Work))
 
-    def _estimate(self, function, struct, sampling, vae, text_tokens) -> None:
+    def _estimate(self, function, struct, sampling, vae, text_tokens, combined) -> None:
         params = _ffi.EstimateParams(
             sampling=ctypes.pointer(sampler_params(None, sampling)),
             text_tokens=_ffi.c_integer("text_tokens", text_tokens or 0),
+            combined=_ffi.c_integer("combined", combined),
         )
         if vae is not None:
             params.vae = ctypes.pointer(vae)

@@ -216,6 +216,8 @@ class TextTest(unittest.TestCase):
             "<lora:x:0.8> a": '"<lora:x:0.8>"',
             "a <LyCO:My Style v2:1:0.5>": '"<LyCO:My Style v2:1:0.5>"',
             "<hypernet:h:.3> a": '"<hypernet:h:.3>"',
+        }
+        plain = {
             "a [b:c:0.5] d": '"[b:c:0.5]"',
             "a [b::12]": '"[b::12]"',
             "[(b:1.2):c d: 0.5 ]": '"[(b:1.2):c d: 0.5 ]"',
@@ -223,8 +225,9 @@ class TextTest(unittest.TestCase):
             "a cat AND a dog": '"AND"',
             "a cat AND\na dog :1.2": '"AND"',
             "[" + "long " * 20 + "|x]": '"[long long',
+            "a (b:1.3)": '"(b:1.3)"',
+            "a BREAK b": '"BREAK"',
         }
-        plain = {"a (b:1.3)": '"(b:1.3)"', "a BREAK b": '"BREAK"'}
         silent = ["a [b] ((c)) \\[d|e\\]", "sand ANDROID bAND BREAKFAST", "a < b > c: d|e", "[a: b]", ""]
         own = self.load()
         for weighted, asked in ((True, both), (False, {**both, **plain})):
@@ -242,6 +245,31 @@ class TextTest(unittest.TestCase):
         self.assertEqual(len(self.logged), 1)
         self.assertIn('"<lora:a:1>", "<lora:b:1>" (no LoRA', self.logged[0])
         self.assertIn('"[b|c]"', self.logged[0])
+
+    def test_programs(self):
+        """Prompts that change and are combined are what a host makes of their texts."""
+        own, run = self.load(), {**RUN, "steps": 4, "method": "ddim"}
+        texts = ("a lake", "a hut", "fog")
+        a, b, fog = (own.encode_text(text) for text in texts)
+        del self.logged[:]
+        with own.sampler(**run) as sampler:
+            changed = own.encode_text("[a lake:a hut:2]", weighted=True, steps=4)
+            made = libsd.Cond.schedule([(a, 0.75), (b, 1)])
+            self.assertEqual((len(changed), len(made)), (1, 1))
+            np.testing.assert_array_equal(sampler.sample(changed, fog), sampler.sample(made, fog))
+            mixed = own.encode_text("a lake AND a hut :0.5", weighted=True, steps=4)
+            made = libsd.Cond.combine([(a, 1), (b, 0.5)])
+            np.testing.assert_array_equal(sampler.sample(mixed, fog), sampler.sample(made, fog))
+            self.assertTrue((sampler.sample(mixed, fog) != sampler.sample(changed, fog)).any())
+        self.assertEqual(self.logged, [])
+        one = own.work_estimate(**run).step
+        self.assertAlmostEqual(own.work_estimate(combined=3, **run).step / one, 2, places=3)
+        with self.assertRaisesRegex(libsd.ArgumentError, "the last, is 0.5"):
+            libsd.Cond.schedule([(a, 0.5)])
+        with self.assertRaises(TypeError):
+            libsd.Cond.combine([(None, 1)])
+        with self.assertRaises(ValueError):
+            libsd.Cond.combine([])
 
     def test_words_that_no_prompt_has(self):
         width = model.info.text_width
