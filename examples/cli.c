@@ -19,7 +19,8 @@
 #include <unistd.h>
 
 #define MAX_OPTIONS 96
-#define HELP MAX_OPTIONS
+#define FIRST 256 /* of the options' values: characters are getopt's own, '?' among them */
+#define HELP (FIRST + MAX_OPTIONS)
 
 /* ------------------------------------------------------------------------- command line */
 
@@ -128,7 +129,7 @@ int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
     for (int i = 0; i < p->n_options; i++)
         table[i] = (struct option){p->options[i].name,
                                    p->options[i].kind == CLI_FLAG ? no_argument : required_argument,
-                                   NULL, i};
+                                   NULL, FIRST + i};
     table[p->n_options] = (struct option){"help", no_argument, NULL, HELP};
     *exit_code = 2;
     int found;
@@ -138,15 +139,16 @@ int cli_parse(const cli_program *p, int argc, char **argv, int *exit_code) {
             *exit_code = 0;
             return -1;
         }
-        if (found >= p->n_options) {
+        if (found < FIRST) {
             fprintf(stderr, "%s --help lists the options\n", p->name);
             return -1;
         }
-        if (!read_value(&p->options[found], optarg)) {
+        if (!read_value(&p->options[found - FIRST], optarg)) {
             const char *text = "a number was expected";
-            if (p->options[found].kind == CLI_LIST)
+            if (p->options[found - FIRST].kind == CLI_LIST)
                 text = "it was given too often";
-            fprintf(stderr, "%s: --%s '%s': %s\n", p->name, p->options[found].name, optarg, text);
+            fprintf(stderr, "%s: --%s '%s': %s\n", p->name, p->options[found - FIRST].name, optarg,
+                    text);
             return -1;
         }
     }
