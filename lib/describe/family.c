@@ -25,9 +25,9 @@
 #define UNKNOWN "libsd does not know them; a Stable Diffusion checkpoint was expected"
 #define NAMING                                                                                     \
     "give a diffusers folder, or a file in the original naming (model.diffusion_model...)"
-#define FOLDER "give the folder that has model_index.json"
 #define WHOLE "give the whole checkpoint, which has all networks"
 #define SMALL "a small autoencoder (TAESD)", "give it beside a checkpoint (taesd, --taesd)"
+#define BESIDE(part) "give it beside a checkpoint (" part ", --" part ")"
 #define EMBEDDING                                                                                  \
     "a textual inversion embedding", "give it beside a checkpoint (embeddings, --embedding)"
 
@@ -126,30 +126,31 @@ static const signature signatures[] = {
     {EXACT, "body.0.weight", "an upscaler (Real-ESRGAN's small one)", UPSCALE, 2, 3},
 
     /* parts of a model */
-    {PREFIX, "add_embedding.", "the UNet of a Stable Diffusion XL diffusers folder", FOLDER},
+    {PREFIX, "add_embedding.", "the UNet of a Stable Diffusion XL diffusers folder",
+     BESIDE("unet")},
     {PREFIX, "transformer_blocks.", "the transformer of a newer model in diffusers' naming", OTHER},
     {PREFIX, "unet.", "a single file in diffusers' naming", NAMING},
-    {PREFIX, "down_blocks.", "the UNet of a diffusers folder", FOLDER},
-    {PREFIX, "encoder.down_blocks.", "the VAE of a diffusers folder", FOLDER},
-    {PREFIX, "decoder.up_blocks.", "the VAE of a diffusers folder", FOLDER},
-    {PREFIX, "text_model.", "the text encoder of a diffusers folder", FOLDER},
+    {PREFIX, "down_blocks.", "the UNet of a diffusers folder", BESIDE("unet")},
+    {PREFIX, "encoder.down_blocks.", "the VAE of a diffusers folder", BESIDE("vae")},
+    {PREFIX, "decoder.up_blocks.", "the VAE of a diffusers folder", BESIDE("vae")},
+    {PREFIX, "text_model.", "the text encoder of a diffusers folder", BESIDE("text_encoder")},
     {PREFIX, "vision_model.", "CLIP's half for pictures", WHOLE},
-    {PREFIX, "transformer.resblocks.", "a text encoder alone (OpenCLIP)", WHOLE},
+    {PREFIX, "transformer.resblocks.", "a text encoder alone (OpenCLIP)", BESIDE("text_encoder")},
     {PREFIX, "encoder.block.0.layer.", "a T5 text encoder", OTHER},
-    {PREFIX, "encoder.down.", "a VAE alone", WHOLE},
-    {PREFIX, "decoder.up.", "a VAE alone", WHOLE},
+    {PREFIX, "encoder.down.", "a VAE alone", BESIDE("vae")},
+    {PREFIX, "decoder.up.", "a VAE alone", BESIDE("vae")},
     {PREFIX, "encoder.layers.", SMALL},
     {PREFIX, "decoder.layers.", SMALL},
     {PREFIX, "taesd_", SMALL},
     {EXACT, "1.conv.0.weight", SMALL},
     {EXACT, "3.conv.0.weight", SMALL},
-    {PREFIX, "input_blocks.", "a UNet alone, without text encoder and VAE", WHOLE},
+    {PREFIX, "input_blocks.", "a UNet alone, without text encoder and VAE", BESIDE("unet")},
 };
 
 /* In files without the UNet of a checkpoint, and after all names above. */
 static const signature alone[] = {
-    {PREFIX, VAE, "a VAE alone", WHOLE},
-    {PREFIX, TEXT, "a text encoder alone", WHOLE},
+    {PREFIX, VAE, "a VAE alone", BESIDE("vae")},
+    {PREFIX, TEXT, "a text encoder alone", BESIDE("text_encoder")},
     {PREFIX, "conditioner.embedders.", "the text encoders of Stable Diffusion XL alone", WHOLE},
 };
 

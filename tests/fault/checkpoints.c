@@ -70,7 +70,7 @@ static const struct {
     {"add_embedding.linear_1.weight", "[1]", "Diffusion XL diffusers folder"},
     {"transformer_blocks.0.attn.to_q.weight", "[1]", "transformer of a newer model"},
     {"unet.conv_in.weight", "[1]", "single file in diffusers' naming"},
-    {"decoder.up.0.block.0.conv1.weight", "[1]", "VAE alone"},
+    {"decoder.up.0.block.0.conv1.weight", "[1]", "--vae)"},
     {"first_stage_model.decoder.conv_in.weight", "[1]", "VAE alone"},
     {"cond_stage_model.transformer.text_model.x", "[1]", "text encoder alone"},
     {"transformer.resblocks.0.ln_1.weight", "[1]", "OpenCLIP"},
