@@ -32,6 +32,8 @@ typedef struct bench {
     sd_tensor *latent, *pixels;
     sd_tensor *concat;    /* NULL: the UNet takes the latent alone */
     sd_sampler *stepping; /* of bench_steps */
+    double median;        /* seconds, of what was measured last */
+    double decode;        /* the VAE's */
 } bench;
 
 typedef sd_status (*stage_fn)(bench *b);
@@ -75,7 +77,7 @@ static sd_status measure(bench *b, const char *name, double flops, stage_fn run,
     cli_progress_end(&bar);
     int n = runs - first;
     qsort(times + first, (size_t)n, sizeof *times, compare);
-    double median = times[first + n / 2], rate = flops / median;
+    double median = b->median = times[first + n / 2], rate = flops / median;
     char text[16];
     printf("%-14s %10.3f %10.3f %9.4f %9.1f %9.1f %7s\n", name, 1e3 * median, 1e3 * times[first],
            flops / 1e12, rate / 1e9, peak / 1e9, ratio(text, sizeof text, rate, peak));
@@ -131,8 +133,8 @@ static sd_status encode_ids(bench *b, int first, int n, sd_cond **out) {
         return SD_ERROR_MEMORY;
     for (int i = 0; i < tokens * n; i++)
         ids[i] = first + i;
-    const int32_t *of_encoders[] = {ids, ids};
-    sd_status status = sd_encode_tokens(b->model, of_encoders, b->info.n_encoders, n, NULL, out);
+    const int32_t *of_encoders[] = {ids};
+    sd_status status = sd_encode_tokens(b->model, of_encoders, 1, n, NULL, out);
     free(ids);
     return status;
 }
@@ -156,6 +158,24 @@ static sd_status run_decode(bench *b) {
     sd_tensor *out;
     sd_status status = sd_vae_decode(b->model, b->latent, NULL, &out);
     sd_tensor_free(out);
+    return status;
+}
+
+static sd_status run_tiny(bench *b) {
+    sd_vae_params how = SD_VAE_PARAMS_INIT;
+    sd_tensor *out;
+    how.tiny = 1;
+    sd_status status = sd_vae_decode(b->model, b->latent, &how, &out);
+    sd_tensor_free(out);
+    return status;
+}
+
+static sd_status run_matrix(bench *b) {
+    sd_preview_params how = SD_PREVIEW_PARAMS_INIT;
+    sd_image *out;
+    how.method = SD_PREVIEW_MATRIX;
+    sd_status status = sd_sampler_preview(b->stepping, &how, &out);
+    sd_image_free(out);
     return status;
 }
 
@@ -208,6 +228,36 @@ static sd_status bench_steps(bench *b) {
     return status;
 }
 
+/* A preview: its share of the VAE's decode. */
+static sd_status bench_preview(bench *b, const char *name, stage_fn run) {
+    sd_status status = measure(b, name, 0, run, b->runs);
+    if (!status)
+        printf("  %.3f ms, 1/%.0f of the VAE's decode\n", 1e3 * b->median, b->decode / b->median);
+    return status;
+}
+
+/* By factors where the model has them, of a sampler that has made a step. */
+static sd_status bench_matrix(bench *b) {
+    sd_sampler_params p = sampling(b);
+    const sd_run_params run = inputs(b);
+    p.steps = 2;
+    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
+    if (!status)
+        status = sd_sampler_begin(b->stepping, &run);
+    if (!status)
+        status = run_step(b);
+    if (!status && run_matrix(b) == SD_OK)
+        status = bench_preview(b, "matrix preview", run_matrix);
+    sd_sampler_free(b->stepping);
+    return status;
+}
+
+static sd_status bench_previews(bench *b) {
+    b->decode = b->median;
+    sd_status status = b->info.has_taesd ? bench_preview(b, "TAESD decode", run_tiny) : SD_OK;
+    return status ? status : bench_matrix(b);
+}
+
 /* -------------------------------------------------------------------------------- set-up */
 
 static sd_status prepare(bench *b) {
@@ -258,6 +308,8 @@ static sd_status profile_all(bench *b) {
         status = profile(b, "VAE encode", run_encode);
     if (!status)
         status = profile(b, "VAE decode", run_decode);
+    if (!status && b->info.has_taesd)
+        status = profile(b, "TAESD decode", run_tiny);
     return status;
 }
 
@@ -285,6 +337,8 @@ static sd_status run_all(bench *b, bool whole) {
         status = measure(b, "VAE encode", b->work.encode, run_encode, b->runs);
     if (!status)
         status = measure(b, "VAE decode", b->work.decode, run_decode, b->runs);
+    if (!status)
+        status = bench_previews(b);
     if (!status && whole)
         status =
             measure(b, "whole picture", b->work.text + b->steps * b->work.step + b->work.decode,
