@@ -17,7 +17,8 @@ typedef struct sd_estimate_params {
     const sd_vae_params *vae;          /* its tiles are counted; NULL: whole pictures */
     int32_t text_tokens;               /* of the conditioning; 0 (default): the model's. Long
                                           prompts have more */
-    int32_t reserved;
+    int32_t combined;                  /* conditionings that a step combines (sd_cond_combine, AND
+                                          in a prompt); 0 (default): one */
 } sd_estimate_params;
 
 #define SD_ESTIMATE_PARAMS_INIT                                                                    \
