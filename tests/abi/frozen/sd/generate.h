@@ -117,8 +117,8 @@ typedef struct sd_vae_params {
     int32_t unquantized;    /* decoding: non-zero: a VQ model takes the latent as it is
                                (force_not_quantize of VQModelInterface) */
     int32_t tiny;           /* non-zero: by the small autoencoder of the model (taesd of
-                               sd_model_params) in place of its VAE: some 20 times as fast, and not
-                               as fine. It has no posterior, and noise is not looked at.
+                               sd_model_params) in place of its VAE: several times as fast, not as
+                               fine. It has no posterior, and noise is not looked at.
                                SD_ERROR_UNSUPPORTED where the model has none, or, encoding, its
                                decoder alone */
 } sd_vae_params;
