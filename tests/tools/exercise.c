@@ -69,7 +69,8 @@ static sd_cond *conditions(subject *s) {
     int32_t ids[2 * 77] = {1, 2, 3};
     sd_cond *out = NULL;
     if (s->info.conditioning == SD_CONDITIONING_TEXT && s->info.text_tokens <= 77)
-        must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids}, 1, 2, NULL, &out));
+        must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids, ids}, s->info.n_encoders, 2,
+                                 NULL, &out));
     if (s->info.conditioning == SD_CONDITIONING_CLASS)
         must(s, sd_encode_class(s->model, ids, 2, &out));
     return out;

@@ -73,7 +73,8 @@ static sd_cond *prompts(side *s, const sd_model_info *info, int n) {
         exit(1);
     for (int i = 0; i < count; i++)
         ids[i] = (i * 79 + 13) % 151;
-    must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids}, 1, n, NULL, &out));
+    must(s, sd_encode_tokens(s->model, (const int32_t *[]){ids, ids}, info->n_encoders, n, NULL,
+                             &out));
     free(ids);
     return out;
 }
