@@ -4,7 +4,7 @@
   sd-random-checkpoint --size sdxl --layout diffusers --out DIR/sdxl
   python3 tests/tools/prove_sdxl.py reference DIR [SIDE]   # torch, transformers, diffusers
   PYTHONPATH=bindings/python LIBSD_LIBRARY=build/libsd.so.1 \
-    python3 tests/tools/prove_sdxl.py compare DIR          # NumPy; the exit status says it all
+    python3 tests/tools/prove_sdxl.py compare DIR [BACKEND]  # NumPy; the exit status says it all
 
 Both text encoders with the pooled vector, one call of the UNet at SIDE x SIDE pixels (1024), and a
 decode, all in float32. Each network is loaded alone: torch needs 11 GB, libsd 8.
@@ -57,7 +57,7 @@ def reference(folder, side):
     np.savez(os.path.join(folder, "sdxl.npz"), **{k: v.numpy() for k, v in out.items()})
 
 
-def compare(folder):
+def compare(folder, backend):
     import libsd
 
     want = np.load(os.path.join(folder, "sdxl.npz"))
@@ -69,7 +69,7 @@ def compare(folder):
         good = good and error <= LIMIT
         print(f"{name:8s} relative error {error:.2e}")
 
-    with libsd.Context("cpu") as ctx, ctx.load(
+    with libsd.Context(backend) as ctx, ctx.load(
         os.path.join(folder, "sdxl"), precision="full"
     ) as model:
         cond = model.encode_tokens(token_ids())
@@ -85,8 +85,8 @@ def compare(folder):
 
 
 def main(args):
-    if len(args) == 2 and args[0] == "compare":
-        return compare(args[1])
+    if len(args) in (2, 3) and args[0] == "compare":
+        return compare(args[1], args[2] if len(args) == 3 else "cpu")
     if len(args) in (2, 3) and args[0] == "reference":
         import torch
 
