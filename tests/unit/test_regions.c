@@ -4,6 +4,7 @@
  * cancelled is ended.
  */
 #include "../support/cond.h"
+#include "../support/params.h"
 #include "../tools/suite.h"
 #include "recorder.h"
 #include "sampler/sampler.h"
@@ -374,7 +375,8 @@ END_TEST
 static int32_t preview(void *user, const sd_progress *progress) {
     sd_image *image;
     (void)user;
-    ck_assert_int_eq(sd_sampler_preview(progress->sampler, NULL, &image), SD_OK);
+    ck_assert_int_eq(
+        sd_sampler_preview(progress->sampler, PREVIEW(.method = SD_PREVIEW_VAE), &image), SD_OK);
     sd_image_free(image);
     return 0;
 }

@@ -170,13 +170,13 @@ class Model(Handle):
         learned = []
         if embeddings:
             words = embeddings if isinstance(embeddings, Mapping) else [None] * len(embeddings)
-            files = embeddings.values() if isinstance(embeddings, Mapping) else embeddings
+            given = embeddings.values() if isinstance(embeddings, Mapping) else embeddings
             learned = [
                 _ffi.AdapterUse(
                     path=_ffi.path_bytes(file),
                     word=None if word is None else _ffi.text_bytes("embeddings", word),
                 )
-                for word, file in zip(words, files)
+                for word, file in zip(words, given)
             ]
         paths = {
             "vocab": vocab,
