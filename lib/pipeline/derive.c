@@ -2,7 +2,6 @@
 #include "pipeline/derive.h"
 
 #include "describe/config.h"
-#include "pipeline/stage.h"
 
 /* The UNet decides which parts there are, and where a text encoder ends, which was built so. */
 static sd_status check_part(const sd_model *model, const sd_model *const from[], sd_part_kind part,

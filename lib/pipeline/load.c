@@ -5,7 +5,6 @@
 #include "model/feed.h"
 #include "model/match.h"
 #include "pipeline/probe.h"
-#include "pipeline/stage.h"
 #include "pipeline/words.h"
 
 #include <string.h>
@@ -171,7 +170,7 @@ static sd_status load_source(sd_model *model, sd_source *source, const sd_model_
     sd_status status;
     if ((status = sdi_source_choose_weights(source, params->use_ema)) ||
         (status = find_encoders(model, source, params->vocab)) ||
-        (status = sdi_execs_new(model->ctx, &model->execs)))
+        (status = sdi_execs_new(model->ctx, model->act, &model->execs)))
         return status;
     sd_uses uses;
     if (!(status = sdi_uses_load(model->ctx, params->adapters, params->n_adapters, &uses)))

@@ -1,7 +1,6 @@
 /* The life of a model, and questions to it. */
 #include "pipeline/model.h"
 
-#include "pipeline/stage.h"
 #include "sampler/sampler.h"
 
 static void free_model(void *handle) {

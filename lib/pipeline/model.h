@@ -4,6 +4,7 @@
 
 #include "core/tensor.h"
 #include "model/networks.h"
+#include "pipeline/execs.h"
 #include "sampler/schedule.h"
 #include "text/prompt.h"
 
@@ -33,8 +34,8 @@ struct sd_model {
     char **unexpected; /* names in its files; a derived model has none */
     int n_unexpected;
     int n_adapters,
-        n_unmatched; /* that it was made with, and how many modules of them fit nothing */
-    struct sd_exec_cache *execs; /* idle executors for text and VAE calls */
+        n_unmatched;      /* that it was made with, and how many modules of them fit nothing */
+    sd_exec_cache *execs; /* idle executors for text and VAE calls */
 };
 
 /* One with nothing but activations of that type; NULL: no memory. What it has at its last release

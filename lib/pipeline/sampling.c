@@ -157,7 +157,7 @@ static void destroy(void *handle) {
     const sd_model *model = s->model;
     sdi_handle_release(s->token);
     sdi_sampler_keep_conds(s, NULL, NULL);
-    sdi_execs_give(model, s->e);
+    sdi_execs_give(model->execs, s->e);
     sdi_inter_free(s);
     free_host(s);
     sdi_free(model->ctx, s);
@@ -176,7 +176,7 @@ sd_status sdi_sampler_new(const sd_model *model, const sd_sampler_params *params
     atomic_store(&s->owner, sdi_thread_identity());
     sd_status status;
     if ((status = init(s, model, params)) || (status = sdi_inter_new(s)) ||
-        (status = sdi_execs_take(model, &s->e)) || (status = settle(s))) {
+        (status = sdi_execs_take(model->execs, &s->e)) || (status = settle(s))) {
         sdi_sampler_free(s);
         return status;
     }

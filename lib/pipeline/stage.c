@@ -1,78 +1,8 @@
-/* Stages and the executors that compute them. */
+/* A stage from its program to its end. */
 #include "pipeline/stage.h"
 
 #include "core/expect.h"
-#include "core/os.h"
-
-/* More than this many idle ones are freed: each keeps its arena. */
-#define MAX_IDLE 2
-
-/* Places, each NULL or an executor that nobody has. There is no lock that a thread could hold at a
- * fork. */
-struct sd_exec_cache {
-    atomic_int refs;
-    sd_context *ctx; /* not retained: the model does */
-    _Atomic(sd_exec *) idle[MAX_IDLE];
-};
-
-sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out) {
-    *out = NULL;
-    struct sd_exec_cache *cache = sdi_zalloc(ctx, sizeof *cache);
-    if (!cache)
-        return SD_ERROR_MEMORY;
-    atomic_init(&cache->refs, 1);
-    cache->ctx = ctx;
-    for (int i = 0; i < MAX_IDLE; i++)
-        atomic_init(&cache->idle[i], NULL);
-    *out = cache;
-    return SD_OK;
-}
-
-struct sd_exec_cache *sdi_execs_retain(struct sd_exec_cache *cache) {
-    if (cache)
-        atomic_fetch_add_explicit(&cache->refs, 1, memory_order_relaxed);
-    return cache;
-}
-
-void sdi_execs_release(struct sd_exec_cache *cache) {
-    if (!cache || atomic_fetch_sub_explicit(&cache->refs, 1, memory_order_acq_rel) > 1)
-        return;
-    for (int i = 0; i < MAX_IDLE; i++)
-        sdi_exec_free(atomic_load(&cache->idle[i]));
-    sdi_free(cache->ctx, cache);
-}
-
-sd_status sdi_execs_take(const sd_model *model, sd_exec **out) {
-    struct sd_exec_cache *cache = model->execs;
-    *out = NULL;
-    for (int i = 0; i < MAX_IDLE && !*out; i++)
-        *out = atomic_exchange(&cache->idle[i], NULL);
-    sd_status status = *out ? SD_OK : sdi_exec_new(model->ctx, model->act, out);
-    if (!status)
-        (*out)->fork = sdi_fork_count();
-    return status;
-}
-
-/* An executor that failed is not trusted again; cancelling is no failure. Nor is one that was taken
- * before a fork: another thread of the parent may have been at it. */
-static bool is_sound(const sd_exec *e) {
-    return (e->status == SD_OK || e->status == SD_ERROR_CANCELLED) && e->fork == sdi_fork_count();
-}
-
-void sdi_execs_give(const sd_model *model, sd_exec *e) {
-    struct sd_exec_cache *cache = model->execs;
-    if (!e)
-        return;
-    e->stop = NULL;
-    for (int i = MAX_IDLE; i-- > 0 && e && is_sound(e);) {
-        sd_exec *none = NULL;
-        if (atomic_compare_exchange_strong(&cache->idle[i], &none, e))
-            e = NULL;
-    }
-    sdi_exec_free(e);
-}
-
-/* ----------------------------------------------------------------------------------- a stage */
+#include "pipeline/execs.h"
 
 enum { COMPUTE, APART }; /* segments of its program */
 
@@ -138,7 +68,7 @@ static sd_status prepare(sd_stage *s, void (*use)(sd_exec *e, sd_program *p)) {
 }
 
 sd_status sdi_stage_begin(sd_stage *s) {
-    sd_status status = sdi_execs_take(s->model, &s->e);
+    sd_status status = sdi_execs_take(s->model->execs, &s->e);
     if (status)
         return status;
     return prepare(s, sdi_exec_use) ? sdi_stage_end(s) : SD_OK;
@@ -171,7 +101,7 @@ sd_tensor *sdi_stage_tensor(sd_stage *s, int n_dims, const int64_t *dims) {
 
 sd_status sdi_stage_end(sd_stage *s) {
     sd_status status = s->e->status;
-    sdi_execs_give(s->model, s->e);
+    sdi_execs_give(s->model->execs, s->e);
     s->e = NULL;
     return status;
 }

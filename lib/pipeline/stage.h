@@ -60,14 +60,4 @@ sd_status sdi_check_computed(const sd_model *model, const char *stage, const sd_
 sd_status sdi_fail_computed(const sd_model *model, const char *stage, const sd_tensor *t,
                             int64_t at);
 
-/* Idle executors of a model and of those that are derived from it, handed to one stage at a time.
- * An executor's arena grows to what its users needed and is used again by the next one, so that the
- * text encoder, the UNet and the VAE of a run share one. Thread-safe. */
-sd_status sdi_execs_new(sd_context *ctx, struct sd_exec_cache **out);
-/* Counted, and NULL is fine. The last release frees. */
-struct sd_exec_cache *sdi_execs_retain(struct sd_exec_cache *cache);
-void sdi_execs_release(struct sd_exec_cache *cache);
-sd_status sdi_execs_take(const sd_model *model, sd_exec **out);
-void sdi_execs_give(const sd_model *model, sd_exec *e); /* NULL is fine */
-
 #endif
