@@ -20,6 +20,14 @@ typedef struct sd_entry {
     bool taken; /* by sdi_weights_take */
 } sd_entry;
 
+/* All its numbers. The readers see to it that their bytes fit a size_t. */
+static inline size_t sdi_entry_elements(const sd_entry *e) {
+    size_t n = 1;
+    for (int i = 0; i < e->n_dims; i++)
+        n *= (size_t)e->dims[i];
+    return n;
+}
+
 typedef struct sd_weights sd_weights;
 
 /* The name that is looked up in place of `name`, in `text`; NULL: `name` itself. */

@@ -203,9 +203,7 @@ static sd_status read_magnitudes(const sd_change *c, sd_change_term *term) {
     const sd_entry *e =
         m->tensors[SD_MAGNITUDE] ? m->tensors[SD_MAGNITUDE] : m->tensors[SD_DORA_SCALE];
     const sd_delta_shape *s = &term->delta.shape;
-    size_t n = 1;
-    for (int i = 0; i < e->n_dims; i++)
-        n *= (size_t)e->dims[i];
+    size_t n = sdi_entry_elements(e);
     bool first = e->n_dims > 0 && e->dims[0] == s->rows;
     term->dora.of_inputs = !m->tensors[SD_MAGNITUDE] && !first;
     if (n != (size_t)(term->dora.of_inputs ? s->in : s->rows))

@@ -16,13 +16,6 @@
 
 /* ------------------------------------------------------------------------- tensors */
 
-static size_t count_of(const sd_entry *e) {
-    size_t n = 1;
-    for (int i = 0; i < e->n_dims; i++)
-        n *= (size_t)e->dims[i];
-    return n;
-}
-
 /* A 16-bit number takes half the room of its float32: it is read into the second half, and widened
  * from there on, front to back. */
 static sd_status read_numbers(const sd_decoder *decoder, size_t n, float *out) {
@@ -45,7 +38,7 @@ static bool are_finite(const float *x, size_t n) {
 sd_status sdi_adapter_numbers(sd_context *ctx, const sd_adapter *a, const sd_entry *entry,
                               float **out) {
     sd_decoder decoder;
-    size_t n = count_of(entry);
+    size_t n = sdi_entry_elements(entry);
     sd_status status = sdi_decoder_check(ctx, a->weights, entry);
     if (status)
         return status;
@@ -87,7 +80,7 @@ static sd_status take(const sd_delta *d, sd_adapter_tensor tensor, wanted want, 
     if (!e)
         return sdi_fail(d->ctx, SD_ERROR_MODEL, "%s: the adapter's module '%s' lacks a tensor",
                         d->adapter->path, d->module->key);
-    size_t n = count_of(e);
+    size_t n = sdi_entry_elements(e);
     size_t first = e->n_dims ? (size_t)e->dims[0] : 1, rest = first ? n / first : 0;
     if ((want.first >= 0 && first != (size_t)want.first) ||
         (want.rest >= 0 && rest != (size_t)want.rest) || n == 0)

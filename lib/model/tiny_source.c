@@ -59,9 +59,8 @@ static sd_status open_halves(sd_context *ctx, const char *path, sd_weights **out
 static sd_status describe(sd_source *s, const char *path, const sd_weights *w, const char *config) {
     const sd_checkpoint from = {s->ctx, path, w, false};
     sd_description *d = s->desc;
-    char name[32] = "taesd_decoder.";
     d->tiny.names = sdi_find_names(&sdi_tiny_part, w, ~0u);
-    if (!sdi_weights_has_prefix(w, name) && !sdi_weights_has_prefix(w, prefixes[true]))
+    if (!sdi_weights_has_prefix(w, "taesd_decoder.") && !sdi_weights_has_prefix(w, prefixes[true]))
         return sdi_fail(s->ctx, SD_ERROR_MODEL,
                         "%s: no small autoencoder (TAESD, AutoencoderTiny): no tensor is named "
                         "'decoder...'; taesd_decoder, or a file of encoder and decoder, was "

@@ -22,19 +22,12 @@ static bool is_touched(const sd_build *b, sd_part_kind kind, const sd_part *part
     return false;
 }
 
-static int encoder_of(const sd_model *model, sd_part_kind kind) {
-    int i = 0;
-    while (i < model->n_encoders && model->encoders[i].part != kind)
-        i++;
-    return i;
-}
-
 /* The words of the text encoder anew, those of the base and what comes to them. */
 static sd_status open_words(sd_model *model, sd_part_kind kind, const sd_uses *uses,
                             sd_word_rows **rows) {
-    int i = encoder_of(model, kind);
+    int i = sdi_model_encoder(model, kind);
     *rows = NULL;
-    if (i == model->n_encoders)
+    if (i < 0)
         return SD_OK;
     sdi_words_release(model->encoders[i].words);
     model->encoders[i].words = NULL;

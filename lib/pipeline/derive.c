@@ -50,16 +50,9 @@ static void share_parts(sd_model *model, const sd_model *const from[]) {
             model->parts[i] = sdi_part_retain(from[i]->parts[i]);
 }
 
-static const sd_encoder *encoder_of(const sd_model *model, sd_part_kind part) {
-    const sd_encoder *e = model->encoders;
-    while (e->part != part)
-        e++;
-    return e;
-}
-
 static sd_status share_encoder(sd_model *model, const sd_model *from, sd_part_kind part) {
     sd_encoder *encoder = &model->encoders[model->n_encoders++];
-    *encoder = *encoder_of(from, part);
+    *encoder = from->encoders[sdi_model_encoder(from, part)];
     encoder->config = sdi_part_config(sdi_part_types[part], model->desc);
     sdi_tokenizer_retain(encoder->tokenizer);
     sdi_words_retain(encoder->words);

@@ -46,6 +46,13 @@ sd_status sdi_model_make_schedule(sd_model *model) {
     return status;
 }
 
+int sdi_model_encoder(const sd_model *model, sd_part_kind part) {
+    for (int i = 0; i < model->n_encoders; i++)
+        if (model->encoders[i].part == part)
+            return i;
+    return -1;
+}
+
 int64_t sdi_model_parameters(const sd_model *model) {
     int64_t n = 0;
     for (int i = 0; i < SD_N_PARTS; i++)

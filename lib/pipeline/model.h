@@ -55,6 +55,8 @@ static inline const sd_vae *sdi_model_vae(const sd_model *model) {
     return (const sd_vae *)model->parts[SD_PART_VAE];
 }
 
+/* The number of its encoder that is that part; -1: none is. */
+int sdi_model_encoder(const sd_model *model, sd_part_kind part);
 /* All networks together; a part that models share counts in each. */
 int64_t sdi_model_parameters(const sd_model *model);
 int64_t sdi_model_weight_bytes(const sd_model *model);
