@@ -214,13 +214,18 @@ static sd_status run_step(bench *b) {
     return sd_sampler_step(b->stepping);
 }
 
-static sd_status bench_steps(bench *b) {
+/* A sampler for that many steps, b->stepping, which is there for sd_sampler_free where this fails
+ * too. */
+static sd_status begin_steps(bench *b, int steps) {
     sd_sampler_params p = sampling(b);
     const sd_run_params run = inputs(b);
-    p.steps = b->runs < 2 ? 2 : b->runs;
+    p.steps = steps;
     sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
-    if (!status)
-        status = sd_sampler_begin(b->stepping, &run);
+    return status ? status : sd_sampler_begin(b->stepping, &run);
+}
+
+static sd_status bench_steps(bench *b) {
+    sd_status status = begin_steps(b, b->runs < 2 ? 2 : b->runs);
     const char *name = b->scale == 1 ? "UNet step" : "guided step";
     if (!status)
         status = measure(b, name, b->work.step, run_step, b->runs);
@@ -236,14 +241,9 @@ static sd_status bench_preview(bench *b, const char *name, stage_fn run) {
     return status;
 }
 
-/* By factors where the model has them, of a sampler that has made a step. */
+/* By factors where the model has them. */
 static sd_status bench_matrix(bench *b) {
-    sd_sampler_params p = sampling(b);
-    const sd_run_params run = inputs(b);
-    p.steps = 2;
-    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
-    if (!status)
-        status = sd_sampler_begin(b->stepping, &run);
+    sd_status status = begin_steps(b, 2);
     if (!status)
         status = run_step(b);
     if (!status && run_matrix(b) == SD_OK)
@@ -286,12 +286,7 @@ static sd_status prepare(bench *b) {
 
 /* One step with its operations apart, of a sampler that has made one before. */
 static sd_status profile_step(bench *b) {
-    sd_sampler_params p = sampling(b);
-    const sd_run_params run = inputs(b);
-    p.steps = 2;
-    sd_status status = sd_sampler_new(b->model, &p, &b->stepping);
-    if (!status)
-        status = sd_sampler_begin(b->stepping, &run);
+    sd_status status = begin_steps(b, 2);
     if (!status)
         status = run_step(b);
     if (!status)
