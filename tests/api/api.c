@@ -1,6 +1,7 @@
 /* The tiny model, and runs of it, for the tests of the public API. */
 #include "api.h"
 
+#include "../support/cond.h"
 #include "../tools/suite.h"
 
 static const char *from_environment(const char *name) {
@@ -46,4 +47,28 @@ sd_sampler_params small_run(void) {
 
 int run_suite(Suite *suite) {
     return suite_run(suite, CK_NOFORK);
+}
+
+sd_tensor *sampled(const sd_model *model, int steps) {
+    const char *const text[] = {"a red boat"}, *const empty[] = {""};
+    sd_sampler_params p = small_run();
+    sd_cond *cond, *uncond;
+    sd_sampler *s;
+    sd_tensor *latent;
+    p.steps = steps;
+    ck_ok(sd_encode_text(model, text, 1, NULL, &cond));
+    ck_ok(sd_encode_text(model, empty, 1, NULL, &uncond));
+    ck_ok(sd_sampler_new(model, &p, &s));
+    ck_ok(sd_sample(s, RUN(cond, uncond, NULL, NULL), &latent));
+    sd_cond_free(cond);
+    sd_cond_free(uncond);
+    sd_sampler_free(s);
+    return latent;
+}
+
+sd_tensor *painted(const sd_model *model) {
+    sd_tensor *latent = sampled(model, 1), *pixels;
+    ck_ok(sd_vae_decode(model, latent, NULL, &pixels));
+    sd_tensor_free(latent);
+    return pixels;
 }

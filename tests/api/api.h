@@ -21,6 +21,10 @@ sd_model *open_model(sd_context *ctx);
 /* Small runs: 64 x 64 pixels, few steps. */
 sd_sampler_params small_run(void);
 
+/* What the text encoder and the UNet make of a prompt in so many steps, and the picture of one. */
+sd_tensor *sampled(const sd_model *model, int steps);
+sd_tensor *painted(const sd_model *model);
+
 /* `status` is as expected, and on failure the sentence has `word` in it. */
 #define ck_status(call, expected, word)                                                            \
     do {                                                                                           \

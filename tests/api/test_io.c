@@ -1,6 +1,4 @@
 /* Models from the host's own files. */
-#include "../support/cond.h"
-#include "../support/params.h"
 #include "../tools/files.h"
 #include "api.h"
 
@@ -66,25 +64,6 @@ static sd_io memory(void) {
     sd_io_memory(&all, &io);
     io.release = on_release;
     return io;
-}
-
-static sd_tensor *painted(const sd_model *model) {
-    const char *const text[] = {"a red boat"}, *const empty[] = {""};
-    sd_sampler_params p = small_run();
-    sd_cond *cond, *uncond;
-    sd_sampler *s;
-    sd_tensor *latent, *pixels;
-    p.steps = 1;
-    ck_ok(sd_encode_text(model, text, 1, NULL, &cond));
-    ck_ok(sd_encode_text(model, empty, 1, NULL, &uncond));
-    ck_ok(sd_sampler_new(model, &p, &s));
-    ck_ok(sd_sample(s, RUN(cond, uncond, NULL, NULL), &latent));
-    ck_ok(sd_vae_decode(model, latent, NULL, &pixels));
-    sd_cond_free(cond);
-    sd_cond_free(uncond);
-    sd_sampler_free(s);
-    sd_tensor_free(latent);
-    return pixels;
 }
 
 /* What is painted from memory has the bits of what is painted from the file system. */

@@ -1,6 +1,5 @@
 /* Models made of the parts of others. */
 #include "../support/cond.h"
-#include "../support/params.h"
 #include "api.h"
 
 static sd_context *ctx;
@@ -40,24 +39,6 @@ static sd_model *combined(const sd_model *model, const char *part, const sd_mode
     return out;
 }
 
-/* A latent of a prompt, in two steps. */
-static sd_tensor *sampled(const sd_model *model) {
-    const char *const text[] = {"a red boat"}, *const empty[] = {""};
-    sd_sampler_params p = small_run();
-    sd_cond *cond, *uncond;
-    sd_sampler *s;
-    sd_tensor *latent;
-    p.steps = 2;
-    ck_ok(sd_encode_text(model, text, 1, NULL, &cond));
-    ck_ok(sd_encode_text(model, empty, 1, NULL, &uncond));
-    ck_ok(sd_sampler_new(model, &p, &s));
-    ck_ok(sd_sample(s, RUN(cond, uncond, NULL, NULL), &latent));
-    sd_cond_free(cond);
-    sd_cond_free(uncond);
-    sd_sampler_free(s);
-    return latent;
-}
-
 static sd_tensor *decoded(const sd_model *model, const sd_tensor *latent) {
     sd_tensor *pixels;
     ck_ok(sd_vae_decode(model, latent, NULL, &pixels));
@@ -89,10 +70,10 @@ static sd_model_info info_of(const sd_model *model) {
 
 START_TEST(a_vae_is_taken_from_another) {
     sd_model *both = combined(one, "vae", other);
-    sd_tensor *latent = sampled(both);
+    sd_tensor *latent = sampled(both, 2);
     ck_assert(equal(decoded(both, latent), decoded(other, latent)));
     ck_assert(!equal(decoded(both, latent), decoded(one, latent)));
-    ck_assert(equal(latent, sampled(one)));
+    ck_assert(equal(latent, sampled(one, 2)));
     sd_model_free(both);
 }
 END_TEST
@@ -104,8 +85,8 @@ START_TEST(each_part_is_where_it_was_taken_from) {
     sd_model *unet = combined(one, "unet", other), *swapped = combined(other, "text_encoder", one);
     ck_assert_str_eq(info_of(text).layout, "diffusers");
     ck_assert_str_eq(info_of(unet).layout, "original");
-    ck_assert(equal(sampled(unet), sampled(swapped)));
-    ck_assert(!equal(sampled(unet), sampled(one)));
+    ck_assert(equal(sampled(unet, 2), sampled(swapped, 2)));
+    ck_assert(!equal(sampled(unet, 2), sampled(one, 2)));
     sd_model_free(text);
     sd_model_free(unet);
     sd_model_free(swapped);
@@ -118,7 +99,7 @@ START_TEST(all_parts_make_the_other_model) {
     sd_model *copy, *whole;
     ck_ok(sd_model_combine(one, names, from, 3, &whole));
     ck_ok(sd_model_combine(other, NULL, NULL, 0, &copy));
-    sd_tensor *latent = sampled(whole), *same = sampled(copy);
+    sd_tensor *latent = sampled(whole, 2), *same = sampled(copy, 2);
     ck_assert(equal(decoded(whole, latent), decoded(copy, same)));
     ck_assert_int_eq(info_of(whole).n_parameters, info_of(other).n_parameters);
     ck_assert_uint_eq(info_of(whole).weight_bytes, info_of(other).weight_bytes);
@@ -131,7 +112,7 @@ END_TEST
 /* What is shared goes with the last that has it. */
 START_TEST(models_are_freed_in_any_order) {
     sd_model *both = combined(one, "vae", other), *again = combined(both, "text_encoder", other);
-    sd_tensor *context = encoded(other), *latent = sampled(one);
+    sd_tensor *context = encoded(other), *latent = sampled(one, 2);
     sd_tensor *pixels = decoded(other, latent);
     sd_model_free(one);
     sd_model_free(both);
