@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Optional, Sequence, Tuple, Union
+from typing import TYPE_CHECKING, Sequence, Tuple, Union
 
 from . import _ffi
 from ._call import call
