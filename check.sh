@@ -117,7 +117,7 @@ if [ "$quick" = no ]; then
     configure tsan -Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized \
         -Dcuda=disabled -Ddefault_library=shared
     ninja -C "$root/tsan" --quiet
-    run tsan --suite threads --num-processes 2 --timeout-multiplier 4
+    SD_TEST_BRIEF=1 run tsan --suite threads --num-processes 2 --timeout-multiplier 4
 
     say "format"
     if git ls-files '*.c' '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format-14 --dry-run -Werror; then

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIMIT 1e-4
@@ -45,6 +46,12 @@ static sd_tensor *sample(scene *s, const sd_tensor *init) {
     return latent;
 }
 
+/* A sanitizer looks at the code, which each method and each spacing run through once: not at every
+ * pair of them. */
+static bool is_left_out(int i, int spacing) {
+    return getenv("SD_TEST_BRIEF") && (i + spacing) % 4 != 0;
+}
+
 /* Each spacing in 20 steps, then image to image. */
 START_TEST(methods) {
     const struct method_case *c = &cases[_i];
@@ -57,7 +64,9 @@ START_TEST(methods) {
             continue;
         s.p.spacing = (sd_timestep_spacing)spacing;
         snprintf(what, sizeof(what), "%-14s%s", c->method, spacing_names[spacing]);
-        scene_check_row(what, fixture, row++, sample(&s, NULL), LIMIT);
+        if (!is_left_out(_i, spacing))
+            scene_check_row(what, fixture, row, sample(&s, NULL), LIMIT);
+        row++;
     }
     if (c->img2img) {
         s.p.spacing = SD_SPACING_UNIFORM;
@@ -267,6 +276,8 @@ START_TEST(corners) {
     scene s = scene_open(&setup, method);
     for (int spacing = SD_SPACING_AUTO; sd_sampler_spacing(spacing); spacing++) {
         bool curve = is_curve((sd_timestep_spacing)spacing);
+        if (is_left_out(_i, spacing))
+            continue;
         s.p.spacing = (sd_timestep_spacing)spacing;
         s.p.steps = 1;
         s.run.strength = 1;
